@@ -1,0 +1,74 @@
+"""What is asked of a machine, one batch job, and what the machine says of it."""
+
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import PositiveInt
+
+from pipeline.catalog import Declaration
+
+
+class Job(Declaration):
+    """One batch job: `nodes` × `processes_per_node` copies of `command`.
+
+    A training runs one process per device; a pilot one per node. `key` is the idempotency key: it stands in the job's name and comment, and is looked up before
+    anything is submitted again. The job's own files lie in `folder`.
+    """
+
+    key: str
+    folder: Path
+    command: tuple[str, ...]
+    node: str
+    nodes: PositiveInt
+    processes_per_node: PositiveInt
+    walltime_minutes: PositiveInt
+    account: str = ""
+    qos: str = ""
+    pilot: bool = False
+
+    @property
+    def script(self) -> Path:
+        """The batch script, as submitted."""
+        return self.folder / f"{self.key}.sbatch"
+
+    @property
+    def log(self) -> Path:
+        """What the job prints; a continued link appends."""
+        return self.folder / f"{self.key}.log"
+
+
+class State(StrEnum):
+    """Where a job is in its life, whichever scheduler holds it."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMEOUT = "timeout"
+    PREEMPTED = "preempted"
+    NODE_FAIL = "node_fail"
+    OUT_OF_MEMORY = "out_of_memory"
+    UNKNOWN = "unknown"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the job has ended and will not change any more."""
+        return self not in (State.PENDING, State.RUNNING, State.UNKNOWN)
+
+
+class JobStatus(Declaration):
+    """What the scheduler's accounting says of one job.
+
+    `seconds` is what it has run so far, at the scheduler's resolution; `nodes` may be a fraction
+    where jobs share a node. `start` and `end` are seconds since 1970, None before they happen.
+    """
+
+    id: str
+    key: str
+    state: State
+    nodes: float = 0.0
+    seconds: int = 0
+    start: int | None = None
+    end: int | None = None
+    exit_code: int | None = None

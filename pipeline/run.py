@@ -1,0 +1,275 @@
+"""The run folder: every path in it, how a task finishes there, and who holds it now.
+
+<root>/<campaign>/  campaign.toml  site.toml  environment.json  ledger/  report/
+  data/<dataset>.zarr
+  <stage>/<task name>/  task.toml  logs/  metrics.jsonl  checkpoints/  result.json  DONE
+"""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+
+class Exit(IntEnum):
+    """Exit codes of our programs; 85 asks for another link, the others follow sysexits.h."""
+
+    FINISHED = 0
+    FAILED = 1
+    USAGE = 2
+    BAD_INPUT = 65
+    CANNOT_WRITE = 73
+    BUSY = 75
+    CONTINUE = 85
+    NOT_A_NUMBER = 86
+
+
+class RunError(RuntimeError):
+    """The run folder cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class TaskFolder:
+    """The files of one task, as properties."""
+
+    path: Path
+
+    @property
+    def declaration(self) -> Path:
+        """The resolved task, all that a compute node needs to know."""
+        return self.path / "task.toml"
+
+    @property
+    def logs(self) -> Path:
+        """What the task's jobs printed, and their scripts."""
+        return self.path / "logs"
+
+    @property
+    def parts(self) -> Path:
+        """One small JSON per finished part of a task that fans out."""
+        return self.path / "parts"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object per training step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def progress(self) -> Path:
+        """How far the task is: {"done": n, "total": m, "unit": "events"}."""
+        return self.path / "progress.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The checkpoints, `step-<samples>` each."""
+        return self.path / "checkpoints"
+
+    @property
+    def result(self) -> Path:
+        """How the task ended, with its numbers."""
+        return self.path / "result.json"
+
+    @property
+    def done(self) -> Path:
+        """The marker that the product is whole."""
+        return self.path / "DONE"
+
+    @property
+    def claim(self) -> Path:
+        """Which process works here now."""
+        return self.path / "claim.json"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the task's product is whole."""
+        return self.done.is_file()
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Record `result`, then mark the task done; a kill in between leaves it not done."""
+        write_json(self.result, {"outcome": "finished", **result})
+        write_text(self.done, "")
+
+    def fail(self, outcome: str, message: str) -> None:
+        """Record why the task ended without its product."""
+        write_json(self.result, {"outcome": outcome, "message": message})
+
+
+@dataclass(frozen=True)
+class Run:
+    """One campaign's folder; every path in it is a property here."""
+
+    root: Path
+    campaign: str
+
+    @property
+    def path(self) -> Path:
+        """The run folder itself."""
+        return self.root / self.campaign
+
+    @property
+    def declaration(self) -> Path:
+        """The campaign as it was first run."""
+        return self.path / "campaign.toml"
+
+    @property
+    def site(self) -> Path:
+        """The site as it was last run."""
+        return self.path / "site.toml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, git commit and machine of the last controller."""
+        return self.path / "environment.json"
+
+    @property
+    def ledger(self) -> Path:
+        """The folder of node-hour records, one immutable file each."""
+        return self.path / "ledger"
+
+    @property
+    def report(self) -> Path:
+        """The folder of the report."""
+        return self.path / "report"
+
+    @property
+    def page(self) -> Path:
+        """The report: one self-contained HTML page."""
+        return self.report / "index.html"
+
+    @property
+    def parsl(self) -> Path:
+        """Parsl's own logs."""
+        return self.path / "parsl"
+
+    @property
+    def claim(self) -> Path:
+        """Which controller drives the campaign now."""
+        return self.path / "controller.json"
+
+    def store(self, dataset: str) -> Path:
+        """Return the folder of the Zarr store of `dataset`."""
+        return self.path / "data" / f"{dataset}.zarr"
+
+    def task(self, key: str) -> TaskFolder:
+        """Return the folder of the task `key`, "<stage>/<name>"."""
+        return TaskFolder(self.path / key)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` so that `path` holds all of it or what it held before.
+
+    Raises:
+        OSError: The folder is not writable or the disk is full; nothing half-written stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the JSON object in `path`, None where there is no such file.
+
+    Raises:
+        RunError: The file is there and holds no JSON object.
+    """
+    try:
+        value = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except json.JSONDecodeError as error:
+        message = f"{path}: damaged ({error}). Move it away and run again."
+        raise RunError(message) from error
+    if not isinstance(value, dict):
+        message = f"{path}: expected a JSON object, found {type(value).__name__}."
+        raise RunError(message)
+    return value
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process that a claim names: `started` tells it from a later one of the same number."""
+
+    host: str
+    pid: int
+    started: int
+
+    @classmethod
+    def of(cls, pid: int) -> "Holder":
+        """Return the holder that the living process `pid` of this host would be."""
+        return cls(socket.gethostname(), pid, process_started(pid) or 0)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs; of another host we cannot tell, and say no."""
+        return self.host == socket.gethostname() and process_started(self.pid) == self.started
+
+
+def process_started(pid: int) -> int | None:
+    """Return the start time of the living process `pid` in clock ticks since boot, else None."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def holder(path: Path) -> Holder | None:
+    """Return the living process that holds the claim `path`, None if nobody does."""
+    value = read_json(path)
+    if value is None:
+        return None
+    claimed = Holder(str(value["host"]), int(value["pid"]), int(value["started"]))
+    return claimed if claimed.is_alive else None
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Hold the claim `path` while the body runs, so that two processes never do the same work.
+
+    The claim is linked into place, which is atomic on Lustre and NFS, where flock is not to be had.
+
+    Raises:
+        RunError: A living process of this host holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mine = Holder.of(os.getpid())
+    temporary = path.with_name(f".{path.name}.{mine.pid}.tmp")
+    temporary.write_text(json.dumps(vars(mine)))
+    try:
+        while True:
+            try:
+                os.link(temporary, path)
+                break
+            except FileExistsError:
+                other = holder(path)
+                if other is not None:
+                    message = (
+                        f"{path.parent}: process {other.pid} on {other.host} is at work here. "
+                        f"Wait for it, or end it with: kill {other.pid}"
+                    )
+                    raise RunError(message) from None
+                path.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+    finally:
+        temporary.unlink(missing_ok=True)

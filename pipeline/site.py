@@ -1,0 +1,177 @@
+"""What the pipeline needs to know of a machine: its nodes, queues, charges and habits."""
+
+import os
+from datetime import date
+from typing import Literal
+
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+
+from pipeline import catalog
+from pipeline.catalog import Declaration, DeclarationError
+
+SHELF = "sites"
+
+
+class Detect(Declaration):
+    """The environment variable that tells one machine from another."""
+
+    variable: str
+    value: str
+
+
+class NodeClass(Declaration):
+    """One kind of node, and how a job binds to it.
+
+    A device is what one training process drives: a GPU, one MI250X die (GCD), or a share of the
+    CPU. `gpus` is what Slurm counts; 0 where devices are CPU shares.
+    """
+
+    devices: PositiveInt
+    cpus_per_device: PositiveInt
+    gpus: NonNegativeInt = 0
+    constraint: str = ""
+    partition: str = ""
+    gpu_bind: str = ""
+    device_index: Literal["local_id", "zero"] = "local_id"
+    exclusive: bool = True
+    directives: tuple[str, ...] = ()
+    srun: tuple[str, ...] = ()
+
+
+class Charge(Declaration):
+    """One piece of the charge: `factor` for jobs of `from_nodes` on, after `after_minutes`."""
+
+    factor: NonNegativeFloat
+    from_nodes: PositiveInt = 1
+    after_minutes: NonNegativeInt = 0
+    confirmed: bool = True
+    note: str = ""
+
+
+class Qos(Declaration):
+    """A queue as the site's policy page describes it."""
+
+    max_minutes: PositiveInt
+    max_nodes: PositiveInt | None = None
+    submitted_jobs: PositiveInt | None = None
+    chaining: bool = True
+    charge: tuple[Charge, ...] = (Charge(factor=1.0),)
+
+
+class Bin(Declaration):
+    """A range of job sizes and the walltime it is granted."""
+
+    min_nodes: PositiveInt
+    max_nodes: PositiveInt
+    max_minutes: PositiveInt
+
+
+class Role(Declaration):
+    """Which nodes and which queue serve one kind of work."""
+
+    node: str
+    qos: str = ""
+
+
+class Pilot(Declaration):
+    """How Parsl's pilots run here: blocks of nodes that many short tasks share."""
+
+    role: Role
+    workers_per_node: PositiveInt
+    walltime_minutes: PositiveInt
+    nodes_per_block: PositiveInt = 1
+    max_blocks: PositiveInt = 1
+    login_interface: str = ""
+    idle_seconds: PositiveInt = 30
+    poll_seconds: PositiveInt = 30
+
+
+class Environment(Declaration):
+    """Exports of a batch script: for every job, for several nodes, for one node."""
+
+    always: dict[str, str] = {}
+    multi_node: dict[str, str] = {}
+    single_node: dict[str, str] = {}
+
+
+class Site(Declaration):
+    """One machine, as declared in `sites/<name>.toml`; every number carries a date and a source."""
+
+    name: str
+    title: str
+    as_of: date
+    sources: tuple[str, ...] = ()
+    scheduler: Literal["slurm", "local"]
+    accelerator: Literal["cpu", "cuda", "rocm"]
+    template: str = "slurm"
+    detect: Detect | None = None
+    account_suffix: str = ""
+    scratch: str = "runs"
+    purge_days: PositiveInt | None = None
+    balance_command: str = ""
+    master_address: str = "$(hostname)"
+    mpi: str = ""
+    signal_lead_seconds: PositiveInt = 300
+    submitted_jobs: PositiveInt = 100
+    poll_seconds: PositiveInt = 30
+    modules: tuple[str, ...] = ()
+    prologue: tuple[str, ...] = ()
+    environment: Environment = Environment()
+    nodes: dict[str, NodeClass]
+    qos: dict[str, Qos] = {}
+    bins: tuple[Bin, ...] = ()
+    training: Role
+    pilot: Pilot
+
+    @model_validator(mode="after")
+    def _roles_exist(self) -> "Site":
+        """Check that the roles name node classes and queues of this site."""
+        for key, role in (("training", self.training), ("pilot.role", self.pilot.role)):
+            if role.node not in self.nodes:
+                message = f"{key}.node {role.node!r} is none of nodes: {', '.join(self.nodes)}"
+                raise ValueError(message)
+            if role.qos and role.qos not in self.qos:
+                message = f"{key}.qos {role.qos!r} is none of qos: {', '.join(self.qos)}"
+                raise ValueError(message)
+        return self
+
+    @property
+    def here(self) -> bool:
+        """Whether this process runs on the site."""
+        return self.detect is not None and os.environ.get(self.detect.variable) == self.detect.value
+
+    def account(self, project: str) -> str:
+        """Return the account to charge for `project`: NERSC's GPU hours live under `<project>_g`."""
+        suffix = self.account_suffix
+        return project if not project or project.endswith(suffix) else project + suffix
+
+    def max_minutes(self, nodes: int, qos: str) -> int | None:
+        """Return the longest walltime a job of `nodes` nodes may ask of `qos`, None if unlimited.
+
+        Raises:
+            DeclarationError: The job is larger than the site or the queue takes.
+        """
+        limits = []
+        if qos:
+            queue = self.qos[qos]
+            if queue.max_nodes is not None and nodes > queue.max_nodes:
+                message = f"{self.name}: QOS {qos!r} takes {queue.max_nodes} nodes, not {nodes}."
+                raise DeclarationError(message)
+            limits.append(queue.max_minutes)
+        if self.bins:
+            fitting = [b.max_minutes for b in self.bins if b.min_nodes <= nodes <= b.max_nodes]
+            if not fitting:
+                largest = max(b.max_nodes for b in self.bins)
+                message = f"{self.name}: no bin takes {nodes} nodes (1 to {largest})."
+                raise DeclarationError(message)
+            limits.append(max(fitting))
+        return min(limits, default=None)
+
+
+def load_site(name: str | None = None) -> Site:
+    """Load the site `name` (a declared name or a path), or the one this process runs on."""
+    if name is not None:
+        return catalog.load(SHELF, name, Site)
+    sites = [catalog.load(SHELF, each, Site) for each in catalog.names(SHELF)]
+    here = next((site for site in sites if site.here), None)
+    return here or catalog.load(SHELF, "local", Site)
