@@ -6,8 +6,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tomli_w
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from pydantic import model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from pipeline import catalog
 from pipeline.catalog import Declaration, DeclarationError
@@ -342,7 +348,7 @@ class Campaign(Declaration):
                         yield task
                         yield self._evaluate(run, task, grid)
 
-    def _finetune(  # noqa: PLR0913 - one argument per axis of the grid
+    def _finetune(
         self, run: Run, name: str, parent: PretrainTask, mode: Mode, labels: int, seed: int
     ) -> FinetuneTask:
         grid = self.finetune[name]

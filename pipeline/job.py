@@ -11,8 +11,9 @@ from pipeline.catalog import Declaration
 class Job(Declaration):
     """One batch job: `nodes` × `processes_per_node` copies of `command`.
 
-    A training runs one process per device; a pilot one per node. `key` is the idempotency key: it stands in the job's name and comment, and is looked up before
-    anything is submitted again. The job's own files lie in `folder`.
+    A training runs one process per device; a pilot one per node. `key` is the idempotency key: it
+    stands in the job's name and comment, and is looked up before anything is submitted again. The
+    job's own files lie in `folder`.
     """
 
     key: str

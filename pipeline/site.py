@@ -141,7 +141,7 @@ class Site(Declaration):
         return self.detect is not None and os.environ.get(self.detect.variable) == self.detect.value
 
     def account(self, project: str) -> str:
-        """Return the account to charge for `project`: NERSC's GPU hours live under `<project>_g`."""
+        """Return the account to charge for `project`, with the site's suffix (NERSC: `_g`)."""
         suffix = self.account_suffix
         return project if not project or project.endswith(suffix) else project + suffix
 
