@@ -34,6 +34,7 @@ class NodeClass(Declaration):
     gpu_bind: str = ""
     device_index: Literal["local_id", "zero"] = "local_id"
     exclusive: bool = True
+    account_suffix: str = ""
     directives: tuple[str, ...] = ()
     srun: tuple[str, ...] = ()
 
@@ -105,7 +106,6 @@ class Site(Declaration):
     accelerator: Literal["cpu", "cuda", "rocm"]
     template: str = "slurm"
     detect: Detect | None = None
-    account_suffix: str = ""
     scratch: str = "runs"
     purge_days: PositiveInt | None = None
     balance_command: str = ""
@@ -140,9 +140,9 @@ class Site(Declaration):
         """Whether this process runs on the site."""
         return self.detect is not None and os.environ.get(self.detect.variable) == self.detect.value
 
-    def account(self, project: str) -> str:
-        """Return the account to charge for `project`, with the site's suffix (NERSC: `_g`)."""
-        suffix = self.account_suffix
+    def account(self, project: str, node: str) -> str:
+        """Return the account that pays for `node`s, with their suffix (NERSC's GPU nodes: `_g`)."""
+        suffix = self.nodes[node].account_suffix
         return project if not project or project.endswith(suffix) else project + suffix
 
     def max_minutes(self, nodes: int, qos: str) -> int | None:
