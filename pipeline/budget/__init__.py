@@ -1,0 +1,1 @@
+"""Node-hours: what a job costs, the ledger that remembers it, and the guard that refuses it."""

@@ -1,0 +1,129 @@
+"""The ledger: every node-hour promised and spent, one immutable file per record.
+
+A record is written under a hidden name and linked into place. The link is atomic and exclusive on
+Lustre, NFS and GPFS, where flock and SQLite are not to be trusted; a kill leaves no half record.
+State is a replay of the records; nothing is ever changed or removed.
+"""
+
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pipeline.budget.account import Account, replay
+from pipeline.budget.record import Record
+from pipeline.run import RunError
+
+
+class LedgerError(RunError):
+    """The ledger cannot be read or written; the message names the file and the way out."""
+
+
+@dataclass(frozen=True)
+class Total:
+    """The node-hours of one site: still promised to jobs, and charged."""
+
+    reserved_node_hours: float
+    charged_node_hours: float
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The records in one folder; any number of processes may append at once."""
+
+    folder: Path
+
+    def append(self, record: Record) -> Path:
+        """Add `record` and return its file, which is there as a whole or not at all.
+
+        Raises:
+            LedgerError: The folder cannot be written, or the disk is full.
+        """
+        name = f"{record.time * 1e6:017.0f}-{record.kind}-{uuid.uuid4().hex}.json"
+        path, temporary = self.folder / name, self.folder / f".{name}.tmp"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(temporary, record.model_dump_json(exclude_none=True) + "\n")
+            _link(temporary, path)
+            temporary.unlink()
+        except OSError as error:
+            message = (
+                f"{self.folder}: the {record.kind} of {record.job_key} cannot be recorded "
+                f"({error.strerror}). Make room there, or make it writable, then run again."
+            )
+            raise LedgerError(message) from error
+        return path
+
+    def records(self) -> list[Record]:
+        """Return every record, by time, then in the order of `Kind`.
+
+        Raises:
+            LedgerError: A file holds no record; the message names it.
+        """
+        paths = (path for path in self.folder.glob("*.json") if not path.name.startswith("."))
+        return sorted((_read(path) for path in paths), key=lambda record: record.moment)
+
+    def accounts(self) -> dict[str, Account]:
+        """Return the account of each job by its key, the job first heard of first."""
+        by_job: dict[str, list[Record]] = {}
+        for record in self.records():
+            by_job.setdefault(record.job_key, []).append(record)
+        return {key: replay(records) for key, records in by_job.items()}
+
+    def totals(self) -> dict[str, Total]:
+        """Return what is reserved and charged at each site; sites are never added up."""
+        accounts = self.accounts().values()
+        return {
+            site: Total(
+                sum(each.reserved_node_hours for each in accounts if each.site == site),
+                sum(each.charged_node_hours for each in accounts if each.site == site),
+            )
+            for site in dict.fromkeys(each.site for each in accounts)
+        }
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a new file and wait until the disk has it; nothing half-written stays."""
+    try:
+        with path.open("x") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give `temporary` its final name.
+
+    NFS may lose the answer of a link that was made and find the name taken when it asks again;
+    the number of links tells (open(2), O_EXCL).
+    """
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        if temporary.stat().st_nlink != 2:
+            raise
+
+
+def _read(path: Path) -> Record:
+    """Return the record in `path`."""
+    try:
+        return Record.model_validate_json(path.read_text())
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        message = (
+            f"{path}: no record of the ledger can be read here ({_reason(error)}). Move the file "
+            "away; the next reconciliation asks the scheduler's accounting again."
+        )
+        raise LedgerError(message) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong, in a few words."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+    return getattr(error, "strerror", None) or type(error).__name__

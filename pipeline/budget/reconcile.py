@@ -1,0 +1,90 @@
+"""Bring the ledger up to what the scheduler's accounting says."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from pipeline.budget.account import Account
+from pipeline.budget.cost import node_hours
+from pipeline.budget.ledger import Ledger
+from pipeline.budget.record import Kind, Record
+from pipeline.job import JobStatus
+from pipeline.site import Role, Site
+
+
+def reconcile(
+    ledger: Ledger,
+    statuses: Mapping[str, JobStatus],
+    site: Site,
+    role_of: Callable[[Account], Role],
+) -> list[Record]:
+    """Append what the ledger missed, and return it.
+
+    A job whose submission, start or end nobody saw gets those records. Where the ledger's seconds,
+    nodes or final state differ from accounting's, a reconcile record replaces them: those of the
+    returned records that are of kind reconcile are the drift. Doing it twice adds nothing.
+
+    Args:
+        ledger: The ledger to complete.
+        statuses: What accounting says, by job key; jobs the ledger never heard of are left alone.
+        site: The site that was asked; jobs of other sites are left alone.
+        role_of: The role whose queue a job used, which says what it is charged.
+    """
+    written = [
+        record
+        for key, account in ledger.accounts().items()
+        if account.site == site.name and key in statuses
+        for record in _missed(account, statuses[key], site, role_of(account))
+    ]
+    for record in written:
+        ledger.append(record)
+    return written
+
+
+def _missed(account: Account, status: JobStatus, site: Site, role: Role) -> list[Record]:
+    """Return the records that bring `account` up to `status`."""
+    records = []
+    now = time.time()
+    if not account.job_id:
+        records.append(_record(Kind.SUBMIT, account, status, status.start or now))
+    if account.start is None and status.start is not None:
+        records.append(_record(Kind.START, account, status, status.start))
+    if not status.state.is_over:
+        return records
+    charged = node_hours(site, role, nodes=status.nodes, seconds=status.seconds)
+    if account.end is None:
+        end = _record(Kind.END, account, status, status.end or now)
+        records.append(end.model_copy(update={"node_hours": charged}))
+    elif difference := _difference(account, status):
+        drift = _record(Kind.RECONCILE, account, status, now)
+        records.append(drift.model_copy(update={"node_hours": charged, "note": difference}))
+    return records
+
+
+def _record(kind: Kind, account: Account, status: JobStatus, when: float) -> Record:
+    """Return a record that says of `account` what `status` says."""
+    return Record(
+        kind=kind,
+        time=when,
+        site=account.site,
+        stage=account.stage,
+        task=account.task,
+        job_key=account.job_key,
+        job_id=status.id,
+        nodes=status.nodes,
+        seconds=status.seconds,
+        state=status.state,
+    )
+
+
+def _difference(account: Account, status: JobStatus) -> str:
+    """Return how the ledger differs from accounting, empty where it does not."""
+    pairs = {
+        "seconds": (account.seconds, status.seconds),
+        "nodes": (account.nodes, status.nodes if status.seconds else account.nodes),
+        "state": (account.state, str(status.state)),
+    }
+    return "; ".join(
+        f"{name}: ledger {ours}, accounting {theirs}"
+        for name, (ours, theirs) in pairs.items()
+        if ours != theirs
+    )

@@ -1,0 +1,50 @@
+"""One record of the ledger: a thing that happened to a job."""
+
+import time
+from enum import StrEnum
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
+
+from pipeline.catalog import Declaration
+from pipeline.job import State
+
+
+class Kind(StrEnum):
+    """What happened to a job, in the order in which it can happen."""
+
+    RESERVE = "reserve"
+    SUBMIT = "submit"
+    START = "start"
+    END = "end"
+    RELEASE = "release"
+    RECONCILE = "reconcile"
+
+
+ORDER = {kind: place for place, kind in enumerate(Kind)}
+
+
+class Record(Declaration):
+    """One thing that happened to one job, at `time` (seconds since 1970).
+
+    `node_hours` is what the job may cost at most in a reserve, and what it was charged in an end
+    or a reconcile: always the whole job, never a difference. A `job_key` stands for one job for
+    ever: the next link of a chain has the next key.
+    """
+
+    kind: Kind
+    time: NonNegativeFloat = Field(default_factory=time.time)
+    site: str
+    stage: str
+    task: str
+    job_key: str
+    job_id: str = ""
+    nodes: NonNegativeFloat = 0.0
+    seconds: NonNegativeInt = 0
+    node_hours: NonNegativeFloat = 0.0
+    state: State | None = None
+    note: str = ""
+
+    @property
+    def moment(self) -> tuple[float, int]:
+        """What records are sorted by: the time, then the order of `Kind`."""
+        return self.time, ORDER[self.kind]

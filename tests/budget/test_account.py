@@ -1,0 +1,80 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.budget.account import Account, replay
+from pipeline.budget.record import Kind, Record
+from pipeline.job import State
+
+
+def record(kind, when, **more):
+    fields = {"site": "here", "stage": "pretrain", "task": "pretrain/m0", "job_key": "m0-1"}
+    return Record(kind=kind, time=when, **(fields | more))
+
+
+RESERVE = record(Kind.RESERVE, 1, nodes=2, node_hours=4)
+SUBMIT = record(Kind.SUBMIT, 2, job_id="71")
+START = record(Kind.START, 3)
+END = record(Kind.END, 9, seconds=6, nodes=2, node_hours=0.5, state=State.COMPLETED)
+RELEASE = record(Kind.RELEASE, 3)
+LIFE = [RESERVE, SUBMIT, START, END]
+
+
+@pytest.mark.parametrize(
+    ("records", "state", "reserved", "charged"),
+    [
+        ([RESERVE], "reserved", 4, 0),
+        ([RESERVE, SUBMIT], "submitted", 4, 0),
+        ([RESERVE, SUBMIT, START], "running", 4, 0),
+        (LIFE, "completed", 0, 0.5),
+        ([RESERVE, RELEASE], "released", 0, 0),
+        ([RESERVE, RELEASE, RESERVE.model_copy(update={"time": 4.0})], "reserved", 4, 0),
+        ([END.model_copy(update={"state": None})], "ended", 0, 0.5),
+    ],
+)
+def test_the_state_follows_the_records(records, state, reserved, charged):
+    account = replay(records)
+    assert account.state == state
+    assert account.reserved_node_hours == reserved
+    assert account.charged_node_hours == charged
+
+
+def test_an_ended_job_tells_its_whole_life():
+    assert replay(LIFE) == Account(
+        site="here",
+        stage="pretrain",
+        task="pretrain/m0",
+        job_key="m0-1",
+        job_id="71",
+        nodes=2,
+        reserved_node_hours=0,
+        charged_node_hours=0.5,
+        seconds=6,
+        start=3,
+        end=9,
+        state="completed",
+    )
+
+
+def test_a_reconcile_replaces_what_the_end_said():
+    truth = record(Kind.RECONCILE, 50, seconds=8, nodes=2, node_hours=0.7, state=State.TIMEOUT)
+    account = replay([*LIFE, truth])
+    assert (account.seconds, account.charged_node_hours, account.state) == (8, 0.7, "timeout")
+    assert account.end == 9
+
+
+def test_the_last_end_counts():
+    later = END.model_copy(update={"time": 11.0, "node_hours": 0.6})
+    assert replay([*LIFE, later]).charged_node_hours == 0.6
+
+
+def test_an_end_that_accounting_dates_before_the_submission_still_ends_the_job():
+    early = END.model_copy(update={"time": 1.5})
+    assert replay([RESERVE, early, SUBMIT]).state == "completed"
+
+
+@given(st.lists(st.sampled_from(LIFE), max_size=8), st.randoms())
+def test_saying_a_thing_twice_and_in_any_order_changes_nothing(again, random):
+    records = [*LIFE, *again]
+    random.shuffle(records)
+    assert replay(records) == replay(LIFE)
