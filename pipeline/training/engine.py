@@ -1,0 +1,228 @@
+"""DeepSpeed under the training loop: the only file that knows it, or torch.distributed."""
+
+import hashlib
+import os
+import random
+import shutil
+import warnings
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.campaign import Training
+from pipeline.training import checkpoint
+from pipeline.training.batch import Batch
+from pipeline.training.objectives import Losses
+
+STATE = "state"
+
+
+class Objective(Protocol):
+    """What is minimised: named parts, whose sum is the loss."""
+
+    def __call__(self, output: Any, batch: Batch, /) -> Losses:
+        """Return the parts of the loss."""
+
+
+class World:
+    """The processes of this link, as the batch script numbered them."""
+
+    def __init__(self) -> None:
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.size = int(os.environ.get("WORLD_SIZE", "1"))
+        self.local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        self.device = torch.device("cpu")
+        if torch.cuda.is_available():  # ROCm devices answer to this name too
+            self.device = torch.device("cuda", self.local_rank)
+            torch.cuda.set_device(self.device)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes what is written once."""
+        return self.rank == 0
+
+
+def join(world: World) -> None:
+    """Join the other processes; a lone process is a world of one."""
+    defaults = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
+    defaults |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    if world.device.type == "cpu":
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    # torch announces its new names for collectives at each call that DeepSpeed makes
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
+    _deepspeed().init_distributed(
+        dist_backend="gloo" if world.device.type == "cpu" else "nccl", verbose=False
+    )
+
+
+def _deepspeed() -> Any:
+    """Return DeepSpeed, without its chatter and without the operator it would compile.
+
+    Its shared-memory all-reduce for CPUs is built by g++ at first use, which takes a minute, wants
+    a compiler, and serves within one node only; gloo does the same sums.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import deepspeed  # noqa: PLC0415 - after DS_ACCELERATOR is set
+    from deepspeed.utils import logger  # noqa: PLC0415
+
+    logger.setLevel("WARNING")
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed
+
+
+def settings(training: Training, world_size: int) -> dict[str, Any]:
+    """Return DeepSpeed's configuration; the global batch of the task is the only truth.
+
+    Raises:
+        ValueError: The global batch does not divide by the number of processes.
+    """
+    if training.batch_events % world_size:
+        message = (
+            f"batch_events {training.batch_events} does not divide by {world_size} processes."
+        )
+        raise ValueError(message)
+    return {
+        "train_batch_size": training.batch_events,
+        "train_micro_batch_size_per_gpu": training.batch_events // world_size,
+        "gradient_clipping": training.clip_norm,
+        "bf16": {"enabled": training.precision == "bf16"},
+        "zero_optimization": {"stage": training.zero},
+        "steps_per_print": 10**9,
+    }
+
+
+class Engine:
+    """A model in training: one `step` per global batch, checkpoints by `checkpoint`'s protocol."""
+
+    def __init__(self, model: nn.Module, training: Training, world: World) -> None:
+        self.world = world
+        self.training = training
+        trained = [p for p in model.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in trained if p.ndim >= 2], "weight_decay": training.weight_decay},
+            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        optimiser = torch.optim.AdamW(
+            [group for group in groups if group["params"]],
+            lr=training.learning_rate,
+            betas=training.betas,
+        )
+        self.engine, *_ = _deepspeed().initialize(
+            model=model.to(world.device),
+            optimizer=optimiser,
+            config=settings(training, world.size),
+            dist_init_required=False,
+        )
+
+    def step(self, batch: Batch, objective: Objective, learning_rate: float) -> dict[str, float]:
+        """Take one optimiser step; return the parts of the loss, their sum, and the gradient norm.
+
+        The numbers are means over the processes, so over the global batch.
+        """
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = learning_rate
+        batch = batch.to(self.world.device)
+        losses = objective(self.engine(batch), batch)
+        total = torch.stack(list(losses.values())).sum()
+        self.engine.backward(total)
+        self.engine.step()
+        numbers = self._mean({"loss": total, **losses})
+        norm = self.engine.get_global_grad_norm()
+        return numbers | {"grad_norm": float(norm if norm is not None else 0.0)}
+
+    def _mean(self, values: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return the mean over processes of each value."""
+        stacked = torch.stack([value.detach().double() for value in values.values()])
+        torch.distributed.all_reduce(stacked)
+        return dict(zip(values, (stacked / self.world.size).tolist(), strict=True))
+
+    def any(self, flag: bool) -> bool:  # noqa: FBT001
+        """Return whether `flag` is set in any process; all must ask at the same step."""
+        value = torch.tensor([float(flag)], device=self.world.device)
+        torch.distributed.all_reduce(value, op=torch.distributed.ReduceOp.MAX)
+        return bool(value.item())
+
+    def save(self, checkpoints: Path, events_seen: int) -> None:
+        """Write a checkpoint of model, optimiser, sampler position and random states; all call."""
+        written = checkpoint.temporary(checkpoints, events_seen)
+        if self.world.is_first:
+            shutil.rmtree(written, ignore_errors=True)
+            written.mkdir(parents=True)
+        torch.distributed.barrier()
+        state = {"events_seen": events_seen}
+        self.engine.save_checkpoint(str(written), tag=STATE, client_state=state)
+        torch.save(_random_states(), written / f"random-{self.world.rank:05d}.pt")
+        torch.distributed.barrier()
+        if self.world.is_first:
+            checkpoint.seal(written, events_seen)
+            checkpoint.prune(checkpoints, keep=self.training.keep_checkpoints)
+        torch.distributed.barrier()
+
+    def resume(self, checkpoints: Path) -> int:
+        """Load the newest checkpoint that verifies; return the events it had seen, 0 if none.
+
+        Raises:
+            RunError: There are checkpoints, and none verifies.
+        """
+        found = [checkpoint.newest(checkpoints) if self.world.is_first else None]
+        torch.distributed.broadcast_object_list(found)
+        if found[0] is None:
+            return 0
+        path, events_seen = found[0]
+        self.engine.load_checkpoint(str(path), tag=STATE)
+        own = path / f"random-{self.world.rank:05d}.pt"
+        _restore(torch.load(own, weights_only=False))
+        return events_seen
+
+    def export(self, path: Path) -> str:
+        """Write the plain weights to `path`, once; return the SHA-256 of their values."""
+        import deepspeed  # noqa: PLC0415
+
+        module: nn.Module = self.engine.module
+        sharded = self.training.zero == 3
+        gathering = deepspeed.zero.GatheredParameters(list(module.parameters()))
+        with gathering if sharded else nullcontext():
+            weights = {name: value.detach().cpu() for name, value in module.state_dict().items()}
+        if self.world.is_first:
+            unfinished = path.with_suffix(".tmp")
+            torch.save(weights, unfinished)
+            unfinished.replace(path)
+        return weights_hash(weights)
+
+    def leave(self) -> None:
+        """Wait for the other processes, and leave the world."""
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
+def weights_hash(weights: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of names and values, whatever file they lie in."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _random_states() -> dict[str, Any]:
+    states = {"python": random.getstate(), "numpy": np.random.get_state()}  # noqa: NPY002
+    states["torch"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        states["device"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _restore(states: dict[str, Any]) -> None:
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])  # noqa: NPY002
+    torch.set_rng_state(states["torch"])
+    if "device" in states:
+        torch.cuda.set_rng_state(states["device"])

@@ -1,0 +1,73 @@
+"""Fine-tune: `python -m pipeline.training.finetune TASK_FOLDER`, one process per device."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from pipeline.campaign import FinetuneTask
+from pipeline.run import Exit, RunError, TaskFolder, read_json
+from pipeline.training import engine, loader, program
+from pipeline.training.loop import WEIGHTS, Work, train
+from pipeline.training.models.tracks import TrackFinder
+from pipeline.training.objectives import track_finding
+
+
+def build(task: FinetuneTask) -> TrackFinder:
+    """Return the model of `task`; the head starts the same in all modes of one seed.
+
+    Raises:
+        RunError: The pretrained weights are not there, or are of another model.
+    """
+    torch.manual_seed(task.seed)
+    model = TrackFinder(task.model, task.head)
+    if task.backbone is not None:
+        model.backbone.load_state_dict(pretrained(task.backbone))
+    if task.mode == "frozen":
+        model.backbone.requires_grad_(False)
+    return model
+
+
+def pretrained(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the backbone's weights from the folder of a finished pretraining."""
+    path = folder / WEIGHTS
+    result = read_json(TaskFolder(folder).result)
+    if result is None or not path.is_file():
+        message = f"{path}: no pretrained weights here. Finish that pretraining first."
+        raise RunError(message)
+    weights = torch.load(path, weights_only=True)
+    if engine.weights_hash(weights) != result["weights_sha256"]:
+        message = f"{path}: not the weights that {folder / 'result.json'} speaks of."
+        raise RunError(message)
+    prefix = "backbone."
+    return {
+        name.removeprefix(prefix): value
+        for name, value in weights.items()
+        if name.startswith(prefix)
+    }
+
+
+def finetune(
+    task: FinetuneTask, folder: TaskFolder, world: engine.World, stop: program.Stop
+) -> Exit:
+    """Fine-tune the track-finding head on labelled events."""
+    events = loader.load(task.store, task.split, events=task.labels, tracks=True)
+    engine.join(world)
+    work = Work(
+        model=build(task),
+        objective=track_finding,
+        batch=lambda start, count: events.batch(
+            loader.visited(len(events), task.seed, start, count)
+        ),
+        training=task.training,
+    )
+    result = train(work, folder, world, stop)
+    if result is None:
+        return Exit.CONTINUE
+    if world.is_first:
+        folder.finish(result | {"job_id": program.job_id(), "labels": len(events)})
+    return Exit.FINISHED
+
+
+if __name__ == "__main__":
+    sys.exit(program.start(finetune, FinetuneTask))

@@ -1,0 +1,143 @@
+"""The training loop of every program: step, measure, checkpoint, stop when asked, resume."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pipeline.campaign import Training
+from pipeline.run import TaskFolder, write_json
+from pipeline.training.batch import Batch
+from pipeline.training.engine import Engine, Objective, World
+from pipeline.training.models.fm4npp import parameters
+from pipeline.training.program import Every, Stop
+from pipeline.training.schedule import learning_rate
+
+WEIGHTS = "weights.pt"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one training needs: `batch(start, count)` gives the events at those positions."""
+
+    model: nn.Module
+    objective: Objective
+    batch: Callable[[int, int], Batch]
+    training: Training
+
+
+def train(work: Work, folder: TaskFolder, world: World, stop: Stop) -> dict[str, Any] | None:
+    """Train to the end, from the newest checkpoint on; return the numbers of the result.
+
+    Returns None when asked to stop before the end: checkpointed, to be continued.
+
+    Raises:
+        FloatingPointError: The loss is no number any more.
+        RunError: There are checkpoints, and none of them verifies.
+    """
+    training = work.training
+    trained, total = parameters(work.model)
+    engine = Engine(work.model, training, world)
+    seen = engine.resume(folder.checkpoints)
+    end = training.steps * training.batch_events
+    last: dict[str, float] = {}
+    with Metrics(folder, world, seen=seen, end=end) as metrics:
+        while seen < end:
+            last = _step(engine, work, seen)
+            seen += training.batch_events
+            metrics.write(seen // training.batch_events, seen, last)
+            asked = engine.any(stop.asked)
+            if asked or seen == end or _due(training, seen):
+                engine.save(folder.checkpoints, seen)
+            if asked and seen < end:
+                engine.leave()
+                return None
+        last = last or metrics.last()
+    digest = engine.export(folder.path / WEIGHTS)
+    engine.leave()
+    return {
+        "events_seen": seen,
+        "steps": training.steps,
+        "loss": last["loss"],
+        "parameters": total,
+        "parameters_trained": trained,
+        "weights": WEIGHTS,
+        "weights_sha256": digest,
+        "processes": world.size,
+        "device": world.device.type,
+    }
+
+
+def _step(engine: Engine, work: Work, seen: int) -> dict[str, float]:
+    """Take this process's share of the batch that starts at `seen`; return its numbers."""
+    began = time.monotonic()
+    share = work.training.batch_events // engine.world.size
+    batch = work.batch(seen + engine.world.rank * share, share)
+    rate = learning_rate(work.training, seen)
+    waited = time.monotonic() - began
+    numbers = engine.step(batch, work.objective, rate)
+    if not math.isfinite(numbers["loss"]):
+        message = (
+            f"The loss is {numbers['loss']} after {seen} events (events {batch.event_id.tolist()}, "
+            f"learning rate {rate:.3g}). Lower the rate or clip_norm; this is not retried."
+        )
+        raise FloatingPointError(message)
+    seconds = time.monotonic() - began
+    return numbers | {"lr": rate, "seconds": seconds, "data_seconds": waited}
+
+
+def _due(training: Training, seen: int) -> bool:
+    """Return whether the step that ended at `seen` crossed a checkpoint's mark."""
+    interval = training.checkpoint_events
+    return seen // interval > (seen - training.batch_events) // interval
+
+
+class Metrics:
+    """`metrics.jsonl`, one line a step, and `progress.json`; only the first process writes."""
+
+    def __init__(self, folder: TaskFolder, world: World, *, seen: int, end: int) -> None:
+        self.folder, self.end, self.seen = folder, end, seen
+        self.writes = world.is_first
+        self.time_to_tell = Every(1.0)
+        self.stream: TextIOWrapper | None = None
+
+    def __enter__(self) -> "Metrics":
+        """Open the file, without the steps that the resumed checkpoint had not seen."""
+        if self.writes:
+            kept = [line for line in _lines(self.folder.metrics) if line["events_seen"] <= self.seen]
+            text = "".join(json.dumps(line) + "\n" for line in kept)
+            self.folder.metrics.write_text(text)
+            self.stream = self.folder.metrics.open("a")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the file."""
+        if self.stream is not None:
+            self.stream.close()
+
+    def write(self, step: int, seen: int, numbers: dict[str, float]) -> None:
+        """Append the numbers of one step."""
+        if self.stream is None:
+            return
+        self.stream.write(json.dumps({"step": step, "events_seen": seen, **numbers}) + "\n")
+        self.stream.flush()
+        if seen == self.end or self.time_to_tell():
+            progress = {"done": seen, "total": self.end, "unit": "events"}
+            write_json(self.folder.progress, progress | {"loss": numbers["loss"]})
+
+    def last(self) -> dict[str, float]:
+        """Return the numbers of the last step written, by whichever link."""
+        return _lines(self.folder.metrics)[-1] if self.writes else {"loss": math.nan}
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """Return the whole lines of a metrics file; a torn last line, of a killed link, is dropped."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().split("\n")[:-1]]

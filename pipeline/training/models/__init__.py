@@ -1,0 +1,1 @@
+"""Backbones and heads: plain modules that take packed batches of events."""

@@ -1,0 +1,41 @@
+"""Pretrain: `python -m pipeline.training.pretrain TASK_FOLDER`, one process per device."""
+
+import sys
+
+import torch
+
+from pipeline.campaign import PretrainTask
+from pipeline.run import Exit, TaskFolder
+from pipeline.training import engine, loader, program
+from pipeline.training.loop import Work, train
+from pipeline.training.models.fm4npp import NeighbourPredictor
+from pipeline.training.objectives import next_neighbours
+
+
+def pretrain(
+    task: PretrainTask, folder: TaskFolder, world: engine.World, stop: program.Stop
+) -> Exit:
+    """Pretrain a model to predict the k next neighbours of every point."""
+    events = loader.load(
+        task.store, task.split, events=task.events, neighbours=task.model.neighbours
+    )
+    engine.join(world)
+    torch.manual_seed(task.seed)
+    work = Work(
+        model=NeighbourPredictor(task.model),
+        objective=next_neighbours,
+        batch=lambda start, count: events.batch(
+            loader.visited(len(events), task.seed, start, count)
+        ),
+        training=task.training,
+    )
+    result = train(work, folder, world, stop)
+    if result is None:
+        return Exit.CONTINUE
+    if world.is_first:
+        folder.finish(result | {"job_id": program.job_id(), "events": len(events)})
+    return Exit.FINISHED
+
+
+if __name__ == "__main__":
+    sys.exit(program.start(pretrain, PretrainTask))

@@ -1,0 +1,119 @@
+"""What the training programs share: one task folder, one claim, signals, and an honest end."""
+
+import argparse
+import errno
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from types import FrameType
+from typing import TypeVar
+
+import torch
+
+from pipeline import catalog
+from pipeline.catalog import Declaration, DeclarationError
+from pipeline.data.errors import BadInput
+from pipeline.run import Exit, RunError, TaskFolder, claimed
+from pipeline.training.engine import World
+
+AnyTask = TypeVar("AnyTask", bound=Declaration)
+
+
+class Stop:
+    """A flag that USR1 (walltime near) and TERM (preemption) set; the loop asks at each step."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGUSR1, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self.asked = True
+
+
+def start(
+    work: Callable[[AnyTask, TaskFolder, World, Stop], Exit],
+    model: type[AnyTask],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Do `work` on the task folder named on the command line; return the exit code.
+
+    However it ends, `result.json` says how; a task that is done already is left as it is.
+    """
+    parser = argparse.ArgumentParser(description=work.__doc__)
+    parser.add_argument("folder", help="the task's folder, which holds task.toml")
+    folder = TaskFolder(catalog.Path(parser.parse_args(argv).folder))
+    if folder.is_done:
+        return Exit.FINISHED
+    stop, world = Stop(), World()
+    try:
+        task = catalog.read(folder.declaration, model)
+        torch.set_num_threads(_threads(task))
+        holding: AbstractContextManager[None] = nullcontext()
+        if world.is_first:
+            holding = claimed(folder.claim)
+        with holding:
+            return work(task, folder, world, stop)
+    except Exception as error:  # noqa: BLE001 - classified, recorded and told below
+        return _told(folder, error)
+
+
+def _threads(task: Declaration) -> int:
+    """Return the CPU threads the task asks for; more would change the order of sums."""
+    training = getattr(task, "training", task)
+    return int(training.threads)
+
+
+def _told(folder: TaskFolder, error: Exception) -> Exit:
+    """Record the class of `error` in the task's folder and on the screen; return its exit code."""
+    outcome, code, message = _classified(error)
+    if code == Exit.FAILED:
+        traceback.print_exception(error)
+    print(f"{folder.path}: {message}", file=sys.stderr)  # noqa: T201
+    try:
+        folder.fail(outcome, message)
+    except OSError as second:
+        print(f"{folder.result}: not written: {second}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+def _classified(error: Exception) -> tuple[str, Exit, str]:
+    """Return outcome, exit code and message of what went wrong."""
+    if isinstance(error, BadInput | DeclarationError):
+        return "bad_input", Exit.BAD_INPUT, str(error)
+    if isinstance(error, FloatingPointError):
+        return "not_a_number", Exit.NOT_A_NUMBER, str(error)
+    if isinstance(error, RunError):
+        return "busy_or_damaged", Exit.BUSY, str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return "out_of_memory", Exit.FAILED, f"Out of memory: {error}"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        message = f"No space left for {error.filename}. Free some, then run again: it resumes."
+        return "disk_full", Exit.CANNOT_WRITE, message
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
+        return "cannot_write", Exit.CANNOT_WRITE, f"No permission to write {error.filename}."
+    return "error", Exit.FAILED, f"{type(error).__name__}: {error}"
+
+
+class Every:
+    """Says yes at most once in `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.last = seconds, -seconds
+
+    def __call__(self) -> bool:
+        """Whether it is time again."""
+        now = time.monotonic()
+        if now - self.last < self.seconds:
+            return False
+        self.last = now
+        return True
+
+
+def job_id() -> str:
+    """Return the batch job this process runs in, empty without a scheduler."""
+    return os.environ.get("SLURM_JOB_ID", "")
