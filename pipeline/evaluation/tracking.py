@@ -1,0 +1,175 @@
+"""How good the found tracks are: grouping, efficiency and purity, with intervals over events."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.evaluation.contingency import (
+    Floats,
+    Ints,
+    adjusted_rand_index,
+    contingency,
+    pooled_rand_index,
+)
+from pipeline.evaluation.matching import Matches, Rule, match
+
+Interval = tuple[float, float]
+RULE = Rule()
+
+
+@dataclass(frozen=True)
+class TrackingScores:
+    """The scores of a set of events; NaN where there is nothing to divide by.
+
+    Noise in the adjusted Rand index: `ari` is the mean over events over all points, with the noise
+    of an event as one class and its unassigned points as one cluster, as FM4NPP's authors score.
+    `ari_particles` leaves out the points of true id 0, and the events that have no others.
+    `ari_pooled` is of all points of all events as one set; it is not to be compared with means.
+
+    Efficiencies and purities are ratios of sums over events. Track efficiency: reconstructed of
+    all particles. Track purity: matched of all tracks; the fake rate is the rest. Duplicate rate:
+    further tracks per reconstructed particle. Hit efficiency: the largest fraction of a particle's
+    points in one track, mean over particles; hit purity: the largest fraction of a track's points
+    of one particle, mean over tracks. Intervals hold 68 % of bootstrap resamples of the events.
+    """
+
+    events: int
+    points: int
+    rule: Rule
+    ari: float
+    ari_interval: Interval
+    ari_particles: float
+    ari_pooled: float
+    track_efficiency: float
+    track_efficiency_interval: Interval
+    track_purity: float
+    track_purity_interval: Interval
+    fake_rate: float
+    duplicate_rate: float
+    hit_efficiency: float
+    hit_purity: float
+    ari_per_event: Floats
+    ari_particles_per_event: Floats
+    matches_per_event: Matches
+
+    def summary(self) -> dict[str, Any]:
+        """Return the scores without the per-event arrays, ready for JSON; None for NaN."""
+        values = {
+            name: value for name, value in vars(self).items() if not name.endswith("per_event")
+        }
+        return {name: _plain(value) for name, value in values.items()}
+
+
+def evaluate_events(
+    true: NDArray[np.integer],
+    predicted: NDArray[np.integer],
+    offsets: NDArray[np.integer],
+    *,
+    rule: Rule = RULE,
+    resamples: int = 1000,
+    seed: int = 1,
+) -> TrackingScores:
+    """Return the scores of the tracks found in E events.
+
+    Args:
+        true: (P,) the particle of each point; 0 is noise. Integers: ids exceed 2^53.
+        predicted: (P,) the track each point was put in; 0 is unassigned.
+        offsets: (E+1,) event e holds the points offsets[e] to offsets[e+1] − 1.
+        rule: When a track matches a particle.
+        resamples: How often the events are drawn anew for the intervals.
+        seed: Of the draws.
+
+    Raises:
+        ValueError: An array has another shape or kind, an id is negative, or there is no event.
+    """
+    _check(true, predicted, offsets)
+    events = len(offsets) - 1
+    event = np.repeat(np.arange(events), np.diff(offsets))
+    table = contingency(event, _ids(true), _ids(predicted), events=events)
+    signal = true != 0
+    clean = contingency(event[signal], _ids(true[signal]), _ids(predicted[signal]), events=events)
+    ari, found = adjusted_rand_index(table), match(table, rule)
+    has_signal = np.bincount(event[signal], minlength=events) > 0
+    ari_particles = np.where(has_signal, adjusted_rand_index(clean), np.nan)
+    columns = [ari, np.ones(events), found.reconstructed, found.particles]
+    sums = _resampled(np.stack([*columns, found.matched, found.tracks], axis=1), resamples, seed)
+    return TrackingScores(
+        events=events,
+        points=len(true),
+        rule=rule,
+        ari=float(ari.mean()),
+        ari_interval=_interval(sums[:, 0], sums[:, 1]),
+        ari_particles=_ratio(ari_particles[has_signal], has_signal),
+        ari_pooled=pooled_rand_index(table),
+        track_efficiency=_ratio(found.reconstructed, found.particles),
+        track_efficiency_interval=_interval(sums[:, 2], sums[:, 3]),
+        track_purity=_ratio(found.matched, found.tracks),
+        track_purity_interval=_interval(sums[:, 4], sums[:, 5]),
+        fake_rate=1 - _ratio(found.matched, found.tracks),
+        duplicate_rate=_ratio(found.duplicates, found.reconstructed),
+        hit_efficiency=_ratio(found.particle_shares, found.particles),
+        hit_purity=_ratio(found.track_shares, found.tracks),
+        ari_per_event=ari,
+        ari_particles_per_event=ari_particles,
+        matches_per_event=found,
+    )
+
+
+def _check(
+    true: NDArray[np.integer], predicted: NDArray[np.integer], offsets: NDArray[np.integer]
+) -> None:
+    """Raise ValueError where the arrays cannot be ids and offsets of events."""
+    for name, array in (("true", true), ("predicted", predicted), ("offsets", offsets)):
+        if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+            message = f"{name}: {array.dtype} of shape {array.shape}; expected (P,) integers."
+            raise ValueError(message)
+        if len(array) and array.min() < 0:
+            message = f"{name}: holds {array.min()}; ids and offsets are 0 or more."
+            raise ValueError(message)
+    if len(true) != len(predicted):
+        message = (
+            f"{len(true)} true ids and {len(predicted)} predicted ids; one per point expected."
+        )
+        raise ValueError(message)
+    ends = (int(offsets[0]), int(offsets[-1])) if len(offsets) > 1 else None
+    if ends != (0, len(true)) or (np.diff(offsets.astype(np.int64)) < 0).any():
+        message = f"offsets: expected to rise from 0 to {len(true)} over one event or more."
+        raise ValueError(message)
+
+
+def _ids(array: NDArray[np.integer]) -> Ints:
+    """Return `array` as int64, which holds every id exactly."""
+    return array.astype(np.int64)
+
+
+def _ratio(top: NDArray[Any], bottom: NDArray[Any]) -> float:
+    """Return the ratio of the sums over events, NaN for 0/0."""
+    return float(top.sum() / bottom.sum()) if bottom.sum() else float("nan")
+
+
+def _resampled(columns: Floats, resamples: int, seed: int) -> Floats:
+    """Return the (resamples, C) sums of the (E, C) columns over events drawn with replacement."""
+    rng = np.random.default_rng(seed)
+    events = len(columns)
+    even = np.full(events, 1 / events)
+    return np.stack([rng.multinomial(events, even) @ columns for _ in range(resamples)])
+
+
+def _interval(tops: Floats, bottoms: Floats) -> Interval:
+    """Return the 16th and 84th percentile of top/bottom over the resamples, NaN if all are 0/0."""
+    ratios = tops[bottoms > 0] / bottoms[bottoms > 0]
+    if not len(ratios):
+        return float("nan"), float("nan")
+    low, high = np.percentile(ratios, (16, 84))
+    return float(low), float(high)
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` in the types of JSON, None for NaN."""
+    if isinstance(value, Rule):
+        return asdict(value)
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and np.isnan(value) else value
