@@ -1,0 +1,44 @@
+"""What every scheduler can do for the pipeline."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from pipeline.job import Job, JobStatus
+
+
+class SchedulerError(RuntimeError):
+    """The scheduler refused or did not answer; the message holds its own words and what to do."""
+
+
+class Scheduler(Protocol):
+    """A way to run jobs; all truth about a job is with the scheduler, none in this object."""
+
+    def submit(self, job: Job, text: str) -> str:
+        """Write `text` as the job's script, submit it and return the job's id.
+
+        A job whose key is known already, live or over, is not submitted again: its id comes back.
+
+        Raises:
+            SchedulerError: The job was refused, or nobody knows whether it was taken.
+        """
+        ...
+
+    def find(self, key: str) -> str | None:
+        """Return the id of the job with the idempotency key `key`, None if there is none."""
+        ...
+
+    def query(self, ids: Iterable[str]) -> dict[str, JobStatus]:
+        """Return the status of each of `ids`; a job not yet in the accounting is UNKNOWN.
+
+        Raises:
+            SchedulerError: The scheduler does not answer; ask again.
+        """
+        ...
+
+    def cancel(self, ids: Iterable[str]) -> None:
+        """End the jobs `ids`; those that are over stay as they are.
+
+        Raises:
+            SchedulerError: The scheduler refuses.
+        """
+        ...

@@ -1,0 +1,111 @@
+"""Jobs on a machine without a scheduler: one detached process each, one record each."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.job import Job, JobStatus, State
+from pipeline.run import Run, write_text
+from pipeline.scheduler import record as records
+from pipeline.scheduler.interface import SchedulerError
+from pipeline.scheduler.record import START_SECONDS, Record
+from pipeline.scheduler.script import signal_lead_seconds
+from pipeline.site import Site
+
+
+@dataclass(frozen=True)
+class LocalScheduler:
+    """A `Scheduler` whose jobs are processes that survive this one; a job's id is its key."""
+
+    site: Site
+    run: Run
+
+    def submit(self, job: Job, text: str) -> str:
+        """See `Scheduler.submit`."""
+        path = self._path(job.key)
+        if path.exists():
+            return job.key
+        record = self._record(job)
+        write_text(job.script, text)
+        if records.create(path, record):
+            self._start(path, record)
+        return job.key
+
+    def find(self, key: str) -> str | None:
+        """See `Scheduler.find`."""
+        return key if self._path(key).exists() else None
+
+    def query(self, ids: Iterable[str]) -> dict[str, JobStatus]:
+        """See `Scheduler.query`; a job whose runner was killed failed when that is found out."""
+        return {id_: self._status(id_) for id_ in sorted(set(ids))}
+
+    def cancel(self, ids: Iterable[str]) -> None:
+        """See `Scheduler.cancel`: TERM, and KILL half a minute later, both by the runner."""
+        for id_ in ids:
+            record = records.read(self._path(id_))
+            if record is not None and record.runner is not None and record.runner.is_alive:
+                with suppress(ProcessLookupError):
+                    os.kill(record.runner.pid, signal.SIGTERM)
+
+    def _path(self, key: str) -> Path:
+        return self.run.path / "local" / "jobs" / f"{key}.json"
+
+    def _record(self, job: Job) -> Record:
+        """Return the new record of `job`; a pilot takes its nodes whole.
+
+        Raises:
+            SchedulerError: The job asks more devices than there are.
+        """
+        here = self.site.nodes[job.node].devices
+        devices = job.nodes * (here if job.pilot else job.processes_per_node)
+        if devices > here:
+            message = (
+                f"{job.key}: asks {devices} devices, {self.site.title} has {here}. "
+                f"Lower `devices` in the campaign, or raise it in a site of your own (--site)."
+            )
+            raise SchedulerError(message)
+        return Record(
+            key=job.key,
+            script=job.script,
+            log=job.log,
+            devices=devices,
+            devices_here=here,
+            nodes=devices / here,
+            walltime_seconds=60 * job.walltime_minutes,
+            signal_lead_seconds=signal_lead_seconds(job, self.site),
+            submitted=int(time.time()),
+        )
+
+    def _start(self, path: Path, record: Record) -> None:
+        """Start the runner of `record` and wait until it says which process it is."""
+        command = ("setsid", "--fork", sys.executable, "-m", "pipeline.scheduler.runner", str(path))
+        with record.log.open("a") as log:
+            subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            started = records.read(path)
+            if started is not None and started.runner is not None:
+                return
+            time.sleep(0.02)
+        message = (
+            f"{record.key}: its process did not start within {START_SECONDS} s. See {record.log}."
+        )
+        raise SchedulerError(message)
+
+    def _status(self, id_: str) -> JobStatus:
+        path = self._path(id_)
+        record = records.read(path)
+        if record is None:
+            return JobStatus(id=id_, key="", state=State.UNKNOWN)
+        if record.is_lost:
+            record = records.read(path) or record  # it may have ended since it was read
+            if record.is_lost:
+                record = record.over(State.FAILED)
+                records.write(path, record)
+        return record.status()

@@ -1,0 +1,105 @@
+"""What is known of one job on a machine without a scheduler: one JSON file per job."""
+
+import os
+import time
+from pathlib import Path
+
+from pydantic import NonNegativeInt, PositiveInt, ValidationError
+
+from pipeline.catalog import Declaration
+from pipeline.job import JobStatus, State
+from pipeline.run import Holder, write_text
+from pipeline.scheduler.interface import SchedulerError
+
+START_SECONDS = 30  # a runner that has not reported by then never will
+
+
+class Record(Declaration):
+    """One job: what was asked, which process runs it, how it went.
+
+    `nodes` is the fraction of the machine that it uses; `state` is None until the job is over.
+    """
+
+    key: str
+    script: Path
+    log: Path
+    devices: PositiveInt
+    devices_here: PositiveInt
+    nodes: float
+    walltime_seconds: PositiveInt
+    signal_lead_seconds: NonNegativeInt
+    submitted: int
+    runner: Holder | None = None
+    start: int | None = None
+    end: int | None = None
+    state: State | None = None
+    exit_code: int | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the job has no end and nobody left who could write it."""
+        if self.state is not None:
+            return False
+        if self.runner is None:
+            return time.time() - self.submitted > START_SECONDS
+        return not self.runner.is_alive
+
+    def over(self, state: State, exit_code: int | None = None) -> "Record":
+        """Return the record with its end: now."""
+        return self.model_copy(
+            update={"state": state, "exit_code": exit_code, "end": int(time.time())}
+        )
+
+    def status(self) -> JobStatus:
+        """Return the record as accounting would have it, at a resolution of one second."""
+        state = self.state or (State.PENDING if self.start is None else State.RUNNING)
+        until = self.end if self.end is not None else int(time.time())
+        return JobStatus(
+            id=self.key,
+            key=self.key,
+            state=state,
+            nodes=self.nodes,
+            seconds=0 if self.start is None else until - self.start,
+            start=self.start,
+            end=self.end,
+            exit_code=self.exit_code,
+        )
+
+
+def create(path: Path, record: Record) -> bool:
+    """Write a new `record`; return False where there is one of that name already.
+
+    It is linked into place, so that of two submitters one wins and no reader sees half a file.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    write(temporary, record)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    return True
+
+
+def write(path: Path, record: Record) -> None:
+    """Write `record`, whole or not at all."""
+    write_text(path, record.model_dump_json(indent=2) + "\n")
+
+
+def read(path: Path) -> Record | None:
+    """Return the record in `path`, None where there is none.
+
+    Raises:
+        SchedulerError: The file is damaged.
+    """
+    try:
+        return Record.model_validate_json(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        message = (
+            f"{path}: not a job's record ({error.error_count()} faults). Move it away; "
+            "the job it stood for is then submitted again."
+        )
+        raise SchedulerError(message) from error

@@ -1,0 +1,98 @@
+"""The process that runs one job where there is no scheduler: `python -m pipeline.scheduler.runner`.
+
+It is started in a session of its own and outlives the controller. Like Slurm it waits for devices,
+asks the job to save before its walltime, ends it at its walltime, and leaves nothing running.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+from pipeline.job import State
+from pipeline.run import Holder
+from pipeline.scheduler import record as records
+from pipeline.scheduler import slots
+from pipeline.scheduler.record import Record
+
+KILL_WAIT_SECONDS = 30.0  # Slurm's default KillWait
+
+
+class Cancelled(BaseException):
+    """Somebody asked, by TERM, that this job end."""
+
+
+def main(path: Path) -> None:
+    """Run the job of the record `path` and write down how it went."""
+    signal.signal(signal.SIGTERM, _cancel)
+    record = records.read(path)
+    if record is None:
+        message = f"{path}: no such record. Jobs are started by `cosmotron run`."
+        raise SystemExit(message)
+    try:
+        record = record.model_copy(update={"runner": Holder.of(os.getpid())})
+        records.write(path, record)
+        folder = path.parent.parent / "slots"
+        with slots.held(folder, devices=record.devices, of=record.devices_here):
+            record = record.model_copy(update={"start": int(time.time())})
+            records.write(path, record)
+            record = run(record)
+    except Cancelled:
+        record = record.over(State.CANCELLED)
+    records.write(path, record)
+
+
+def run(record: Record, kill_wait_seconds: float = KILL_WAIT_SECONDS) -> Record:
+    """Run the script of `record` to its end and return the record with it.
+
+    There is an exit code where the script ended by itself.
+    """
+    # Should this process be killed, the kernel sends the script TERM: it saves and ends.
+    command = ["setpriv", "--pdeathsig", "TERM", "bash", str(record.script)]
+    script = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+    try:
+        ended = _ends_in_time(script, record)
+        state = None if ended else State.TIMEOUT
+    except Cancelled:
+        state = State.CANCELLED
+    if state is not None:
+        script.terminate()
+        _ends(script, kill_wait_seconds)
+    with suppress(ProcessLookupError):
+        os.killpg(script.pid, signal.SIGKILL)
+    code = script.wait()
+    if state is not None:
+        return record.over(state)
+    return record.over(State.FAILED if code else State.COMPLETED, code if code >= 0 else 128 - code)
+
+
+def _ends_in_time(script: "subprocess.Popen[bytes]", record: Record) -> bool:
+    """Return whether `script` ends within its walltime; USR1 tells it when that comes near."""
+    lead = record.signal_lead_seconds
+    if _ends(script, record.walltime_seconds - lead):
+        return True
+    script.send_signal(signal.SIGUSR1)
+    return _ends(script, lead)
+
+
+def _ends(script: "subprocess.Popen[bytes]", within_seconds: float) -> bool:
+    """Return whether `script` ends within that time."""
+    try:
+        script.wait(within_seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _cancel(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    """Interrupt what is waited for; a second TERM changes nothing."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Cancelled
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,71 @@
+"""The text of a batch script, from a template that reads like one."""
+
+import shlex
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound
+
+from pipeline import catalog
+from pipeline.catalog import DeclarationError
+from pipeline.job import Job
+from pipeline.site import NodeClass, Site
+
+SHELF = "jobs/templates"
+
+
+def render(job: Job, site: Site) -> str:
+    """Return the batch script of `job` on `site`, as it would be submitted.
+
+    Raises:
+        DeclarationError: The site has no such node class, or names no template.
+    """
+    if job.node not in site.nodes:
+        message = f"{job.key}: {site.name} has no nodes {job.node!r}, only {', '.join(site.nodes)}."
+        raise DeclarationError(message)
+    node = site.nodes[job.node]
+    try:
+        template = _templates().get_template(f"{site.template}.sbatch.j2")
+    except TemplateNotFound as error:
+        folder = catalog.folder(SHELF)
+        names = sorted(path.name.split(".")[0] for path in folder.glob("*.j2"))
+        message = f"{site.name}: no template {site.template!r} in {folder}: {', '.join(names)}."
+        raise DeclarationError(message) from error
+    return template.render(
+        job=job,
+        site=site,
+        node=node,
+        command=shlex.join(job.command),
+        cpus_per_process=cpus_per_process(job, node),
+        exports=exports(job, site),
+        signal_lead_seconds=signal_lead_seconds(job, site),
+    )
+
+
+def cpus_per_process(job: Job, node: NodeClass) -> int:
+    """Return the CPUs that Slurm gives each process of `job`: a pilot takes all of its node."""
+    return node.cpus_per_device * (node.devices if job.pilot else 1)
+
+
+def exports(job: Job, site: Site) -> list[tuple[str, str]]:
+    """Return the (name, value) of what the script exports, sorted by name."""
+    environment = site.environment
+    by_size = environment.multi_node if job.nodes > 1 else environment.single_node
+    return sorted({**environment.always, **by_size}.items())
+
+
+def signal_lead_seconds(job: Job, site: Site) -> int:
+    """Return how long before the walltime `job` is asked to save: at most half of the walltime."""
+    return min(site.signal_lead_seconds, job.walltime_minutes * 30)
+
+
+def _templates() -> Environment:
+    """Return the shelf of templates; an undefined name in one is an error."""
+    templates = Environment(
+        loader=FileSystemLoader(catalog.folder(SHELF)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701  # shell, not HTML; arguments are quoted below
+    )
+    templates.filters["quote"] = shlex.quote
+    return templates

@@ -1,0 +1,111 @@
+"""Jobs on Slurm, through the text of its own commands (`-P`: stable since long before JSON)."""
+
+import os
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pipeline.job import Job, JobStatus, State
+from pipeline.run import write_text
+from pipeline.scheduler import accounting
+from pipeline.scheduler.interface import SchedulerError
+
+
+@dataclass(frozen=True)
+class SlurmScheduler:
+    """A `Scheduler` by sbatch, squeue, sacct and scancel; each call is one command for all jobs.
+
+    A lost answer costs nothing: `find` looks `find_days` back for the key before a job is
+    submitted again.
+    """
+
+    timeout_seconds: float = 60.0
+    find_days: int = 60
+
+    def submit(self, job: Job, text: str) -> str:
+        """See `Scheduler.submit`."""
+        known = self.find(job.key)
+        if known is not None:
+            return known
+        write_text(job.script, text)
+        try:
+            answer = self._call("sbatch", "--parsable", str(job.script))
+        except SchedulerError:
+            taken = self.find(job.key)  # it may have been accepted before the answer was lost
+            if taken is None:
+                raise
+            return taken
+        return answer.strip().split(";")[0]
+
+    def find(self, key: str) -> str | None:
+        """See `Scheduler.find`: the queue knows a job at once, the accounting knows it for good."""
+        queued = self._call("squeue", "--me", "--noheader", f"--name={key}", "--format=%A")
+        since = f"--starttime=now-{self.find_days}days"
+        kept = self._accounting(f"--name={key}", since, fields="JobIDRaw,JobName")
+        ids = [*kept, *queued.splitlines()]
+        return ids[-1].split("|")[0] if ids else None
+
+    def query(self, ids: Iterable[str]) -> dict[str, JobStatus]:
+        """See `Scheduler.query`: sacct first, squeue for the jobs that it does not know yet."""
+        wanted = sorted(set(ids))
+        if not wanted:
+            return {}
+        rows = self._accounting(
+            "--duplicates", f"--jobs={','.join(wanted)}", fields=accounting.FIELDS
+        )
+        known = accounting.merged(accounting.from_accounting(row) for row in rows)
+        if not known.keys() >= set(wanted):
+            queue = self._call(
+                "squeue", "--me", "--noheader", f"--format={accounting.QUEUE_FORMAT}"
+            )
+            known = (
+                accounting.merged(accounting.from_queue(row) for row in queue.splitlines()) | known
+            )
+        unknown = {id_: JobStatus(id=id_, key="", state=State.UNKNOWN) for id_ in wanted}
+        return {id_: known.get(id_, unknown[id_]) for id_ in wanted}
+
+    def cancel(self, ids: Iterable[str]) -> None:
+        """See `Scheduler.cancel`."""
+        wanted = sorted(set(ids))
+        if wanted:
+            self._call("scancel", "--quiet", *wanted)
+
+    def _accounting(self, *options: str, fields: str) -> list[str]:
+        """Return sacct's rows, one per job (no steps), oldest first."""
+        answer = self._call("sacct", "-X", "-P", "--noheader", f"--format={fields}", *options)
+        return answer.splitlines()
+
+    def _call(self, *command: str) -> str:
+        """Return what `command` prints; times come as seconds since 1970.
+
+        Raises:
+            SchedulerError: It fails, is not there, or says nothing for `timeout_seconds`.
+        """
+        environment = os.environ | {"SLURM_TIME_FORMAT": "%s"}
+        try:
+            done = subprocess.run(
+                command,
+                env=environment,
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=self.timeout_seconds,
+            )
+        except FileNotFoundError as error:
+            message = (
+                f"{command[0]}: no such command. Is this a login node of the site? "
+                "Load its Slurm module, or choose another machine with --site."
+            )
+            raise SchedulerError(message) from error
+        except subprocess.TimeoutExpired as error:
+            message = (
+                f"{command[0]} did not answer within {self.timeout_seconds:g} s. Run the same "
+                "command again: jobs are looked up by key and never submitted twice."
+            )
+            raise SchedulerError(message) from error
+        except subprocess.CalledProcessError as error:
+            message = (
+                f"{command[0]} failed with exit code {error.returncode}: {error.stderr.strip()}"
+            )
+            raise SchedulerError(message) from error
+        return done.stdout
