@@ -74,7 +74,7 @@ def evaluate_events(
     """Return the scores of the tracks found in E events.
 
     Args:
-        true: (P,) the particle of each point; 0 is noise. Integers: ids exceed 2^53.
+        true: (P,) the particle of each point; 0 is noise. Ids may be negative, or exceed 2^53.
         predicted: (P,) the track each point was put in; 0 is unassigned.
         offsets: (E+1,) event e holds the points offsets[e] to offsets[e+1] − 1.
         rule: When a track matches a particle.
@@ -82,7 +82,7 @@ def evaluate_events(
         seed: Of the draws.
 
     Raises:
-        ValueError: An array has another shape or kind, an id is negative, or there is no event.
+        ValueError: An array has another shape or kind, or there is no event.
     """
     _check(true, predicted, offsets)
     events = len(offsets) - 1
@@ -125,9 +125,9 @@ def _check(
         if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
             message = f"{name}: {array.dtype} of shape {array.shape}; expected (P,) integers."
             raise ValueError(message)
-        if len(array) and array.min() < 0:
-            message = f"{name}: holds {array.min()}; ids and offsets are 0 or more."
-            raise ValueError(message)
+    if len(predicted) and predicted.min() < 0:
+        message = f"predicted: holds {predicted.min()}; expected 0 for unassigned, tracks above."
+        raise ValueError(message)
     if len(true) != len(predicted):
         message = (
             f"{len(true)} true ids and {len(predicted)} predicted ids; one per point expected."

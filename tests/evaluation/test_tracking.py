@@ -70,6 +70,12 @@ def test_the_interval_has_the_width_of_the_standard_error():
     assert (high - low) / 2 == pytest.approx(0.5 / np.sqrt(200), rel=0.1)
 
 
+def test_negative_true_ids_are_particles_too():
+    material = scores(tracks((-4, 1, 5), (4, 2, 5)))
+    assert material.track_efficiency == 1
+    assert material.ari == 1
+
+
 def test_where_nothing_can_be_divided_the_score_is_none_in_json():
     empty = scores(tracks((0, 0, 4)))
     assert np.isnan(empty.track_efficiency)
@@ -91,7 +97,7 @@ def test_the_summary_holds_the_rule_and_no_arrays():
     [
         ([1.0], [1], [0, 1], r"true: float64 of shape \(1,\); expected \(P,\) integers"),
         ([1], [[1]], [0, 1], r"predicted: int64 of shape \(1, 1\)"),
-        ([1], [-1], [0, 1], r"predicted: holds -1; ids and offsets are 0 or more"),
+        ([1], [-1], [0, 1], r"predicted: holds -1; expected 0 for unassigned"),
         ([1, 2], [1], [0, 2], r"2 true ids and 1 predicted ids; one per point expected"),
         ([1], [1], [0], r"offsets: expected to rise from 0 to 1 over one event or more"),
         ([1], [1], [0, 2], r"offsets: expected to rise from 0 to 1"),
