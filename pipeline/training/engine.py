@@ -85,9 +85,7 @@ def settings(training: Training, world_size: int) -> dict[str, Any]:
         ValueError: The global batch does not divide by the number of processes.
     """
     if training.batch_events % world_size:
-        message = (
-            f"batch_events {training.batch_events} does not divide by {world_size} processes."
-        )
+        message = f"batch_events {training.batch_events} does not divide by {world_size} processes."
         raise ValueError(message)
     return {
         "train_batch_size": training.batch_events,
@@ -144,7 +142,7 @@ class Engine:
         torch.distributed.all_reduce(stacked)
         return dict(zip(values, (stacked / self.world.size).tolist(), strict=True))
 
-    def any(self, flag: bool) -> bool:  # noqa: FBT001
+    def any(self, flag: bool) -> bool:
         """Return whether `flag` is set in any process; all must ask at the same step."""
         value = torch.tensor([float(flag)], device=self.world.device)
         torch.distributed.all_reduce(value, op=torch.distributed.ReduceOp.MAX)

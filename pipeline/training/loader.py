@@ -5,14 +5,11 @@ last link stopped.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.data.errors import BadInput
-from pipeline.data.store import Store
 from pipeline.training.batch import Batch
 
 

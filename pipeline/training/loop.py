@@ -5,9 +5,8 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from torch import nn
 
@@ -18,6 +17,9 @@ from pipeline.training.engine import Engine, Objective, World
 from pipeline.training.models.fm4npp import parameters
 from pipeline.training.program import Every, Stop
 from pipeline.training.schedule import learning_rate
+
+if TYPE_CHECKING:
+    from io import TextIOWrapper
 
 WEIGHTS = "weights.pt"
 
@@ -107,10 +109,11 @@ class Metrics:
         self.time_to_tell = Every(1.0)
         self.stream: TextIOWrapper | None = None
 
-    def __enter__(self) -> "Metrics":
+    def __enter__(self) -> Self:
         """Open the file, without the steps that the resumed checkpoint had not seen."""
         if self.writes:
-            kept = [line for line in _lines(self.folder.metrics) if line["events_seen"] <= self.seen]
+            lines = _lines(self.folder.metrics)
+            kept = [line for line in lines if line["events_seen"] <= self.seen]
             text = "".join(json.dumps(line) + "\n" for line in kept)
             self.folder.metrics.write_text(text)
             self.stream = self.folder.metrics.open("a")

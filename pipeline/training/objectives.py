@@ -1,4 +1,4 @@
-"""What the trainings minimise. Every loss is a mean over events, so that it holds at any world size.
+"""What trainings minimise: losses that are means over events, so the same at any world size.
 
 Axes: B events · P points, packed · k neighbours · Q queries · T true tracks · L points of an event.
 """
@@ -95,7 +95,7 @@ def _focal(logits: Tensor, truth: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _match(mask: Tensor, classes: Tensor, truth: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Return (queries, tracks) of the cheapest one-to-one match of true tracks (T, L) to queries."""
+    """Return (queries, tracks): the cheapest one-to-one match of true tracks (T, L)."""
     p = mask.sigmoid()
     dice = 1 - (2 * p @ truth.T + 1) / (p.sum(-1)[:, None] + truth.sum(-1)[None] + 1)
     inside, outside = _focal(mask, torch.ones_like(mask)), _focal(mask, torch.zeros_like(mask))

@@ -9,8 +9,9 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -19,6 +20,14 @@ from pipeline.catalog import Declaration, DeclarationError
 from pipeline.data.errors import BadInput
 from pipeline.run import Exit, RunError, TaskFolder, claimed
 from pipeline.training.engine import World
+
+# What ended a program, by the kind of its error: outcome and exit code.
+CLASSES: tuple[tuple[tuple[type[Exception], ...], str, Exit], ...] = (
+    ((BadInput, DeclarationError), "bad_input", Exit.BAD_INPUT),
+    ((FloatingPointError,), "not_a_number", Exit.NOT_A_NUMBER),
+    ((RunError,), "busy_or_damaged", Exit.BUSY),
+    ((torch.OutOfMemoryError, MemoryError), "out_of_memory", Exit.FAILED),
+)
 
 AnyTask = TypeVar("AnyTask", bound=Declaration)
 
@@ -46,7 +55,7 @@ def start(
     """
     parser = argparse.ArgumentParser(description=work.__doc__)
     parser.add_argument("folder", help="the task's folder, which holds task.toml")
-    folder = TaskFolder(catalog.Path(parser.parse_args(argv).folder))
+    folder = TaskFolder(Path(parser.parse_args(argv).folder))
     if folder.is_done:
         return Exit.FINISHED
     stop, world = Stop(), World()
@@ -64,8 +73,8 @@ def start(
 
 def _threads(task: Declaration) -> int:
     """Return the CPU threads the task asks for; more would change the order of sums."""
-    training = getattr(task, "training", task)
-    return int(training.threads)
+    asks: Any = getattr(task, "training", task)
+    return int(asks.threads)
 
 
 def _told(folder: TaskFolder, error: Exception) -> Exit:
@@ -83,18 +92,14 @@ def _told(folder: TaskFolder, error: Exception) -> Exit:
 
 def _classified(error: Exception) -> tuple[str, Exit, str]:
     """Return outcome, exit code and message of what went wrong."""
-    if isinstance(error, BadInput | DeclarationError):
-        return "bad_input", Exit.BAD_INPUT, str(error)
-    if isinstance(error, FloatingPointError):
-        return "not_a_number", Exit.NOT_A_NUMBER, str(error)
-    if isinstance(error, RunError):
-        return "busy_or_damaged", Exit.BUSY, str(error)
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return "out_of_memory", Exit.FAILED, f"Out of memory: {error}"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    for kinds, outcome, code in CLASSES:
+        if isinstance(error, kinds):
+            return outcome, code, str(error)
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, OSError) and number in (errno.ENOSPC, errno.EDQUOT):
         message = f"No space left for {error.filename}. Free some, then run again: it resumes."
         return "disk_full", Exit.CANNOT_WRITE, message
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
+    if isinstance(error, OSError) and number in (errno.EACCES, errno.EROFS):
         return "cannot_write", Exit.CANNOT_WRITE, f"No permission to write {error.filename}."
     return "error", Exit.FAILED, f"{type(error).__name__}: {error}"
 

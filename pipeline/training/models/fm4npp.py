@@ -114,13 +114,12 @@ class Backbone(nn.Module):
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.embedding = Embedding(model.width)
-        self.layers = nn.ModuleList(
-            Layer(model.width, model.dropout) for _ in range(model.layers)
-        )
+        self.layers = nn.ModuleList(Layer(model.width, model.dropout) for _ in range(model.layers))
         # Keep the residual stream's size independent of depth, as GPT-2 does.
         with torch.no_grad():
-            for layer in self.layers:
-                layer.mixer.out_proj.weight /= math.sqrt(model.layers)  # type: ignore[union-attr]
+            for name, weight in self.layers.named_parameters():
+                if name.endswith("out_proj.weight"):
+                    weight /= math.sqrt(model.layers)
 
     def forward(self, batch: Batch) -> list[Tensor]:
         """Return the hidden states (P, W) after each of the L layers."""

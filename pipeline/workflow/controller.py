@@ -1,0 +1,157 @@
+"""Drive a campaign to its report, from wherever it stands."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from importlib import metadata
+from typing import Any
+
+from rich.console import Console
+
+from pipeline import catalog
+from pipeline.campaign import Campaign, Task, declare, to_toml
+from pipeline.report import write_report
+from pipeline.run import Run, claimed, write_json, write_text
+from pipeline.scheduler import connect
+from pipeline.site import Site
+from pipeline.workflow.desk import Desk
+from pipeline.workflow.display import Display
+from pipeline.workflow.plan import Asked, Plan, make_plan
+from pipeline.workflow.status import all_progress
+
+PACKAGES = ("cosmotron", "numpy", "parsl", "torch", "deepspeed", "zarr", "uproot", "pythia8mc")
+
+
+def unfinished(tasks: Sequence[Task], run: Run) -> list[Task]:
+    """Return the tasks whose product is not whole yet."""
+    return [task for task in tasks if not run.task(task.key).is_done]
+
+
+def drive(
+    campaign: Campaign,
+    site: Site,
+    run: Run,
+    asked: Asked,
+    *,
+    console: Console,
+    agree: Callable[[Plan], bool],
+) -> list[str]:
+    """Run what is not done of the campaign, and report; return what went wrong, a line a task.
+
+    Safe to call again after any end, kill -9 included: what is done is left alone, trainings that
+    still run are watched, pilots that a dead controller left are ended.
+
+    Raises:
+        RunError: Another controller drives this run, or the folder cannot be used.
+        DeclarationError: The campaign or the site asks the impossible.
+    """
+    tasks = campaign.tasks(run)
+    todo = unfinished(tasks, run)
+    plan = make_plan(todo, run, site, asked)
+    if todo and not agree(plan):
+        return []
+    with claimed(run.claim):
+        _record(campaign, site, run, tasks)
+        problems = _execute(plan, tasks, console) if todo else []
+        if todo or not run.page.exists():
+            write_report(run, campaign, site)
+    return problems
+
+
+def _record(campaign: Campaign, site: Site, run: Run, tasks: Sequence[Task]) -> None:
+    """Write the resolved declarations, and where and with what this controller runs."""
+    write_text(run.declaration, to_toml(campaign))
+    write_text(run.site, to_toml(site))
+    for task in tasks:
+        declare(run.task(task.key), task)
+    write_json(run.environment, environment())
+
+
+def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
+    """Run the graph of `plan` to its end; return what went wrong."""
+    from pipeline.workflow import graph, pilots  # noqa: PLC0415 - parsl, only where there is work
+
+    _let_programs_find_us()
+    desk = Desk(plan, connect(plan.site, plan.run))
+    desk.settle()
+    ended = pilots.sweep(desk)
+    if ended:
+        console.print(f"Ended {ended} pilot(s) that an earlier controller left.")
+    kernel = pilots.load(desk, watchers=min(len(plan.steps), plan.site.submitted_jobs))
+    try:
+        futures = graph.submit(kernel, desk)
+        with Display(console, lambda: all_progress(tasks, plan.run)) as display:
+            _wait(list(futures.values()), display)
+        return _problems(plan, desk, futures, graph.problem)
+    finally:
+        kernel.cleanup()
+        desk.settle()
+        desk.cancel([each.job_id for each in desk.unended("pilot")])
+
+
+def _wait(futures: Sequence[Future[Any]], display: Display) -> None:
+    """Return when every future is done, keeping the screen up to date."""
+    while not all(future.done() for future in futures):
+        display.update()
+        time.sleep(0.5)
+
+
+def _problems(
+    plan: Plan,
+    desk: Desk,
+    futures: dict[str, Future[Any]],
+    tell: Callable[..., str],
+) -> list[str]:
+    """Return a line for each step that failed by itself."""
+    problems = []
+    for step in plan.steps:
+        error = futures[step.task.key].exception()
+        message = tell(step, desk, error) if error is not None else ""
+        if message:
+            problems.append(f"{step.task.key}: {message}")
+    return problems
+
+
+def _let_programs_find_us() -> None:
+    """Let the programs of a bare checkout import us, wherever they start."""
+    beside = str(catalog.PACKAGE.parent)
+    known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if catalog.folder("sites").parent != catalog.PACKAGE and beside not in known:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [beside, *known]))
+
+
+def environment() -> dict[str, Any]:
+    """Return what the results were made with: versions, commit, machine, time."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed here"
+    return {
+        "packages": versions,
+        "python": platform.python_version(),
+        "commit": _commit(),
+        "host": platform.node(),
+        "command": sys.argv,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _commit() -> str:
+    """Return the git commit of a checkout, with "+" if files were changed; empty in a wheel."""
+    if shutil.which("git") is None:
+        return ""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+", "--abbrev=40"],
+        cwd=catalog.PACKAGE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip()

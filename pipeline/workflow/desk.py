@@ -1,0 +1,139 @@
+"""The desk between the graph and the scheduler: every job passes here, and into the ledger."""
+
+import threading
+import time
+from collections.abc import Sequence
+
+from pipeline.budget.account import Account
+from pipeline.budget.cost import node_hours
+from pipeline.budget.ledger import Ledger
+from pipeline.budget.reconcile import reconcile
+from pipeline.budget.record import Kind, Record
+from pipeline.job import Job, JobStatus, State
+from pipeline.scheduler import Scheduler, render
+from pipeline.site import Role
+from pipeline.workflow.plan import PILOT, Plan
+
+UNKNOWN_SECONDS = 300
+
+
+class Desk:
+    """Submits, watches and settles jobs; threads may share it.
+
+    However many watch, the scheduler is asked once for all jobs in each polling interval.
+    """
+
+    def __init__(self, plan: Plan, scheduler: Scheduler) -> None:
+        self.plan = plan
+        self.scheduler = scheduler
+        self.ledger = Ledger(plan.run.ledger)
+        self._lock = threading.RLock()
+        self._live: set[str] = set()
+        self._known: dict[str, JobStatus] = {}
+        self._asked_at = 0.0
+
+    def role_of(self, account: Account) -> Role:
+        """Return the nodes and queue that a job of the ledger used."""
+        return self.plan.site.pilot.role if account.stage == PILOT else self.plan.training_role
+
+    def next_number(self, task_key: str) -> int:
+        """Return the number of the task's next job: one more than have ended."""
+        jobs = [each for each in self.ledger.accounts().values() if each.task == task_key]
+        return 1 + sum(1 for job in jobs if job.end is not None)
+
+    def submit(self, job: Job, *, stage: str, task_key: str) -> str:
+        """Reserve the job's price, submit it unless it is there already, and return its id."""
+        role = self.plan.site.pilot.role if job.pilot else self.plan.training_role
+        site = self.plan.site
+        price = node_hours(site, role, nodes=job.nodes, seconds=job.walltime_minutes * 60)
+        record = Record(
+            kind=Kind.RESERVE,
+            site=site.name,
+            stage=stage,
+            task=task_key,
+            job_key=job.key,
+            nodes=job.nodes,
+            node_hours=price,
+        )
+        with self._lock:
+            known = self.ledger.accounts().get(job.key)
+            if known is None or not known.reserved_node_hours:
+                self.ledger.append(record)
+            try:
+                job_id = self.scheduler.submit(job, render(job, site))
+            except Exception:
+                self.ledger.append(_after(record, Kind.RELEASE))
+                raise
+            if known is None or not known.job_id:
+                self.ledger.append(_after(record, Kind.SUBMIT, job_id))
+            self._live.add(job_id)
+            self._asked_at = 0.0
+        return job_id
+
+    def status(self, job_id: str) -> JobStatus:
+        """Return what the scheduler said of the job, at most one polling interval ago."""
+        with self._lock:
+            self._live.add(job_id)
+            if time.monotonic() - self._asked_at > self.plan.site.poll_seconds:
+                self._known |= self.scheduler.query(sorted(self._live))
+                self._asked_at = time.monotonic()
+                self._live -= {key for key, each in self._known.items() if each.state.is_over}
+            unknown = JobStatus(id=job_id, key="", state=State.UNKNOWN)
+            return self._known.get(job_id, unknown)
+
+    def wait(self, job_id: str) -> JobStatus:
+        """Return the job's last status, when it is over; its hours are in the ledger then."""
+        unknown_since = None
+        while True:
+            status = self.status(job_id)
+            if status.state.is_over:
+                self.settle([job_id])
+                return status
+            if status.state is not State.UNKNOWN:
+                unknown_since = None
+            elif unknown_since is None:
+                unknown_since = time.monotonic()
+            elif time.monotonic() - unknown_since > UNKNOWN_SECONDS:
+                return status
+            time.sleep(self.plan.site.poll_seconds / 2)
+
+    def settle(self, job_ids: Sequence[str] | None = None) -> list[Record]:
+        """Bring the ledger up to the scheduler's accounting: of some jobs, or of all unended."""
+        with self._lock:
+            accounts = [
+                each
+                for each in self.ledger.accounts().values()
+                if each.job_id
+                and each.site == self.plan.site.name
+                and (each.job_id in job_ids if job_ids is not None else each.end is None)
+            ]
+            if not accounts:
+                return []
+            statuses = self.scheduler.query([each.job_id for each in accounts])
+            found = {a.job_key: statuses[a.job_id] for a in accounts if a.job_id in statuses}
+            return reconcile(self.ledger, found, self.plan.site, self.role_of)
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """Cancel jobs, and return when the scheduler says that they are over."""
+        if not job_ids:
+            return
+        self.scheduler.cancel(job_ids)
+        for job_id in job_ids:
+            self.wait(job_id)
+
+    def unended(self, stage: str | None = None) -> list[Account]:
+        """Return the submitted jobs of this site, of one stage or all, that have not ended."""
+        return [
+            each
+            for each in self.ledger.accounts().values()
+            if each.site == self.plan.site.name
+            and each.job_id
+            and each.end is None
+            and stage in (None, each.stage)
+        ]
+
+
+def _after(record: Record, kind: Kind, job_id: str = "") -> Record:
+    """Return a record of another kind for the job of `record`, now."""
+    changes = {"kind": kind, "time": time.time(), "job_id": job_id, "node_hours": 0.0}
+    return record.model_copy(update=changes)

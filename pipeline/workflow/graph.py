@@ -1,0 +1,72 @@
+"""The graph of a campaign as Parsl apps: the order of the work, and nothing else."""
+
+import shlex
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+from parsl.app.app import bash_app, python_app
+from parsl.app.errors import BashExitFailure
+from parsl.dataflow.errors import DependencyError
+
+from pipeline.workflow.desk import Desk
+from pipeline.workflow.pilots import PILOTS, WATCHERS
+from pipeline.workflow.plan import Step, log_name, waves
+from pipeline.workflow.watch import chain, why
+
+Needed = list[Future[Any]]
+
+
+def shell(command: str, inputs: Needed = [], stdout: str = "", stderr: str = "") -> str:  # noqa: ARG001, B006
+    """Return the command line that a pilot's worker runs: all that crosses to a compute node."""
+    return command
+
+
+def watch(work: Callable[[], None], inputs: Needed = []) -> None:  # noqa: ARG001, B006
+    """Watch a training from this process until it is done."""
+    work()
+
+
+def submit(kernel: Any, desk: Desk) -> dict[str, Future[Any]]:
+    """Start the graph of the plan's steps that are not done; return the future of each by key."""
+    run_in_pilot = bash_app(shell, data_flow_kernel=kernel, executors=[PILOTS])
+    watch_here = python_app(watch, data_flow_kernel=kernel, executors=[WATCHERS])
+    futures: dict[str, Future[Any]] = {}
+    for step in desk.plan.steps:
+        needed = [futures[key] for key in step.task.needs if key in futures]
+        if step.in_pilot:
+            futures[step.task.key] = _in_pilot(run_in_pilot, step, desk, needed)
+        else:
+            futures[step.task.key] = watch_here(partial(chain, step, desk), inputs=needed)
+    return futures
+
+
+def _in_pilot(app: Callable[..., Any], step: Step, desk: Desk, needed: Needed) -> Future[Any]:
+    """Start a pilot task wave after wave; return the future of its last command."""
+    folder = desk.plan.run.task(step.task.key)
+    for wave in waves(step.task, folder):
+        needed = [
+            app(
+                shlex.join(command),
+                inputs=needed,
+                stdout=str(folder.logs / log_name(command)),
+                stderr=str(folder.logs / log_name(command)),
+            )
+            for command in wave
+        ]
+    return needed[0]
+
+
+def problem(step: Step, desk: Desk, error: BaseException) -> str:
+    """Return what to tell of a step that failed, empty if it only waited for one that did."""
+    run = desk.plan.run
+    if not all(run.task(key).is_done for key in step.task.needs):
+        return ""
+    while isinstance(error, DependencyError) and error.__cause__ is not None:
+        error = error.__cause__
+    if not isinstance(error, BashExitFailure):
+        return str(error)
+    folder = run.task(step.task.key)
+    newest = max(folder.logs.glob("*.log"), key=lambda path: path.stat().st_mtime)
+    return why(folder, newest, f"its program ended with exit code {error.exitcode}")

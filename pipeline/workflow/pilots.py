@@ -1,0 +1,157 @@
+"""Parsl's pilots through our own scheduler room: one provider for every kind of machine.
+
+Parsl's SlurmProvider forgets how blocks end and takes a job that accounting does not know yet for
+completed, and its LocalProvider leaves no trace for a next controller. This provider submits the
+same rendered scripts as every other job, so that pilots stand in the ledger, can be found by their
+key, and are judged by accounting alone.
+"""
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import parsl
+from parsl.addresses import address_by_interface
+from parsl.app.errors import BashExitFailure
+from parsl.config import Config
+from parsl.executors import HighThroughputExecutor, ThreadPoolExecutor
+from parsl.jobs.states import JobState, JobStatus
+from parsl.providers.base import ExecutionProvider
+
+from pipeline.job import State
+from pipeline.run import Holder, Run, read_json, write_json
+from pipeline.workflow.desk import Desk
+from pipeline.workflow.plan import PILOT
+
+PILOTS, WATCHERS = "pilots", "watchers"
+
+STATES = {
+    State.PENDING: JobState.PENDING,
+    State.RUNNING: JobState.RUNNING,
+    State.COMPLETED: JobState.COMPLETED,
+    State.CANCELLED: JobState.CANCELLED,
+    State.TIMEOUT: JobState.TIMEOUT,
+    State.UNKNOWN: JobState.PENDING,
+}
+
+
+class PilotProvider(ExecutionProvider):  # type: ignore[misc]
+    """Blocks of nodes for Parsl, each of them a job of ours."""
+
+    def __init__(self, desk: Desk) -> None:
+        pilot = desk.plan.site.pilot
+        self.desk = desk
+        self.nodes_per_block = pilot.nodes_per_block
+        self.init_blocks = self.min_blocks = 0
+        self.max_blocks = pilot.max_blocks
+        self.parallelism = 1.0
+        self.cores_per_node = self.mem_per_node = None
+        self.script_dir: str | None = None
+        self.resources: dict[object, Any] = {}
+        self._submitted = 0
+
+    def submit(self, command: str, tasks_per_node: int, job_name: str = PILOT) -> str:
+        """Submit a job that runs Parsl's `command` on each node of a block; return its id."""
+        if tasks_per_node != 1:
+            message = f"{job_name}: Parsl asks {tasks_per_node} managers a node; a pilot has one."
+            raise ValueError(message)
+        number = self.desk.next_number(PILOT) + len(self.desk.unended(PILOT))
+        job = self.desk.plan.pilot(shlex.split(command), number)
+        job_id = self.desk.submit(job, stage=PILOT, task_key=PILOT)
+        self.resources[job_id] = {"job_id": job_id, "status": JobStatus(JobState.PENDING)}
+        return job_id
+
+    def status(self, job_ids: Sequence[object]) -> list[JobStatus]:
+        """Return the state of each block, as accounting has it."""
+        found = [self.desk.status(str(job_id)) for job_id in job_ids]
+        return [
+            JobStatus(STATES.get(each.state, JobState.FAILED), exit_code=each.exit_code)
+            for each in found
+        ]
+
+    def cancel(self, job_ids: Sequence[object]) -> list[bool]:
+        """Cancel blocks."""
+        self.desk.scheduler.cancel([str(job_id) for job_id in job_ids])
+        return [True for _ in job_ids]
+
+    @property
+    def label(self) -> str:
+        """The provider's name in Parsl's logs."""
+        return PILOT
+
+    @property
+    def status_polling_interval(self) -> int:
+        """Seconds between two looks at the blocks."""
+        return self.desk.plan.site.pilot.poll_seconds
+
+
+def config(desk: Desk, *, watchers: int) -> Config:
+    """Return Parsl's configuration: pilots for short tasks, threads here that watch trainings."""
+    site = desk.plan.site
+    pilot = site.pilot
+    programs = Path(sys.executable).parent
+    address = address_by_interface(pilot.login_interface) if pilot.login_interface else None
+    if address is None and site.scheduler == "local":
+        address = "127.0.0.1"
+    executor = HighThroughputExecutor(
+        label=PILOTS,
+        provider=PilotProvider(desk),
+        address=address,
+        loopback_address="127.0.0.1",
+        max_workers_per_node=pilot.workers_per_node,
+        launch_cmd=f"{programs}/{_launch_command()}",
+        interchange_launch_cmd=[sys.executable, str(programs / "interchange.py")],
+        heartbeat_period=10,
+        heartbeat_threshold=60,
+    )
+    return Config(
+        executors=[executor, ThreadPoolExecutor(label=WATCHERS, max_threads=watchers)],
+        strategy="htex_auto_scale",
+        strategy_period=1,
+        max_idletime=float(pilot.idle_seconds),
+        retries=2,
+        retry_handler=_retry_cost,
+        run_dir=str(desk.plan.run.parsl),
+        initialize_logging=False,
+    )
+
+
+def _launch_command() -> str:
+    """Return the worker pool's command line as Parsl templates it."""
+    from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD  # noqa: PLC0415
+
+    return str(DEFAULT_LAUNCH_CMD)
+
+
+def _retry_cost(error: Exception, record: Any) -> float:  # noqa: ARG001
+    """Return what a failure costs of the two retries: a lost pilot one, a program's own end all."""
+    return 99.0 if isinstance(error, BashExitFailure) else 1.0
+
+
+def load(desk: Desk, *, watchers: int) -> parsl.DataFlowKernel:
+    """Start Parsl, and note its helper process for a controller that may come after us."""
+    kernel = parsl.load(config(desk, watchers=watchers))
+    helper = kernel.executors[PILOTS].interchange_proc
+    write_json(_note(desk.plan.run), vars(Holder.of(helper.pid)))
+    return kernel
+
+
+def sweep(desk: Desk) -> int:
+    """End what a killed controller left: its pilots and its helper; return how many jobs."""
+    note = read_json(_note(desk.plan.run))
+    if note is not None:
+        helper = Holder(**note)
+        if helper.is_alive:
+            os.kill(helper.pid, signal.SIGKILL)
+    orphans = [each.job_id for each in desk.unended(PILOT)]
+    desk.cancel(orphans)
+    return len(orphans)
+
+
+def _note(run: Run) -> Path:
+    """Return where Parsl's helper process is noted."""
+    return run.parsl / "interchange.json"

@@ -1,0 +1,219 @@
+"""What a campaign comes to on a site: jobs, links and node-hours, before anything is submitted."""
+
+import hashlib
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.budget.cost import node_hours
+from pipeline.campaign import (
+    FinetuneTask,
+    PretrainTask,
+    SimulateTask,
+    StageTask,
+    Task,
+    Training,
+)
+from pipeline.catalog import DeclarationError
+from pipeline.job import Job
+from pipeline.run import Run, TaskFolder, write_text
+from pipeline.scheduler import render
+from pipeline.site import Role, Site
+
+PROGRAMS = {
+    "simulate": "pipeline.data.simulate",
+    "stage": "pipeline.data.stage",
+    "pretrain": "pipeline.training.pretrain",
+    "finetune": "pipeline.training.finetune",
+    "evaluate": "pipeline.training.evaluate",
+}
+PILOT = "pilot"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user says beside the campaign: who pays, and in which queue (if not the site's)."""
+
+    project: str = ""
+    qos: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One task as it would run: in a pilot (no nodes of its own), or as a chain of batch jobs."""
+
+    task: Task
+    nodes: int = 0
+    processes_per_node: int = 0
+    link_minutes: int = 0
+    links: int = 0
+    node_hours: float = 0.0
+
+    @property
+    def in_pilot(self) -> bool:
+        """Whether the task runs in Parsl's pilots."""
+        return self.links == 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A campaign's steps on a site, and what its pilots may cost."""
+
+    run: Run
+    site: Site
+    asked: Asked
+    steps: Sequence[Step]
+
+    @property
+    def training_role(self) -> Role:
+        """Nodes and queue of the trainings."""
+        role = self.site.training
+        return role.model_copy(update={"qos": self.asked.qos}) if self.asked.qos else role
+
+    @property
+    def pilot_node_hours(self) -> float:
+        """The most that the pilots may be charged, if each lives to its walltime."""
+        pilot = self.site.pilot
+        if not any(step.in_pilot for step in self.steps):
+            return 0.0
+        nodes = pilot.nodes_per_block * pilot.max_blocks
+        return node_hours(self.site, pilot.role, nodes=nodes, seconds=pilot.walltime_minutes * 60)
+
+    @property
+    def node_hours(self) -> float:
+        """The most that the whole plan may be charged."""
+        return self.pilot_node_hours + sum(step.node_hours for step in self.steps)
+
+    def link(self, step: Step, number: int) -> Job:
+        """Return the batch job of link `number` (from 1) of a training's chain."""
+        role = self.training_role
+        folder = self.run.task(step.task.key)
+        module = PROGRAMS[step.task.stage]
+        return Job(
+            key=job_key(self.run, step.task.key, number),
+            folder=folder.logs,
+            command=(sys.executable, "-m", module, str(folder.path)),
+            node=role.node,
+            nodes=step.nodes,
+            processes_per_node=step.processes_per_node,
+            walltime_minutes=step.link_minutes,
+            account=self.site.account(self.asked.project, node=role.node),
+            qos=role.qos,
+        )
+
+    def pilot(self, command: Sequence[str], number: int) -> Job:
+        """Return the batch job of pilot `number` (from 1), which runs `command` on each node."""
+        pilot = self.site.pilot
+        node = pilot.role.node
+        return Job(
+            key=job_key(self.run, PILOT, number),
+            folder=self.run.parsl,
+            command=tuple(command),
+            node=node,
+            nodes=pilot.nodes_per_block,
+            processes_per_node=1,
+            walltime_minutes=pilot.walltime_minutes,
+            account=self.site.account(self.asked.project, node=node),
+            qos=pilot.role.qos,
+            pilot=True,
+        )
+
+
+def job_key(run: Run, task_key: str, number: int) -> str:
+    """Return the idempotency key of one job; two run folders never share one."""
+    digest = hashlib.sha256(f"{run.path.resolve()}/{task_key}".encode()).hexdigest()[:8]
+    return f"{run.campaign}.{task_key.replace('/', '.')}.{number}-{digest}"
+
+
+def waves(task: Task, folder: TaskFolder) -> list[list[list[str]]]:
+    """Return the command lines of a pilot task: those of one wave may run together."""
+    base = [sys.executable, "-m", PROGRAMS[task.stage], str(folder.path)]
+    if not isinstance(task, SimulateTask | StageTask):
+        return [[base]]
+    parts = [[*base, "--part", str(number)] for number in range(len(task.files))]
+    begin = [[[*base, "--begin"]]] if isinstance(task, StageTask) else []
+    return [*begin, parts, [[*base, "--finish"]]]
+
+
+def log_name(command: Sequence[str]) -> str:
+    """Return the name of the log of a pilot's command line, by its options."""
+    options = [word.strip("-") for word in command[4:]]
+    return "-".join(options or ["run"]) + ".log"
+
+
+def make_plan(tasks: Sequence[Task], run: Run, site: Site, asked: Asked) -> Plan:
+    """Return the plan of `tasks` on `site`.
+
+    Raises:
+        DeclarationError: The site has no such queue, or does not take such a job.
+    """
+    if asked.qos and asked.qos not in site.qos:
+        known = ", ".join(site.qos) or "(none)"
+        message = f"{site.name}: no QOS {asked.qos!r}. Declared: {known}."
+        raise DeclarationError(message)
+    plan = Plan(run, site, asked, ())
+    steps = [_step(task, site, plan.training_role) for task in tasks]
+    return Plan(run, site, asked, steps)
+
+
+def _step(task: Task, site: Site, role: Role) -> Step:
+    """Return `task` as it would run on `site`."""
+    if not isinstance(task, PretrainTask | FinetuneTask):
+        return Step(task)
+    nodes, per_node = place(task.training, site, role)
+    minutes = task.training.walltime_minutes
+    longest = site.max_minutes(nodes, role.qos) or minutes
+    links = math.ceil(minutes / longest)
+    _check_chain(task, site, role, links)
+    return Step(
+        task=task,
+        nodes=nodes,
+        processes_per_node=per_node,
+        link_minutes=min(minutes, longest),
+        links=links,
+        node_hours=node_hours(site, role, nodes=nodes, seconds=minutes * 60),
+    )
+
+
+def place(training: Training, site: Site, role: Role) -> tuple[int, int]:
+    """Return (nodes, processes on each) for the devices that `training` asks.
+
+    Raises:
+        DeclarationError: The devices do not fill whole nodes evenly.
+    """
+    per_node = min(training.devices, site.nodes[role.node].devices)
+    if training.devices % per_node:
+        message = (
+            f"{training.devices} devices do not spread evenly over {site.name}'s nodes of "
+            f"{per_node}. Ask for a multiple of {per_node}."
+        )
+        raise DeclarationError(message)
+    return training.devices // per_node, per_node
+
+
+def _check_chain(task: Task, site: Site, role: Role, links: int) -> None:
+    """Refuse a chain in a queue whose policy forbids it."""
+    if links > 1 and role.qos and not site.qos[role.qos].chaining:
+        message = (
+            f"{site.name}: {task.key} needs {links} links, and QOS {role.qos!r} forbids chains. "
+            "Choose another with --qos."
+        )
+        raise DeclarationError(message)
+
+
+def write_scripts(plan: Plan, folder: Path) -> list[Path]:
+    """Write the first batch script of each step, and a pilot's, to `folder`; return their paths.
+
+    The command of a pilot's worker pool is completed by Parsl when the pilot starts.
+    """
+    jobs = [plan.link(step, 1) for step in plan.steps if not step.in_pilot]
+    if any(step.in_pilot for step in plan.steps):
+        jobs.append(plan.pilot(["process_worker_pool.py"], 1))
+    written = []
+    for job in jobs:
+        path = folder / job.script.name
+        write_text(path, render(job, plan.site))
+        written.append(path)
+    return written
