@@ -1,0 +1,1 @@
+"""Experiments' readers, preparation, the sharded Zarr store and sample simulation; no torch."""

@@ -1,0 +1,201 @@
+"""Clusters of the sPHENIX tree maker: TTree `T`, flat arrays with counters.
+
+The schema of BNL-DAQ-LDRD/calotrack_tree. Points are the TPC's clusters; the particle of each comes
+through its Geant4 hit where the file has those, else through its truth cluster. As that project's
+converter does, events are rejected for four reasons, and counted.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uproot
+
+from pipeline.data.errors import BadInput
+from pipeline.data.events import (
+    CARTESIAN,
+    Array,
+    Events,
+    Integers,
+    Mask,
+    concatenate,
+    offsets_of,
+)
+from pipeline.data.matching import Keys, match
+from pipeline.data.particles import labels_of
+
+TREE = "T"
+TPC = 2
+REJECTIONS = ("empty_tpc", "missing_reco_data", "missing_g4hits", "missing_particle_data")
+BLOCK_EVENTS = 2000
+RECO = ("E", "x", "y", "z", "detid")
+PARTICLE = ("track_id", "pid", "px", "py")
+DAMAGED = (
+    uproot.DeserializationError,
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    EOFError,
+    TypeError,
+    AssertionError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True)
+class Link:
+    """How a cluster finds its particle: its column `key`, matched to `table`_id.
+
+    `complete` says that every cluster has a match, so that one without is a fault of the event.
+    """
+
+    key: str
+    table: str
+    complete: bool
+
+
+G4HIT = Link("g4hit_id", "track_g4hit", complete=True)
+TRUTH = Link("trcluster_id", "truth_cluster", complete=False)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Flat columns (N) of one kind of thing, and the event of each row."""
+
+    event: Integers
+    columns: dict[str, Array]
+
+    def __getitem__(self, name: str) -> Array:
+        return self.columns[name]
+
+    def keys(self, name: str) -> Keys:
+        """Return the column `name` as identifiers."""
+        return Keys(self.event, self.columns[name])
+
+    def take(self, rows: Array) -> "Table":
+        """Return the rows at `rows`, an index or a mask."""
+        return Table(self.event[rows], {key: each[rows] for key, each in self.columns.items()})
+
+
+def read_root(path: Path) -> tuple[Events, dict[str, int]]:
+    """Return the good events of `path` with their labels, and how many were rejected and why.
+
+    Raises:
+        BadInput: The file is damaged, or has no tree `T` with the branches of the tree maker.
+    """
+    try:
+        with uproot.open(path) as file:
+            tree = _tree(path, file)
+            blocks = list(_blocks(path, tree))
+    except BadInput:
+        raise
+    except DAMAGED as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        message = f"{path}: not a whole ROOT file ({reason}). Fetch or make it again."
+        raise BadInput(message) from error
+    rejected = {reason: sum(counts[reason] for _, counts in blocks) for reason in REJECTIONS}
+    return concatenate([events for events, _ in blocks]), rejected
+
+
+def _tree(path: Path, file: Any) -> Any:
+    """Return the tree `T` of the open `file`.
+
+    Raises:
+        BadInput: It is not there, is no tree, or is empty.
+    """
+    names = file.keys(cycle=False)
+    if TREE not in names:
+        message = (
+            f"{path}: no tree {TREE!r}, only {', '.join(names) or 'nothing'}. "
+            "Expected a file of the sPHENIX tree maker."
+        )
+        raise BadInput(message)
+    tree = file[TREE]
+    if not getattr(tree, "num_entries", 0):
+        message = f"{path}: tree {TREE!r} holds no events. Leave the file out, or make it again."
+        raise BadInput(message)
+    return tree
+
+
+def _blocks(path: Path, tree: Any) -> Iterator[tuple[Events, dict[str, int]]]:
+    """Yield the events of `tree` a few thousand at a time, with what was rejected."""
+    link = G4HIT if f"reco_cluster_{G4HIT.key}" in tree else TRUTH
+    wanted = {
+        "reco_cluster": (*RECO, link.key),
+        link.table: ("id", "trparticle_track_id"),
+        "particle": PARTICLE,
+    }
+    branches = [f"{table}_{name}" for table, names in wanted.items() for name in names]
+    missing = [each for each in branches if each not in tree]
+    if missing:
+        message = (
+            f"{path}: tree {TREE!r} has no branch {', '.join(missing)}. "
+            "Make the file with a tree maker that writes them."
+        )
+        raise BadInput(message)
+    for start in range(0, tree.num_entries, BLOCK_EVENTS):
+        stop = min(start + BLOCK_EVENTS, tree.num_entries)
+        arrays = tree.arrays(branches, entry_start=start, entry_stop=stop, library="np")
+        tables = {table: _table(arrays, table, names) for table, names in wanted.items()}
+        yield _events(path, tables, link, np.arange(start, stop))
+
+
+def _table(arrays: dict[str, Array], prefix: str, names: tuple[str, ...]) -> Table:
+    """Return the branches `prefix`_`names` of a block of events as one flat table."""
+    sizes = [len(each) for each in arrays[f"{prefix}_{names[0]}"]]
+    event = np.repeat(np.arange(len(sizes)), sizes)
+    return Table(event, {name: np.concatenate(arrays[f"{prefix}_{name}"]) for name in names})
+
+
+def _events(
+    path: Path, tables: dict[str, Table], link: Link, entries: Integers
+) -> tuple[Events, dict[str, int]]:
+    """Return the good events among `entries`, and how many were rejected and why."""
+    clusters = tables["reco_cluster"]
+    clusters = clusters.take(clusters["detid"] == TPC)
+    truth, particles = tables[link.table], tables["particle"]
+    hit = match(clusters.keys(link.key), truth.keys("id"))
+    owner = match(truth.keys("trparticle_track_id"), particles.keys("track_id"))
+    particle = np.full(len(hit), -1)
+    particle[hit >= 0] = owner[hit[hit >= 0]]
+    points = np.column_stack([clusters[name] for name in RECO[:4]]).astype(np.float32)
+    incomplete = np.count_nonzero(np.isnan(points), axis=1) > 0
+    faults: dict[str, Mask] = {
+        "missing_reco_data": incomplete,
+        "missing_g4hits": (hit < 0) & link.complete,
+        "missing_particle_data": (hit >= 0) & (particle < 0),
+    }
+    reason = _rejections(clusters.event, faults, len(entries))
+    good = reason == len(REJECTIONS)
+    rows = good[clusters.event]
+    events = Events(
+        source=str(path),
+        points=points[rows],
+        offsets=offsets_of(np.bincount(clusters.event, minlength=len(entries))[good]),
+        event_id=entries[good],
+        labels=labels_of(
+            particle[rows],
+            track_id=particles["track_id"],
+            pdg=particles["pid"],
+            px=particles["px"],
+            py=particles["py"],
+        ),
+        columns=CARTESIAN,
+    )
+    return events, {name: int(np.sum(reason == i)) for i, name in enumerate(REJECTIONS)}
+
+
+def _rejections(event: Integers, faults: dict[str, Mask], count: int) -> Integers:
+    """Return for each of `count` events the index of its first fault in REJECTIONS, else 4."""
+    reason = np.full(count, len(REJECTIONS))
+    for name, bad in reversed(faults.items()):
+        reason[event[bad]] = REJECTIONS.index(name)
+    reason[np.bincount(event, minlength=count) == 0] = REJECTIONS.index("empty_tpc")
+    return reason
