@@ -30,6 +30,8 @@ STATES = {
 }
 
 FIELDS = "JobIDRaw,State,ElapsedRaw,NNodes,Start,End,ExitCode,JobName"
+# sacct's name of a job of whose end it has heard, but not yet of its start (Slurm 22.05: for 1.5 s)
+NAMELESS = "allocation"
 QUEUE_FORMAT = "%A|%T|%D|%S|%j"
 
 

@@ -38,8 +38,10 @@ class SlurmScheduler:
         return answer.strip().split(";")[0]
 
     def find(self, key: str) -> str | None:
-        """See `Scheduler.find`: the queue knows a job at once, the accounting knows it for good."""
-        queued = self._call("squeue", "--me", "--noheader", f"--name={key}", "--format=%A")
+        """See `Scheduler.find`: squeue knows a job at once, sacct for good."""
+        queued = self._call(
+            "squeue", "--me", "--noheader", "--states=all", f"--name={key}", "--format=%A"
+        )
         since = f"--starttime=now-{self.find_days}days"
         kept = self._accounting(f"--name={key}", since, fields="JobIDRaw,JobName")
         ids = [*kept, *queued.splitlines()]
@@ -53,7 +55,11 @@ class SlurmScheduler:
         rows = self._accounting(
             "--duplicates", f"--jobs={','.join(wanted)}", fields=accounting.FIELDS
         )
-        known = accounting.merged(accounting.from_accounting(row) for row in rows)
+        known = accounting.merged(
+            status
+            for status in map(accounting.from_accounting, rows)
+            if status.key != accounting.NAMELESS
+        )
         if not known.keys() >= set(wanted):
             queue = self._call(
                 "squeue", "--me", "--noheader", f"--format={accounting.QUEUE_FORMAT}"

@@ -1,0 +1,60 @@
+"""What would be submitted, word by word.
+
+After a wanted change, write the files anew and read the difference:
+    COSMOTRON_WRITE_GOLDEN=1 pytest tests/scheduler/test_golden.py; git diff tests/golden
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline.job import Job
+from pipeline.scheduler import render
+from pipeline.site import Role, Site, load_site
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+SITES = ("local", "testbed", "perlmutter", "frontier")
+KINDS = ("one-node", "two-nodes", "pilot")
+CASES = [(site, kind) for site in SITES for kind in KINDS if (site, kind) != ("local", "two-nodes")]
+
+
+def job(site: Site, kind: str) -> Job:
+    pilot = kind == "pilot"
+    role: Role = site.pilot.role if pilot else site.training
+    command = (
+        ("process_worker_pool.py",) if pilot else ("python", "-m", "pipeline.training.pretrain")
+    )
+    return Job(
+        key=f"quickstart-{kind}.1",
+        folder=Path("/scratch/my runs/quickstart/logs"),
+        command=(*command, "/scratch/my runs/quickstart/task.toml"),
+        node=role.node,
+        nodes=2 if kind == "two-nodes" else 1,
+        processes_per_node=1 if pilot else site.nodes[role.node].devices,
+        walltime_minutes=site.pilot.walltime_minutes if pilot else 120,
+        account=site.account("m4722", role.node) if site.scheduler == "slurm" else "",
+        qos=role.qos,
+        pilot=pilot,
+    )
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_the_script_is_the_one_that_was_reviewed(name: str, kind: str) -> None:
+    site = load_site(name)
+    path = GOLDEN / f"{name}-{kind}.sbatch"
+    text = render(job(site, kind), site)
+    if os.environ.get("COSMOTRON_WRITE_GOLDEN"):
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.sbatch")), ids=lambda path: path.stem)
+def test_shellcheck_finds_nothing(path: Path) -> None:
+    # SC2016: `bash -c` in single quotes is meant to be expanded on the compute node.
+    command = ["shellcheck", "--exclude=SC2016", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,77 @@
+import shlex
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.catalog import DeclarationError
+from pipeline.job import Job
+from pipeline.scheduler import render
+from pipeline.scheduler.script import exports
+from pipeline.site import load_site
+
+MakeJob = Callable[..., Job]
+
+
+def test_every_argument_survives_the_shell(make_job: MakeJob) -> None:
+    arguments = ("my program", "a b", "it's", "$HOME", "`date`", "*", "")
+    text = render(make_job(*arguments), load_site("local"))
+    line = next(line for line in text.splitlines() if "my program" in line)
+    assert shlex.split(line.strip().removesuffix("&")) == list(arguments)
+
+
+def test_a_frontier_rank_sees_one_die_with_the_index_0(make_job: MakeJob) -> None:
+    assert "export LOCAL_RANK=0\n" in render(make_job(node="gcd"), load_site("frontier"))
+    perlmutter = render(make_job(node="gpu"), load_site("perlmutter"))
+    assert "export LOCAL_RANK=$SLURM_LOCALID\n" in perlmutter
+
+
+def test_nccl_s_plug_in_is_named_for_several_nodes_only(make_job: MakeJob) -> None:
+    site = load_site("perlmutter")
+    assert ("NCCL_NET", "AWS Libfabric") in exports(make_job(node="gpu", nodes=2), site)
+    assert "NCCL_NET" not in dict(exports(make_job(node="gpu"), site))
+    assert dict(exports(make_job(node="gcd"), load_site("frontier")))["NCCL_NET"] == "Socket"
+
+
+def test_cpu_nodes_of_perlmutter_are_charged_to_the_plain_account() -> None:
+    site = load_site("perlmutter")
+    assert site.account("m4722", "gpu") == "m4722_g"
+    assert site.account("m4722_g", "gpu80") == "m4722_g"
+    assert site.account("m4722", "cpu") == "m4722"
+    assert site.account("", "gpu") == ""
+
+
+def test_a_short_job_is_told_to_save_half_way(make_job: MakeJob) -> None:
+    text = render(make_job(node="gpu", walltime_minutes=2), load_site("perlmutter"))
+    assert "--signal=B:USR1@60\n" in text
+
+
+def test_a_pilot_has_its_nodes_whole_and_no_ranks(make_job: MakeJob) -> None:
+    text = render(make_job(node="cpu", pilot=True), load_site("perlmutter"))
+    assert "--cpus-per-task=256" in text
+    assert "RANK" not in text
+    assert "--signal" not in text
+
+
+def test_a_percent_sign_in_a_path_is_no_pattern_of_slurm(make_job: MakeJob) -> None:
+    job = make_job(node="gpu", folder="/scratch/100%j")
+    assert "--output=/scratch/100%%j/pretrain-m0.1.log\n" in render(job, load_site("testbed"))
+
+
+def test_an_unknown_node_class_is_named(make_job: MakeJob) -> None:
+    with pytest.raises(DeclarationError, match=r"pretrain-m0.1: perlmutter has no nodes 'laptop'"):
+        render(make_job(), load_site("perlmutter"))
+
+
+def test_an_unknown_template_is_named_with_the_known_ones(make_job: MakeJob) -> None:
+    site = load_site("local").model_copy(update={"template": "pbs"})
+    with pytest.raises(DeclarationError, match=r"no template 'pbs' in .*: frontier, local, perl"):
+        render(make_job(), site)
+
+
+def test_options_of_srun_reach_the_step(make_job: MakeJob) -> None:
+    site = load_site("testbed").model_copy(
+        update={"mpi": "pmi2", "modules": ("a/1", "b"), "prologue": ("source venv/bin/activate",)}
+    )
+    text = render(make_job(node="gpu"), site)
+    assert "    --mpi=pmi2 \\\n" in text
+    assert "module load a/1 b\nsource venv/bin/activate\n" in text
