@@ -22,29 +22,35 @@ def build(task: FinetuneTask) -> TrackFinder:
     torch.manual_seed(task.seed)
     model = TrackFinder(task.model, task.head)
     if task.backbone is not None:
-        model.backbone.load_state_dict(pretrained(task.backbone))
+        prefix = "backbone."
+        model.backbone.load_state_dict(
+            {
+                name.removeprefix(prefix): value
+                for name, value in trained(task.backbone).items()
+                if name.startswith(prefix)
+            }
+        )
     if task.mode == "frozen":
         model.backbone.requires_grad_(False)
     return model
 
 
-def pretrained(folder: Path) -> dict[str, torch.Tensor]:
-    """Return the backbone's weights from the folder of a finished pretraining."""
+def trained(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the weights from the folder of a finished training.
+
+    Raises:
+        RunError: They are not there, or not those that its result speaks of.
+    """
     path = folder / WEIGHTS
     result = read_json(TaskFolder(folder).result)
     if result is None or not path.is_file():
-        message = f"{path}: no pretrained weights here. Finish that pretraining first."
+        message = f"{path}: no trained weights here. Finish that training first."
         raise RunError(message)
-    weights = torch.load(path, weights_only=True)
+    weights: dict[str, torch.Tensor] = torch.load(path, weights_only=True)
     if engine.weights_hash(weights) != result["weights_sha256"]:
         message = f"{path}: not the weights that {folder / 'result.json'} speaks of."
         raise RunError(message)
-    prefix = "backbone."
-    return {
-        name.removeprefix(prefix): value
-        for name, value in weights.items()
-        if name.startswith(prefix)
-    }
+    return weights
 
 
 def finetune(

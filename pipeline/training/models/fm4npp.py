@@ -119,7 +119,7 @@ class Backbone(nn.Module):
         with torch.no_grad():
             for name, weight in self.layers.named_parameters():
                 if name.endswith("out_proj.weight"):
-                    weight /= math.sqrt(model.layers)
+                    weight.div_(math.sqrt(model.layers))
 
     def forward(self, batch: Batch) -> list[Tensor]:
         """Return the hidden states (P, W) after each of the L layers."""

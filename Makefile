@@ -1,0 +1,41 @@
+# make demo   environment, sample data, the whole pipeline, the report
+# make test   environment, lint, types, import laws, all tests, real Slurm where it can be installed
+# make bench  ratios against what one would otherwise pick, and against the machine's limits
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+SITE   ?= local
+
+.PHONY: demo test lint slurm bench clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --upgrade pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev
+	touch $@
+
+demo: $(READY)
+	$(BIN)/cosmotron run jobs/campaigns/quickstart.toml --site $(SITE) --yes
+
+test: lint slurm
+	$(BIN)/pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+# Debian's Slurm, where we are root and apt is there; elsewhere its tests skip and say so.
+slurm:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then tests/slurm/testbed install; \
+	else echo "slurm: not root on Debian, so the tests that need a real Slurm will skip"; fi
+
+bench: $(READY)
+	$(BIN)/python -m tests.benchmarks
+
+clean:
+	rm -rf $(VENV) runs dist .mypy_cache .pytest_cache .ruff_cache
