@@ -1,0 +1,47 @@
+"""A real Slurm for the tests in this folder, brought up by `testbed` beside this file."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTBED = Path(__file__).with_name("testbed")
+DAEMONS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd")
+
+
+def unable() -> str:
+    """Return why no test bed can be brought up here, "" if it can."""
+    if os.geteuid() != 0:
+        return "only root can bring up the Slurm test bed"
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    missing = [name for name in DAEMONS if shutil.which(name, path=path) is None]
+    return f"no {', '.join(missing)}: run {TESTBED} install" if missing else ""
+
+
+def testbed(verb: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([TESTBED, verb], capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[dict[str, str]]:
+    """A Slurm that runs, and the environment of its clients; taken down if it was brought up here.
+
+    COSMOTRON_REQUIRE_SLURM=1 makes it a failure that there is none.
+    """
+    reason = unable()
+    was_up = not reason and testbed("status").returncode == 0
+    if not reason:
+        brought_up = testbed("up")
+        reason = brought_up.stderr if brought_up.returncode else ""
+    if reason:
+        give_up = pytest.fail if os.environ.get("COSMOTRON_REQUIRE_SLURM") == "1" else pytest.skip
+        give_up(reason)
+    name, _, value = testbed("env").stdout.removeprefix("export ").strip().partition("=")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(name, value)
+        yield {name: value}
+    if not was_up:
+        testbed("down")

@@ -1,0 +1,203 @@
+"""The Slurm scheduler and its batch scripts on a real Slurm."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.job import Job, JobStatus, State
+from pipeline.run import Run
+from pipeline.scheduler import SchedulerError, connect, render
+from pipeline.site import load_site
+
+pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("slurm")]
+
+MakeJob = Callable[..., Job]
+SITE = load_site("testbed")
+SAVE_AND_CONTINUE = """
+import os, signal, sys, time
+def save(number, frame):
+    print("rank", os.environ["RANK"], "saves", flush=True)
+    time.sleep(1)
+    sys.exit(85)
+signal.signal(signal.SIGUSR1, save)
+signal.signal(signal.SIGTERM, save)
+print("ready", flush=True)
+time.sleep(120)
+"""
+
+
+@pytest.fixture
+def make_job(tmp_path: Path) -> MakeJob:
+    """Make a job of a key never seen before, on one node unless told otherwise."""
+
+    def make(*command: str, **changes: object) -> Job:
+        asked: dict[str, object] = {
+            "key": f"test-{time.time_ns()}.1",
+            "folder": tmp_path / "my logs",
+            "command": command,
+            "node": "gpu",
+            "nodes": 1,
+            "processes_per_node": 1,
+            "walltime_minutes": 5,
+            "account": "m4722",
+            "qos": "regular",
+        }
+        return Job.model_validate(asked | changes)
+
+    return make
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path):
+    return connect(SITE, Run(tmp_path, "unused"))
+
+
+def wait(scheduler, id_: str, *, until: State | None = None) -> JobStatus:
+    for _ in range(300):
+        status = scheduler.query([id_])[id_]
+        if status.state is until or status.state.is_over:
+            return status
+        time.sleep(0.2)
+    raise AssertionError(status)
+
+
+def wait_for(text: str, path: Path, *, times: int = 1) -> None:
+    for _ in range(300):
+        if path.exists() and path.read_text().count(text) >= times:
+            return
+        time.sleep(0.1)
+    raise AssertionError(path.read_text() if path.exists() else path)
+
+
+def test_ranks_on_two_nodes_find_each_other(scheduler, make_job: MakeJob) -> None:
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "SLURMD_NODENAME")
+    program = f"import json, os; print(json.dumps([os.environ[each] for each in {names}]))"
+    job = make_job("python3", "-c", program, nodes=2)
+    id_ = scheduler.submit(job, render(job, SITE))
+    assert wait(scheduler, id_).state is State.COMPLETED
+    first, second = sorted(json.loads(line) for line in job.log.read_text().splitlines())
+    assert first[:3] == ["0", "0", "2"]
+    assert second[:3] == ["1", "0", "2"]
+    assert first[3:5] == second[3:5] == [first[5], str(20000 + int(id_) % 20000)]
+    assert first[5] != second[5]
+
+
+def test_the_second_rank_reaches_the_first_over_the_network(scheduler, make_job: MakeJob) -> None:
+    program = """
+import os, socket, time
+address = (os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+if os.environ["RANK"] == "0":
+    print("heard", socket.create_server(address).accept()[0].recv(9).decode())
+else:
+    time.sleep(2)
+    socket.create_connection(address, 10).sendall(b"rank 1")
+"""
+    job = make_job("python3", "-c", program, nodes=2)
+    assert wait(scheduler, scheduler.submit(job, render(job, SITE))).state is State.COMPLETED
+    assert job.log.read_text() == "heard rank 1\n"
+
+
+def test_a_known_key_is_not_submitted_again(scheduler, make_job: MakeJob) -> None:
+    job = make_job("true")
+    assert scheduler.find(job.key) is None
+    text = render(job, SITE)
+    id_ = scheduler.submit(job, text)
+    assert scheduler.submit(job, text) == id_
+    status = wait(scheduler, id_)
+    assert (status.state, status.exit_code, status.key) == (State.COMPLETED, 0, job.key)
+    assert scheduler.submit(job, text) == scheduler.find(job.key) == id_
+
+
+def test_asked_to_save_a_job_ends_with_85(scheduler, make_job: MakeJob) -> None:
+    job = make_job("python3", "-c", SAVE_AND_CONTINUE, nodes=2)
+    id_ = scheduler.submit(job, render(job, SITE))
+    wait_for("ready", job.log, times=2)
+    # what Slurm itself does at --signal=B:USR1@…, without the wait for the walltime
+    subprocess.run(["scancel", "--batch", "--signal=USR1", id_], check=True)
+    status = wait(scheduler, id_)
+    assert (status.state, status.exit_code, status.nodes) == (State.FAILED, 85, 2.0)
+    assert job.log.read_text().count("saves") == 2
+
+
+def test_a_terminated_batch_script_still_lets_the_ranks_save(scheduler, make_job: MakeJob) -> None:
+    job = make_job("python3", "-c", SAVE_AND_CONTINUE)
+    id_ = scheduler.submit(job, render(job, SITE))
+    wait_for("ready", job.log)
+    subprocess.run(["scancel", "--batch", "--signal=TERM", id_], check=True)
+    assert wait(scheduler, id_).exit_code == 85
+
+
+def test_cancel(scheduler, make_job: MakeJob) -> None:
+    job = make_job("sleep", "120")
+    id_ = scheduler.submit(job, render(job, SITE))
+    assert wait(scheduler, id_, until=State.RUNNING).state is State.RUNNING
+    scheduler.cancel([id_])
+    status = wait(scheduler, id_)
+    assert (status.state, status.exit_code) == (State.CANCELLED, None)
+    scheduler.cancel([id_])  # over: nothing happens
+
+
+def test_seconds_are_those_of_the_accounting(scheduler, make_job: MakeJob) -> None:
+    job = make_job("sleep", "2", nodes=2)
+    status = wait(scheduler, scheduler.submit(job, render(job, SITE)))
+    command = ["sacct", "-X", "-n", "-P", "-o", "ElapsedRaw,NNodes", "-j", status.id]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert answer.strip() == f"{status.seconds}|{status.nodes:.0f}"
+    assert status.seconds >= 2
+    assert status.start is not None
+    assert status.end == status.start + status.seconds
+
+
+def test_an_account_that_may_not_pay_is_refused(scheduler, make_job: MakeJob) -> None:
+    job = make_job("true", account="m9999")
+    with pytest.raises(SchedulerError, match=r"Invalid account or account/partition combination"):
+        scheduler.submit(job, render(job, SITE))
+    assert scheduler.find(job.key) is None
+
+
+def test_a_forgotten_account_is_refused_in_the_site_s_words(scheduler, make_job: MakeJob) -> None:
+    job = make_job("true", account="")
+    with pytest.raises(SchedulerError, match=r"no account given: use -A <project>"):
+        scheduler.submit(job, render(job, SITE))
+
+
+def test_a_pilot_runs_once_per_node(scheduler, make_job: MakeJob) -> None:
+    job = make_job("hostname", nodes=2, pilot=True)
+    assert wait(scheduler, scheduler.submit(job, render(job, SITE))).state is State.COMPLETED
+    assert len(set(job.log.read_text().split())) == 2
+
+
+def test_one_rank_that_hangs_does_not_keep_the_nodes(scheduler, make_job: MakeJob) -> None:
+    job = make_job("sh", "-c", "[ $RANK = 0 ] && exec sleep 120; exit 3", nodes=2)
+    text = render(job, SITE).replace("--wait=120", "--wait=2")
+    status = wait(scheduler, scheduler.submit(job, text))
+    assert status.state is State.FAILED
+    assert status.seconds < 60
+
+
+@pytest.mark.parametrize(
+    ("name", "node", "nodes"), [("perlmutter", "gpu80", 2), ("frontier", "gcd", 1)]
+)
+def test_scripts_of_the_great_machines_are_accepted_and_run(
+    scheduler, make_job: MakeJob, name: str, node: str, nodes: int
+) -> None:
+    site = load_site(name)
+    plain = site.model_copy(update={"modules": ()})  # there is no Lmod on the test bed
+    job = make_job(
+        "sh",
+        "-c",
+        "echo $RANK of $WORLD_SIZE on ${CUDA_VISIBLE_DEVICES:-$ROCR_VISIBLE_DEVICES}",
+        node=node,
+        nodes=nodes,
+        processes_per_node=site.nodes[node].devices,
+        account=site.account("m4722" if name == "perlmutter" else "nph000", node),
+        qos=site.training.qos,
+    )
+    status = wait(scheduler, scheduler.submit(job, render(job, plain)))
+    assert status.state is State.COMPLETED, job.log.read_text()
+    ranks = sorted(int(line.split()[0]) for line in job.log.read_text().splitlines())
+    assert ranks == list(range(8))
