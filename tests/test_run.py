@@ -1,0 +1,161 @@
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.run import (
+    Exit,
+    Holder,
+    Run,
+    RunError,
+    TaskFolder,
+    claimed,
+    holder,
+    process_started,
+    read_json,
+    write_json,
+    write_text,
+)
+
+
+def test_every_path_is_below_the_run_folder(tmp_path: Path) -> None:
+    run = Run(tmp_path, "quickstart")
+    task = run.task("pretrain/m0")
+    paths = [getattr(run, name) for name in dir(Run) if isinstance(getattr(Run, name), property)]
+    paths += [run.store("labelled"), task.declaration, task.logs, task.parts, task.metrics]
+    paths += [task.progress, task.checkpoints, task.result, task.done, task.claim]
+    assert all(path == run.path or path.is_relative_to(run.path) for path in paths)
+    assert len(set(paths)) == len(paths)
+
+
+def test_a_finished_task_is_done(tmp_path: Path) -> None:
+    task = TaskFolder(tmp_path / "task")
+    assert not task.is_done
+    task.finish({"loss": 1.5})
+    assert task.is_done
+    assert read_json(task.result) == {"outcome": "finished", "loss": 1.5}
+
+
+def test_a_failed_task_says_why_and_is_not_done(tmp_path: Path) -> None:
+    task = TaskFolder(tmp_path)
+    task.fail("bad input", "no tree named T")
+    assert read_json(task.result) == {"outcome": "bad input", "message": "no tree named T"}
+    assert not task.is_done
+
+
+def test_only_85_asks_for_another_link() -> None:
+    assert Exit.CONTINUE == 85
+    assert len(set(Exit)) == len(Exit.__members__)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    write_json(tmp_path / "a" / "b.json", {"x": 1})
+    assert read_json(tmp_path / "a" / "b.json") == {"x": 1}
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.json"]
+
+
+def test_what_is_not_there_is_none(tmp_path: Path) -> None:
+    assert read_json(tmp_path / "none.json") is None
+
+
+def test_damage_is_never_a_fresh_start(tmp_path: Path) -> None:
+    path = tmp_path / "torn.json"
+    path.write_text('{"done": 1')
+    with pytest.raises(RunError, match=r"torn.json: damaged \(.*\). Move it away and run again"):
+        read_json(path)
+
+
+def test_json_that_is_no_object_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "list.json"
+    path.write_text("[1]")
+    with pytest.raises(RunError, match=r"list.json: expected a JSON object, found list"):
+        read_json(path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_leaves_the_old_text_and_no_rubbish(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    # what is written first, next to it, fills the disk
+    (tmp_path / f".result.json.{os.getpid()}.tmp").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_text(path, "new")
+    assert caught.value.errno == errno.ENOSPC
+    assert path.read_text() == "old"
+    assert [each.name for each in tmp_path.iterdir()] == ["result.json"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(PermissionError):
+        write_text(tmp_path / "result.json", "new")
+    tmp_path.chmod(0o700)
+
+
+def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("")
+    with pytest.raises(OSError, match="logs"):
+        write_text(tmp_path / "logs" / "job.log", "new")
+
+
+def test_a_claim_is_held_while_the_work_lasts(tmp_path: Path) -> None:
+    path = tmp_path / "controller.json"
+    assert holder(path) is None
+    with claimed(path):
+        assert holder(path) == Holder.of(os.getpid())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_work_that_fails_gives_its_claim_back(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), claimed(tmp_path / "claim.json"):
+        _ = 1 / 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_controller_is_told_of_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "controller.json"
+    pid = os.getpid()
+    expected = rf"process {pid} on .* is at work here. Wait for it, or end it with: kill {pid}"
+    with claimed(path):
+        with pytest.raises(RunError, match=expected), claimed(path):
+            pass
+        assert holder(path) is not None
+
+
+def test_the_claim_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "controller.json"
+    program = (
+        "import os, signal, sys; from pathlib import Path; from pipeline.run import claimed\n"
+        "with claimed(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(path)], check=False)
+    assert path.exists()
+    assert holder(path) is None
+    with claimed(path):
+        assert holder(path) == Holder.of(os.getpid())
+
+
+def test_a_later_process_of_the_same_number_holds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "controller.json"
+    me = Holder.of(os.getpid())
+    path.write_text(json.dumps(vars(me) | {"started": me.started - 1}))
+    assert holder(path) is None
+
+
+def test_of_another_host_nothing_is_believed(tmp_path: Path) -> None:
+    path = tmp_path / "controller.json"
+    path.write_text(json.dumps(vars(Holder.of(os.getpid())) | {"host": "elsewhere"}))
+    assert holder(path) is None
+
+
+def test_a_zombie_does_not_live() -> None:
+    child = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert process_started(child.pid) is None
+    child.wait()
+    assert process_started(child.pid) is None

@@ -1,0 +1,95 @@
+import pytest
+
+from pipeline import catalog
+from pipeline.catalog import DeclarationError
+from pipeline.site import Bin, Qos, Role, Site, load_site
+
+LOCAL = load_site("local")
+
+
+@pytest.mark.parametrize("name", catalog.names("sites"))
+def test_every_site_loads_under_its_own_name(name: str) -> None:
+    site = load_site(name)
+    assert site.name == name
+    assert catalog.folder("jobs/templates").joinpath(f"{site.template}.sbatch.j2").is_file()
+
+
+@pytest.mark.parametrize("name", ["perlmutter", "frontier"])
+def test_every_fact_of_a_machine_has_a_source(name: str) -> None:
+    assert load_site(name).sources
+
+
+@pytest.mark.parametrize(
+    ("nodes", "minutes"), [(1, 120), (91, 120), (92, 360), (183, 360), (184, 720), (9472, 720)]
+)
+def test_frontier_grants_larger_jobs_longer_times(nodes: int, minutes: int) -> None:
+    assert load_site("frontier").max_minutes(nodes, "") == minutes
+
+
+def test_the_shorter_of_queue_and_bin_holds() -> None:
+    assert load_site("frontier").max_minutes(184, "debug") == 120
+    assert load_site("perlmutter").max_minutes(500, "regular") == 2880
+
+
+def test_a_laptop_has_no_walltime() -> None:
+    assert LOCAL.max_minutes(1, "") is None
+
+
+def test_too_large_for_the_queue() -> None:
+    with pytest.raises(DeclarationError, match=r"perlmutter: QOS 'debug' takes 8 nodes, not 9\."):
+        load_site("perlmutter").max_minutes(9, "debug")
+
+
+def test_too_large_for_the_machine() -> None:
+    with pytest.raises(DeclarationError, match=r"frontier: no bin takes 9473 nodes \(1 to 9472\)"):
+        load_site("frontier").max_minutes(9473, "")
+
+
+def test_unconfirmed_charges_are_marked() -> None:
+    discount = load_site("perlmutter").qos["regular"].charge[1]
+    assert (discount.from_nodes, discount.factor, discount.confirmed) == (128, 0.5, False)
+
+
+def test_debug_takes_no_chains() -> None:
+    assert not load_site("perlmutter").qos["debug"].chaining
+    assert not load_site("frontier").qos["debug"].chaining
+
+
+def changed(**changes: object) -> Site:
+    return Site.model_validate(LOCAL.model_dump() | changes)
+
+
+def test_a_role_names_nodes_that_there_are() -> None:
+    with pytest.raises(ValueError, match=r"training\.node 'gpu' is none of nodes: laptop"):
+        changed(training=Role(node="gpu"))
+
+
+def test_a_role_names_a_queue_that_there_is() -> None:
+    pilot = LOCAL.pilot.model_copy(update={"role": Role(node="laptop", qos="fast")})
+    with pytest.raises(ValueError, match=r"pilot\.role\.qos 'fast' is none of qos: slow"):
+        changed(pilot=pilot, qos={"slow": Qos(max_minutes=1)})
+
+
+def test_bins_may_overlap_and_the_longest_holds() -> None:
+    bins = (
+        Bin(min_nodes=1, max_nodes=8, max_minutes=60),
+        Bin(min_nodes=4, max_nodes=8, max_minutes=90),
+    )
+    assert changed(bins=bins).max_minutes(4, "") == 90
+
+
+def test_the_site_is_recognised_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NERSC_HOST", raising=False)
+    monkeypatch.delenv("LMOD_SYSTEM_NAME", raising=False)
+    assert load_site().name == "local"
+    monkeypatch.setenv("NERSC_HOST", "perlmutter")
+    assert load_site().name == "perlmutter"
+    monkeypatch.setenv("NERSC_HOST", "another")
+    monkeypatch.setenv("LMOD_SYSTEM_NAME", "frontier")
+    assert load_site().name == "frontier"
+    assert load_site("testbed").name == "testbed"
+
+
+def test_a_misspelt_site_is_corrected() -> None:
+    with pytest.raises(DeclarationError, match=r"No site named 'perlmuter'. Did you mean 'perlm"):
+        load_site("perlmuter")
