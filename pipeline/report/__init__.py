@@ -1,0 +1,24 @@
+"""Results, ledger and data of a run as one page that opens anywhere."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.campaign import Campaign
+from pipeline.run import Run, RunError, write_text
+from pipeline.site import Site
+
+
+def write_report(run: Run, campaign: Campaign, site: Site) -> Path:
+    """Write the page of `run` and return its path; what is missing or damaged is said there.
+
+    Raises:
+        RunError: The libraries that draw are not installed.
+        OSError: The report's folder cannot be written.
+    """
+    try:
+        from pipeline.report.page import render  # noqa: PLC0415 - matplotlib, only for a page
+    except ModuleNotFoundError as error:
+        message = f"The report needs {error.name}. Install it with: pip install 'cosmotron[report]'"
+        raise RunError(message) from error
+    write_text(run.page, render(run, campaign, site, now=datetime.now(UTC)))
+    return run.page

@@ -1,0 +1,71 @@
+"""How our figures look, and how they become SVG that follows the page's light or dark colours."""
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import cycle, islice
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette (jfly.uni-koeln.de/color), told apart by colour-blind readers; its black
+# is the page's text colour here, and its yellow is left out: it is lost on white.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+MUTED = "#8a8f98"
+INK = "#010203"  # stands for the text colour of the page, see `to_svg`
+STYLE: Any = {
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 11,
+    "axes.linewidth": 0.9,
+    "axes.titlesize": 11.5,
+    "axes.titlepad": 10,
+    "font.family": "sans-serif",
+    "font.size": 10.5,
+    "grid.alpha": 0.25,
+    "grid.color": MUTED,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "cosmotron",
+    "text.color": INK,
+    "xtick.color": INK,
+    "xtick.direction": "in",
+    "xtick.top": True,
+    "ytick.color": INK,
+    "ytick.direction": "in",
+    "ytick.right": True,
+}
+
+
+def colours(count: int) -> list[str]:
+    """Return `count` colours, repeating after the palette's six."""
+    return list(islice(cycle(PALETTE), count))
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in our style while the body runs."""
+    with mpl.rc_context(STYLE):
+        yield
+
+
+def to_svg(figure: Figure, title: str) -> str:
+    """Return `figure` as an SVG element for a page: no file, no font, no link outside.
+
+    `INK` becomes `currentColor`, so that axes and words have the colour of the text around them.
+    """
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with style():
+        figure.savefig(
+            buffer, format="svg", transparent=True, bbox_inches="tight", metadata=nothing
+        )
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)

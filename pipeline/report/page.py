@@ -1,0 +1,89 @@
+"""The page: everything that lies in the run folder, gathered and rendered."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from pipeline import __version__
+from pipeline.budget.account import Account
+from pipeline.budget.ledger import Ledger, LedgerError
+from pipeline.budget.summary import Row, summary
+from pipeline.campaign import Campaign, to_toml
+from pipeline.report import formats
+from pipeline.report.datasets import view_datasets
+from pipeline.report.reader import Reader
+from pipeline.report.scores import SCORES, best, evaluations, settings
+from pipeline.report.sections import galleries, losses, node_hours_charts
+from pipeline.report.tasks import shares, view_tasks
+from pipeline.run import Run
+from pipeline.site import Site
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
+    """Return the page of `run` as HTML that needs no other file and no network."""
+    reader = Reader()
+    rows, accounts = _ledger(run, reader)
+    tasks = view_tasks(run, campaign, reader, accounts)
+    found = evaluations(tasks, campaign)
+    gathered = settings(found)
+    content = {
+        "version": __version__,
+        "campaign": campaign,
+        "site": site,
+        "now": now,
+        "environment": reader.table(run.environment),
+        "tasks": tasks,
+        "states": Counter(task.state for task in tasks),
+        "losses": losses(tasks, reader),
+        "scores": SCORES,
+        "settings": gathered,
+        "best": best(gathered, "ari"),
+        "evaluations": found,
+        "galleries": list(galleries(found, run, reader)),
+        "rows": rows,
+        "charged": charged(rows),
+        "shares": shares(tasks),
+        "charts": node_hours_charts(rows),
+        "datasets": view_datasets(campaign, run, reader),
+        "campaign_toml": to_toml(campaign),
+        "site_toml": to_toml(site),
+        "problems": reader.problems,
+    }
+    return _environment().get_template("page.html.j2").render(content)
+
+
+def _ledger(run: Run, reader: Reader) -> tuple[list[Row], list[Account]]:
+    """Return the ledger's summary and accounts, empty where it is damaged."""
+    ledger = Ledger(run.ledger)
+    try:
+        return summary(ledger), list(ledger.accounts().values())
+    except LedgerError as error:
+        reader.problems.append(str(error))
+        return [], []
+
+
+def charged(rows: Sequence[Row]) -> dict[str, float]:
+    """Return the node-hours charged at each site."""
+    hours: dict[str, float] = {}
+    for row in rows:
+        hours[row.site] = hours.get(row.site, 0.0) + row.charged_node_hours
+    return hours
+
+
+def _environment() -> Environment:
+    """Return the templates, with our way of writing numbers."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for each in (formats.number, formats.score, formats.short, formats.duration):
+        environment.filters[each.__name__] = each
+    return environment

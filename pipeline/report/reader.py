@@ -1,0 +1,55 @@
+"""Read a run folder that may be half done, and remember what could not be read."""
+
+import json
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.run import RunError, read_json
+
+
+@dataclass
+class Reader:
+    """Reads what is there; what is damaged reads as empty and is listed in `problems`."""
+
+    problems: list[str] = field(default_factory=list)
+
+    def table(self, path: Path) -> dict[str, Any]:
+        """Return the JSON object in `path`, empty where there is none."""
+        try:
+            return read_json(path) or {}
+        except (RunError, OSError, UnicodeDecodeError) as error:
+            self.problems.append(_told(path, error))
+            return {}
+
+    def lines(self, path: Path) -> list[dict[str, Any]]:
+        """Return the JSON objects of a file that grows by lines; a torn last line is no problem."""
+        try:
+            whole = path.read_text().split("\n")[:-1]
+            return [json.loads(line) for line in whole]
+        except FileNotFoundError:
+            return []
+        except (ValueError, OSError) as error:
+            self.problems.append(_told(path, error))
+            return []
+
+    def arrays(self, path: Path) -> dict[str, NDArray[Any]]:
+        """Return the arrays of an npz file, empty where there is none."""
+        try:
+            with np.load(path) as file:
+                return dict(file)
+        except FileNotFoundError:
+            return {}
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            self.problems.append(_told(path, error))
+            return {}
+
+
+def _told(path: Path, error: Exception) -> str:
+    """Return what is wrong with `path`, naming it once."""
+    text = str(error)
+    return text if str(path) in text else f"{path}: cannot be read ({text})."

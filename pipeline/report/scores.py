@@ -1,0 +1,160 @@
+"""The scores of every evaluation, with the configuration behind each number."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from pipeline.campaign import Campaign
+from pipeline.report.tasks import Table, TaskView
+
+SCORES = {
+    "ari": "ARI",
+    "track_efficiency": "Track efficiency",
+    "track_purity": "Track purity",
+    "fake_rate": "Fake rate",
+    "hit_efficiency": "Hit efficiency",
+    "hit_purity": "Hit purity",
+    "ari_pooled": "ARI, pooled",
+}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What one evaluation was of; None where the run folder does not say.
+
+    `data` is the SHA-256 of the store's manifest, which holds those of all its shards;
+    `checkpoint` that of the fine-tuned weights.
+    """
+
+    task: str
+    model: str | None
+    width: int | None
+    layers: int | None
+    parameters: int | None
+    pretraining_events: int | None
+    pretraining_seed: int | None
+    mode: str | None
+    labels: int | None
+    seed: int | None
+    steps: int | None
+    data: str | None
+    checkpoint: str | None
+
+    @property
+    def setting(self) -> tuple[Any, ...]:
+        """All that two runs share that differ in their seeds alone."""
+        events = self.pretraining_events
+        return self.task, self.model, self.width, self.layers, events, self.mode, self.labels
+
+    @property
+    def seeds(self) -> tuple[int | None, int | None]:
+        """The seeds of the pretraining and of the fine-tuning."""
+        return self.pretraining_seed, self.seed
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One finished evaluation."""
+
+    key: str
+    configuration: Configuration
+    result: Table
+
+    def interval(self, score: str) -> tuple[float, float] | None:
+        """Return the 68 % interval of `score` over events, where the result has one."""
+        low, high = self.result.get(f"{score}_interval") or (None, None)
+        return None if low is None or high is None else (low, high)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Evaluations that differ in their seeds alone."""
+
+    evaluations: Sequence[Evaluation]
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration of the first of them."""
+        return self.evaluations[0].configuration
+
+    def values(self, score: str) -> list[float]:
+        """Return `score` of each evaluation that has it."""
+        values = [each.result.get(score) for each in self.evaluations]
+        return [value for value in values if value is not None]
+
+    def mean(self, score: str) -> float | None:
+        """Return the mean of `score` over the seeds."""
+        values = self.values(score)
+        return mean(values) if values else None
+
+    def spread(self, score: str) -> float | None:
+        """Return the standard deviation of `score` over the seeds, None for one seed."""
+        values = self.values(score)
+        return stdev(values) if len(values) > 1 else None
+
+
+def evaluations(tasks: Sequence[TaskView], campaign: Campaign) -> list[Evaluation]:
+    """Return the finished evaluations among `tasks`."""
+    by_key = {task.key: task for task in tasks}
+    return [
+        Evaluation(task.key, _configuration(task, by_key, campaign), task.result)
+        for task in tasks
+        if task.stage == "evaluate" and task.state == "done"
+    ]
+
+
+def settings(found: Sequence[Evaluation]) -> list[Setting]:
+    """Return the evaluations gathered by setting; of the same seeds the first counts."""
+    groups: dict[tuple[Any, ...], dict[tuple[Any, ...], Evaluation]] = {}
+    for each in found:
+        group = groups.setdefault(each.configuration.setting, {})
+        group.setdefault(each.configuration.seeds, each)
+    return [Setting(list(group.values())) for group in groups.values()]
+
+
+def best(found: Sequence[Setting], score: str) -> Setting | None:
+    """Return the setting with the greatest mean of `score`, None where none has it."""
+    known = [(value, each) for each in found if (value := each.mean(score)) is not None]
+    return max(known, key=lambda pair: pair[0])[1] if known else None
+
+
+def _configuration(
+    task: TaskView, by_key: Mapping[str, TaskView], campaign: Campaign
+) -> Configuration:
+    """Return what `task` evaluated, from the declarations of the tasks it needs."""
+    finetune = _needed(task.declaration, "finetune", by_key)
+    asked: Table = finetune.declaration if finetune else {}
+    made: Table = finetune.result if finetune else {}
+    pretrain = _needed(asked, "pretrain", by_key)
+    parent: Table = pretrain.declaration if pretrain else {}
+    model: Table = asked.get("model", {})
+    names = {str(each.model_dump(mode="json")): name for name, each in campaign.models.items()}
+    return Configuration(
+        task=max((n for n in campaign.finetune if task.name.startswith(f"{n}-")), key=len),
+        model=names.get(str(model)),
+        width=model.get("width"),
+        layers=model.get("layers"),
+        parameters=made.get("parameters"),
+        pretraining_events=parent.get("events"),
+        pretraining_seed=parent.get("seed"),
+        mode=asked.get("mode"),
+        labels=asked.get("labels"),
+        seed=asked.get("seed"),
+        steps=made.get("steps"),
+        data=_hash(Path(task.declaration["store"]) / "manifest.json"),
+        checkpoint=made.get("weights_sha256"),
+    )
+
+
+def _needed(task: Table, stage: str, by_key: Mapping[str, TaskView]) -> TaskView | None:
+    """Return the task of `stage` that `task` needs."""
+    keys = [key for key in task.get("needs", ()) if key.startswith(f"{stage}/")]
+    return by_key.get(keys[0]) if keys else None
+
+
+def _hash(path: Path) -> str | None:
+    """Return the SHA-256 of a file, None where it is missing."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None

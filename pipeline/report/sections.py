@@ -1,0 +1,88 @@
+"""The pictures of the page: losses, events and node-hours."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from pipeline.budget.summary import Row
+from pipeline.report.display import event_display, events_of
+from pipeline.report.figure import to_svg
+from pipeline.report.plots import Curve, loss_curves, node_hours_chart
+from pipeline.report.reader import Reader
+from pipeline.report.scores import Evaluation
+from pipeline.report.tasks import TaskView
+from pipeline.run import Run
+
+EVENTS_SHOWN = 3
+TRAININGS = {"pretrain": "Pretraining", "finetune": "Fine-tuning"}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure of the page, as SVG."""
+
+    title: str
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The first events of one evaluation, the one chosen for its `mode`."""
+
+    mode: str
+    key: str
+    plots: Sequence[Plot]
+
+
+def losses(tasks: Sequence[TaskView], reader: Reader) -> list[Plot]:
+    """Return the losses of the pretrainings, and those of the fine-tunings."""
+    plots = []
+    for stage, title in TRAININGS.items():
+        curves = [_curve(task, reader) for task in tasks if task.stage == stage]
+        begun = [curve for curve in curves if len(curve.loss)]
+        if begun:
+            plots.append(_plot(title, loss_curves(begun)))
+    return plots
+
+
+def _curve(task: TaskView, reader: Reader) -> Curve:
+    """Return the loss of one training; a step that a kill made it take again counts once."""
+    lines = reader.lines(task.folder.metrics)
+    loss = {int(line["events_seen"]): float(line["loss"]) for line in lines}
+    events = sorted(loss)
+    return Curve(
+        label=task.name,
+        events=np.array(events, dtype=float),
+        loss=np.array([loss[each] for each in events]),
+    )
+
+
+def galleries(found: Sequence[Evaluation], run: Run, reader: Reader) -> Iterator[Gallery]:
+    """Yield the first events of each mode; of its evaluations, that of most labels."""
+    modes = dict.fromkeys(each.configuration.mode for each in found)
+    for mode in modes:
+        of_mode = [each for each in found if each.configuration.mode == mode]
+        best = max(of_mode, key=lambda each: each.configuration.labels or 0)
+        arrays = reader.arrays(run.task(best.key).path / "events.npz")
+        events = islice(events_of(arrays), EVENTS_SHOWN)
+        plots = [_plot(f"Event {event.id}", event_display(event)) for event in events]
+        if plots:
+            yield Gallery(mode or "mode unknown", best.key, plots)
+
+
+def node_hours_charts(rows: Sequence[Row]) -> list[Plot]:
+    """Return one chart per site, since node-hours of different machines do not add up."""
+    sites = dict.fromkeys(row.site for row in rows)
+    return [
+        _plot(f"Node-hours of {site}", node_hours_chart([row for row in rows if row.site == site]))
+        for site in sites
+    ]
+
+
+def _plot(title: str, figure: Figure) -> Plot:
+    """Return `figure` ready for the page."""
+    return Plot(title, Markup(to_svg(figure, title)))  # noqa: S704 - it is made by matplotlib

@@ -1,0 +1,132 @@
+"""Every task of a campaign as the run folder and the ledger show it."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.budget.account import Account
+from pipeline.campaign import Campaign
+from pipeline.catalog import DeclarationError
+from pipeline.report.reader import Reader
+from pipeline.run import Run, TaskFolder
+
+Table = Mapping[str, Any]
+IN_PILOTS = ("simulate", "stage", "evaluate")
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """One task: what was asked, how far it is, what came out.
+
+    `state` is "done", "failed", "running", "queued", "begun" (nobody works on it now) or
+    "waiting". `declaration` is the resolved task, `result` its result.json, empty where missing.
+    """
+
+    key: str
+    state: str
+    progress: str
+    message: str
+    declaration: Table
+    result: Table
+    parts: tuple[Table, ...]
+    folder: TaskFolder
+
+    @property
+    def stage(self) -> str:
+        """The stage, the first half of the key."""
+        return self.key.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """The name within the stage, the second half of the key."""
+        return self.key.partition("/")[2]
+
+
+def view_tasks(
+    run: Run, campaign: Campaign, reader: Reader, accounts: Iterable[Account]
+) -> list[TaskView]:
+    """Return every task of the campaign, each after those it needs."""
+    jobs: dict[str, list[Account]] = {}
+    for account in accounts:
+        jobs.setdefault(account.task, []).append(account)
+    return [
+        _view(run.task(task["key"]), task, reader, jobs.get(task["key"], []))
+        for task in _declarations(run, campaign, reader)
+    ]
+
+
+def _declarations(run: Run, campaign: Campaign, reader: Reader) -> list[Table]:
+    """Return the resolved tasks; those on disk alone where the sources are gone."""
+    try:
+        return [task.model_dump(mode="json") for task in campaign.tasks(run)]
+    except DeclarationError as error:
+        reader.problems.append(f"{error} Tasks that never began are not listed.")
+        return [_declared(path) for path in sorted(run.path.glob("*/*/task.toml"))]
+
+
+def _declared(path: Path) -> Table:
+    """Return the task that `path` declares."""
+    return tomllib.loads(path.read_text())
+
+
+def _view(folder: TaskFolder, task: Table, reader: Reader, jobs: list[Account]) -> TaskView:
+    """Return the view of one task."""
+    result = reader.table(folder.result)
+    parts = tuple(reader.table(path) for path in sorted(folder.parts.glob("*.json")))
+    state = _state(folder, result, {job.state for job in jobs})
+    return TaskView(
+        key=task["key"],
+        state=state,
+        progress="" if state == "done" else _progress(task, parts, reader.table(folder.progress)),
+        message=str(result.get("message", "")) if state != "done" else "",
+        declaration=task,
+        result=result,
+        parts=parts,
+        folder=folder,
+    )
+
+
+def _state(folder: TaskFolder, result: Table, job_states: set[str]) -> str:
+    """Return how far a task is, as `TaskView.state` says it."""
+    if folder.is_done:
+        return "done"
+    if "running" in job_states:
+        return "running"
+    if job_states & {"submitted", "reserved"}:
+        return "queued"
+    if result.get("outcome", "finished") != "finished":
+        return "failed"
+    began = (folder.parts, folder.metrics, folder.progress)
+    return "begun" if any(path.exists() for path in began) else "waiting"
+
+
+def _progress(task: Table, parts: tuple[Table, ...], progress: Table) -> str:
+    """Return "done of total units" where it is known."""
+    if {"done", "total", "unit"} <= progress.keys():
+        return f"{progress['done']:,} of {progress['total']:,} {progress['unit']}"
+    if task["stage"] == "simulate":
+        return f"{len(parts)} of {sum(task['simulation']['files'].values())} files"
+    if task["stage"] == "stage":
+        return f"{len(parts)} of {sum(map(len, task['sources'].values()))} files"
+    return ""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one task took of the pilots: its parts, and the seconds of one worker for all."""
+
+    key: str
+    parts: int
+    seconds: float
+
+
+def shares(tasks: Iterable[TaskView]) -> list[Share]:
+    """Return the share of each task that runs in pilots and says how long it took."""
+    found = []
+    for task in tasks:
+        times = [table["seconds"] for table in task.parts or (task.result,) if "seconds" in table]
+        if times and task.stage in IN_PILOTS:
+            found.append(Share(task.key, len(times), sum(times)))
+    return found
