@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline.report.figure import INK, MUTED, PALETTE, style
+from pipeline.report.figure import MUTED, PALETTE, style
 
 MARKERS = ("o", "s", "^", "D")
 KEYS = ("points", "offsets", "event_id", "true_track", "predicted_track")
@@ -27,7 +27,7 @@ class Look:
 
 
 Looks = Mapping[int, Look]
-MOSTLY_NOISE = Look(INK, "x")
+MOSTLY_NOISE = Look("#E0115F", "x")
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def event_display(event: Event) -> Figure:
     """Return the event in x–y above z–r, truth on the left, found tracks on the right.
 
     A found track bears the look of the particle that most of its points belong to, hollow where
-    a larger track has that particle already; a track that is mostly noise is drawn as crosses in
-    the text's colour, and points of no object in grey.
+    a larger track has that particle already; a track that is mostly noise is drawn as red crosses,
+    and points of no object in grey.
     """
     truth = looks(event.true)
     found = found_looks(event, truth)

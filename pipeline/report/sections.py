@@ -52,7 +52,8 @@ def losses(tasks: Sequence[TaskView], reader: Reader) -> list[Plot]:
 def _curve(task: TaskView, reader: Reader) -> Curve:
     """Return the loss of one training; a step that a kill made it take again counts once."""
     lines = reader.lines(task.folder.metrics)
-    loss = {int(line["events_seen"]): float(line["loss"]) for line in lines}
+    told = [line for line in lines if {"events_seen", "loss"} <= line.keys()]
+    loss = {int(line["events_seen"]): float(line["loss"]) for line in told}
     events = sorted(loss)
     return Curve(
         label=task.name,

@@ -112,6 +112,7 @@ def _evaluate(folder, task, rng):
             "fake_rate": 0.01 + (1 - ari),
             "hit_efficiency": 0.97,
             "events": 125,
+            "rule": {"style": "two_way"},
             "seconds": 4.2,
         }
     )
