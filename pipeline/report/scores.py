@@ -1,9 +1,7 @@
 """The scores of every evaluation, with the configuration behind each number."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
@@ -25,8 +23,7 @@ SCORES = {
 class Configuration:
     """What one evaluation was of; None where the run folder does not say.
 
-    `data` is the SHA-256 of the store's manifest, which holds those of all its shards;
-    `checkpoint` that of the fine-tuned weights.
+    `data` is the SHA-256 that stands for the store's shards, `checkpoint` that of the weights.
     """
 
     task: str
@@ -144,8 +141,8 @@ def _configuration(
         labels=asked.get("labels"),
         seed=asked.get("seed"),
         steps=made.get("steps"),
-        data=_hash(Path(task.declaration["store"]) / "manifest.json"),
-        checkpoint=made.get("weights_sha256"),
+        data=task.result.get("store_sha256"),
+        checkpoint=task.result.get("weights_sha256"),
     )
 
 
@@ -153,8 +150,3 @@ def _needed(task: Table, stage: str, by_key: Mapping[str, TaskView]) -> TaskView
     """Return the task of `stage` that `task` needs."""
     keys = [key for key in task.get("needs", ()) if key.startswith(f"{stage}/")]
     return by_key.get(keys[0]) if keys else None
-
-
-def _hash(path: Path) -> str | None:
-    """Return the SHA-256 of a file, None where it is missing."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None

@@ -45,7 +45,7 @@ def test_a_finished_campaign_fills_every_section(page):
     assert "frozen tracking, m0, pretrained on 1,000 events" in words
     assert "width 64, 4 layers 345,678 parameters" in words
     assert "250 labelled events, seed 2" in words
-    assert "of 125 events two_way matching" in words
+    assert "of 125 events two_way matching 5e5e5e5e5e5e ab12ab12ab12" in words
     assert "true: 14 particles" in words
     assert "found: 16 tracks" in words
     assert "labelled test 125 107,000 856 15.6" in words
