@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.data.events import Doubles, Integers
 from pipeline.data.particles import Particles, secondary_ids
 
-# The Detroit tune: Aguilar et al., Phys. Rev. D 105 (2022) 016011, arXiv:2110.09447, table II.
+# The Detroit tune: Aguilar et al., Phys. Rev. D 105 (2022) 016011, arXiv:2110.09447.
 # Non-diffractive collisions stand for the minimum-bias trigger, which asks for hits on both sides.
 SETTINGS = (
     "Print:quiet = on",
@@ -118,9 +118,9 @@ def _particles(rows: list[Row], beam_vertices: Doubles) -> Particles:
 def convert(photons: Particles, rng: np.random.Generator) -> Particles:
     """Return the electron pairs from those of `photons` that convert in the inner material.
 
-    A photon converts with probability 7/9 X/X0 (PDG, Passage of particles through matter,
-    eq. 34.31) along its path; the energy is shared evenly at random, and the pair keeps the
-    photon's direction, as their opening angle, about m/E, is below the resolution.
+    A photon converts with probability 7/9 X/X0 along its path (PDG, Passage of particles through
+    matter, "Energy loss by photons"); the energy is shared evenly at random, and the pair keeps
+    the photon's direction, as their opening angle, about m/E, is below the resolution.
     """
     momentum = np.linalg.norm(photons.momentum, axis=1)
     photons = photons.take((momentum > PHOTON_ABOVE_GEV) & (photons.pt_gev > 0))

@@ -10,7 +10,8 @@ import numpy as np
 from pipeline.data.events import Doubles, Integers, Mask
 from pipeline.data.particles import Particles
 
-# p_T [GeV/c] = 0.299792458 B [T] R [m]: PDG, Particle detectors at accelerators, eq. 35.49.
+# p_T [GeV/c] = 0.299792458 B [T] R [m]: PDG, Particle detectors at accelerators, "Measurement of
+# particle momenta in a uniform magnetic field".
 GEV_PER_TESLA_CM = 0.00299792458
 FULL_TURN = 2 * np.pi
 
@@ -92,7 +93,7 @@ def crossings(
     # The tangent is the circle's radius turned by 90°; its radial part tells how steeply we cross.
     steepness = np.abs(x * np.sin(where) - y * np.cos(where)) / radii_cm[layer]
     slant = np.hypot(1.0, pitch / circle.radius)[particle]
-    path = slant / np.maximum(steepness, 0.2)
+    path = slant / np.maximum(steepness, 0.3)
     return Crossings(particle, layer, np.stack([x, y, z[kept]], axis=1), path)
 
 

@@ -31,7 +31,7 @@ def make(count: int, *, seed: int, source: str) -> Sample:
     blocks: list[Sample] = []
     made = 0
     while made < count:
-        clusters = detect(generator.collide(BLOCK_EVENTS), rng)
+        clusters = detect(generator.collide(min(BLOCK_EVENTS, count - made)), rng)
         block = _sample(clusters, source, first=made, most=count - made)
         made += len(block.events)
         blocks.append(block)

@@ -87,7 +87,7 @@ def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, Array]:
         BadInput: The file is damaged or lacks one of them.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             there = archive.files
             arrays = {name: archive[name] for name in names if name in there}
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, TypeError) as error:
@@ -115,20 +115,22 @@ def write_npz(path: Path, events: Events, *, labelled: bool) -> tuple[Path, ...]
     if labelled:
         contents = {label_path(path, name): {"data": events.labels[name]} for name in LABEL_FILES}
     contents[path] = {"data": events.points, "size": events.sizes}
-    for file, arrays in contents.items():
-        _write_archive(file, arrays)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporaries = {file: file.with_name(f".{file.name}.{os.getpid()}.tmp") for file in contents}
+    try:
+        for file, arrays in contents.items():
+            _write_archive(temporaries[file], arrays)
+        for file, temporary in temporaries.items():
+            temporary.replace(file)
+    finally:
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
     return tuple(contents)
 
 
 def _write_archive(path: Path, arrays: dict[str, Array]) -> None:
-    """Write one compressed npz under a temporary name, then rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            np.savez_compressed(stream, allow_pickle=False, **arrays)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write one compressed npz and wait for the disk."""
+    with path.open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+import shutil
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -64,6 +65,8 @@ def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
     """Stage source file `number` of `task` into its shards, and write their record."""
     started = time.perf_counter()
     split, source = task.files[number]
+    for leftover in (task.store / split).glob(f".{number:05d}-*.tmp"):
+        shutil.rmtree(leftover)
     bins = read_bins(task.store / BINS)
     events, rejected = read(source)
     events, dropped = usable(events, task.dataset.max_points)

@@ -2,6 +2,9 @@
 
 A parametrised detector, for files in the real schema with realistic shapes; no Geant4. Charge per
 cluster follows Moyal's approximation of Landau's law, delta electrons are drawn one cluster each.
+Measured over 1,000 events, beside TPCpp-10M in brackets: 734 points an event (856), 13.0 tracks
+(15.6), charge 253 with spread 272 ADC counts (253, 269). Tracks are missing because hadrons do not
+interact in material and nothing comes back from the calorimeters.
 """
 
 from dataclasses import dataclass
@@ -23,8 +26,8 @@ LAYERS_CM: Doubles = np.concatenate([np.linspace(*group, 16) for group in GROUPS
 STRAIGHT_PAD = 2.3e-4
 
 # Cluster charge in ADC counts, tuned to the published mean 253 and spread 269 of TPCpp-10M.
-CHARGE_SCALE = 80.0
-CHARGE_WIDTH = 0.55
+CHARGE_SCALE = 100.0
+CHARGE_WIDTH = 0.40
 THRESHOLD_ADC = 10
 SATURATION_ADC = 4000
 EFFICIENCY = 0.96
@@ -97,32 +100,35 @@ def charge(particles: Particles, found: Crossings, rng: np.random.Generator) -> 
 
 
 def energy_loss(beta_gamma: Doubles) -> Doubles:
-    """Return the mean energy loss in argon relative to its minimum, for each βγ.
+    """Return the energy loss in argon relative to its minimum, for each βγ.
 
-    Bethe's formula with T_max = 2 m_e β²γ² and Sternheimer's density effect for argon gas: PDG,
-    Passage of particles through matter, eqs. 34.5 and 34.7; Sternheimer, Berger, Seltzer, At. Data
-    Nucl. Data Tables 30 (1984) 261. Below βγ = 0.1 particles hardly reach the gas: held constant.
+    Bethe's formula restricted to transfers below 100 keV, with Sternheimer's density effect: PDG,
+    Passage of particles through matter, "Restricted energy loss rates"; argon's numbers from
+    Sternheimer, Berger, Seltzer, At. Data Nucl. Data Tables 30 (1984) 261. Below βγ = 0.1, where
+    particles hardly reach the gas, it is held constant.
     """
     return _bethe(np.maximum(beta_gamma, 0.1)) / _bethe(np.array([3.5]))
 
 
 def _bethe(beta_gamma: Doubles) -> Doubles:
-    excitation_ev, electron_ev = 188.0, 0.510999e6
+    excitation_ev, electron_ev, limit_ev = 188.0, ELECTRON_MEV * 1e6, 1e5
     c, x0, x1, a, m = 11.948, 1.7635, 4.4855, 0.19714, 2.9618
     beta2 = beta_gamma**2 / (1 + beta_gamma**2)
     x = np.log10(beta_gamma)
     bend = a * np.clip(x1 - x, 0, None) ** m
     density = np.where(x > x0, 2 * np.log(10) * x - c + bend, 0.0)
-    logarithm = np.log(2 * electron_ev * beta_gamma**2 / excitation_ev)
-    loss: Doubles = (logarithm - beta2 - density / 2) / beta2
+    largest = 2 * electron_ev * beta_gamma**2
+    limit = np.minimum(limit_ev, largest)
+    logarithm = np.log(largest * limit / excitation_ev**2) / 2
+    loss: Doubles = (logarithm - beta2 * (1 + limit / largest) / 2 - density / 2) / beta2
     return loss
 
 
 def deltas(particles: Particles, found: Crossings, rng: np.random.Generator) -> Clusters:
     """Return delta electrons freed at the crossings and the one cluster that each leaves.
 
-    Their kinetic energy falls as 1/T² (PDG, eq. 34.8); directions are isotropic, and they curl up
-    within millimetres across the field and centimetres along it.
+    Their kinetic energy falls as 1/T² (PDG, "Energetic knock-on electrons"); directions are
+    isotropic, and they curl up within millimetres across the field and centimetres along it.
     """
     rows = np.repeat(
         np.arange(len(found.particle)), rng.poisson(DELTAS_PER_CROSSING, len(found.particle))

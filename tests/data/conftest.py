@@ -1,0 +1,8 @@
+import pytest
+
+from pipeline.data.sample import make
+
+
+@pytest.fixture(scope="session")
+def sample():
+    return make(20, seed=5, source="sample")
