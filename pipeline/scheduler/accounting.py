@@ -30,7 +30,7 @@ STATES = {
 }
 
 FIELDS = "JobIDRaw,State,ElapsedRaw,NNodes,Start,End,ExitCode,JobName"
-# sacct's name of a job of whose end it has heard, but not yet of its start (Slurm 22.05: for 1.5 s)
+# sacct's name for a job of whose end it has heard, but not of its start (22.05: for up to 5 s)
 NAMELESS = "allocation"
 QUEUE_FORMAT = "%A|%T|%D|%S|%j"
 

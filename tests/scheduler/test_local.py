@@ -81,10 +81,13 @@ def test_a_job_runs_to_its_end(scheduler: Scheduler, make_job: MakeJob) -> None:
     assert job.log.read_text() == "all is well\n"
 
 
-def test_ranks_find_each_other(scheduler: Scheduler, make_job: MakeJob) -> None:
+@pytest.mark.parametrize(("nodes", "processes"), [(1, 2), (2, 1)])
+def test_ranks_find_each_other(
+    scheduler: Scheduler, make_job: MakeJob, nodes: int, processes: int
+) -> None:
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     program = f"import os; print(*(os.environ[each] for each in {names}))"
-    job = make_job("python3", "-c", program, processes_per_node=2)
+    job = make_job("python3", "-c", program, nodes=nodes, processes_per_node=processes)
     assert wait(scheduler, submit(scheduler, job)).nodes == 1.0
     ranks = sorted(line.split() for line in job.log.read_text().splitlines())
     port = ranks[0][4]
