@@ -87,11 +87,10 @@ class SlurmScheduler:
         Raises:
             SchedulerError: It fails, is not there, or says nothing for `timeout_seconds`.
         """
-        environment = os.environ | {"SLURM_TIME_FORMAT": "%s"}
         try:
             done = subprocess.run(
                 command,
-                env=environment,
+                env=_environment(),
                 check=True,
                 capture_output=True,
                 text=True,
@@ -115,3 +114,13 @@ class SlurmScheduler:
             )
             raise SchedulerError(message) from error
         return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of Slurm's commands, so that the script alone says what is asked.
+
+    A controller that is itself a job (NERSC's workflow queue) would pass its own job's options on.
+    """
+    own = ("SLURM_", "SBATCH_", "SRUN_")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(own) or k == "SLURM_CONF"}
+    return kept | {"SLURM_TIME_FORMAT": "%s"}

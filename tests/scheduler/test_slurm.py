@@ -144,6 +144,16 @@ def test_a_job_of_which_only_the_end_arrived_is_not_believed_yet(slurm: Slurm) -
     assert SCHEDULER.query(["8"])["8"].state is State.UNKNOWN
 
 
+def test_a_controller_s_own_job_leaks_into_no_other(
+    slurm: Slurm, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "1024")
+    monkeypatch.setenv("SBATCH_QOS", "debug")
+    slurm.answers("sbatch", then="echo $SLURM_CONF$SLURM_MEM_PER_NODE$SBATCH_QOS")
+    assert SCHEDULER.submit(make_job(), "") == "/etc/slurm.conf"
+
+
 def test_nothing_asked_is_nothing_called(slurm: Slurm) -> None:
     assert SCHEDULER.query([]) == {}
     SCHEDULER.cancel([])
