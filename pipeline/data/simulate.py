@@ -43,7 +43,7 @@ def make_part(folder: TaskFolder, task: SimulateTask, number: int) -> None:
     """Write file `number` of `task` and its record."""
     started = time.perf_counter()
     path = task.files[number][1]
-    for leftover in path.parent.glob(f".*{path.stem.rpartition('_')[2]}{path.suffix}.*.tmp"):
+    for leftover in path.parent.glob(f".*_{number:03d}{path.suffix}.*.tmp"):
         leftover.unlink()
     count = task.simulation.events_per_file
     sample = make(count, seed=part_seed(task.seed, number), source=str(path))

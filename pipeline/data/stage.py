@@ -154,7 +154,7 @@ def finish(folder: TaskFolder, task: StageTask) -> None:
     """Verify every shard of `task`, write the manifest and mark the task done.
 
     Raises:
-        BadInput: A part is not done or damaged, or the files of a split have different labels.
+        BadInput: A part is not done or damaged, or a split is empty or has labels for some files.
     """
     records = part_records(folder, len(task.files))
     for number, (_, source) in enumerate(task.files):
@@ -182,7 +182,7 @@ def _manifest(task: StageTask, records: list[dict[str, Any]]) -> Manifest:
     for shard in shards:
         totals["events"][shard.split] += shard.events
         totals["points"][shard.split] += shard.points
-    _check_labels(task, shards)
+    _check_splits(task, shards)
     return Manifest(
         experiment=task.dataset.experiment,
         columns=TABLE,
@@ -198,14 +198,20 @@ def _manifest(task: StageTask, records: list[dict[str, Any]]) -> Manifest:
     )
 
 
-def _check_labels(task: StageTask, shards: list[ShardRecord]) -> None:
-    """Check that all shards of a split have the same arrays.
+def _check_splits(task: StageTask, shards: list[ShardRecord]) -> None:
+    """Check that each split has shards, all with the same arrays.
 
     Raises:
-        BadInput: They have not: some source files of the split lack labels.
+        BadInput: A split has no usable event, or some of its source files lack labels.
     """
     for split in task.sources:
         kinds = {tuple(shard.arrays) for shard in shards if shard.split == split}
+        if not kinds:
+            message = (
+                f"{task.store}: no event of split {split!r} has 1 to {task.dataset.max_points} "
+                "points. Raise max_points, or give other files."
+            )
+            raise BadInput(message)
         if len(kinds) > 1:
             every = set.intersection(*map(set, kinds))
             odd = sorted(set.union(*map(set, kinds)) - every)

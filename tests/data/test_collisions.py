@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+import pythia8mc
 
-from pipeline.data.collisions import ELECTRON_GEV, Generator, convert
+from pipeline.data.collisions import ELECTRON_GEV, SETTINGS, Generator, convert
 from pipeline.data.particles import Particles
 
 
@@ -24,6 +25,11 @@ def test_collisions_hold_stable_charged_particles_with_positive_ids():
     assert set(np.abs(made.charge).tolist()) == {1}
     assert (np.diff(particles.event) >= 0).all()
     assert 5 < len(made) / 20 < 40
+
+
+def test_pythia_knows_every_setting():
+    pythia = pythia8mc.Pythia("", False)
+    assert all(pythia.readString(setting) for setting in SETTINGS)
 
 
 def test_some_particles_come_from_displaced_decays():

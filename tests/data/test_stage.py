@@ -146,6 +146,14 @@ def test_files_with_and_without_labels_do_not_share_a_split(tmp_path, source, ca
     assert "some files of split 'train' lack the labels noise, pid, track_id" in message
 
 
+def test_a_split_without_usable_events_is_refused(tmp_path, source, capsys):
+    other = tmp_path / "raw" / "spacepoints_001.npz"
+    write_npz(other, events([95, 99]), labelled=True)
+    folder, _ = stage_task(tmp_path, {"train": (source,), "test": (other,)}, max_points=90)
+    assert stage(folder, "--begin", "--part 0", "--part 1", "--finish")[-1] == Exit.BAD_INPUT
+    assert "no event of split 'test' has 1 to 90 points" in capsys.readouterr().err
+
+
 def test_bad_input_is_one_line_a_result_and_exit_65(tmp_path, source, capsys):
     source.write_bytes(source.read_bytes()[:100])
     folder, task = stage_task(tmp_path, {"train": (source,)})
