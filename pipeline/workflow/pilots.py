@@ -110,7 +110,8 @@ def config(desk: Desk, *, watchers: int) -> Config:
     )
     return Config(
         executors=[executor, ThreadPoolExecutor(label=WATCHERS, max_threads=watchers)],
-        strategy="htex_auto_scale",
+        # "htex_auto_scale" would cancel a block of two workers that runs one task
+        strategy="simple",
         strategy_period=1,
         max_idletime=float(pilot.idle_seconds),
         retries=2,

@@ -56,11 +56,13 @@ def _counts(task: Task, folder: TaskFolder) -> tuple[int, int, str]:
 def _summary(folder: TaskFolder) -> str:
     """Return what matters most of a finished task's result."""
     result = read_json(folder.result) or {}
+    events = result.get("events")
     words = {
         "ari": "ARI {:.3f}",
         "loss": "loss {:.4f}",
-        "events": "{:,} events",
-        "points_per_event": "{:.0f} points each",
-        "tracks_per_event": "{:.1f} tracks each",
+        "mean_points": "{:.0f} points and",
+        "mean_tracks": "{:.1f} tracks an event",
     }
-    return ", ".join(word.format(result[key]) for key, word in words.items() if key in result)
+    told = [word.format(result[key]) for key, word in words.items() if result.get(key) is not None]
+    counted = sum(events.values()) if isinstance(events, dict) else events
+    return " ".join([*([f"{counted:,} events"] if counted is not None else []), *told])
