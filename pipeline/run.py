@@ -240,6 +240,22 @@ def holder(path: Path) -> Holder | None:
     return claimed if claimed.is_alive else None
 
 
+def _clear(path: Path) -> None:
+    """Remove a claim whose holder is dead, and no other.
+
+    Two processes may find it dead at once, and the slower one must not remove the claim that the
+    faster one has put there since: so it is moved aside, looked at, and put back if it lives.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.dead")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return
+    if holder(aside) is not None and not path.exists():
+        os.link(aside, path)
+    aside.unlink()
+
+
 @contextmanager
 def claimed(path: Path) -> Iterator[None]:
     """Hold the claim `path` while the body runs, so that two processes never do the same work.
@@ -266,7 +282,7 @@ def claimed(path: Path) -> Iterator[None]:
                         f"Wait for it, or end it with: kill {other.pid}"
                     )
                     raise RunError(message) from None
-                path.unlink(missing_ok=True)
+                _clear(path)
         try:
             yield
         finally:

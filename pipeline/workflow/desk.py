@@ -10,11 +10,12 @@ from pipeline.budget.ledger import Ledger
 from pipeline.budget.reconcile import reconcile
 from pipeline.budget.record import Kind, Record
 from pipeline.job import Job, JobStatus, State
-from pipeline.scheduler import Scheduler, render
+from pipeline.scheduler import Scheduler, SchedulerError, render
 from pipeline.site import Role
 from pipeline.workflow.plan import PILOT, Plan
 
 UNKNOWN_SECONDS = 300
+SILENT_SECONDS = 900
 
 
 class Desk:
@@ -31,6 +32,7 @@ class Desk:
         self._live: set[str] = set()
         self._known: dict[str, JobStatus] = {}
         self._asked_at = 0.0
+        self._heard_at = time.monotonic()
 
     def role_of(self, account: Account) -> Role:
         """Return the nodes and queue that a job of the ledger used."""
@@ -75,11 +77,25 @@ class Desk:
         with self._lock:
             self._live.add(job_id)
             if time.monotonic() - self._asked_at > self.plan.site.poll_seconds:
-                self._known |= self.scheduler.query(sorted(self._live))
+                self._known |= self._asked()
                 self._asked_at = time.monotonic()
                 self._live -= {key for key, each in self._known.items() if each.state.is_over}
             unknown = JobStatus(id=job_id, key="", state=State.UNKNOWN)
             return self._known.get(job_id, unknown)
+
+    def _asked(self) -> dict[str, JobStatus]:
+        """Return the status of all live jobs; none while the scheduler does not answer.
+
+        Accounting has short outages; only one that outlasts `SILENT_SECONDS` is an error.
+        """
+        try:
+            found = self.scheduler.query(sorted(self._live))
+        except SchedulerError:
+            if time.monotonic() - self._heard_at > SILENT_SECONDS:
+                raise
+            return {}
+        self._heard_at = time.monotonic()
+        return found
 
     def wait(self, job_id: str) -> JobStatus:
         """Return the job's last status, when it is over; its hours are in the ledger then."""
