@@ -71,17 +71,29 @@ def read(path: Path, model: type[Declared]) -> Declared:
         DeclarationError: As in `load`; every message names the file, the key and the way out.
     """
     try:
-        return model.model_validate(tomllib.loads(path.read_text()))
+        return parse(model, tomllib.loads(path.read_text()))
     except OSError as error:
         message = f"{path}: cannot be read ({error.strerror})."
         raise DeclarationError(message) from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         message = f"{path}: not valid TOML: {error}."
         raise DeclarationError(message) from error
+    except DeclarationError as error:
+        message = f"{path}:\n  {error}"
+        raise DeclarationError(message) from error
+
+
+def parse(model: type[Declared], values: dict[str, Any]) -> Declared:
+    """Return `values`, from wherever they come, as a checked declaration.
+
+    Raises:
+        DeclarationError: A key is missing, unknown or impossible; a line for each.
+    """
+    try:
+        return model.model_validate(values)
     except ValidationError as error:
         problems = "\n  ".join(_problem(model, each) for each in error.errors())
-        message = f"{path}:\n  {problems}"
-        raise DeclarationError(message) from error
+        raise DeclarationError(problems) from error
 
 
 def _problem(model: type[BaseModel], error: Any) -> str:

@@ -30,7 +30,9 @@ class Exit(IntEnum):
 
 
 class RunError(RuntimeError):
-    """The run folder cannot be used; the message says what to do."""
+    """The run folder cannot be used; the message says what to do, `code` how a program ends."""
+
+    code: int = Exit.BUSY
 
 
 @dataclass(frozen=True)

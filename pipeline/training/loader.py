@@ -20,14 +20,15 @@ from pipeline.data.store import Shard, Store
 from pipeline.training.batch import Batch
 
 Tracks = NDArray[np.int64]
-TRACK = "track_id"
+TRACK, NOISE = "track_id", "noise"
 
 
 @dataclass(frozen=True)
 class EventSet:
     """E events of P points in memory, normalised as the store's manifest says.
 
-    neighbours is (P, k), of no columns where nobody asked; track is (P), empty likewise.
+    neighbours is (P, k), of no columns where nobody asked; track is (P), empty likewise, and 0
+    for noise: for track finding, what the experiment tags as noise belongs to no track.
     """
 
     points: NDArray[np.float32]
@@ -76,7 +77,7 @@ def load(
     wanted = store.events(split) if events is None else events
     _check(store, split, wanted, neighbours)
     names = ["points", "offsets", "event_id"]
-    names += ["neighbours"] * bool(neighbours) + [TRACK] * tracks
+    names += ["neighbours"] * bool(neighbours) + [TRACK, NOISE] * tracks
     shards = _enough(store.shards(split), wanted)
     arrays = [shard.read(tuple(names)) for shard in shards]
     offsets = _joined(arrays)[: wanted + 1]
@@ -87,7 +88,7 @@ def load(
         offsets=offsets,
         event_id=np.concatenate([each["event_id"] for each in arrays])[:wanted],
         neighbours=_columns(arrays, "neighbours", neighbours, int(offsets[-1])),
-        track=_rows(arrays, TRACK, int(offsets[-1])) if tracks else np.empty(0, np.int64),
+        track=_tracks(arrays, int(offsets[-1])) if tracks else np.empty(0, np.int64),
         columns=store.manifest.columns,
         store_hash=store_hash(store),
     )
@@ -123,6 +124,11 @@ def _joined(arrays: list[dict[str, Any]]) -> NDArray[np.int64]:
 def _rows(arrays: list[dict[str, Any]], name: str, stop: int) -> NDArray[np.int64]:
     """Return the first `stop` rows of an integer array of all shards together."""
     return np.concatenate([each[name] for each in arrays])[:stop].astype(np.int64)
+
+
+def _tracks(arrays: list[dict[str, Any]], stop: int) -> Tracks:
+    """Return the track of the first `stop` points, 0 for noise."""
+    return np.where(_rows(arrays, NOISE, stop), 0, _rows(arrays, TRACK, stop))
 
 
 def _columns(arrays: list[dict[str, Any]], name: str, columns: int, stop: int) -> NDArray[np.int64]:

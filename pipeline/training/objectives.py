@@ -3,7 +3,7 @@
 Axes: B events · P points, packed · k neighbours · Q queries · T true tracks · L points of an event.
 """
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.training.batch import Batch
-from pipeline.training.models.tracks import Tracks
+from pipeline.training.models.tracks import NOISE, NOTHING, TRACK, Tracks
 
 Losses = dict[str, Tensor]
 
 # FM4NPP's downstream recipe: costs of the assignment and weights of the loss.
 COST_CLASS, COST_DICE, COST_FOCAL = 0.5, 1.0, 30.0
-WEIGHT_TRACK, WEIGHT_NO_TRACK, WEIGHT_DICE, WEIGHT_FOCAL = 0.5, 0.1, 1.0, 30.0
+WEIGHT_FOUND, WEIGHT_NOTHING, WEIGHT_DICE, WEIGHT_FOCAL = 0.5, 0.1, 1.0, 30.0
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
 
 
@@ -44,7 +44,7 @@ def next_neighbours(predicted: Tensor, batch: Batch) -> Losses:
 
 def track_finding(tracks: Tracks, batch: Batch) -> Losses:
     """Return class, dice and focal losses, summed over the rounds, each of which is matched."""
-    truths = list(_truths(batch, tracks.masks[-1].shape[-1]))
+    truths = [_truth(track, tracks.masks[-1].shape[-1]) for track in _events(batch)]
     losses: Losses = {}
     for masks, classes in zip(tracks.masks, tracks.classes, strict=True):
         for name, value in _one_round(masks.float(), classes.float(), truths, batch).items():
@@ -52,27 +52,38 @@ def track_finding(tracks: Tracks, batch: Batch) -> Losses:
     return losses
 
 
-def _truths(batch: Batch, length: int) -> Iterator[Tensor]:
-    """Yield each event's true tracks as 0/1 masks (T, L); noise (track 0) belongs to none."""
-    for start, stop in zip(batch.offsets[:-1].tolist(), batch.offsets[1:].tolist(), strict=True):
-        track = batch.track[start:stop]
-        ids = track.unique()
-        mask = (track == ids[ids > 0].unsqueeze(1)).float()
-        yield functional.pad(mask, (0, length - (stop - start)))
+@dataclass(frozen=True)
+class Truth:
+    """What is to be found in one event: T masks of 0 and 1 (T, L), and what each is (T)."""
+
+    masks: Tensor
+    classes: Tensor
 
 
-def _one_round(masks: Tensor, classes: Tensor, truths: list[Tensor], batch: Batch) -> Losses:
-    """Return the losses of one round: every true track is matched to one query."""
+def _events(batch: Batch) -> tuple[Tensor, ...]:
+    """Return the true tracks of each event's points."""
+    return batch.track.split(batch.sizes.tolist())
+
+
+def _truth(track: Tensor, length: int) -> Truth:
+    """Return the tracks of one event, and its noise (track 0) as one thing more to be found."""
+    ids = track.unique()
+    masks = functional.pad((track == ids.unsqueeze(1)).float(), (0, length - len(track)))
+    return Truth(masks, torch.where(ids == 0, NOISE, TRACK))
+
+
+def _one_round(masks: Tensor, classes: Tensor, truths: list[Truth], batch: Batch) -> Losses:
+    """Return the losses of one round: everything to be found is matched to one query."""
     parts: dict[str, list[Tensor]] = {"class": [], "dice": [], "focal": []}
     sizes = batch.sizes.tolist()
     for mask, logits, truth, size in zip(masks, classes, truths, sizes, strict=True):
         rows, columns = _match(mask, logits, truth, size)
-        taken = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
-        taken[rows] = True
-        entropy = functional.cross_entropy(logits, (~taken).long(), reduction="none")
-        weight = torch.where(taken, WEIGHT_TRACK, WEIGHT_NO_TRACK)
+        claims = torch.full((len(logits),), NOTHING, device=logits.device)
+        claims[rows] = truth.classes[columns]
+        entropy = functional.cross_entropy(logits, claims, reduction="none")
+        weight = torch.where(claims == NOTHING, WEIGHT_NOTHING, WEIGHT_FOUND)
         parts["class"].append((entropy * weight).mean())
-        claimed, true = mask[rows], truth[columns]
+        claimed, true = mask[rows], truth.masks[columns]
         matched = max(1, len(rows))
         parts["dice"].append(WEIGHT_DICE * _dice(claimed, true).sum() / matched)
         parts["focal"].append(WEIGHT_FOCAL * _focal(claimed, true).sum() / (size * matched))
@@ -94,13 +105,14 @@ def _focal(logits: Tensor, truth: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _match(mask: Tensor, classes: Tensor, truth: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Return (queries, tracks): the cheapest one-to-one match of true tracks (T, L)."""
+def _match(mask: Tensor, classes: Tensor, truth: Truth, size: int) -> tuple[Tensor, Tensor]:
+    """Return (queries, things): the cheapest one-to-one match of what is to be found."""
     p = mask.sigmoid()
-    dice = 1 - (2 * p @ truth.T + 1) / (p.sum(-1)[:, None] + truth.sum(-1)[None] + 1)
+    wanted = truth.masks.T
+    dice = 1 - (2 * p @ wanted + 1) / (p.sum(-1)[:, None] + wanted.sum(0) + 1)
     inside, outside = _focal(mask, torch.ones_like(mask)), _focal(mask, torch.zeros_like(mask))
-    focal = (inside @ truth.T + outside @ (1 - truth).T) / size
-    track = classes.softmax(-1)[:, :1]
-    cost = COST_FOCAL * focal + COST_DICE * dice - COST_CLASS * track
+    focal = (inside @ wanted + outside @ (1 - wanted)) / size
+    right = classes.softmax(-1)[:, truth.classes]
+    cost = COST_FOCAL * focal + COST_DICE * dice - COST_CLASS * right
     rows, columns = linear_sum_assignment(cost.cpu().numpy())
     return torch.as_tensor(rows, device=mask.device), torch.as_tensor(columns, device=mask.device)

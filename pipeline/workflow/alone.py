@@ -38,4 +38,4 @@ def _run(command: Sequence[str], folder: TaskFolder) -> None:
         ended = subprocess.run(command, stdout=stream, stderr=stream, check=False)
     if ended.returncode:
         reason = f"its program ended with exit code {ended.returncode}"
-        raise TaskError(why(folder, log, reason))
+        raise TaskError(why(folder, log, reason), ended.returncode)

@@ -14,6 +14,10 @@ TAIL_LINES = 15
 class TaskError(RunError):
     """A task ended without its product; the message says why and where its log is."""
 
+    def __init__(self, message: str, code: int = Exit.FAILED) -> None:
+        super().__init__(message)
+        self.code = code
+
 
 def chain(step: Step, desk: Desk) -> None:
     """Submit link after link until the training is done; adopt a link that is there already.

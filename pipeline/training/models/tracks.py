@@ -18,13 +18,16 @@ from pipeline.training.models.fm4npp import Backbone
 
 NO_MASK = -1e4
 
+# What a query may claim: the points of one track, all noise of the event, or nothing.
+TRACK, NOISE, NOTHING = range(3)
+
 
 @dataclass(frozen=True)
 class Tracks:
     """What the head says of a batch, after each refinement (the last entry is the answer).
 
-    masks: logits (B, Q, L) that point l belongs to query q; classes: logits (B, Q, 2) of
-    (track, no track); real: which of the L places hold a point (B, L).
+    masks: logits (B, Q, L) that point l belongs to query q; classes: logits (B, Q, 3) of
+    `TRACK`, `NOISE` and `NOTHING`; real: which of the L places hold a point (B, L).
     """
 
     masks: list[Tensor]
@@ -112,7 +115,7 @@ class TrackFinder(nn.Module):
         self.queries = nn.Parameter(torch.randn(head.queries, head.width))
         self.rounds = nn.ModuleList(Refinement(head) for _ in range(head.layers))
         width = head.width
-        self.classify = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2))
+        self.classify = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 3))
         self.mask = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 
     def forward(self, batch: Batch) -> Tracks:
@@ -130,15 +133,18 @@ class TrackFinder(nn.Module):
     def _masks(self, queries: Tensor, points: Tensor, real: Tensor) -> Tensor:
         """Return the mask logits (B, Q, L); places without a point belong to nobody."""
         logits: Tensor = self.mask(queries) @ points.transpose(1, 2)
-        return (logits * points.shape[-1] ** -0.5).masked_fill(~real.unsqueeze(1), NO_MASK)
+        return logits.masked_fill(~real.unsqueeze(1), NO_MASK)
 
 
 def assign(tracks: Tracks, batch: Batch) -> Tensor:
-    """Return the found track of each point (P), counted from 1 in its event.
+    """Return the found track of each point (P), counted from 1 in its event; 0 is noise.
 
-    A point goes to the query with the largest mask probability × track probability. Of the two
-    assignments that FM4NPP compares this is the one it recommends.
+    A point goes to the query with the largest mask probability × probability to claim anything:
+    of the two assignments that FM4NPP compares, the one it recommends. What goes to a query that
+    claims noise is noise.
     """
-    probability = tracks.masks[-1].float().sigmoid()
-    probability = probability * tracks.classes[-1].float().softmax(-1)[..., :1]
-    return 1 + probability.argmax(1)[batch.event, batch.place]
+    classes = tracks.classes[-1].float().softmax(-1)
+    claims = tracks.masks[-1].float().sigmoid() * (1 - classes[..., NOTHING:])
+    query = claims.argmax(1)[batch.event, batch.place]
+    is_track = classes[..., TRACK] >= classes[..., NOISE]
+    return torch.where(is_track[batch.event, query], query + 1, 0)

@@ -1,0 +1,45 @@
+"""The command line: one verb a function, which reads its arguments and calls the room below."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline import __version__
+from pipeline.cli import campaigns, data, sites
+from pipeline.cli.screen import told
+from pipeline.run import Exit
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Raw detector simulation to a scaling law, with every node-hour accounted for.\n\n"
+    "Example: `cosmotron run quickstart --site local`",
+)
+app.add_typer(sites.app, name="sites")
+VERBS = (
+    *(campaigns.run, campaigns.plan, campaigns.status, campaigns.cancel, campaigns.budget),
+    *(campaigns.report, campaigns.campaigns, data.simulate, data.stage),
+)
+for verb in VERBS:
+    app.command()(verb)
+
+
+def main() -> int:
+    """Run the command line; return the exit code."""
+    try:
+        with told():
+            app()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    return Exit.FINISHED
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit

@@ -1,0 +1,81 @@
+"""What all verbs share: the screen, the options, and an honest end."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pipeline.campaign import Campaign
+from pipeline.catalog import DeclarationError
+from pipeline.run import Exit, Run, RunError
+from pipeline.site import Site
+
+CampaignName = Annotated[str, typer.Argument(help="A declared campaign, or a .toml file.")]
+SiteName = Annotated[
+    str | None, typer.Option("--site", help="A declared site, or a .toml file; default: this one.")
+]
+Root = Annotated[
+    Path | None, typer.Option("--root", help="Where run folders live; default: the site's scratch.")
+]
+Project = Annotated[
+    str, typer.Option("--project", envvar="COSMOTRON_PROJECT", help="The project that pays.")
+]
+QosName = Annotated[str, typer.Option("--qos", help="The queue of the trainings.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+out = Console(soft_wrap=False)
+screen = Console(stderr=True)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn what may go wrong into one message and an exit code that means something."""
+    from pipeline.scheduler import SchedulerError  # noqa: PLC0415
+
+    try:
+        yield
+    except DeclarationError as error:
+        fail(str(error), Exit.USAGE)
+    except RunError as error:
+        fail(str(error), error.code)
+    except SchedulerError as error:
+        fail(str(error), Exit.FAILED)
+    except OSError as error:
+        fail(_disk(error), Exit.CANNOT_WRITE)
+    except KeyboardInterrupt:
+        fail("Interrupted. Batch jobs go on; the same command takes over from here.", Exit.FAILED)
+
+
+def _disk(error: OSError) -> str:
+    """Return what to do about a file that cannot be written or read."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.filename}: no space left. Free some, or choose another --root; then again."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{error.filename}: no permission. Choose a folder of yours with --root."
+    return f"{error.filename}: {error.strerror}."
+
+
+def fail(message: str, code: int) -> None:
+    """Print `message` and end with `code`."""
+    screen.print(f"[bold red]error[/] {escaped(message)}", highlight=False, soft_wrap=True)
+    raise SystemExit(int(code))
+
+
+def escaped(text: str) -> str:
+    """Return `text` without meaning to rich's markup."""
+    return text.replace("[", r"\[")
+
+
+def run_folder(campaign: Campaign, site: Site, root: Path | None) -> Run:
+    """Return the run folder of `campaign` on `site`."""
+    return Run(root or Path(os.path.expandvars(site.scratch)).expanduser(), campaign.name)
+
+
+def as_hours(value: float) -> str:
+    """Return node-hours as people read them."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.4g}"

@@ -1,0 +1,42 @@
+"""The verbs of machines: what we know of each."""
+
+import json
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from pipeline.catalog import find, names
+from pipeline.cli.screen import AsJson, out
+from pipeline.site import SHELF, load_site
+
+app = typer.Typer(no_args_is_help=True, help="The machines we know: list and show.")
+
+
+@app.command("list")
+def sites_list(as_json: AsJson = False) -> None:
+    """List the machines we know.
+
+    Example: `cosmotron sites list`
+    """
+    known = [load_site(name) for name in names(SHELF)]
+    if as_json:
+        typer.echo(json.dumps([site.model_dump(mode="json") for site in known], indent=2))
+        return
+    table = Table("site", "", "scheduler", "devices", "facts of", "here", box=None, pad_edge=False)
+    for site in known:
+        node = site.nodes[site.training.node]
+        devices = f"{node.devices} × {site.accelerator} a node"
+        here = "yes" if site.here else ""
+        table.add_row(site.name, site.title, site.scheduler, devices, str(site.as_of), here)
+    out.print(table)
+
+
+@app.command("show")
+def sites_show(site: Annotated[str, typer.Argument(help="A declared site.")]) -> None:
+    """Print a site as its file declares it, sources and dates included.
+
+    Example: `cosmotron sites show perlmutter`
+    """
+    load_site(site)
+    typer.echo(find(SHELF, site).read_text(), nl=False)
