@@ -1,0 +1,99 @@
+"""Small batches and stores that the tests of this room share."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline.campaign import Model, TrackHead
+from pipeline.data.manifest import BinsRecord, Column, Manifest
+from pipeline.data.shard import write_shard
+from pipeline.data.store import write_manifest
+from pipeline.training.batch import Batch
+
+MODEL = Model(family="fm4npp-mamba2", width=32, layers=2, neighbours=2)
+HEAD = TrackHead(queries=8, width=16, layers=2, heads=2)
+COLUMNS = (
+    Column(name="energy", unit="ADC", offset=250.0, scale=270.0),
+    Column(name="eta", unit="1", offset=-2.0, scale=4.0),
+    Column(name="phi", unit="rad", offset=-3.0, scale=6.0),
+    Column(name="r", unit="cm", offset=30.0, scale=45.0),
+)
+UNIT = (0.0, 1.0)
+
+
+def batch(sizes, *, seed=0, tracks=4, neighbours=2):
+    """Random events of the given sizes; each point one of `tracks` tracks, or noise (0)."""
+    made = torch.Generator().manual_seed(seed)
+    points = sum(sizes)
+    return Batch(
+        points=torch.rand(points, 4, generator=made),
+        offsets=torch.tensor([0, *np.cumsum(sizes)]),
+        neighbours=next_places(sizes, neighbours),
+        track=torch.randint(0, tracks + 1, (points,), generator=made),
+        event_id=torch.arange(len(sizes)),
+    )
+
+
+def next_places(sizes, count):
+    """The `count` places after each point in its event, -1 past its end."""
+    places = [torch.arange(n).unsqueeze(1) + torch.arange(1, count + 1) for n in sizes]
+    return torch.cat([p.where(p < n, -1) for p, n in zip(places, sizes, strict=True)])
+
+
+def part(whole: Batch, chosen) -> Batch:
+    """The events `chosen` of a batch, packed in that order."""
+    sizes = whole.sizes.tolist()
+    pieces = {
+        name: [getattr(whole, name).split(sizes)[i] for i in chosen]
+        for name in ("points", "neighbours", "track")
+    }
+    return Batch(
+        **{name: torch.cat(values) for name, values in pieces.items()},
+        offsets=torch.tensor([0, *np.cumsum([sizes[i] for i in chosen])]),
+        event_id=whole.event_id[list(chosen)],
+    )
+
+
+def write_store(path: Path, *, shards=(10, 14), labelled=True, neighbours=3, split="train") -> Path:
+    """Write a store of small random events, a shard for each number in `shards`."""
+    rng = np.random.default_rng(0)
+    records, first = [], 0
+    for number, events in enumerate(shards):
+        sizes = rng.integers(3, 20, events)
+        points = rng.random((sizes.sum(), 4))
+        physical = points * [c.scale for c in COLUMNS] + [c.offset for c in COLUMNS]
+        arrays = {
+            "points": physical.astype(np.float32),
+            "offsets": np.concatenate([[0], np.cumsum(sizes)]),
+            "event_id": np.arange(first, first + events) + 1000,
+            "neighbours": next_places(sizes.tolist(), neighbours).numpy().astype(np.int16),
+        }
+        if labelled:
+            arrays["track_id"] = rng.integers(1, 4, sizes.sum()).astype(np.int32)
+            arrays["noise"] = rng.random(sizes.sum()) < 0.2
+        record = write_shard(
+            path / split / f"{number:05d}",
+            arrays,
+            attributes={},
+            chunk_points=64,
+            codec="none",
+            made_from="made",
+        )
+        records.append(record)
+        first += events
+    manifest = Manifest(
+        experiment="sphenix",
+        columns=COLUMNS,
+        order="none",
+        neighbours=neighbours,
+        max_points=3200,
+        bins=BinsRecord(eta=UNIT, phi=UNIT, r=UNIT),
+        shards=tuple(records),
+        sources=(),
+        rejected={},
+        events={split: first},
+        points={split: sum(record.points for record in records)},
+    )
+    write_manifest(path, manifest)
+    return path
