@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import command, fingerprint, run_campaign
+from whole_campaign import command, fingerprint, run_campaign
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 

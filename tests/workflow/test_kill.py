@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import command, fingerprint, run_campaign
+from whole_campaign import command, fingerprint, run_campaign
 
 pytestmark = pytest.mark.slow
 
