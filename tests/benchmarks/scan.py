@@ -1,0 +1,57 @@
+"""The chunked scan forward and backward, against the naive recurrence and one matrix product."""
+
+import torch
+from torch import Tensor
+
+from pipeline.training.models.scan import CHUNK, scan
+from tests.benchmarks.contest import Contest
+
+HEADS, CHANNELS, STATE = 4, 64, 8
+
+
+def contest(*, points: int) -> Contest:
+    """Return the contest over `points` points in two events, in the shape of width 128."""
+    torch.manual_seed(1)
+    inputs = (
+        torch.randn(points, HEADS, CHANNELS, requires_grad=True),
+        torch.rand(points, HEADS, requires_grad=True),
+        -torch.rand(HEADS),
+        torch.randn(points, STATE, requires_grad=True),
+        torch.randn(points, STATE, requires_grad=True),
+    )
+    event = (torch.arange(points) >= points // 2).long()
+    side = round((flops(points) / 2) ** (1 / 3))
+    square = torch.randn(side, side)
+    product = "torch.matmul of the same operations"
+    return Contest(
+        what="Mamba2 scan, forward and backward",
+        amount=points,
+        unit="points",
+        ours=lambda: scan(*inputs, event).square().sum().backward(),
+        others={
+            "the recurrence, point by point": lambda: naive(*inputs, event).sum().backward(),
+            product: lambda: square @ square,
+        },
+        limits=frozenset({product}),
+    )
+
+
+def flops(points: int) -> int:
+    """Return the operations of the scan's matrix products, forward and twice that backward."""
+    chunks = -(-points // CHUNK)
+    within = CHUNK * CHUNK * (STATE + HEADS * CHANNELS)
+    states = 2 * CHUNK * STATE * HEADS * CHANNELS
+    carry = chunks * STATE * HEADS * CHANNELS
+    return 3 * 2 * chunks * (within + states + carry)
+
+
+def naive(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, event: Tensor) -> Tensor:
+    """Return y (P, H, D) of s = exp(a dt) s + dt x ⊗ b, y = s · c, restarted at every event."""
+    state = x.new_zeros(HEADS, CHANNELS, STATE)
+    outputs = []
+    for point in range(len(x)):
+        continues = float(point > 0 and event[point] == event[point - 1])
+        decay = torch.exp(a * dt[point])[:, None, None] * continues
+        state = decay * state + (dt[point, :, None] * x[point]).unsqueeze(-1) * b[point]
+        outputs.append(state @ c[point])
+    return torch.stack(outputs)
