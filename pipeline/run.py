@@ -176,7 +176,9 @@ def write_text(path: Path, text: str) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError):  # a write that meets a full disk names no file
+            error.filename = error.filename or str(path)
         temporary.unlink(missing_ok=True)
         raise
 

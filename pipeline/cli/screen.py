@@ -53,11 +53,12 @@ def told() -> Iterator[None]:
 
 def _disk(error: OSError) -> str:
     """Return what to do about a file that cannot be written or read."""
+    name = error.filename or "The run folder"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{error.filename}: no space left. Free some, or choose another --root; then again."
+        return f"{name}: no space left. Free some, or choose another --root; then again."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{error.filename}: no permission. Choose a folder of yours with --root."
-    return f"{error.filename}: {error.strerror}."
+        return f"{name}: no permission. Choose a folder of yours with --root."
+    return f"{name}: {error.strerror}."
 
 
 def fail(message: str, code: int) -> None:

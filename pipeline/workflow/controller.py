@@ -77,6 +77,8 @@ def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
     from pipeline.workflow import graph, pilots  # noqa: PLC0415 - parsl, only where there is work
 
     _let_programs_find_us()
+    for step in plan.steps:  # how an earlier try failed says nothing of this one
+        plan.run.task(step.task.key).result.unlink(missing_ok=True)
     desk = Desk(plan, connect(plan.site, plan.run))
     desk.settle()
     ended = pilots.sweep(desk)
