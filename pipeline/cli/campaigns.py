@@ -23,6 +23,7 @@ from pipeline.cli.screen import (
     out,
     run_folder,
     screen,
+    there,
 )
 from pipeline.run import Exit, RunError
 from pipeline.site import load_site
@@ -47,7 +48,7 @@ def run(
     from pipeline.workflow.plan import Asked  # noqa: PLC0415
 
     asked, where, what = Asked(project, qos), load_site(site), load_campaign(campaign)
-    folder = run_folder(what, where, root)
+    folder = there(run_folder(what, where, root), where)
     done_before = not unfinished(what.tasks(folder), folder) and folder.page.exists()
 
     def agree(plan: "Plan") -> bool:
@@ -106,7 +107,9 @@ def plan(
         total = {"pilot_node_hours": planned.pilot_node_hours, "node_hours": planned.node_hours}
         typer.echo(json.dumps({"site": where.name, "steps": rows, **total}, indent=2))
         return
-    table = Table("task", "runs as", "at most, node-hours", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for column in ("task", "runs as", "at most, node-hours"):
+        table.add_column(column, overflow="fold")
     for step in planned.steps:
         jobs = f"{step.links} × {step.nodes} node(s) × {step.link_minutes} min"
         price = "" if step.in_pilot else as_hours(step.node_hours)
@@ -155,7 +158,7 @@ def cancel(
     from pipeline.workflow.plan import Asked, make_plan  # noqa: PLC0415
 
     what, where = load_campaign(campaign), load_site(site)
-    folder = run_folder(what, where, root)
+    folder = there(run_folder(what, where, root), where)
     desk = Desk(make_plan((), folder, where, Asked(project)), connect(where, folder))
     desk.settle()
     jobs = desk.unended()

@@ -73,8 +73,20 @@ def escaped(text: str) -> str:
 
 
 def run_folder(campaign: Campaign, site: Site, root: Path | None) -> Run:
-    """Return the run folder of `campaign` on `site`."""
+    """Return the run folder of `campaign` on `site`, which may name variables of that site."""
     return Run(root or Path(os.path.expandvars(site.scratch)).expanduser(), campaign.name)
+
+
+def there(run: Run, site: Site) -> Run:
+    """Return `run` if its folder can be meant on this machine.
+
+    Raises:
+        DeclarationError: The site's scratch is a variable that is not set here.
+    """
+    if "$" in str(run.root):
+        message = f"{site.name}: {site.scratch} is not set on this machine. Give a folder: --root."
+        raise DeclarationError(message)
+    return run
 
 
 def as_hours(value: float) -> str:

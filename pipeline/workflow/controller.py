@@ -21,7 +21,7 @@ from pipeline.scheduler import connect
 from pipeline.site import Site
 from pipeline.workflow.desk import Desk
 from pipeline.workflow.display import Display
-from pipeline.workflow.plan import Asked, Plan, make_plan
+from pipeline.workflow.plan import PILOT, Asked, Plan, make_plan
 from pipeline.workflow.status import all_progress
 
 PACKAGES = ("cosmotron", "numpy", "parsl", "torch", "deepspeed", "zarr", "uproot", "pythia8mc")
@@ -93,7 +93,8 @@ def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
     finally:
         kernel.cleanup()
         desk.settle()
-        desk.cancel([each.job_id for each in desk.unended("pilot")])
+        desk.cancel([each.job_id for each in desk.unended(PILOT)])
+        desk.note_pilot_tasks(tasks)
 
 
 def _wait(futures: Sequence[Future[Any]], display: Display) -> None:

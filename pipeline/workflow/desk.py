@@ -9,10 +9,12 @@ from pipeline.budget.cost import node_hours
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.reconcile import reconcile
 from pipeline.budget.record import Kind, Record
+from pipeline.campaign import Task
 from pipeline.job import Job, JobStatus, State
+from pipeline.run import read_json
 from pipeline.scheduler import Scheduler, SchedulerError, render
 from pipeline.site import Role
-from pipeline.workflow.plan import PILOT, Plan
+from pipeline.workflow.plan import PILOT, Plan, job_key, runs_in_pilot
 
 UNKNOWN_SECONDS = 300
 SILENT_SECONDS = 900
@@ -128,6 +130,31 @@ class Desk:
             statuses = self.scheduler.query([each.job_id for each in accounts])
             found = {a.job_key: statuses[a.job_id] for a in accounts if a.job_id in statuses}
             return reconcile(self.ledger, found, self.plan.site, self.role_of)
+
+    def note_pilot_tasks(self, tasks: Sequence[Task]) -> None:
+        """Record each finished task that ran in a pilot, once: its seconds, and no charge.
+
+        The pilots are jobs of their own and carry the charge; these records say who used them.
+        """
+        known = self.ledger.accounts()
+        for task in tasks:
+            folder = self.plan.run.task(task.key)
+            key = job_key(self.plan.run, task.key, 1)
+            result = read_json(folder.result) if folder.is_done else None
+            if result is None or key in known or not runs_in_pilot(task):
+                continue
+            record = Record(
+                kind=Kind.END,
+                time=folder.done.stat().st_mtime,
+                site=self.plan.site.name,
+                stage=task.stage,
+                task=task.key,
+                job_key=key,
+                seconds=round(result["seconds"]),
+                state=State.COMPLETED,
+                note="in pilots",
+            )
+            self.ledger.append(record)
 
     def cancel(self, job_ids: Sequence[str]) -> None:
         """Cancel jobs, and return when the scheduler says that they are over."""

@@ -127,6 +127,11 @@ def job_key(run: Run, task_key: str, number: int) -> str:
     return f"{run.campaign}.{task_key.replace('/', '.')}.{number}-{digest}"
 
 
+def runs_in_pilot(task: Task) -> bool:
+    """Whether `task` is short and shares a pilot; trainings are batch jobs of their own."""
+    return not isinstance(task, PretrainTask | FinetuneTask)
+
+
 def waves(task: Task, folder: TaskFolder) -> list[list[list[str]]]:
     """Return the command lines of a pilot task: those of one wave may run together."""
     base = [sys.executable, "-m", PROGRAMS[task.stage], str(folder.path)]
