@@ -1,0 +1,74 @@
+"""The documents keep their word: links lead somewhere, and what can be typed is understood."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.campaign import Campaign
+from pipeline.catalog import read
+from pipeline.site import Site
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]*))?\)")
+BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+KINDS = {"# a campaign": Campaign, "# a site": Site}
+
+
+def blocks(language):
+    """Return (page, text) of the code blocks of a language in all pages."""
+    return [
+        pytest.param(text, id=f"{page.name}-{number}")
+        for page in PAGES
+        for number, (_, name, text) in enumerate(BLOCK.findall(page.read_text()))
+        if name == language
+    ]
+
+
+def anchors(page):
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for path, anchor in LINK.findall(page.read_text()):
+        target = page.parent / path if path else page
+        assert target.exists(), f"{page}: {path}"
+        assert not anchor or anchor in anchors(target), f"{page}: #{anchor}"
+
+
+@pytest.mark.parametrize("text", blocks("toml"))
+def test_declarations_are_understood(text, tmp_path):
+    path = tmp_path / "declaration.toml"
+    path.write_text(text)
+    read(path, KINDS[text.partition("\n")[0]])
+
+
+@pytest.mark.parametrize("text", blocks("python"))
+def test_python_is_python(text):
+    compile(
+        re.sub(r"^   ", "", text, flags=re.MULTILINE) if text[:1] == " " else text, "doc", "exec"
+    )
+
+
+def commands():
+    """Return every `cosmotron …` line of the pages, without its remark."""
+    lines = [line for page in PAGES for line in page.read_text().splitlines()]
+    return sorted({line.partition("  #")[0].strip() for line in lines if line[:10] == "cosmotron "})
+
+
+@pytest.mark.parametrize("line", commands())
+def test_commands_exist_with_their_options(line):
+    words = shlex.split(line)[1:]
+    verb = [word for word in words[:2] if word.isalpha()][: 2 if words[0] == "sites" else 1]
+    shown = subprocess.run(
+        [sys.executable, "-m", "pipeline", *verb, "--help"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert all(word in shown for word in words if word.startswith("--"))
