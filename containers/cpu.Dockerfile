@@ -20,7 +20,7 @@ COPY pipeline pipeline
 COPY jobs jobs
 COPY sites sites
 # DeepSpeed is a source distribution that compiles nothing at installation.
-RUN pip install --no-cache-dir --constraint constraints.txt '.[all]'
+RUN pip install --no-cache-dir --constraint constraints.txt --only-binary pythia8mc '.[all]'
 
 RUN useradd --uid 1000 cosmotron && install --directory --owner=cosmotron /data
 USER cosmotron
