@@ -263,11 +263,12 @@ class Campaign(Declaration):
     def _references(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         """Yield (key, name used there, names declared) for each name used."""
         datasets = tuple(self.datasets)
+        fitted = tuple(name for name, dataset in self.datasets.items() if not dataset.bins_from)
         for name, dataset in self.datasets.items():
             if dataset.simulation:
                 yield f"datasets.{name}.simulation", dataset.simulation, tuple(self.simulations)
             if dataset.bins_from:
-                yield f"datasets.{name}.bins_from", dataset.bins_from, datasets
+                yield f"datasets.{name}.bins_from", dataset.bins_from, fitted
         if self.pretrain is not None:
             yield "pretrain.dataset", self.pretrain.dataset, datasets
             for model in self.pretrain.models:
