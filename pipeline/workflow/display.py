@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.workflow.status import Progress
 
@@ -23,7 +24,7 @@ def table(rows: Sequence[Progress]) -> Table:
     for row in rows:
         bar = ProgressBar(total=max(1, row.total), completed=row.done, width=24)
         count = f"{row.done:,}/{row.total:,} {row.unit}" if row.total else ""
-        grid.add_row(SIGNS[row.state], row.key, bar, count, row.note)
+        grid.add_row(SIGNS[row.state], row.key, bar, count, Text(row.note))
     return grid
 
 
@@ -62,7 +63,8 @@ class Display:
                 self.told[row.key] = row.state
                 note = f"  {row.note}" if row.note else ""
                 stamp = time.strftime("%H:%M:%S")
-                self.console.print(f"{stamp}  {row.state:<8} {row.key}{note}", highlight=False)
+                line = f"{stamp}  {row.state:<8} {row.key}{note}"
+                self.console.print(line, highlight=False, markup=False)
 
     def _table(self) -> Table:
         return table(self.look())

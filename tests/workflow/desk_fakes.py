@@ -1,0 +1,95 @@
+"""A scheduler and a clock that live in memory, and a plan to try the desk on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from whole_campaign import TINY
+
+from pipeline.campaign import load_campaign
+from pipeline.job import JobStatus, State
+from pipeline.run import Run
+from pipeline.scheduler import SchedulerError
+from pipeline.site import load_site
+from pipeline.workflow.plan import Asked, Plan, Step, make_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Clock:
+    """Stands in for the module `time`: sleeping takes no time, and moves it on."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class FakeScheduler:
+    """Jobs by key; a job ends as `ends` says when it was asked about `polls` times."""
+
+    def __init__(self, **ends: Any) -> None:
+        self.ends = {"state": State.COMPLETED, "exit_code": 0, **ends}
+        self.polls = 2
+        self.refuses = self.is_silent = False
+        self.jobs: dict[str, JobStatus] = {}
+        self.asked: list[list[str]] = []
+        self.cancelled: list[str] = []
+        self.scripts: dict[str, str] = {}
+        self.at_end: Callable[[str], object] = str
+
+    def submit(self, job, text):
+        if self.refuses:
+            raise SchedulerError("sbatch: error: Invalid qos")
+        self.scripts[job.key] = text
+        known = self.find(job.key)
+        if known is not None:
+            return known
+        job_id = str(700 + len(self.jobs))
+        self.jobs[job_id] = JobStatus(
+            id=job_id, key=job.key, state=State.PENDING, nodes=job.nodes, start=1_000_000
+        )
+        return job_id
+
+    def find(self, key):
+        return next((job_id for job_id, each in self.jobs.items() if each.key == key), None)
+
+    def query(self, ids):
+        ids = list(ids)
+        self.asked.append(ids)
+        if self.is_silent:
+            raise SchedulerError("sacct: error: slurmdbd not responding")
+        for job_id in ids:
+            times = sum(job_id in each for each in self.asked)
+            if job_id in self.jobs and times >= self.polls:
+                self.end(job_id, **self.ends)
+        return {job_id: self.jobs[job_id] for job_id in ids if job_id in self.jobs}
+
+    def end(self, job_id, **how):
+        if not self.jobs[job_id].state.is_over:
+            self.at_end(job_id)
+            over = {"seconds": 1800, "end": 1_001_800, **how}
+            self.jobs[job_id] = self.jobs[job_id].model_copy(update=over)
+
+    def cancel(self, ids):
+        for job_id in ids:
+            self.cancelled.append(job_id)
+            self.end(job_id, state=State.CANCELLED, exit_code=None)
+
+
+def tiny_plan(root: Path, site: str = "local", **asked: str) -> Plan:
+    """The tiny campaign's plan on a site."""
+    run = Run(root, "tiny")
+    return make_plan(load_campaign(str(TINY)).tasks(run), run, load_site(site), Asked(**asked))
+
+
+def pretraining(plan: Plan) -> Step:
+    """The step that pretrains."""
+    return next(step for step in plan.steps if step.task.stage == "pretrain")
