@@ -35,6 +35,10 @@ class RunError(RuntimeError):
     code: int = Exit.BUSY
 
 
+class BusyError(RunError):
+    """A living process works here already; what it makes is not to be touched."""
+
+
 @dataclass(frozen=True)
 class TaskFolder:
     """The files of one task, as properties."""
@@ -267,7 +271,7 @@ def claimed(path: Path) -> Iterator[None]:
     The claim is linked into place, which is atomic on Lustre and NFS, where flock is not to be had.
 
     Raises:
-        RunError: A living process of this host holds it.
+        BusyError: A living process of this host holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     mine = Holder.of(os.getpid())
@@ -285,7 +289,7 @@ def claimed(path: Path) -> Iterator[None]:
                         f"{path.parent}: process {other.pid} on {other.host} is at work here. "
                         f"Wait for it, or end it with: kill {other.pid}"
                     )
-                    raise RunError(message) from None
+                    raise BusyError(message) from None
                 _clear(path)
         try:
             yield

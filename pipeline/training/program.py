@@ -18,14 +18,14 @@ import torch
 from pipeline import catalog
 from pipeline.catalog import Declaration, DeclarationError
 from pipeline.data.errors import BadInput
-from pipeline.run import Exit, RunError, TaskFolder, claimed
+from pipeline.run import BusyError, Exit, RunError, TaskFolder, claimed
 from pipeline.training.engine import World
 
 # What ended a program, by the kind of its error: outcome and exit code.
 CLASSES: tuple[tuple[tuple[type[Exception], ...], str, Exit], ...] = (
     ((BadInput, DeclarationError), "bad_input", Exit.BAD_INPUT),
     ((FloatingPointError,), "not_a_number", Exit.NOT_A_NUMBER),
-    ((RunError,), "busy_or_damaged", Exit.BUSY),
+    ((RunError,), "damaged", Exit.BUSY),
     ((torch.OutOfMemoryError, MemoryError), "out_of_memory", Exit.FAILED),
 )
 
@@ -51,7 +51,8 @@ def start(
 ) -> int:
     """Do `work` on the task folder named on the command line; return the exit code.
 
-    However it ends, `result.json` says how; a task that is done already is left as it is.
+    However it ends, `result.json` says how; a task that is done already, or that another process
+    is at work on, is left as it is.
     """
     parser = argparse.ArgumentParser(description=work.__doc__)
     parser.add_argument("folder", help="the task's folder, which holds task.toml")
@@ -66,6 +67,8 @@ def start(
         if world.is_first:
             holding = claimed(folder.claim)
         with holding:
+            if world.is_first:  # how an earlier link failed says nothing of this one
+                folder.result.unlink(missing_ok=True)
             return work(task, folder, world, stop)
     except Exception as error:  # noqa: BLE001 - classified, recorded and told below
         return _told(folder, error)
@@ -83,6 +86,9 @@ def _told(folder: TaskFolder, error: Exception) -> Exit:
     if code == Exit.FAILED:
         traceback.print_exception(error)
     print(f"{folder.path}: {message}", file=sys.stderr)  # noqa: T201
+    # When one process fails, the others lose their connection: the cause is not theirs to say.
+    if isinstance(error, BusyError) or (outcome == "error" and folder.result.exists()):
+        return code
     try:
         folder.fail(outcome, message)
     except OSError as second:

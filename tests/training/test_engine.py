@@ -1,0 +1,92 @@
+"""The engine: every ZeRO stage and any number of ranks train the same model."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("deepspeed")
+
+from made_batches import MODEL
+from ranks import start, training
+
+from pipeline.training.engine import settings, weights_hash
+from pipeline.training.models.fm4npp import NeighbourPredictor
+
+STAGES = ("0", "1", "2", "3")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What `zero_stages.py` tells with one and with two ranks, and where its weights lie."""
+    folder = tmp_path_factory.mktemp("zero")
+    script = str(Path(__file__).parent / "zero_stages.py")
+    told = {}
+    for size in (1, 2):
+        log = folder / "log.txt"
+        ranks = start([sys.executable, script, str(folder)], size=size, log=log)
+        assert [rank.wait(120) for rank in ranks] == [0] * size, log.read_text()
+        told[size] = json.loads((folder / f"told-{size}.json").read_text())
+    return folder, told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_zero_stage_and_world_size_gives_the_same_losses(trained, stage, size):
+    expected, found = trained[1][1]["0"]["numbers"], trained[1][size][stage]["numbers"]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_the_losses_fall(trained):
+    losses = [each["loss"] for each in trained[1][2]["1"]["numbers"]]
+    assert losses == sorted(losses, reverse=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_zero_stage_exports_the_whole_model(trained, stage):
+    folder, told = trained
+    weights = torch.load(folder / f"zero{stage}-of-2.pt", weights_only=True)
+    model = NeighbourPredictor(MODEL)
+    model.load_state_dict(weights, strict=True)
+    assert weights_hash(weights) == told[2][stage]["sha256"]
+    plain = torch.load(folder / "zero0-of-1.pt", weights_only=True)
+    for name, value in weights.items():
+        torch.testing.assert_close(value, plain[name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_stop_asked_of_one_rank_is_heard_by_all(trained):
+    assert trained[1][2]["1"]["any"] == [True, False]
+
+
+@pytest.mark.parametrize(("world_size", "micro"), [(1, 4), (2, 2), (4, 1)])
+def test_the_global_batch_is_the_only_truth(world_size, micro):
+    made = settings(training(), world_size)
+    assert made["train_batch_size"] == 4
+    assert made["train_micro_batch_size_per_gpu"] == micro
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match="batch_events 4 does not divide by 3 processes"):
+        settings(training(), 3)
+
+
+def test_settings_follow_the_task():
+    made = settings(training(precision="bf16", zero=3, clip_norm=0.5), 1)
+    assert made["bf16"]["enabled"]
+    assert made["zero_optimization"]["stage"] == 3
+    assert made["gradient_clipping"] == 0.5
+
+
+def test_a_hash_is_of_names_and_values():
+    one = weights_hash({"a": torch.ones(2), "b": torch.zeros(2)})
+    assert one == weights_hash({"b": torch.zeros(2), "a": torch.ones(2)})
+    assert one != weights_hash({"a": torch.ones(2), "c": torch.zeros(2)})
+    assert one != weights_hash({"a": torch.ones(2), "b": torch.ones(2)})
+    assert weights_hash({"a": torch.ones(2, dtype=torch.bfloat16)})

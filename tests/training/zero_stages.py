@@ -1,0 +1,40 @@
+"""One rank of test_engine: train the same model with every ZeRO stage; tell what came out."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from made_batches import MODEL, batch, part
+from ranks import training
+
+from pipeline.training.engine import Engine, World, join
+from pipeline.training.models.fm4npp import NeighbourPredictor
+from pipeline.training.objectives import next_neighbours
+
+STEPS = 3
+
+
+def main(folder: Path) -> None:
+    """Train with stages 0 to 3, one after the other; the first rank writes a JSON file."""
+    torch.set_num_threads(1)
+    world = World()
+    join(world)
+    whole = batch([5, 30, 1, 9])
+    share = len(whole.sizes) // world.size
+    own = part(whole, range(world.rank * share, (world.rank + 1) * share))
+    told = {}
+    for stage in (0, 1, 2, 3):
+        torch.manual_seed(1)
+        engine = Engine(NeighbourPredictor(MODEL), training(zero=stage), world)
+        numbers = [engine.step(own, next_neighbours, 1e-2) for _ in range(STEPS)]
+        weights = folder / f"zero{stage}-of-{world.size}.pt"
+        told[stage] = {"numbers": numbers, "sha256": engine.export(weights)}
+        told[stage]["any"] = [engine.any(world.rank == 0), engine.any(False)]
+    if world.is_first:
+        (folder / f"told-{world.size}.json").write_text(json.dumps(told))
+    engine.leave()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
