@@ -13,7 +13,8 @@ SITE   ?= local
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --upgrade pip
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev
+	$(BIN)/pip install --quiet --constraint constraints.txt \
+		--only-binary pythia8mc --editable '.[all]' --group dev
 	touch $@
 
 demo: $(READY)

@@ -38,6 +38,9 @@ def run(
     root: Root = None,
     project: Project = "",
     qos: QosName = "",
+    cap: Annotated[
+        float | None, typer.Option(help="Submit nothing beyond so many node-hours in all.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask about the price.")] = False,
 ) -> None:
     """Run a campaign to its report, from wherever it stands; safe to repeat after any end.
@@ -47,7 +50,7 @@ def run(
     from pipeline.workflow.controller import drive, unfinished  # noqa: PLC0415
     from pipeline.workflow.plan import Asked  # noqa: PLC0415
 
-    asked, where, what = Asked(project, qos), load_site(site), load_campaign(campaign)
+    asked, where, what = Asked(project, qos, cap), load_site(site), load_campaign(campaign)
     folder = there(run_folder(what, where, root), where)
     done_before = not unfinished(what.tasks(folder), folder) and folder.page.exists()
 
@@ -58,7 +61,10 @@ def run(
         )
         return yes or where.scheduler == "local" or typer.confirm("Submit?")
 
-    problems = drive(what, where, folder, asked, console=screen, agree=agree)
+    try:
+        problems = drive(what, where, folder, asked, console=screen, agree=agree)
+    except KeyboardInterrupt:
+        fail("Interrupted. Batch jobs go on; the same command takes over from here.", 130)
     for problem in problems:
         screen.print(f"[bold red]failed[/] {escaped(problem)}", highlight=False, soft_wrap=True)
     if problems:

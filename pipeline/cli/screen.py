@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -47,8 +47,6 @@ def told() -> Iterator[None]:
         fail(str(error), Exit.FAILED)
     except OSError as error:
         fail(_disk(error), Exit.CANNOT_WRITE)
-    except KeyboardInterrupt:
-        fail("Interrupted. Batch jobs go on; the same command takes over from here.", Exit.FAILED)
 
 
 def _disk(error: OSError) -> str:
@@ -61,7 +59,7 @@ def _disk(error: OSError) -> str:
     return f"{name}: {error.strerror}."
 
 
-def fail(message: str, code: int) -> None:
+def fail(message: str, code: int) -> NoReturn:
     """Print `message` and end with `code`."""
     screen.print(f"[bold red]error[/] {escaped(message)}", highlight=False, soft_wrap=True)
     raise SystemExit(int(code))

@@ -16,7 +16,7 @@ from rich.console import Console
 from pipeline import catalog
 from pipeline.campaign import Campaign, Task, declare, to_toml
 from pipeline.report import write_report
-from pipeline.run import Run, claimed, write_json, write_text
+from pipeline.run import Run, claimed, read_json, write_json, write_text
 from pipeline.scheduler import connect
 from pipeline.site import Site
 from pipeline.workflow.desk import Desk
@@ -77,8 +77,7 @@ def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
     from pipeline.workflow import graph, pilots  # noqa: PLC0415 - parsl, only where there is work
 
     _let_programs_find_us()
-    for step in plan.steps:  # how an earlier try failed says nothing of this one
-        plan.run.task(step.task.key).result.unlink(missing_ok=True)
+    _forget_failures(plan)
     desk = Desk(plan, connect(plan.site, plan.run))
     desk.settle()
     ended = pilots.sweep(desk)
@@ -91,10 +90,23 @@ def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
             _wait(list(futures.values()), display)
         return _problems(plan, desk, futures, graph.problem)
     finally:
+        desk.stop()  # after an interruption there are watchers left, for whom Parsl would wait
         kernel.cleanup()
         desk.settle()
         desk.cancel([each.job_id for each in desk.unended(PILOT)])
         desk.note_pilot_tasks(tasks)
+
+
+def _forget_failures(plan: Plan) -> None:
+    """Remove what earlier tries recorded of their failure: it says nothing of this one.
+
+    Only failures: a training that still runs may finish, and record its result, at this moment.
+    """
+    for step in plan.steps:
+        path = plan.run.task(step.task.key).result
+        result = read_json(path)
+        if result is not None and result.get("outcome") != "finished":
+            path.unlink()
 
 
 def _wait(futures: Sequence[Future[Any]], display: Display) -> None:

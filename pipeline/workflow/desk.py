@@ -6,18 +6,23 @@ from collections.abc import Sequence
 
 from pipeline.budget.account import Account
 from pipeline.budget.cost import node_hours
+from pipeline.budget.guard import check
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.reconcile import reconcile
 from pipeline.budget.record import Kind, Record
 from pipeline.campaign import Task
 from pipeline.job import Job, JobStatus, State
-from pipeline.run import read_json
+from pipeline.run import RunError, read_json
 from pipeline.scheduler import Scheduler, SchedulerError, render
 from pipeline.site import Role
 from pipeline.workflow.plan import PILOT, Plan, job_key, runs_in_pilot
 
 UNKNOWN_SECONDS = 300
 SILENT_SECONDS = 900
+
+
+class StoppedError(RunError):
+    """The controller stops before the job that it watched has ended."""
 
 
 class Desk:
@@ -35,6 +40,7 @@ class Desk:
         self._known: dict[str, JobStatus] = {}
         self._asked_at = 0.0
         self._heard_at = time.monotonic()
+        self._stopping = threading.Event()
 
     def role_of(self, account: Account) -> Role:
         """Return the nodes and queue that a job of the ledger used."""
@@ -62,6 +68,7 @@ class Desk:
         with self._lock:
             known = self.ledger.accounts().get(job.key)
             if known is None or not known.reserved_node_hours:
+                self._guard(price)
                 self.ledger.append(record)
             try:
                 job_id = self.scheduler.submit(job, render(job, site))
@@ -73,6 +80,13 @@ class Desk:
             self._live.add(job_id)
             self._asked_at = 0.0
         return job_id
+
+    def _guard(self, price: float) -> None:
+        """Refuse a job that would go beyond the cap, if there is one."""
+        cap = self.plan.asked.cap_node_hours
+        if cap is not None:
+            site = self.plan.site.name
+            check(self.ledger, site, new_node_hours=price, cap_node_hours=cap)
 
     def status(self, job_id: str) -> JobStatus:
         """Return what the scheduler said of the job, at most one polling interval ago."""
@@ -100,9 +114,13 @@ class Desk:
         return found
 
     def wait(self, job_id: str) -> JobStatus:
-        """Return the job's last status, when it is over; its hours are in the ledger then."""
+        """Return the job's last status, when it is over; its hours are in the ledger then.
+
+        Raises:
+            StoppedError: The controller stops watching; the job goes on.
+        """
         unknown_since = None
-        while True:
+        while not self._stopping.is_set():
             status = self.status(job_id)
             if status.state.is_over:
                 self.settle([job_id])
@@ -113,7 +131,13 @@ class Desk:
                 unknown_since = time.monotonic()
             elif time.monotonic() - unknown_since > UNKNOWN_SECONDS:
                 return status
-            time.sleep(self.plan.site.poll_seconds / 2)
+            self._stopping.wait(self.plan.site.poll_seconds / 2)
+        message = f"{job_id}: not watched any more; it goes on."
+        raise StoppedError(message)
+
+    def stop(self) -> None:
+        """Let every watcher end; jobs go on, and a next controller finds them."""
+        self._stopping.set()
 
     def settle(self, job_ids: Sequence[str] | None = None) -> list[Record]:
         """Bring the ledger up to the scheduler's accounting: of some jobs, or of all unended."""
@@ -161,8 +185,9 @@ class Desk:
         if not job_ids:
             return
         self.scheduler.cancel(job_ids)
-        for job_id in job_ids:
-            self.wait(job_id)
+        while not all(self.status(job_id).state.is_over for job_id in job_ids):
+            time.sleep(self.plan.site.poll_seconds / 2)
+        self.settle(job_ids)
 
     def unended(self, stage: str | None = None) -> list[Account]:
         """Return the submitted jobs of this site, of one stage or all, that have not ended."""

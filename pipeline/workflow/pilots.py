@@ -16,14 +16,15 @@ from typing import Any
 
 import parsl
 from parsl.addresses import address_by_interface
-from parsl.app.errors import BashExitFailure
 from parsl.config import Config
 from parsl.executors import HighThroughputExecutor, ThreadPoolExecutor
+from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from parsl.jobs.states import JobState, JobStatus
 from parsl.providers.base import ExecutionProvider
 
 from pipeline.job import State
-from pipeline.run import Holder, Run, read_json, write_json
+from pipeline.run import Holder, Run, RunError, read_json, write_json
+from pipeline.site import Site
 from pipeline.workflow.desk import Desk
 from pipeline.workflow.plan import PILOT
 
@@ -94,17 +95,15 @@ def config(desk: Desk, *, watchers: int) -> Config:
     site = desk.plan.site
     pilot = site.pilot
     programs = Path(sys.executable).parent
-    address = address_by_interface(pilot.login_interface) if pilot.login_interface else None
-    if address is None and site.scheduler == "local":
-        address = "127.0.0.1"
     executor = HighThroughputExecutor(
         label=PILOTS,
         provider=PilotProvider(desk),
-        address=address,
+        address=_address(desk.plan.site),
         loopback_address="127.0.0.1",
         max_workers_per_node=pilot.workers_per_node,
         launch_cmd=f"{programs}/{_launch_command()}",
-        interchange_launch_cmd=[sys.executable, str(programs / "interchange.py")],
+        # in a session of its own, or Ctrl-C would hit it before us
+        interchange_launch_cmd=["setsid", sys.executable, str(programs / "interchange.py")],
         heartbeat_period=10,
         heartbeat_threshold=60,
     )
@@ -121,6 +120,26 @@ def config(desk: Desk, *, watchers: int) -> Config:
     )
 
 
+def _address(site: Site) -> str | None:
+    """Return the address of this process that compute nodes reach; None lets Parsl probe.
+
+    Raises:
+        RunError: This machine has no such network interface.
+    """
+    name = site.pilot.login_interface
+    if not name:
+        return "127.0.0.1" if site.scheduler == "local" else None
+    try:
+        return str(address_by_interface(name))
+    except OSError as error:
+        message = (
+            f"{site.name}: this machine has no network interface {name!r}, at which its nodes "
+            "would reach it. Run on its login node, or correct pilot.login_interface in a site "
+            "file of your own (--site)."
+        )
+        raise RunError(message) from error
+
+
 def _launch_command() -> str:
     """Return the worker pool's command line as Parsl templates it."""
     from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD  # noqa: PLC0415
@@ -129,8 +148,8 @@ def _launch_command() -> str:
 
 
 def _retry_cost(error: Exception, record: Any) -> float:  # noqa: ARG001
-    """Return what a failure costs of the two retries: a lost pilot one, a program's own end all."""
-    return 99.0 if isinstance(error, BashExitFailure) else 1.0
+    """Return what a failure costs of the two retries: a lost pilot one, any other all of them."""
+    return 1.0 if isinstance(error, ManagerLost | WorkerLost) else 99.0
 
 
 def load(desk: Desk, *, watchers: int) -> parsl.DataFlowKernel:

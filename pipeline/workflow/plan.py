@@ -34,10 +34,11 @@ PILOT = "pilot"
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user says beside the campaign: who pays, and in which queue (if not the site's)."""
+    """What the user says beside the campaign: who pays, in which queue, and how much."""
 
     project: str = ""
     qos: str = ""
+    cap_node_hours: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,47 @@
+"""What a campaign asks: datasets × models × grids × tasks, resolved into tasks with keys."""
+
+from pipeline.campaign.grid import SHELF, Campaign, load_campaign
+from pipeline.campaign.sections import (
+    Dataset,
+    Finetune,
+    Mode,
+    Model,
+    Order,
+    Pretrain,
+    Simulation,
+    TrackHead,
+    Training,
+)
+from pipeline.campaign.tasks import (
+    EvaluateTask,
+    FinetuneTask,
+    PretrainTask,
+    SimulateTask,
+    StageTask,
+    Task,
+    declare,
+    to_toml,
+)
+
+__all__ = [
+    "SHELF",
+    "Campaign",
+    "Dataset",
+    "EvaluateTask",
+    "Finetune",
+    "FinetuneTask",
+    "Mode",
+    "Model",
+    "Order",
+    "Pretrain",
+    "PretrainTask",
+    "SimulateTask",
+    "Simulation",
+    "StageTask",
+    "Task",
+    "TrackHead",
+    "Training",
+    "declare",
+    "load_campaign",
+    "to_toml",
+]

@@ -1,0 +1,188 @@
+"""A campaign file as a whole, and the grid of tasks that it resolves into."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import NonNegativeInt, model_validator
+
+from pipeline import catalog
+from pipeline.campaign.sections import Dataset, Finetune, Mode, Model, Name, Pretrain, Simulation
+from pipeline.campaign.tasks import (
+    EvaluateTask,
+    FinetuneTask,
+    PretrainTask,
+    SimulateTask,
+    StageTask,
+    Task,
+)
+from pipeline.catalog import Declaration, DeclarationError
+from pipeline.run import Run
+
+SHELF = "jobs/campaigns"
+
+
+class Campaign(Declaration):
+    """A campaign as declared in `jobs/campaigns/<name>.toml`."""
+
+    name: Name
+    description: str = ""
+    seed: NonNegativeInt = 1
+    simulations: dict[Name, Simulation] = {}
+    datasets: dict[Name, Dataset]
+    models: dict[Name, Model] = {}
+    pretrain: Pretrain | None = None
+    finetune: dict[Name, Finetune] = {}
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Campaign":
+        """Check that every name used is declared in the same file."""
+        for key, name, known in self._references():
+            if name not in known:
+                message = f"{key}: {name!r} is none of: {', '.join(known) or '(none declared)'}"
+                raise ValueError(message)
+        if self.finetune and self.pretrain is None:
+            message = "finetune: needs a [pretrain] section, whose models it takes"
+            raise ValueError(message)
+        return self
+
+    def _references(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+        """Yield (key, name used there, names declared) for each name used."""
+        datasets = tuple(self.datasets)
+        fitted = tuple(name for name, dataset in self.datasets.items() if not dataset.bins_from)
+        for name, dataset in self.datasets.items():
+            if dataset.simulation:
+                yield f"datasets.{name}.simulation", dataset.simulation, tuple(self.simulations)
+            if dataset.bins_from:
+                yield f"datasets.{name}.bins_from", dataset.bins_from, fitted
+        if self.pretrain is not None:
+            yield "pretrain.dataset", self.pretrain.dataset, datasets
+            for model in self.pretrain.models:
+                yield "pretrain.models", model, tuple(self.models)
+        for name, finetune in self.finetune.items():
+            yield f"finetune.{name}.dataset", finetune.dataset, datasets
+
+    def tasks(self, run: Run) -> list[Task]:
+        """Return every task of the campaign in `run`, each after the tasks it needs.
+
+        Raises:
+            DeclarationError: A source pattern matches no file.
+        """
+        return [
+            *(self._simulate(run, name) for name in self.simulations),
+            *(self._stage(run, name) for name in sorted(self.datasets, key=self._bins_first)),
+            *self._pretrains(run),
+            *(each for name in self.finetune for each in self._finetunes(run, name)),
+        ]
+
+    def _bins_first(self, name: str) -> bool:
+        """Sort datasets that fit their own bins before those that take another's."""
+        return bool(self.datasets[name].bins_from)
+
+    def _simulate(self, run: Run, name: str) -> SimulateTask:
+        key = f"simulate/{name}"
+        seed = self.seed * 1000 + sorted(self.simulations).index(name)
+        output = run.task(key).path / "files"
+        return SimulateTask(key=key, seed=seed, simulation=self.simulations[name], output=output)
+
+    def _stage(self, run: Run, name: str) -> StageTask:
+        dataset = self.datasets[name]
+        needs = [f"stage/{dataset.bins_from}"] if dataset.bins_from else []
+        if dataset.simulation:
+            needs.append(f"simulate/{dataset.simulation}")
+            simulated = self._simulate(run, dataset.simulation)
+            sources: dict[str, tuple[Path, ...]] = {}
+            for split, path in simulated.files:
+                sources[split] = (*sources.get(split, ()), path)
+        else:
+            sources = _found(name, dataset)
+        return StageTask(
+            key=f"stage/{name}",
+            needs=tuple(needs),
+            dataset=dataset,
+            sources=sources,
+            store=run.store(name),
+            bins_store=run.store(dataset.bins_from or name),
+        )
+
+    def _pretrains(self, run: Run) -> list[PretrainTask]:
+        grid = self.pretrain
+        if grid is None:
+            return []
+        return [
+            PretrainTask(
+                key=f"pretrain/{model}-d{events}-s{seed}",
+                needs=(f"stage/{grid.dataset}",),
+                seed=seed,
+                model=self.models[model],
+                store=run.store(grid.dataset),
+                split=grid.split,
+                events=events,
+                training=grid.training,
+            )
+            for model in grid.models
+            for events in grid.events
+            for seed in grid.seeds
+        ]
+
+    def _finetunes(self, run: Run, name: str) -> Iterator[FinetuneTask | EvaluateTask]:
+        grid = self.finetune[name]
+        for parent in self._pretrains(run):
+            for mode in grid.modes:
+                for labels in grid.labels:
+                    for seed in grid.seeds:
+                        task = self._finetune(run, name, parent, mode, labels, seed)
+                        yield task
+                        yield self._evaluate(run, task, grid)
+
+    def _finetune(
+        self, run: Run, name: str, parent: PretrainTask, mode: Mode, labels: int, seed: int
+    ) -> FinetuneTask:
+        grid = self.finetune[name]
+        below = parent.key.removeprefix("pretrain/")
+        scratch = mode == "scratch"
+        return FinetuneTask(
+            key=f"finetune/{name}-{below}-{mode}-l{labels}-s{seed}",
+            needs=(f"stage/{grid.dataset}", *(() if scratch else (parent.key,))),
+            seed=seed,
+            mode=mode,
+            model=parent.model,
+            head=grid.head,
+            backbone=None if scratch else run.task(parent.key).path,
+            store=run.store(grid.dataset),
+            split=grid.split,
+            labels=labels,
+            training=grid.training,
+        )
+
+    def _evaluate(self, run: Run, task: FinetuneTask, grid: Finetune) -> EvaluateTask:
+        return EvaluateTask(
+            key=f"evaluate/{task.key.removeprefix('finetune/')}",
+            needs=(task.key,),
+            seed=task.seed,
+            finetuned=run.task(task.key).path,
+            store=task.store,
+            split=grid.test_split,
+            threads=grid.training.threads,
+        )
+
+
+def _found(name: str, dataset: Dataset) -> dict[str, tuple[Path, ...]]:
+    """Return the files that the patterns of `dataset` match, sorted, per split."""
+    folder = Path(os.path.expandvars(dataset.folder)).expanduser()
+    found = {}
+    for split, patterns in dataset.splits.items():
+        paths = tuple(sorted(path for each in patterns for path in folder.glob(each)))
+        if not paths:
+            message = (
+                f"datasets.{name}.splits.{split}: no file matches {', '.join(patterns)} "
+                f"below {folder}. Check the folder, or fetch the files first."
+            )
+            raise DeclarationError(message)
+        found[split] = paths
+    return found
+
+
+def load_campaign(name: str) -> Campaign:
+    """Load the campaign `name`: a declared name or the path of a TOML file."""
+    return catalog.load(SHELF, name, Campaign)

@@ -1,0 +1,140 @@
+"""The sections of a campaign file, each as strict as the rest."""
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from pipeline.catalog import Declaration
+
+Mode = Literal["frozen", "full", "scratch"]
+Order = Literal["none", "EPR", "REP", "RPE", "PER"]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
+class Simulation(Declaration):
+    """Sample files to make, in a schema the experiment really uses."""
+
+    experiment: Literal["sphenix"]
+    format: Literal["npz", "root"]
+    labelled: bool = True
+    files: dict[Name, PositiveInt]
+    events_per_file: PositiveInt
+
+
+class Dataset(Declaration):
+    """Source files to stage into one sharded Zarr store, and the preparation of their events.
+
+    The sources are a simulation of this campaign, or `splits` of patterns below `folder`.
+    """
+
+    experiment: Literal["sphenix"]
+    simulation: str = ""
+    folder: str = ""
+    splits: dict[Name, tuple[str, ...]] = {}
+    max_points: PositiveInt = 3200
+    neighbours: NonNegativeInt = 0
+    order: Order = "REP"
+    bins: tuple[PositiveInt, PositiveInt, PositiveInt] = (8, 8, 6)
+    bins_from: str = ""
+    events_per_shard: PositiveInt = 10_000
+    chunk_points: PositiveInt = 8192
+    codec: Literal["zstd", "lz4", "none"] = "zstd"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Dataset":
+        """Check that there is one kind of source."""
+        if bool(self.simulation) == bool(self.folder and self.splits):
+            message = "give either simulation, or folder and splits"
+            raise ValueError(message)
+        return self
+
+
+class Model(Declaration):
+    """A backbone: FM4NPP with Mamba2 layers (arXiv 2508.14087)."""
+
+    family: Literal["fm4npp-mamba2"]
+    width: PositiveInt
+    layers: PositiveInt = 12
+    neighbours: PositiveInt = 30
+    dropout: NonNegativeFloat = 0.0
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "Model":
+        """Check that Mamba2's heads of 64 channels fill twice the width."""
+        if self.width % 32:
+            message = f"width {self.width} is no multiple of 32 (heads of 64 over 2 × width)"
+            raise ValueError(message)
+        return self
+
+
+class Training(Declaration):
+    """How a training runs; all counts are of events, so that they hold at any world size."""
+
+    events_seen: PositiveInt
+    batch_events: PositiveInt
+    learning_rate: PositiveFloat
+    final_learning_rate: NonNegativeFloat = 0.0
+    warmup_events: NonNegativeInt = 0
+    weight_decay: NonNegativeFloat = 0.01
+    betas: tuple[PositiveFloat, PositiveFloat] = (0.9, 0.95)
+    clip_norm: PositiveFloat = 1.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    zero: Literal[0, 1, 2, 3] = 1
+    checkpoint_events: PositiveInt
+    keep_checkpoints: Annotated[int, Field(ge=2)] = 2
+    devices: PositiveInt = 1
+    threads: PositiveInt = 1
+    walltime_minutes: PositiveInt
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> "Training":
+        """Check that every device gets the same number of events of each batch."""
+        if self.batch_events % self.devices:
+            message = f"batch_events {self.batch_events} does not divide by devices {self.devices}"
+            raise ValueError(message)
+        return self
+
+    @property
+    def steps(self) -> int:
+        """The number of optimiser steps; the last partial batch is not taken."""
+        return max(1, self.events_seen // self.batch_events)
+
+
+class Pretrain(Declaration):
+    """The pretraining grid: models × data sizes × seeds on one dataset."""
+
+    dataset: str
+    split: str = "train"
+    models: tuple[str, ...]
+    events: tuple[PositiveInt, ...]
+    seeds: tuple[NonNegativeInt, ...] = (1,)
+    training: Training
+
+
+class TrackHead(Declaration):
+    """The mask-classification head that finds tracks (FM4NPP §downstream)."""
+
+    queries: PositiveInt = 150
+    width: PositiveInt = 256
+    layers: PositiveInt = 2
+    heads: PositiveInt = 8
+
+
+class Finetune(Declaration):
+    """The fine-tuning fan-out: modes × label counts × seeds, for each pretrained model."""
+
+    dataset: str
+    split: str = "train"
+    test_split: str = "test"
+    modes: tuple[Mode, ...] = ("frozen", "full", "scratch")
+    labels: tuple[PositiveInt, ...]
+    seeds: tuple[NonNegativeInt, ...] = (1,)
+    head: TrackHead = TrackHead()
+    training: Training

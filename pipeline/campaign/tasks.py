@@ -1,0 +1,120 @@
+"""The tasks that a campaign comes to: each resolved, each with a key, each a file of its own."""
+
+from pathlib import Path
+from typing import Literal
+
+import tomli_w
+from pydantic import PositiveInt
+
+from pipeline.campaign.sections import Dataset, Mode, Model, Simulation, TrackHead, Training
+from pipeline.catalog import Declaration, DeclarationError
+from pipeline.run import TaskFolder, write_text
+
+
+class SimulateTask(Declaration):
+    """Make the files of one simulation; one part per file."""
+
+    stage: Literal["simulate"] = "simulate"
+    key: str
+    needs: tuple[str, ...] = ()
+    seed: int
+    simulation: Simulation
+    output: Path
+
+    @property
+    def files(self) -> tuple[tuple[str, Path], ...]:
+        """The (split, file) of each part; an npz set is named by its spacepoints."""
+        pattern = (
+            "spacepoints_{:03d}.npz" if self.simulation.format == "npz" else "pp200_{:03d}.root"
+        )
+        return tuple(
+            (split, self.output / split / pattern.format(number))
+            for split, count in self.simulation.files.items()
+            for number in range(count)
+        )
+
+
+class StageTask(Declaration):
+    """Stage source files into one Zarr store; one part per source file."""
+
+    stage: Literal["stage"] = "stage"
+    key: str
+    needs: tuple[str, ...] = ()
+    dataset: Dataset
+    sources: dict[str, tuple[Path, ...]]
+    store: Path
+    bins_store: Path
+
+    @property
+    def files(self) -> tuple[tuple[str, Path], ...]:
+        """The (split, file) of each part; a file's place in this list is its ordinal."""
+        return tuple((split, path) for split, paths in self.sources.items() for path in paths)
+
+
+class PretrainTask(Declaration):
+    """Pretrain one model on the first `events` events of a store."""
+
+    stage: Literal["pretrain"] = "pretrain"
+    key: str
+    needs: tuple[str, ...] = ()
+    seed: int
+    model: Model
+    store: Path
+    split: str
+    events: PositiveInt
+    training: Training
+
+
+class FinetuneTask(Declaration):
+    """Fine-tune a head, with the backbone frozen, trained along, or trained from scratch."""
+
+    stage: Literal["finetune"] = "finetune"
+    key: str
+    needs: tuple[str, ...] = ()
+    seed: int
+    mode: Mode
+    model: Model
+    head: TrackHead
+    backbone: Path | None = None
+    store: Path
+    split: str
+    labels: PositiveInt
+    training: Training
+
+
+class EvaluateTask(Declaration):
+    """Evaluate one fine-tuned model on a split it never saw."""
+
+    stage: Literal["evaluate"] = "evaluate"
+    key: str
+    needs: tuple[str, ...] = ()
+    seed: int
+    finetuned: Path
+    store: Path
+    split: str
+    threads: PositiveInt = 1
+
+
+Task = SimulateTask | StageTask | PretrainTask | FinetuneTask | EvaluateTask
+
+
+def to_toml(declaration: Declaration) -> str:
+    """Return `declaration` as TOML, every key resolved."""
+    return tomli_w.dumps(declaration.model_dump(mode="json", exclude_none=True))
+
+
+def declare(folder: TaskFolder, task: Task) -> None:
+    """Write the resolved `task` into its folder, once.
+
+    Raises:
+        DeclarationError: The folder holds another task of the same key: the campaign was changed.
+    """
+    text = to_toml(task)
+    if not folder.declaration.exists():
+        write_text(folder.declaration, text)
+    elif folder.declaration.read_text() != text:
+        message = (
+            f"{folder.declaration}: the campaign now asks something else of {task.key}. "
+            "Give the changed campaign another name, or remove this task's folder."
+        )
+        raise DeclarationError(message)
