@@ -31,7 +31,8 @@ def chain(step: Step, desk: Desk) -> None:
         if folder.is_done:
             return
         job = desk.plan.link(step, desk.next_number(key))
-        before = _newest(folder)
+        is_adopted = any(each.job_key == job.key for each in desk.unended())
+        before = "" if is_adopted else _newest(folder)  # nobody saw where it began
         status = desk.wait(desk.submit(job, stage=step.task.stage, task_key=key))
         if folder.done.is_file():
             return

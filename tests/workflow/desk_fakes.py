@@ -1,5 +1,6 @@
 """A scheduler and a clock that live in memory, and a plan to try the desk on."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
 class Clock:
     """Stands in for the module `time`: sleeping takes no time, and moves it on."""
 
+    time = staticmethod(time.time)
+
     def __init__(self) -> None:
         self.now = 1_000_000.0
 
     def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
         return self.now
 
     def sleep(self, seconds: float) -> None:

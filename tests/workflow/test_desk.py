@@ -1,0 +1,226 @@
+"""The desk: every job passes here once, whoever asks how often, and into the ledger."""
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+from desk_fakes import Clock, FakeScheduler, pretraining, tiny_plan
+
+from pipeline.job import State
+from pipeline.run import write_json
+from pipeline.scheduler import SchedulerError
+from pipeline.workflow import desk as desk_module
+from pipeline.workflow.desk import SILENT_SECONDS, UNKNOWN_SECONDS, Desk
+from pipeline.workflow.plan import PILOT
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock in place of the desk's: waiting takes no time."""
+    clock = Clock()
+    monkeypatch.setattr(desk_module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def scheduler():
+    return FakeScheduler()
+
+
+@pytest.fixture
+def desk(tmp_path, scheduler, clock):
+    return make_desk(tmp_path, scheduler, clock)
+
+
+def make_desk(root, scheduler, clock):
+    made = Desk(tiny_plan(root, "perlmutter", project="m4722"), scheduler)
+    made._stopping = SimpleNamespace(is_set=lambda: False, wait=clock.sleep, set=lambda: None)
+    return made
+
+
+def submit(desk, number=1):
+    """Submit the pretraining's link `number`; return (job, id)."""
+    step = pretraining(desk.plan)
+    job = desk.plan.link(step, number)
+    return job, desk.submit(job, stage="pretrain", task_key=step.task.key)
+
+
+def kinds(desk):
+    return [str(record.kind) for record in desk.ledger.records()]
+
+
+def test_a_job_s_whole_life_stands_in_the_ledger(desk):
+    job, job_id = submit(desk)
+    reserved = desk.ledger.accounts()[job.key]
+    assert reserved.reserved_node_hours == pytest.approx(5 / 60)
+    assert reserved.job_id == job_id
+    status = desk.wait(job_id)
+    assert status.state is State.COMPLETED
+    ended = desk.ledger.accounts()[job.key]
+    assert (ended.state, ended.seconds, ended.charged_node_hours) == ("completed", 1800, 0.5)
+    assert ended.reserved_node_hours == 0.0
+
+
+def test_what_is_submitted_is_the_rendered_script(desk, scheduler):
+    job, _ = submit(desk)
+    assert job.key in scheduler.scripts[job.key]
+    assert "pipeline.training.pretrain" in scheduler.scripts[job.key]
+
+
+def test_a_job_whose_key_is_known_is_adopted(desk, scheduler, clock, tmp_path):
+    _, job_id = submit(desk)
+    again = make_desk(tmp_path, scheduler, clock)
+    assert submit(again)[1] == job_id
+    assert len(scheduler.jobs) == 1
+    assert kinds(again) == ["reserve", "submit"]
+
+
+def test_a_controller_that_died_before_it_could_note_the_id_notes_it_now(desk, scheduler):
+    step = pretraining(desk.plan)
+    job = desk.plan.link(step, 1)
+    scheduler.submit(job, "")
+    assert submit(desk)[1] == "700"
+    assert kinds(desk) == ["reserve", "submit"]
+
+
+def test_a_refused_job_holds_no_hours(desk, scheduler):
+    scheduler.refuses = True
+    with pytest.raises(SchedulerError, match="Invalid qos"):
+        submit(desk)
+    account = next(iter(desk.ledger.accounts().values()))
+    assert (account.state, account.reserved_node_hours) == ("released", 0.0)
+    scheduler.refuses = False
+    submit(desk)
+    account = next(iter(desk.ledger.accounts().values()))
+    assert account.state == "submitted"
+    assert account.reserved_node_hours > 0
+
+
+def test_many_watchers_are_one_question(desk, scheduler, clock):
+    ids = [submit(desk, number)[1] for number in (1, 2, 3)]
+    for _ in range(10):
+        for job_id in ids:
+            desk.status(job_id)
+    assert len(scheduler.asked) == 1
+    assert sorted(scheduler.asked[0]) == ids
+    clock.sleep(desk.plan.site.poll_seconds + 1)
+    desk.status(ids[0])
+    assert len(scheduler.asked) == 2
+
+
+def test_watchers_in_threads_all_see_the_end(desk, scheduler):
+    ids = [submit(desk, number)[1] for number in (1, 2, 3, 4)]
+    ended = []
+    threads = [threading.Thread(target=lambda i=i: ended.append(desk.wait(i))) for i in ids]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(status.id for status in ended) == ids
+    assert kinds(desk).count("end") == 4
+
+
+def test_what_is_over_is_not_asked_about_again(desk, scheduler, clock):
+    first, second = submit(desk, 1)[1], submit(desk, 2)[1]
+    scheduler.polls = 10**6
+    scheduler.end(first, state=State.COMPLETED)
+    for _ in range(3):
+        clock.sleep(100)
+        desk.status(second)
+    assert scheduler.asked[-1] == [second]
+
+
+def test_settling_twice_adds_nothing(desk, scheduler):
+    _, job_id = submit(desk)
+    scheduler.end(job_id, state=State.FAILED, exit_code=1)
+    first = desk.settle()
+    assert [str(record.kind) for record in first] == ["start", "end"]
+    assert desk.settle() == []
+    assert desk.settle([job_id]) == []
+
+
+def test_with_nothing_unended_the_scheduler_is_left_in_peace(desk, scheduler):
+    assert desk.settle() == []
+    assert scheduler.asked == []
+
+
+def test_a_short_silence_of_accounting_is_waited_for(desk, scheduler, clock):
+    _, job_id = submit(desk)
+    scheduler.is_silent = True
+    assert desk.status(job_id).state is State.UNKNOWN
+    clock.sleep(SILENT_SECONDS / 2)
+    assert desk.status(job_id).state is State.UNKNOWN
+    scheduler.is_silent = False
+    assert desk.wait(job_id).state is State.COMPLETED
+
+
+def test_a_long_silence_is_an_error(desk, scheduler, clock):
+    _, job_id = submit(desk)
+    scheduler.is_silent = True
+    clock.sleep(SILENT_SECONDS + 1)
+    with pytest.raises(SchedulerError, match="slurmdbd not responding"):
+        desk.status(job_id)
+
+
+def test_a_job_that_accounting_never_hears_of_is_given_up(desk, scheduler, clock):
+    _, job_id = submit(desk)
+    scheduler.jobs.clear()
+    began = clock.now
+    assert desk.wait(job_id).state is State.UNKNOWN
+    assert UNKNOWN_SECONDS < clock.now - began < UNKNOWN_SECONDS + 60
+
+
+def test_cancelled_jobs_are_over_and_settled(desk, scheduler):
+    job, job_id = submit(desk)
+    desk.cancel([job_id])
+    assert scheduler.cancelled == [job_id]
+    assert desk.unended() == []
+    assert desk.ledger.accounts()[job.key].state == "cancelled"
+
+
+def test_cancelling_nothing_asks_nobody(desk, scheduler):
+    desk.cancel([])
+    assert scheduler.cancelled == []
+
+
+def test_the_next_number_counts_what_has_ended(desk):
+    step = pretraining(desk.plan)
+    assert desk.next_number(step.task.key) == 1
+    _, job_id = submit(desk)
+    assert desk.next_number(step.task.key) == 1
+    desk.wait(job_id)
+    assert desk.next_number(step.task.key) == 2
+
+
+def test_pilots_are_charged_to_their_own_queue(desk):
+    job = desk.plan.pilot(["process_worker_pool.py"], 1)
+    job_id = desk.submit(job, stage=PILOT, task_key=PILOT)
+    account = desk.ledger.accounts()[job.key]
+    assert desk.role_of(account) == desk.plan.site.pilot.role
+    assert [each.job_id for each in desk.unended(PILOT)] == [job_id]
+    assert desk.unended("pretrain") == []
+
+
+def test_jobs_of_another_site_are_not_ours(desk, scheduler, tmp_path):
+    submit(desk)
+    elsewhere = Desk(tiny_plan(tmp_path, "frontier"), scheduler)
+    assert elsewhere.unended() == []
+    assert elsewhere.settle() == []
+
+
+def test_what_ran_in_pilots_is_noted_once_and_charged_to_nobody(desk):
+    tasks = [step.task for step in desk.plan.steps]
+    simulation = next(task for task in tasks if task.stage == "simulate")
+    desk.plan.run.task(simulation.key).finish({"seconds": 12.4})
+    desk.note_pilot_tasks(tasks)
+    desk.note_pilot_tasks(tasks)
+    noted = [each for each in desk.ledger.accounts().values() if each.task == simulation.key]
+    assert [(each.seconds, each.charged_node_hours) for each in noted] == [(12, 0.0)]
+    assert len(desk.ledger.records()) == 1
+
+
+def test_a_failed_pilot_task_is_not_noted(desk):
+    tasks = [step.task for step in desk.plan.steps]
+    write_json(desk.plan.run.task(tasks[0].key).result, {"outcome": "error", "message": "x"})
+    desk.note_pilot_tasks(tasks)
+    assert desk.ledger.records() == []
