@@ -181,11 +181,14 @@ class Desk:
             self.ledger.append(record)
 
     def cancel(self, job_ids: Sequence[str]) -> None:
-        """Cancel jobs, and return when the scheduler says that they are over."""
+        """Cancel jobs; return when they are over, or when nobody says so for minutes."""
         if not job_ids:
             return
         self.scheduler.cancel(job_ids)
-        while not all(self.status(job_id).state.is_over for job_id in job_ids):
+        deadline = time.monotonic() + UNKNOWN_SECONDS
+        while time.monotonic() < deadline:
+            if all(self.status(job_id).state.is_over for job_id in job_ids):
+                break
             time.sleep(self.plan.site.poll_seconds / 2)
         self.settle(job_ids)
 

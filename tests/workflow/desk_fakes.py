@@ -84,7 +84,7 @@ class FakeScheduler:
             self.end(job_id, state=State.CANCELLED, exit_code=None)
 
 
-def tiny_plan(root: Path, site: str = "local", **asked: str) -> Plan:
+def tiny_plan(root: Path, site: str = "local", **asked: Any) -> Plan:
     """The tiny campaign's plan on a site."""
     run = Run(root, "tiny")
     return make_plan(load_campaign(str(TINY)).tasks(run), run, load_site(site), Asked(**asked))

@@ -7,10 +7,10 @@ import pytest
 from desk_fakes import Clock, FakeScheduler, pretraining, tiny_plan
 
 from pipeline.job import State
-from pipeline.run import write_json
+from pipeline.run import RunError, write_json
 from pipeline.scheduler import SchedulerError
 from pipeline.workflow import desk as desk_module
-from pipeline.workflow.desk import SILENT_SECONDS, UNKNOWN_SECONDS, Desk
+from pipeline.workflow.desk import SILENT_SECONDS, UNKNOWN_SECONDS, Desk, StoppedError
 from pipeline.workflow.plan import PILOT
 
 
@@ -96,6 +96,35 @@ def test_a_refused_job_holds_no_hours(desk, scheduler):
     assert account.reserved_node_hours > 0
 
 
+def test_a_cap_is_not_gone_beyond(tmp_path, scheduler, clock):
+    plan = tiny_plan(tmp_path, "perlmutter", project="m4722", cap_node_hours=0.1)
+    capped = Desk(plan, scheduler)
+    submit(capped, 1)
+    with pytest.raises(RunError, match="node-hours"):
+        submit(capped, 2)
+    assert len(scheduler.jobs) == 1
+    assert kinds(capped) == ["reserve", "submit"]
+
+
+def test_a_controller_that_stops_lets_its_watchers_go_and_the_job_on(tmp_path, scheduler):
+    desk = Desk(tiny_plan(tmp_path, "perlmutter"), scheduler)
+    _, job_id = submit(desk)
+    scheduler.polls = 10**6
+    ended = []
+
+    def watch():
+        with pytest.raises(StoppedError, match=f"{job_id}: not watched any more; it goes on"):
+            desk.wait(job_id)
+        ended.append(True)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    desk.stop()
+    watcher.join(10)
+    assert ended
+    assert scheduler.cancelled == []
+
+
 def test_many_watchers_are_one_question(desk, scheduler, clock):
     ids = [submit(desk, number)[1] for number in (1, 2, 3)]
     for _ in range(10):
@@ -176,6 +205,13 @@ def test_cancelled_jobs_are_over_and_settled(desk, scheduler):
     assert scheduler.cancelled == [job_id]
     assert desk.unended() == []
     assert desk.ledger.accounts()[job.key].state == "cancelled"
+
+
+def test_cancelling_a_job_that_accounting_forgot_comes_back(desk, scheduler, monkeypatch):
+    _, job_id = submit(desk)
+    monkeypatch.setattr(scheduler, "cancel", lambda _: scheduler.jobs.clear())
+    desk.cancel([job_id])
+    assert [each.job_id for each in desk.unended()] == [job_id], "its hours stay reserved"
 
 
 def test_cancelling_nothing_asks_nobody(desk, scheduler):
