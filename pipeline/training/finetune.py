@@ -8,7 +8,7 @@ import torch
 from pipeline.campaign import FinetuneTask
 from pipeline.run import Exit, RunError, TaskFolder, read_json
 from pipeline.training import engine, loader, program
-from pipeline.training.loop import WEIGHTS, Work, train
+from pipeline.training.loop import WEIGHTS, Work, carry_out
 from pipeline.training.models.tracks import TrackFinder
 from pipeline.training.objectives import track_finding
 
@@ -59,20 +59,8 @@ def finetune(
     """Fine-tune the track-finding head on labelled events."""
     events = loader.load(task.store, task.split, events=task.labels, tracks=True)
     engine.join(world)
-    work = Work(
-        model=build(task),
-        objective=track_finding,
-        batch=lambda start, count: events.batch(
-            loader.visited(len(events), task.seed, start, count)
-        ),
-        training=task.training,
-    )
-    result = train(work, folder, world, stop)
-    if result is None:
-        return Exit.CONTINUE
-    if world.is_first:
-        folder.finish(result | {"job_id": program.job_id(), "labels": len(events)})
-    return Exit.FINISHED
+    work = Work(build(task), track_finding, events, task.seed, task.training)
+    return carry_out(work, folder, world, stop)
 
 
 if __name__ == "__main__":

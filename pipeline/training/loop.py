@@ -3,7 +3,6 @@
 import json
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Self
 from torch import nn
 
 from pipeline.campaign import Training
-from pipeline.run import TaskFolder, write_json
+from pipeline.run import Exit, TaskFolder, write_json
 from pipeline.training.batch import Batch
 from pipeline.training.engine import Engine, Objective, World
+from pipeline.training.loader import EventSet, visited
 from pipeline.training.models.fm4npp import parameters
-from pipeline.training.program import Every, Stop
+from pipeline.training.program import Every, Stop, job_id
 from pipeline.training.schedule import learning_rate
 
 if TYPE_CHECKING:
@@ -26,12 +26,27 @@ WEIGHTS = "weights.pt"
 
 @dataclass(frozen=True)
 class Work:
-    """What one training needs: `batch(start, count)` gives the events at those positions."""
+    """What one training needs; `seed` sets the order in which the events are visited."""
 
     model: nn.Module
     objective: Objective
-    batch: Callable[[int, int], Batch]
+    events: EventSet
+    seed: int
     training: Training
+
+    def batch(self, start: int, count: int) -> Batch:
+        """Return the events at the positions start … start + count of the whole training."""
+        return self.events.batch(visited(len(self.events), self.seed, start, count))
+
+
+def carry_out(work: Work, folder: TaskFolder, world: World, stop: Stop) -> Exit:
+    """Train, record the result and mark the task done; or leave it to be continued."""
+    result = train(work, folder, world, stop)
+    if result is None:
+        return Exit.CONTINUE
+    if world.is_first:
+        folder.finish(result | {"job_id": job_id(), "events": len(work.events)})
+    return Exit.FINISHED
 
 
 def train(work: Work, folder: TaskFolder, world: World, stop: Stop) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ import torch
 from pipeline.campaign import PretrainTask
 from pipeline.run import Exit, TaskFolder
 from pipeline.training import engine, loader, program
-from pipeline.training.loop import Work, train
+from pipeline.training.loop import Work, carry_out
 from pipeline.training.models.fm4npp import NeighbourPredictor
 from pipeline.training.objectives import next_neighbours
 
@@ -21,20 +21,8 @@ def pretrain(
     )
     engine.join(world)
     torch.manual_seed(task.seed)
-    work = Work(
-        model=NeighbourPredictor(task.model),
-        objective=next_neighbours,
-        batch=lambda start, count: events.batch(
-            loader.visited(len(events), task.seed, start, count)
-        ),
-        training=task.training,
-    )
-    result = train(work, folder, world, stop)
-    if result is None:
-        return Exit.CONTINUE
-    if world.is_first:
-        folder.finish(result | {"job_id": program.job_id(), "events": len(events)})
-    return Exit.FINISHED
+    work = Work(NeighbourPredictor(task.model), next_neighbours, events, task.seed, task.training)
+    return carry_out(work, folder, world, stop)
 
 
 if __name__ == "__main__":
