@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,8 @@ Project = Annotated[
 QosName = Annotated[str, typer.Option("--qos", help="The queue of the trainings.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
-out = Console(soft_wrap=False)
+# Tables are fitted to a terminal; a pipe or a file gets every name whole.
+out = Console(width=None if sys.stdout.isatty() else 240)
 screen = Console(stderr=True)
 
 

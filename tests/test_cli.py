@@ -1,0 +1,312 @@
+"""What a user sees: examples, corrections, exit codes, JSON for scripts."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from whole_campaign import TINY
+
+from pipeline import __version__
+from pipeline.budget.ledger import Ledger
+from pipeline.budget.record import Kind, Record
+from pipeline.catalog import names
+from pipeline.cli import main
+from pipeline.job import State
+from pipeline.run import Exit, Run
+from pipeline.site import Site, load_site
+
+VERBS = [
+    ["run"],
+    ["plan"],
+    ["status"],
+    ["cancel"],
+    ["budget"],
+    ["report"],
+    ["campaigns"],
+    ["simulate"],
+    ["stage"],
+    ["sites", "list"],
+    ["sites", "show"],
+]
+HEAVY = ("torch", "deepspeed", "parsl", "zarr", "matplotlib", "scipy", "sklearn", "uproot", "numpy")
+
+
+class Told:
+    """How a command line ended."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def words(self) -> str:
+        """All that was printed, without line breaks."""
+        return " ".join((self.out + self.err).split())
+
+
+@pytest.fixture
+def cosmotron(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run a command line in this process."""
+    for name in ("COSMOTRON_PROJECT", "NERSC_HOST", "LMOD_SYSTEM_NAME", "SCRATCH"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*words: object) -> Told:
+        monkeypatch.setattr(sys, "argv", ["cosmotron", *map(str, words)])
+        code = main()
+        printed = capsys.readouterr()
+        return Told(code, printed.out, printed.err)
+
+    return run
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_every_verb_s_help_shows_an_example(cosmotron: Any, verb: list[str]) -> None:
+    told = cosmotron(*verb, "--help")
+    assert told.code == 0
+    assert f"Example: cosmotron {' '.join(verb)}" in told.words
+
+
+def test_help_names_every_verb(cosmotron: Any) -> None:
+    told = cosmotron("--help")
+    assert told.code == 0
+    assert all(verb[0] in told.words for verb in VERBS)
+
+
+def test_the_version_is_printed(cosmotron: Any) -> None:
+    assert cosmotron("--version").out.strip() == __version__
+
+
+def test_without_a_verb_the_help_is_shown(cosmotron: Any) -> None:
+    told = cosmotron()
+    assert told.code == Exit.USAGE
+    assert "Usage:" in told.words
+
+
+def test_an_unknown_option_is_a_usage_error(cosmotron: Any) -> None:
+    told = cosmotron("plan", "quickstart", "--sight", "local")
+    assert told.code == Exit.USAGE
+    assert "--sight" in told.words
+
+
+def test_a_misspelt_site_is_corrected(cosmotron: Any) -> None:
+    told = cosmotron("plan", "quickstart", "--site", "perlmuter")
+    assert told.code == Exit.USAGE
+    assert "No site named 'perlmuter'. Did you mean 'perlmutter'?" in told.words
+
+
+def test_a_misspelt_campaign_is_corrected(cosmotron: Any) -> None:
+    told = cosmotron("run", "quikstart", "--site", "local")
+    assert told.code == Exit.USAGE
+    assert "No campaign named 'quikstart'. Did you mean 'quickstart'?" in told.words
+
+
+def test_an_unknown_key_names_file_key_and_the_nearest(cosmotron: Any, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(TINY.read_text().replace("learning_rate = 2e-3", "learnin_rate = 2e-3"))
+    told = cosmotron("plan", path, "--site", "local")
+    assert told.code == Exit.USAGE
+    expected = "pretrain.training.learnin_rate: unknown key. Did you mean 'learning_rate'?"
+    assert str(path) in told.words
+    assert expected in told.words
+
+
+def test_a_file_that_is_no_toml(cosmotron: Any, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("name = ")
+    told = cosmotron("plan", path)
+    assert told.code == Exit.USAGE
+    assert "not valid TOML" in told.words
+
+
+@pytest.mark.parametrize("verb", ["run", "report"])
+def test_a_root_that_is_a_file_ends_with_one_message(
+    cosmotron: Any, tmp_path: Path, verb: str
+) -> None:
+    root = tmp_path / "file"
+    root.write_text("")
+    told = cosmotron(verb, TINY, "--site", "local", "--root", root)
+    assert told.code in (Exit.CANNOT_WRITE, Exit.BUSY)
+    assert told.words.count("error ") == 1
+    assert str(root) in told.words
+    assert "Traceback" not in told.words
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_root_without_permission(cosmotron: Any, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    told = cosmotron("run", TINY, "--site", "local", "--root", tmp_path)
+    assert told.code == Exit.CANNOT_WRITE
+    assert "no permission. Choose a folder of yours with --root." in told.words
+
+
+def test_a_price_that_is_not_agreed_to_submits_nothing(
+    cosmotron: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("typer.confirm", lambda question: question != "Submit?")
+    told = cosmotron("run", TINY, "--site", "perlmutter", "--root", tmp_path)
+    assert told.code == 0
+    assert "11 tasks to do, at most" in told.words
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_is_a_table_for_people(cosmotron: Any, tmp_path: Path) -> None:
+    told = cosmotron("plan", "quickstart", "--site", "perlmutter", "--root", tmp_path)
+    assert told.code == 0
+    assert "1 × 1 node(s) × 10 min" in told.out
+    assert "in a pilot" in told.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_as_json(cosmotron: Any, tmp_path: Path) -> None:
+    told = cosmotron("plan", TINY, "--site", "frontier", "--root", tmp_path, "--json")
+    plan = json.loads(told.out)
+    assert told.code == 0
+    assert plan["site"] == "frontier"
+    assert len(plan["steps"]) == 11
+    charged = sum(step["node_hours"] for step in plan["steps"])
+    assert plan["node_hours"] == pytest.approx(plan["pilot_node_hours"] + charged)
+
+
+@pytest.mark.parametrize(
+    ("site", "account"), [("perlmutter", "m4722_g"), ("frontier", "m4722"), ("local", None)]
+)
+def test_a_plan_writes_the_scripts_that_would_be_submitted(
+    cosmotron: Any, tmp_path: Path, site: str, account: str | None
+) -> None:
+    folder = tmp_path / "scripts"
+    words = ("--site", site, "--root", tmp_path / "runs", "--project", "m4722")
+    told = cosmotron("plan", TINY, *words, "--scripts", folder)
+    assert told.code == 0
+    scripts = sorted(folder.glob("*.sbatch"))
+    assert f"Wrote {len(scripts)} scripts to" in told.words
+    assert len(scripts) == 5
+    training = next(path for path in scripts if ".pretrain." in path.name).read_text()
+    assert "pipeline.training.pretrain" in training
+    if account is not None:
+        assert f"#SBATCH --account={account}\n" in training
+
+
+def test_a_queue_that_is_none(cosmotron: Any, tmp_path: Path) -> None:
+    told = cosmotron("plan", TINY, "--site", "perlmutter", "--root", tmp_path, "--qos", "fast")
+    assert told.code == Exit.USAGE
+    assert "no QOS 'fast'. Declared: regular, debug, preempt, premium." in told.words
+
+
+def test_status_is_from_disk_alone(cosmotron: Any, tmp_path: Path) -> None:
+    run = Run(tmp_path, "tiny")
+    run.task("simulate/collisions").finish({"events": 24})
+    run.task("stage/unlabelled").fail("bad_input", "No such thing: [/x].")
+    told = cosmotron("status", TINY, "--site", "local", "--root", tmp_path)
+    assert told.code == 0
+    assert "✓ simulate/collisions" in told.words
+    assert "No such thing: [/x]." in told.words
+    rows = json.loads(cosmotron("status", TINY, "--root", tmp_path, "--json").out)
+    assert [row["state"] for row in rows[:3]] == ["done", "waiting", "failed"]
+    assert len(rows) == 11
+
+
+def spend(run: Run) -> None:
+    """Put one finished job of half a node-hour into the ledger."""
+    job = {"site": "local", "stage": "pretrain", "task": "pretrain/m", "job_key": "k"}
+    ledger = Ledger(run.ledger)
+    ledger.append(Record(kind=Kind.RESERVE, **job, nodes=1, node_hours=2.0))
+    end = {"seconds": 1800, "node_hours": 0.5, "state": State.COMPLETED}
+    ledger.append(Record(kind=Kind.END, **job, nodes=1, **end))
+
+
+def test_the_budget_is_from_the_ledger(cosmotron: Any, tmp_path: Path) -> None:
+    told = cosmotron("budget", TINY, "--site", "local", "--root", tmp_path)
+    assert "No record yet. Start with: cosmotron run" in told.words
+    spend(Run(tmp_path, "tiny"))
+    told = cosmotron("budget", TINY, "--site", "local", "--root", tmp_path)
+    assert "1 completed" in told.words
+    assert "0.5 node-hours" in told.words
+    rows = json.loads(cosmotron("budget", TINY, "--root", tmp_path, "--json").out)
+    assert [(row["stage"], row["charged_node_hours"]) for row in rows] == [("pretrain", 0.5)]
+
+
+def test_a_damaged_ledger_is_one_message(cosmotron: Any, tmp_path: Path) -> None:
+    run = Run(tmp_path, "tiny")
+    spend(run)
+    next(run.ledger.glob("*.json")).write_text("{")
+    told = cosmotron("budget", TINY, "--site", "local", "--root", tmp_path)
+    assert told.code == Exit.BUSY
+    assert "no record of the ledger can be read here" in told.words
+
+
+def test_a_report_of_no_run(cosmotron: Any, tmp_path: Path) -> None:
+    told = cosmotron("report", TINY, "--site", "local", "--root", tmp_path)
+    assert told.code == Exit.BUSY
+    assert "no such run. Start with: cosmotron run" in told.words
+
+
+def test_cancelling_where_nothing_runs(cosmotron: Any, tmp_path: Path) -> None:
+    told = cosmotron("cancel", TINY, "--site", "local", "--root", tmp_path)
+    assert told.code == 0
+    assert "Cancelled 0 job(s) of tiny on local." in told.words
+
+
+def test_campaigns_are_listed(cosmotron: Any) -> None:
+    told = cosmotron("campaigns")
+    assert told.code == 0
+    assert all(name in told.out for name in names("jobs/campaigns"))
+
+
+def test_sites_are_listed_with_the_date_of_their_facts(cosmotron: Any) -> None:
+    told = cosmotron("sites", "list")
+    assert told.code == 0
+    for name in names("sites"):
+        assert name in told.out
+        assert str(load_site(name).as_of) in told.out
+
+
+def test_sites_as_json_read_back_as_sites(cosmotron: Any) -> None:
+    listed = json.loads(cosmotron("sites", "list", "--json").out)
+    assert [Site.model_validate_json(json.dumps(each)) for each in listed] == [
+        load_site(name) for name in names("sites")
+    ]
+
+
+def test_a_site_is_shown_as_it_is_declared(cosmotron: Any) -> None:
+    told = cosmotron("sites", "show", "perlmutter")
+    assert told.code == 0
+    assert "https://docs.nersc.gov/jobs/policy/" in told.out
+    assert cosmotron("sites", "show", "perlmuter").code == Exit.USAGE
+
+
+@pytest.mark.parametrize("verb", ["plan", "status"])
+def test_long_names_are_whole_where_nobody_watches(tmp_path: Path, verb: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", verb, "quickstart", "--root", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "80"},
+    )
+    assert "evaluate/tracking-m0-d960-s1-scratch-l240-s1 " in done.stdout
+
+
+def test_the_command_line_is_there_at_once_and_loads_nothing_heavy() -> None:
+    # seconds of the processor: what a busy machine adds is not ours
+    code = (
+        "import sys, time; began = time.process_time(); import pipeline.cli; "
+        "print(time.process_time() - began, [n for n in sys.argv[1:] if n in sys.modules])"
+    )
+    seconds = []
+    for _ in range(3):
+        command = [sys.executable, "-c", code, *HEAVY]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        taken, loaded = done.stdout.split(maxsplit=1)
+        assert loaded.strip() == "[]"
+        seconds.append(float(taken))
+    assert min(seconds) < 0.5
+
+
+def test_the_module_and_the_command_are_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == __version__
