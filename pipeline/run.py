@@ -8,6 +8,7 @@
 import json
 import os
 import socket
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -156,6 +157,27 @@ class Run:
     def claim(self) -> Path:
         """Which controller drives the campaign now."""
         return self.path / "controller.json"
+
+    @property
+    def identity(self) -> str:
+        """What tells this run from any other, also from an earlier one in a folder of this name.
+
+        Before `identify` there is only the path to go by, which is enough to show a plan.
+        """
+        try:
+            return self.identity_file.read_text().strip()
+        except FileNotFoundError:
+            return str(self.path.resolve())
+
+    @property
+    def identity_file(self) -> Path:
+        """Where the identity is kept; it moves with the folder."""
+        return self.path / "identity"
+
+    def identify(self) -> None:
+        """Give the run its identity, once."""
+        if not self.identity_file.exists():
+            write_text(self.identity_file, uuid.uuid4().hex + "\n")
 
     def store(self, dataset: str) -> Path:
         """Return the folder of the Zarr store of `dataset`."""

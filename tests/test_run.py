@@ -159,3 +159,16 @@ def test_a_zombie_does_not_live() -> None:
     assert process_started(child.pid) is None
     child.wait()
     assert process_started(child.pid) is None
+
+
+def test_a_run_keeps_its_identity_and_another_at_the_same_place_has_its_own(
+    tmp_path: Path,
+) -> None:
+    run = Run(tmp_path, "tiny")
+    run.identify()
+    first = run.identity
+    run.identify()
+    assert run.identity == first
+    run.identity_file.unlink()
+    run.identify()
+    assert run.identity != first

@@ -65,6 +65,7 @@ def drive(
 
 def _record(campaign: Campaign, site: Site, run: Run, tasks: Sequence[Task]) -> None:
     """Write the resolved declarations, and where and with what this controller runs."""
+    run.identify()
     write_text(run.declaration, to_toml(campaign))
     write_text(run.site, to_toml(site))
     for task in tasks:

@@ -123,8 +123,12 @@ class Plan:
 
 
 def job_key(run: Run, task_key: str, number: int) -> str:
-    """Return the idempotency key of one job; two run folders never share one."""
-    digest = hashlib.sha256(f"{run.path.resolve()}/{task_key}".encode()).hexdigest()[:8]
+    """Return the idempotency key of one job; two runs never share one.
+
+    Slurm remembers jobs for longer than run folders live: one that was removed and made again must
+    not find the jobs of the first.
+    """
+    digest = hashlib.sha256(f"{run.identity}/{task_key}".encode()).hexdigest()[:8]
     return f"{run.campaign}.{task_key.replace('/', '.')}.{number}-{digest}"
 
 
