@@ -25,7 +25,8 @@ from pipeline.run import (
 def test_every_path_is_below_the_run_folder(tmp_path: Path) -> None:
     run = Run(tmp_path, "quickstart")
     task = run.task("pretrain/m0")
-    paths = [getattr(run, name) for name in dir(Run) if isinstance(getattr(Run, name), property)]
+    named = [getattr(run, name) for name in dir(Run) if isinstance(getattr(Run, name), property)]
+    paths = [path for path in named if isinstance(path, Path)]
     paths += [run.store("labelled"), task.declaration, task.logs, task.parts, task.metrics]
     paths += [task.progress, task.checkpoints, task.result, task.done, task.claim]
     assert all(path == run.path or path.is_relative_to(run.path) for path in paths)
