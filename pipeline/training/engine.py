@@ -123,7 +123,8 @@ class Engine:
     def step(self, batch: Batch, objective: Objective, learning_rate: float) -> dict[str, float]:
         """Take one optimiser step; return the parts of the loss, their sum, and the gradient norm.
 
-        The numbers are means over the processes, so over the global batch.
+        The numbers are means over the processes, so over the global batch. Without ZeRO in single
+        precision DeepSpeed clips by the gradient norm and does not tell it.
         """
         for group in self.engine.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -134,7 +135,7 @@ class Engine:
         self.engine.step()
         numbers = self._mean({"loss": total, **losses})
         norm = self.engine.get_global_grad_norm()
-        return numbers | {"grad_norm": float(norm if norm is not None else 0.0)}
+        return numbers if norm is None else numbers | {"grad_norm": float(norm)}
 
     def _mean(self, values: Mapping[str, Tensor]) -> dict[str, float]:
         """Return the mean over processes of each value."""

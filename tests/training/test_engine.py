@@ -38,7 +38,18 @@ def trained(tmp_path_factory):
 def test_every_zero_stage_and_world_size_gives_the_same_losses(trained, stage, size):
     expected, found = trained[1][1]["0"]["numbers"], trained[1][size][stage]["numbers"]
     for ours, theirs in zip(found, expected, strict=True):
-        assert ours == pytest.approx(theirs, rel=1e-5)
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [1, 2])
+def test_the_gradient_norm_is_of_the_whole_model_or_not_told(trained, size):
+    told = trained[1][size]
+    norms = {stage: [each.get("grad_norm") for each in told[stage]["numbers"]] for stage in STAGES}
+    assert norms["0"] == [None] * len(norms["0"])
+    for stage in ("2", "3"):
+        assert norms[stage] == pytest.approx(norms["1"], rel=1e-4)
+    assert all(norm > 0 for norm in norms["1"])
 
 
 @pytest.mark.slow

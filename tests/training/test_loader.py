@@ -16,11 +16,6 @@ from pipeline.data.store import Store
 from pipeline.training.loader import load, store_hash, visited
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return write_store(tmp_path_factory.mktemp("stores") / "made.zarr")
-
-
 def column(store, name):
     """An array of all shards together, as it is stored."""
     shards = Store.open(store).shards("train")
