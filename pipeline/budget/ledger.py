@@ -14,11 +14,13 @@ from pydantic import ValidationError
 
 from pipeline.budget.account import Account, replay
 from pipeline.budget.record import Record
-from pipeline.run import RunError
+from pipeline.run import Exit, RunError
 
 
 class LedgerError(RunError):
     """The ledger cannot be read or written; the message names the file and the way out."""
+
+    code = Exit.CANNOT_WRITE
 
 
 @dataclass(frozen=True)

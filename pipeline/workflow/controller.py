@@ -88,11 +88,14 @@ def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
     try:
         futures = graph.submit(kernel, desk)
         with Display(console, lambda: all_progress(tasks, plan.run)) as display:
-            _wait(list(futures.values()), display)
+            while not all(future.done() for future in futures.values()):
+                pilots.check(kernel)
+                display.update()
+                time.sleep(0.5)
         return _problems(plan, desk, futures, graph.problem)
     finally:
         desk.stop()  # after an interruption there are watchers left, for whom Parsl would wait
-        kernel.cleanup()
+        pilots.leave(kernel)
         desk.settle()
         desk.cancel([each.job_id for each in desk.unended(PILOT)])
         desk.note_pilot_tasks(tasks)
@@ -108,13 +111,6 @@ def _forget_failures(plan: Plan) -> None:
         result = read_json(path)
         if result is not None and result.get("outcome") != "finished":
             path.unlink()
-
-
-def _wait(futures: Sequence[Future[Any]], display: Display) -> None:
-    """Return when every future is done, keeping the screen up to date."""
-    while not all(future.done() for future in futures):
-        display.update()
-        time.sleep(0.5)
 
 
 def _problems(

@@ -6,6 +6,7 @@ same rendered scripts as every other job, so that pilots stand in the ledger, ca
 key, and are judged by accounting alone.
 """
 
+import atexit
 import os
 import shlex
 import signal
@@ -158,6 +159,29 @@ def load(desk: Desk, *, watchers: int) -> parsl.DataFlowKernel:
     helper = kernel.executors[PILOTS].interchange_proc
     write_json(_note(desk.plan.run), vars(Holder.of(helper.pid)))
     return kernel
+
+
+def check(kernel: parsl.DataFlowKernel) -> None:
+    """Refuse to wait for pilots whose helper process has died: Parsl itself does not notice.
+
+    Raises:
+        RunError: It has; the same command starts another.
+    """
+    helper = kernel.executors[PILOTS].interchange_proc
+    if helper.poll() is not None:
+        message = (
+            f"Parsl's interchange (process {helper.pid}) ended with exit code {helper.returncode}, "
+            "and pilots get no work any more. The same command goes on from here."
+        )
+        raise RunError(message)
+
+
+def leave(kernel: parsl.DataFlowKernel) -> None:
+    """Stop Parsl; where its helper has died it would wait for an answer for ever, and is let go."""
+    if kernel.executors[PILOTS].interchange_proc.poll() is None:
+        kernel.cleanup()
+    else:
+        atexit.unregister(kernel.atexit_cleanup)
 
 
 def sweep(desk: Desk) -> int:

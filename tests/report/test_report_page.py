@@ -42,9 +42,9 @@ def test_a_finished_campaign_fills_every_section(page):
     assert "Best ARI 0.9550 full" in words
     assert "Node-hours, local 0.268 charged" in words
     assert "Commit c0ffee" in words
-    assert "frozen tracking, m0, pretrained on 1,000 events" in words
+    assert "frozen tracking, m0, pretrained on 960 events" in words
     assert "width 64, 4 layers 345,678 parameters" in words
-    assert "250 labelled events, seed 2" in words
+    assert "240 labelled events, seed 2" in words
     assert "of 125 events two_way matching 5e5e5e5e5e5e ab12ab12ab12" in words
     assert "true: 14 particles" in words
     assert "found: 16 tracks" in words
@@ -109,7 +109,7 @@ def test_a_campaign_that_never_began_has_an_honest_page(fresh, campaign, site):
         "No training has begun yet.",
         "The ledger holds no record.",
         "unlabelled not staged yet",
-        "pretrain/m0-d1000-s1 waiting",
+        "pretrain/m0-d960-s1 waiting",
     ):
         assert sentence in words
 
@@ -117,17 +117,17 @@ def test_a_campaign_that_never_began_has_an_honest_page(fresh, campaign, site):
 def test_failed_running_queued_and_interrupted_tasks_say_so(fresh, campaign, site):
     ledger = Ledger(fresh.ledger)
     about = {"site": "local", "stage": "finetune"}
-    name = "finetune/tracking-m0-d1000-s1-{}-l250-s1"
+    name = "finetune/tracking-m0-d960-s1-{}-l240-s1"
     for kind, mode in ((Kind.START, "full"), (Kind.RESERVE, "scratch")):
         task = name.format(mode)
         ledger.append(Record(kind=kind, time=1, task=task, job_key=task, **about))
-    fresh.task("pretrain/m0-d1000-s1").fail("not_a_number", "The loss is nan after 48 events.")
+    fresh.task("pretrain/m0-d960-s1").fail("not_a_number", "The loss is nan after 48 events.")
     write_json(
         fresh.task(name.format("frozen")).progress, {"done": 1500, "total": 2000, "unit": "events"}
     )
     write_json(fresh.task("simulate/collisions").parts / "000.json", {"seconds": 1})
     words = text_of(write_report(fresh, campaign, site).read_text())
-    assert "pretrain/m0-d1000-s1 failed The loss is nan after 48 events." in words
+    assert "pretrain/m0-d960-s1 failed The loss is nan after 48 events." in words
     assert name.format("full") + " running" in words
     assert name.format("scratch") + " queued" in words
     assert name.format("frozen") + " begun 1,500 of 2,000 events" in words
@@ -136,10 +136,10 @@ def test_failed_running_queued_and_interrupted_tasks_say_so(fresh, campaign, sit
 
 
 def test_what_is_damaged_is_named_and_the_rest_shown(whole, campaign, site):
-    evaluate = "evaluate/tracking-m0-d1000-s1-full-l250-s{}"
+    evaluate = "evaluate/tracking-m0-d960-s1-full-l240-s{}"
     write_text(whole.task(evaluate.format(2)).result, '{"ari": ')
     (whole.task(evaluate.format(1)).path / "events.npz").write_bytes(b"PK broken")
-    write_text(whole.task("pretrain/m0-d1000-s1").metrics, "{}}\n")
+    write_text(whole.task("pretrain/m0-d960-s1").metrics, "{}}\n")
     write_text(next(whole.ledger.glob("*.json")), "")
     words = text_of(write_report(whole, campaign, site).read_text())
     assert "Not everything could be read." in words
@@ -154,14 +154,14 @@ def test_what_is_damaged_is_named_and_the_rest_shown(whole, campaign, site):
 
 
 def test_a_torn_last_line_of_metrics_is_no_damage(whole, campaign, site):
-    metrics = whole.task("pretrain/m0-d1000-s1").metrics
+    metrics = whole.task("pretrain/m0-d960-s1").metrics
     metrics.write_text(metrics.read_text() + '{"step": 251, "eve')
     page = write_report(whole, campaign, site).read_text()
     assert "Not everything could be read" not in page
 
 
 def test_a_campaign_whose_sources_are_gone_shows_what_is_on_disk(whole, campaign, site):
-    key = "pretrain/m0-d1000-s1"
+    key = "pretrain/m0-d960-s1"
     task = next(each for each in campaign.tasks(whole) if each.key == key)
     declaration = f'key = "{task.key}"\nstage = "pretrain"\n'
     write_text(whole.task(key).declaration, declaration)
@@ -172,7 +172,7 @@ def test_a_campaign_whose_sources_are_gone_shows_what_is_on_disk(whole, campaign
     words = text_of(write_report(whole, gone, site).read_text())
     assert "no file matches *.root" in words
     assert "Tasks that never began are not listed." in words
-    assert "pretrain/m0-d1000-s1 done" in words
+    assert "pretrain/m0-d960-s1 done" in words
 
 
 def test_node_hours_of_two_sites_are_two_numbers(whole, campaign, site):

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from whole_campaign import command, fingerprint, run_campaign
 
+from pipeline.run import Exit
+
 pytestmark = pytest.mark.slow
 
 Condition = Callable[[Path], bool]
@@ -105,3 +107,18 @@ def test_running_again_does_nothing_and_says_so(survivor: Path) -> None:
     assert ended.returncode == 0
     assert "Nothing to do: all 11 tasks are done." in ended.stderr
     assert time.monotonic() - began < 10
+
+
+def test_a_dead_interchange_is_noticed(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        command(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as controller:
+        note = tmp_path / "tiny/parsl/interchange.json"
+        while not note.exists() or not MOMENTS["simulate"](tmp_path / "tiny"):
+            assert controller.poll() is None
+            time.sleep(0.05)
+        os.kill(json.loads(note.read_text())["pid"], signal.SIGKILL)
+        _, told = controller.communicate(timeout=120)
+    assert controller.returncode == Exit.BUSY
+    assert "interchange" in told
+    assert "goes on from here" in " ".join(told.split())
