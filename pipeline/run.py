@@ -298,8 +298,8 @@ def claimed(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     mine = Holder.of(os.getpid())
     temporary = path.with_name(f".{path.name}.{mine.pid}.tmp")
-    temporary.write_text(json.dumps(vars(mine)))
     try:
+        temporary.write_text(json.dumps(vars(mine)))
         while True:
             try:
                 os.link(temporary, path)

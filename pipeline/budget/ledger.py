@@ -20,7 +20,9 @@ from pipeline.run import Exit, RunError
 class LedgerError(RunError):
     """The ledger cannot be read or written; the message names the file and the way out."""
 
-    code = Exit.CANNOT_WRITE
+    def __init__(self, message: str, code: int = Exit.BUSY) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Ledger:
                 f"{self.folder}: the {record.kind} of {record.job_key} cannot be recorded "
                 f"({error.strerror}). Make room there, or make it writable, then run again."
             )
-            raise LedgerError(message) from error
+            raise LedgerError(message, Exit.CANNOT_WRITE) from error
         return path
 
     def records(self) -> list[Record]:

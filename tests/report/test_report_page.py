@@ -65,7 +65,7 @@ def test_one_seed_gives_the_interval_over_events(whole, campaign, site):
 
 
 def test_a_score_that_was_not_taken_is_a_dash(page):
-    purity = re.search(r"Hit purity.*?frozen.*?250 2 (.*?)full", text_of(page)).group(1)
+    purity = re.search(r"Hit purity.*?frozen.*?240 2 (.*?)full", text_of(page)).group(1)
     assert " – " in purity
 
 
