@@ -140,7 +140,7 @@ IMPOSSIBLE = [
     ),
     ("width = 64", "width = 48", "width 48 is no multiple of 32 (heads of 64 over 2 × width)"),
     ("devices = 2", "devices = 3", "batch_events 8 does not divide by devices 3"),
-    ("checkpoint_events = 500", "checkpoint_events = 500\nkeep_checkpoints = 1", "greater than or"),
+    ("checkpoint_events = 400", "checkpoint_events = 400\nkeep_checkpoints = 1", "greater than or"),
     ('name = "quickstart"', 'name = "Quick start"', "String should match pattern"),
     ("learning_rate = 2e-3", "learning_rate = 0", "pretrain.training.learning_rate: Input should"),
     ('order = "REP"', 'order = "RPP"', "datasets.unlabelled.order: Input should be 'none', 'EPR'"),
@@ -218,6 +218,6 @@ def test_a_changed_campaign_needs_another_name(tmp_path: Path, run: Run) -> None
 
 
 def test_the_last_partial_batch_is_not_taken(tmp_path: Path) -> None:
-    training = changed(tmp_path, "events_seen = 2000", "events_seen = 2007").pretrain.training
-    assert training.steps == 250
+    training = changed(tmp_path, "events_seen = 1600", "events_seen = 1607").pretrain.training
+    assert training.steps == 200
     assert training.model_copy(update={"events_seen": 3}).steps == 1
