@@ -91,9 +91,9 @@ class Campaign(Declaration):
         if dataset.simulation:
             needs.append(f"simulate/{dataset.simulation}")
             simulated = self._simulate(run, dataset.simulation)
-            sources: dict[str, tuple[Path, ...]] = {}
+            sources: dict[str, tuple[str, ...]] = {}
             for split, path in simulated.files:
-                sources[split] = (*sources.get(split, ()), path)
+                sources[split] = (*sources.get(split, ()), str(path))
         else:
             sources = _found(name, dataset)
         return StageTask(
@@ -167,12 +167,12 @@ class Campaign(Declaration):
         )
 
 
-def _found(name: str, dataset: Dataset) -> dict[str, tuple[Path, ...]]:
+def _found(name: str, dataset: Dataset) -> dict[str, tuple[str, ...]]:
     """Return the files that the patterns of `dataset` match, sorted, per split."""
     folder = Path(os.path.expandvars(dataset.folder)).expanduser()
     found = {}
     for split, patterns in dataset.splits.items():
-        paths = tuple(sorted(path for each in patterns for path in folder.glob(each)))
+        paths = tuple(sorted(str(path) for each in patterns for path in folder.glob(each)))
         if not paths:
             message = (
                 f"datasets.{name}.splits.{split}: no file matches {', '.join(patterns)} "

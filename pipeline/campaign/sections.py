@@ -14,7 +14,7 @@ from pydantic import (
 from pipeline.catalog import Declaration
 
 Mode = Literal["frozen", "full", "scratch"]
-Order = Literal["none", "EPR", "REP", "RPE", "PER"]
+Order = Literal["file", "none", "EPR", "REP", "RPE", "PER", "hilbert", "zorder"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
 
@@ -31,19 +31,23 @@ class Simulation(Declaration):
 class Dataset(Declaration):
     """Source files to stage into one sharded Zarr store, and the preparation of their events.
 
-    The sources are a simulation of this campaign, or `splits` of patterns below `folder`.
+    The sources are a simulation of this campaign, or `splits` of patterns below `folder`, which may
+    be an address (https://, root://, zip://…::https://…). With `fractions` the events of all files
+    are dealt to splits by a hash of their id. What is not given is as the experiment has it.
     """
 
-    experiment: Literal["sphenix"]
+    experiment: Name
     simulation: str = ""
     folder: str = ""
     splits: dict[Name, tuple[str, ...]] = {}
-    max_points: PositiveInt = 3200
+    fractions: dict[Name, PositiveFloat] = {}
+    min_points: NonNegativeInt = 1
+    max_points: PositiveInt | None = None
     neighbours: NonNegativeInt = 0
-    order: Order = "REP"
+    order: Order | None = None
     bins: tuple[PositiveInt, PositiveInt, PositiveInt] = (8, 8, 6)
     bins_from: str = ""
-    events_per_shard: PositiveInt = 10_000
+    events_per_shard: PositiveInt = 4096
     chunk_points: PositiveInt = 8192
     codec: Literal["zstd", "lz4", "none"] = "zstd"
 
@@ -52,6 +56,17 @@ class Dataset(Declaration):
         """Check that there is one kind of source."""
         if bool(self.simulation) == bool(self.folder and self.splits):
             message = "give either simulation, or folder and splits"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _fractions_of_one(self) -> "Dataset":
+        """Check that the fractions make a whole, and that they alone name splits."""
+        if self.fractions and abs(sum(self.fractions.values()) - 1) > 1e-9:
+            message = f"fractions sum to {sum(self.fractions.values()):g}; expected 1"
+            raise ValueError(message)
+        if self.fractions and len(self.splits) > 1:
+            message = "fractions deal out the events of one list of files: give one in splits"
             raise ValueError(message)
         return self
 

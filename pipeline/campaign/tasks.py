@@ -35,20 +35,28 @@ class SimulateTask(Declaration):
 
 
 class StageTask(Declaration):
-    """Stage source files into one Zarr store; one part per source file."""
+    """Stage source files, paths or addresses, into one Zarr store; one part per source file."""
 
     stage: Literal["stage"] = "stage"
     key: str
     needs: tuple[str, ...] = ()
     dataset: Dataset
-    sources: dict[str, tuple[Path, ...]]
+    sources: dict[str, tuple[str, ...]]
     store: Path
     bins_store: Path
 
     @property
-    def files(self) -> tuple[tuple[str, Path], ...]:
-        """The (split, file) of each part; a file's place in this list is its ordinal."""
-        return tuple((split, path) for split, paths in self.sources.items() for path in paths)
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """The (split, file) of each part; a file's place in this list is its ordinal.
+
+        The split is empty where events are dealt to splits one by one.
+        """
+        dealt = bool(self.dataset.fractions)
+        return tuple(
+            ("" if dealt else split, name)
+            for split, names in self.sources.items()
+            for name in names
+        )
 
 
 class PretrainTask(Declaration):

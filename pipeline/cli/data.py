@@ -2,14 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
-from pipeline.campaign import Dataset, SimulateTask, Simulation, StageTask
+from pipeline.campaign import Dataset, Order, SimulateTask, Simulation, StageTask
 from pipeline.catalog import parse
 from pipeline.cli.screen import screen
 from pipeline.run import TaskFolder, read_json
+
+ORDERS = ", ".join(get_args(Order))
 
 
 def simulate(
@@ -46,8 +48,8 @@ def stage(
     experiment: Annotated[str, typer.Option(help="Whose data: sphenix.")] = "sphenix",
     split: Annotated[str, typer.Option(help="The split the files are.")] = "train",
     neighbours: Annotated[int, typer.Option(help="Next neighbours kept per point.")] = 0,
-    order: Annotated[str, typer.Option(help="none, EPR, REP, RPE or PER.")] = "REP",
-    events_per_shard: Annotated[int, typer.Option(help="Events in each shard.")] = 10_000,
+    order: Annotated[str | None, typer.Option(help=f"Order of points: {ORDERS}.")] = None,
+    events_per_shard: Annotated[int, typer.Option(help="Entries behind each shard.")] = 4096,
     workers: Annotated[int, typer.Option(help="Files staged at once.")] = os.cpu_count() or 1,
 ) -> None:
     """Stage source files into one sharded Zarr store; resumes at the first missing shard.
@@ -56,7 +58,7 @@ def stage(
     """
     from pipeline.workflow.alone import run_alone  # noqa: PLC0415
 
-    found = tuple(sorted(path.resolve() for path in sources))
+    found = tuple(sorted(str(path.resolve()) for path in sources))
     where = store.resolve()
     settings = {"neighbours": neighbours, "order": order, "events_per_shard": events_per_shard}
     kind = {"experiment": experiment, "folder": str(where.parent), "splits": {split: ["*"]}}

@@ -1,8 +1,9 @@
-"""Events of one source: their points and per-point truth, as flat arrays with offsets.
+"""Events of one source: their points and what is known of them, as flat arrays with offsets.
 
 Axes: E events, P points of all events, F columns.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,40 +19,37 @@ Integers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 CARTESIAN = ("energy", "x", "y", "z")
-LABELS: dict[str, Any] = {
-    "track_id": np.int32,
-    "pid": np.int8,
-    "noise": np.bool_,
-    "pt_gev": np.float32,
-}
 
 
 @dataclass(frozen=True)
 class Events:
-    """Points (P, F) of E events and their truth; event e owns rows offsets[e] to offsets[e + 1].
+    """Points (P, F) of E events; event e owns rows offsets[e] to offsets[e + 1].
 
-    Labels, each (P): `track_id`, unique in its event, negative for particles made in material, 0
-    for noise; `pid`, 0 other, 1 pion, 2 kaon, 3 proton, 4 electron; `noise`; `pt_gev`, the true
-    transverse momentum, 0 where unknown. `energy` is in ADC counts, lengths in cm.
+    `points` holds what is measured and continuous, one of `columns` each. Everything else keeps its
+    own name and exact type: `per_point`, (P) or (P, n) each, ids, flags and truth; `per_event`, (E)
+    or (E, n) each, labels and what the source says of the whole event. `event_id` is the place of
+    the event in its source file.
 
     Raises:
         BadInput: The arrays do not fit together, or hold what no detector measures.
     """
 
     source: str
+    columns: tuple[str, ...]
     points: Floats
     offsets: Integers
     event_id: Integers
-    labels: dict[str, Array] = field(default_factory=dict)
-    columns: tuple[str, ...] = CARTESIAN
+    per_point: dict[str, Array] = field(default_factory=dict)
+    per_event: dict[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together, and impossible physics."""
         self._check_shapes()
         unreal = np.count_nonzero(~np.isfinite(self.points), axis=1) > 0
         self._refuse(unreal, "hold NaN or infinity; expected finite numbers")
-        energy = self.points[:, self.columns.index("energy")]
-        self._refuse(energy < 0, "have negative energy; expected ADC counts of 0 or more")
+        if "energy" in self.columns:
+            negative = self.column("energy") < 0
+            self._refuse(negative, "have negative energy; expected 0 or more")
 
     def _check_shapes(self) -> None:
         count = len(self.points)
@@ -68,11 +66,15 @@ class Events:
                 "points. The file is damaged or its parts do not belong together; fetch it again."
             )
             raise BadInput(message)
-        for name, values in self.labels.items():
-            if values.shape != (count,):
+        self._check_lengths(self.per_point, count, "one per point")
+        self._check_lengths(self.per_event, len(self), "one per event")
+
+    def _check_lengths(self, arrays: dict[str, Array], count: int, meaning: str) -> None:
+        for name, values in arrays.items():
+            if values.ndim == 0 or len(values) != count:
                 message = (
-                    f"{self.source}: label {name} has shape {values.shape}; expected ({count},), "
-                    "one per point. Take labels and points of the same release."
+                    f"{self.source}: {name} has shape {values.shape}; expected ({count},), "
+                    f"{meaning}. Take labels and points of the same release."
                 )
                 raise BadInput(message)
 
@@ -82,7 +84,7 @@ class Events:
         event = int(np.searchsorted(self.offsets, np.argmax(bad), side="right")) - 1
         message = (
             f"{self.source}: {np.count_nonzero(bad)} of {len(bad)} points {fault}; the first in "
-            f"event {event}. Make the file again, or leave it out of the dataset."
+            f"event {self.event_id[event]}. Make the file again, or leave it out of the dataset."
         )
         raise BadInput(message)
 
@@ -112,35 +114,64 @@ class Events:
             points=self.points[rows],
             offsets=offsets - offsets[0],
             event_id=self.event_id[start:stop],
-            labels={name: values[rows] for name, values in self.labels.items()},
+            per_point={name: values[rows] for name, values in self.per_point.items()},
+            per_event={name: values[start:stop] for name, values in self.per_event.items()},
         )
 
     def select(self, keep: Mask) -> "Events":
         """Return the events where `keep` (E) is true."""
+        if keep.all():
+            return self
         rows = np.repeat(keep, self.sizes)
         return replace(
             self,
             points=self.points[rows],
             offsets=offsets_of(self.sizes[keep]),
             event_id=self.event_id[keep],
-            labels={name: values[rows] for name, values in self.labels.items()},
+            per_point={name: values[rows] for name, values in self.per_point.items()},
+            per_event={name: values[keep] for name, values in self.per_event.items()},
         )
+
+    def thin(self, keep: Mask) -> "Events":
+        """Return all events with the points where `keep` (P) is true."""
+        if keep.all():
+            return self
+        return replace(
+            self,
+            points=self.points[keep],
+            offsets=offsets_of(keep)[self.offsets],
+            per_point={name: values[keep] for name, values in self.per_point.items()},
+        )
+
+    def permuted(self, rows: Integers) -> "Events":
+        """Return the events with their points at `rows` (P), which keep to their events."""
+        per_point = {name: values[rows] for name, values in self.per_point.items()}
+        return replace(self, points=self.points[rows], per_point=per_point)
 
 
 def offsets_of(sizes: Array) -> Integers:
     """Return the offsets (E + 1) of events with `sizes` (E) points."""
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
+    offsets = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(sizes, out=offsets[1:])
+    return offsets
 
 
-def concatenate(several: list[Events]) -> Events:
-    """Return the events of `several`, which have equal columns and labels, one after another."""
+def concatenate(several: Sequence[Events]) -> Events:
+    """Return the events of `several`, which have equal columns and arrays, one after another."""
     first = several[0]
+    if len(several) == 1:
+        return first
     return replace(
         first,
         points=np.concatenate([each.points for each in several]),
         offsets=offsets_of(np.concatenate([each.sizes for each in several])),
         event_id=np.concatenate([each.event_id for each in several]),
-        labels={
-            name: np.concatenate([each.labels[name] for each in several]) for name in first.labels
+        per_point={
+            name: np.concatenate([each.per_point[name] for each in several])
+            for name in first.per_point
+        },
+        per_event={
+            name: np.concatenate([each.per_event[name] for each in several])
+            for name in first.per_event
         },
     )

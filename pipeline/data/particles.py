@@ -4,6 +4,7 @@ Axes: N particles of all events.
 """
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,15 @@ from pipeline.data.events import Array, Doubles, Integers, Mask
 # TPCpp-10M (doi:10.5281/zenodo.16970029): noise is a secondary below 60 MeV/c.
 NOISE_BELOW_GEV = 0.060
 PID_CLASSES = {211: 1, 321: 2, 2212: 3, 11: 4}
+# The truth of each point: `track_id`, unique in its event, negative for particles made in material,
+# 0 for noise; `pid`, 0 other, 1 pion, 2 kaon, 3 proton, 4 electron; `noise`; `pt_gev`, the true
+# transverse momentum, 0 where unknown.
+LABELS: dict[str, Any] = {
+    "track_id": np.int32,
+    "pid": np.int8,
+    "noise": np.bool_,
+    "pt_gev": np.float32,
+}
 
 
 @dataclass(frozen=True)

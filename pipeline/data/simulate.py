@@ -13,9 +13,9 @@ from pipeline.data.checksums import sha256, unchanged
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Events
 from pipeline.data.program import Program, part_record, part_records, run
-from pipeline.data.sample import Sample, make
-from pipeline.data.sphenix_npz import write_npz
-from pipeline.data.sphenix_root_writer import write_root
+from pipeline.data.readers.sphenix_npz import write_npz
+from pipeline.data.simulation.sample import Sample, make
+from pipeline.data.simulation.sphenix_root import write_root
 from pipeline.run import TaskFolder, read_json, write_json
 
 
@@ -34,7 +34,7 @@ def write(path: Path, sample: Sample, simulation: Simulation) -> tuple[Path, ...
 
 def track_count(events: Events) -> int:
     """Return the number of true tracks: distinct ids other than noise, event by event."""
-    track_id = events.labels["track_id"]
+    track_id = events.per_point["track_id"]
     pairs = np.stack([events.event, track_id])[:, track_id != 0]
     return int(np.unique(pairs, axis=1).shape[1])
 

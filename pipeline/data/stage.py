@@ -1,6 +1,7 @@
 """Stage source files into one sharded store: `python -m pipeline.data.stage TASK_FOLDER`.
 
-`--begin` settles the voxel bins, part N stages source file N, `--finish` writes the manifest.
+`--begin` settles the voxel bins and tables, part N stages source file N piece by piece, `--finish`
+writes the manifest.
 """
 
 import hashlib
@@ -8,32 +9,33 @@ import json
 import shutil
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipeline.campaign import StageTask
-from pipeline.data.bins import Bins, fit_bins, read_bins
 from pipeline.data.checksums import sha256, unchanged
-from pipeline.data.coordinates import COLUMNS, SPHENIX, UNITS, cylindrical
 from pipeline.data.errors import BadInput
-from pipeline.data.events import Array, Events
-from pipeline.data.manifest import BinsRecord, Column, Manifest, ShardRecord, SourceRecord
+from pipeline.data.experiment import Entries, Experiment
+from pipeline.data.experiments import experiment
+from pipeline.data.piece import Layout, make_piece, ranges
+from pipeline.data.preparation.bins import Bins, fit_bins, read_bins
+from pipeline.data.preparation.serialise import Preparation, is_voxel_order, normal, usable
 from pipeline.data.program import Program, part_record, part_records, run
-from pipeline.data.readers import files, read
-from pipeline.data.serialise import serialise, usable
-from pipeline.data.shard import write_shard
-from pipeline.data.store import BINS, write_manifest
+from pipeline.data.readers import opened
+from pipeline.data.store.manifest import (
+    BINS,
+    Manifest,
+    ShardRecord,
+    SourceRecord,
+    write_manifest,
+)
 from pipeline.run import TaskFolder, read_json, write_json
 
 BINS_SPLIT = "train"
-BLOCK_EVENTS = 500
-TABLE = tuple(
-    Column(name=name, unit=unit, offset=offset, scale=scale)
-    for name, unit, offset, scale in zip(COLUMNS, UNITS, SPHENIX.offset, SPHENIX.scale, strict=True)
-)
+SAMPLE_EVENTS = 10_000
 
 
 def begin(folder: TaskFolder, task: StageTask) -> None:
@@ -43,111 +45,151 @@ def begin(folder: TaskFolder, task: StageTask) -> None:
         BadInput: There is no training split, or no bins in the store they are to come from.
     """
     del folder
+    kind = experiment(task.dataset.experiment)
     path = task.store / BINS
-    if path.exists():
+    if path.exists() or not is_voxel_order(task.dataset.order or kind.order):
         return
     if task.bins_store != task.store:
         read_bins(task.bins_store / BINS).write(path)
         return
-    if BINS_SPLIT not in task.sources:
+    if BINS_SPLIT not in (task.dataset.fractions or task.sources):
         message = (
             f"{task.key}: no split {BINS_SPLIT!r} to fit voxel bins on, only "
-            f"{', '.join(task.sources)}. Name one split so, or take bins_from another dataset."
+            f"{', '.join(task.dataset.fractions or task.sources)}. Name one split so, or take "
+            "bins_from another dataset."
         )
         raise BadInput(message)
-    source = task.sources[BINS_SPLIT][0]
-    events, _ = usable(read(source)[0], task.dataset.max_points)
-    normal = SPHENIX.apply(cylindrical(events).points)[:, 1:]
-    fit_bins(normal, task.dataset.bins, source=str(source)).write(path)
+    source = next(name for split, name in task.files if split in ("", BINS_SPLIT))
+    _fitted(task, kind, Path(source)).write(path)
+
+
+def _fitted(task: StageTask, kind: Experiment, source: Path) -> Bins:
+    """Return bins fitted on the first usable events of `source`."""
+    settings = Preparation(
+        kind,
+        "none",
+        min_points=1,
+        max_points=task.dataset.max_points or kind.max_points,
+    )
+    with opened(source, kind) as entries:
+        events, _ = entries.read(0, min(entries.count, SAMPLE_EVENTS))
+    events, _ = usable(events, settings)
+    column = {each.name: each for each in kind.columns}[(kind.axes or ("",) * 3)[2]]
+    return fit_bins(
+        normal(kind.transform(events), kind),
+        task.dataset.bins,
+        limits=tuple((each - column.offset) / column.scale for each in kind.group_limits),
+        source=str(source),
+        source_sha256=sha256(source),
+    )
+
+
+def layout_of(task: StageTask) -> Layout:
+    """Return where and how the shards of `task` are stored.
+
+    Raises:
+        BadInput: The experiment is unknown, or its voxel bins are not there.
+    """
+    dataset, kind = task.dataset, experiment(task.dataset.experiment)
+    order = dataset.order or kind.order
+    preparation = Preparation(
+        kind,
+        order,
+        neighbours=dataset.neighbours,
+        min_points=dataset.min_points,
+        max_points=dataset.max_points or kind.max_points,
+        bins=read_bins(task.store / BINS) if is_voxel_order(order) else None,
+    )
+    return Layout(task.store, preparation, dataset.fractions, dataset.chunk_points, dataset.codec)
 
 
 def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
     """Stage source file `number` of `task` into its shards, and write their record."""
     started = time.perf_counter()
-    split, source = task.files[number]
-    for leftover in (task.store / split).glob(f".{number:05d}-*.tmp"):
+    layout = layout_of(task)
+    split, name = task.files[number]
+    for leftover in task.store.glob(f"*/.{number:05d}-*.tmp"):
         shutil.rmtree(leftover)
-    bins = read_bins(task.store / BINS)
-    events, rejected = read(source)
-    events, dropped = usable(events, task.dataset.max_points)
-    sources = [
-        SourceRecord(split=split, path=str(each), bytes=each.stat().st_size, sha256=sha256(each))
-        for each in files(source)
-    ]
-    shards = []
-    for piece, start in enumerate(range(0, len(events), task.dataset.events_per_shard)):
-        name = f"{number:05d}-{piece:03d}"
-        part = events.slice(start, min(start + task.dataset.events_per_shard, len(events)))
-        made_from = _fingerprint(task, bins, [each.sha256 for each in sources], name)
-        shards.append(_shard(task, bins, part, task.store / split / name, number, made_from))
+    with _source(layout.preparation.experiment, Path(name)) as (entries, sources):
+        shards: list[dict[str, Any]] = []
+        rejected: Counter[str] = Counter()
+        for piece, (start, stop) in enumerate(ranges(entries.count, task.dataset.events_per_shard)):
+            path = folder.parts / f"{number:05d}-{piece:03d}.json"
+            made_from = _fingerprint(task, layout, sources, (number, piece, start, stop))
+            record = _kept(task.store, path, made_from)
+            if record is None:
+                made, bad = make_piece(
+                    layout, entries, split=split, file=number, piece=piece, start=start, stop=stop
+                )
+                record = {
+                    "made_from": made_from,
+                    "shards": [each.model_dump(mode="json") for each in made],
+                    "rejected": bad,
+                }
+                write_json(path, record)
+            shards += record["shards"]
+            rejected.update(record["rejected"])
     record = {
-        "shards": [shard.model_dump(mode="json") for shard in shards],
+        "shards": shards,
         "sources": [each.model_dump(mode="json") for each in sources],
-        "rejected": dict(Counter(rejected) + Counter(dropped)),
+        "rejected": {name: count for name, count in rejected.items() if count},
         "seconds": round(time.perf_counter() - started, 3),
     }
     write_json(part_record(folder, number), record)
 
 
-def _shard(
-    task: StageTask, bins: Bins, events: Events, path: Path, number: int, made_from: str
-) -> ShardRecord:
-    """Write `events` of source file `number` as the shard `path`."""
-    attributes = {
-        "schema": "cosmotron-events/1",
-        "experiment": task.dataset.experiment,
-        "columns": [column.model_dump() for column in TABLE],
-    }
-    return write_shard(
-        path,
-        prepared(task, bins, events, number),
-        attributes=attributes,
-        chunk_points=task.dataset.chunk_points,
-        codec=task.dataset.codec,
-        made_from=made_from,
-    )
+@contextmanager
+def _source(kind: Experiment, path: Path) -> Iterator[tuple[Entries, list[SourceRecord]]]:
+    """Open the source file `path`; yield it and the records of all files that belong to it."""
+    beside = [path.parent / name for name in kind.companions(path.name)]
+    with opened(path, kind) as entries:
+        records = [
+            SourceRecord(
+                path=str(each),
+                bytes=each.stat().st_size,
+                sha256=sha256(each),
+                entries=entries.count if each == path else 0,
+            )
+            for each in (path, *beside)
+            if each.exists()
+        ]
+        yield entries, records
 
 
-def prepared(task: StageTask, bins: Bins, events: Events, number: int) -> dict[str, Array]:
-    """Return the arrays of a shard with `events` of source file `number`."""
-    blocks = [
-        serialise(
-            events.slice(start, min(start + BLOCK_EVENTS, len(events))),
-            bins,
-            order=task.dataset.order,
-            neighbours=task.dataset.neighbours,
-        )
-        for start in range(0, len(events), BLOCK_EVENTS)
+def _fingerprint(
+    task: StageTask, layout: Layout, sources: list[SourceRecord], place: tuple[int, ...]
+) -> str:
+    """Return what decides the content of a piece, as one hash."""
+    bins = layout.preparation.bins
+    parts = [
+        task.dataset.model_dump(mode="json"),
+        asdict(bins) if bins is not None else None,
+        [each.sha256 for each in sources],
+        place,
     ]
-    small = task.dataset.max_points <= np.iinfo(np.int16).max
-    kind = np.int16 if small else np.int32
-    arrays: dict[str, Array] = {
-        "points": np.concatenate([block.events.points for block in blocks]),
-        "offsets": events.offsets,
-        "event_id": (number << 32) | events.event_id,
-        "neighbours": np.concatenate([block.neighbours.astype(kind) for block in blocks]),
-    }
-    if not task.dataset.neighbours:
-        del arrays["neighbours"]
-    for name in events.labels:
-        arrays[name] = np.concatenate([block.events.labels[name] for block in blocks])
-    return arrays
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _fingerprint(task: StageTask, bins: Bins, sources: list[str], name: str) -> str:
-    """Return what decides the content of the shard `name`, as one hash."""
-    dataset = task.dataset.model_dump(mode="json")
-    text = json.dumps([dataset, asdict(bins), sources, name], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _kept(store: Path, path: Path, made_from: str) -> dict[str, Any] | None:
+    """Return the record of a piece if it was made from the same, and its shards verify."""
+    record = read_json(path)
+    if record is None or record["made_from"] != made_from:
+        return None
+    return record if _are_whole(store, record) else None
+
+
+def _are_whole(store: Path, record: dict[str, Any]) -> bool:
+    """Return whether the shards of a record are there and are what was written."""
+    return all(
+        unchanged(store / shard["split"] / shard["name"], shard["files"])
+        for shard in record["shards"]
+    )
 
 
 def is_staged(folder: TaskFolder, task: StageTask, number: int) -> bool:
     """Return whether the shards of source file `number` are there and are what was written."""
     record = read_json(part_record(folder, number))
-    return record is not None and all(
-        unchanged(task.store / shard["split"] / shard["name"], shard["files"])
-        for shard in record["shards"]
-    )
+    return record is not None and _are_whole(task.store, record)
 
 
 def finish(folder: TaskFolder, task: StageTask) -> None:
@@ -176,48 +218,50 @@ def finish(folder: TaskFolder, task: StageTask) -> None:
 
 def _manifest(task: StageTask, records: list[dict[str, Any]]) -> Manifest:
     """Return the manifest of the store that the parts with `records` made."""
+    layout = layout_of(task)
+    settings = layout.preparation
     shards = [ShardRecord(**shard) for record in records for shard in record["shards"]]
     rejected: Counter[str] = sum((Counter(each["rejected"]) for each in records), Counter())
-    totals: dict[str, Counter[str]] = {"events": Counter(), "points": Counter()}
-    for shard in shards:
-        totals["events"][shard.split] += shard.events
-        totals["points"][shard.split] += shard.points
-    _check_splits(task, shards)
+    splits = tuple(task.dataset.fractions or task.sources)
+    _check_splits(task, splits, shards)
+    mine = {name: [each for each in shards if each.split == name] for name in splits}
     return Manifest(
-        experiment=task.dataset.experiment,
-        columns=TABLE,
-        order=task.dataset.order,
-        neighbours=task.dataset.neighbours,
-        max_points=task.dataset.max_points,
-        bins=BinsRecord(**asdict(read_bins(task.store / BINS))),
-        shards=tuple(shards),
+        experiment=settings.experiment.name,
+        columns=settings.experiment.columns,
+        order=settings.order,
+        neighbours=settings.neighbours,
+        min_points=settings.min_points,
+        max_points=settings.max_points,
+        fractions=dict(layout.fractions),
+        files={BINS: sha256(task.store / BINS)} if settings.bins is not None else {},
         sources=tuple(SourceRecord(**each) for record in records for each in record["sources"]),
         rejected=dict(rejected),
-        events=dict(totals["events"]),
-        points=dict(totals["points"]),
+        events={name: sum(each.events for each in some) for name, some in mine.items()},
+        points={name: sum(each.points for each in some) for name, some in mine.items()},
+        shards=tuple(shards),
     )
 
 
-def _check_splits(task: StageTask, shards: list[ShardRecord]) -> None:
+def _check_splits(task: StageTask, splits: tuple[str, ...], shards: list[ShardRecord]) -> None:
     """Check that each split has shards, all with the same arrays.
 
     Raises:
         BadInput: A split has no usable event, or some of its source files lack labels.
     """
-    for split in task.sources:
-        kinds = {tuple(shard.arrays) for shard in shards if shard.split == split}
+    for split in splits:
+        kinds = {tuple(shard.arrays.items()) for shard in shards if shard.split == split}
         if not kinds:
             message = (
-                f"{task.store}: no event of split {split!r} has 1 to {task.dataset.max_points} "
-                "points. Raise max_points, or give other files."
+                f"{task.store}: no usable event in split {split!r}: see what was rejected in "
+                "parts/*.json of the task. Change min_points or max_points, or give other files."
             )
             raise BadInput(message)
         if len(kinds) > 1:
             every = set.intersection(*map(set, kinds))
-            odd = sorted(set.union(*map(set, kinds)) - every)
+            odd = sorted({name for name, _ in set.union(*map(set, kinds)) - every})
             message = (
-                f"{task.store}: some files of split {split!r} lack the labels {', '.join(odd)}. "
-                "Put the files without them into a split of their own."
+                f"{task.store}: some files of split {split!r} lack {', '.join(odd)}, or have it in "
+                "another type. Put the files that differ into a split of their own."
             )
             raise BadInput(message)
 

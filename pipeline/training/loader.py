@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.data.errors import BadInput
-from pipeline.data.manifest import Column
+from pipeline.data.experiment import Column
 from pipeline.data.store import Shard, Store
 from pipeline.training.batch import Batch
 

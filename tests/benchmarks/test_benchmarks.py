@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.data.neighbours import later_neighbours
+from pipeline.data.preparation.neighbours import later_neighbours
 from pipeline.training.models.scan import scan
 from tests.benchmarks import samples
 from tests.benchmarks.neighbours import NEIGHBOURS, dense, sorted_points

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.data.sample import make
+from pipeline.data.simulation.sample import make
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.campaign import Dataset, SimulateTask, Simulation, StageTask, declare
-from pipeline.data.events import Events, offsets_of
+from pipeline.data.events import CARTESIAN, Events, offsets_of
 from pipeline.run import TaskFolder
 
 
@@ -27,7 +27,8 @@ def events(sizes, *, seed=0, labelled=True, source="made.npz"):
         points=points.astype(np.float32),
         offsets=offsets_of(np.asarray(sizes)),
         event_id=np.arange(len(sizes)),
-        labels=labels,
+        columns=CARTESIAN,
+        per_point=labels,
     )
 
 
@@ -50,7 +51,7 @@ def stage_task(path: Path, sources, *, name="made", **changes) -> tuple[TaskFold
     task = StageTask(
         key=f"stage/{name}",
         dataset=Dataset(**{**asked, "events_per_shard": 4, "chunk_points": 64, **changes}),
-        sources=sources,
+        sources={split: tuple(map(str, paths)) for split, paths in sources.items()},
         store=path / f"{name}.zarr",
         bins_store=bins_store,
     )

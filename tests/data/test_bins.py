@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.data.bins import Bins, fit_bins, read_bins
+from pipeline.data.preparation.bins import Bins, fit_bins, read_bins
 from pipeline.data.errors import BadInput
 
 

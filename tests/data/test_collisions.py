@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import pythia8mc
 
-from pipeline.data.collisions import ELECTRON_GEV, SETTINGS, Generator, convert
+from pipeline.data.simulation.collisions import ELECTRON_GEV, SETTINGS, Generator, convert
 from pipeline.data.particles import Particles
 
 

@@ -62,7 +62,7 @@ def test_a_slice_holds_the_same_events():
     assert part.sizes.tolist() == [0, 4]
     assert part.event_id.tolist() == [1, 2]
     np.testing.assert_array_equal(part.points, whole.points[2:6])
-    np.testing.assert_array_equal(part.labels["pid"], whole.labels["pid"][2:6])
+    np.testing.assert_array_equal(part.per_point["pid"], whole.per_point["pid"][2:6])
 
 
 def test_selected_events_keep_their_ids_and_points():
@@ -77,4 +77,4 @@ def test_slices_concatenate_to_the_whole():
     again = concatenate([whole.slice(0, 1), whole.slice(1, 4)])
     np.testing.assert_array_equal(again.offsets, whole.offsets)
     np.testing.assert_array_equal(again.points, whole.points)
-    np.testing.assert_array_equal(again.labels["noise"], whole.labels["noise"])
+    np.testing.assert_array_equal(again.per_point["noise"], whole.per_point["noise"])

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.matching import Keys, match
+from pipeline.data.readers.matching import Keys, match
 
 rows = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=20)
 

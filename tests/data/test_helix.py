@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.data.helix import circles, crossings
+from pipeline.data.simulation.helix import circles, crossings
 from pipeline.data.particles import Particles
 
 RADII = np.array([35.0, 50.0, 70.0])

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pipeline.data import neighbours
 from pipeline.data.events import offsets_of
-from pipeline.data.neighbours import later_neighbours
+from pipeline.data.preparation.neighbours import later_neighbours
 
 
 def sorted_points(sizes, seed, levels):

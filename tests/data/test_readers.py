@@ -7,7 +7,7 @@ from made_events import events
 
 from pipeline.data.errors import BadInput
 from pipeline.data.readers import READERS, files, read
-from pipeline.data.sphenix_npz import write_npz
+from pipeline.data.readers.sphenix_npz import write_npz
 
 
 def test_an_unknown_suffix_names_the_known_ones():

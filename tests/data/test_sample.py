@@ -1,13 +1,15 @@
 import numpy as np
 
 from pipeline.data.particles import is_noise, pid_class
-from pipeline.data.sample import make
+from pipeline.data.simulation.sample import make
 
 
 def test_the_same_seed_gives_the_same_events(sample):
     again = make(20, seed=5, source="sample")
     np.testing.assert_array_equal(again.events.points, sample.events.points)
-    np.testing.assert_array_equal(again.events.labels["track_id"], sample.events.labels["track_id"])
+    np.testing.assert_array_equal(
+        again.events.per_point["track_id"], sample.events.per_point["track_id"]
+    )
 
 
 def test_another_seed_gives_other_events(sample):
@@ -32,7 +34,7 @@ def test_events_resemble_the_published_ones():
 
 
 def test_labels_belong_to_the_particle_that_made_the_point(sample):
-    labels, particles = sample.events.labels, sample.particles
+    labels, particles = sample.events.per_point, sample.particles
     np.testing.assert_array_equal(particles.event[sample.particle], sample.events.event)
     ids = particles.track_id[sample.particle]
     np.testing.assert_array_equal(labels["track_id"], np.where(labels["noise"], 0, ids))

@@ -4,10 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_events import events
 
-from pipeline.data.bins import Bins
-from pipeline.data.coordinates import SPHENIX, cylindrical
+from pipeline.data.preparation.bins import Bins
+from pipeline.data.preparation.coordinates import SPHENIX, cylindrical
 from pipeline.data.errors import BadInput
-from pipeline.data.serialise import serialise, usable
+from pipeline.data.preparation.serialise import serialise, usable
 
 BINS = Bins(eta=(0.0, 0.4, 0.6, 1.0), phi=(0.0, 0.5, 1.0), r=(0.0, 0.2, 0.6, 1.0))
 sizes_of_events = st.lists(st.integers(0, 40), min_size=1, max_size=4)
@@ -27,8 +27,10 @@ def test_each_event_keeps_its_points_and_their_labels(sizes, order, seed):
     reference = cylindrical(whole)
     for each in range(len(sizes)):
         ours, theirs = found.slice(each, each + 1), reference.slice(each, each + 1)
-        mine = np.column_stack([ours.points, ours.labels["track_id"], ours.labels["pid"]])
-        other = np.column_stack([theirs.points, theirs.labels["track_id"], theirs.labels["pid"]])
+        mine = np.column_stack([ours.points, ours.per_point["track_id"], ours.per_point["pid"]])
+        other = np.column_stack(
+            [theirs.points, theirs.per_point["track_id"], theirs.per_point["pid"]]
+        )
         assert rows(mine) == rows(other)
 
 

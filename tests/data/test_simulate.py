@@ -99,7 +99,7 @@ def test_leftovers_of_a_killed_process_are_cleared(tmp_path):
 
 
 def test_tracks_are_counted_event_by_event_without_noise(sample):
-    labels = sample.events.labels["track_id"]
+    labels = sample.events.per_point["track_id"]
     expected = sum(
         len(set(labels[start:stop].tolist()) - {0})
         for start, stop in zip(sample.events.offsets[:-1], sample.events.offsets[1:], strict=True)

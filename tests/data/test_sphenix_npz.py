@@ -3,7 +3,7 @@ import pytest
 from made_events import events
 
 from pipeline.data.errors import BadInput
-from pipeline.data.sphenix_npz import read_npz, write_npz
+from pipeline.data.readers.sphenix_npz import read_npz, write_npz
 
 
 @pytest.mark.parametrize("name", ["spacepoints_007.npz", "spacepoints.npz"])
@@ -20,9 +20,9 @@ def test_labelled_events_survive_the_round_trip(tmp_path, name):
     assert rejected == {}
     np.testing.assert_array_equal(found.points, written.points)
     np.testing.assert_array_equal(found.offsets, written.offsets)
-    for label, values in written.labels.items():
-        np.testing.assert_array_equal(found.labels[label], values)
-        assert found.labels[label].dtype == values.dtype
+    for label, values in written.per_point.items():
+        np.testing.assert_array_equal(found.per_point[label], values)
+        assert found.per_point[label].dtype == values.dtype
 
 
 def test_unlabelled_events_have_no_labels(tmp_path):

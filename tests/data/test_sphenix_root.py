@@ -6,7 +6,7 @@ import uproot
 from pipeline.data import sphenix_root
 from pipeline.data.errors import BadInput
 from pipeline.data.readers import read
-from pipeline.data.sphenix_root_writer import COUNTERS, write_root
+from pipeline.data.simulation.sphenix_root import COUNTERS, write_root
 
 
 @pytest.fixture(scope="session")
@@ -67,9 +67,9 @@ def test_a_sample_survives_the_round_trip(sample, whole):
     assert rejected == dict.fromkeys(sphenix_root.REJECTIONS, 0)
     np.testing.assert_array_equal(found.points, sample.events.points)
     np.testing.assert_array_equal(found.offsets, sample.events.offsets)
-    for name, values in sample.events.labels.items():
-        np.testing.assert_array_equal(found.labels[name], values)
-        assert found.labels[name].dtype == values.dtype
+    for name, values in sample.events.per_point.items():
+        np.testing.assert_array_equal(found.per_point[name], values)
+        assert found.per_point[name].dtype == values.dtype
 
 
 def test_the_tree_has_the_counters_of_the_tree_maker(whole):
@@ -82,7 +82,7 @@ def test_the_tree_has_the_counters_of_the_tree_maker(whole):
 def test_the_older_schema_gives_the_same_labels(sample, rewritten):
     found, rejected = read(rewritten(without_g4hits))
     assert sum(rejected.values()) == 0
-    np.testing.assert_array_equal(found.labels["track_id"], sample.events.labels["track_id"])
+    np.testing.assert_array_equal(found.per_point["track_id"], sample.events.per_point["track_id"])
 
 
 def test_an_unmatched_cluster_of_the_older_schema_is_noise(rewritten):
@@ -93,8 +93,8 @@ def test_an_unmatched_cluster_of_the_older_schema_is_noise(rewritten):
     found, rejected = read(rewritten(change))
     first = found.offsets[2]
     assert sum(rejected.values()) == 0
-    assert found.labels["noise"][first]
-    assert found.labels["track_id"][first] == found.labels["pt_gev"][first] == 0
+    assert found.per_point["noise"][first]
+    assert found.per_point["track_id"][first] == found.per_point["pt_gev"][first] == 0
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_faulty_events_are_dropped_and_counted(sample, rewritten, branch, value,
     assert found.event_id.tolist() == [each for each in range(20) if each != 3]
     kept = sample.events.select(np.arange(20) != 3)
     np.testing.assert_array_equal(found.points, kept.points)
-    np.testing.assert_array_equal(found.labels["track_id"], kept.labels["track_id"])
+    np.testing.assert_array_equal(found.per_point["track_id"], kept.per_point["track_id"])
 
 
 def test_events_without_tpc_clusters_are_counted_and_other_detectors_left_out(rewritten):

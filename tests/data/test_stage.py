@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from made_events import events, stage_task
 
-from pipeline.data.bins import read_bins
+from pipeline.data.preparation.bins import read_bins
 from pipeline.data.program import run
-from pipeline.data.serialise import serialise
-from pipeline.data.sphenix_npz import write_npz
-from pipeline.data.sphenix_root_writer import write_root
+from pipeline.data.preparation.serialise import serialise
+from pipeline.data.readers.sphenix_npz import write_npz
+from pipeline.data.simulation.sphenix_root import write_root
 from pipeline.data.stage import STAGE
 from pipeline.data.store import Store
 from pipeline.run import Exit, read_json
@@ -48,7 +48,7 @@ def test_a_source_becomes_shards_of_events_in_voxel_order(tmp_path, source):
     whole = events(SIZES).select(np.array(SIZES) % 90 > 0)
     bins = read_bins(task.store / "bins.json")
     expected = serialise(whole, bins, order="REP", neighbours=3)
-    for name, values in {"points": expected.events.points, **expected.events.labels}.items():
+    for name, values in {"points": expected.events.points, **expected.events.per_point}.items():
         np.testing.assert_array_equal(np.concatenate([each[name] for each in shards[:2]]), values)
     found = np.concatenate([each["neighbours"] for each in shards[:2]])
     assert found.dtype == np.int16

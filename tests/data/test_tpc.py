@@ -1,7 +1,7 @@
 import numpy as np
 from test_helix import one
 
-from pipeline.data.tpc import LAYERS_CM, detect, energy_loss
+from pipeline.data.simulation.tpc import LAYERS_CM, detect, energy_loss
 
 
 def test_there_are_48_layers_in_three_groups():

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from pipeline.campaign import Model, TrackHead
-from pipeline.data.manifest import BinsRecord, Column, Manifest
-from pipeline.data.shard import write_shard
+from pipeline.data.store.manifest import BinsRecord, Column, Manifest
+from pipeline.data.store.shard import write_shard
 from pipeline.data.store import write_manifest
 from pipeline.training.batch import Batch
 

@@ -5,6 +5,7 @@ through its Geant4 hit where the file has those, else through its truth cluster.
 converter does, events are rejected for four reasons, and counted.
 """
 
+import contextlib
 import struct
 import zlib
 from collections.abc import Iterator
@@ -22,16 +23,15 @@ from pipeline.data.events import (
     Events,
     Integers,
     Mask,
-    concatenate,
     offsets_of,
 )
-from pipeline.data.matching import Keys, match
+from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.particles import labels_of
+from pipeline.data.readers.matching import Keys, match
 
 TREE = "T"
 TPC = 2
 REJECTIONS = ("empty_tpc", "missing_reco_data", "missing_g4hits", "missing_particle_data")
-BLOCK_EVENTS = 2000
 RECO = ("E", "x", "y", "z", "detid")
 PARTICLE = ("track_id", "pid", "px", "py")
 DAMAGED = (
@@ -84,24 +84,42 @@ class Table:
         return Table(self.event[rows], {key: each[rows] for key, each in self.columns.items()})
 
 
-def read_root(path: Path) -> tuple[Events, dict[str, int]]:
-    """Return the good events of `path` with their labels, and how many were rejected and why.
+@contextlib.contextmanager
+def open_root(path: Path) -> Iterator[Entries]:
+    """Open `path`, tree `T`; its events come with their labels, the bad ones are counted.
 
     Raises:
         BadInput: The file is damaged, or has no tree `T` with the branches of the tree maker.
     """
+    with contextlib.ExitStack() as stack:
+        with whole(path):
+            tree = _tree(path, stack.enter_context(uproot.open(path)))
+            link = G4HIT if f"reco_cluster_{G4HIT.key}" in tree else TRUTH
+            wanted = _wanted(path, tree, link)
+
+        def read(start: int, stop: int) -> tuple[Events, Rejected]:
+            with whole(path):
+                tables = _tables(tree, wanted, start, stop)
+                return _events(path, tables, link, np.arange(start, stop))
+
+        yield Entries(tree.num_entries, read)
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[None]:
+    """Turn what uproot raises of a damaged file into one message.
+
+    Raises:
+        BadInput: The body met a fault of the file.
+    """
     try:
-        with uproot.open(path) as file:
-            tree = _tree(path, file)
-            blocks = list(_blocks(path, tree))
+        yield
     except BadInput:
         raise
     except DAMAGED as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         message = f"{path}: not a whole ROOT file ({reason}). Fetch or make it again."
         raise BadInput(message) from error
-    rejected = {reason: sum(counts[reason] for _, counts in blocks) for reason in REJECTIONS}
-    return concatenate([events for events, _ in blocks]), rejected
 
 
 def _tree(path: Path, file: Any) -> Any:
@@ -124,9 +142,12 @@ def _tree(path: Path, file: Any) -> Any:
     return tree
 
 
-def _blocks(path: Path, tree: Any) -> Iterator[tuple[Events, dict[str, int]]]:
-    """Yield the events of `tree` a few thousand at a time, with what was rejected."""
-    link = G4HIT if f"reco_cluster_{G4HIT.key}" in tree else TRUTH
+def _wanted(path: Path, tree: Any, link: Link) -> dict[str, tuple[str, ...]]:
+    """Return the columns to read of each table.
+
+    Raises:
+        BadInput: The tree lacks one of them.
+    """
     wanted = {
         "reco_cluster": (*RECO, link.key),
         link.table: ("id", "trparticle_track_id"),
@@ -140,11 +161,16 @@ def _blocks(path: Path, tree: Any) -> Iterator[tuple[Events, dict[str, int]]]:
             "Make the file with a tree maker that writes them."
         )
         raise BadInput(message)
-    for start in range(0, tree.num_entries, BLOCK_EVENTS):
-        stop = min(start + BLOCK_EVENTS, tree.num_entries)
-        arrays = tree.arrays(branches, entry_start=start, entry_stop=stop, library="np")
-        tables = {table: _table(arrays, table, names) for table, names in wanted.items()}
-        yield _events(path, tables, link, np.arange(start, stop))
+    return wanted
+
+
+def _tables(
+    tree: Any, wanted: dict[str, tuple[str, ...]], start: int, stop: int
+) -> dict[str, Table]:
+    """Return the tables of the events `start` to `stop`."""
+    branches = [f"{table}_{name}" for table, names in wanted.items() for name in names]
+    arrays = tree.arrays(branches, entry_start=start, entry_stop=stop, library="np")
+    return {table: _table(arrays, table, names) for table, names in wanted.items()}
 
 
 def _table(arrays: dict[str, Array], prefix: str, names: tuple[str, ...]) -> Table:
@@ -180,7 +206,7 @@ def _events(
         points=points[rows],
         offsets=offsets_of(np.bincount(clusters.event, minlength=len(entries))[good]),
         event_id=entries[good],
-        labels=labels_of(
+        per_point=labels_of(
             particle[rows],
             track_id=particles["track_id"],
             pdg=particles["pid"],

@@ -10,8 +10,8 @@ import numpy as np
 import uproot
 
 from pipeline.data.events import Array
-from pipeline.data.sample import Sample
-from pipeline.data.sphenix_root import TPC, TREE
+from pipeline.data.readers.sphenix_root import TPC, TREE
+from pipeline.data.simulation.sample import Sample
 
 COUNTERS = {
     "Hit": "nHits",

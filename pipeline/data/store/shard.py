@@ -1,6 +1,7 @@
 """Write one shard of a store: whole or not at all, read back before it counts.
 
-A shard is a Zarr group; each array in it is one Zarr shard file with chunks inside.
+A shard is a Zarr group; each array in it is one Zarr shard file with chunks inside. Each chunk
+carries its CRC32C, so that whoever reads it knows whether it is what was written.
 """
 
 import os
@@ -10,53 +11,46 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import BloscCodec, ZstdCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
-from pipeline.data.checksums import sha256, unchanged
+from pipeline.data.checksums import sha256
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array
-from pipeline.data.manifest import ShardRecord
-from pipeline.run import read_json, write_json
+from pipeline.data.store.manifest import ArrayRecord, ShardRecord
 
-RECORD = "shard.json"
 # Two to nine times zarr-python's own pipeline when reading; it cannot write to memory.
 FAST_PIPELINE = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}
 CODECS: dict[str, Any] = {
-    "zstd": ZstdCodec(level=1),
-    "lz4": BloscCodec(cname="lz4", shuffle="noshuffle"),
-    "none": None,
+    "zstd": (ZstdCodec(level=1), Crc32cCodec()),
+    "lz4": (BloscCodec(cname="lz4", shuffle="noshuffle"), Crc32cCodec()),
+    "none": (Crc32cCodec(),),
 }
+BOUNDARY = "offsets"
+EVENT = "event_id"
 
 
 def write_shard(
     folder: Path,
     arrays: dict[str, Array],
     *,
+    per_event: frozenset[str],
     attributes: dict[str, Any],
     chunk_points: int,
     codec: str,
-    made_from: str,
 ) -> ShardRecord:
     """Write `arrays` as the shard `folder` and return its record; `folder.parent` is the split.
-
-    `made_from` tells what went in: a shard that verifies and was made from the same is kept.
 
     Raises:
         BadInput: What was read back differs from what was written.
         OSError: The folder is not writable or the disk is full; nothing half-written stays.
     """
-    kept = _kept(folder, made_from)
-    if kept is not None:
-        return kept
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         for name, content in encode(arrays, attributes, chunk_points, codec).items():
             _write_synced(temporary / name, content)
         _compare(temporary, arrays)
-        record = _record(temporary, folder, arrays)
-        value = {"made_from": made_from, "record": record.model_dump(mode="json")}
-        write_json(temporary / RECORD, value)
+        record = _record(temporary, folder, arrays, per_event)
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
     finally:
@@ -92,15 +86,6 @@ def read_arrays(folder: Path, names: tuple[str, ...]) -> dict[str, Array]:
         return {name: np.asarray(group[name]) for name in names}
 
 
-def _kept(folder: Path, made_from: str) -> ShardRecord | None:
-    """Return the record of the shard `folder` if it verifies and was made from the same."""
-    value = read_json(folder / RECORD)
-    if value is None or value["made_from"] != made_from:
-        return None
-    record = ShardRecord.model_validate(value["record"])
-    return record if unchanged(folder, record.files) else None
-
-
 def _write_synced(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as stream:
@@ -115,8 +100,11 @@ def _compare(folder: Path, arrays: dict[str, Array]) -> None:
     Raises:
         BadInput: It does not: memory, disk or codec is at fault.
     """
-    written = read_arrays(folder, tuple(arrays))
-    wrong = [name for name, values in arrays.items() if not np.array_equal(written[name], values)]
+    wrong = [
+        name
+        for name, values in arrays.items()
+        if not np.array_equal(read_arrays(folder, (name,))[name], values)
+    ]
     if wrong:
         message = (
             f"{folder}: {', '.join(wrong)} differ when read back. The disk or its memory is at "
@@ -125,14 +113,22 @@ def _compare(folder: Path, arrays: dict[str, Array]) -> None:
         raise BadInput(message)
 
 
-def _record(written: Path, folder: Path, arrays: dict[str, Array]) -> ShardRecord:
+def _record(
+    written: Path, folder: Path, arrays: dict[str, Array], per_event: frozenset[str]
+) -> ShardRecord:
     """Return the record of the shard `folder`, whose files are in `written` for now."""
     files = sorted(path for path in written.rglob("*") if path.is_file())
     return ShardRecord(
         split=folder.parent.name,
         name=folder.name,
-        events=len(arrays["event_id"]),
+        events=len(arrays[EVENT]),
         points=len(arrays["points"]),
-        arrays={name: values.dtype.name for name, values in arrays.items()},
+        arrays={name: _array_record(name, values, per_event) for name, values in arrays.items()},
         files={path.relative_to(written).as_posix(): sha256(path) for path in files},
     )
+
+
+def _array_record(name: str, values: Array, per_event: frozenset[str]) -> ArrayRecord:
+    per = "boundary" if name == BOUNDARY else "event" if name in per_event else "point"
+    width = values.shape[1] if values.ndim > 1 else 0
+    return ArrayRecord.model_validate({"dtype": values.dtype.name, "per": per, "width": width})

@@ -3,17 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from pipeline.data.checksums import sha256
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array
-from pipeline.data.manifest import Manifest, ShardRecord
-from pipeline.data.shard import read_arrays
-from pipeline.run import write_text
-
-MANIFEST = "manifest.json"
-BINS = "bins.json"
+from pipeline.data.store.manifest import Manifest, ShardRecord, read_manifest
+from pipeline.data.store.shard import read_arrays
 
 
 @dataclass(frozen=True)
@@ -26,10 +20,11 @@ class Shard:
     def read(
         self, names: tuple[str, ...] | None = None, *, verify: bool = False
     ) -> dict[str, Array]:
-        """Return the arrays `names`, or all of them, and check the files' hashes if `verify`.
+        """Return the arrays `names`, or all of them; with `verify`, hash every file first.
 
-        `points` (P, 4) float32 energy, eta, phi, r; `offsets` (E + 1) and `event_id` (E) int64;
-        `neighbours` (P, k); labels (P).
+        `points` (P, F) float32; `offsets` (E + 1) and `event_id` (E) int64; `neighbours` (P, k);
+        the others as the manifest says. What is read is checked in any case: the description of
+        the shard by its hash, every chunk by its CRC32C.
 
         Raises:
             BadInput: There is no such array, or the shard is damaged.
@@ -40,28 +35,42 @@ class Shard:
             known = ", ".join(self.record.arrays)
             message = f"{self.path}: no array {unknown[0]!r}; this shard has {known}."
             raise BadInput(message)
-        if verify:
-            self.verify()
-        try:
-            return read_arrays(self.path, wanted)
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
-            message = f"{self.path}: damaged ({error}). {_AGAIN}"
-            raise BadInput(message) from error
+        self.verify(described=not verify)
+        found: dict[str, Array] = {}
+        for name in wanted:
+            try:
+                found |= read_arrays(self.path, (name,))
+            except (OSError, KeyError, ValueError, RuntimeError) as error:
+                message = f"{self.path / name}: damaged ({error}). {_AGAIN}"
+                raise BadInput(message) from error
+        return found
 
-    def verify(self) -> None:
-        """Check the hash of every file.
+    def verify(self, *, described: bool = False) -> None:
+        """Check the hash of every file; if only `described`, of those that describe the arrays.
 
         Raises:
             BadInput: A file is missing or is not what was written.
         """
-        for name, wanted in self.record.files.items():
-            file = self.path / name
-            if not file.is_file():
-                message = f"{file}: missing. {_AGAIN}"
-                raise BadInput(message)
-            if sha256(file) != wanted:
-                message = f"{file}: not what was written (SHA-256 differs). {_AGAIN}"
-                raise BadInput(message)
+        files = self.record.files
+        if described:
+            files = {name: each for name, each in files.items() if name.endswith("zarr.json")}
+        _check(self.path, files, _AGAIN)
+
+
+def _check(folder: Path, files: dict[str, str], advice: str) -> None:
+    """Check that `files` below `folder` have their hashes.
+
+    Raises:
+        BadInput: One is missing or is not what was written.
+    """
+    for name, wanted in files.items():
+        file = folder / name
+        if not file.is_file():
+            message = f"{file}: missing. {advice}"
+            raise BadInput(message)
+        if sha256(file) != wanted:
+            message = f"{file}: not what was written (SHA-256 differs). {advice}"
+            raise BadInput(message)
 
 
 _AGAIN = "Remove this shard and the DONE file of the stage task, then run the campaign again."
@@ -76,29 +85,14 @@ class Store:
 
     @classmethod
     def open(cls, path: Path) -> "Store":
-        """Return the store in `path`.
+        """Return the store in `path`, whose manifest and files beside the shards are whole.
 
         Raises:
-            BadInput: There is no manifest, or one that this version does not understand.
+            BadInput: There is no manifest, it or such a file is damaged, or it is not understood.
         """
-        try:
-            text = (path / MANIFEST).read_text()
-        except OSError as error:
-            message = (
-                f"{path}: no store here ({error.strerror}: {MANIFEST}). It exists once its stage "
-                "task is finished; run that first."
-            )
-            raise BadInput(message) from error
-        try:
-            return cls(path, Manifest.model_validate_json(text))
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"]) or "JSON"
-            message = (
-                f"{path / MANIFEST}: {key}: {first['msg']}. "
-                "This is no manifest of cosmotron-events version 1; stage the data again."
-            )
-            raise BadInput(message) from error
+        store = cls(path, read_manifest(path))
+        _check(path, store.manifest.files, "Restore it, or stage the data into another store.")
+        return store
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -134,8 +128,3 @@ class Store:
         for split in self.splits:
             for shard in self.shards(split):
                 shard.verify()
-
-
-def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Write `manifest` into the store `path`, whole or not at all: from then on it exists."""
-    write_text(path / MANIFEST, manifest.model_dump_json(indent=1) + "\n")

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.events import Doubles, Integers
-from pipeline.data.helix import Crossings, crossings
 from pipeline.data.particles import Particles, secondary_ids
+from pipeline.data.simulation.helix import Crossings, crossings
 
 FIELD_TESLA = 1.4
 HALF_LENGTH_CM = 105.0

@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.data.collisions import Generator
-from pipeline.data.events import Events, Integers, concatenate, offsets_of
+from pipeline.data.events import CARTESIAN, Events, Integers, concatenate, offsets_of
 from pipeline.data.particles import Particles, labels_of
-from pipeline.data.tpc import Clusters, detect
+from pipeline.data.simulation.collisions import Generator
+from pipeline.data.simulation.tpc import Clusters, detect
 
 BLOCK_EVENTS = 100
 
@@ -53,7 +53,8 @@ def _sample(clusters: Clusters, source: str, *, first: int, most: int) -> Sample
         points=columns.astype(np.float32),
         offsets=offsets_of(sizes),
         event_id=np.arange(first, first + len(kept)),
-        labels=labels_of(
+        columns=CARTESIAN,
+        per_point=labels_of(
             particle,
             track_id=particles.track_id,
             pdg=particles.pdg,

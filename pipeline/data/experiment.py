@@ -1,0 +1,96 @@
+"""What an experiment is to us: its columns, who reads its files, and how its events are prepared.
+
+Axes: E events, P points of all events.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.campaign import Order
+from pipeline.catalog import Declaration
+from pipeline.data.events import Array, Events
+
+
+class Column(Declaration):
+    """One column of `points`; `(value - offset) / scale` normalises it, as `provenance` has it."""
+
+    name: str
+    unit: str
+    offset: float
+    scale: float
+    provenance: str
+
+
+Rejected = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Entries:
+    """An open source file: `count` events, of which any range can be read.
+
+    `read(start, stop)` returns those events, empty ones too, with their place in the file as
+    `event_id`, and how many were rejected for which reason. Ranges are asked for in rising order;
+    what it holds in memory grows with the range, never with the file. `tables` are the file's
+    constants, equal in all files of a dataset: a detector's geometry.
+    """
+
+    count: int
+    read: Callable[[int, int], tuple[Events, Rejected]]
+    tables: dict[str, Array] = field(default_factory=dict)
+
+
+Opener = Callable[[Path], AbstractContextManager[Entries]]
+Limit = Callable[[Events, int], tuple[Events, Rejected]]
+
+
+def drop_large(events: Events, most: int) -> tuple[Events, Rejected]:
+    """Return the events with at most `most` points; counts `too_many_points`, in events."""
+    large = events.sizes > most
+    return events.select(~large), {"too_many_points": int(large.sum())}
+
+
+def as_read(events: Events) -> Events:
+    """Return `events` as they are."""
+    return events
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment whose files can be staged.
+
+    `columns` are those of the store, after `transform`. `readers` maps how a file's name ends to
+    the `Opener`, as "module:name", so that a library loads when it is first needed. `companions`
+    gives the paths, relative to a file, of what belongs to it and may exist beside it. `limit`
+    deals with events of more points than wanted. `axes` are the three columns, normalised to
+    [0, 1], that orders and neighbours take; points are sorted by the last of them first, and its
+    equal-count bins are shared evenly by the groups between `group_limits` (physical units).
+    `block_events` are read and prepared at a time.
+    """
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    readers: Mapping[str, str]
+    companions: Callable[[str], tuple[str, ...]] = lambda _: ()
+    transform: Callable[[Events], Events] = as_read
+    limit: Limit = drop_large
+    max_points: int = 1_000_000
+    order: Order = "file"
+    axes: tuple[str, str, str] | None = None
+    group_limits: tuple[float, ...] = ()
+    block_events: int = 1024
+
+    def opener(self, suffix: str) -> Opener:
+        """Return who opens files that end in `suffix`, one of `readers`."""
+        opener: Opener = named(self.readers[suffix])
+        return opener
+
+
+def named(place: str) -> Any:
+    """Return the object at `place`, "module:name"."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)

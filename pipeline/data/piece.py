@@ -1,0 +1,138 @@
+"""One piece of a source file: read, prepared, dealt to splits, and written as a shard of each.
+
+What comes out depends on the file's content and the settings alone, so pieces may be made by any
+number of workers in any order. Axes: E events, P points, k neighbours.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.data.errors import BadInput
+from pipeline.data.events import Array, Events, concatenate
+from pipeline.data.experiment import Entries
+from pipeline.data.preparation.neighbours import Places
+from pipeline.data.preparation.serialise import Preparation, serialise, usable
+from pipeline.data.splits import split_of
+from pipeline.data.store.manifest import ShardRecord
+from pipeline.data.store.shard import write_shard
+
+OWN = frozenset({"points", "offsets", "event_id", "neighbours"})
+FILE_BITS = 32
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where shards go and how they are stored; `fractions` name the splits to deal events to."""
+
+    store: Path
+    preparation: Preparation
+    fractions: Mapping[str, float]
+    chunk_points: int
+    codec: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Events in the store's columns and order, and the neighbours (P, k) of their points."""
+
+    events: Events
+    neighbours: Places
+
+
+def ranges(count: int, events_per_shard: int) -> list[tuple[int, int]]:
+    """Return the entries, start to stop, of each piece of a file with `count` of them."""
+    starts = range(0, count, events_per_shard)
+    return [(start, min(start + events_per_shard, count)) for start in starts]
+
+
+def make_piece(
+    layout: Layout, entries: Entries, *, split: str, file: int, piece: int, start: int, stop: int
+) -> tuple[list[ShardRecord], dict[str, int]]:
+    """Write the entries `start` to `stop` of source `file` as shards; return them and rejects."""
+    rejected: Counter[str] = Counter()
+    blocks = list(_blocks(layout.preparation, entries, start, stop, rejected))
+    prepared = Prepared(
+        concatenate([block.events for block in blocks]),
+        np.concatenate([block.neighbours for block in blocks]),
+    )
+    event_id = (file << FILE_BITS) | prepared.events.event_id
+    name = f"{file:05d}-{piece:03d}"
+    shards = [
+        _write(layout, layout.store / part / name, each, event_id[chosen])
+        for part, chosen, each in _dealt(prepared, event_id, split, layout.fractions)
+        if len(each.events)
+    ]
+    return shards, dict(rejected)
+
+
+def _blocks(
+    settings: Preparation, entries: Entries, start: int, stop: int, rejected: Counter[str]
+) -> Iterator[Prepared]:
+    """Yield the prepared events of the entries, some at a time; count what is `rejected`."""
+    step = settings.experiment.block_events
+    for first in range(start, stop, step):
+        events, bad = entries.read(first, min(first + step, stop))
+        events, unusable = usable(events, settings)
+        rejected.update(bad)
+        rejected.update(unusable)
+        yield Prepared(*serialise(events, settings))
+
+
+def _dealt(
+    prepared: Prepared, event_id: Array, split: str, fractions: Mapping[str, float]
+) -> Iterator[tuple[str, Array, Prepared]]:
+    """Yield each split's name, which events (E) are its own, and these events."""
+    if not fractions:
+        yield split, np.ones(len(event_id), np.bool_), prepared
+        return
+    index = split_of(event_id, fractions)
+    for number, name in enumerate(fractions):
+        chosen = index == number
+        rows = np.repeat(chosen, prepared.events.sizes)
+        yield name, chosen, Prepared(prepared.events.select(chosen), prepared.neighbours[rows])
+
+
+def _write(layout: Layout, folder: Path, prepared: Prepared, event_id: Array) -> ShardRecord:
+    """Write one shard."""
+    experiment = layout.preparation.experiment
+    attributes: dict[str, Any] = {
+        "schema": "cosmotron-events/2",
+        "experiment": experiment.name,
+        "columns": [column.model_dump() for column in experiment.columns],
+    }
+    return write_shard(
+        folder,
+        arrays_of(prepared, event_id, layout.preparation.max_points),
+        per_event=frozenset(prepared.events.per_event) | {"event_id"},
+        attributes=attributes,
+        chunk_points=layout.chunk_points,
+        codec=layout.codec,
+    )
+
+
+def arrays_of(prepared: Prepared, event_id: Array, max_points: int) -> dict[str, Array]:
+    """Return the arrays of a shard.
+
+    Raises:
+        BadInput: The source has an array of a name that the store itself uses.
+    """
+    events = prepared.events
+    taken = OWN & {*events.per_point, *events.per_event}
+    if taken or set(events.per_point) & set(events.per_event):
+        names = ", ".join(sorted(taken or set(events.per_point) & set(events.per_event)))
+        message = f"{events.source}: array {names}: the name is taken. The reader must use another."
+        raise BadInput(message)
+    arrays: dict[str, Array] = {
+        "points": events.points,
+        "offsets": events.offsets,
+        "event_id": event_id,
+    }
+    if prepared.neighbours.shape[1]:
+        small = max_points <= np.iinfo(np.int16).max
+        arrays["neighbours"] = prepared.neighbours.astype(np.int16 if small else np.int32)
+    return {**arrays, **events.per_point, **events.per_event}

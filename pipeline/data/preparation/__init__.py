@@ -1,0 +1,1 @@
+"""What is done to events once, when they are staged: coordinates, order, neighbours."""

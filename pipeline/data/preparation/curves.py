@@ -1,0 +1,59 @@
+"""Space-filling curves: the place of points in a unit cube along Hilbert's or Morton's curve.
+
+Axes: P points.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.data.events import Floats, Integers
+
+BITS = 16
+Cells = npt.NDArray[np.uint32]
+
+
+def cells(position: Floats) -> Cells:
+    """Return the cell (P, 3) of each normalised `position`, 2^16 to an axis; outside is clipped."""
+    scaled = np.clip(position.astype(np.float64), 0, 1) * (2**BITS - 1)
+    numbers: Cells = scaled.astype(np.uint32)
+    return numbers
+
+
+def zorder(position: Floats) -> Integers:
+    """Return the places (P) along Morton's curve; the first axis is the slowest."""
+    return _interleaved(cells(position))
+
+
+def hilbert(position: Floats) -> Integers:
+    """Return the places (P) along Hilbert's curve, whose steps lead to cells that touch.
+
+    J. Skilling, "Programming the Hilbert curve", AIP Conf. Proc. 707 (2004) 381: from axes to the
+    transposed index, all points at once.
+    """
+    x = cells(position)
+    bit = np.uint32(1 << (BITS - 1))
+    while bit > 1:
+        below = np.uint32(bit - 1)
+        for axis in range(3):
+            inverted = (x[:, axis] & bit) != 0
+            swapped = np.where(inverted, 0, (x[:, 0] ^ x[:, axis]) & below).astype(np.uint32)
+            x[:, 0] ^= np.where(inverted, below, swapped)
+            x[:, axis] ^= swapped
+        bit >>= np.uint32(1)
+    for axis in (1, 2):
+        x[:, axis] ^= x[:, axis - 1]
+    flips = np.zeros(len(x), np.uint32)
+    bit = np.uint32(1 << (BITS - 1))
+    while bit > 1:
+        flips ^= np.where(x[:, 2] & bit, np.uint32(bit - 1), np.uint32(0))
+        bit >>= np.uint32(1)
+    return _interleaved(x ^ flips[:, None])
+
+
+def _interleaved(x: Cells) -> Integers:
+    """Return the numbers (P) whose bits are those of `x` (P, 3) in turn, the first axis first."""
+    place = np.zeros(len(x), np.int64)
+    for bit in range(BITS - 1, -1, -1):
+        for axis in range(3):
+            place = (place << 1) | ((x[:, axis] >> np.uint32(bit)) & np.uint32(1))
+    return place

@@ -1,0 +1,1 @@
+"""Sample events with their whole truth, in the schemas that experiments really use."""
