@@ -2,6 +2,7 @@
 
 from pipeline.campaign.grid import SHELF, Campaign, load_campaign
 from pipeline.campaign.sections import (
+    JETCLASS_PROCESSES,
     Dataset,
     Finetune,
     Mode,
@@ -24,6 +25,7 @@ from pipeline.campaign.tasks import (
 )
 
 __all__ = [
+    "JETCLASS_PROCESSES",
     "SHELF",
     "Campaign",
     "Dataset",

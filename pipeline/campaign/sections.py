@@ -15,17 +15,43 @@ from pipeline.catalog import Declaration
 
 Mode = Literal["frozen", "full", "scratch"]
 Order = Literal["file", "none", "EPR", "REP", "RPE", "PER", "hilbert", "zorder"]
+# JetClass names its files by process, one class each, in the order of its labels.
+JETCLASS_PROCESSES = (
+    *("ZJetsToNuNu", "HToBB", "HToCC", "HToGG", "HToWW4Q", "HToWW2Q1L", "ZToQQ", "WToQQ"),
+    *("TTBar", "TTBarLep"),
+)
+FILE_NAMES = {
+    ("sphenix", "npz"): "spacepoints_{number:03d}.npz",
+    ("sphenix", "root"): "pp200_{number:03d}.root",
+    ("jetclass", "root"): "{process}_{number:03d}.root",
+    ("icecube", "parquet"): "batch_{number:d}.parquet",
+}
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
 
 class Simulation(Declaration):
     """Sample files to make, in a schema the experiment really uses."""
 
-    experiment: Literal["sphenix"]
-    format: Literal["npz", "root"]
+    experiment: Literal["sphenix", "jetclass", "icecube"]
+    format: Literal["npz", "root", "parquet"]
     labelled: bool = True
     files: dict[Name, PositiveInt]
     events_per_file: PositiveInt
+
+    @model_validator(mode="after")
+    def _format_of_experiment(self) -> "Simulation":
+        """Check that the experiment has files of that format."""
+        known = [each for kind, each in FILE_NAMES if kind == self.experiment]
+        if self.format not in known:
+            message = f"format {self.format!r}: {self.experiment} has {', '.join(known)}"
+            raise ValueError(message)
+        return self
+
+    def file_name(self, number: int) -> str:
+        """Return the name of file `number`, as the experiment names its own."""
+        process = JETCLASS_PROCESSES[number % len(JETCLASS_PROCESSES)]
+        pattern = FILE_NAMES[self.experiment, self.format]
+        return pattern.format(number=number, process=process)
 
 
 class Dataset(Declaration):

@@ -24,11 +24,8 @@ class SimulateTask(Declaration):
     @property
     def files(self) -> tuple[tuple[str, Path], ...]:
         """The (split, file) of each part; an npz set is named by its spacepoints."""
-        pattern = (
-            "spacepoints_{:03d}.npz" if self.simulation.format == "npz" else "pp200_{:03d}.root"
-        )
         return tuple(
-            (split, self.output / split / pattern.format(number))
+            (split, self.output / split / self.simulation.file_name(number))
             for split, count in self.simulation.files.items()
             for number in range(count)
         )

@@ -7,38 +7,45 @@ from typing import Annotated, get_args
 import typer
 
 from pipeline.campaign import Dataset, Order, SimulateTask, Simulation, StageTask
+from pipeline.campaign.sections import FILE_NAMES
 from pipeline.catalog import parse
 from pipeline.cli.screen import screen
 from pipeline.run import TaskFolder, read_json
 
+FORMATS = "npz or root for sphenix, root for jetclass, parquet for icecube."
 ORDERS = ", ".join(get_args(Order))
 
 
 def simulate(
-    experiment: Annotated[str, typer.Argument(help="Whose data: sphenix.")],
+    experiment: Annotated[str, typer.Argument(help="Whose data: sphenix, jetclass or icecube.")],
     output: Annotated[Path, typer.Argument(help="Where the files go; may exist: it resumes.")],
-    file_format: Annotated[str, typer.Option("--format", help="npz or root.")] = "npz",
+    file_format: Annotated[str, typer.Option("--format", help=FORMATS)] = "",
     files: Annotated[int, typer.Option(help="How many files.")] = 1,
     events: Annotated[int, typer.Option(help="Events in each file.")] = 1000,
     seed: Annotated[int, typer.Option(help="The same seed makes the same files.")] = 1,
     labels: Annotated[bool, typer.Option(help="Write the truth too.")] = True,
     workers: Annotated[int, typer.Option(help="Files made at once.")] = os.cpu_count() or 1,
 ) -> None:
-    """Make sample collisions in a schema that the experiment really uses.
+    """Make sample events in a schema that the experiment really uses.
 
     Example: `cosmotron simulate sphenix samples/ --format root --files 4 --events 500`
     """
     from pipeline.workflow.alone import run_alone  # noqa: PLC0415
 
-    asked = {"experiment": experiment, "format": file_format, "labelled": labels}
+    usual = next((each for kind, each in FILE_NAMES if kind == experiment), "npz")
+    asked = {"experiment": experiment, "format": file_format or usual, "labelled": labels}
     simulation = parse(Simulation, {**asked, "files": {"events": files}, "events_per_file": events})
     where = output.resolve()
     task = SimulateTask(key="simulate", seed=seed, simulation=simulation, output=where)
     run_alone(task, TaskFolder(where / ".simulate"), workers=workers)
     made = read_json(TaskFolder(where / ".simulate").result) or {}
     screen.print(
-        f"{made['events']:,} events, {made['mean_points']:.0f} points and "
-        f"{made['mean_tracks']:.1f} tracks each, in {where / 'events'}"
+        f"{made['events']:,} events in {where / 'events'}, each with a mean of "
+        + ", ".join(
+            f"{value:.1f} {name.removeprefix('mean_')}"
+            for name, value in made.items()
+            if name.startswith("mean_")
+        )
     )
 
 

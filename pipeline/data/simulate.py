@@ -4,18 +4,15 @@ Part N is file N of the task; its seed depends on the task's seed and N alone.
 """
 
 import time
-from pathlib import Path
+from collections import Counter
 
 import numpy as np
 
-from pipeline.campaign import SimulateTask, Simulation
+from pipeline.campaign import SimulateTask
 from pipeline.data.checksums import sha256, unchanged
 from pipeline.data.errors import BadInput
-from pipeline.data.events import Events
 from pipeline.data.program import Program, part_record, part_records, run
-from pipeline.data.readers.sphenix_npz import write_npz
-from pipeline.data.simulation.sample import Sample, make
-from pipeline.data.simulation.sphenix_root import write_root
+from pipeline.data.simulation import simulator
 from pipeline.run import TaskFolder, read_json, write_json
 
 
@@ -24,36 +21,21 @@ def part_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
-def write(path: Path, sample: Sample, simulation: Simulation) -> tuple[Path, ...]:
-    """Write `sample` in the format of `simulation`; return the files."""
-    if simulation.format == "npz":
-        return write_npz(path, sample.events, labelled=simulation.labelled)
-    write_root(path, sample)
-    return (path,)
-
-
-def track_count(events: Events) -> int:
-    """Return the number of true tracks: distinct ids other than noise, event by event."""
-    track_id = events.per_point["track_id"]
-    pairs = np.stack([events.event, track_id])[:, track_id != 0]
-    return int(np.unique(pairs, axis=1).shape[1])
-
-
 def make_part(folder: TaskFolder, task: SimulateTask, number: int) -> None:
     """Write file `number` of `task` and its record."""
     started = time.perf_counter()
     path = task.files[number][1]
-    for leftover in path.parent.glob(f".*_{number:03d}{path.suffix}.*.tmp"):
+    for leftover in path.parent.glob(f".*{path.stem.rpartition('_')[2]}{path.suffix}.*.tmp"):
         leftover.unlink()
-    count = task.simulation.events_per_file
-    sample = make(count, seed=part_seed(task.seed, number), source=str(path))
-    files = write(path, sample, task.simulation)
+    made = simulator(task.simulation.experiment).write(
+        path, task.simulation, number, part_seed(task.seed, number)
+    )
     record = {
-        "events": len(sample.events),
-        "points": len(sample.events.points),
-        "tracks": track_count(sample.events),
+        "events": made.events,
+        "points": made.points,
+        "counts": made.counts,
         "seconds": round(time.perf_counter() - started, 3),
-        "files": {file.name: sha256(file) for file in files},
+        "files": {file.relative_to(task.output).as_posix(): sha256(file) for file in made.files},
     }
     write_json(part_record(folder, number), record)
 
@@ -61,7 +43,7 @@ def make_part(folder: TaskFolder, task: SimulateTask, number: int) -> None:
 def is_made(folder: TaskFolder, task: SimulateTask, number: int) -> bool:
     """Return whether file `number` of `task` is there and is what was written."""
     record = read_json(part_record(folder, number))
-    return record is not None and unchanged(task.files[number][1].parent, record["files"])
+    return record is not None and unchanged(task.output, record["files"])
 
 
 def finish(folder: TaskFolder, task: SimulateTask) -> None:
@@ -75,15 +57,15 @@ def finish(folder: TaskFolder, task: SimulateTask) -> None:
         if not is_made(folder, task, number):
             message = f"{path}: not what was written. Run again with --part {number}."
             raise BadInput(message)
+    simulator(task.simulation.experiment).finish(tuple(path for _, path in task.files))
     events = sum(record["events"] for record in records)
-    points = sum(record["points"] for record in records)
-    tracks = sum(record["tracks"] for record in records)
+    counts: Counter[str] = sum((Counter(record["counts"]) for record in records), Counter())
     folder.finish(
         {
             "files": len(records),
             "events": events,
-            "mean_points": points / events,
-            "mean_tracks": tracks / events,
+            "mean_points": sum(record["points"] for record in records) / events,
+            **{f"mean_{name}": count / events for name, count in counts.items()},
             "seconds": sum(record["seconds"] for record in records),
         }
     )

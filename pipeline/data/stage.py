@@ -141,7 +141,7 @@ def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
 @contextmanager
 def _source(kind: Experiment, path: Path) -> Iterator[tuple[Entries, list[SourceRecord]]]:
     """Open the source file `path`; yield it and the records of all files that belong to it."""
-    beside = [path.parent / name for name in kind.companions(path.name)]
+    beside = [path.parent / name for name in kind.companions(str(path))]
     with opened(path, kind) as entries:
         records = [
             SourceRecord(

@@ -37,7 +37,7 @@ def open_npz(path: Path) -> Iterator[Entries]:
         (size,) = stack.enter_context(arrays(path, "size"))
         (data,) = stack.enter_context(arrays(path, "data"))
         offsets = _offsets(path, size, data)
-        there = [path.with_name(name) for name in companions(path.name)]
+        there = [path.with_name(name) for name in companions(str(path))]
         labels = {
             name: stack.enter_context(arrays(label_path(path, name), "data"))[0]
             for name in LABEL_FILES

@@ -1,1 +1,14 @@
 """Sample events with their whole truth, in the schemas that experiments really use."""
+
+from pipeline.data.experiment import named
+from pipeline.data.simulation.simulator import Simulator
+
+SIMULATORS = {
+    "sphenix": "pipeline.data.simulation.sphenix:SIMULATOR",
+}
+
+
+def simulator(experiment: str) -> Simulator:
+    """Return who makes sample files of `experiment`."""
+    found: Simulator = named(SIMULATORS[experiment])
+    return found
