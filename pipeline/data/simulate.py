@@ -25,7 +25,7 @@ def make_part(folder: TaskFolder, task: SimulateTask, number: int) -> None:
     """Write file `number` of `task` and its record."""
     started = time.perf_counter()
     path = task.files[number][1]
-    for leftover in path.parent.glob(f".*{path.stem.rpartition('_')[2]}{path.suffix}.*.tmp"):
+    for leftover in path.parent.glob(f".*_{path.stem.rpartition('_')[2]}{path.suffix}.*.tmp"):
         leftover.unlink()
     made = simulator(task.simulation.experiment).write(
         path, task.simulation, number, part_seed(task.seed, number)

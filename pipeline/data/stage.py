@@ -223,7 +223,7 @@ def _manifest(task: StageTask, records: list[dict[str, Any]]) -> Manifest:
     shards = [ShardRecord(**shard) for record in records for shard in record["shards"]]
     rejected: Counter[str] = sum((Counter(each["rejected"]) for each in records), Counter())
     splits = tuple(task.dataset.fractions or task.sources)
-    _check_splits(task, splits, shards)
+    _check_splits(task, splits, shards, rejected)
     mine = {name: [each for each in shards if each.split == name] for name in splits}
     return Manifest(
         experiment=settings.experiment.name,
@@ -242,7 +242,9 @@ def _manifest(task: StageTask, records: list[dict[str, Any]]) -> Manifest:
     )
 
 
-def _check_splits(task: StageTask, splits: tuple[str, ...], shards: list[ShardRecord]) -> None:
+def _check_splits(
+    task: StageTask, splits: tuple[str, ...], shards: list[ShardRecord], rejected: Counter[str]
+) -> None:
     """Check that each split has shards, all with the same arrays.
 
     Raises:
@@ -252,8 +254,9 @@ def _check_splits(task: StageTask, splits: tuple[str, ...], shards: list[ShardRe
         kinds = {tuple(shard.arrays.items()) for shard in shards if shard.split == split}
         if not kinds:
             message = (
-                f"{task.store}: no usable event in split {split!r}: see what was rejected in "
-                "parts/*.json of the task. Change min_points or max_points, or give other files."
+                f"{task.store}: no usable event in split {split!r}; rejected: "
+                f"{', '.join(f'{count} {name}' for name, count in rejected.items()) or 'none'}. "
+                "Change min_points or max_points, or give other files."
             )
             raise BadInput(message)
         if len(kinds) > 1:

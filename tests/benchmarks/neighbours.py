@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from pipeline.data.preparation.coordinates import SPHENIX, cylindrical
 from pipeline.data.events import Events
+from pipeline.data.preparation.coordinates import SPHENIX, cylindrical
 from pipeline.data.preparation.neighbours import later_neighbours
 from pipeline.data.preparation.serialise import permuted
 from tests.benchmarks import samples

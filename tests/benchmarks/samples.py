@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pipeline.campaign import Dataset, StageTask, declare
 from pipeline.data.events import Events
-from pipeline.data.simulation.sample import make
 from pipeline.data.readers.sphenix_npz import write_npz
+from pipeline.data.simulation.sample import make
 from pipeline.data.stage import begin, finish, stage_part
 from pipeline.run import TaskFolder
 

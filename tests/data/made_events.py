@@ -6,6 +6,11 @@ import numpy as np
 
 from pipeline.campaign import Dataset, SimulateTask, Simulation, StageTask, declare
 from pipeline.data.events import CARTESIAN, Events, offsets_of
+from pipeline.data.experiments import experiment
+from pipeline.data.program import run
+from pipeline.data.readers import opened
+from pipeline.data.stage import STAGE
+from pipeline.data.store import Store
 from pipeline.run import TaskFolder
 
 
@@ -30,6 +35,20 @@ def events(sizes, *, seed=0, labelled=True, source="made.npz"):
         columns=CARTESIAN,
         per_point=labels,
     )
+
+
+def read_all(path: Path, kind: str = "sphenix") -> tuple[Events, dict[str, int]]:
+    with opened(path, experiment(kind)) as entries:
+        return entries.read(0, entries.count)
+
+
+def store(path: Path, sources, *, name="made", **changes) -> Store:
+    """Stage `sources` in this process; return the store."""
+    folder, task = stage_task(path, sources, name=name, **changes)
+    steps = [["--begin"], *(["--part", str(n)] for n in range(len(task.files))), ["--finish"]]
+    for step in steps:
+        assert run(STAGE, [str(folder.path), *step]) == 0
+    return Store.open(task.store)
 
 
 def simulate_task(path: Path, **changes) -> tuple[TaskFolder, SimulateTask]:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pipeline.data.preparation.bins import Bins, fit_bins, read_bins
 from pipeline.data.errors import BadInput
+from pipeline.data.preparation.bins import Bins, fit_bins, read_bins
 
 
 @pytest.fixture(scope="module")

@@ -52,8 +52,8 @@ def test_points_must_have_a_column_for_each_name():
 
 def test_labels_must_be_one_per_point():
     good = events([2, 3])
-    with pytest.raises(BadInput, match=r"label pid has shape \(4,\); expected \(5,\)"):
-        replace(good, labels={"pid": np.zeros(4, np.int8)})
+    with pytest.raises(BadInput, match=r"pid has shape \(4,\); expected \(5,\)"):
+        replace(good, per_point={"pid": np.zeros(4, np.int8)})
 
 
 def test_a_slice_holds_the_same_events():

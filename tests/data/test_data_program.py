@@ -9,8 +9,9 @@ from made_events import events, simulate_task, stage_task
 
 from pipeline.data import simulate
 from pipeline.data.program import in_turn, run
-from pipeline.data.simulate import SIMULATE
 from pipeline.data.readers.sphenix_npz import write_npz
+from pipeline.data.simulate import SIMULATE
+from pipeline.data.simulation.simulator import Simulator
 from pipeline.data.stage import STAGE
 from pipeline.run import Exit, RunError, read_json
 
@@ -83,7 +84,7 @@ def test_what_cannot_be_written_names_path_and_remedy(tmp_path, capsys, monkeypa
         raise OSError(code, os.strerror(code), "disk/file")
 
     folder, _ = simulate_task(tmp_path)
-    monkeypatch.setattr(simulate, "write", refuse)
+    monkeypatch.setattr(simulate, "simulator", lambda _: Simulator(refuse))
     assert run(SIMULATE, [str(folder.path), "--part", "0"]) == Exit.CANNOT_WRITE
     message = capsys.readouterr().err
     assert message.startswith(f"disk/file: cannot write ({os.strerror(code)})")
@@ -97,7 +98,7 @@ def test_other_errors_of_the_system_are_not_hidden(tmp_path, monkeypatch):
         raise OSError(errno.EIO, "Input/output error")
 
     folder, _ = simulate_task(tmp_path)
-    monkeypatch.setattr(simulate, "write", refuse)
+    monkeypatch.setattr(simulate, "simulator", lambda _: Simulator(refuse))
     with pytest.raises(OSError, match="Input/output error"):
         run(SIMULATE, [str(folder.path), "--part", "0"])
 

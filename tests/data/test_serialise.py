@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_events import events
 
+from pipeline.data.errors import BadInput
 from pipeline.data.preparation.bins import Bins
 from pipeline.data.preparation.coordinates import SPHENIX, cylindrical
-from pipeline.data.errors import BadInput
 from pipeline.data.preparation.serialise import serialise, usable
 
 BINS = Bins(eta=(0.0, 0.4, 0.6, 1.0), phi=(0.0, 0.5, 1.0), r=(0.0, 0.2, 0.6, 1.0))

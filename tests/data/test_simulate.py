@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from made_events import simulate_task
+from made_events import read_all, simulate_task
 
 from pipeline.data.program import run
-from pipeline.data.readers import read
-from pipeline.data.simulate import SIMULATE, part_seed, track_count
+from pipeline.data.simulate import SIMULATE, part_seed
+from pipeline.data.simulation.sphenix import track_count
 from pipeline.run import Exit, read_json
 
 
@@ -22,7 +22,7 @@ def test_a_task_becomes_files_and_a_summary(tmp_path):
     assert folder.is_done
     result = read_json(folder.result)
     assert (result["outcome"], result["files"], result["events"]) == ("finished", 2, 6)
-    points = sum(len(read(path)[0].points) for _, path in task.files)
+    points = sum(len(read_all(path)[0].points) for _, path in task.files)
     assert result["mean_points"] == points / 6
     assert 1 < result["mean_tracks"] < 60
 
@@ -74,7 +74,7 @@ def test_finish_names_the_missing_part(tmp_path, capsys):
 def test_labels_are_written_where_asked(tmp_path, labelled):
     folder, task = simulate_task(tmp_path, files={"train": 1}, labelled=labelled)
     simulate(folder, "--part 0")
-    assert bool(read(task.files[0][1])[0].labels) == labelled
+    assert bool(read_all(task.files[0][1])[0].per_point) == labelled
 
 
 def test_root_files_have_the_same_content_each_time(tmp_path):
@@ -82,9 +82,9 @@ def test_root_files_have_the_same_content_each_time(tmp_path):
     for name in ("a", "b"):
         folder, task = simulate_task(tmp_path / name, files={"train": 1}, format="root")
         assert simulate(folder, "--part 0", "--finish") == [0, 0]
-        found.append(read(task.files[0][1])[0])
+        found.append(read_all(task.files[0][1])[0])
     np.testing.assert_array_equal(found[0].points, found[1].points)
-    assert "pt_gev" in found[0].labels
+    assert "pt_gev" in found[0].per_point
 
 
 def test_leftovers_of_a_killed_process_are_cleared(tmp_path):

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from made_events import events, stage_task
 
+from pipeline.data.experiments.sphenix import SPHENIX
 from pipeline.data.preparation.bins import read_bins
+from pipeline.data.preparation.serialise import Preparation, serialise
 from pipeline.data.program import run
-from pipeline.data.preparation.serialise import serialise
 from pipeline.data.readers.sphenix_npz import write_npz
 from pipeline.data.simulation.sphenix_root import write_root
 from pipeline.data.stage import STAGE
@@ -42,24 +43,24 @@ def test_a_source_becomes_shards_of_events_in_voxel_order(tmp_path, source):
     assert folder.is_done
     store = Store.open(task.store)
     shards = [each.read() for each in store.shards("train")]
-    assert [len(each["event_id"]) for each in shards] == [4, 1, 4, 1]
+    assert [len(each["event_id"]) for each in shards] == [3, 2, 3, 2]
     ids = np.concatenate([each["event_id"] for each in shards])
     assert ids.tolist() == [0, 1, 3, 4, 5, *((1 << 32) + entry for entry in (0, 1, 3, 4, 5))]
     whole = events(SIZES).select(np.array(SIZES) % 90 > 0)
     bins = read_bins(task.store / "bins.json")
-    expected = serialise(whole, bins, order="REP", neighbours=3)
-    for name, values in {"points": expected.events.points, **expected.events.per_point}.items():
+    expected, nearest = serialise(whole, Preparation(SPHENIX, "REP", neighbours=3, bins=bins))
+    for name, values in {"points": expected.points, **expected.per_point}.items():
         np.testing.assert_array_equal(np.concatenate([each[name] for each in shards[:2]]), values)
     found = np.concatenate([each["neighbours"] for each in shards[:2]])
     assert found.dtype == np.int16
-    np.testing.assert_array_equal(found, expected.neighbours)
+    np.testing.assert_array_equal(found, nearest)
 
 
 def test_the_manifest_accounts_for_every_event_and_file(tmp_path, source):
     folder, task = stage_task(tmp_path, {"train": (source,)}, max_points=50)
     stage(folder, "--begin", "--part 0", "--finish")
     manifest = Store.open(task.store).manifest
-    assert manifest.rejected == {"empty_tpc": 1, "too_many_points": 1}
+    assert manifest.rejected == {"empty": 1, "too_many_points": 1}
     assert manifest.events == {"train": 5}
     assert len(manifest.sources) == 4
     assert manifest.sources[0].bytes == source.stat().st_size
@@ -77,9 +78,7 @@ def test_the_same_task_gives_the_same_bytes(tmp_path, source):
     for name in ("one", "two"):
         folder, task = stage_task(tmp_path, {"train": (source,)}, name=name)
         stage(folder, "--begin", "--part 0", "--finish")
-        contents.append(
-            {name: each for name, each in files_of(task.store).items() if "shard.json" not in name}
-        )
+        contents.append(files_of(task.store))
     assert contents[0] == contents[1]
 
 
@@ -88,11 +87,11 @@ def test_nothing_is_done_twice_and_damage_is_mended(tmp_path, source):
     stage(folder, "--begin", "--part 0")
     whole = files_of(task.store)
     damaged, kept = (task.store / "train" / f"00000-00{piece}" for piece in range(2))
-    age = (kept / "shard.json").stat().st_mtime_ns
+    age = (kept / "zarr.json").stat().st_mtime_ns
     (damaged / "points" / "c" / "0" / "0").write_bytes(b"damage")
     assert stage(folder, "--finish") == [Exit.BAD_INPUT]
     assert stage(folder, "--part 0", "--finish") == [0, 0]
-    assert (kept / "shard.json").stat().st_mtime_ns == age
+    assert (kept / "zarr.json").stat().st_mtime_ns == age
     found = files_of(task.store)
     assert {name: found[name] for name in whole} == whole
 
@@ -119,7 +118,7 @@ def test_bins_are_never_fitted_again(tmp_path, source):
     folder, task = stage_task(tmp_path, {"train": (source,)})
     stage(folder, "--begin")
     path = task.store / "bins.json"
-    changed = replace(read_bins(path), phi=(0.0, 0.25, 1.0))
+    changed = replace(read_bins(path), source="another file")
     changed.write(path)
     stage(folder, "--begin")
     assert read_bins(path) == changed
@@ -143,7 +142,7 @@ def test_files_with_and_without_labels_do_not_share_a_split(tmp_path, source, ca
     folder, _ = stage_task(tmp_path, {"train": (source, other)})
     assert stage(folder, "--begin", "--part 0", "--part 1", "--finish")[-1] == Exit.BAD_INPUT
     message = capsys.readouterr().err
-    assert "some files of split 'train' lack the labels noise, pid, track_id" in message
+    assert "some files of split 'train' lack noise, pid, track_id, or have it in another" in message
 
 
 def test_a_split_without_usable_events_is_refused(tmp_path, source, capsys):
@@ -151,7 +150,10 @@ def test_a_split_without_usable_events_is_refused(tmp_path, source, capsys):
     write_npz(other, events([95, 99]), labelled=True)
     folder, _ = stage_task(tmp_path, {"train": (source,), "test": (other,)}, max_points=90)
     assert stage(folder, "--begin", "--part 0", "--part 1", "--finish")[-1] == Exit.BAD_INPUT
-    assert "no event of split 'test' has 1 to 90 points" in capsys.readouterr().err
+    assert (
+        "no usable event in split 'test'; rejected: 1 empty, 2 too_many_points"
+        in capsys.readouterr().err
+    )
 
 
 def test_bad_input_is_one_line_a_result_and_exit_65(tmp_path, source, capsys):

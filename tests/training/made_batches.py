@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from pipeline.campaign import Model, TrackHead
+from pipeline.data.store import write_manifest
 from pipeline.data.store.manifest import BinsRecord, Column, Manifest
 from pipeline.data.store.shard import write_shard
-from pipeline.data.store import write_manifest
 from pipeline.training.batch import Batch
 
 MODEL = Model(family="fm4npp-mamba2", width=32, layers=2, neighbours=2)

@@ -41,9 +41,13 @@ class Shard:
             try:
                 found |= read_arrays(self.path, (name,))
             except (OSError, KeyError, ValueError, RuntimeError) as error:
-                message = f"{self.path / name}: damaged ({error}). {_AGAIN}"
-                raise BadInput(message) from error
+                raise BadInput(self.damage(name, error)) from error
         return found
+
+    def damage(self, name: str, error: Exception) -> str:
+        """Return what to say when array `name` cannot be read because of `error`."""
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        return f"{self.path / name}: damaged ({reason}). {_AGAIN}"
 
     def verify(self, *, described: bool = False) -> None:
         """Check the hash of every file; if only `described`, of those that describe the arrays.

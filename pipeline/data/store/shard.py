@@ -1,31 +1,24 @@
 """Write one shard of a store: whole or not at all, read back before it counts.
 
-A shard is a Zarr group; each array in it is one Zarr shard file with chunks inside. Each chunk
-carries its CRC32C, so that whoever reads it knows whether it is what was written.
+A shard is a Zarr group; each array in it is one Zarr shard file with chunks inside.
 """
 
+import hashlib
 import os
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
-from pipeline.data.checksums import sha256
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array
+from pipeline.data.store.codec import CODECS, ArrayFile, packed
 from pipeline.data.store.manifest import ArrayRecord, ShardRecord
 
-# Two to nine times zarr-python's own pipeline when reading; it cannot write to memory.
-FAST_PIPELINE = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}
-CODECS: dict[str, Any] = {
-    "zstd": (ZstdCodec(level=1), Crc32cCodec()),
-    "lz4": (BloscCodec(cname="lz4", shuffle="noshuffle"), Crc32cCodec()),
-    "none": (Crc32cCodec(),),
-}
 BOUNDARY = "offsets"
 EVENT = "event_id"
 
@@ -47,51 +40,66 @@ def write_shard(
     """
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
-        for name, content in encode(arrays, attributes, chunk_points, codec).items():
-            _write_synced(temporary / name, content)
+        hashes = {
+            name: _write(temporary / name, parts)
+            for name, parts in encoded(arrays, attributes, chunk_points, codec)
+        }
         _compare(temporary, arrays)
-        record = _record(temporary, folder, arrays, per_event)
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return record
+    return ShardRecord(
+        split=folder.parent.name,
+        name=folder.name,
+        events=len(arrays[EVENT]),
+        points=len(arrays["points"]),
+        arrays={name: _described(name, values, per_event) for name, values in arrays.items()},
+        files=dict(sorted(hashes.items())),
+    )
 
 
-def encode(
+def encoded(
     arrays: dict[str, Array], attributes: dict[str, Any], chunk_points: int, codec: str
-) -> dict[str, bytes]:
-    """Return the files of a Zarr group of `arrays`, path → content."""
-    buffers: dict[str, Any] = {}
-    group = zarr.create_group(MemoryStore(store_dict=buffers), attributes=attributes)
+) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """Yield path and content, in parts, of each file of a Zarr group of `arrays`."""
+    described: dict[str, Any] = {}
+    compressors = [*CODECS[codec].described, {"name": "crc32c"}]
+    group = zarr.create_group(MemoryStore(store_dict=described), attributes=attributes)
     for name, values in arrays.items():
         rest = values.shape[1:]
         chunks = max(1, -(-len(values) // chunk_points))
-        array = group.create_array(
+        group.create_array(
             name,
             shape=values.shape,
             dtype=values.dtype,
             chunks=(chunk_points, *rest),
             shards=(chunk_points * chunks, *rest),
-            compressors=CODECS[codec],
+            compressors=compressors,
         )
-        array[...] = values
-    return {name: buffer.to_bytes() for name, buffer in buffers.items()}
+        if len(values):
+            place = "/".join(["c", *["0"] * values.ndim])
+            yield f"{name}/{place}", packed(values, chunk_points, CODECS[codec])
+    for name, buffer in described.items():
+        yield name, [buffer.to_bytes()]
 
 
 def read_arrays(folder: Path, names: tuple[str, ...]) -> dict[str, Array]:
     """Return the arrays `names` of the Zarr group in `folder`."""
-    with zarr.config.set(FAST_PIPELINE):
-        group = zarr.open_group(folder, mode="r")
-        return {name: np.asarray(group[name]) for name in names}
+    return {name: ArrayFile.open(folder / name).read() for name in names}
 
 
-def _write_synced(path: Path, content: bytes) -> None:
+def _write(path: Path, parts: Iterable[bytes]) -> str:
+    """Write `parts` to `path`, wait for the disk, and return their SHA-256."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
     with path.open("wb") as stream:
-        stream.write(content)
+        for part in parts:
+            stream.write(part)
+            digest.update(part)
         stream.flush()
         os.fsync(stream.fileno())
+    return digest.hexdigest()
 
 
 def _compare(folder: Path, arrays: dict[str, Array]) -> None:
@@ -113,22 +121,7 @@ def _compare(folder: Path, arrays: dict[str, Array]) -> None:
         raise BadInput(message)
 
 
-def _record(
-    written: Path, folder: Path, arrays: dict[str, Array], per_event: frozenset[str]
-) -> ShardRecord:
-    """Return the record of the shard `folder`, whose files are in `written` for now."""
-    files = sorted(path for path in written.rglob("*") if path.is_file())
-    return ShardRecord(
-        split=folder.parent.name,
-        name=folder.name,
-        events=len(arrays[EVENT]),
-        points=len(arrays["points"]),
-        arrays={name: _array_record(name, values, per_event) for name, values in arrays.items()},
-        files={path.relative_to(written).as_posix(): sha256(path) for path in files},
-    )
-
-
-def _array_record(name: str, values: Array, per_event: frozenset[str]) -> ArrayRecord:
+def _described(name: str, values: Array, per_event: frozenset[str]) -> ArrayRecord:
     per = "boundary" if name == BOUNDARY else "event" if name in per_event else "point"
     width = values.shape[1] if values.ndim > 1 else 0
     return ArrayRecord.model_validate({"dtype": values.dtype.name, "per": per, "width": width})
