@@ -26,6 +26,7 @@ FILE_NAMES = {
     ("jetclass", "root"): "{process}_{number:03d}.root",
     ("icecube", "parquet"): "batch_{number:d}.parquet",
 }
+LANES = 64
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
 
@@ -141,6 +142,16 @@ class Training(Declaration):
             message = f"batch_events {self.batch_events} does not divide by devices {self.devices}"
             raise ValueError(message)
         return self
+
+    @property
+    def lanes(self) -> int:
+        """The number of streams that a batch is drawn from, which processes share evenly.
+
+        It belongs to the task, so that a resume at another world size sees the same batches.
+        """
+        most = max(LANES, self.devices)
+        shares = range(self.devices, min(most, self.batch_events) + 1, self.devices)
+        return max(each for each in shares if self.batch_events % each == 0)
 
     @property
     def steps(self) -> int:

@@ -26,7 +26,7 @@ def evaluate(
     """Evaluate a fine-tuned model on events it never saw."""
     began = time.time()
     finetuned = catalog.read(TaskFolder(task.finetuned).declaration, FinetuneTask)
-    events = loader.load(task.store, task.split, tracks=True)
+    events = loader.load(task.store, task.split)
     model = TrackFinder(finetuned.model, finetuned.head)
     weights = trained(task.finetuned)
     model.load_state_dict(weights)
@@ -62,11 +62,11 @@ def _predict(
     for start in range(0, len(events), BATCH_EVENTS):
         if stop.asked:
             return None
-        chosen = np.arange(start, min(start + BATCH_EVENTS, len(events)))
-        batch = events.batch(chosen).to(world.device)
+        stop_at = min(start + BATCH_EVENTS, len(events))
+        batch = events.batch(start, stop_at).to(world.device)
         found.append(assign(model(batch), batch).cpu().numpy())
         if tell():
-            told = {"done": int(chosen[-1]) + 1, "total": len(events), "unit": "events"}
+            told = {"done": stop_at, "total": len(events), "unit": "events"}
             write_json(folder.progress, told)
     return np.concatenate(found)
 

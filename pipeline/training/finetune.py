@@ -57,7 +57,8 @@ def finetune(
     task: FinetuneTask, folder: TaskFolder, world: engine.World, stop: program.Stop
 ) -> Exit:
     """Fine-tune the track-finding head on labelled events."""
-    events = loader.load(task.store, task.split, events=task.labels, tracks=True)
+    events = loader.Source(task.store, task.split, loader.Wanted(tracks=True), task.labels)
+    events.open()
     engine.join(world)
     work = Work(build(task), track_finding, events, task.seed, task.training)
     return carry_out(work, folder, world, stop)

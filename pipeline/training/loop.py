@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -13,7 +14,7 @@ from pipeline.campaign import Training
 from pipeline.run import Exit, TaskFolder, write_json
 from pipeline.training.batch import Batch
 from pipeline.training.engine import Engine, Objective, World
-from pipeline.training.loader import EventSet, visited
+from pipeline.training.loader import Source
 from pipeline.training.models.fm4npp import parameters
 from pipeline.training.program import Every, Stop, job_id
 from pipeline.training.schedule import learning_rate
@@ -30,13 +31,15 @@ class Work:
 
     model: nn.Module
     objective: Objective
-    events: EventSet
+    events: Source
     seed: int
     training: Training
 
-    def batch(self, start: int, count: int) -> Batch:
-        """Return the events at the positions start … start + count of the whole training."""
-        return self.events.batch(visited(len(self.events), self.seed, start, count))
+    def batches(self, world: World, seen: int) -> Iterator[Batch]:
+        """Yield this process's share of each batch, from where all have `seen` events on."""
+        return self.events.batches(
+            self.training, self.seed, rank=world.rank, ranks=world.size, seen=seen
+        )
 
 
 def carry_out(work: Work, folder: TaskFolder, world: World, stop: Stop) -> Exit:
@@ -45,7 +48,7 @@ def carry_out(work: Work, folder: TaskFolder, world: World, stop: Stop) -> Exit:
     if result is None:
         return Exit.CONTINUE
     if world.is_first:
-        folder.finish(result | {"job_id": job_id(), "events": len(work.events)})
+        folder.finish(result | {"job_id": job_id(), "events": work.events.count})
     return Exit.FINISHED
 
 
@@ -64,9 +67,10 @@ def train(work: Work, folder: TaskFolder, world: World, stop: Stop) -> dict[str,
     seen = engine.resume(folder.checkpoints)
     end = training.steps * training.batch_events
     last: dict[str, float] = {}
+    batches = work.batches(world, seen)
     with Metrics(folder, world, seen=seen, end=end) as metrics:
         while seen < end:
-            last = _step(engine, work, seen)
+            last = _step(engine, work, batches, seen)
             seen += training.batch_events
             metrics.write(seen // training.batch_events, seen, last)
             asked = engine.any(stop.asked)
@@ -91,11 +95,10 @@ def train(work: Work, folder: TaskFolder, world: World, stop: Stop) -> dict[str,
     }
 
 
-def _step(engine: Engine, work: Work, seen: int) -> dict[str, float]:
+def _step(engine: Engine, work: Work, batches: Iterator[Batch], seen: int) -> dict[str, float]:
     """Take this process's share of the batch that starts at `seen`; return its numbers."""
     began = time.monotonic()
-    share = work.training.batch_events // engine.world.size
-    batch = work.batch(seen + engine.world.rank * share, share)
+    batch = next(batches)
     rate = learning_rate(work.training, seen)
     waited = time.monotonic() - began
     numbers = engine.step(batch, work.objective, rate)

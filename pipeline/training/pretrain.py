@@ -16,9 +16,9 @@ def pretrain(
     task: PretrainTask, folder: TaskFolder, world: engine.World, stop: program.Stop
 ) -> Exit:
     """Pretrain a model to predict the k next neighbours of every point."""
-    events = loader.load(
-        task.store, task.split, events=task.events, neighbours=task.model.neighbours
-    )
+    wanted = loader.Wanted(neighbours=task.model.neighbours)
+    events = loader.Source(task.store, task.split, wanted, task.events)
+    events.open()
     engine.join(world)
     torch.manual_seed(task.seed)
     work = Work(NeighbourPredictor(task.model), next_neighbours, events, task.seed, task.training)

@@ -146,6 +146,14 @@ def test_subsets_take_from_all_files(made):
     assert set(ids) != set(all_ids(made, reading(events=30, subset_seed=1), 1)[0])
 
 
+def test_fewer_events_than_lanes_are_shared_over_the_epochs(made):
+    asked = reading(events=3, lanes=8, lane_events=1, epochs=None)
+    ids = [given_ids([batch]) for batch in islice(Loader(made, "train", asked), 12)]
+    assert {len(step) for step in ids} == {8}
+    counts = np.unique([event for step in ids for event in step], return_counts=True)[1]
+    assert len(counts) == 3
+
+
 def test_batches_keep_to_a_budget_of_points(made):
     asked = reading(lane_events=None, lane_points=60)
     sizes = [int(batch.offsets[-1]) for batch in Loader(made, "train", asked)]
@@ -185,8 +193,8 @@ def test_what_cannot_be_is_refused(made):
         Loader(made, "train", reading(events=121))
     with pytest.raises(BadInput, match="no array 'pt'; this shard has"):
         Loader(made, "train", reading(arrays=("pt",)))
-    with pytest.raises(BadInput, match="gives 3 blocks of events, too few for 4 lanes"):
-        Loader(made, "train", reading(events=3, lanes=4))
+    with pytest.raises(BadInput, match="gives 3 blocks of events for 4 lanes"):
+        Loader(made, "train", reading(events=3, lanes=4, shuffle=False))
     with pytest.raises(ValueError, match="either lane_events or lane_points"):
         reading(lane_points=3)
     with pytest.raises(ValueError, match=r"states of different steps: \[0, 1\]"):

@@ -6,20 +6,19 @@ import numpy as np
 import torch
 
 from pipeline.campaign import Model, TrackHead
-from pipeline.data.store import write_manifest
-from pipeline.data.store.manifest import BinsRecord, Column, Manifest
+from pipeline.data.experiment import Column
+from pipeline.data.store.manifest import Manifest, write_manifest
 from pipeline.data.store.shard import write_shard
 from pipeline.training.batch import Batch
 
 MODEL = Model(family="fm4npp-mamba2", width=32, layers=2, neighbours=2)
 HEAD = TrackHead(queries=8, width=16, layers=2, heads=2)
 COLUMNS = (
-    Column(name="energy", unit="ADC", offset=250.0, scale=270.0),
-    Column(name="eta", unit="1", offset=-2.0, scale=4.0),
-    Column(name="phi", unit="rad", offset=-3.0, scale=6.0),
-    Column(name="r", unit="cm", offset=30.0, scale=45.0),
+    Column(name="energy", unit="ADC", offset=250.0, scale=270.0, provenance="made"),
+    Column(name="eta", unit="1", offset=-2.0, scale=4.0, provenance="made"),
+    Column(name="phi", unit="rad", offset=-3.0, scale=6.0, provenance="made"),
+    Column(name="r", unit="cm", offset=30.0, scale=45.0, provenance="made"),
 )
-UNIT = (0.0, 1.0)
 
 
 def batch(sizes, *, seed=0, tracks=4, neighbours=2):
@@ -78,7 +77,7 @@ def write_store(path: Path, *, shards=(10, 14), labelled=True, neighbours=3, spl
             attributes={},
             chunk_points=64,
             codec="none",
-            made_from="made",
+            per_event=frozenset({"event_id"}),
         )
         records.append(record)
         first += events
@@ -87,8 +86,10 @@ def write_store(path: Path, *, shards=(10, 14), labelled=True, neighbours=3, spl
         columns=COLUMNS,
         order="none",
         neighbours=neighbours,
+        min_points=1,
         max_points=3200,
-        bins=BinsRecord(eta=UNIT, phi=UNIT, r=UNIT),
+        fractions={},
+        files={},
         shards=tuple(records),
         sources=(),
         rejected={},

@@ -1,19 +1,18 @@
 """What is trained on, and in which order."""
 
-import shutil
+from itertools import islice
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
 from made_batches import write_store
+from ranks import training
 
 from pipeline.data.errors import BadInput
 from pipeline.data.store import Store
-from pipeline.training.loader import load, store_hash, visited
+from pipeline.training.loader import Source, Wanted, load, store_hash
 
 
 def column(store, name):
@@ -22,84 +21,88 @@ def column(store, name):
     return np.concatenate([shard.read((name,))[name] for shard in shards])
 
 
-@given(st.integers(1, 50), st.integers(0, 9), st.integers(0, 200), st.integers(1, 60))
-def test_the_order_depends_on_seed_and_position_alone(events, seed, start, count):
-    whole = visited(events, seed, 0, start + count)
-    assert np.array_equal(whole[start:], visited(events, seed, start, count))
-
-
-@given(st.integers(1, 30), st.integers(0, 9), st.integers(0, 5))
-def test_an_epoch_visits_every_event_once(events, seed, epoch):
-    found = visited(events, seed, epoch * events, events)
-    assert sorted(found) == list(range(events))
-
-
-def test_epochs_and_seeds_differ():
-    first, second = visited(50, 1, 0, 50), visited(50, 1, 50, 50)
-    assert not np.array_equal(first, second)
-    assert not np.array_equal(first, visited(50, 2, 0, 50))
+def batches(store, count, *, rank=0, ranks=1, seen=0, wanted=None, events=None, **changes):
+    """The first batches of one process, 12 events each over all of them."""
+    wanted = wanted or Wanted(neighbours=2, tracks=True)
+    asked = training(**{"batch_events": 12, "devices": 1, **changes})
+    source = Source(store, "train", wanted, events)
+    return list(islice(source.batches(asked, 1, rank=rank, ranks=ranks, seen=seen), count))
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 6])
 def test_the_ranks_batches_together_are_the_batch_of_one(store, ranks):
-    events = load(store, "train", neighbours=2, tracks=True)
-    whole = events.batch(visited(len(events), 1, 18, 12))
-    share = 12 // ranks
-    parts = [
-        events.batch(visited(len(events), 1, 18 + rank * share, share)) for rank in range(ranks)
-    ]
-    for name in ("points", "neighbours", "track", "event_id", "sizes"):
-        together = torch.cat([getattr(part, name) for part in parts])
-        assert torch.equal(together, getattr(whole, name)), name
+    (whole,) = batches(store, 1, seen=36)
+    parts = [batches(store, 1, rank=rank, ranks=ranks, seen=36)[0] for rank in range(ranks)]
+    ids = [event for part in parts for event in part.event_id.tolist()]
+    assert sorted(ids) == sorted(whole.event_id.tolist())
+    assert {len(part.event_id) for part in parts} == {12 // ranks}
+    assert sum(len(part.points) for part in parts) == len(whole.points)
 
 
-def test_events_come_normalised_and_go_back_to_physical_units(store):
+def test_an_epoch_visits_every_event_once(store):
+    for epoch in (0, 1):
+        ids = [event for each in batches(store, 2, seen=24 * epoch) for event in each.event_id]
+        assert sorted(ids) == list(range(1000, 1024))
+
+
+def test_it_goes_on_from_wherever_all_have_seen(store):
+    whole = batches(store, 9)
+    later = batches(store, 4, seen=60)
+    for ours, theirs in zip(later, whole[5:], strict=True):
+        for name in ("points", "offsets", "neighbours", "track", "event_id"):
+            assert torch.equal(getattr(ours, name), getattr(theirs, name)), name
+
+
+@pytest.mark.parametrize(
+    ("batch_events", "devices", "lanes"),
+    [(32, 2, 32), (256, 4, 64), (256, 128, 128), (96, 32, 32), (20, 1, 20), (7, 7, 7)],
+)
+def test_lanes_divide_the_batch_and_are_shared_by_the_devices(batch_events, devices, lanes):
+    assert training(batch_events=batch_events, devices=devices).lanes == lanes
+
+
+def test_events_come_normalised_and_evaluation_has_physical_units(store):
+    (batch,) = batches(store, 1)
+    assert batch.points.min() >= 0.0
+    assert batch.points.max() <= 1.0
     events = load(store, "train")
     assert len(events) == 24
-    assert events.points.min() >= 0.0
-    assert events.points.max() <= 1.0
-    np.testing.assert_allclose(events.physical(100), column(store, "points")[:100], atol=1e-3)
+    np.testing.assert_array_equal(events.physical(100), column(store, "points")[:100])
 
 
 def test_a_batch_holds_each_event_s_own_points(store):
-    events = load(store, "train", neighbours=3, tracks=True)
-    batch = events.batch(np.array([20, 3]))
-    assert batch.event_id.tolist() == [1020, 1003]
-    start, stop = events.offsets[3], events.offsets[4]
-    assert torch.equal(batch.points[batch.event == 1], torch.from_numpy(events.points[start:stop]))
-    assert batch.neighbours.shape == (len(batch.points), 3)
+    events = load(store, "train")
+    for batch in batches(store, 2):
+        for place, event in enumerate(batch.event_id.tolist()):
+            alone = events.batch(event - 1000, event - 999)
+            assert torch.equal(batch.points[batch.event == place], alone.points)
+            assert torch.equal(batch.track[batch.event == place], alone.track)
 
 
-def test_the_first_events_are_the_same_however_many_are_asked(store):
-    few, all_ = load(store, "train", events=11, tracks=True), load(store, "train", tracks=True)
-    assert few.event_id.tolist() == list(range(1000, 1011))
-    assert np.array_equal(few.points, all_.points[: few.offsets[-1]])
-    assert np.array_equal(few.track, all_.track[: few.offsets[-1]])
-
-
-def test_a_shard_that_is_not_needed_is_not_read(store, tmp_path):
-    few = write_store(tmp_path / "broken.zarr")
-    shutil.rmtree(few / "train" / "00001" / "points")
-    assert len(load(few, "train", events=10)) == 10
-    with pytest.raises(BadInput, match="00001: damaged"):
-        load(few, "train", events=11)
+def test_a_smaller_subset_lies_in_a_larger_one(store):
+    few, more = (
+        {event for each in batches(store, 6, events=size) for event in each.event_id.tolist()}
+        for size in (11, 17)
+    )
+    assert (len(few), len(more)) == (11, 17)
+    assert few < more
 
 
 def test_fewer_neighbours_than_staged_are_the_nearest(store):
-    one, three = load(store, "train", neighbours=1), load(store, "train", neighbours=3)
-    assert np.array_equal(one.neighbours, three.neighbours[:, :1])
+    (one,) = batches(store, 1, wanted=Wanted(neighbours=1))
+    (three,) = batches(store, 1, wanted=Wanted(neighbours=3))
+    assert torch.equal(one.neighbours, three.neighbours[:, :1])
 
 
 def test_noise_belongs_to_no_track(store):
-    events = load(store, "train", tracks=True)
-    noise = column(store, "noise")
+    events, noise = load(store, "train"), column(store, "noise")
     assert noise.any()
     assert (events.track[noise] == 0).all()
     assert (events.track[~noise] > 0).all()
 
 
 def test_truth_and_neighbours_are_read_only_if_asked(store):
-    batch = load(store, "train").batch(np.array([0, 1]))
+    (batch,) = batches(store, 1, wanted=Wanted())
     assert len(batch.track) == 0
     assert batch.neighbours.shape == (len(batch.points), 0)
 
@@ -109,13 +112,13 @@ def test_truth_and_neighbours_are_read_only_if_asked(store):
     [
         ({"events": 25}, "25 events asked of split 'train', which holds 24."),
         ({"events": 0}, "0 events asked of split 'train', which holds 24."),
-        ({"neighbours": 4}, "4 next neighbours asked, 3 staged. Stage again with more"),
+        ({"wanted": Wanted(neighbours=4)}, "4 next neighbours asked, 3 staged. Stage again with"),
         ({"split": "test"}, "no split 'test'; this store has train."),
     ],
 )
 def test_what_the_store_does_not_hold(store, asked, message):
     with pytest.raises(BadInput) as caught:
-        load(store, **{"split": "train"} | asked)
+        Source(**{"path": store, "split": "train", "wanted": Wanted()} | asked).open()
     assert str(store) in str(caught.value)
     assert message in str(caught.value)
 
@@ -123,7 +126,7 @@ def test_what_the_store_does_not_hold(store, asked, message):
 def test_a_store_without_truth(tmp_path):
     store = write_store(tmp_path / "plain.zarr", labelled=False)
     with pytest.raises(BadInput, match="no array 'track_id'; this shard has points, offsets"):
-        load(store, "train", tracks=True)
+        load(store, "train")
 
 
 def test_a_store_that_is_not_there(tmp_path):

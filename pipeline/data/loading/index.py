@@ -72,7 +72,7 @@ def index_of(
     tables = [_blocks(shard, highest, seed, block_points) for shard in shards]
     counts = [table.shape[1] for table in tables]
     start, stop, taken = np.concatenate(tables, axis=1)
-    index = Index(
+    return Index(
         shards=tuple(shards),
         shard=np.repeat(np.arange(len(shards)), counts),
         start=start,
@@ -81,13 +81,6 @@ def index_of(
         highest=highest,
         seed=seed,
     )
-    if len(index) < lanes:
-        message = (
-            f"{store.path}: split {split!r} gives {len(index)} blocks of events, too few for "
-            f"{lanes} lanes. Take more events, a smaller batch or fewer devices."
-        )
-        raise BadInput(message)
-    return index
 
 
 def _lowest(shards: list[Shard], events: int, seed: int) -> np.uint64:

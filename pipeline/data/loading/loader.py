@@ -101,6 +101,12 @@ class Loader:
         self.order = Order(
             self.index.events, reading.lanes, reading.window_blocks, reading.seed, reading.shuffle
         )
+        if not reading.shuffle and len(self.index) < reading.lanes:
+            message = (
+                f"{store.path}: unshuffled, split {split!r} gives {len(self.index)} blocks of "
+                f"events for {reading.lanes} lanes, so that some would get none. Use fewer."
+            )
+            raise BadInput(message)
         fits = held_bytes(self.index, reading.arrays) <= reading.hold_bytes
         self.blocks: Blocks = (Held if fits else Stored)(self.index, reading.arrays)
         self.lanes = range(rank, reading.lanes, ranks)

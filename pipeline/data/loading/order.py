@@ -36,10 +36,12 @@ class Order:
 
     def windows(self, lane: int, epoch: int) -> list[Window]:
         """Return the windows of `lane` in `epoch`; all lanes' together hold every block once."""
-        blocks = np.arange(len(self.events))
+        blocks, first = np.arange(len(self.events)), 0
         if self.shuffle:
-            blocks = np.random.default_rng((self.seed, epoch)).permutation(blocks)
-        mine = blocks[lane :: self.lanes]
+            rng = np.random.default_rng((self.seed, epoch))
+            # Where dealing begins changes, or few blocks would leave the last lanes without any.
+            blocks, first = rng.permutation(blocks), int(rng.integers(self.lanes))
+        mine = blocks[(lane - first) % self.lanes :: self.lanes]
         cuts = range(0, len(mine), self.window_blocks)
         parts = [mine[start : start + self.window_blocks] for start in cuts]
         return [
