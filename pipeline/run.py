@@ -40,6 +40,12 @@ class BusyError(RunError):
     """A living process works here already; what it makes is not to be touched."""
 
 
+class NoRoomError(RunError):
+    """What is to be written does not fit on its disk."""
+
+    code = Exit.CANNOT_WRITE
+
+
 @dataclass(frozen=True)
 class TaskFolder:
     """The files of one task, as properties."""

@@ -54,12 +54,7 @@ def make_piece(
     layout: Layout, entries: Entries, *, split: str, file: int, piece: int, start: int, stop: int
 ) -> tuple[list[ShardRecord], dict[str, int]]:
     """Write the entries `start` to `stop` of source `file` as shards; return them and rejects."""
-    rejected: Counter[str] = Counter()
-    blocks = list(_blocks(layout.preparation, entries, start, stop, rejected))
-    prepared = Prepared(
-        concatenate([block.events for block in blocks]),
-        np.concatenate([block.neighbours for block in blocks]),
-    )
+    prepared, rejected = prepared_range(layout.preparation, entries, start, stop)
     event_id = (file << FILE_BITS) | prepared.events.event_id
     name = f"{file:05d}-{piece:03d}"
     shards = [
@@ -67,7 +62,17 @@ def make_piece(
         for part, chosen, each in _dealt(prepared, event_id, split, layout.fractions)
         if len(each.events)
     ]
-    return shards, dict(rejected)
+    return shards, rejected
+
+
+def prepared_range(
+    settings: Preparation, entries: Entries, start: int, stop: int
+) -> tuple[Prepared, dict[str, int]]:
+    """Return the prepared events of the entries `start` to `stop`, and what was rejected."""
+    rejected: Counter[str] = Counter()
+    blocks = list(_blocks(settings, entries, start, stop, rejected))
+    events = concatenate([block.events for block in blocks])
+    return Prepared(events, np.concatenate([block.neighbours for block in blocks])), dict(rejected)
 
 
 def _blocks(

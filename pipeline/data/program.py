@@ -14,7 +14,7 @@ from pipeline import catalog
 from pipeline.campaign import SimulateTask, StageTask
 from pipeline.catalog import DeclarationError
 from pipeline.data.errors import BadInput
-from pipeline.run import Exit, RunError, TaskFolder, claimed, holder, read_json
+from pipeline.run import Exit, NoRoomError, RunError, TaskFolder, claimed, holder, read_json
 
 POLL_SECONDS = 0.2
 CANNOT_WRITE = {
@@ -73,6 +73,8 @@ def run(program: Program[PartTask], arguments: Sequence[str] | None = None) -> i
         return _failed(None, "usage", str(error), Exit.USAGE)
     except BadInput as error:
         return _failed(folder, "bad_input", str(error), Exit.BAD_INPUT)
+    except NoRoomError as error:
+        return _failed(folder, "cannot_write", str(error), Exit.CANNOT_WRITE)
     except RunError as error:
         return _failed(folder, "failed", str(error), Exit.FAILED)
     except OSError as error:

@@ -9,8 +9,6 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,8 @@ from pipeline.data.preparation.bins import Bins, fit_bins, read_bins
 from pipeline.data.preparation.serialise import Preparation, is_voxel_order, normal, usable
 from pipeline.data.program import Program, part_record, part_records, run
 from pipeline.data.readers import opened
+from pipeline.data.source import beside, fetched
+from pipeline.data.space import check, needed
 from pipeline.data.store.manifest import (
     BINS,
     Manifest,
@@ -32,55 +32,58 @@ from pipeline.data.store.manifest import (
     SourceRecord,
     write_manifest,
 )
+from pipeline.data.store.tables import TABLES, check_tables, write_tables
 from pipeline.run import TaskFolder, read_json, write_json
 
 BINS_SPLIT = "train"
 SAMPLE_EVENTS = 10_000
+BEGUN = "begun.json"
 
 
 def begin(folder: TaskFolder, task: StageTask) -> None:
-    """Put the voxel bins into the store: fitted once on the first training file, or another's.
+    """Put the voxel bins and tables into the store, and check that the disk has room for it.
+
+    Bins are fitted once, on the first training file, or taken from another store.
 
     Raises:
         BadInput: There is no training split, or no bins in the store they are to come from.
+        NoRoomError: The store will not fit.
     """
-    del folder
     kind = experiment(task.dataset.experiment)
-    path = task.store / BINS
-    if path.exists() or not is_voxel_order(task.dataset.order or kind.order):
-        return
+    order = task.dataset.order or kind.order
+    split, name = next((each for each in task.files if each[0] in ("", BINS_SPLIT)), task.files[0])
+    with fetched(name, kind.companions(name), folder.path) as path:
+        if is_voxel_order(order) and not (task.store / BINS).exists():
+            _bins(task, kind, name, path, split).write(task.store / BINS)
+        with opened(path, kind) as entries:
+            if entries.tables:
+                write_tables(task.store, entries.tables)
+            need = needed(task, layout_of(task), entries, name)
+    told = check(need, task.store)
+    write_json(folder.parts / BEGUN, {"room": told})
+
+
+def _bins(task: StageTask, kind: Experiment, name: str, path: Path, split: str) -> Bins:
+    """Return the bins of another store, or such as are fitted on the first events of `path`."""
     if task.bins_store != task.store:
-        read_bins(task.bins_store / BINS).write(path)
-        return
-    if BINS_SPLIT not in (task.dataset.fractions or task.sources):
+        return read_bins(task.bins_store / BINS)
+    splits = task.dataset.fractions or task.sources
+    if BINS_SPLIT not in splits or split not in ("", BINS_SPLIT):
         message = (
             f"{task.key}: no split {BINS_SPLIT!r} to fit voxel bins on, only "
-            f"{', '.join(task.dataset.fractions or task.sources)}. Name one split so, or take "
-            "bins_from another dataset."
+            f"{', '.join(splits)}. Name one split so, or take bins_from another dataset."
         )
         raise BadInput(message)
-    source = next(name for split, name in task.files if split in ("", BINS_SPLIT))
-    _fitted(task, kind, Path(source)).write(path)
-
-
-def _fitted(task: StageTask, kind: Experiment, source: Path) -> Bins:
-    """Return bins fitted on the first usable events of `source`."""
-    settings = Preparation(
-        kind,
-        "none",
-        min_points=1,
-        max_points=task.dataset.max_points or kind.max_points,
-    )
-    with opened(source, kind) as entries:
-        events, _ = entries.read(0, min(entries.count, SAMPLE_EVENTS))
-    events, _ = usable(events, settings)
-    column = {each.name: each for each in kind.columns}[(kind.axes or ("",) * 3)[2]]
+    settings = Preparation(kind, "none", max_points=task.dataset.max_points or kind.max_points)
+    with opened(path, kind) as entries:
+        events, _ = usable(entries.read(0, min(entries.count, SAMPLE_EVENTS))[0], settings)
+    third = {each.name: each for each in kind.columns}[(kind.axes or ("",) * 3)[2]]
     return fit_bins(
         normal(kind.transform(events), kind),
         task.dataset.bins,
-        limits=tuple((each - column.offset) / column.scale for each in kind.group_limits),
-        source=str(source),
-        source_sha256=sha256(source),
+        limits=tuple((each - third.offset) / third.scale for each in kind.group_limits),
+        source=name,
+        source_sha256=sha256(path),
     )
 
 
@@ -110,13 +113,16 @@ def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
     split, name = task.files[number]
     for leftover in task.store.glob(f"*/.{number:05d}-*.tmp"):
         shutil.rmtree(leftover)
-    with _source(layout.preparation.experiment, Path(name)) as (entries, sources):
+    kind = layout.preparation.experiment
+    with fetched(name, kind.companions(name), folder.path) as path, opened(path, kind) as entries:
+        check_tables(task.store, entries.tables, name)
+        sources = _sources(kind, entries, name, path)
         shards: list[dict[str, Any]] = []
         rejected: Counter[str] = Counter()
         for piece, (start, stop) in enumerate(ranges(entries.count, task.dataset.events_per_shard)):
-            path = folder.parts / f"{number:05d}-{piece:03d}.json"
+            place = folder.parts / f"{number:05d}-{piece:03d}.json"
             made_from = _fingerprint(task, layout, sources, (number, piece, start, stop))
-            record = _kept(task.store, path, made_from)
+            record = _kept(task.store, place, made_from)
             if record is None:
                 made, bad = make_piece(
                     layout, entries, split=split, file=number, piece=piece, start=start, stop=stop
@@ -126,7 +132,7 @@ def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
                     "shards": [each.model_dump(mode="json") for each in made],
                     "rejected": bad,
                 }
-                write_json(path, record)
+                write_json(place, record)
             shards += record["shards"]
             rejected.update(record["rejected"])
     record = {
@@ -138,22 +144,22 @@ def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
     write_json(part_record(folder, number), record)
 
 
-@contextmanager
-def _source(kind: Experiment, path: Path) -> Iterator[tuple[Entries, list[SourceRecord]]]:
-    """Open the source file `path`; yield it and the records of all files that belong to it."""
-    beside = [path.parent / name for name in kind.companions(str(path))]
-    with opened(path, kind) as entries:
-        records = [
-            SourceRecord(
-                path=str(each),
-                bytes=each.stat().st_size,
-                sha256=sha256(each),
-                entries=entries.count if each == path else 0,
-            )
-            for each in (path, *beside)
-            if each.exists()
-        ]
-        yield entries, records
+def _sources(kind: Experiment, entries: Entries, name: str, path: Path) -> list[SourceRecord]:
+    """Return the records of the source file `name`, here as `path`, and of what belongs to it."""
+    names = {path: name}
+    for relative in kind.companions(name):
+        companion = (path.parent / relative).resolve()
+        if companion.exists():
+            names[companion] = beside(name, relative)
+    return [
+        SourceRecord(
+            path=names[each],
+            bytes=each.stat().st_size,
+            sha256=sha256(each),
+            entries=entries.count if each == path else 0,
+        )
+        for each in names
+    ]
 
 
 def _fingerprint(
@@ -233,7 +239,11 @@ def _manifest(task: StageTask, records: list[dict[str, Any]]) -> Manifest:
         min_points=settings.min_points,
         max_points=settings.max_points,
         fractions=dict(layout.fractions),
-        files={BINS: sha256(task.store / BINS)} if settings.bins is not None else {},
+        files={
+            name: sha256(task.store / name)
+            for name in (BINS, TABLES)
+            if (task.store / name).exists()
+        },
         sources=tuple(SourceRecord(**each) for record in records for each in record["sources"]),
         rejected=dict(rejected),
         events={name: sum(each.events for each in some) for name, some in mine.items()},

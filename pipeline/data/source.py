@@ -1,0 +1,144 @@
+"""Source files, wherever they are: a path, or an address that fsspec understands.
+
+`https://host/file.root`, `root://host//file.root`, and a member of a big archive that is read by
+ranges, `zip://folder/file.npz::https://host/archive.zip`.
+"""
+
+import contextlib
+import posixpath
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipeline.data.errors import BadInput
+
+CHAIN = "::"
+ATTEMPTS = 4
+FIRST_WAIT_SECONDS = 0.5
+BLOCK_BYTES = 1 << 24
+Found = TypeVar("Found")
+
+
+def is_remote(name: str) -> bool:
+    """Return whether `name` is an address rather than a path."""
+    return "://" in name
+
+
+def beside(name: str, relative: str) -> str:
+    """Return the path or address of `relative`, as seen from the folder of `name`."""
+    head, chain, rest = name.partition(CHAIN)
+    scheme, mark, path = head.partition("://")
+    if not mark:
+        return str(Path(name).parent / relative)
+    folder = posixpath.dirname(path)
+    return f"{scheme}{mark}{_joined(folder, relative)}{chain}{rest}"
+
+
+def _joined(folder: str, relative: str) -> str:
+    """Return `folder`/`relative` without dots; the double slash of root:// addresses stays."""
+    while relative.startswith("../"):
+        folder, relative = posixpath.dirname(folder), relative.removeprefix("../")
+    return f"{folder}/{relative}" if folder else relative
+
+
+@contextlib.contextmanager
+def fetched(name: str, companions: tuple[str, ...], folder: Path) -> Iterator[Path]:
+    """Yield the path of the source file `name`; a remote one is copied below `folder` meanwhile.
+
+    `companions`, relative to it, are copied along where they exist.
+
+    Raises:
+        BadInput: It cannot be fetched, or arrives incomplete.
+    """
+    if not is_remote(name):
+        yield Path(name)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="fetch-") as place:
+        head = name.partition(CHAIN)[0]
+        path = Path(place) / Path(head).parent.name / Path(head).name
+        _fetch(name, path)
+        for relative in companions:
+            address = beside(name, relative)
+            if _persistently(address, partial(_exists, address)):
+                _fetch(address, (path.parent / relative).resolve())
+        yield path
+
+
+def size_of(name: str) -> int:
+    """Return the bytes of the source file `name`.
+
+    Raises:
+        BadInput: It is not there, or its server does not answer.
+    """
+    if not is_remote(name):
+        try:
+            return Path(name).stat().st_size
+        except OSError as error:
+            message = f"{name}: cannot be read ({error.strerror}). Check the path."
+            raise BadInput(message) from error
+    return int(_persistently(name, lambda: _system(name)[0].size(_system(name)[1])) or 0)
+
+
+def _system(address: str) -> tuple[Any, str]:
+    """Return fsspec's file system of `address`, and the path in it."""
+    from fsspec.core import url_to_fs  # noqa: PLC0415
+
+    return url_to_fs(address)  # type: ignore[no-any-return]
+
+
+def _exists(address: str) -> bool:
+    system, path = _system(address)
+    return bool(system.exists(path))
+
+
+def _fetch(address: str, path: Path) -> None:
+    """Copy `address` to `path`, and check that it came whole.
+
+    Raises:
+        BadInput: It did not, several times.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _persistently(address, lambda: _copy(address, path))
+
+
+def _copy(address: str, path: Path) -> None:
+    system, remote = _system(address)
+    with system.open(remote, "rb", block_size=BLOCK_BYTES) as source, path.open("wb") as target:
+        shutil.copyfileobj(source, target, BLOCK_BYTES)
+    expected, got = system.size(remote), path.stat().st_size
+    if expected is not None and got != expected:
+        message = f"{got} of {expected} bytes came"
+        raise ConnectionError(message)
+
+
+def _persistently(address: str, work: Callable[[], Found]) -> Found:
+    """Return what `work` gives; if the network fails, try again, each time after a longer wait.
+
+    Raises:
+        BadInput: There is nothing at `address`, or it failed every time.
+    """
+    wait = FIRST_WAIT_SECONDS
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return work()
+        except FileNotFoundError as error:
+            message = f"{address}: not there. Check the address."
+            raise BadInput(message) from error
+        except (ValueError, ImportError, KeyError) as error:
+            message = f"{address}: not an address that can be read ({error}). Known: https://, "
+            message += "root:// (with cosmotron[xrootd]), zip://member::address."
+            raise BadInput(message) from error
+        except Exception as error:  # every network library has errors of its own
+            if attempt == ATTEMPTS:
+                reason = str(error).strip().partition("\n")[0] or type(error).__name__
+                message = f"{address}: cannot be fetched ({reason}), tried {attempt} times. "
+                message += "Check the network, or fetch it by hand and give its path."
+                raise BadInput(message) from error
+            time.sleep(wait)
+            wait *= 3
+    raise AssertionError(address)

@@ -1,0 +1,85 @@
+"""What a store will need on disk, told before it is made, and whether that fits."""
+
+import math
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.campaign import StageTask
+from pipeline.data.experiment import Entries
+from pipeline.data.piece import Layout, arrays_of, prepared_range
+from pipeline.data.source import size_of
+from pipeline.data.store.shard import encoded
+from pipeline.run import NoRoomError
+
+SAMPLE_EVENTS = 256
+MARGIN = 1.1
+RECORDS = 2  # files beside the shards that a piece leaves
+
+
+@dataclass(frozen=True)
+class Room:
+    """Bytes and files that are needed or free."""
+
+    bytes: int
+    files: int
+
+    def __str__(self) -> str:
+        """Return it as people read it."""
+        return f"{self.bytes / 1e9:,.3g} GB in {self.files:,} files"
+
+
+def needed(task: StageTask, layout: Layout, entries: Entries, source: str) -> Room:
+    """Return about what the store of `task` needs, from the first events of `source`.
+
+    The other sources are taken to be like it, byte for byte. What is there already, from an
+    earlier start, is not needed again.
+    """
+    count = min(entries.count, SAMPLE_EVENTS)
+    prepared, _ = prepared_range(layout.preparation, entries, 0, count)
+    arrays = arrays_of(prepared, prepared.events.event_id, layout.preparation.max_points)
+    files = {
+        name: sum(map(len, parts))
+        for name, parts in encoded(arrays, {}, layout.chunk_points, layout.codec)
+    }
+    described = sum(size for name, size in files.items() if name.endswith("zarr.json"))
+    total = sum(size_of(name) for _, name in task.files)
+    events = entries.count * total / max(size_of(source), 1)
+    pieces = max(len(task.files), math.ceil(events / task.dataset.events_per_shard))
+    shards = pieces * max(1, len(layout.fractions))
+    content = (sum(files.values()) - described) * events / max(len(prepared.events), 1)
+    there = _there(task.store)
+    return Room(
+        max(0, int(MARGIN * (content + shards * described)) - there.bytes),
+        max(0, shards * len(files) + RECORDS * pieces - there.files),
+    )
+
+
+def _there(store: Path) -> Room:
+    files = [path for path in store.rglob("*") if path.is_file()] if store.exists() else []
+    return Room(sum(path.stat().st_size for path in files), len(files))
+
+
+def free(place: Path) -> Room:
+    """Return what is free where `place` is or will be; a disk without inodes has plenty."""
+    while not place.exists():
+        place = place.parent
+    inodes = os.statvfs(place).f_favail
+    return Room(shutil.disk_usage(place).free, inodes or 2**63 - 1)
+
+
+def check(need: Room, store: Path) -> str:
+    """Return one line that says what is needed and what is free.
+
+    Raises:
+        NoRoomError: It does not fit.
+    """
+    has = free(store)
+    if need.bytes > has.bytes or need.files > has.files:
+        message = (
+            f"{store}: needs about {need}, but {has} are free there. Free some, give the store "
+            "another place, or stage fewer files."
+        )
+        raise NoRoomError(message)
+    return f"{store}: needs about {need}; free are {has}."
