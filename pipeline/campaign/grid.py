@@ -8,6 +8,7 @@ from pydantic import NonNegativeInt, model_validator
 
 from pipeline import catalog
 from pipeline.campaign.sections import Dataset, Finetune, Mode, Model, Name, Pretrain, Simulation
+from pipeline.campaign.sources import below, found
 from pipeline.campaign.tasks import (
     EvaluateTask,
     FinetuneTask,
@@ -169,18 +170,21 @@ class Campaign(Declaration):
 
 def _found(name: str, dataset: Dataset) -> dict[str, tuple[str, ...]]:
     """Return the files that the patterns of `dataset` match, sorted, per split."""
-    folder = Path(os.path.expandvars(dataset.folder)).expanduser()
-    found = {}
+    folder = os.path.expandvars(str(Path(dataset.folder).expanduser()))
+    if "://" in dataset.folder:
+        folder = os.path.expandvars(dataset.folder)
+    splits = {}
     for split, patterns in dataset.splits.items():
-        paths = tuple(sorted(str(path) for each in patterns for path in folder.glob(each)))
-        if not paths:
+        files = [file for each in patterns for file in found(below(folder, each))]
+        there = [file for file in files if "://" in file or Path(file).exists()]
+        if not there:
             message = (
                 f"datasets.{name}.splits.{split}: no file matches {', '.join(patterns)} "
                 f"below {folder}. Check the folder, or fetch the files first."
             )
             raise DeclarationError(message)
-        found[split] = paths
-    return found
+        splits[split] = tuple(sorted(there))
+    return splits
 
 
 def load_campaign(name: str) -> Campaign:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline import __version__
-from pipeline.cli import campaigns, data, sites
+from pipeline.cli import campaigns, data, sites, stores
 from pipeline.cli.screen import told
 from pipeline.run import Exit
 
@@ -18,6 +18,7 @@ app = typer.Typer(
     "Example: `cosmotron run quickstart --site local`",
 )
 app.add_typer(sites.app, name="sites")
+app.add_typer(stores.app, name="data")
 VERBS = (
     *(campaigns.run, campaigns.plan, campaigns.status, campaigns.cancel, campaigns.budget),
     *(campaigns.report, campaigns.campaigns, data.simulate, data.stage),

@@ -2,17 +2,21 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
 from pipeline.campaign import Dataset, Order, SimulateTask, Simulation, StageTask
 from pipeline.campaign.sections import FILE_NAMES
-from pipeline.catalog import parse
+from pipeline.campaign.sources import found
+from pipeline.catalog import DeclarationError, parse
 from pipeline.cli.screen import screen
+from pipeline.data.experiments import EXPERIMENTS
 from pipeline.run import TaskFolder, read_json
 
 FORMATS = "npz or root for sphenix, root for jetclass, parquet for icecube."
+DEAL = "Deal events to splits by a hash of their id: train=0.8,validation=0.1,test=0.1."
+KNOWN = ", ".join(EXPERIMENTS)
 ORDERS = ", ".join(get_args(Order))
 
 
@@ -51,33 +55,75 @@ def simulate(
 
 def stage(
     store: Annotated[Path, typer.Argument(help="The Zarr store to make; may be half there.")],
-    sources: Annotated[list[Path], typer.Argument(help="Source files: ROOT or npz.")],
-    experiment: Annotated[str, typer.Option(help="Whose data: sphenix.")] = "sphenix",
+    sources: Annotated[list[str], typer.Argument(help="Source files: paths or addresses.")],
+    experiment: Annotated[str, typer.Option(help=f"Whose data: {KNOWN}.")] = "sphenix",
     split: Annotated[str, typer.Option(help="The split the files are.")] = "train",
+    fractions: Annotated[str, typer.Option(help=DEAL)] = "",
     neighbours: Annotated[int, typer.Option(help="Next neighbours kept per point.")] = 0,
     order: Annotated[str | None, typer.Option(help=f"Order of points: {ORDERS}.")] = None,
+    min_points: Annotated[int, typer.Option(help="Drop events of fewer points.")] = 1,
+    max_points: Annotated[
+        int | None, typer.Option(help="Events of more are cut or dropped.")
+    ] = None,
+    bins_from: Annotated[
+        Path | None, typer.Option(help="A store whose voxel bins to take.")
+    ] = None,
     events_per_shard: Annotated[int, typer.Option(help="Entries behind each shard.")] = 4096,
+    codec: Annotated[str, typer.Option(help="zstd, lz4 or none.")] = "zstd",
     workers: Annotated[int, typer.Option(help="Files staged at once.")] = os.cpu_count() or 1,
+    ranks: Annotated[int, typer.Option(help="MPI ranks to use instead of workers.")] = 0,
 ) -> None:
     """Stage source files into one sharded Zarr store; resumes at the first missing shard.
+
+    Sources may be remote: https://, root://, or a member of an archive that is read by ranges,
+    zip://member::https://host/archive.zip.
 
     Example: `cosmotron stage pp.zarr samples/events/*.root --neighbours 30`
     """
     from pipeline.workflow.alone import run_alone  # noqa: PLC0415
 
-    found = tuple(sorted(str(path.resolve()) for path in sources))
     where = store.resolve()
-    settings = {"neighbours": neighbours, "order": order, "events_per_shard": events_per_shard}
-    kind = {"experiment": experiment, "folder": str(where.parent), "splits": {split: ["*"]}}
+    asked: dict[str, Any] = {
+        "experiment": experiment,
+        "folder": str(where.parent),
+        "splits": {split: ["*"]},
+        "fractions": _fractions(fractions),
+        "neighbours": neighbours,
+        "order": order,
+        "min_points": min_points,
+        "max_points": max_points,
+        "events_per_shard": events_per_shard,
+        "codec": codec,
+    }
     task = StageTask(
         key="stage",
-        dataset=parse(Dataset, {**kind, **settings}),
-        sources={split: found},
+        dataset=parse(Dataset, asked),
+        sources={split: tuple(name for each in sources for name in found(_whole(each)))},
         store=where,
-        bins_store=where,
+        bins_store=bins_from.resolve() if bins_from else where,
     )
     folder = TaskFolder(where.with_suffix(".staging"))
-    run_alone(task, folder, workers=workers)
+    run_alone(task, folder, workers=workers, ranks=ranks)
     made = read_json(folder.result) or {}
     counted = ", ".join(f"{count:,} {name} events" for name, count in made["events"].items())
-    screen.print(f"{counted} in {where}; rejected: {made['rejected'] or 'none'}")
+    rejected = ", ".join(f"{count:,} {name}" for name, count in made["rejected"].items())
+    screen.print(f"{counted} in {where}; rejected: {rejected or 'none'}")
+
+
+def _whole(source: str) -> str:
+    """Return an address as it is, and a path from the root on."""
+    return source if "://" in source else str(Path(source).resolve())
+
+
+def _fractions(text: str) -> dict[str, float]:
+    """Return what `text`, "train=0.8,test=0.2", says.
+
+    Raises:
+        DeclarationError: It says nothing of the kind.
+    """
+    try:
+        pairs = [each.split("=") for each in text.split(",") if each]
+        return {name.strip(): float(value) for name, value in pairs}
+    except ValueError as error:
+        message = f"--fractions {text!r}: expected for example train=0.8,validation=0.1,test=0.1"
+        raise DeclarationError(message) from error

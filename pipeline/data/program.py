@@ -14,7 +14,17 @@ from pipeline import catalog
 from pipeline.campaign import SimulateTask, StageTask
 from pipeline.catalog import DeclarationError
 from pipeline.data.errors import BadInput
-from pipeline.run import Exit, NoRoomError, RunError, TaskFolder, claimed, holder, read_json
+from pipeline.data.ranks import run_ranks
+from pipeline.run import (
+    BusyError,
+    Exit,
+    NoRoomError,
+    RunError,
+    TaskFolder,
+    claimed,
+    holder,
+    read_json,
+)
 
 POLL_SECONDS = 0.2
 CANNOT_WRITE = {
@@ -38,6 +48,7 @@ class Program(Generic[PartTask]):
     is_done: Callable[[TaskFolder, PartTask, int], bool]
     finish: Callable[[TaskFolder, PartTask], None]
     begin: Callable[[TaskFolder, PartTask], None] | None = None
+    weight: Callable[[PartTask, int], int] = lambda task, number: 1  # noqa: ARG005
 
 
 def part_record(folder: TaskFolder, number: int) -> Path:
@@ -68,13 +79,39 @@ def run(program: Program[PartTask], arguments: Sequence[str] | None = None) -> i
     folder = TaskFolder(options.folder)
     try:
         task = catalog.read(folder.declaration, program.task)
-        _work(program, folder, task, options)
     except DeclarationError as error:
         return _failed(None, "usage", str(error), Exit.USAGE)
+    if options.mpi:
+        return _ranks(program, folder, task)
+    return _told(folder, lambda: _work(program, folder, task, options))
+
+
+def _ranks(program: Program[PartTask], folder: TaskFolder, task: PartTask) -> int:
+    """Do everything, as one of the ranks of an MPI job."""
+    with contextlib.ExitStack() as stack:
+
+        def begin() -> None:
+            stack.enter_context(claimed(folder.claim))
+            if program.begin is not None:
+                program.begin(folder, task)
+
+        return run_ranks(
+            [program.weight(task, number) for number in range(len(task.files))],
+            begin=lambda: _told(folder, begin),
+            part=lambda number: _told(folder, lambda: _part(program, folder, task, number)),
+            finish=lambda: _told(folder, lambda: program.finish(folder, task)),
+        )
+
+
+def _told(folder: TaskFolder, work: Callable[[], object]) -> int:
+    """Do `work` and return the exit code; what goes wrong is one line on stderr, and recorded."""
+    try:
+        work()
     except BadInput as error:
         return _failed(folder, "bad_input", str(error), Exit.BAD_INPUT)
-    except NoRoomError as error:
-        return _failed(folder, "cannot_write", str(error), Exit.CANNOT_WRITE)
+    except (NoRoomError, BusyError) as error:
+        outcome = "busy" if isinstance(error, BusyError) else "cannot_write"
+        return _failed(folder, outcome, str(error), Exit(error.code))
     except RunError as error:
         return _failed(folder, "failed", str(error), Exit.FAILED)
     except OSError as error:
@@ -94,6 +131,7 @@ def _parser(program: Program[PartTask]) -> argparse.ArgumentParser:
         step.add_argument("--begin", action="store_true", help="what all parts need, once")
     step.add_argument("--part", type=int, help="the part to do, counted from 0")
     step.add_argument("--finish", action="store_true", help="check all parts; mark the task done")
+    step.add_argument("--mpi", action="store_true", help="all of it, as a rank of an MPI job")
     return parser
 
 

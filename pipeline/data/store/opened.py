@@ -49,6 +49,16 @@ class Shard:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         return f"{self.path / name}: damaged ({reason}). {_AGAIN}"
 
+    def damaged(self) -> list[str]:
+        """Return a line for each file that is missing or is not what was written."""
+        lines = []
+        for name, wanted in self.record.files.items():
+            try:
+                _check(self.path, {name: wanted}, _AGAIN)
+            except BadInput as error:
+                lines.append(str(error))
+        return lines
+
     def verify(self, *, described: bool = False) -> None:
         """Check the hash of every file; if only `described`, of those that describe the arrays.
 

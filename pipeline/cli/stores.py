@@ -1,0 +1,91 @@
+"""The verbs of a store: what is in it, whether it is whole, and what it looks like."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import track
+from rich.table import Table
+
+from pipeline.cli.screen import AsJson, fail, out, screen
+from pipeline.run import Exit
+
+app = typer.Typer(no_args_is_help=True, help="Stores of events: inspect, verify and plot.")
+StorePath = Annotated[Path, typer.Argument(help="A Zarr store that was staged.")]
+
+
+@app.command("inspect")
+def data_inspect(store: StorePath, as_json: AsJson = False) -> None:
+    """Say what is in a store: counts, arrays, normalisation, rejects, sources.
+
+    Example: `cosmotron data inspect runs/quickstart/data/labelled.zarr`
+    """
+    from pipeline.data.store import Store  # noqa: PLC0415
+    from pipeline.data.store.summary import summary  # noqa: PLC0415
+
+    told = summary(Store.open(store))
+    if as_json:
+        typer.echo(json.dumps(told, indent=2))
+        return
+    facts = ("experiment", "schema", "order", "neighbours", "gigabytes", "files", "sources")
+    out.print("  ".join(f"[dim]{name}[/] {told[name]}" for name in facts), highlight=False)
+    for title, rows in (("splits", told["splits"]), ("arrays", told["arrays"])):
+        _print(title, rows)
+    _print("columns of points", told["columns"])
+    rejected = ", ".join(f"{count:,} {name}" for name, count in told["rejected"].items())
+    out.print(f"rejected: {rejected or 'none'}")
+
+
+def _print(title: str, rows: list[dict[str, Any]]) -> None:
+    """Print `rows`, which have the same keys, as a table."""
+    table = Table(*rows[0], title=title, title_justify="left", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(
+            *(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values())
+        )
+    out.print(table)
+
+
+@app.command("verify")
+def data_verify(store: StorePath, as_json: AsJson = False) -> None:
+    """Check every byte of a store against the manifest; names what is damaged.
+
+    Example: `cosmotron data verify runs/quickstart/data/labelled.zarr`
+    """
+    from pipeline.data.store import Store  # noqa: PLC0415
+
+    opened = Store.open(store)
+    shards = [shard for split in opened.splits for shard in opened.shards(split)]
+    damaged = []
+    for shard in track(shards, "verify", console=screen, disable=as_json):
+        damaged += shard.damaged()
+    if as_json:
+        typer.echo(json.dumps({"shards": len(shards), "damaged": damaged}, indent=2))
+    elif not damaged:
+        out.print(f"{store}: all {len(shards)} shards are what was written.")
+    if damaged:
+        fail("\n".join(damaged), Exit.BAD_INPUT)
+
+
+@app.command("plot")
+def data_plot(
+    store: StorePath,
+    output: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path(),
+    split: Annotated[str, typer.Option(help="The split; default: the first.")] = "",
+    event: Annotated[int, typer.Option(help="Which event of the split to show.")] = 0,
+) -> None:
+    """Draw every feature of a store as a histogram, and one event.
+
+    Example: `cosmotron data plot runs/quickstart/data/labelled.zarr --output pictures/`
+    """
+    from pipeline.data.store import Store  # noqa: PLC0415
+    from pipeline.data.store.pictures import draw_event, draw_features  # noqa: PLC0415
+
+    opened = Store.open(store)
+    shown = split or opened.splits[0]
+    for path in (
+        draw_features(opened, shown, output / f"{store.stem}-{shown}-features.png"),
+        draw_event(opened, shown, event, output / f"{store.stem}-{shown}-event-{event}.png"),
+    ):
+        out.print(str(path))
