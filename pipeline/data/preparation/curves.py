@@ -9,12 +9,18 @@ import numpy.typing as npt
 from pipeline.data.events import Floats, Integers
 
 BITS = 16
+SPREAD = (
+    (16, 0x00FF0000FF),  # one half of the 16 bits, 8 each
+    (8, 0xF00F00F00F),
+    (4, 0xC30C30C30C3),
+    (2, 0x249249249249),
+)
 Cells = npt.NDArray[np.uint32]
 
 
 def cells(position: Floats) -> Cells:
     """Return the cell (P, 3) of each normalised `position`, 2^16 to an axis; outside is clipped."""
-    scaled = np.clip(position.astype(np.float64), 0, 1) * (2**BITS - 1)
+    scaled = np.clip(position.astype(np.float64) * 2**BITS, 0, 2**BITS - 1)
     numbers: Cells = scaled.astype(np.uint32)
     return numbers
 
@@ -52,8 +58,15 @@ def hilbert(position: Floats) -> Integers:
 
 def _interleaved(x: Cells) -> Integers:
     """Return the numbers (P) whose bits are those of `x` (P, 3) in turn, the first axis first."""
-    place = np.zeros(len(x), np.int64)
-    for bit in range(BITS - 1, -1, -1):
-        for axis in range(3):
-            place = (place << 1) | ((x[:, axis] >> np.uint32(bit)) & np.uint32(1))
-    return place
+    place = np.zeros(len(x), np.uint64)
+    for axis in range(3):
+        place |= _spread(x[:, axis]) << np.uint64(2 - axis)
+    return place.astype(np.int64)
+
+
+def _spread(x: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
+    """Return `x` (P) with two empty bits before each of its bits: halves are moved apart in turn."""
+    wide = x.astype(np.uint64)
+    for shift, kept in SPREAD:
+        wide = (wide | (wide << np.uint64(shift))) & np.uint64(kept)
+    return wide
