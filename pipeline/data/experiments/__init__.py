@@ -7,6 +7,7 @@ from pipeline.data.experiment import Experiment, named
 
 EXPERIMENTS = {
     "sphenix": "pipeline.data.experiments.sphenix:SPHENIX",
+    "sphenix-positions": "pipeline.data.experiments.sphenix:POSITIONS",
 }
 
 

@@ -65,7 +65,7 @@ def _interleaved(x: Cells) -> Integers:
 
 
 def _spread(x: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
-    """Return `x` (P) with two empty bits before each of its bits: halves are moved apart in turn."""
+    """Return `x` (P) with two empty bits before each bit: halves move apart in turn."""
     wide = x.astype(np.uint64)
     for shift, kept in SPREAD:
         wide = (wide | (wide << np.uint64(shift))) & np.uint64(kept)
