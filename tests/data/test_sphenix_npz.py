@@ -1,5 +1,6 @@
 import tracemalloc
 import zipfile
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def test_any_rising_ranges_give_what_was_written(tmp_path_factory, sizes, cuts, 
     written = events(sizes, seed=seed)
     write_npz(path, written, labelled=True)
     steps = sorted({*(min(cut, len(sizes)) for cut in cuts), len(sizes)})
-    found = read(path, *zip(steps, steps[1:], strict=False), (steps[-1], len(sizes)))
+    found = read(path, *pairwise(steps), (steps[-1], len(sizes)))
     assert_same(found, written.slice(steps[0], len(sizes)))
 
 
