@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import pythia8mc
 
-from pipeline.data.particles import Particles
 from pipeline.data.simulation.collisions import ELECTRON_GEV, SETTINGS, Generator, convert
+from pipeline.data.particles import Particles
 
 
 def photons(count, momentum):

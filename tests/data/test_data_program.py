@@ -9,8 +9,8 @@ from made_events import events, simulate_task, stage_task
 
 from pipeline.data import simulate
 from pipeline.data.program import in_turn, run
-from pipeline.data.readers.sphenix_npz import write_npz
 from pipeline.data.simulate import SIMULATE
+from pipeline.data.readers.sphenix_npz import write_npz
 from pipeline.data.stage import STAGE
 from pipeline.run import Exit, RunError, read_json
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pipeline.data.particles import Particles
 from pipeline.data.simulation.helix import circles, crossings
+from pipeline.data.particles import Particles
 
 RADII = np.array([35.0, 50.0, 70.0])
 

@@ -6,8 +6,8 @@ import pytest
 from made_events import events, stage_task
 
 from pipeline.data.preparation.bins import read_bins
-from pipeline.data.preparation.serialise import serialise
 from pipeline.data.program import run
+from pipeline.data.preparation.serialise import serialise
 from pipeline.data.readers.sphenix_npz import write_npz
 from pipeline.data.simulation.sphenix_root import write_root
 from pipeline.data.stage import STAGE

@@ -7,10 +7,10 @@ from made_events import events, stage_task
 from pipeline.data import shard
 from pipeline.data.errors import BadInput
 from pipeline.data.program import run
+from pipeline.data.store.shard import encode, read_arrays, write_shard
 from pipeline.data.readers.sphenix_npz import write_npz
 from pipeline.data.stage import STAGE
 from pipeline.data.store import Store
-from pipeline.data.store.shard import encode, read_arrays, write_shard
 
 
 def arrays(count=300):

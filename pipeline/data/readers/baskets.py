@@ -61,7 +61,7 @@ class Branch:
     def __init__(self, branch: Any) -> None:
         self._branch = branch
         self._limits = np.asarray(branch.entry_offsets, np.int64)
-        self._first, self._values, self._offsets = 0, np.zeros(0, np.float32), offsets_of([])
+        self._first, self._values, self._offsets = 0, np.zeros(0), np.zeros(1, np.int64)
 
     def read(self, start: int, stop: int) -> tuple[Array, Integers]:
         """Return the values (N) of the entries `start` to `stop`, and how many each has."""
@@ -69,7 +69,7 @@ class Branch:
         if not self._first <= start < last:
             basket = np.searchsorted(self._limits, start, side="right") - 1
             self._first = last = int(self._limits[basket])
-            self._values, self._offsets = self._values[:0], offsets_of([])
+            self._values, self._offsets = self._values[:0], np.zeros(1, np.int64)
         if stop > last:
             self._extend(start, last, int(self._limits[np.searchsorted(self._limits, stop)]))
         rows = self._offsets[start - self._first : stop - self._first + 1]

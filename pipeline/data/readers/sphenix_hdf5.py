@@ -18,7 +18,7 @@ import hdf5plugin  # noqa: F401  # lets h5py read blosc, with which the dumps ar
 import numpy as np
 
 from pipeline.data.errors import BadInput
-from pipeline.data.events import Array, Events, offsets_of
+from pipeline.data.events import Array, Events
 from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.particles import is_noise, pid_class
 from pipeline.data.readers.matching import Keys, match
@@ -81,7 +81,7 @@ def _event(path: Path, file: Any) -> tuple[Events, Rejected]:
         source=str(path),
         columns=tuple("energy" if name == "E" else name for name in names),
         points=points,
-        offsets=offsets_of([] if reason else [len(points)]),
+        offsets=np.array([0] if reason else [0, len(points)]),
         event_id=np.arange(0 if reason else 1),
         per_point=_labels(path, file, clusters["ptid"][inside]),
     )
