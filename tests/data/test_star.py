@@ -125,9 +125,10 @@ def test_a_number_beyond_its_type_is_refused(tmp_path, branch, value):
         read(write(tmp_path / "a.root", columns))
 
 
-def test_a_hit_without_place_is_refused(tmp_path):
+@pytest.mark.parametrize("value", [np.nan, 1e300])
+def test_a_hit_without_place_is_refused(tmp_path, value):
     columns = hits([2])
-    columns["TPCHits_x"] = ak.Array([[np.nan, 1.0]])
+    columns["TPCHits_x"] = ak.Array([[value, 1.0]])
     with pytest.raises(BadInput, match=r"a.root: 1 of 2 points hold NaN"):
         read(write(tmp_path / "a.root", columns))
 

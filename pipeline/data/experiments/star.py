@@ -54,11 +54,13 @@ def open_star(path: Path) -> Iterator[Entries]:
 
         def read(start: int, stop: int) -> tuple[Events, Rejected]:
             values, sizes = tree.read(branches, start, stop)
-            points, others = values[: len(MEASURED)], values[len(MEASURED) :]
+            others = values[len(MEASURED) :]
+            with np.errstate(over="ignore"):  # what 32 bits cannot hold is infinite, and refused
+                points = np.column_stack(values[: len(MEASURED)]).astype(np.float32)
             events = Events(
                 source=str(path),
                 columns=CARTESIAN,
-                points=np.column_stack(points).astype(np.float32),
+                points=points,
                 offsets=offsets_of(sizes),
                 event_id=np.arange(start, stop),
                 per_point=dict(_exact(path, *each) for each in zip(OTHERS, others, strict=True)),

@@ -36,24 +36,24 @@ def hilbert(position: Floats) -> Integers:
     J. Skilling, "Programming the Hilbert curve", AIP Conf. Proc. 707 (2004) 381: from axes to the
     transposed index, all points at once.
     """
-    x = cells(position)
+    x = np.ascontiguousarray(cells(position).T)
     bit = np.uint32(1 << (BITS - 1))
     while bit > 1:
         below = np.uint32(bit - 1)
         for axis in range(3):
-            inverted = (x[:, axis] & bit) != 0
-            swapped = np.where(inverted, 0, (x[:, 0] ^ x[:, axis]) & below).astype(np.uint32)
-            x[:, 0] ^= np.where(inverted, below, swapped)
-            x[:, axis] ^= swapped
+            inverted = (x[axis] & bit) != 0
+            swapped = np.where(inverted, np.uint32(0), (x[0] ^ x[axis]) & below)
+            x[0] ^= np.where(inverted, below, swapped)
+            x[axis] ^= swapped
         bit >>= np.uint32(1)
     for axis in (1, 2):
-        x[:, axis] ^= x[:, axis - 1]
-    flips = np.zeros(len(x), np.uint32)
+        x[axis] ^= x[axis - 1]
+    flips = np.zeros(x.shape[1], np.uint32)
     bit = np.uint32(1 << (BITS - 1))
     while bit > 1:
-        flips ^= np.where(x[:, 2] & bit, np.uint32(bit - 1), np.uint32(0))
+        flips ^= np.where(x[2] & bit, np.uint32(bit - 1), np.uint32(0))
         bit >>= np.uint32(1)
-    return _interleaved(x ^ flips[:, None])
+    return _interleaved((x ^ flips).T)
 
 
 def _interleaved(x: Cells) -> Integers:

@@ -27,6 +27,7 @@ DAMAGED = (
     IndexError,
     KeyError,
     MemoryError,
+    NameError,  # uproot forgets a variable when a block is cut short
     NotImplementedError,
     OSError,
     OverflowError,
