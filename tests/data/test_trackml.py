@@ -79,6 +79,13 @@ def test_without_truth_there_are_no_labels(tmp_path):
     assert list(found.per_point) == ["volume_id", "layer_id", "module_id"]
 
 
+def test_truth_may_come_without_weights(tmp_path):
+    truth = "\n".join(line.rpartition(",")[0] for line in TRUTH.splitlines()) + "\n"
+    found, _ = read(event(tmp_path, truth=truth))
+    assert "weight" not in found.per_point
+    assert found.per_point["track_id"].tolist() == [0, FAR_ID]
+
+
 def test_the_files_of_a_set_are_known():
     assert companions("raw/event000001000-hits.csv") == (
         "event000001000-truth.csv",

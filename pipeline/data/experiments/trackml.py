@@ -1,7 +1,7 @@
 """TrackML: simulated hits of a tracking detector, one event in some csv files (arXiv:1904.06778).
 
 `event*-hits.csv` holds hit_id, x, y, z (mm), volume_id, layer_id, module_id. Beside it may lie
-`-truth.csv` (hit_id, particle_id, tpx, tpy in GeV/c, weight, …) and `-particles.csv` (particle_id,
+`-truth.csv` (hit_id, particle_id, tpx, tpy in GeV/c, mostly weight, …) and `-particles.csv` (particle_id,
 px, py, …), whose momentum, at production, is preferred. `-cells.csv` is not read. Particle ids
 reach 10^18, which no float holds.
 """
@@ -33,6 +33,7 @@ SCHEMAS: dict[str, dict[str, str]] = {
     },
     PARTICLES: {"particle_id": "int64", **dict.fromkeys(("px", "py"), "float32")},
 }
+OPTIONAL = frozenset({"weight"})  # the challenge's; other files of this schema lack it
 FLOAT_ID = re.compile(r"to int64: invalid value '[-+\d]*[.eE]")
 
 ENVELOPE = "the detector of arXiv:1904.06778, rounded outwards"
@@ -104,12 +105,8 @@ def _truth(path: Path, hit_id: Array, beside: Mapping[str, Path]) -> Table:
         pt_gev[known] = np.hypot(particles["px"], particles["py"])[owner[known]]
     noise = particle_id == 0
     pt_gev[noise] = 0  # the release has no particle 0, and 1e9 as its momentum
-    return {
-        "track_id": particle_id,
-        "weight": truth["weight"][row],
-        "pt_gev": pt_gev,
-        "noise": noise,
-    }
+    weight = {"weight": truth["weight"][row]} if "weight" in truth else {}
+    return {"track_id": particle_id, **weight, "pt_gev": pt_gev, "noise": noise}
 
 
 def _rows(ours: Array, theirs: Array) -> Array:
@@ -129,18 +126,22 @@ def _table(path: Path, schema: Mapping[str, str]) -> Table:
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import csv  # noqa: PLC0415
 
-    types = {name: pa.type_for_alias(kind) for name, kind in schema.items()}
+    with path.open("rb") as stream:
+        header = stream.readline().decode("latin-1").strip().split(",")
+    wanted = [name for name in schema if name not in OPTIONAL or name in header]
     convert = csv.ConvertOptions(
-        column_types=types, include_columns=list(schema), null_values=["", "nan", "NaN"]
+        column_types={name: pa.type_for_alias(schema[name]) for name in wanted},
+        include_columns=wanted,
+        null_values=["", "nan", "NaN"],
     )
     try:
         table = csv.read_csv(path, convert_options=convert)
     except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
         raise BadInput(_fault(path, str(error).partition("\n")[0])) from error
-    for name in schema:
+    for name in wanted:
         if table[name].null_count and name not in POSITION:
             raise BadInput(_fault(path, f"{name} is empty in {table[name].null_count} rows"))
-    return {name: table[name].to_numpy() for name in schema}
+    return {name: table[name].to_numpy() for name in wanted}
 
 
 def _fault(path: Path, reason: str) -> str:
