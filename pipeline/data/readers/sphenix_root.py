@@ -22,7 +22,7 @@ from pipeline.data.events import (
 )
 from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.particles import labels_of
-from pipeline.data.readers.baskets import Tree, open_tree, tree_of, whole
+from pipeline.data.readers.baskets import Tree, open_tree, tree_of
 from pipeline.data.readers.matching import Keys, match
 
 TREE = "T"
@@ -89,8 +89,7 @@ def open_root(path: Path) -> Iterator[Entries]:
             tables = {
                 table: _table(tree, table, names, start, stop) for table, names in wanted.items()
             }
-            with whole(path):
-                return _events(path, tables, link, np.arange(start, stop))
+            return _events(path, tables, link, np.arange(start, stop))
 
         yield Entries(tree.entries, read)
 
