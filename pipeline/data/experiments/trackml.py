@@ -1,9 +1,9 @@
 """TrackML: simulated hits of a tracking detector, one event in some csv files (arXiv:1904.06778).
 
 `event*-hits.csv` holds hit_id, x, y, z (mm), volume_id, layer_id, module_id. Beside it may lie
-`-truth.csv` (hit_id, particle_id, tpx, tpy in GeV/c, mostly weight, …) and `-particles.csv` (particle_id,
-px, py, …), whose momentum, at production, is preferred. `-cells.csv` is not read. Particle ids
-reach 10^18, which no float holds.
+`-truth.csv` (hit_id, particle_id, tpx, tpy in GeV/c, mostly weight, …) and `-particles.csv`
+(particle_id, px, py, …), whose momentum, at production, is preferred. `-cells.csv` is not read.
+Particle ids reach 10^18, which no float holds.
 """
 
 import contextlib
