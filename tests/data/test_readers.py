@@ -6,40 +6,60 @@ import pytest
 from made_events import events
 
 from pipeline.data.errors import BadInput
-from pipeline.data.readers import READERS, files, read
+from pipeline.data.experiments import EXPERIMENTS, experiment
+from pipeline.data.experiments.sphenix import SPHENIX
+from pipeline.data.readers import opened, suffix_of
 from pipeline.data.readers.sphenix_npz import write_npz
 
-
-def test_an_unknown_suffix_names_the_known_ones():
-    with pytest.raises(BadInput, match=r"x.csv: no reader for '.csv' files; known: .npz, .root"):
-        read(Path("x.csv"))
-
-
-@pytest.mark.parametrize("suffix", READERS)
-def test_a_missing_file_is_refused(tmp_path, suffix):
-    with pytest.raises(BadInput, match=r"cannot be read.*No such file"):
-        read(tmp_path / f"none{suffix}")
+NAMES = [
+    pytest.param(kind, f"file{suffix}", id=f"{kind.name}{suffix}")
+    for kind in map(experiment, EXPERIMENTS)
+    for suffix in kind.readers
+]
 
 
-@pytest.mark.parametrize("suffix", READERS)
-def test_an_empty_file_is_refused(tmp_path, suffix):
-    path = tmp_path / f"empty{suffix}"
-    path.touch()
-    with pytest.raises(BadInput, match="the file is empty"):
-        read(path)
+def refused(path, kind, message):
+    """Check that `path` is refused with one line that names it."""
+    with pytest.raises(BadInput, match=message) as failure, opened(path, kind):
+        pass
+    assert path.name in str(failure.value)
+    assert "\n" not in str(failure.value)
 
 
-@pytest.mark.parametrize("suffix", READERS)
-def test_a_file_of_something_else_is_refused(tmp_path, suffix):
-    path = tmp_path / f"other{suffix}"
-    path.write_text("version https://git-lfs.github.com/spec/v1\n")
-    with pytest.raises(BadInput, match="not a whole"):
-        read(path)
+def test_an_unknown_ending_names_the_known_ones():
+    refused(Path("x.txt"), SPHENIX, r"x.txt: no reader of sphenix takes this file; known .*\.npz")
 
 
-@pytest.mark.parametrize("suffix", READERS)
-def test_a_file_without_permission_is_refused(tmp_path, suffix, monkeypatch):
-    path = tmp_path / f"secret{suffix}"
+def test_the_longest_ending_decides():
+    assert suffix_of("spacepoints.npz", SPHENIX) == ".npz"
+
+
+@pytest.mark.parametrize(("kind", "name"), NAMES)
+def test_a_missing_file_is_refused(tmp_path, kind, name):
+    refused(tmp_path / name, kind, r"cannot be read.*No such file")
+
+
+@pytest.mark.parametrize(("kind", "name"), NAMES)
+def test_a_folder_is_refused(tmp_path, kind, name):
+    (tmp_path / name).mkdir()
+    refused(tmp_path / name, kind, r"cannot be read.*Is a directory")
+
+
+@pytest.mark.parametrize(("kind", "name"), NAMES)
+def test_an_empty_file_is_refused(tmp_path, kind, name):
+    (tmp_path / name).touch()
+    refused(tmp_path / name, kind, "the file is empty")
+
+
+@pytest.mark.parametrize(("kind", "name"), NAMES)
+def test_a_file_of_something_else_is_refused(tmp_path, kind, name):
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    refused(tmp_path / name, kind, str(tmp_path / name))
+
+
+@pytest.mark.parametrize(("kind", "name"), NAMES)
+def test_a_file_without_permission_is_refused(tmp_path, kind, name, monkeypatch):
+    path = tmp_path / name
     path.write_bytes(b"x")
     path.chmod(0)
     if os.geteuid() == 0:  # root reads everything
@@ -48,21 +68,43 @@ def test_a_file_without_permission_is_refused(tmp_path, suffix, monkeypatch):
             raise PermissionError(13, "Permission denied")
 
         monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(BadInput, match=r"Permission denied.*Check the path and its permissions"):
-        read(path)
+    refused(path, kind, r"Permission denied.*Check the path and its permissions")
 
 
-def test_a_file_that_leaves_no_event_is_refused(tmp_path):
+def test_a_file_without_events_is_refused(tmp_path):
     np.savez(tmp_path / "x.npz", data=np.zeros((0, 4)), size=np.zeros(0, int))
-    with pytest.raises(BadInput, match="no event is left"):
-        read(tmp_path / "x.npz")
+    refused(tmp_path / "x.npz", SPHENIX, "holds no events")
 
 
-def test_the_files_of_a_set_are_known(tmp_path):
-    path = tmp_path / "spacepoints_001.npz"
-    write_npz(path, events([2]), labelled=True)
-    names = [file.name for file in files(path)]
-    assert names[0] == "spacepoints_001.npz"
-    assert len(names) == 4
-    assert files(tmp_path / "a.root") == (tmp_path / "a.root",)
-    assert files(tmp_path / "a.npz") == (tmp_path / "a.npz",)
+def test_empty_events_are_kept(tmp_path):
+    path = tmp_path / "spacepoints_000.npz"
+    write_npz(path, events([0, 0]), labelled=False)
+    with opened(path, SPHENIX) as entries:
+        found, rejected = entries.read(0, entries.count)
+    assert found.sizes.tolist() == [0, 0]
+    assert rejected == {}
+
+
+def test_an_unknown_experiment_names_the_nearest():
+    with pytest.raises(BadInput, match=r"experiment 'sphenyx': unknown. Did you mean 'sphenix'"):
+        experiment("sphenyx")
+
+
+def test_the_files_of_a_set_are_known():
+    assert SPHENIX.companions("raw/spacepoints_001.npz") == (
+        "track_ids_001.npz",
+        "pid_labels_001.npz",
+        "noise_tags_001.npz",
+    )
+    assert SPHENIX.companions("a.root") == SPHENIX.companions("a.npz") == ()
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_is_whole(name):
+    kind = experiment(name)
+    columns = [column.name for column in kind.columns]
+    assert kind.name == name
+    assert len(set(columns)) == len(columns)
+    assert all(column.scale > 0 and column.unit and column.provenance for column in kind.columns)
+    assert set(kind.axes or ()) <= set(columns)
+    assert all(callable(kind.opener(suffix)) for suffix in kind.readers)

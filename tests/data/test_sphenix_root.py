@@ -1,12 +1,28 @@
+import tracemalloc
+from itertools import pairwise
+
 import awkward as ak
 import numpy as np
 import pytest
 import uproot
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from uproot.interpretation.jagged import AsJagged
 
-from pipeline.data import sphenix_root
 from pipeline.data.errors import BadInput
-from pipeline.data.readers import read
-from pipeline.data.simulation.sphenix_root import COUNTERS, write_root
+from pipeline.data.events import concatenate
+from pipeline.data.experiments.sphenix import SPHENIX
+from pipeline.data.readers import opened
+from pipeline.data.readers.sphenix_root import REJECTIONS, open_root
+from pipeline.data.simulation.sphenix_root import COUNTERS, TABLES, write_root
+
+
+def read(path, *ranges):
+    """Return the events of `path`, all or those of `ranges`, and how many were rejected."""
+    with opened(path, SPHENIX) as entries:
+        parts = [entries.read(*each) for each in ranges or [(0, entries.count)]]
+    rejected = {name: sum(bad[name] for _, bad in parts) for name in REJECTIONS}
+    return concatenate([found for found, _ in parts]), rejected
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +80,7 @@ def without_g4hits(arrays):
 
 def test_a_sample_survives_the_round_trip(sample, whole):
     found, rejected = read(whole)
-    assert rejected == dict.fromkeys(sphenix_root.REJECTIONS, 0)
+    assert rejected == dict.fromkeys(REJECTIONS, 0)
     np.testing.assert_array_equal(found.points, sample.events.points)
     np.testing.assert_array_equal(found.offsets, sample.events.offsets)
     for name, values in sample.events.per_point.items():
@@ -108,7 +124,7 @@ def test_an_unmatched_cluster_of_the_older_schema_is_noise(rewritten):
 def test_faulty_events_are_dropped_and_counted(sample, rewritten, branch, value, reason):
     path = rewritten(lambda arrays: set_value(arrays, branch, event=3, value=value))
     found, rejected = read(path)
-    assert rejected == {**dict.fromkeys(sphenix_root.REJECTIONS, 0), reason: 1}
+    assert rejected == {**dict.fromkeys(REJECTIONS, 0), reason: 1}
     assert found.event_id.tolist() == [each for each in range(20) if each != 3]
     kept = sample.events.select(np.arange(20) != 3)
     np.testing.assert_array_equal(found.points, kept.points)
@@ -137,16 +153,104 @@ def test_repeated_ids_do_not_duplicate_clusters(sample, rewritten):
     np.testing.assert_array_equal(found.points, sample.events.points)
 
 
-def test_blocks_of_entries_join_to_the_same_events(sample, whole, monkeypatch):
-    monkeypatch.setattr(sphenix_root, "BLOCK_EVENTS", 7)
-    found, _ = read(whole)
-    np.testing.assert_array_equal(found.points, sample.events.points)
-    np.testing.assert_array_equal(found.event_id, np.arange(20))
+def write_tables(path, blocks):
+    """Write a tree of `blocks`, each a dictionary of ragged tables, one basket a branch each."""
+    with uproot.recreate(path) as file:
+        tree = file.mktree(
+            "T",
+            {name: each.type.content for name, each in blocks[0].items()},
+            counter_name=COUNTERS.__getitem__,
+            field_name=lambda table, name: f"{table}_{name}",
+        )
+        for block in blocks:
+            tree.extend(block)
+
+
+def tables_of(sample, start, stop):
+    return {name: make(sample)[start:stop] for name, make in TABLES.items()}
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    cuts=st.lists(st.integers(0, 20), max_size=5),
+    baskets=st.lists(st.integers(1, 19), max_size=4, unique=True).map(sorted),
+)
+def test_any_rising_ranges_give_the_same_events(sample, tmp_path_factory, cuts, baskets):
+    path = tmp_path_factory.mktemp("root") / "parts.root"
+    limits = [0, *baskets, 20]
+    write_tables(path, [tables_of(sample, *each) for each in pairwise(limits)])
+    steps = sorted({*cuts, 20})
+    found, rejected = read(path, *pairwise(steps), (20, 20))
+    kept = sample.events.slice(steps[0], 20)
+    assert sum(rejected.values()) == 0
+    np.testing.assert_array_equal(found.points, kept.points)
+    np.testing.assert_array_equal(found.offsets, kept.offsets)
+    np.testing.assert_array_equal(found.event_id, kept.event_id)
+    for name, values in kept.per_point.items():
+        np.testing.assert_array_equal(found.per_point[name], values)
+
+
+def test_a_range_can_be_read_again(sample, whole):
+    with open_root(whole) as entries:
+        for start, stop in [(8, 20), (0, 3), (2, 9), (2, 4)]:
+            found, _ = entries.read(start, stop)
+            np.testing.assert_array_equal(found.points, sample.events.slice(start, stop).points)
+
+
+@pytest.mark.parametrize("limits", [[0, 20], [0, 7, 20], [0, 3, 6, 9, 20]], ids=str)
+def test_no_basket_is_decoded_twice(sample, tmp_path, monkeypatch, limits):
+    path = tmp_path / "baskets.root"
+    write_tables(path, [tables_of(sample, *each) for each in pairwise(limits)])
+    decoded = []
+    decode = AsJagged.basket_array
+
+    def count(self, *given, **named):
+        decoded.append(self)
+        return decode(self, *given, **named)
+
+    monkeypatch.setattr(AsJagged, "basket_array", count)
+    with open_root(path) as entries:
+        for start in range(0, 20, 2):
+            entries.read(start, start + 2)
+    assert len(decoded) == 12 * (len(limits) - 1)
+
+
+def test_memory_grows_with_the_range_and_one_basket(sample, tmp_path):
+    path = tmp_path / "large.root"
+    write_tables(path, [tables_of(sample, 0, 20)] * 40)
+    tracemalloc.start()
+    try:
+        with open_root(path) as entries:
+            for start in range(0, 40, 10):
+                entries.read(start, start + 10)
+            small = tracemalloc.get_traced_memory()[1]
+            for start in range(40, 800, 10):
+                entries.read(start, start + 10)
+            large = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert large < 1.3 * small
 
 
 def test_negative_energy_is_refused_with_file_and_count(rewritten):
     path = rewritten(lambda arrays: set_value(arrays, "reco_cluster_E", event=1, value=-5.0))
     with pytest.raises(BadInput, match=r"changed.root: 1 of \d+ points have negative energy"):
+        read(path)
+
+
+def test_branches_of_different_length_are_refused(tmp_path, sample):
+    columns = {
+        f"{table}_{name}": values[name]
+        for table, values in tables_of(sample, 0, 3).items()
+        for name in values.fields
+    }
+    columns["reco_cluster_x"] = columns["reco_cluster_x"][:, :-1]
+    path = tmp_path / "odd.root"
+    with uproot.recreate(path) as file:
+        file.mktree("T", {name: each.type.content for name, each in columns.items()}).extend(
+            columns
+        )
+    with pytest.raises(BadInput, match=r"reco_cluster_E and reco_cluster_x .* differ in length"):
         read(path)
 
 

@@ -7,6 +7,9 @@ from pipeline.data.experiment import Experiment, named
 
 EXPERIMENTS = {
     "sphenix": "pipeline.data.experiments.sphenix:SPHENIX",
+    "sphenix-positions": "pipeline.data.experiments.sphenix:POSITIONS",
+    "star": "pipeline.data.experiments.star:STAR",
+    "trackml": "pipeline.data.experiments.trackml:TRACKML",
 }
 
 

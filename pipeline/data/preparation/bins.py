@@ -1,7 +1,10 @@
 """The voxels that order an event: fitted once on training data, stored, and never refitted."""
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +12,7 @@ from pipeline.data.errors import BadInput
 from pipeline.data.events import Doubles, Floats, Integers
 from pipeline.run import RunError, read_json, write_json
 
-VERSION = 1
+VERSION = 2
 LETTERS = {"E": 0, "P": 1, "R": 2}
 
 
@@ -47,7 +50,8 @@ class Bins:
 
     def write(self, path: Path) -> None:
         """Write the bins to `path`, whole or not at all."""
-        write_json(path, {"version": VERSION, **asdict(self)})
+        content = {"version": VERSION, **asdict(self)}
+        write_json(path, {**content, "sha256": _seal(content)})
 
 
 def fit_bins(
@@ -119,12 +123,23 @@ def read_bins(path: Path) -> Bins:
             "owns this store; run that first. Bins fitted anew would not fit trained models."
         )
         raise BadInput(message)
-    expected = {"version", "edges", "source", "source_sha256", "points"}
-    if set(value) != expected or value.pop("version") != VERSION:
+    expected = {"version", "edges", "source", "source_sha256", "points", "sha256"}
+    if set(value) != expected or value["version"] != VERSION:
         message = (
             f"{path}: not voxel bins of version {VERSION}; expected the keys "
             f"{', '.join(sorted(expected))}. Stage the store anew with this version."
         )
         raise BadInput(message)
-    first, second, third = (tuple(map(float, each)) for each in value.pop("edges"))
-    return Bins(edges=(first, second, third), **value)
+    if value.pop("sha256") != _seal(value):
+        message = (
+            f"{path}: not what was written (SHA-256 differs). Bins are never fitted again: "
+            "restore the file."
+        )
+        raise BadInput(message)
+    first, second, third = (tuple(each) for each in value["edges"])
+    return Bins((first, second, third), value["source"], value["source_sha256"], value["points"])
+
+
+def _seal(content: dict[str, Any]) -> str:
+    """Return the hash of what bins say, so that a changed value is found where it is read."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""FM4NPP's coordinates: energy, eta, phi, r in place of energy, x, y, z."""
+"""The coordinates of a tracking chamber, as FM4NPP takes them: eta, phi, r in place of x, y, z."""
 
 from dataclasses import replace
 
@@ -7,16 +7,17 @@ import numpy as np
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Doubles, Events
 
-CYLINDRICAL = ("energy", "eta", "phi", "r")
+POSITION = ("x", "y", "z")
 
 
 def cylindrical(events: Events) -> Events:
-    """Return `events` with the columns energy, eta, phi, r in place of energy, x, y, z.
+    """Return `events` with the columns eta, phi, r in place of x, y, z, after all others.
 
     Raises:
         BadInput: A point lies on the beam line, where eta has no value.
     """
-    energy, x, y, z = (events.column(name).astype(np.float64) for name in events.columns)
+    others = [name for name in events.columns if name not in POSITION]
+    x, y, z = (events.column(name).astype(np.float64) for name in POSITION)
     radius: Doubles = np.hypot(x, y)
     if not radius.all():
         message = (
@@ -25,5 +26,10 @@ def cylindrical(events: Events) -> Events:
         )
         raise BadInput(message)
     # arcsinh(z/r) is arctanh(z/|p|) without its loss of digits at small angles.
-    columns = [energy, np.arcsinh(z / radius), np.arctan2(y, x), radius]
-    return replace(events, points=np.column_stack(columns).astype(np.float32), columns=CYLINDRICAL)
+    found = [np.arcsinh(z / radius), np.arctan2(y, x), radius]
+    columns = [*(events.column(name) for name in others), *found]
+    return replace(
+        events,
+        points=np.column_stack(columns).astype(np.float32),
+        columns=(*others, "eta", "phi", "r"),
+    )

@@ -9,12 +9,18 @@ import numpy.typing as npt
 from pipeline.data.events import Floats, Integers
 
 BITS = 16
+SPREAD = (
+    (16, 0x00FF0000FF),  # one half of the 16 bits, 8 each
+    (8, 0xF00F00F00F),
+    (4, 0xC30C30C30C3),
+    (2, 0x249249249249),
+)
 Cells = npt.NDArray[np.uint32]
 
 
 def cells(position: Floats) -> Cells:
     """Return the cell (P, 3) of each normalised `position`, 2^16 to an axis; outside is clipped."""
-    scaled = np.clip(position.astype(np.float64), 0, 1) * (2**BITS - 1)
+    scaled = np.clip(position.astype(np.float64) * 2**BITS, 0, 2**BITS - 1)
     numbers: Cells = scaled.astype(np.uint32)
     return numbers
 
@@ -30,30 +36,37 @@ def hilbert(position: Floats) -> Integers:
     J. Skilling, "Programming the Hilbert curve", AIP Conf. Proc. 707 (2004) 381: from axes to the
     transposed index, all points at once.
     """
-    x = cells(position)
+    x = np.ascontiguousarray(cells(position).T)
     bit = np.uint32(1 << (BITS - 1))
     while bit > 1:
         below = np.uint32(bit - 1)
         for axis in range(3):
-            inverted = (x[:, axis] & bit) != 0
-            swapped = np.where(inverted, 0, (x[:, 0] ^ x[:, axis]) & below).astype(np.uint32)
-            x[:, 0] ^= np.where(inverted, below, swapped)
-            x[:, axis] ^= swapped
+            inverted = (x[axis] & bit) != 0
+            swapped = np.where(inverted, np.uint32(0), (x[0] ^ x[axis]) & below)
+            x[0] ^= np.where(inverted, below, swapped)
+            x[axis] ^= swapped
         bit >>= np.uint32(1)
     for axis in (1, 2):
-        x[:, axis] ^= x[:, axis - 1]
-    flips = np.zeros(len(x), np.uint32)
+        x[axis] ^= x[axis - 1]
+    flips = np.zeros(x.shape[1], np.uint32)
     bit = np.uint32(1 << (BITS - 1))
     while bit > 1:
-        flips ^= np.where(x[:, 2] & bit, np.uint32(bit - 1), np.uint32(0))
+        flips ^= np.where(x[2] & bit, np.uint32(bit - 1), np.uint32(0))
         bit >>= np.uint32(1)
-    return _interleaved(x ^ flips[:, None])
+    return _interleaved((x ^ flips).T)
 
 
 def _interleaved(x: Cells) -> Integers:
     """Return the numbers (P) whose bits are those of `x` (P, 3) in turn, the first axis first."""
-    place = np.zeros(len(x), np.int64)
-    for bit in range(BITS - 1, -1, -1):
-        for axis in range(3):
-            place = (place << 1) | ((x[:, axis] >> np.uint32(bit)) & np.uint32(1))
-    return place
+    place = np.zeros(len(x), np.uint64)
+    for axis in range(3):
+        place |= _spread(x[:, axis]) << np.uint64(2 - axis)
+    return place.astype(np.int64)
+
+
+def _spread(x: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
+    """Return `x` (P) with two empty bits before each bit: halves move apart in turn."""
+    wide = x.astype(np.uint64)
+    for shift, kept in SPREAD:
+        wide = (wide | (wide << np.uint64(shift))) & np.uint64(kept)
+    return wide

@@ -48,10 +48,12 @@ def open_npz(path: Path) -> Iterator[Entries]:
 
         def read(start: int, stop: int) -> tuple[Events, Rejected]:
             first, last = int(offsets[start]), int(offsets[stop])
+            with np.errstate(over="ignore"):  # what 32 bits cannot hold is infinite, and refused
+                points = data.read(first, last).astype(np.float32, copy=False)
             events = Events(
                 source=str(path),
                 columns=CARTESIAN,
-                points=data.read(first, last).astype(np.float32, copy=False),
+                points=points,
                 offsets=offsets[start : stop + 1] - first,
                 event_id=np.arange(start, stop),
                 per_point={name: _label(rows, name, first, last) for name, rows in labels.items()},
@@ -70,12 +72,14 @@ def _offsets(path: Path, size: Rows, data: Rows) -> Integers:
     if len(data.shape) != 2 or data.shape[1] != 4:
         message = f"{path}: data has shape {data.shape}; expected (points, 4) of E, x, y, z."
         raise BadInput(message)
-    sizes = size.read(0, len(size)) if len(size.shape) == 1 and size.dtype.kind in "iu" else None
+    sizes: Array | None = None
+    if len(size.shape) == 1 and size.dtype.kind in "iu":
+        sizes = size.read(0, len(size)).astype(np.int64)
     if sizes is None or np.any(sizes < 0):
         message = f"{path}: size is {size.dtype} {size.shape}; expected one whole number an event."
         raise BadInput(message)
     offsets = offsets_of(sizes)
-    if offsets[-1] != len(data):
+    if offsets[-1] != len(data) or np.any(sizes > len(data)):
         message = (
             f"{path}: event sizes sum to {offsets[-1]}, but there are {len(data)} points. "
             "The file is damaged or its parts do not belong together; fetch it again."
@@ -105,7 +109,8 @@ def _label(rows: Rows, name: str, first: int, last: int) -> Array:
         BadInput: Values do not fit the type: PDG codes for classes, fractions for ids.
     """
     values = rows.read(first, last).ravel()
-    exact = values.astype(LABELS[name])
+    with np.errstate(invalid="ignore"):  # NaN and large numbers differ from what they become
+        exact = values.astype(LABELS[name])
     if np.any(exact != values) or (name == "pid" and np.any((exact < 0) | (exact > 4))):
         expected = {"pid": "classes 0 to 4, not PDG codes", "noise": "0 or 1"}
         message = f"{rows.path}: expected {expected.get(name, 'whole 32-bit ids')} in data."

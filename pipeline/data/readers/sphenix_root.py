@@ -6,17 +6,12 @@ converter does, events are rejected for four reasons, and counted.
 """
 
 import contextlib
-import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import uproot
 
-from pipeline.data.errors import BadInput
 from pipeline.data.events import (
     CARTESIAN,
     Array,
@@ -27,6 +22,7 @@ from pipeline.data.events import (
 )
 from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.particles import labels_of
+from pipeline.data.readers.baskets import Tree, open_tree, tree_of
 from pipeline.data.readers.matching import Keys, match
 
 TREE = "T"
@@ -34,19 +30,7 @@ TPC = 2
 REJECTIONS = ("empty_tpc", "missing_reco_data", "missing_g4hits", "missing_particle_data")
 RECO = ("E", "x", "y", "z", "detid")
 PARTICLE = ("track_id", "pid", "px", "py")
-DAMAGED = (
-    uproot.DeserializationError,
-    OSError,
-    ValueError,
-    KeyError,
-    IndexError,
-    EOFError,
-    TypeError,
-    AssertionError,
-    NotImplementedError,
-    struct.error,
-    zlib.error,
-)
+MAKER = "a sPHENIX tree maker"
 
 
 @dataclass(frozen=True)
@@ -91,93 +75,30 @@ def open_root(path: Path) -> Iterator[Entries]:
     Raises:
         BadInput: The file is damaged, or has no tree `T` with the branches of the tree maker.
     """
-    with contextlib.ExitStack() as stack:
-        with whole(path):
-            tree = _tree(path, stack.enter_context(uproot.open(path)))
-            link = G4HIT if f"reco_cluster_{G4HIT.key}" in tree else TRUTH
-            wanted = _wanted(path, tree, link)
+    with open_tree(path, TREE, MAKER) as found:
+        link = G4HIT if f"reco_cluster_{G4HIT.key}" in found else TRUTH
+        wanted = {
+            "reco_cluster": (*RECO, link.key),
+            link.table: ("id", "trparticle_track_id"),
+            "particle": PARTICLE,
+        }
+        branches = tuple(f"{table}_{name}" for table, names in wanted.items() for name in names)
+        tree = tree_of(path, found, branches, MAKER)
 
         def read(start: int, stop: int) -> tuple[Events, Rejected]:
-            with whole(path):
-                tables = _tables(tree, wanted, start, stop)
-                return _events(path, tables, link, np.arange(start, stop))
+            tables = {
+                table: _table(tree, table, names, start, stop) for table, names in wanted.items()
+            }
+            return _events(path, tables, link, np.arange(start, stop))
 
-        yield Entries(tree.num_entries, read)
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[None]:
-    """Turn what uproot raises of a damaged file into one message.
-
-    Raises:
-        BadInput: The body met a fault of the file.
-    """
-    try:
-        yield
-    except BadInput:
-        raise
-    except DAMAGED as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        message = f"{path}: not a whole ROOT file ({reason}). Fetch or make it again."
-        raise BadInput(message) from error
+        yield Entries(tree.entries, read)
 
 
-def _tree(path: Path, file: Any) -> Any:
-    """Return the tree `T` of the open `file`.
-
-    Raises:
-        BadInput: It is not there, is no tree, or is empty.
-    """
-    names = file.keys(cycle=False)
-    if TREE not in names:
-        message = (
-            f"{path}: no tree {TREE!r}, only {', '.join(names) or 'nothing'}. "
-            "Expected a file of the sPHENIX tree maker."
-        )
-        raise BadInput(message)
-    tree = file[TREE]
-    if not getattr(tree, "num_entries", 0):
-        message = f"{path}: tree {TREE!r} holds no events. Leave the file out, or make it again."
-        raise BadInput(message)
-    return tree
-
-
-def _wanted(path: Path, tree: Any, link: Link) -> dict[str, tuple[str, ...]]:
-    """Return the columns to read of each table.
-
-    Raises:
-        BadInput: The tree lacks one of them.
-    """
-    wanted = {
-        "reco_cluster": (*RECO, link.key),
-        link.table: ("id", "trparticle_track_id"),
-        "particle": PARTICLE,
-    }
-    branches = [f"{table}_{name}" for table, names in wanted.items() for name in names]
-    missing = [each for each in branches if each not in tree]
-    if missing:
-        message = (
-            f"{path}: tree {TREE!r} has no branch {', '.join(missing)}. "
-            "Make the file with a tree maker that writes them."
-        )
-        raise BadInput(message)
-    return wanted
-
-
-def _tables(
-    tree: Any, wanted: dict[str, tuple[str, ...]], start: int, stop: int
-) -> dict[str, Table]:
-    """Return the tables of the events `start` to `stop`."""
-    branches = [f"{table}_{name}" for table, names in wanted.items() for name in names]
-    arrays = tree.arrays(branches, entry_start=start, entry_stop=stop, library="np")
-    return {table: _table(arrays, table, names) for table, names in wanted.items()}
-
-
-def _table(arrays: dict[str, Array], prefix: str, names: tuple[str, ...]) -> Table:
-    """Return the branches `prefix`_`names` of a block of events as one flat table."""
-    sizes = [len(each) for each in arrays[f"{prefix}_{names[0]}"]]
-    event = np.repeat(np.arange(len(sizes)), sizes)
-    return Table(event, {name: np.concatenate(arrays[f"{prefix}_{name}"]) for name in names})
+def _table(tree: Tree, prefix: str, names: tuple[str, ...], start: int, stop: int) -> Table:
+    """Return the branches `prefix`_`names` of the entries `start` to `stop` as one flat table."""
+    columns, sizes = tree.read(tuple(f"{prefix}_{name}" for name in names), start, stop)
+    event = np.repeat(np.arange(stop - start), sizes)
+    return Table(event, dict(zip(names, columns, strict=True)))
 
 
 def _events(

@@ -116,7 +116,7 @@ def _tracks(figure: Figure, values: dict[str, Array], arrays: dict[str, Array]) 
     for axis, horizontal, vertical in ((across, x, y), (along, z, values["r"])):
         axis.scatter(horizontal[track == 0], vertical[track == 0], s=3, color=OTHERS)
         known = track != 0
-        axis.scatter(horizontal[known], vertical[known], s=5, c=colour[known], cmap="tab20")
+        axis.scatter(horizontal[known], vertical[known], s=5, c=colour[known], cmap="gist_rainbow")
     across.set(xlabel="x (cm)", ylabel="y (cm)", aspect="equal")
     along.set(xlabel="z (cm)", ylabel="r (cm)")
 

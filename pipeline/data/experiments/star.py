@@ -1,0 +1,100 @@
+"""STAR: hits of its time projection chamber, TTree `T` with ragged `TPCHits_*`.
+
+The schema of mohaas33/fm4npp4starTPC, whose file of 100 events (5,165 hits) the constants are from.
+Row and sector count from 1; rows 1 to 13 are the inner sectors', 14 to 45 the outer's.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data.errors import BadInput
+from pipeline.data.events import CARTESIAN, Array, Events, offsets_of
+from pipeline.data.experiment import Column, Entries, Experiment, Rejected
+from pipeline.data.preparation.coordinates import cylindrical
+
+TREE = "T"
+MAKER = "a STAR hit tree maker"
+HITS = "TPCHits_"
+MEASURED = ("adc", "x", "y", "z")
+# What each further branch becomes: its name in the store and its exact type.
+OTHERS = {
+    "IdTruth": ("track_id", np.int32),
+    "pad": ("pad", np.int16),
+    "row": ("row", np.int8),
+    "sector": ("sector", np.int8),
+    "timebucket": ("timebucket", np.float32),
+    "q": ("charge", np.float32),
+}
+
+SAMPLE = "mean and standard deviation of 5,165 hits in 100 simulated events"
+CHAMBER = "STAR's chamber: 50 to 200 cm, 4.2 m long (NIM A 499 (2003) 659)"
+COLUMNS = (
+    Column(name="energy", unit="ADC", offset=348.3, scale=449.4, provenance=SAMPLE),
+    Column(name="eta", unit="1", offset=-2.0, scale=4.0, provenance=CHAMBER),
+    Column(name="phi", unit="rad", offset=-np.pi, scale=2 * np.pi, provenance="a full turn"),
+    Column(name="r", unit="cm", offset=50.0, scale=150.0, provenance=CHAMBER),
+)
+
+
+@contextlib.contextmanager
+def open_star(path: Path) -> Iterator[Entries]:
+    """Open `path`; none of its events is ever rejected.
+
+    Raises:
+        BadInput: The file is damaged, or has no tree `T` with the branches of hits.
+    """
+    from pipeline.data.readers.baskets import open_tree, tree_of  # noqa: PLC0415
+
+    branches = tuple(HITS + name for name in (*MEASURED, *OTHERS))
+    with open_tree(path, TREE, MAKER) as found:
+        tree = tree_of(path, found, branches, MAKER)
+
+        def read(start: int, stop: int) -> tuple[Events, Rejected]:
+            values, sizes = tree.read(branches, start, stop)
+            others = values[len(MEASURED) :]
+            with np.errstate(over="ignore"):  # what 32 bits cannot hold is infinite, and refused
+                points = np.column_stack(values[: len(MEASURED)]).astype(np.float32)
+            events = Events(
+                source=str(path),
+                columns=CARTESIAN,
+                points=points,
+                offsets=offsets_of(sizes),
+                event_id=np.arange(start, stop),
+                per_point=dict(_exact(path, *each) for each in zip(OTHERS, others, strict=True)),
+            )
+            return events, {}
+
+        yield Entries(tree.entries, read)
+
+
+def _exact(path: Path, branch: str, values: Array) -> tuple[str, Array]:
+    """Return the name of a branch in the store, and its values (P) in their type there.
+
+    Raises:
+        BadInput: A whole number does not fit the type.
+    """
+    name, kind = OTHERS[branch]
+    with np.errstate(invalid="ignore", over="ignore"):
+        exact = values.astype(kind)
+    if exact.dtype.kind == "i" and np.any(exact != values):
+        message = (
+            f"{path}: {HITS}{branch} holds {values[exact != values][0]}; expected "
+            f"{exact.dtype.name}. Make the file again."
+        )
+        raise BadInput(message)
+    return name, exact
+
+
+STAR = Experiment(
+    name="star",
+    title="STAR time projection chamber: TPCHits of a ROOT tree",
+    columns=COLUMNS,
+    readers={".root": "pipeline.data.experiments.star:open_star"},
+    transform=cylindrical,
+    order="REP",
+    axes=("eta", "phi", "r"),
+    group_limits=(125.0,),  # cm: the gap between inner and outer sectors
+)
