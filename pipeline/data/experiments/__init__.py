@@ -6,6 +6,7 @@ from pipeline.data.errors import BadInput
 from pipeline.data.experiment import Experiment, named
 
 EXPERIMENTS = {
+    "icecube": "pipeline.data.experiments.icecube:ICECUBE",
     "sphenix": "pipeline.data.experiments.sphenix:SPHENIX",
 }
 
