@@ -55,7 +55,7 @@ def _first(priority: Array, sizes: Integers, most: int) -> Mask:
     """Return which pulses (P) are among the `most` of least priority of their event."""
     event = np.repeat(np.arange(len(sizes)), sizes)
     # Events in the high bits, priorities in the rest: one sort instead of one a key.
-    bits = np.uint64(int(len(sizes)).bit_length())
+    bits = np.uint64(len(sizes).bit_length())
     order = np.argsort((event.astype(np.uint64) << (np.uint64(64) - bits)) | (priority >> bits))
     ends = np.cumsum(sizes)
     rank = np.arange(len(event)) - np.repeat(ends - sizes, sizes)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.errors import BadInput
-from pipeline.data.events import Array, Events, Floats, Integers, offsets_of
+from pipeline.data.events import Array, Events, Floats, Integers
 from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.experiments.icecube import COLUMNS, GEOMETRY, companions
 from pipeline.data.readers.parquet_rows import (
@@ -31,6 +31,7 @@ from pipeline.data.readers.parquet_rows import (
     rounded,
     values_of,
 )
+from pipeline.data.readers.runs import check_once, runs_of
 
 PULSE = ("event_id", "sensor_id", "time", "charge", "auxiliary")
 META = ("batch_id", "event_id", "first_pulse_index", "last_pulse_index")
@@ -134,7 +135,7 @@ def _from_meta(path: Path, meta: Path, pulses: int) -> Index:
             f"has {pulses}. Take both files of the same release."
         )
         raise BadInput(message)
-    _check_once(meta, table["event_id"])
+    check_once(meta, "event_id", table["event_id"])
     labels = {name: table[name][order] for name in ANGLES if name in table}
     return Index(table["event_id"][order], offsets, labels)
 
@@ -163,44 +164,13 @@ def batch_meta(path: Path, number: int) -> dict[str, Array]:
 
 
 def _scanned(path: Path, file: Any) -> Index:
-    """Return the events of a batch without truth: pulses one after another with one event_id.
+    """Return the events of a batch without truth, by the ids of its pulses.
 
     Raises:
         BadInput: The pulses of an event are not together.
     """
-    event_id: list[Integers] = []
-    firsts: list[Integers] = []
-    row = 0
-    for batch in batches(path, file, PULSE[:1], list(range(file.metadata.num_row_groups))):
-        ids = exact(path, PULSE[0], values_of(path, PULSE[0], batch.column(0)), np.int64)
-        starts = np.flatnonzero(ids[1:] != ids[:-1]) + 1
-        if len(ids) and not (event_id and event_id[-1][-1] == ids[0]):
-            starts = np.append(0, starts)
-        if len(starts):
-            event_id.append(ids[starts])
-            firsts.append(row + starts)
-        row += len(ids)
-    if not event_id:
-        return Index(np.zeros(0, np.int64), np.zeros(1, np.int64))
-    ids = np.concatenate(event_id)
-    _check_once(path, ids)
-    return Index(ids, np.append(np.concatenate(firsts), row))
-
-
-def _check_once(path: Path, event_id: Integers) -> None:
-    """Check that no event of `path` comes twice.
-
-    Raises:
-        BadInput: Some do; they are named.
-    """
-    ids, counts = np.unique(event_id, return_counts=True)
-    if np.any(counts > 1):
-        several = ", ".join(map(str, ids[counts > 1][:5]))
-        message = (
-            f"{path}: event_id {several} comes twice: expected each event once, its pulses "
-            "together. Sort the file by event_id, or make it again."
-        )
-        raise BadInput(message)
+    runs = runs_of(path, file, PULSE[0])
+    return Index(runs.event_id, runs.offsets)
 
 
 def _events(path: Path, table: Any, index: Index, start: int, stop: int) -> Events:

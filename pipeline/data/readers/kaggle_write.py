@@ -39,16 +39,16 @@ def write_batch(path: Path, events: Events, row_group_rows: int = ROW_GROUP_ROWS
 def meta_of(events: Events, number: int) -> Any:
     """Return the rows of `events` in the truth file, as those of batch `number`."""
     per_event = events.per_event
-    labels = {name: per_event[name] for name in ("azimuth", "zenith") if name in per_event}
-    return pa.table(
-        {
-            "batch_id": np.full(len(events), number, np.int64),
-            "event_id": per_event["source_event_id"],
-            "first_pulse_index": events.offsets[:-1],
-            "last_pulse_index": events.offsets[1:] - 1,
-            **labels,
-        }
-    )
+    columns: dict[str, Array] = {
+        "batch_id": np.full(len(events), number, np.int64),
+        "event_id": per_event["source_event_id"],
+        "first_pulse_index": events.offsets[:-1],
+        "last_pulse_index": events.offsets[1:] - 1,
+    }
+    for name in ("azimuth", "zenith"):
+        if name in per_event:
+            columns[name] = per_event[name]
+    return pa.table(columns)
 
 
 def write_meta(path: Path, table: Any) -> None:

@@ -80,7 +80,12 @@ def batches(
     with whole(path):
         found = file.iter_batches(rows, row_groups=groups, columns=list(names), use_threads=False)
         for batch in found:
-            yield batch.select(list(names))
+            yield batch.select(_top(names))
+
+
+def _top(names: tuple[str, ...]) -> list[str]:
+    """Return the columns of which `names` are parts: "truth" of "truth.energy"."""
+    return list(dict.fromkeys(name.partition(".")[0] for name in names))
 
 
 def groups_with(file: Any, name: str, value: int) -> list[int]:
@@ -96,7 +101,7 @@ def groups_with(file: Any, name: str, value: int) -> list[int]:
 
 
 class Rows:
-    """Rows of the open parquet `file`, the columns `names` alone."""
+    """Rows of the open parquet `file`, the columns `names` alone, or parts of them: "truth.pid"."""
 
     def __init__(
         self, path: Path, file: Any, names: tuple[str, ...], batch_rows: int = BATCH_ROWS
@@ -107,8 +112,6 @@ class Rows:
         self._batch_rows = batch_rows
         groups = range(file.metadata.num_row_groups)
         self._begins = offsets_of(np.array([file.metadata.row_group(i).num_rows for i in groups]))
-        fields = [file.schema_arrow.field(name) for name in names]
-        self._schema = pa.schema(fields)
         self._at = -1
         self._rest: Any = None
         self._batches: Iterator[Any] = iter(())
@@ -123,7 +126,8 @@ class Rows:
             BadInput: The file is damaged.
         """
         if first >= last:
-            return self._schema.empty_table()
+            fields = [self._file.schema_arrow.field(name) for name in _top(self._names)]
+            return pa.schema(fields).empty_table()
         if not self._at <= first < self._group_end(self._at):
             self._seek(first)
         pieces = []
@@ -135,7 +139,7 @@ class Rows:
                 pieces.append(batch.slice(skipped, taken - skipped))
             self._rest = batch.slice(taken)
             self._at += taken
-        return pa.Table.from_batches(pieces, self._schema)
+        return pa.Table.from_batches(pieces)
 
     def _group(self, row: int) -> int:
         return int(np.searchsorted(self._begins, row, side="right")) - 1
