@@ -14,8 +14,28 @@ from pipeline.data.events import Array, Events, Floats
 
 ROW_GROUP_ROWS = 1 << 20
 # What pandas needs to find the index that the competition's files have.
-INDEX = {"index_columns": ["event_id"], "column_indexes": [], "columns": []}
-PANDAS = {"pandas": json.dumps({**INDEX, "pandas_version": "2.0.0"})}
+TYPES = {
+    "sensor_id": "int16",
+    "time": "int64",
+    "charge": "float64",
+    "auxiliary": "bool",
+    "event_id": "int64",
+}
+PANDAS = {
+    "index_columns": ["event_id"],
+    "column_indexes": [],
+    "columns": [
+        {
+            "name": name,
+            "field_name": name,
+            "pandas_type": kind,
+            "numpy_type": kind,
+            "metadata": None,
+        }
+        for name, kind in TYPES.items()
+    ],
+    "pandas_version": "2.0.0",
+}
 
 
 def write_batch(path: Path, events: Events, row_group_rows: int = ROW_GROUP_ROWS) -> None:
@@ -24,15 +44,15 @@ def write_batch(path: Path, events: Events, row_group_rows: int = ROW_GROUP_ROWS
     Raises:
         OSError: The folder is not writable or the disk is full; nothing half-written stays.
     """
-    table = pa.table(
-        {
-            "sensor_id": events.per_point["sensor_id"].astype(np.int16),
-            "time": events.column("time").astype(np.int64),
-            "charge": events.column("charge").astype(np.float64),
-            "auxiliary": events.per_point["auxiliary"],
-            "event_id": np.repeat(events.per_event["source_event_id"], events.sizes),
-        }
-    ).replace_schema_metadata(PANDAS)
+    columns: dict[str, Array] = {
+        "sensor_id": events.per_point["sensor_id"],
+        "time": events.column("time"),
+        "charge": events.column("charge"),
+        "auxiliary": events.per_point["auxiliary"],
+        "event_id": np.repeat(events.per_event["source_event_id"], events.sizes),
+    }
+    typed = {name: columns[name].astype(kind) for name, kind in TYPES.items()}
+    table = pa.table(typed).replace_schema_metadata({"pandas": json.dumps(PANDAS)})
     _whole(path, lambda file: pq.write_table(table, file, row_group_size=row_group_rows))
 
 
