@@ -6,7 +6,7 @@ from made_pulses import pulses, same
 
 from pipeline.data.events import concatenate
 from pipeline.data.preparation.directions import angles, opening_angles, unit_vectors
-from pipeline.data.preparation.pulses import in_time_order, polarbert_inputs, select_pulses
+from pipeline.data.preparation.pulses import _first, in_time_order, polarbert_inputs, select_pulses
 
 CASES = {
     "sizes": st.lists(st.integers(0, 60), min_size=1, max_size=8),
@@ -58,6 +58,12 @@ def test_the_sample_follows_the_sources_id_and_is_even():
     events.per_event["source_event_id"] = events.per_event["source_event_id"] + 1
     other, _ = select_pulses(events, 10)
     assert not np.array_equal(other.per_point["row"], found.per_point["row"])
+
+
+def test_of_pulses_with_the_same_hash_the_earlier_goes_first():
+    priority = np.array([9, 4, 9, 9, 2, 2, 2, 2], np.uint64) << np.uint64(32)
+    kept = _first(priority, np.array([4, 4]), 2)
+    assert kept.tolist() == [True, True, False, False, True, True, False, False]
 
 
 def test_without_auxiliary_all_pulses_are_equal():

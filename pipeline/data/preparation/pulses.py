@@ -56,7 +56,8 @@ def _first(priority: Array, sizes: Integers, most: int) -> Mask:
     event = np.repeat(np.arange(len(sizes)), sizes)
     # Events in the high bits, priorities in the rest: one sort instead of one a key.
     bits = np.uint64(len(sizes).bit_length())
-    order = np.argsort((event.astype(np.uint64) << (np.uint64(64) - bits)) | (priority >> bits))
+    key = (event.astype(np.uint64) << (np.uint64(64) - bits)) | (priority >> bits)
+    order = np.argsort(key, kind="stable")
     ends = np.cumsum(sizes)
     rank = np.arange(len(event)) - np.repeat(ends - sizes, sizes)
     keep = np.zeros(len(event), np.bool_)

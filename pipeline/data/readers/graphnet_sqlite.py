@@ -52,6 +52,7 @@ def _opened(path: Path, layout: Layout) -> Iterator[Entries]:
         with _whole(path):
             database = Database(path, connection)
             tables = chosen(path, layout, database.tables())
+            database.check_owned(tables.pulses)
             event_no = database.event_ids(tables.truth or tables.pulses, bool(tables.truth))
 
         def read(start: int, stop: int) -> tuple[Events, Rejected]:
@@ -114,6 +115,22 @@ class Database:
     def _columns(self, table: str) -> list[str]:
         listed = self.connection.execute(f"PRAGMA table_info({quoted(table)})")
         return [name for _, name, *_ in listed]
+
+    def check_owned(self, table: str) -> None:
+        """Check that each row of `table` has an event_no, which no range would meet otherwise.
+
+        Raises:
+            BadInput: One has none, or has text.
+        """
+        event = quoted(EVENT)
+        query = f"SELECT COUNT(*) FROM {quoted(table)} WHERE {event} IS NULL OR {event} > ?"  # noqa: S608
+        (count,) = self.connection.execute(query, (LAST,)).fetchone()
+        if count:
+            message = (
+                f"{self.path}: table {table} has {count} rows whose {EVENT} is no number. "
+                "Make the file again, or leave it out of the dataset."
+            )
+            raise BadInput(message)
 
     def event_ids(self, table: str, each_once: bool) -> Integers:
         """Return event_no of all events in `table`, rising.

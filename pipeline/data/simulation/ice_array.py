@@ -23,18 +23,19 @@ SENSORS = (STRINGS + DENSE_STRINGS) * MODULES
 
 def positions_m() -> Doubles:
     """Return the positions (S, 3) of the sensors, in m."""
-    sites = _nearest(STRINGS, np.zeros(2))
-    # A third of the way up a triangle of three strings is its middle.
-    dense = _nearest(DENSE_STRINGS, np.array([0.5, np.sqrt(3) / 6]) * SPACING_M)
+    sites = _nearest(STRINGS, np.zeros((1, 2)))
+    # The middles of the two kinds of triangles of neighbouring strings.
+    middle = np.array([0.5, np.sqrt(3) / 6]) * SPACING_M
+    dense = _nearest(DENSE_STRINGS, np.array([middle, -middle]))
     regular_z = TOP_M - MODULE_SPACING_M * np.arange(MODULES, dtype=np.float64)
     return np.concatenate([_strings(sites, regular_z), _strings(dense, DENSE_DEPTHS_M)])
 
 
-def _nearest(count: int, shift_m: Doubles) -> Doubles:
-    """Return the `count` points (count, 2) of a shifted hexagonal lattice nearest to the middle."""
+def _nearest(count: int, shifts_m: Doubles) -> Doubles:
+    """Return the `count` points (count, 2) of shifted hexagonal lattices nearest to the middle."""
     i, j = np.meshgrid(np.arange(-8, 9), np.arange(-8, 9), indexing="ij")
-    lattice = np.stack([i + j / 2, j * np.sqrt(3) / 2], axis=-1).reshape(-1, 2) * SPACING_M
-    lattice += shift_m
+    lattice = np.stack([i + j / 2, j * np.sqrt(3) / 2], axis=-1).reshape(-1, 1, 2) * SPACING_M
+    lattice = (lattice + shifts_m).reshape(-1, 2)
     distance = np.round(np.hypot(*lattice.T), 6)
     turn = np.round(np.arctan2(lattice[:, 1], lattice[:, 0]), 6)
     found: Doubles = lattice[np.lexsort((turn, distance))[:count]]
