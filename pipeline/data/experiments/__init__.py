@@ -6,6 +6,9 @@ from pipeline.data.errors import BadInput
 from pipeline.data.experiment import Experiment, named
 
 EXPERIMENTS = {
+    "graphnet": "pipeline.data.experiments.graphnet:GRAPHNET",
+    "icecube": "pipeline.data.experiments.icecube:ICECUBE",
+    "prometheus": "pipeline.data.experiments.prometheus:PROMETHEUS",
     "sphenix": "pipeline.data.experiments.sphenix:SPHENIX",
     "sphenix-positions": "pipeline.data.experiments.sphenix:POSITIONS",
     "star": "pipeline.data.experiments.star:STAR",

@@ -4,6 +4,7 @@ from pipeline.data.experiment import named
 from pipeline.data.simulation.simulator import Simulator
 
 SIMULATORS = {
+    "icecube": "pipeline.data.simulation.ice:SIMULATOR",
     "sphenix": "pipeline.data.simulation.sphenix:SIMULATOR",
 }
 

@@ -1,0 +1,223 @@
+"""Ranges of rows of a parquet file, decoded page by page, and their columns in exact types.
+
+Memory grows with the range, and by at most a page of each column and BATCH_ROWS rows beyond it,
+however large the row groups are. Ranges that rise are decoded once; where a range starts in the
+middle of a row group, what lies before it in that group is decoded and dropped.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.data.errors import BadInput
+from pipeline.data.events import Array, offsets_of
+
+BATCH_ROWS = 1 << 16
+BUFFER_BYTES = 1 << 20
+Kind = TypeVar("Kind", bound=np.generic)
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[None]:
+    """Turn what pyarrow raises of a damaged file into one message.
+
+    Raises:
+        BadInput: The body met a fault of the file.
+    """
+    try:
+        yield
+    except BadInput:
+        raise
+    except (pa.ArrowException, OSError, ValueError, UnicodeDecodeError) as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        message = f"{path}: not a whole parquet file ({reason}). Fetch or make it again."
+        raise BadInput(message) from error
+
+
+@contextlib.contextmanager
+def opened_parquet(path: Path) -> Iterator[Any]:
+    """Open the parquet file `path` such that its row groups are streamed.
+
+    Raises:
+        BadInput: It is no whole parquet file.
+    """
+    with whole(path):
+        file = pq.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False)
+    with contextlib.closing(file):
+        yield file
+
+
+def require(path: Path, file: Any, names: tuple[str, ...], layout: str) -> None:
+    """Check that the open `file` has the columns `names` of `layout`.
+
+    Raises:
+        BadInput: It lacks one of them.
+    """
+    there = file.schema_arrow.names
+    missing = [name for name in names if name not in there]
+    if missing:
+        message = (
+            f"{path}: no column {', '.join(missing)}, only {', '.join(there) or 'none'}. "
+            f"Expected {layout}."
+        )
+        raise BadInput(message)
+
+
+def batches(
+    path: Path, file: Any, names: tuple[str, ...], groups: list[int], rows: int = BATCH_ROWS
+) -> Iterator[Any]:
+    """Yield the columns `names` of the row `groups` of the open `file`, `rows` of them at a time.
+
+    Raises:
+        BadInput: The file is damaged.
+    """
+    with whole(path):
+        found = file.iter_batches(rows, row_groups=groups, columns=list(names), use_threads=False)
+        for batch in found:
+            yield batch.select(_top(names))
+
+
+def _top(names: tuple[str, ...]) -> list[str]:
+    """Return the columns of which `names` are parts: "truth" of "truth.energy"."""
+    return list(dict.fromkeys(name.partition(".")[0] for name in names))
+
+
+def groups_with(file: Any, name: str, value: int) -> list[int]:
+    """Return the row groups of the open `file` that by their statistics may hold `value`."""
+    found = []
+    for number in range(file.metadata.num_row_groups):
+        group = file.metadata.row_group(number)
+        columns = [group.column(i) for i in range(group.num_columns)]
+        known = next(each for each in columns if each.path_in_schema == name).statistics
+        if known is None or not known.has_min_max or known.min <= value <= known.max:
+            found.append(number)
+    return found
+
+
+class Rows:
+    """Rows of the open parquet `file`, the columns `names` alone, or parts of them: "truth.pid"."""
+
+    def __init__(
+        self, path: Path, file: Any, names: tuple[str, ...], batch_rows: int = BATCH_ROWS
+    ) -> None:
+        self.path = path
+        self._file = file
+        self._names = names
+        self._batch_rows = batch_rows
+        groups = range(file.metadata.num_row_groups)
+        self._begins = offsets_of(np.array([file.metadata.row_group(i).num_rows for i in groups]))
+        self._at = -1
+        self._rest: Any = None
+        self._batches: Iterator[Any] = iter(())
+
+    def __len__(self) -> int:
+        return int(self._begins[-1])
+
+    def read(self, first: int, last: int) -> Any:
+        """Return the rows `first` to `last`, the last not included, as a pyarrow table.
+
+        Raises:
+            BadInput: The file is damaged.
+        """
+        if first >= last:
+            fields = [self._file.schema_arrow.field(name) for name in _top(self._names)]
+            return pa.schema(fields).empty_table()
+        if not self._at <= first < self._group_end(self._at):
+            self._seek(first)
+        pieces = []
+        while self._at < last:
+            batch = self._next()
+            skipped = min(max(first - self._at, 0), len(batch))
+            taken = min(last - self._at, len(batch))
+            if taken > skipped:
+                pieces.append(batch.slice(skipped, taken - skipped))
+            self._rest = batch.slice(taken)
+            self._at += taken
+        return pa.Table.from_batches(pieces)
+
+    def _group(self, row: int) -> int:
+        return int(np.searchsorted(self._begins, row, side="right")) - 1
+
+    def _group_end(self, row: int) -> int:
+        group = self._group(row)
+        return int(self._begins[group + 1]) if 0 <= group < len(self._begins) - 1 else -1
+
+    def _seek(self, row: int) -> None:
+        """Go to the start of the row group that holds `row`."""
+        group = self._group(row)
+        self._at, self._rest = int(self._begins[group]), None
+        later = list(range(group, len(self._begins) - 1))
+        self._batches = batches(self.path, self._file, self._names, later, self._batch_rows)
+
+    def _next(self) -> Any:
+        """Return the batch that starts where we are; at least one row of it is new."""
+        while self._rest is None or not len(self._rest):
+            self._rest = next(self._batches, None)
+            if self._rest is None:
+                message = f"{self.path}: the file ends early. Fetch or make it again."
+                raise BadInput(message)
+        return self._rest
+
+
+def values_of(path: Path, name: str, column: Any) -> Array:
+    """Return the numbers or flags of a pyarrow array, none of which may be missing.
+
+    Raises:
+        BadInput: One is missing, or they are no numbers.
+    """
+    kind = column.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        message = f"{path}: {name} is {kind}; expected numbers. Make the file again."
+        raise BadInput(message)
+    if column.null_count:
+        message = (
+            f"{path}: {name} lacks {column.null_count} of {len(column)} values. "
+            "Make the file again, or leave it out of the dataset."
+        )
+        raise BadInput(message)
+    return np.asarray(column.to_numpy(zero_copy_only=False))
+
+
+def exact(path: Path, name: str, values: Array, kind: type[Kind]) -> npt.NDArray[Kind]:
+    """Return `values` as `kind`, each the same number.
+
+    Raises:
+        BadInput: A value is no number of that type.
+    """
+    if values.dtype == kind:
+        return values
+    with np.errstate(invalid="ignore", over="ignore"):
+        made = values.astype(kind)
+        same = (made.astype(values.dtype) == values) & ((made < 0) == (values < 0))
+    if not same.all():
+        bad = values[np.argmin(same)]
+        message = (
+            f"{path}: {name} holds {bad}, which {np.dtype(kind)} cannot hold exactly. "
+            "Make the file again, or leave it out of the dataset."
+        )
+        raise BadInput(message)
+    return made
+
+
+def rounded(path: Path, name: str, values: Array) -> npt.NDArray[np.float32]:
+    """Return what was measured as float32, the nearest: off by 6e-8 of itself at most.
+
+    Raises:
+        BadInput: A value is beyond float32.
+    """
+    with np.errstate(over="ignore"):
+        made = values.astype(np.float32)
+    lost = ~np.isfinite(made) & np.isfinite(values)
+    if lost.any():
+        message = (
+            f"{path}: {name} holds {values[np.argmax(lost)]}, which is beyond float32. "
+            "Make the file again, or leave it out of the dataset."
+        )
+        raise BadInput(message)
+    return made
