@@ -5,7 +5,7 @@ Axes: E events, P points of all events, F columns.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -45,9 +45,10 @@ class Events:
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together, and impossible physics."""
         self._check_shapes()
-        unreal = np.count_nonzero(~np.isfinite(self.points), axis=1) > 0
-        self._refuse(unreal, "hold NaN or infinity; expected finite numbers")
-        if "energy" in self.columns:
+        finite = np.isfinite(self.points)
+        if not finite.all():
+            self._refuse(~np.all(finite, axis=1), "hold NaN or infinity; expected finite numbers")
+        if "energy" in self.columns and self.column("energy").min(initial=0) < 0:
             negative = self.column("energy") < 0
             self._refuse(negative, "have negative energy; expected 0 or more")
 
@@ -78,9 +79,7 @@ class Events:
                 )
                 raise BadInput(message)
 
-    def _refuse(self, bad: Mask, fault: str) -> None:
-        if not bad.any():
-            return
+    def _refuse(self, bad: Mask, fault: str) -> NoReturn:
         event = int(np.searchsorted(self.offsets, np.argmax(bad), side="right")) - 1
         message = (
             f"{self.source}: {np.count_nonzero(bad)} of {len(bad)} points {fault}; the first in "

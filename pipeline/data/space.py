@@ -27,7 +27,12 @@ class Room:
 
     def __str__(self) -> str:
         """Return it as people read it."""
-        return f"{self.bytes / 1e9:,.3g} GB in {self.files:,} files"
+        size, unit = float(self.bytes), "B"
+        for larger in ("kB", "MB", "GB", "TB", "PB"):
+            if size < 1000:
+                break
+            size, unit = size / 1000, larger
+        return f"{size:.3g} {unit} in {self.files:,} files"
 
 
 def needed(task: StageTask, layout: Layout, entries: Entries, source: str) -> Room:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.campaign import StageTask
-from pipeline.data.checksums import sha256, unchanged
+from pipeline.data.checksums import remembered, sha256, unchanged
 from pipeline.data.errors import BadInput
 from pipeline.data.experiment import Entries, Experiment
 from pipeline.data.experiments import experiment
@@ -116,7 +116,7 @@ def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
     kind = layout.preparation.experiment
     with fetched(name, kind.companions(name), folder.path) as path, opened(path, kind) as entries:
         check_tables(task.store, entries.tables, name)
-        sources = _sources(kind, entries, name, path)
+        sources = _sources(kind, entries, name, path, folder)
         shards: list[dict[str, Any]] = []
         rejected: Counter[str] = Counter()
         for piece, (start, stop) in enumerate(ranges(entries.count, task.dataset.events_per_shard)):
@@ -144,7 +144,9 @@ def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
     write_json(part_record(folder, number), record)
 
 
-def _sources(kind: Experiment, entries: Entries, name: str, path: Path) -> list[SourceRecord]:
+def _sources(
+    kind: Experiment, entries: Entries, name: str, path: Path, folder: TaskFolder
+) -> list[SourceRecord]:
     """Return the records of the source file `name`, here as `path`, and of what belongs to it."""
     names = {path: name}
     for relative in kind.companions(name):
@@ -155,7 +157,7 @@ def _sources(kind: Experiment, entries: Entries, name: str, path: Path) -> list[
         SourceRecord(
             path=names[each],
             bytes=each.stat().st_size,
-            sha256=sha256(each),
+            sha256=sha256(each) if each == path else remembered(each, folder.parts),
             entries=entries.count if each == path else 0,
         )
         for each in names

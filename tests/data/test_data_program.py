@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 import subprocess
 import sys
 import time
@@ -134,7 +135,9 @@ def test_a_full_disk_stops_staging_and_leaves_nothing_half_written(tmp_path, sma
     source = tmp_path / "spacepoints_000.npz"
     write_npz(source, events([2000, 2000]), labelled=True)
     folder, task = stage_task(small_disk, {"train": (source,)})
-    assert run(STAGE, [str(folder.path), "--begin"]) == 0
+    assert run(STAGE, [str(folder.path), "--begin"]) == Exit.CANNOT_WRITE
+    told = capsys.readouterr().err
+    assert re.search(r"made.zarr: needs about \d+ kB in 16 files, but [\d.]+ kB in", told)
     assert run(STAGE, [str(folder.path), "--part", "0"]) == Exit.CANNOT_WRITE
     assert "No space left on device" in capsys.readouterr().err
     assert list((task.store / "train").iterdir()) == []
