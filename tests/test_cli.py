@@ -208,6 +208,17 @@ def test_status_is_from_disk_alone(cosmotron: Any, tmp_path: Path) -> None:
     assert len(rows) == 11
 
 
+def test_an_unknown_experiment_is_found_before_anything_runs(
+    cosmotron: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    simulations, mark, datasets = Path(TINY).read_text().partition("[datasets")
+    path.write_text(simulations + mark + datasets.replace('"sphenix"', '"sphenyx"'))
+    told = cosmotron("plan", path, "--site", "local", "--root", tmp_path)
+    assert told.code == Exit.USAGE
+    assert "'sphenyx': unknown. Did you mean 'sphenix'?" in told.words
+
+
 def spend(run: Run) -> None:
     """Put one finished job of half a node-hour into the ledger."""
     job = {"site": "local", "stage": "pretrain", "task": "pretrain/m", "job_key": "k"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from pipeline.campaign import SHELF, load_campaign
+from pipeline.campaign import SHELF
 from pipeline.catalog import names
 from pipeline.cli.screen import (
     AsJson,
@@ -18,6 +18,7 @@ from pipeline.cli.screen import (
     Root,
     SiteName,
     as_hours,
+    asked_campaign,
     escaped,
     fail,
     out,
@@ -50,7 +51,7 @@ def run(
     from pipeline.workflow.controller import drive, unfinished  # noqa: PLC0415
     from pipeline.workflow.plan import Asked  # noqa: PLC0415
 
-    asked, where, what = Asked(project, qos, cap), load_site(site), load_campaign(campaign)
+    asked, where, what = Asked(project, qos, cap), load_site(site), asked_campaign(campaign)
     folder = there(run_folder(what, where, root), where)
     done_before = not unfinished(what.tasks(folder), folder) and folder.page.exists()
 
@@ -94,7 +95,7 @@ def plan(
     """
     from pipeline.workflow.plan import Asked, make_plan, write_scripts  # noqa: PLC0415
 
-    what, where = load_campaign(campaign), load_site(site)
+    what, where = asked_campaign(campaign), load_site(site)
     folder = run_folder(what, where, root)
     planned = make_plan(what.tasks(folder), folder, where, Asked(project, qos))
     written = write_scripts(planned, scripts) if scripts is not None else []
@@ -143,7 +144,7 @@ def status(
     from pipeline.workflow.display import table  # noqa: PLC0415
     from pipeline.workflow.status import all_progress  # noqa: PLC0415
 
-    what = load_campaign(campaign)
+    what = asked_campaign(campaign)
     folder = run_folder(what, load_site(site), root)
     rows = all_progress(what.tasks(folder), folder)
     if as_json:
@@ -163,7 +164,7 @@ def cancel(
     from pipeline.workflow.desk import Desk  # noqa: PLC0415
     from pipeline.workflow.plan import Asked, make_plan  # noqa: PLC0415
 
-    what, where = load_campaign(campaign), load_site(site)
+    what, where = asked_campaign(campaign), load_site(site)
     folder = there(run_folder(what, where, root), where)
     desk = Desk(make_plan((), folder, where, Asked(project)), connect(where, folder))
     desk.settle()
@@ -182,7 +183,7 @@ def budget(
     from pipeline.budget.ledger import Ledger  # noqa: PLC0415
     from pipeline.budget.summary import summary  # noqa: PLC0415
 
-    what = load_campaign(campaign)
+    what = asked_campaign(campaign)
     rows = summary(Ledger(run_folder(what, load_site(site), root).ledger))
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
@@ -209,7 +210,7 @@ def report(campaign: CampaignName, site: SiteName = None, root: Root = None) -> 
     """
     from pipeline.report import write_report  # noqa: PLC0415
 
-    what, where = load_campaign(campaign), load_site(site)
+    what, where = asked_campaign(campaign), load_site(site)
     folder = run_folder(what, where, root)
     if not folder.path.is_dir():
         message = f"{folder.path}: no such run. Start with: cosmotron run {campaign}"
@@ -223,4 +224,4 @@ def campaigns() -> None:
     Example: `cosmotron campaigns`
     """
     for name in names(SHELF):
-        out.print(f"{name:<14} {load_campaign(name).description}", highlight=False)
+        out.print(f"{name:<14} {asked_campaign(name).description}", highlight=False)

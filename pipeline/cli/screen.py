@@ -11,8 +11,10 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from pipeline.campaign import Campaign
+from pipeline.campaign import Campaign, load_campaign
 from pipeline.catalog import DeclarationError
+from pipeline.data.errors import BadInput
+from pipeline.data.experiments import check
 from pipeline.run import Exit, Run, RunError
 from pipeline.site import Site
 
@@ -43,6 +45,8 @@ def told() -> Iterator[None]:
         yield
     except DeclarationError as error:
         fail(str(error), Exit.USAGE)
+    except BadInput as error:
+        fail(str(error), Exit.BAD_INPUT)
     except RunError as error:
         fail(str(error), error.code)
     except SchedulerError as error:
@@ -70,6 +74,22 @@ def fail(message: str, code: int) -> NoReturn:
 def escaped(text: str) -> str:
     """Return `text` without meaning to rich's markup."""
     return text.replace("[", r"\[")
+
+
+def asked_campaign(name: str) -> Campaign:
+    """Return the campaign `name`, whose datasets are of experiments that we know.
+
+    Raises:
+        DeclarationError: It cannot be found, read or believed.
+    """
+    campaign = load_campaign(name)
+    for key, dataset in campaign.datasets.items():
+        try:
+            check(dataset.experiment)
+        except BadInput as error:
+            message = f"{name}: datasets.{key}: {error}"
+            raise DeclarationError(message) from error
+    return campaign
 
 
 def run_folder(campaign: Campaign, site: Site, root: Path | None) -> Run:

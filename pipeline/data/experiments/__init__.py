@@ -1,9 +1,12 @@
 """The experiments whose files can be staged. A new one is a file here and a line in EXPERIMENTS."""
 
 import difflib
+from typing import TYPE_CHECKING
 
 from pipeline.data.errors import BadInput
-from pipeline.data.experiment import Experiment, named
+
+if TYPE_CHECKING:
+    from pipeline.data.experiment import Experiment
 
 EXPERIMENTS = {
     "graphnet": "pipeline.data.experiments.graphnet:GRAPHNET",
@@ -16,8 +19,8 @@ EXPERIMENTS = {
 }
 
 
-def experiment(name: str) -> Experiment:
-    """Return the experiment `name`.
+def check(name: str) -> None:
+    """Check that there is an experiment `name`, without loading what reads its files.
 
     Raises:
         BadInput: There is none of that name.
@@ -27,5 +30,16 @@ def experiment(name: str) -> Experiment:
         advice = f" Did you mean {close[0]!r}?" if close else ""
         message = f"experiment {name!r}: unknown.{advice} Known: {', '.join(EXPERIMENTS)}."
         raise BadInput(message)
+
+
+def experiment(name: str) -> "Experiment":
+    """Return the experiment `name`.
+
+    Raises:
+        BadInput: There is none of that name.
+    """
+    from pipeline.data.experiment import named  # noqa: PLC0415  # loads numpy
+
+    check(name)
     found: Experiment = named(EXPERIMENTS[name])
     return found
