@@ -47,7 +47,7 @@ def _kill_at(root: Path, moment: Condition) -> None:
 
 def _finished(run: Path) -> dict[str, int]:
     """Return the products that are whole, with the times they were written."""
-    patterns = ("*/*/DONE", "*/*/parts/*.json", "data/*.zarr/*/*/shard.json")
+    patterns = ("*/*/DONE", "*/*/parts/*.json", "data/*.zarr/*/*/zarr.json")
     return {
         str(path): path.stat().st_mtime_ns for pattern in patterns for path in run.glob(pattern)
     }

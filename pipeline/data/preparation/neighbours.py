@@ -28,32 +28,72 @@ def later_neighbours(position: Floats, offsets: Integers, count: int) -> Places:
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
 def _search(x: Floats, y: Floats, z: Floats, offsets: Integers, found: Places) -> None:
-    """Fill `found` (P, k): insert each later point into a short sorted list.
+    """Fill `found` (P, k), point by point.
 
-    As z rises, no point further on is nearer than it lies deep: there the search of a point ends.
+    Neighbours in the order have neighbourhoods of like size, so the last one's tells how far to
+    look; where too few lie so near, a point looks further. Of those near enough the nearest are
+    kept in a short sorted list.
     """
-    count = found.shape[1]
-    nearest = np.empty(count, np.float32)
+    count, longest = found.shape[1], 0
+    for event in range(len(offsets) - 1):
+        longest = max(longest, offsets[event + 1] - offsets[event])
+    squares, rows = np.empty(longest, np.float32), np.empty(longest, np.int32)
     for event in range(len(offsets) - 1):
         first, last = offsets[event], offsets[event + 1]
+        reach = np.float32(np.inf)
         for row in range(first, last):
-            held = 0
-            worst = np.float32(np.inf)
-            for other in range(row + 1, last):
-                dz = z[other] - z[row]
-                if dz * dz >= worst:
-                    break
-                dx, dy = x[other] - x[row], y[other] - y[row]
-                square = dx * dx + dy * dy + dz * dz
-                if square >= worst:
-                    continue
-                place = min(held, count - 1)
-                while place > 0 and nearest[place - 1] > square:
-                    nearest[place] = nearest[place - 1]
-                    found[row, place] = found[row, place - 1]
-                    place -= 1
-                nearest[place] = square
-                found[row, place] = other - first
-                held = min(held + 1, count)
-                if held == count:
-                    worst = nearest[count - 1]
+            near = _within(x, y, z, row, last, reach, squares, rows)
+            while near < count and reach < np.inf:
+                reach = reach * np.float32(2) if reach > 0 else np.float32(np.inf)
+                near = _within(x, y, z, row, last, reach, squares, rows)
+            farthest = _keep(squares[:near], rows[:near], first, found[row])
+            reach = np.float32(1.3) * farthest
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
+def _within(
+    x: Floats,
+    y: Floats,
+    z: Floats,
+    row: int,
+    last: int,
+    reach: np.float32,
+    squares: Floats,
+    rows: Places,
+) -> int:
+    """Put the later points whose squared distance is below `reach` into `squares` and `rows`.
+
+    As z rises, none that lies deeper is nearer: there the search ends. Returns how many they are.
+    """
+    near = 0
+    for other in range(row + 1, last):
+        dx, dy, dz = x[other] - x[row], y[other] - y[row], z[other] - z[row]
+        if dz * dz >= reach:
+            break
+        square = dx * dx + dy * dy + dz * dz
+        squares[near], rows[near] = square, other
+        near += square < reach
+    return near
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
+def _keep(squares: Floats, rows: Places, first: int, found: Places) -> np.float32:
+    """Put the places of the nearest of `rows` into `found` (k); return the k-th's square.
+
+    It is infinite if there are fewer than k. Of equal distances the earlier row comes first.
+    """
+    count, held = len(found), 0
+    nearest = np.empty(count, np.float32)
+    for candidate in range(len(squares)):
+        square = squares[candidate]
+        if held == count and square >= nearest[count - 1]:
+            continue
+        held = min(held + 1, count)
+        place = held - 1
+        while place > 0 and nearest[place - 1] > square:
+            nearest[place] = nearest[place - 1]
+            found[place] = found[place - 1]
+            place -= 1
+        nearest[place] = square
+        found[place] = rows[candidate] - first
+    return nearest[count - 1] if held == count else np.float32(np.inf)
