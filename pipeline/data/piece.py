@@ -15,7 +15,6 @@ import numpy as np
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events, concatenate
 from pipeline.data.experiment import Entries
-from pipeline.data.preparation.neighbours import Places
 from pipeline.data.preparation.serialise import Preparation, serialise, usable
 from pipeline.data.splits import split_of
 from pipeline.data.store.manifest import ShardRecord
@@ -41,7 +40,7 @@ class Prepared:
     """Events in the store's columns and order, and the neighbours (P, k) of their points."""
 
     events: Events
-    neighbours: Places
+    neighbours: Array
 
 
 def ranges(count: int, events_per_shard: int) -> list[tuple[int, int]]:
@@ -85,7 +84,8 @@ def _blocks(
         events, unusable = usable(events, settings)
         rejected.update(bad)
         rejected.update(unusable)
-        yield Prepared(*serialise(events, settings))
+        events, neighbours = serialise(events, settings)
+        yield Prepared(events, neighbours.astype(place_type(settings.max_points)))
 
 
 def _dealt(
@@ -112,7 +112,7 @@ def _write(layout: Layout, folder: Path, prepared: Prepared, event_id: Array) ->
     }
     return write_shard(
         folder,
-        arrays_of(prepared, event_id, layout.preparation.max_points),
+        arrays_of(prepared, event_id),
         per_event=frozenset(prepared.events.per_event) | {"event_id"},
         attributes=attributes,
         chunk_points=layout.chunk_points,
@@ -120,7 +120,12 @@ def _write(layout: Layout, folder: Path, prepared: Prepared, event_id: Array) ->
     )
 
 
-def arrays_of(prepared: Prepared, event_id: Array, max_points: int) -> dict[str, Array]:
+def place_type(max_points: int) -> type[np.int16] | type[np.int32]:
+    """Return the type of places in events of at most `max_points` points."""
+    return np.int16 if max_points <= np.iinfo(np.int16).max else np.int32
+
+
+def arrays_of(prepared: Prepared, event_id: Array) -> dict[str, Array]:
     """Return the arrays of a shard.
 
     Raises:
@@ -138,6 +143,5 @@ def arrays_of(prepared: Prepared, event_id: Array, max_points: int) -> dict[str,
         "event_id": event_id,
     }
     if prepared.neighbours.shape[1]:
-        small = max_points <= np.iinfo(np.int16).max
-        arrays["neighbours"] = prepared.neighbours.astype(np.int16 if small else np.int32)
+        arrays["neighbours"] = prepared.neighbours
     return {**arrays, **events.per_point, **events.per_event}

@@ -43,7 +43,7 @@ def needed(task: StageTask, layout: Layout, entries: Entries, source: str) -> Ro
     """
     count = min(entries.count, SAMPLE_EVENTS)
     prepared, _ = prepared_range(layout.preparation, entries, 0, count)
-    arrays = arrays_of(prepared, prepared.events.event_id, layout.preparation.max_points)
+    arrays = arrays_of(prepared, prepared.events.event_id)
     files = {
         name: sum(map(len, parts))
         for name, parts in encoded(arrays, {}, layout.chunk_points, layout.codec)

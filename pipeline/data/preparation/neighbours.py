@@ -26,6 +26,30 @@ def later_neighbours(position: Floats, offsets: Integers, count: int) -> Places:
     return found
 
 
+def moved(found: Places, rows: Integers, offsets: Integers) -> Places:
+    """Return `found` (P, k) for the points at `rows` (P), as places after that move.
+
+    The points keep to their events, so `offsets` serve both orders.
+    """
+    there = np.empty_like(found)
+    _move(found, rows, offsets, there)
+    return there
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
+def _move(found: Places, rows: Integers, offsets: Integers, there: Places) -> None:
+    """Fill `there` (P, k)."""
+    place = np.empty(len(rows), np.int32)
+    for event in range(len(offsets) - 1):
+        first, last = offsets[event], offsets[event + 1]
+        for row in range(first, last):
+            place[rows[row]] = row - first
+        for row in range(first, last):
+            for number in range(found.shape[1]):
+                old = found[rows[row], number]
+                there[row, number] = old if old == NONE else place[first + old]
+
+
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
 def _search(x: Floats, y: Floats, z: Floats, offsets: Integers, found: Places) -> None:
     """Fill `found` (P, k), point by point.

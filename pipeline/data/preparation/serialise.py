@@ -11,11 +11,11 @@ import numpy as np
 
 from pipeline.campaign import Order
 from pipeline.data.errors import BadInput
-from pipeline.data.events import Events, Floats, Integers
+from pipeline.data.events import Events, Floats
 from pipeline.data.experiment import Column, Experiment, Rejected
 from pipeline.data.preparation.bins import LETTERS, Bins
 from pipeline.data.preparation.curves import hilbert, zorder
-from pipeline.data.preparation.neighbours import NONE, Places, later_neighbours
+from pipeline.data.preparation.neighbours import Places, later_neighbours, moved
 
 CURVES = {"hilbert": hilbert, "zorder": zorder}
 
@@ -89,7 +89,7 @@ def _in_order(events: Events, settings: Preparation) -> tuple[Events, Places]:
     else:
         rank = CURVES[settings.order](position)
     rows = np.lexsort((rank, event))
-    return events.permuted(rows), _moved(nearest, rows, events.offsets[event])
+    return events.permuted(rows), moved(nearest, rows, events.offsets)
 
 
 def normal(events: Events, experiment: Experiment) -> Floats:
@@ -102,13 +102,3 @@ def normal(events: Events, experiment: Experiment) -> Floats:
 def normalised(values: Floats, column: Column) -> Floats:
     """Return `values` of `column`, less its offset, over its scale."""
     return ((values.astype(np.float64) - column.offset) / column.scale).astype(np.float32)
-
-
-def _moved(nearest: Places, rows: Integers, begins: Integers) -> Places:
-    """Return `nearest` for the points at `rows`, as places within their event after the move."""
-    place = np.empty(len(rows), np.int32)
-    # An event keeps its rows as a block, so `begins` serves both orders.
-    place[rows] = np.arange(len(rows)) - begins
-    moved = nearest[rows]
-    there = place[np.where(moved == NONE, 0, moved) + begins[:, None]]
-    return np.where(moved == NONE, np.int32(NONE), there)
