@@ -7,6 +7,9 @@ from pipeline.data.experiment import Experiment, named
 
 EXPERIMENTS = {
     "sphenix": "pipeline.data.experiments.sphenix:SPHENIX",
+    "jetclass": "pipeline.data.experiments.jetclass:JETCLASS",
+    "jetclass2": "pipeline.data.experiments.jetclass:JETCLASS2",
+    "omnilearned": "pipeline.data.experiments.omnilearned:OMNILEARNED",
 }
 
 
