@@ -45,7 +45,7 @@ class Rows:
         self._begin = self._end = int(self._begins[group])
 
     def read(self, start: int, stop: int) -> Any:
-        """Return the rows `start` to `stop` as a table of one chunk a column."""
+        """Return the rows `start` to `stop` as one batch."""
         next_group = int(np.searchsorted(self._begins, self._end, side="right"))
         if start < self._begin or start >= self._begins[min(next_group, len(self._begins) - 1)]:
             self._seek(start)
@@ -57,7 +57,7 @@ class Rows:
             count = min(stop, self._end) - start
             some.append(self._batch.slice(start - self._begin, count))
             start += count
-        return pa.Table.from_batches(some).combine_chunks()
+        return pa.concat_batches(some)
 
 
 @contextlib.contextmanager
@@ -114,9 +114,9 @@ def _check_schema(path: Path, schema: Any) -> None:
             raise BadInput(message)
 
 
-def _jets(path: Path, table: Any, start: int) -> tuple[Events, Rejected]:
-    """Return the good jets of `table`, the first of which is jet `start` of the file."""
-    columns = {name: _whole_column(path, name, table[name]) for name in NAMES}
+def _jets(path: Path, batch: Any, start: int) -> tuple[Events, Rejected]:
+    """Return the good jets of `batch`, the first of which is jet `start` of the file."""
+    columns = {name: _complete(path, name, batch.column(name)) for name in NAMES}
     offsets = _offsets(columns[POINTS[0]])
     flat = {name: _flat(path, name, columns[name], offsets) for name in (*POINTS, CHARGE, *FLAGS)}
     values = {name: columns[name].to_numpy(zero_copy_only=False) for name in OF_JET}
@@ -125,7 +125,7 @@ def _jets(path: Path, table: Any, start: int) -> tuple[Events, Rejected]:
         columns=COLUMN_NAMES,
         points=np.column_stack([flat[name] for name in POINTS]),
         offsets=offsets,
-        event_id=np.arange(start, start + len(table)),
+        event_id=np.arange(start, start + len(batch)),
         per_point={
             "charge": exact_charge(str(path), flat[CHARGE]),
             "species": np.column_stack([flat[name] for name in FLAGS]).astype(np.bool_),
@@ -135,26 +135,25 @@ def _jets(path: Path, table: Any, start: int) -> tuple[Events, Rejected]:
     return checked(events, values["jet_nparticles"], {})
 
 
-def _whole_column(path: Path, name: str, column: Any) -> Any:
-    """Return the only chunk of a column.
+def _complete(path: Path, name: str, values: Any) -> Any:
+    """Return `values`, an array.
 
     Raises:
         BadInput: A value is missing.
     """
-    chunk = column.combine_chunks()
-    if isinstance(chunk, pa.ChunkedArray):  # older versions of pyarrow
-        chunk = chunk.chunk(0)
-    if chunk.null_count:
+    if values.null_count:
         message = (
-            f"{path}: column {name} lacks {chunk.null_count} values. Take the file as released."
+            f"{path}: column {name} lacks {values.null_count} values. "
+            "Take the file as it was released."
         )
         raise BadInput(message)
-    return chunk
+    return values
 
 
 def _offsets(lists: Any) -> Integers:
     offsets: Integers = lists.offsets.to_numpy().astype(np.int64)
-    return offsets - offsets[0]
+    rebased: Integers = offsets - offsets[0]
+    return rebased
 
 
 def _flat(path: Path, name: str, lists: Any, offsets: Integers) -> Array:
@@ -169,7 +168,7 @@ def _flat(path: Path, name: str, lists: Any, offsets: Integers) -> Array:
             "The file is damaged; fetch it again."
         )
         raise BadInput(message)
-    flat: Array = _whole_column(path, name, lists.flatten()).to_numpy(zero_copy_only=False)
+    flat: Array = _complete(path, name, lists.flatten()).to_numpy(zero_copy_only=False)
     return flat
 
 

@@ -2,8 +2,8 @@
 
 The released schema (doi:10.5281/zenodo.6619768): `part_*` are vector<float>, `part_is*` are
 vector<int>, `label_QCD` is float, the labels of Higgs decays are bool, the others int32. The truth
-`aux_*` is never read. Memory is bounded by the range and one basket a branch: in files of 100,000 jets at most
-0.4 GB, if each branch is one basket.
+`aux_*` is never read. Memory is bounded by the range and one basket a branch: in files of 100,000
+jets at most 0.4 GB, if each branch is one basket.
 """
 
 import contextlib
