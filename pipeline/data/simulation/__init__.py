@@ -5,6 +5,7 @@ from pipeline.data.simulation.simulator import Simulator
 
 SIMULATORS = {
     "sphenix": "pipeline.data.simulation.sphenix:SIMULATOR",
+    "jetclass": "pipeline.data.simulation.jetclass:SIMULATOR",
 }
 
 
