@@ -77,7 +77,7 @@ def opened_tree(path: Path, name: str, maker: str) -> Iterator[Any]:
         with whole(path):
             file = stack.enter_context(uproot.open(path))
             names = file.keys(cycle=False)
-            if name not in names or not hasattr(file[name], "num_entries"):
+            if name not in names or not isinstance(file[name], uproot.TTree):
                 message = (
                     f"{path}: no tree {name!r}, only {', '.join(names) or 'nothing'}. "
                     f"Expected a file of {maker}."

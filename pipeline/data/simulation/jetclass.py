@@ -163,12 +163,14 @@ def write_root(path: Path, found: list[Jet], *, label: int, rng: np.random.Gener
     particles = particle_branches(found, rng)
     sizes = _sizes(found)
     table = ak.zip({name: ak.unflatten(each, sizes) for name, each in particles.items()})
-    tree = {"part": table, **jet_branches(found, label)}
+    of_jets = jet_branches(found, label)
+    kinds = {"part": table.type.content, **{name: each.dtype for name, each in of_jets.items()}}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with uproot.recreate(temporary) as file:
-            file[TREE] = tree
+            tree = file.mktree(TREE, kinds)  # `file[TREE] = …` would make an RNTuple
+            tree.extend({"part": table, **of_jets})
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
