@@ -72,14 +72,15 @@ def _arrays(path: Path, file: Any) -> dict[str, Any]:
     Raises:
         BadInput: There is no `data`, or a dataset has another shape than it should.
     """
-    if "data" not in file:
+    found = {name: each for name, each in file.items() if isinstance(each, h5py.Dataset)}
+    if "data" not in found:
         message = (
             f"{path}: no dataset 'data', only {', '.join(file) or 'nothing'}. Expected "
             "OmniLearned's layout: data, and pid, global, data_pid where known."
         )
         raise BadInput(message)
-    there = [name for name in ("data", *PER_EVENT.values(), "data_pid") if name in file]
-    arrays = {name: file[name] for name in there}
+    names = ("data", *PER_EVENT.values(), "data_pid")
+    arrays = {name: found[name] for name in names if name in found}
     shape = arrays["data"].shape
     if len(shape) != 3 or shape[2] < len(NAMES) or arrays["data"].dtype.kind != "f":
         message = (
@@ -89,11 +90,11 @@ def _arrays(path: Path, file: Any) -> dict[str, Any]:
         raise BadInput(message)
     expected = {"pid": shape[:1], "global": (shape[0], "any"), "data_pid": shape[:2]}
     for name, wanted in expected.items():
-        found = arrays[name].shape if name in arrays else wanted
-        fits = all(size in (length, "any") for length, size in zip(found, wanted, strict=False))
-        if len(found) != len(wanted) or not fits:
+        size = arrays[name].shape if name in arrays else wanted
+        fits = all(each in (length, "any") for length, each in zip(size, wanted, strict=False))
+        if len(size) != len(wanted) or not fits:
             message = (
-                f"{path}: {name} has shape {found}; expected {wanted} beside data {shape}. "
+                f"{path}: {name} has shape {size}; expected {wanted} beside data {shape}. "
                 "Make the file again with one entry for each jet."
             )
             raise BadInput(message)

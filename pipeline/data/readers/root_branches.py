@@ -42,6 +42,8 @@ DAMAGED = (
     TypeError,
     AttributeError,
     AssertionError,
+    MemoryError,  # of a length that damage made absurd
+    RecursionError,
     NotImplementedError,
     struct.error,
     zlib.error,
