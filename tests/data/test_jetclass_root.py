@@ -216,11 +216,17 @@ def test_lengths_that_differ_are_told(tmp_path):
         read_all(path)
 
 
-def test_another_tree_is_told(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "told"), [("Events", r"Events \(TTree\)"), ("tree", r"tree \(ROOT::RNTuple\)")]
+)
+def test_another_tree_is_told(tmp_path, name, told):
     path = tmp_path / "other.root"
     with uproot.recreate(path) as file:
-        file["Events"] = {"x": np.arange(3)}
-    with pytest.raises(BadInput, match=r"no tree 'tree', only Events. Expected a file of JetClass"):
+        if name == "tree":
+            file.mkrntuple(name, {"x": np.arange(3)})
+        else:
+            file.mktree(name, {"x": np.int64}).extend({"x": np.arange(3)})
+    with pytest.raises(BadInput, match=f"no TTree 'tree', only {told}. Expected a file of JetC"):
         read_all(path)
 
 
@@ -244,7 +250,7 @@ def test_a_truncated_file_is_told(made, share):
     path = made(basket=3)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(BadInput, match=r"Fetch or make it again|no tree"):
+    with pytest.raises(BadInput, match=r"Fetch or make it again|no TTree"):
         read_all(path)
 
 

@@ -78,10 +78,11 @@ def opened_tree(path: Path, name: str, maker: str) -> Iterator[Any]:
     with contextlib.ExitStack() as stack:
         with whole(path):
             file = stack.enter_context(uproot.open(path))
-            names = file.keys(cycle=False)
-            if name not in names or not isinstance(file[name], uproot.TTree):
+            kinds = file.classnames(cycle=False)
+            if not isinstance(file.get(name), uproot.TTree):
+                there = ", ".join(f"{each} ({kind})" for each, kind in kinds.items())
                 message = (
-                    f"{path}: no tree {name!r}, only {', '.join(names) or 'nothing'}. "
+                    f"{path}: no TTree {name!r}, only {there or 'nothing'}. "
                     f"Expected a file of {maker}."
                 )
                 raise BadInput(message)
