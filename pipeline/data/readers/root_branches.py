@@ -15,7 +15,6 @@ from typing import Any
 
 import cramjam
 import isal.isal_zlib
-import numba
 import numpy as np
 import numpy.typing as npt
 import uproot
@@ -163,7 +162,12 @@ class Branch:
         """Write the numbers of `parts` into `out` (P), as the bits of the branch's own type."""
         row = 0
         for part in parts:
-            row = _copy(part.data, part.begins, self._header, out, row)
+            content = part.data[part.begins[0] : part.begins[-1]]
+            if self._header:
+                content = _without_headers(content, part.begins[:-1] - part.begins[0], self._header)
+            words = content.view(">u4")
+            out[row : row + len(words)] = words
+            row += len(words)
 
     def _basket(self, number: int) -> Part:
         if self._held is None or self._held[0] != number:
@@ -216,16 +220,15 @@ def branches(path: Path, tree: Any, names: tuple[str, ...], maker: str) -> dict[
     return {name: Branch(path, tree[name]) for name in names}
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _copy(data: Bytes, begins: Integers, header: int, out: Words, row: int) -> int:
-    """Write the big-endian words of all entries into `out` from `row` on; return the next row."""
-    for entry in range(len(begins) - 1):
-        for place in range(begins[entry] + header, begins[entry + 1], 4):
-            out[row] = (
-                (np.uint32(data[place]) << np.uint32(24))
-                | (np.uint32(data[place + 1]) << np.uint32(16))
-                | (np.uint32(data[place + 2]) << np.uint32(8))
-                | np.uint32(data[place + 3])
-            )
-            row += 1
-    return row
+def _without_headers(content: Bytes, begins: Integers, header: int) -> Array:
+    """Return the bytes of entries that begin at `begins` (E) with `header` bytes each, less these.
+
+    They are moved in the largest units that header and numbers both fill: two bytes for a vector's.
+    """
+    unit = int(np.gcd(header, WORD))
+    units = content.view(f"u{unit}")
+    keep = np.ones(len(units), np.bool_)
+    for place in range(header // unit):
+        keep[begins // unit + place] = False
+    kept: Array = units[keep]
+    return kept
