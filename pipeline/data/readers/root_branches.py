@@ -184,19 +184,25 @@ class Branch:
         basket = self._branch.basket(number)
         data = np.ascontiguousarray(basket.data).view(np.uint8)
         count = int(self._entries[number + 1] - self._entries[number])
+        begins = np.zeros(0, np.int64)
         if self.is_ragged and basket.byte_offsets is not None:
             begins = np.asarray(basket.byte_offsets, np.int64)
-        else:
+        elif count * self.dtype.itemsize == len(data):  # else `count` may be absurd
             begins = np.arange(count + 1) * self.dtype.itemsize
-        lengths = np.diff(begins) - self._header
-        fits = len(begins) == count + 1 and begins[0] == 0 and begins[-1] == len(data)
-        if not fits or np.any(lengths < 0) or np.any(lengths % WORD * self.is_ragged):
+        if len(begins) != count + 1 or not self._fits(begins, len(data)):
             message = (
                 f"{self.path}: basket {number} of branch {self.name} does not hold the {count} "
                 "entries it should. Fetch or make the file again."
             )
             raise BadInput(message)
         return Part(data, begins)
+
+    def _fits(self, begins: Integers, size: int) -> bool:
+        """Return whether entries that begin there fill `size` bytes with headers and words."""
+        if begins[0] != 0 or begins[-1] != size:
+            return False
+        lengths = np.diff(begins) - self._header
+        return not (np.any(lengths < 0) or np.any(lengths % WORD * self.is_ragged))
 
 
 def interpretation(branch: Any) -> Any:
