@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 EXPERIMENTS = {
     "graphnet": "pipeline.data.experiments.graphnet:GRAPHNET",
     "icecube": "pipeline.data.experiments.icecube:ICECUBE",
+    "jetclass": "pipeline.data.experiments.jetclass:JETCLASS",
+    "jetclass2": "pipeline.data.experiments.jetclass:JETCLASS2",
+    "omnilearned": "pipeline.data.experiments.omnilearned:OMNILEARNED",
     "prometheus": "pipeline.data.experiments.prometheus:PROMETHEUS",
     "sphenix": "pipeline.data.experiments.sphenix:SPHENIX",
     "sphenix-positions": "pipeline.data.experiments.sphenix:POSITIONS",

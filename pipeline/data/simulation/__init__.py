@@ -6,6 +6,7 @@ from pipeline.data.simulation.simulator import Simulator
 SIMULATORS = {
     "icecube": "pipeline.data.simulation.ice:SIMULATOR",
     "sphenix": "pipeline.data.simulation.sphenix:SIMULATOR",
+    "jetclass": "pipeline.data.simulation.jetclass:SIMULATOR",
 }
 
 
