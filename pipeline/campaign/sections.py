@@ -74,7 +74,7 @@ class Dataset(Declaration):
     order: Order | None = None
     bins: tuple[PositiveInt, PositiveInt, PositiveInt] = (8, 8, 6)
     bins_from: str = ""
-    events_per_shard: PositiveInt = 4096
+    events_per_shard: PositiveInt | None = None
     chunk_points: PositiveInt = 8192
     codec: Literal["zstd", "lz4", "none"] = "zstd"
 

@@ -68,7 +68,7 @@ def stage(
     bins_from: Annotated[
         Path | None, typer.Option(help="A store whose voxel bins to take.")
     ] = None,
-    events_per_shard: Annotated[int, typer.Option(help="Entries behind each shard.")] = 4096,
+    events_per_shard: Annotated[int | None, typer.Option(help="Entries behind a shard.")] = None,
     codec: Annotated[str, typer.Option(help="zstd, lz4 or none.")] = "zstd",
     workers: Annotated[int, typer.Option(help="Files staged at once.")] = os.cpu_count() or 1,
     ranks: Annotated[int, typer.Option(help="MPI ranks to use instead of workers.")] = 0,

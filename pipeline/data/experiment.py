@@ -68,7 +68,8 @@ class Experiment:
     deals with events of more points than wanted. `axes` are the three columns, normalised to
     [0, 1], that orders and neighbours take; points are sorted by the last of them first, and its
     equal-count bins are shared evenly by the groups between `group_limits` (physical units).
-    `block_events` are read and prepared at a time.
+    `block_events` are read and prepared at a time; `shard_events` entries make a shard, unless
+    another number is asked for: about 100 MB, which a worker holds a few times over.
     """
 
     name: str
@@ -82,7 +83,8 @@ class Experiment:
     order: Order = "file"
     axes: tuple[str, str, str] | None = None
     group_limits: tuple[float, ...] = ()
-    block_events: int = 1024
+    block_events: int = 256
+    shard_events: int = 2048
 
     def opener(self, suffix: str) -> Opener:
         """Return who opens files that end in `suffix`, one of `readers`."""

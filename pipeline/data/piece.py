@@ -31,6 +31,7 @@ class Layout:
     store: Path
     preparation: Preparation
     fractions: Mapping[str, float]
+    events_per_shard: int
     chunk_points: int
     codec: str
 

@@ -51,7 +51,7 @@ def needed(task: StageTask, layout: Layout, entries: Entries, source: str) -> Ro
     described = sum(size for name, size in files.items() if name.endswith("zarr.json"))
     total = sum(size_of(name) for _, name in task.files)
     events = entries.count * total / max(size_of(source), 1)
-    pieces = max(len(task.files), math.ceil(events / task.dataset.events_per_shard))
+    pieces = max(len(task.files), math.ceil(events / layout.events_per_shard))
     shards = pieces * max(1, len(layout.fractions))
     content = (sum(files.values()) - described) * events / max(len(prepared.events), 1)
     there = _there(task.store)

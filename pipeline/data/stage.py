@@ -36,7 +36,7 @@ from pipeline.data.store.tables import TABLES, check_tables, write_tables
 from pipeline.run import TaskFolder, read_json, write_json
 
 BINS_SPLIT = "train"
-SAMPLE_EVENTS = 10_000
+SAMPLE_EVENTS = 2000
 BEGUN = "begun.json"
 
 
@@ -103,7 +103,14 @@ def layout_of(task: StageTask) -> Layout:
         max_points=dataset.max_points or kind.max_points,
         bins=read_bins(task.store / BINS) if is_voxel_order(order) else None,
     )
-    return Layout(task.store, preparation, dataset.fractions, dataset.chunk_points, dataset.codec)
+    return Layout(
+        store=task.store,
+        preparation=preparation,
+        fractions=dataset.fractions,
+        events_per_shard=dataset.events_per_shard or kind.shard_events,
+        chunk_points=dataset.chunk_points,
+        codec=dataset.codec,
+    )
 
 
 def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
@@ -119,7 +126,7 @@ def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
         sources = _sources(kind, entries, name, path, folder)
         shards: list[dict[str, Any]] = []
         rejected: Counter[str] = Counter()
-        for piece, (start, stop) in enumerate(ranges(entries.count, task.dataset.events_per_shard)):
+        for piece, (start, stop) in enumerate(ranges(entries.count, layout.events_per_shard)):
             place = folder.parts / f"{number:05d}-{piece:03d}.json"
             made_from = _fingerprint(task, layout, sources, (number, piece, start, stop))
             record = _kept(task.store, place, made_from)

@@ -43,4 +43,5 @@ ICECUBE = Experiment(
     limit=select_pulses,
     max_points=127,
     block_events=4096,
+    shard_events=32_768,
 )

@@ -76,6 +76,7 @@ JETCLASS = Experiment(
     limit=hardest_by(pt_gev),
     max_points=256,
     block_events=4096,
+    shard_events=32_768,
 )
 JETCLASS2 = Experiment(
     name="jetclass2",
@@ -85,4 +86,5 @@ JETCLASS2 = Experiment(
     limit=hardest_by(pt_gev),
     max_points=256,
     block_events=4096,
+    shard_events=32_768,
 )

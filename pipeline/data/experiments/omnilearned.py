@@ -26,4 +26,5 @@ OMNILEARNED = Experiment(
     limit=hardest_by(lambda events: events.column("log_pt")),
     max_points=512,
     block_events=4096,
+    shard_events=32_768,
 )
