@@ -8,7 +8,7 @@ checksums of chunks when it reads.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,51 +17,73 @@ from typing import Any, BinaryIO
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
-from numcodecs import blosc, zstd
+from numcodecs import blosc
 
 from pipeline.data.events import Array
 
+blosc.set_nthreads(1)  # parallel are the workers
+LEVEL = 1
+CHECKSUM = {"name": "crc32c"}
 CRC32C_BYTES = 4
 INDEX_ENTRY_BYTES = 16
 
 
 @dataclass(frozen=True)
 class Codec:
-    """How chunks are compressed: as Zarr describes it, and the two ways."""
+    """How the chunks of an array are compressed; `cname` is Blosc's name of it, None for not.
 
-    described: tuple[dict[str, Any], ...]
-    compress: Callable[[Array], bytes]
-    decompress: Callable[[bytes, Array], object]
+    Blosc sorts bytes by their place in a number first. Floats of several columns lie column by
+    column, where neighbours are alike: together that is a quarter of the size, measured on sPHENIX.
+    """
 
+    cname: str | None
 
-def _copied(content: bytes, target: Array) -> None:
-    target.view(np.uint8).reshape(-1)[:] = np.frombuffer(content, np.uint8)
-
-
-CODECS = {
-    "zstd": Codec(
-        ({"name": "zstd", "configuration": {"level": 1, "checksum": False}},),
-        lambda chunk: zstd.compress(chunk, 1),
-        zstd.decompress,
-    ),
-    "lz4": Codec(
-        (
-            {
-                "name": "blosc",
-                "configuration": {
-                    "cname": "lz4",
-                    "clevel": 5,
-                    "shuffle": "noshuffle",
-                    "typesize": 1,
-                    "blocksize": 0,
-                },
+    def described(self, values: Array) -> dict[str, Any]:
+        """Return filters and compressors of an array such as `values`, as Zarr describes them."""
+        filters = [{"name": "transpose", "configuration": {"order": [1, 0]}}]
+        blosc_of = {
+            "name": "blosc",
+            "configuration": {
+                "cname": self.cname,
+                "clevel": LEVEL,
+                "shuffle": "noshuffle" if values.itemsize == 1 else "shuffle",
+                "typesize": values.itemsize,
+                "blocksize": 0,
             },
-        ),
-        lambda chunk: blosc.compress(chunk, b"lz4", 5, blosc.NOSHUFFLE),
-        blosc.decompress,
-    ),
-    "none": Codec((), lambda chunk: chunk.tobytes(), _copied),
-}
+        }
+        return {
+            "filters": filters if by_column(values.dtype, values.ndim) else [],
+            "compressors": [blosc_of, CHECKSUM] if self.cname else [CHECKSUM],
+        }
+
+    def compress(self, chunk: Array) -> bytes:
+        """Return the bytes of `chunk`, as they are stored."""
+        if by_column(chunk.dtype, chunk.ndim):
+            chunk = np.ascontiguousarray(chunk.T)
+        if self.cname is None:
+            return chunk.tobytes()
+        shuffle = blosc.NOSHUFFLE if chunk.itemsize == 1 else blosc.SHUFFLE
+        content: bytes = blosc.compress(chunk, self.cname.encode(), LEVEL, shuffle)
+        return content
+
+    def decompress(self, content: bytes, target: Array) -> None:
+        """Write the chunk of `content` into `target`, of its shape."""
+        turned = by_column(target.dtype, target.ndim)
+        whole = np.empty(target.shape[::-1], target.dtype) if turned else target
+        if self.cname is None:
+            whole.reshape(-1).view(np.uint8)[:] = np.frombuffer(content, np.uint8)
+        else:
+            blosc.decompress(content, whole)
+        if turned:
+            target[...] = whole.T
+
+
+def by_column(dtype: np.dtype[Any], dimensions: int) -> bool:
+    """Return whether chunks of such arrays lie column by column: floats of several columns do."""
+    return dtype.kind == "f" and dimensions == 2
+
+
+CODECS = {"zstd": Codec("zstd"), "lz4": Codec("lz4"), "none": Codec(None)}
 
 
 def packed(values: Array, rows: int, codec: Codec) -> Iterator[bytes]:
@@ -112,8 +134,8 @@ class ArrayFile:
         described = json.loads((folder / "zarr.json").read_bytes())
         try:
             inner = described["codecs"][0]["configuration"]
-            names = [each["name"] for each in inner["codecs"]]
-            codec = "zstd" if "zstd" in names else "lz4" if "blosc" in names else "none"
+            settings = [each.get("configuration", {}) for each in inner["codecs"]]
+            codec = next((each["cname"] for each in settings if "cname" in each), "none")
             shape, rows = tuple(described["shape"]), int(inner["chunk_shape"][0])
             return cls(folder, shape, np.dtype(described["data_type"]), rows, CODECS[codec])
         except (KeyError, IndexError, TypeError) as error:

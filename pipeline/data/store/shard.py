@@ -65,7 +65,6 @@ def encoded(
 ) -> Iterator[tuple[str, Iterable[bytes]]]:
     """Yield path and content, in parts, of each file of a Zarr group of `arrays`."""
     described: dict[str, Any] = {}
-    compressors = [*CODECS[codec].described, {"name": "crc32c"}]
     group = zarr.create_group(MemoryStore(store_dict=described), attributes=attributes)
     for name, values in arrays.items():
         rest = values.shape[1:]
@@ -76,7 +75,7 @@ def encoded(
             dtype=values.dtype,
             chunks=(chunk_points, *rest),
             shards=(chunk_points * chunks, *rest),
-            compressors=compressors,
+            **CODECS[codec].described(values),
         )
         if len(values):
             place = "/".join(["c", *["0"] * values.ndim])
