@@ -68,6 +68,11 @@ class TaskFolder:
         return self.path / "parts"
 
     @property
+    def finished_parts(self) -> list[Path]:
+        """The records of parts that are finished, numbered files among what else lies there."""
+        return [path for path in self.parts.glob("*.json") if path.stem.isdigit()]
+
+    @property
     def metrics(self) -> Path:
         """One JSON object per training step."""
         return self.path / "metrics.jsonl"

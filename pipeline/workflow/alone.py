@@ -58,7 +58,7 @@ def _mpi(
     with log.open("a") as stream:
         job = subprocess.Popen([*_launcher(ranks), *program], stdout=stream, stderr=stream)
         while job.poll() is None:
-            tell(sum(1 for path in folder.parts.glob("???.json")))
+            tell(len(folder.finished_parts))
             time.sleep(POLL_SECONDS)
     if job.returncode:
         reason = f"its MPI job ended with exit code {job.returncode}"

@@ -43,7 +43,7 @@ def all_progress(tasks: Sequence[Task], run: Run) -> list[Progress]:
 def _counts(task: Task, folder: TaskFolder) -> tuple[int, int, str]:
     """Return (done, total, unit) of a task."""
     if task.stage in ("simulate", "stage"):
-        return len(list(folder.parts.glob("*.json"))), len(task.files), "files"
+        return len(folder.finished_parts), len(task.files), "files"
     try:
         told = read_json(folder.progress)
     except RunError:
@@ -60,9 +60,10 @@ def _summary(folder: TaskFolder) -> str:
     words = {
         "ari": "ARI {:.3f}",
         "loss": "loss {:.4f}",
-        "mean_points": "{:.0f} points and",
-        "mean_tracks": "{:.1f} tracks an event",
+        "mean_points": "{:.0f} points",
+        "mean_tracks": "{:.1f} tracks",
     }
     told = [word.format(result[key]) for key, word in words.items() if result.get(key) is not None]
     counted = sum(events.values()) if isinstance(events, dict) else events
-    return " ".join([*([f"{counted:,} events"] if counted is not None else []), *told])
+    each = " an event" if "mean_points" in result else ""
+    return ", ".join([*([f"{counted:,} events"] if counted is not None else []), *told]) + each

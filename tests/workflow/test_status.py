@@ -69,7 +69,7 @@ def test_a_failed_task_says_why(plan):
         (
             "simulate",
             {"events": 24, "mean_points": 100.2, "mean_tracks": 5.55},
-            "24 events 100 points and 5.5 tracks an event",
+            "24 events, 100 points, 5.5 tracks an event",
         ),
         ("evaluate", {"ari": None}, ""),
     ],

@@ -20,19 +20,19 @@ from pipeline.data.store.tables import read_tables
 BINS = 60
 ACROSS = 4
 FEW_VALUES = 40
+ENOUGH_EVENTS = 1000
 OTHERS = "0.75"
 
 
 def draw_features(store: Store, split: str, path: Path) -> Path:
-    """Draw the features in the first shard of `split` as histograms; return `path`."""
-    shard = store.shards(split)[0]
-    arrays = shard.read()
-    shown: dict[str, Array] = {"points per event": np.diff(arrays["offsets"])}
+    """Draw the features of the first events of `split` as histograms; return `path`."""
+    arrays = _some(store, split)
+    shown: dict[str, Array] = {"points per event": arrays.pop("sizes")}
     for number, column in enumerate(store.manifest.columns):
         unit = f" ({column.unit})" if column.unit != "1" else ""
         shown[f"{column.name}{unit}"] = arrays["points"][:, number]
-    for name in shard.record.arrays:
-        if name not in ("points", "offsets", "event_id", "neighbours"):
+    for name in arrays:
+        if name not in ("points", "event_id", "neighbours"):
             shown |= _flat(name, arrays[name])
     rows = math.ceil(len(shown) / ACROSS)
     figure = Figure(figsize=(3.2 * ACROSS, 2.3 * rows), layout="constrained")
@@ -41,8 +41,20 @@ def draw_features(store: Store, split: str, path: Path) -> Path:
         _histogram(axis, name, values)
     for axis in axes[len(shown) :]:
         axis.set_axis_off()
-    figure.suptitle(f"{store.path.name}, {split}: {len(arrays['event_id']):,} events of a shard")
+    figure.suptitle(f"{store.path.name}, {split}: {len(arrays['event_id']):,} events")
     return _saved(figure, path)
+
+
+def _some(store: Store, split: str) -> dict[str, Array]:
+    """Return the arrays of the first shards of `split`, until they hold enough events."""
+    found, held = [], 0
+    for shard in store.shards(split):
+        arrays = shard.read()
+        found.append({"sizes": np.diff(arrays.pop("offsets")), **arrays})
+        held += shard.record.events
+        if held >= ENOUGH_EVENTS:
+            break
+    return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
 
 
 def _flat(name: str, values: Array) -> dict[str, Array]:
