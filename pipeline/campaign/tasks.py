@@ -119,7 +119,7 @@ def declare(folder: TaskFolder, task: Task) -> None:
         write_text(folder.declaration, text)
     elif folder.declaration.read_text() != text:
         message = (
-            f"{folder.declaration}: the campaign now asks something else of {task.key}. "
-            "Give the changed campaign another name, or remove this task's folder."
+            f"{folder.declaration}: something else is asked now of {task.key}. "
+            f"Give the changed campaign (or store) another name, or remove {folder.path}."
         )
         raise DeclarationError(message)

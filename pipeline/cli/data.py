@@ -1,5 +1,6 @@
 """The verbs of data alone: simulate and stage."""
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -10,8 +11,8 @@ from pipeline.campaign import Dataset, Order, SimulateTask, Simulation, StageTas
 from pipeline.campaign.sections import FILE_NAMES
 from pipeline.campaign.sources import found
 from pipeline.catalog import DeclarationError, parse
-from pipeline.cli.screen import screen
-from pipeline.data.experiments import EXPERIMENTS
+from pipeline.cli.screen import AsJson, screen
+from pipeline.data.experiments import EXPERIMENTS, check
 from pipeline.run import TaskFolder, read_json
 
 FORMATS = "npz or root for sphenix, root for jetclass, parquet for icecube."
@@ -29,6 +30,7 @@ def simulate(
     seed: Annotated[int, typer.Option(help="The same seed makes the same files.")] = 1,
     labels: Annotated[bool, typer.Option(help="Write the truth too.")] = True,
     workers: Annotated[int, typer.Option(help="Files made at once.")] = os.cpu_count() or 1,
+    as_json: AsJson = False,
 ) -> None:
     """Make sample events in a schema that the experiment really uses.
 
@@ -43,6 +45,9 @@ def simulate(
     task = SimulateTask(key="simulate", seed=seed, simulation=simulation, output=where)
     run_alone(task, TaskFolder(where / ".simulate"), workers=workers)
     made = read_json(TaskFolder(where / ".simulate").result) or {}
+    if as_json:
+        typer.echo(json.dumps({"folder": str(where / "events"), **made}))
+        return
     screen.print(
         f"{made['events']:,} events in {where / 'events'}, each with a mean of "
         + ", ".join(
@@ -72,6 +77,7 @@ def stage(
     codec: Annotated[str, typer.Option(help="zstd, lz4 or none.")] = "zstd",
     workers: Annotated[int, typer.Option(help="Files staged at once.")] = os.cpu_count() or 1,
     ranks: Annotated[int, typer.Option(help="MPI ranks to use instead of workers.")] = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Stage source files into one sharded Zarr store; resumes at the first missing shard.
 
@@ -82,6 +88,7 @@ def stage(
     """
     from pipeline.workflow.alone import run_alone  # noqa: PLC0415
 
+    check(experiment)
     where = store.resolve()
     asked: dict[str, Any] = {
         "experiment": experiment,
@@ -105,6 +112,9 @@ def stage(
     folder = TaskFolder(where.with_suffix(".staging"))
     run_alone(task, folder, workers=workers, ranks=ranks)
     made = read_json(folder.result) or {}
+    if as_json:
+        typer.echo(json.dumps({"store": str(where), **made}))
+        return
     counted = ", ".join(f"{count:,} {name} events" for name, count in made["events"].items())
     rejected = ", ".join(f"{count:,} {name}" for name, count in made["rejected"].items())
     screen.print(f"{counted} in {where}; rejected: {rejected or 'none'}")

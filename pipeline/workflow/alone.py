@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.campaign import SimulateTask, StageTask, declare
@@ -34,7 +35,7 @@ def run_alone(
     declare(folder, task)
     folder.logs.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn()) as shown:
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as shown:
         bar = shown.add_task(task.key, total=len(task.files))
         if ranks:
             _mpi(task, folder, ranks, lambda done: shown.update(bar, completed=done))

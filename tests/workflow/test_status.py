@@ -63,8 +63,8 @@ def test_a_failed_task_says_why(plan):
 @pytest.mark.parametrize(
     ("stage", "result", "note"),
     [
-        ("pretrain", {"loss": 0.12345, "events": 24}, "24 events loss 0.1235"),
-        ("evaluate", {"ari": 0.9465, "events": 8}, "8 events ARI 0.947"),
+        ("pretrain", {"loss": 0.12345, "events": 24}, "24 events, loss 0.1235"),
+        ("evaluate", {"ari": 0.9465, "events": 8}, "8 events, ARI 0.947"),
         ("stage", {"events": {"train": 1000, "test": 500}}, "1,500 events"),
         (
             "simulate",
