@@ -217,7 +217,7 @@ def test_a_changed_campaign_needs_another_name(tmp_path: Path, run: Run) -> None
         declare(run.task(task.key), task)
     assert str(caught.value) == (
         f"{run.task(task.key).declaration}: something else is asked now of {task.key}. "
-        "Give the changed campaign another name, or remove this task's folder."
+        f"Give the changed campaign (or store) another name, or remove {run.task(task.key).path}."
     )
 
 
