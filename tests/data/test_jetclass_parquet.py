@@ -141,7 +141,9 @@ def test_a_bad_file_of_lists_is_told(made, changes, message):
 def test_a_missing_column_is_told(tmp_path):
     table = pa.table(columns(SIZES)).drop_columns(["part_dzerr", "jet_tau4"])
     pq.write_table(table, tmp_path / "less.parquet")
-    with pytest.raises(BadInput, match=r"no column part_dzerr, jet_tau4\. Expected a file of JetC"):
+    with pytest.raises(
+        BadInput, match=r"no column part_dzerr, jet_tau4, only .* Expected a file of JetC"
+    ):
         read_all(tmp_path / "less.parquet")
 
 

@@ -194,8 +194,14 @@ BAD = {
     "NaN": (put("part_px", np.nan), "hold NaN or infinity"),
     "a charge of NaN": (put("part_charge", np.nan), "part_charge holds values that are no charge"),
     "negative energy": (put("part_energy", -1), "have negative energy"),
-    "doubles": (put("part_px", 1, np.float64), "branch part_px has type double[]; expected vector"),
-    "whole momenta": (put("part_py", 1, np.int32), "branch part_py holds >i4; expected vector<flo"),
+    "doubles": (
+        put("part_px", 1, np.float64),
+        "branch part_px has type double[]; expected vector<float>",
+    ),
+    "whole momenta": (
+        put("part_py", 1, np.int32),
+        "branch part_py has type int32_t[]; expected vector<float>",
+    ),
 }
 
 
@@ -228,11 +234,11 @@ def triple_momenta(_, jets):
 SHAPES = {
     "particles of other jets": (
         other_lengths,
-        "part_energy and part_px have other lengths in jets",
+        "branches part_px and part_energy of tree 'tree' differ in length in entries 0 to 11",
     ),
-    "one charge a jet": (flat_charges, "branch part_charge holds"),
-    "labels of particles": (ragged_labels, "branch label_Hgg is ragged; expected one number an ev"),
-    "three numbers a jet": (triple_momenta, "branch jet_pt has type float[3]; expected numbers"),
+    "one charge a jet": (flat_charges, "part_charge has type float; expected an array of numbers"),
+    "labels of particles": (ragged_labels, "label_Hgg has type int32_t[]; expected one number an"),
+    "three numbers a jet": (triple_momenta, "jet_pt has type float[3]; expected one number an ent"),
 }
 
 
@@ -252,7 +258,7 @@ def test_a_basket_that_does_not_hold_its_entries_is_told(made, fault):
         byte_offsets = np.array(offsets)
 
     with uproot.open(made(basket=3)) as file:
-        branch = root_branches.Branch("jets.root", file["tree"]["part_px"])
+        branch = root_branches.Branch("jets.root", file["tree"]["part_px"], ragged=True)
         branch._branch = type("Damaged", (), {"basket": lambda *_: Basket})()
         with pytest.raises(
             BadInput, match=r"jets\.root: basket 0 of branch part_px does not hold the 3"

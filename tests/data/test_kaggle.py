@@ -291,6 +291,6 @@ def test_a_name_without_a_number_is_refused(tmp_path, made):
 
 def test_nothing_temporary_stays(tmp_path, made):
     path = batch(tmp_path, made)
-    path.with_name(f".{path.name}-999.tmp").write_text("half")
+    path.with_name(f".{path.name}.999.tmp").write_text("half")
     write_batch(path, made)
     assert [each.name for each in path.parent.iterdir()] == [path.name]

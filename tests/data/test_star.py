@@ -141,7 +141,9 @@ def test_a_missing_branch_is_named(tmp_path):
 
 
 def test_another_tree_is_refused(tmp_path):
-    with pytest.raises(BadInput, match=r"no tree 'T', only hits. Expected a file of a STAR"):
+    with pytest.raises(
+        BadInput, match=r"no TTree 'T', only hits \(TTree\). Expected a file of a STAR"
+    ):
         read(write(tmp_path / "a.root", hits([2]), tree="hits"))
 
 

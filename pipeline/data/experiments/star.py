@@ -46,24 +46,27 @@ def open_star(path: Path) -> Iterator[Entries]:
     Raises:
         BadInput: The file is damaged, or has no tree `T` with the branches of hits.
     """
-    from pipeline.data.readers.baskets import open_tree, tree_of  # noqa: PLC0415
+    from pipeline.data.readers.root_branches import stacked, tree_of  # noqa: PLC0415
+    from pipeline.data.readers.root_files import opened_tree  # noqa: PLC0415
 
     branches = tuple(HITS + name for name in (*MEASURED, *OTHERS))
-    with open_tree(path, TREE, MAKER) as found:
-        tree = tree_of(path, found, branches, MAKER)
+    with opened_tree(path, TREE, MAKER) as found:
+        tree = tree_of(path, found, MAKER, ragged=branches)
 
         def read(start: int, stop: int) -> tuple[Events, Rejected]:
-            values, sizes = tree.read(branches, start, stop)
-            others = values[len(MEASURED) :]
+            columns = tree.columns(branches, start, stop)
             with np.errstate(over="ignore"):  # what 32 bits cannot hold is infinite, and refused
-                points = np.column_stack(values[: len(MEASURED)]).astype(np.float32)
+                points, sizes = stacked(columns, len(MEASURED))
             events = Events(
                 source=str(path),
                 columns=CARTESIAN,
                 points=points,
                 offsets=offsets_of(sizes),
                 event_id=np.arange(start, stop),
-                per_point=dict(_exact(path, *each) for each in zip(OTHERS, others, strict=True)),
+                per_point=dict(
+                    _exact(path, name, column.values())
+                    for name, column in zip(OTHERS, columns, strict=True)
+                ),
             )
             return events, {}
 

@@ -9,10 +9,12 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.data import files
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events, Integers
 from pipeline.data.experiment import Entries, Rejected
@@ -22,6 +24,7 @@ from pipeline.data.readers.graphnet import Chosen, assembled, chosen
 from pipeline.data.readers.runs import check_once
 
 FIRST, LAST = -(2**63), 2**63 - 1
+whole = partial(files.whole, kind="SQLite database", faults=(sqlite3.Error,))
 Wanted = Mapping[str, tuple[str, type]]
 
 
@@ -46,17 +49,17 @@ def open_prometheus(path: Path) -> contextlib.AbstractContextManager[Entries]:
 @contextlib.contextmanager
 def _opened(path: Path, layout: Layout) -> Iterator[Entries]:
     """Open the database `path`; its events come in the order of event_no."""
-    with _whole(path):
+    with whole(path):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     with contextlib.closing(connection):
-        with _whole(path):
+        with whole(path):
             database = Database(path, connection)
             tables = chosen(path, layout, database.tables())
             database.check_owned(tables.pulses)
             event_no = database.event_ids(tables.truth or tables.pulses, bool(tables.truth))
 
         def read(start: int, stop: int) -> tuple[Events, Rejected]:
-            with _whole(path):
+            with whole(path):
                 found = _Range(database, tables, event_no, start, stop)
                 sizes, pulses = found.pulses()
                 events = assembled(
@@ -71,20 +74,6 @@ def _opened(path: Path, layout: Layout) -> Iterator[Entries]:
             return events, {}
 
         yield Entries(len(event_no), read)
-
-
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[None]:
-    """Turn what sqlite3 raises into one message.
-
-    Raises:
-        BadInput: The body met a fault of the file.
-    """
-    try:
-        yield
-    except sqlite3.Error as error:
-        message = f"{path}: not a whole SQLite database ({error}). Fetch or make it again."
-        raise BadInput(message) from error
 
 
 def quoted(name: str) -> str:

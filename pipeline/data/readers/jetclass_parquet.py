@@ -12,52 +12,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events, Integers
 from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.experiments.jetclass import CLASSES2, COLUMN_NAMES, FLAGS, OF_JET, POINTS
 from pipeline.data.readers.jets import checked, exact_charge, of_jet
+from pipeline.data.readers.parquet_rows import Rows, opened_parquet, require, whole
 
 CHARGE, LABEL = "part_charge", "jet_label"
 NAMES = (*POINTS, CHARGE, *FLAGS, LABEL, *OF_JET)
 BATCH_ROWS = 4096
-
-
-class Rows:
-    """Columns of a parquet file, of which ranges of rows are read in rising order."""
-
-    def __init__(self, file: Any, names: tuple[str, ...]) -> None:
-        self._file, self._names = file, list(names)
-        groups = range(file.metadata.num_row_groups)
-        sizes = [file.metadata.row_group(group).num_rows for group in groups]
-        self._begins = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self._seek(0)
-
-    def _seek(self, row: int) -> None:
-        """Stand before the row group that holds `row`."""
-        group = int(np.searchsorted(self._begins, row, side="right")) - 1
-        self._batches = self._file.iter_batches(
-            BATCH_ROWS, row_groups=range(group, len(self._begins) - 1), columns=self._names
-        )
-        self._batch: Any = None
-        self._begin = self._end = int(self._begins[group])
-
-    def read(self, start: int, stop: int) -> Any:
-        """Return the rows `start` to `stop` as one batch."""
-        next_group = int(np.searchsorted(self._begins, self._end, side="right"))
-        if start < self._begin or start >= self._begins[min(next_group, len(self._begins) - 1)]:
-            self._seek(start)
-        some = []
-        while start < stop:
-            while self._end <= start:
-                self._batch = next(self._batches)
-                self._begin, self._end = self._end, self._end + len(self._batch)
-            count = min(stop, self._end) - start
-            some.append(self._batch.slice(start - self._begin, count))
-            start += count
-        return pa.concat_batches(some)
 
 
 @contextlib.contextmanager
@@ -67,46 +32,24 @@ def open_parquet(path: Path) -> Iterator[Entries]:
     Raises:
         BadInput: The file is damaged, or lacks a column of JetClass-II.
     """
-    with contextlib.ExitStack() as stack:
-        with whole(path):
-            file = stack.enter_context(pq.ParquetFile(path, buffer_size=1 << 20))
-            _check_schema(path, file.schema_arrow)
-            rows = Rows(file, NAMES)
+    with opened_parquet(path) as file:
+        require(path, file, NAMES, "a file of JetClass-II")
+        _check_types(path, file.schema_arrow)
+        rows = Rows(path, file, NAMES, BATCH_ROWS)
 
         def read(start: int, stop: int) -> tuple[Events, Rejected]:
             with whole(path):
                 return _jets(path, rows.read(start, stop), start)
 
-        yield Entries(file.metadata.num_rows, read)
+        yield Entries(len(rows), read)
 
 
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[None]:
-    """Turn what pyarrow raises of a damaged file into one message.
-
-    Raises:
-        BadInput: The body met a fault of the file.
-    """
-    try:
-        yield
-    except BadInput:
-        raise
-    except (pa.ArrowException, OSError, ValueError, KeyError, StopIteration) as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        message = f"{path}: not a whole parquet file ({reason}). Fetch or make it again."
-        raise BadInput(message) from error
-
-
-def _check_schema(path: Path, schema: Any) -> None:
-    """Check that all columns are there, in their types.
+def _check_types(path: Path, schema: Any) -> None:
+    """Check that the columns of points are lists of float32.
 
     Raises:
         BadInput: One is not.
     """
-    missing = [name for name in NAMES if name not in schema.names]
-    if missing:
-        message = f"{path}: no column {', '.join(missing)}. Expected a file of JetClass-II."
-        raise BadInput(message)
     for name in POINTS:
         kind = schema.field(name).type
         if not hasattr(kind, "value_type") or not pa.types.is_float32(kind.value_type):
@@ -114,9 +57,9 @@ def _check_schema(path: Path, schema: Any) -> None:
             raise BadInput(message)
 
 
-def _jets(path: Path, batch: Any, start: int) -> tuple[Events, Rejected]:
-    """Return the good jets of `batch`, the first of which is jet `start` of the file."""
-    columns = {name: _complete(path, name, batch.column(name)) for name in NAMES}
+def _jets(path: Path, table: Any, start: int) -> tuple[Events, Rejected]:
+    """Return the good jets of `table`, the first of which is jet `start` of the file."""
+    columns = {name: _complete(path, name, table.column(name).combine_chunks()) for name in NAMES}
     offsets = _offsets(columns[POINTS[0]])
     flat = {name: _flat(path, name, columns[name], offsets) for name in (*POINTS, CHARGE, *FLAGS)}
     values = {name: columns[name].to_numpy(zero_copy_only=False) for name in OF_JET}
@@ -125,7 +68,7 @@ def _jets(path: Path, batch: Any, start: int) -> tuple[Events, Rejected]:
         columns=COLUMN_NAMES,
         points=np.column_stack([flat[name] for name in POINTS]),
         offsets=offsets,
-        event_id=np.arange(start, start + len(batch)),
+        event_id=np.arange(start, start + len(table)),
         per_point={
             "charge": exact_charge(str(path), flat[CHARGE]),
             "species": np.column_stack([flat[name] for name in FLAGS]).astype(np.bool_),

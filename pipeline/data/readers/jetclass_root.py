@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.errors import BadInput
-from pipeline.data.events import Array, Events, Integers, offsets_of
+from pipeline.data.events import Array, Events, offsets_of
 from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.experiments.jetclass import CLASSES, COLUMN_NAMES, FLAGS, OF_JET, POINTS
 from pipeline.data.readers.jets import checked, exact_charge, of_jet
-from pipeline.data.readers.root_branches import Branch, Part, branches, opened_tree, whole
+from pipeline.data.readers.root_branches import Column, Tree, stacked, tree_of
+from pipeline.data.readers.root_files import opened_tree
 
 TREE = "tree"
 MAKER = "JetClass"
-CHARGE = "part_charge"
+RAGGED = (*POINTS, "part_charge", *FLAGS)
 LABELS = tuple(f"label_{name}" for name in CLASSES)
 
 
@@ -32,100 +33,53 @@ def open_root(path: Path) -> Iterator[Entries]:
     Raises:
         BadInput: The file is damaged, or has no tree `tree` with the branches of JetClass.
     """
-    with opened_tree(path, TREE, MAKER) as tree:
-        with whole(path):
-            names = (*POINTS, *FLAGS, CHARGE, *LABELS, *OF_JET)
-            found = branches(path, tree, names, MAKER)
+    with opened_tree(path, TREE, MAKER) as found:
+        tree = tree_of(path, found, MAKER, ragged=RAGGED, flat=(*LABELS, *OF_JET))
+        for name in POINTS:
+            if tree.branches[name].dtype != ">f4":
+                tree.branches[name].refuse("vector<float>")
 
         def read(start: int, stop: int) -> tuple[Events, Rejected]:
-            with whole(path):
-                return _jets(path, found, start, stop)
+            return _jets(tree, start, stop)
 
-        yield Entries(tree.num_entries, read)
+        yield Entries(tree.entries, read)
 
 
-def _jets(path: Path, found: dict[str, Branch], start: int, stop: int) -> tuple[Events, Rejected]:
+def _jets(tree: Tree, start: int, stop: int) -> tuple[Events, Rejected]:
     """Return the good jets `start` to `stop`, and how many were rejected and why."""
-    first = list(found[POINTS[0]].parts(start, stop))
-    sizes = found[POINTS[0]].sizes(first)
-    points = np.empty((int(sizes.sum()), len(POINTS)), np.float32)
-    for column, name in enumerate(POINTS):
-        parts = _parts(found[name], sizes, start, stop) if column else first
-        _expect(found[name], ">f4")
-        found[name].fill(points.view(np.uint32)[:, column], parts)
-    values = {name: found[name].values(start, stop) for name in (*LABELS, *OF_JET)}
+    source = str(tree.path)
+    columns = tree.columns(RAGGED, start, stop)
+    points, sizes = stacked(columns, len(POINTS))
+    charge = exact_charge(source, next(columns).values())
+    species = _species(columns, len(points))
+    values = tree.flat((*LABELS, *OF_JET), start, stop)
     flags = np.column_stack([values[name] != 0 for name in LABELS])
     events = Events(
-        source=str(path),
+        source=source,
         columns=COLUMN_NAMES,
         points=points,
         offsets=offsets_of(sizes),
         event_id=np.arange(start, stop),
-        per_point={
-            "charge": exact_charge(str(path), _flat(found[CHARGE], sizes, start, stop)),
-            "species": _species(found, sizes, start, stop),
-        },
-        per_event={
-            "label": flags.argmax(axis=1).astype(np.int8),
-            **of_jet(values),
-        },
+        per_point={"charge": charge, "species": species},
+        per_event={"label": flags.argmax(axis=1).astype(np.int8), **of_jet(values)},
     )
     return checked(events, values["jet_nparticles"], {"no_single_label": flags.sum(axis=1) != 1})
 
 
-def _parts(branch: Branch, sizes: Integers, start: int, stop: int) -> list[Part]:
-    """Return the entries `start` to `stop` of `branch`.
-
-    Raises:
-        BadInput: They are not of `sizes` (E).
-    """
-    parts = list(branch.parts(start, stop))
-    if not branch.is_ragged or not np.array_equal(branch.sizes(parts), sizes):
-        message = (
-            f"{branch.path}: {branch.name} and {POINTS[0]} have other lengths in jets {start} to "
-            f"{stop}. The file is damaged; fetch it again."
-        )
-        raise BadInput(message)
-    return parts
-
-
-def _expect(branch: Branch, *kinds: str) -> None:
-    """Check the type of a branch.
-
-    Raises:
-        BadInput: It is none of `kinds`.
-    """
-    if not branch.is_ragged or branch.dtype.str not in kinds:
-        wanted = {">f4": "vector<float>", ">i4": "vector<int>"}
-        message = (
-            f"{branch.path}: branch {branch.name} holds {branch.dtype}; expected "
-            f"{' or '.join(wanted[kind] for kind in kinds)}. Take the file as it was released."
-        )
-        raise BadInput(message)
-
-
-def _flat(branch: Branch, sizes: Integers, start: int, stop: int) -> Array:
-    """Return the numbers (P) of a ragged branch, float or int."""
-    _expect(branch, ">f4", ">i4")
-    words = np.empty(int(sizes.sum()), np.uint32)
-    branch.fill(words, _parts(branch, sizes, start, stop))
-    return words.view(branch.dtype.newbyteorder("="))
-
-
-def _species(found: dict[str, Branch], sizes: Integers, start: int, stop: int) -> Array:
-    """Return the flags (P, 5) of the constituents.
+def _species(columns: Iterator[Column], count: int) -> Array:
+    """Return the flags (P, 5) of `count` constituents.
 
     Raises:
         BadInput: One is neither 0 nor 1.
     """
-    species = np.empty((int(sizes.sum()), len(FLAGS)), np.bool_)
-    for column, name in enumerate(FLAGS):
-        values = _flat(found[name], sizes, start, stop)
-        np.equal(values, 1, out=species[:, column])
-        if np.count_nonzero(values) != np.count_nonzero(species[:, column]):
+    species = np.empty((count, len(FLAGS)), np.bool_)
+    for place, column in enumerate(columns):
+        values = column.values()
+        np.equal(values, 1, out=species[:, place])
+        if np.count_nonzero(values) != np.count_nonzero(species[:, place]):
             message = (
-                f"{found[name].path}: branch {name} holds other values than 0 and 1. "
-                "Take the file as it was released."
+                f"{column.branch.path}: branch {column.branch.name} holds other values than 0 "
+                "and 1. Take the file as it was released."
             )
             raise BadInput(message)
     return species

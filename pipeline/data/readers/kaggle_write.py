@@ -1,8 +1,6 @@
 """Write files as the Kaggle competition "IceCube – Neutrinos in Deep Ice" has them."""
 
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.data.events import Array, Events, Floats
+from pipeline.data.files import written
 
 ROW_GROUP_ROWS = 1 << 20
 # What pandas needs to find the index that the competition's files have.
@@ -53,7 +52,8 @@ def write_batch(path: Path, events: Events, row_group_rows: int = ROW_GROUP_ROWS
     }
     typed = {name: columns[name].astype(kind) for name, kind in TYPES.items()}
     table = pa.table(typed).replace_schema_metadata({"pandas": json.dumps(PANDAS)})
-    _whole(path, lambda file: pq.write_table(table, file, row_group_size=row_group_rows))
+    with written(path) as temporary:
+        pq.write_table(table, temporary, row_group_size=row_group_rows)
 
 
 def meta_of(events: Events, number: int) -> Any:
@@ -77,7 +77,8 @@ def write_meta(path: Path, table: Any) -> None:
     Raises:
         OSError: The folder is not writable or the disk is full; nothing half-written stays.
     """
-    _whole(path, lambda file: pq.write_table(table, file, row_group_size=200_000))
+    with written(path) as temporary:
+        pq.write_table(table, temporary, row_group_size=200_000)
 
 
 def write_geometry(path: Path, positions_m: Floats | Array) -> None:
@@ -88,20 +89,5 @@ def write_geometry(path: Path, positions_m: Floats | Array) -> None:
     """
     lines = [f"{sensor},{x:.2f},{y:.2f},{z:.2f}" for sensor, (x, y, z) in enumerate(positions_m)]
     text = "\n".join(["sensor_id,x,y,z", *lines, ""])
-    _whole(path, lambda file: file.write(text.encode()))
-
-
-def _whole(path: Path, write: Callable[[Any], object]) -> None:
-    """Let `write` fill a hidden file, wait for the disk, and rename it to `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{path.name}-*.tmp"):
-        leftover.unlink()
-    temporary = path.with_name(f".{path.name}-{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written(path) as temporary:
+        temporary.write_text(text)

@@ -7,11 +7,13 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from pipeline.data import files
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array
 
@@ -29,6 +31,7 @@ DAMAGED = (
     TypeError,
     ValueError,
 )
+whole = partial(files.whole, kind="npz file", faults=DAMAGED)
 AT_ONCE = 1 << 20  # bytes; zipfile holds three times what it is asked for
 
 
@@ -93,23 +96,6 @@ class Rows:
                 raise ValueError(message)
             content += some
         return np.frombuffer(content, np.uint8)
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[None]:
-    """Turn what a damaged npz file raises into one message.
-
-    Raises:
-        BadInput: The body met a fault of the file.
-    """
-    try:
-        yield
-    except BadInput:
-        raise
-    except DAMAGED as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        message = f"{path}: not a whole npz file ({reason}). Fetch or make it again."
-        raise BadInput(message) from error
 
 
 @contextlib.contextmanager

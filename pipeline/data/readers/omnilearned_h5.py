@@ -7,14 +7,15 @@ All but `data` may be absent. Axes: E jets, P particles of all jets.
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from pipeline.data import files
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events, Floats, Integers, offsets_of
 from pipeline.data.experiment import Entries, Rejected
@@ -27,6 +28,8 @@ LOG_PT = NAMES.index("log_pt")
 ALMOST_ZERO = np.float32(1e-8)
 PER_EVENT = {"label": "pid", "globals": "global"}
 CHUNK_ROWS = 256
+DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+whole = partial(files.whole, kind="HDF5 file", faults=DAMAGED)
 
 
 @contextlib.contextmanager
@@ -47,23 +50,6 @@ def open_h5(path: Path) -> Iterator[Entries]:
             return _jets(path, some, start), {}
 
         yield Entries(len(arrays["data"]), read)
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[None]:
-    """Turn what h5py raises of a damaged file into one message.
-
-    Raises:
-        BadInput: The body met a fault of the file.
-    """
-    try:
-        yield
-    except BadInput:
-        raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        message = f"{path}: not a whole HDF5 file ({reason}). Fetch or make it again."
-        raise BadInput(message) from error
 
 
 def _arrays(path: Path, file: Any) -> dict[str, Any]:
@@ -189,19 +175,11 @@ def write_h5(path: Path, events: Events, *, length: int | None = None) -> None:
         OSError: The folder is not writable or the disk is full; nothing half-written stays.
     """
     contents = _padded(events, length)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with h5py.File(temporary, "w") as file:
-            for name, values in contents.items():
-                chunks = (min(CHUNK_ROWS, len(values)), *values.shape[1:]) if values.size else None
-                pack = {"compression": "gzip", "compression_opts": 4} if chunks else {}
-                file.create_dataset(name, data=values, chunks=chunks, **pack)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with files.written(path) as temporary, h5py.File(temporary, "w") as file:
+        for name, values in contents.items():
+            chunks = (min(CHUNK_ROWS, len(values)), *values.shape[1:]) if values.size else None
+            pack = {"compression": "gzip", "compression_opts": 4} if chunks else {}
+            file.create_dataset(name, data=values, chunks=chunks, **pack)
 
 
 def _padded(events: Events, length: int | None) -> dict[str, Array]:

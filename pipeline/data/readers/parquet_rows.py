@@ -7,6 +7,7 @@ middle of a row group, what lies before it in that group is decoded and dropped.
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,29 +16,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.data import files
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, offsets_of
 
 BATCH_ROWS = 1 << 16
 BUFFER_BYTES = 1 << 20
+DAMAGED = (pa.ArrowException, OSError, ValueError)
+whole = partial(files.whole, kind="parquet file", faults=DAMAGED)
 Kind = TypeVar("Kind", bound=np.generic)
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[None]:
-    """Turn what pyarrow raises of a damaged file into one message.
-
-    Raises:
-        BadInput: The body met a fault of the file.
-    """
-    try:
-        yield
-    except BadInput:
-        raise
-    except (pa.ArrowException, OSError, ValueError, UnicodeDecodeError) as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
-        message = f"{path}: not a whole parquet file ({reason}). Fetch or make it again."
-        raise BadInput(message) from error
 
 
 @contextlib.contextmanager

@@ -2,91 +2,25 @@
 
 A range of entries is cut from whole baskets, the units that ROOT compresses. The last basket of
 each branch stays in memory for the range that follows, so memory is bounded by the range and one
-basket a branch, whatever the file's size.
+basket a branch, whatever the file's size. Axes: E entries, N numbers of all of them.
 """
 
-import contextlib
-import struct
-import zlib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-import cramjam
-import isal.isal_zlib
 import numpy as np
 import numpy.typing as npt
-import uproot
 from uproot.interpretation.jagged import AsJagged
 from uproot.interpretation.numerical import AsDtype
 
 from pipeline.data.errors import BadInput
-from pipeline.data.events import Array, Integers
+from pipeline.data.events import Array, Floats, Integers, offsets_of
+from pipeline.data.readers.root_files import whole
 
 Bytes = npt.NDArray[np.uint8]
-Words = npt.NDArray[np.uint32]
-
-# ISA-L takes half of zlib's time. uproot knows it, but its public switch is for writing alone.
-if hasattr(uproot.compression, "_decompress_ZLIB"):
-    uproot.compression._decompress_ZLIB.library = "isal"  # noqa: SLF001
-WORD = 4  # bytes: everything ragged is float or int
-DAMAGED = (
-    uproot.DeserializationError,
-    cramjam.DecompressionError,
-    OSError,
-    ValueError,
-    LookupError,
-    EOFError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    MemoryError,  # of a length that damage made absurd
-    RecursionError,
-    NotImplementedError,
-    struct.error,
-    zlib.error,
-    isal.isal_zlib.error,
-)
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[None]:
-    """Turn what uproot raises of a damaged file into one message.
-
-    Raises:
-        BadInput: The body met a fault of the file.
-    """
-    try:
-        yield
-    except BadInput:
-        raise
-    except DAMAGED as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        message = f"{path}: not a whole ROOT file ({reason}). Fetch or make it again."
-        raise BadInput(message) from error
-
-
-@contextlib.contextmanager
-def opened_tree(path: Path, name: str, maker: str) -> Iterator[Any]:
-    """Open the tree `name` of `path`, a file as `maker` writes them.
-
-    Raises:
-        BadInput: The file is damaged, or holds no such tree.
-    """
-    with contextlib.ExitStack() as stack:
-        with whole(path):
-            file = stack.enter_context(uproot.open(path))
-            kinds = file.classnames(cycle=False)
-            if not isinstance(file.get(name), uproot.TTree):
-                there = ", ".join(f"{each} ({kind})" for each, kind in kinds.items())
-                message = (
-                    f"{path}: no TTree {name!r}, only {there or 'nothing'}. "
-                    f"Expected a file of {maker}."
-                )
-                raise BadInput(message)
-            tree = file[name]
-        yield tree
 
 
 @dataclass(frozen=True)
@@ -96,36 +30,38 @@ class Part:
     data: Bytes
     begins: Integers
 
-    def __len__(self) -> int:
-        return len(self.begins) - 1
-
 
 class Branch:
-    """One branch of numbers, flat or ragged, of which ranges are read in rising order.
+    """One branch of numbers, `ragged` or one an entry; ranges that rise decode it once.
 
     Raises:
-        BadInput: Its type is another than one or several numbers an entry.
+        BadInput: Its type is another.
     """
 
-    def __init__(self, path: Path, branch: Any) -> None:
-        self.path, self.name = path, branch.name
+    def __init__(self, path: Path, branch: Any, *, ragged: bool) -> None:
+        self.path, self.name, self.type = path, branch.name, branch.typename
         self._branch = branch
         self._entries = np.asarray(branch.entry_offsets, np.int64)
         self._held: tuple[int, Part] | None = None
         kind = interpretation(branch)
-        self.is_ragged = isinstance(kind, AsJagged)
-        self._header = kind.header_bytes if self.is_ragged else 0
-        number = kind.content if self.is_ragged else kind
-        if not isinstance(number, AsDtype) or number.inner_shape:
-            message = f"{path}: branch {self.name} has type {branch.typename}; expected numbers."
-            raise BadInput(message)
-        self.dtype = np.dtype(number.from_dtype)
-        if self.is_ragged and self.dtype.itemsize != WORD:
-            message = (
-                f"{path}: branch {self.name} has type {branch.typename}; expected vector<float> or "
-                "vector<int>. Take the file as it was released."
-            )
-            raise BadInput(message)
+        self._ragged = isinstance(kind, AsJagged)
+        self._header = kind.header_bytes if self._ragged else 0
+        number = kind.content if self._ragged else kind
+        self.dtype = np.dtype(number.from_dtype if isinstance(number, AsDtype) else object)
+        if self.dtype.kind not in "biuf" or self._ragged != ragged:
+            self.refuse("an array of numbers an entry" if ragged else "one number an entry")
+
+    def refuse(self, expected: str) -> NoReturn:
+        """Say that the branch has another type than `expected`.
+
+        Raises:
+            BadInput: Always.
+        """
+        message = (
+            f"{self.path}: branch {self.name} has type {self.type}; expected {expected}. "
+            "Take the file as it was released, or make it again."
+        )
+        raise BadInput(message)
 
     def parts(self, start: int, stop: int) -> Iterator[Part]:
         """Yield the entries `start` to `stop`, basket by basket."""
@@ -140,34 +76,15 @@ class Branch:
     def sizes(self, parts: list[Part]) -> Integers:
         """Return how many numbers each entry (E) of `parts` has."""
         sizes = [np.diff(part.begins) - self._header for part in parts]
-        return np.concatenate([np.zeros(0, np.int64), *sizes]) // WORD
+        return np.concatenate([np.zeros(0, np.int64), *sizes]) // self.dtype.itemsize
 
-    def values(self, start: int, stop: int) -> Array:
-        """Return the entries (E) `start` to `stop` of a flat branch, in the machine's byte order.
-
-        Raises:
-            BadInput: There are none or several numbers an entry.
-        """
-        if self.is_ragged:
-            message = f"{self.path}: branch {self.name} is ragged; expected one number an event."
-            raise BadInput(message)
-        some = [
-            part.data[part.begins[0] : part.begins[-1]].view(self.dtype)
-            for part in self.parts(start, stop)
-        ]
-        joined: Array = np.concatenate(some)
-        return joined.astype(self.dtype.newbyteorder("="), copy=False)
-
-    def fill(self, out: Words, parts: list[Part]) -> None:
-        """Write the numbers of `parts` into `out` (P), as the bits of the branch's own type."""
-        row = 0
-        for part in parts:
-            content = part.data[part.begins[0] : part.begins[-1]]
-            if self._header:
-                content = _without_headers(content, part.begins[:-1] - part.begins[0], self._header)
-            words = content.view(">u4")
-            out[row : row + len(words)] = words
-            row += len(words)
+    def numbers(self, part: Part) -> Array:
+        """Return the numbers (N) of `part`, in the file's byte order."""
+        content = part.data[part.begins[0] : part.begins[-1]]
+        if self._header:
+            begins = part.begins[:-1] - part.begins[0]
+            content = _without_headers(content, begins, self._header, self.dtype.itemsize)
+        return content.view(self.dtype)
 
     def _basket(self, number: int) -> Part:
         if self._held is None or self._held[0] != number:
@@ -183,26 +100,125 @@ class Branch:
         """
         basket = self._branch.basket(number)
         data = np.ascontiguousarray(basket.data).view(np.uint8)
-        count = int(self._entries[number + 1] - self._entries[number])
+        begin, end = map(int, self._entries[number : number + 2])
         begins = np.zeros(0, np.int64)
-        if self.is_ragged and basket.byte_offsets is not None:
+        if not self._ragged:
+            if (end - begin) * self.dtype.itemsize == len(data):  # else `end` may be absurd
+                begins = np.arange(end - begin + 1) * self.dtype.itemsize
+        elif basket.byte_offsets is not None:
             begins = np.asarray(basket.byte_offsets, np.int64)
-        elif count * self.dtype.itemsize == len(data):  # else `count` may be absurd
-            begins = np.arange(count + 1) * self.dtype.itemsize
-        if len(begins) != count + 1 or not self._fits(begins, len(data)):
+        elif self._branch.count_branch is not None:  # ROOT may leave out what counters tell
+            counter = self._branch.count_branch
+            counts = counter.array(entry_start=begin, entry_stop=end, library="np")
+            begins = offsets_of(counts) * self.dtype.itemsize
+        if len(begins) != end - begin + 1 or not self._fits(begins, len(data)):
             message = (
-                f"{self.path}: basket {number} of branch {self.name} does not hold the {count} "
-                "entries it should. Fetch or make the file again."
+                f"{self.path}: basket {number} of branch {self.name} does not hold the "
+                f"{end - begin} entries it should. Fetch or make the file again."
             )
             raise BadInput(message)
         return Part(data, begins)
 
     def _fits(self, begins: Integers, size: int) -> bool:
-        """Return whether entries that begin there fill `size` bytes with headers and words."""
+        """Return whether entries that begin there fill `size` bytes with headers and numbers."""
         if begins[0] != 0 or begins[-1] != size:
             return False
         lengths = np.diff(begins) - self._header
-        return not (np.any(lengths < 0) or np.any(lengths % WORD * self.is_ragged))
+        return not (np.any(lengths < 0) or np.any(lengths % self.dtype.itemsize))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A range of entries of a ragged branch: `sizes` (E) numbers each, still as in the file."""
+
+    branch: Branch
+    parts: list[Part]
+    sizes: Integers
+
+    def fill(self, out: Array) -> None:
+        """Write the numbers into `out` (N)."""
+        row = 0
+        for part in self.parts:
+            numbers = self.branch.numbers(part)
+            out[row : row + len(numbers)] = numbers
+            row += len(numbers)
+
+    def values(self) -> Array:
+        """Return the numbers (N) in the branch's type, in the machine's byte order."""
+        out = np.empty(int(self.sizes.sum()), self.branch.dtype.newbyteorder("="))
+        self.fill(out)
+        return out
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A tree of the file `path`: how many `entries` it has, and the branches that are read."""
+
+    path: Path
+    name: str
+    entries: int
+    branches: Mapping[str, Branch]
+
+    def columns(self, names: tuple[str, ...], start: int, stop: int) -> Iterator[Column]:
+        """Yield the entries `start` to `stop` of ragged branches, one after another.
+
+        Raises:
+            BadInput: The file is damaged, or a branch differs in length from the first.
+        """
+        sizes: Integers | None = None
+        for name in names:
+            branch = self.branches[name]
+            with whole(self.path):
+                parts = list(branch.parts(start, stop))
+            own = branch.sizes(parts)
+            sizes = own if sizes is None else sizes
+            if not np.array_equal(sizes, own):
+                message = (
+                    f"{self.path}: branches {names[0]} and {name} of tree {self.name!r} differ in "
+                    f"length in entries {start} to {stop}. Fetch or make the file again."
+                )
+                raise BadInput(message)
+            yield Column(branch, parts, sizes)
+
+    def flat(self, names: tuple[str, ...], start: int, stop: int) -> dict[str, Array]:
+        """Return the entries (E) `start` to `stop` of branches of one number an entry.
+
+        Raises:
+            BadInput: The file is damaged.
+        """
+        return {
+            name: column.values() for name in names for column in self.columns((name,), start, stop)
+        }
+
+
+def tree_of(
+    path: Path, tree: Any, maker: str, *, ragged: tuple[str, ...], flat: tuple[str, ...] = ()
+) -> Tree:
+    """Return the open `tree` with the branches `ragged` and `flat`.
+
+    Raises:
+        BadInput: One is missing or of another type, or the file is damaged.
+    """
+    missing = [name for name in (*ragged, *flat) if name not in tree]
+    if missing:
+        message = (
+            f"{path}: tree {tree.name!r} has no branch {', '.join(missing)}. "
+            f"Expected a file of {maker}."
+        )
+        raise BadInput(message)
+    with whole(path):
+        found = {name: Branch(path, tree[name], ragged=True) for name in ragged}
+        found |= {name: Branch(path, tree[name], ragged=False) for name in flat}
+        return Tree(path, tree.name, tree.num_entries, found)
+
+
+def stacked(columns: Iterator[Column], count: int) -> tuple[Floats, Integers]:
+    """Return the next `count` of `columns` as one matrix (N, count), and their sizes (E)."""
+    first = next(columns)
+    matrix = np.empty((int(first.sizes.sum()), count), np.float32)
+    for place, column in enumerate(itertools.chain((first,), itertools.islice(columns, count - 1))):
+        column.fill(matrix[:, place])
+    return matrix, first.sizes
 
 
 def interpretation(branch: Any) -> Any:
@@ -210,28 +226,13 @@ def interpretation(branch: Any) -> Any:
     return branch.interpretation
 
 
-def branches(path: Path, tree: Any, names: tuple[str, ...], maker: str) -> dict[str, Branch]:
-    """Return the branches `names` of `tree`.
-
-    Raises:
-        BadInput: One is missing or no branch of numbers.
-    """
-    missing = [name for name in names if name not in tree]
-    if missing:
-        message = (
-            f"{path}: tree {tree.name!r} has no branch {', '.join(missing)}. "
-            f"Expected a file of {maker}."
-        )
-        raise BadInput(message)
-    return {name: Branch(path, tree[name]) for name in names}
-
-
-def _without_headers(content: Bytes, begins: Integers, header: int) -> Array:
+def _without_headers(content: Bytes, begins: Integers, header: int, width: int) -> Array:
     """Return the bytes of entries that begin at `begins` (E) with `header` bytes each, less these.
 
-    They are moved in the largest units that header and numbers both fill: two bytes for a vector's.
+    They are moved in the largest units that fill both the header and numbers of `width` bytes: two
+    bytes for a vector's.
     """
-    unit = int(np.gcd(header, WORD))
+    unit = int(np.gcd(header, width))
     units = content.view(f"u{unit}")
     keep = np.ones(len(units), np.bool_)
     for place in range(header // unit):

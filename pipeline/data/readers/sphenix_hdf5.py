@@ -10,6 +10,7 @@ Columns of lists are pickled objects, and are never opened.
 import contextlib
 import pickletools
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import h5py
 import hdf5plugin  # noqa: F401  # lets h5py read blosc, with which the dumps are packed
 import numpy as np
 
+from pipeline.data import files
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events
 from pipeline.data.experiment import Entries, Rejected
@@ -26,6 +28,7 @@ from pipeline.data.readers.sphenix_root import TPC
 
 POSITION = ("x", "y", "z")
 DAMAGED = (OSError, KeyError, IndexError, RuntimeError, ValueError, TypeError, AttributeError)
+whole = partial(files.whole, kind="HDF5 dump", faults=DAMAGED)
 TEXT = frozenset({"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "STRING", "SHORT_BINSTRING"})
 
 
@@ -46,23 +49,6 @@ def open_hdf5(path: Path) -> Iterator[Entries]:
             return event.slice(start, min(stop, len(event))), rejected if stop > start else {}
 
         yield Entries(1, read)
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[None]:
-    """Turn what h5py raises of a damaged file into one message.
-
-    Raises:
-        BadInput: The body met a fault of the file.
-    """
-    try:
-        yield
-    except BadInput:
-        raise
-    except DAMAGED as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        message = f"{path}: not a whole HDF5 dump ({reason}). Fetch or make it again."
-        raise BadInput(message) from error
 
 
 def _event(path: Path, file: Any) -> tuple[Events, Rejected]:

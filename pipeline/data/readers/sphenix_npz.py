@@ -7,7 +7,6 @@ number.
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from pipeline.data.errors import BadInput
 from pipeline.data.events import CARTESIAN, Array, Events, Integers, offsets_of
 from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.experiments.sphenix import LABEL_FILES, SPACEPOINTS, companions
+from pipeline.data.files import all_written
 from pipeline.data.particles import LABELS
 from pipeline.data.readers.npz import Rows, arrays
 
@@ -132,22 +132,8 @@ def write_npz(path: Path, events: Events, *, labelled: bool) -> tuple[Path, ...]
             label_path(path, name): {"data": events.per_point[name]} for name in LABEL_FILES
         }
     contents[path] = {"data": events.points, "size": events.sizes}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporaries = {file: file.with_name(f".{file.name}.{os.getpid()}.tmp") for file in contents}
-    try:
-        for file, content in contents.items():
-            _write_archive(temporaries[file], content)
-        for file, temporary in temporaries.items():
-            temporary.replace(file)
-    finally:
-        for temporary in temporaries.values():
-            temporary.unlink(missing_ok=True)
+    with all_written(tuple(contents)) as temporaries:
+        for temporary, content in zip(temporaries, contents.values(), strict=True):
+            with temporary.open("wb") as stream:
+                np.savez_compressed(stream, allow_pickle=False, **content)
     return tuple(contents)
-
-
-def _write_archive(path: Path, content: dict[str, Array]) -> None:
-    """Write one compressed npz and wait for the disk."""
-    with path.open("wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, **content)
-        stream.flush()
-        os.fsync(stream.fileno())

@@ -22,8 +22,9 @@ from pipeline.data.events import (
 )
 from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.particles import labels_of
-from pipeline.data.readers.baskets import Tree, open_tree, tree_of
 from pipeline.data.readers.matching import Keys, match
+from pipeline.data.readers.root_branches import Tree, tree_of
+from pipeline.data.readers.root_files import opened_tree
 
 TREE = "T"
 TPC = 2
@@ -75,7 +76,7 @@ def open_root(path: Path) -> Iterator[Entries]:
     Raises:
         BadInput: The file is damaged, or has no tree `T` with the branches of the tree maker.
     """
-    with open_tree(path, TREE, MAKER) as found:
+    with opened_tree(path, TREE, MAKER) as found:
         link = G4HIT if f"reco_cluster_{G4HIT.key}" in found else TRUTH
         wanted = {
             "reco_cluster": (*RECO, link.key),
@@ -83,7 +84,7 @@ def open_root(path: Path) -> Iterator[Entries]:
             "particle": PARTICLE,
         }
         branches = tuple(f"{table}_{name}" for table, names in wanted.items() for name in names)
-        tree = tree_of(path, found, branches, MAKER)
+        tree = tree_of(path, found, MAKER, ragged=branches)
 
         def read(start: int, stop: int) -> tuple[Events, Rejected]:
             tables = {
@@ -96,8 +97,9 @@ def open_root(path: Path) -> Iterator[Entries]:
 
 def _table(tree: Tree, prefix: str, names: tuple[str, ...], start: int, stop: int) -> Table:
     """Return the branches `prefix`_`names` of the entries `start` to `stop` as one flat table."""
-    columns, sizes = tree.read(tuple(f"{prefix}_{name}" for name in names), start, stop)
-    event = np.repeat(np.arange(stop - start), sizes)
+    found = tree.columns(tuple(f"{prefix}_{name}" for name in names), start, stop)
+    columns, sizes = zip(*((column.values(), column.sizes) for column in found), strict=True)
+    event = np.repeat(np.arange(stop - start), sizes[0])
     return Table(event, dict(zip(names, columns, strict=True)))
 
 

@@ -5,7 +5,6 @@ kind, and impact parameters alone are blurred. uproot writes `part_*` as arrays 
 the release has vector<float>; every program reads both alike. Axes: E jets, P particles.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import uproot
 from pipeline.campaign import JETCLASS_PROCESSES, Simulation
 from pipeline.data.events import Array, Doubles, Integers
 from pipeline.data.experiments.jetclass import CLASSES, TAU
+from pipeline.data.files import written
 from pipeline.data.simulation.jet_events import PROCESSES, Collider, Visible
 from pipeline.data.simulation.jet_finding import Jet, find, polar
 from pipeline.data.simulation.simulator import Made, Simulator
@@ -165,17 +165,9 @@ def write_root(path: Path, found: list[Jet], *, label: int, rng: np.random.Gener
     table = ak.zip({name: ak.unflatten(each, sizes) for name, each in particles.items()})
     of_jets = jet_branches(found, label)
     kinds = {"part": table.type.content, **{name: each.dtype for name, each in of_jets.items()}}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with uproot.recreate(temporary) as file:
-            tree = file.mktree(TREE, kinds)  # `file[TREE] = …` would make an RNTuple
-            tree.extend({"part": table, **of_jets})
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written(path) as temporary, uproot.recreate(temporary) as file:
+        tree = file.mktree(TREE, kinds)  # `file[TREE] = …` would make an RNTuple
+        tree.extend({"part": table, **of_jets})
 
 
 def write(path: Path, simulation: Simulation, number: int, seed: int) -> Made:

@@ -1,6 +1,5 @@
 """Write samples in the schema of the sPHENIX tree maker, both its generations in one file."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 import uproot
 
 from pipeline.data.events import Array
+from pipeline.data.files import written
 from pipeline.data.readers.sphenix_root import TPC, TREE
 from pipeline.data.simulation.sample import Sample
 
@@ -29,23 +29,15 @@ def write_root(path: Path, sample: Sample) -> None:
     Raises:
         OSError: The folder is not writable or the disk is full; nothing half-written stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     tables = {name: table(sample) for name, table in TABLES.items()}
-    try:
-        with uproot.recreate(temporary) as file:
-            tree = file.mktree(
-                TREE,
-                {name: each.type.content for name, each in tables.items()},
-                counter_name=COUNTERS.__getitem__,
-                field_name=lambda table, name: f"{table}_{name}",
-            )
-            tree.extend(tables)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written(path) as temporary, uproot.recreate(temporary) as file:
+        tree = file.mktree(
+            TREE,
+            {name: each.type.content for name, each in tables.items()},
+            counter_name=COUNTERS.__getitem__,
+            field_name=lambda table, name: f"{table}_{name}",
+        )
+        tree.extend(tables)
 
 
 def _ragged(columns: dict[str, Array], sizes: Array) -> Any:

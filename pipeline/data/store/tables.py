@@ -1,12 +1,12 @@
 """The constants of a store, equal in all its source files: a detector's geometry."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array
+from pipeline.data.files import written
 
 TABLES = "tables.npz"
 
@@ -21,16 +21,8 @@ def write_tables(store: Path, tables: dict[str, Array]) -> None:
     if path.exists():
         check_tables(store, tables, str(path))
         return
-    store.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{TABLES}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **tables)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **tables)
 
 
 def read_tables(store: Path) -> dict[str, Array]:
