@@ -197,7 +197,7 @@ BAD = {
     "labels of fewer jets": ({"data": DATA, "pid": np.zeros(2)}, "pid has shape (2,); expected (3"),
     "flat conditions": ({"data": DATA, "global": np.zeros(3)}, "global has shape (3,); expected"),
     "kinds of fewer": ({"data": DATA, "data_pid": np.zeros((3, 4))}, "data_pid has shape (3, 4)"),
-    "half a class": ({"data": DATA, "pid": np.full(3, 0.5)}, "pid holds float64 that are no class"),
+    "half a class": ({"data": DATA, "pid": np.full(3, 0.5)}, "pid holds 0.5, which int32 cannot"),
     "NaN": ({"data": DATA * np.float32(np.nan)}, "hold NaN or infinity"),
     "no jets": ({"data": DATA[:0]}, "holds no events"),
 }

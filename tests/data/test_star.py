@@ -121,7 +121,14 @@ def test_the_chamber_fills_the_unit_cube(tmp_path):
 def test_a_number_beyond_its_type_is_refused(tmp_path, branch, value):
     columns = hits([4])
     columns[f"TPCHits_{branch}"] = ak.values_astype(ak.Array([[1, 2, value, 4]]), np.int32)
-    with pytest.raises(BadInput, match=rf"a.root: TPCHits_{branch} holds {value}; expected int"):
+    with pytest.raises(BadInput, match=rf"a.root: TPCHits_{branch} holds {value}, which int"):
+        read(write(tmp_path / "a.root", columns))
+
+
+def test_a_charge_beyond_its_type_is_refused(tmp_path):
+    columns = hits([2])
+    columns["TPCHits_q"] = ak.Array([[1.0, 1e300]])
+    with pytest.raises(BadInput, match=r"a.root: TPCHits_q holds 1e\+300, which is beyond float32"):
         read(write(tmp_path / "a.root", columns))
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.errors import BadInput
-from pipeline.data.events import CARTESIAN, Array, Events, offsets_of
+from pipeline.data.events import CARTESIAN, Events, offsets_of
 from pipeline.data.experiment import Column, Entries, Experiment, Rejected
 from pipeline.data.preparation.coordinates import cylindrical
 
@@ -46,6 +45,7 @@ def open_star(path: Path) -> Iterator[Entries]:
     Raises:
         BadInput: The file is damaged, or has no tree `T` with the branches of hits.
     """
+    from pipeline.data.readers.exact import exact, rounded  # noqa: PLC0415
     from pipeline.data.readers.root_branches import stacked, tree_of  # noqa: PLC0415
     from pipeline.data.readers.root_files import opened_tree  # noqa: PLC0415
 
@@ -63,32 +63,16 @@ def open_star(path: Path) -> Iterator[Entries]:
                 points=points,
                 offsets=offsets_of(sizes),
                 event_id=np.arange(start, stop),
-                per_point=dict(
-                    _exact(path, name, column.values())
-                    for name, column in zip(OTHERS, columns, strict=True)
-                ),
+                per_point={
+                    name: rounded(path, column.branch.name, column.values())
+                    if kind is np.float32
+                    else exact(path, column.branch.name, column.values(), kind)
+                    for (name, kind), column in zip(OTHERS.values(), columns, strict=True)
+                },
             )
             return events, {}
 
         yield Entries(tree.entries, read)
-
-
-def _exact(path: Path, branch: str, values: Array) -> tuple[str, Array]:
-    """Return the name of a branch in the store, and its values (P) in their type there.
-
-    Raises:
-        BadInput: A whole number does not fit the type.
-    """
-    name, kind = OTHERS[branch]
-    with np.errstate(invalid="ignore", over="ignore"):
-        exact = values.astype(kind)
-    if exact.dtype.kind == "i" and np.any(exact != values):
-        message = (
-            f"{path}: {HITS}{branch} holds {values[exact != values][0]}; expected "
-            f"{exact.dtype.name}. Make the file again."
-        )
-        raise BadInput(message)
-    return name, exact
 
 
 STAR = Experiment(

@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events, Integers, offsets_of
 from pipeline.data.experiments.graphnet import TRUTH_TABLES, Layout, Names
-from pipeline.data.readers.parquet_rows import exact, rounded
+from pipeline.data.readers.exact import exact, rounded
 
 LATEST_NS = 2.0**24
 

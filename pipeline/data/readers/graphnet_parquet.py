@@ -10,6 +10,7 @@ event of the file.
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,11 @@ from pipeline.data.events import Array, Events, Integers
 from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.experiments.graphnet import EVENT, ICECUBE86, Layout, companions
 from pipeline.data.experiments.prometheus import PHOTONS
+from pipeline.data.readers.exact import exact
 from pipeline.data.readers.graphnet import assembled, chosen
 from pipeline.data.readers.parquet_rows import (
     Rows,
     batches,
-    exact,
     opened_parquet,
     require,
     values_of,
@@ -36,27 +37,13 @@ from pipeline.data.readers.runs import Runs, check_once, runs_of
 NESTED_ROWS = 256
 
 
-def open_icecube(path: Path) -> contextlib.AbstractContextManager[Entries]:
-    """Open the file `path` of IceCube events; none of them is ever rejected.
-
-    Raises:
-        BadInput: It is damaged, or has not one table of pulses, or an event comes twice.
-    """
-    return _opened(path, ICECUBE86)
-
-
-def open_prometheus(path: Path) -> contextlib.AbstractContextManager[Entries]:
-    """Open the file `path` of Prometheus events; none of them is ever rejected.
-
-    Raises:
-        BadInput: It is damaged, or has not one table of pulses, or an event comes twice.
-    """
-    return _opened(path, PHOTONS)
-
-
 @contextlib.contextmanager
 def _opened(path: Path, layout: Layout) -> Iterator[Entries]:
-    """Open the file `path` in one of its two forms."""
+    """Open the file `path` in one of its two forms; none of its events is ever rejected.
+
+    Raises:
+        BadInput: It is damaged, or has not one table of pulses, or an event comes twice.
+    """
     with opened_parquet(path) as file:
         structs = {
             each.name: [each.type.field(i).name for i in range(each.type.num_fields)]
@@ -64,6 +51,10 @@ def _opened(path: Path, layout: Layout) -> Iterator[Entries]:
             if pa.types.is_struct(each.type)
         }
         yield _nested(path, file, layout, structs) if structs else _flat(path, file, layout)
+
+
+open_icecube = partial(_opened, layout=ICECUBE86)
+open_prometheus = partial(_opened, layout=PHOTONS)
 
 
 def _nested(path: Path, file: Any, layout: Layout, structs: dict[str, list[str]]) -> Entries:

@@ -28,27 +28,13 @@ whole = partial(files.whole, kind="SQLite database", faults=(sqlite3.Error,))
 Wanted = Mapping[str, tuple[str, type]]
 
 
-def open_icecube(path: Path) -> contextlib.AbstractContextManager[Entries]:
-    """Open the database `path` of IceCube events; none of them is ever rejected.
-
-    Raises:
-        BadInput: It is damaged, or has not one table of pulses, or an event comes twice.
-    """
-    return _opened(path, ICECUBE86)
-
-
-def open_prometheus(path: Path) -> contextlib.AbstractContextManager[Entries]:
-    """Open the database `path` of Prometheus events; none of them is ever rejected.
-
-    Raises:
-        BadInput: It is damaged, or has not one table of pulses, or an event comes twice.
-    """
-    return _opened(path, PHOTONS)
-
-
 @contextlib.contextmanager
 def _opened(path: Path, layout: Layout) -> Iterator[Entries]:
-    """Open the database `path`; its events come in the order of event_no."""
+    """Open the database `path`, its events in the order of event_no; none is ever rejected.
+
+    Raises:
+        BadInput: It is damaged, or has not one table of pulses, or an event comes twice.
+    """
     with whole(path):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     with contextlib.closing(connection):
@@ -74,6 +60,10 @@ def _opened(path: Path, layout: Layout) -> Iterator[Entries]:
             return events, {}
 
         yield Entries(len(event_no), read)
+
+
+open_icecube = partial(_opened, layout=ICECUBE86)
+open_prometheus = partial(_opened, layout=PHOTONS)
 
 
 def quoted(name: str) -> str:

@@ -21,14 +21,13 @@ from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events, Floats, Integers
 from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.experiments.icecube import COLUMNS, GEOMETRY, companions
+from pipeline.data.readers.exact import exact, rounded
 from pipeline.data.readers.parquet_rows import (
     Rows,
     batches,
-    exact,
     groups_with,
     opened_parquet,
     require,
-    rounded,
     values_of,
 )
 from pipeline.data.readers.runs import check_once, runs_of

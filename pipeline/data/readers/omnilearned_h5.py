@@ -20,6 +20,7 @@ from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events, Floats, Integers, offsets_of
 from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.experiments.omnilearned import COLUMNS
+from pipeline.data.readers.exact import exact
 
 NAMES = tuple(column.name for column in COLUMNS)
 LOG_PT = NAMES.index("log_pt")
@@ -96,10 +97,10 @@ def _jets(path: Path, arrays: dict[str, Array], start: int) -> Events:
     if particles.shape[1] > len(NAMES):
         per_point["features"] = np.ascontiguousarray(particles[:, len(NAMES) :])
     if "data_pid" in arrays:
-        per_point["data_pid"] = _exact(path, "data_pid", arrays["data_pid"][there])
+        per_point["data_pid"] = exact(path, "data_pid", arrays["data_pid"][there], np.int32)
     per_event: dict[str, Array] = {}
     if "pid" in arrays:
-        per_event["label"] = _exact(path, "pid", arrays["pid"])
+        per_event["label"] = exact(path, "pid", arrays["pid"], np.int32)
     if "global" in arrays:
         per_event["globals"] = arrays["global"].astype(np.float32, copy=False)
     return Events(
@@ -111,20 +112,6 @@ def _jets(path: Path, arrays: dict[str, Array], start: int) -> Events:
         per_point=per_point,
         per_event=per_event,
     )
-
-
-def _exact(path: Path, name: str, values: Array) -> Array:
-    """Return `values` as whole numbers.
-
-    Raises:
-        BadInput: One is none, or is beyond 32 bits.
-    """
-    with np.errstate(invalid="ignore"):
-        exact = values.astype(np.int32)
-    if not np.array_equal(exact, values):
-        message = f"{path}: {name} holds {values.dtype} that are no classes; expected integers."
-        raise BadInput(message)
-    return exact
 
 
 def from_four_vectors(

@@ -1,4 +1,4 @@
-"""Ranges of rows of a parquet file, decoded page by page, and their columns in exact types.
+"""Ranges of rows of a parquet file, decoded page by page.
 
 Memory grows with the range, and by at most a page of each column and BATCH_ROWS rows beyond it,
 however large the row groups are. Ranges that rise are decoded once; where a range starts in the
@@ -9,10 +9,9 @@ import contextlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -24,7 +23,6 @@ BATCH_ROWS = 1 << 16
 BUFFER_BYTES = 1 << 20
 DAMAGED = (pa.ArrowException, OSError, ValueError)
 whole = partial(files.whole, kind="parquet file", faults=DAMAGED)
-Kind = TypeVar("Kind", bound=np.generic)
 
 
 @contextlib.contextmanager
@@ -169,42 +167,3 @@ def values_of(path: Path, name: str, column: Any) -> Array:
         )
         raise BadInput(message)
     return np.asarray(column.to_numpy(zero_copy_only=False))
-
-
-def exact(path: Path, name: str, values: Array, kind: type[Kind]) -> npt.NDArray[Kind]:
-    """Return `values` as `kind`, each the same number.
-
-    Raises:
-        BadInput: A value is no number of that type.
-    """
-    if values.dtype == kind:
-        return values
-    with np.errstate(invalid="ignore", over="ignore"):
-        made = values.astype(kind)
-        same = (made.astype(values.dtype) == values) & ((made < 0) == (values < 0))
-    if not same.all():
-        bad = values[np.argmin(same)]
-        message = (
-            f"{path}: {name} holds {bad}, which {np.dtype(kind)} cannot hold exactly. "
-            "Make the file again, or leave it out of the dataset."
-        )
-        raise BadInput(message)
-    return made
-
-
-def rounded(path: Path, name: str, values: Array) -> npt.NDArray[np.float32]:
-    """Return what was measured as float32, the nearest: off by 6e-8 of itself at most.
-
-    Raises:
-        BadInput: A value is beyond float32.
-    """
-    with np.errstate(over="ignore"):
-        made = values.astype(np.float32)
-    lost = ~np.isfinite(made) & np.isfinite(values)
-    if lost.any():
-        message = (
-            f"{path}: {name} holds {values[np.argmax(lost)]}, which is beyond float32. "
-            "Make the file again, or leave it out of the dataset."
-        )
-        raise BadInput(message)
-    return made

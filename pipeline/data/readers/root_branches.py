@@ -86,6 +86,12 @@ class Branch:
             content = _without_headers(content, begins, self._header, self.dtype.itemsize)
         return content.view(self.dtype)
 
+    def joined(self, parts: list[Part]) -> Array:
+        """Return the numbers (N) of `parts` in the machine's byte order."""
+        native = self.dtype.newbyteorder("=")
+        numbers = [self.numbers(part) for part in parts]
+        return np.concatenate([np.zeros(0, native), *numbers], dtype=native)
+
     def _basket(self, number: int) -> Part:
         if self._held is None or self._held[0] != number:
             self._held = None  # frees the basket before the next one is unpacked
@@ -145,9 +151,7 @@ class Column:
 
     def values(self) -> Array:
         """Return the numbers (N) in the branch's type, in the machine's byte order."""
-        out = np.empty(int(self.sizes.sum()), self.branch.dtype.newbyteorder("="))
-        self.fill(out)
-        return out
+        return self.branch.joined(self.parts)
 
 
 @dataclass(frozen=True)
@@ -186,9 +190,11 @@ class Tree:
         Raises:
             BadInput: The file is damaged.
         """
-        return {
-            name: column.values() for name in names for column in self.columns((name,), start, stop)
-        }
+        with whole(self.path):
+            branches = {name: self.branches[name] for name in names}
+            return {
+                name: each.joined(list(each.parts(start, stop))) for name, each in branches.items()
+            }
 
 
 def tree_of(

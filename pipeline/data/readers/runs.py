@@ -11,7 +11,8 @@ import numpy as np
 
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Integers
-from pipeline.data.readers.parquet_rows import batches, exact, values_of
+from pipeline.data.readers.exact import exact
+from pipeline.data.readers.parquet_rows import batches, values_of
 
 
 @dataclass(frozen=True)
