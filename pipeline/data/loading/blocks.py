@@ -14,13 +14,14 @@ from pipeline.data.store.codec import ArrayFile
 
 OPEN_SHARDS = 64
 OWN = ("offsets", "event_id")
+Range = tuple[Shard, dict[str, Any], int, int]
 
 
 class Blocks(Protocol):
     """Gives the taken events of blocks, one block after another."""
 
-    def read(self, blocks: Integers) -> Packed:
-        """Return the taken events of `blocks`, in their order in the store."""
+    def read(self, blocks: Integers) -> tuple[Packed, Integers]:
+        """Return events, and the places in them of the taken ones of `blocks`, in store order."""
         ...
 
 
@@ -31,37 +32,36 @@ class Stored:
         self.index, self.names = index, names
         self._open: OrderedDict[int, dict[str, Any]] = OrderedDict()
 
-    def read(self, blocks: Integers) -> Packed:
-        """Return the taken events of `blocks`.
+    def read(self, blocks: Integers) -> tuple[Packed, Integers]:
+        """Return all events of `blocks`, and the places of the taken ones.
 
         Raises:
             BadInput: A shard is damaged; the message names it.
         """
-        return joined([self._block(int(block)) for block in blocks])
-
-    def _block(self, block: int) -> Packed:
-        index = self.index
-        number = int(index.shard[block])
-        start, stop = int(index.start[block]), int(index.stop[block])
-        shard, arrays = index.shards[number], self._arrays(number)
-        offsets = arrays["offsets"][start : stop + 1]
+        ranges = [self._range(int(block)) for block in blocks]
+        offsets = [arrays["offsets"][start : stop + 1] for _, arrays, start, stop in ranges]
         packed = Packed(
-            offsets=offsets - offsets[0],
-            event_id=arrays["event_id"][start:stop],
-            per_point={
-                name: _part(shard, arrays, name, int(offsets[0]), int(offsets[-1]))
-                for name in self.names
-                if shard.record.arrays[name].per == "point"
-            },
-            per_event={
-                name: _part(shard, arrays, name, start, stop)
-                for name in self.names
-                if shard.record.arrays[name].per == "event"
-            },
+            offsets=offsets_of(np.concatenate([np.diff(each) for each in offsets])),
+            event_id=np.concatenate([arrays["event_id"][a:b] for _, arrays, a, b in ranges]),
+            per_point={},
+            per_event={},
         )
-        if index.takes_all:
-            return packed
-        return packed.take(np.flatnonzero(index.chosen(packed.event_id)))
+        rows = [
+            (shard, arrays, int(each[0]), int(each[-1]))
+            for (shard, arrays, *_), each in zip(ranges, offsets, strict=True)
+        ]
+        for name in self.names:
+            if ranges[0][0].record.arrays[name].per == "point":
+                packed.per_point[name] = _decoded(name, rows)
+            else:
+                packed.per_event[name] = _decoded(name, ranges)
+        return packed, np.flatnonzero(self.index.chosen(packed.event_id))
+
+    def _range(self, block: int) -> Range:
+        """Return where the events of `block` are: shard, its open arrays, start and stop."""
+        number = int(self.index.shard[block])
+        place = int(self.index.start[block]), int(self.index.stop[block])
+        return self.index.shards[number], self._arrays(number), *place
 
     def _arrays(self, number: int) -> dict[str, Any]:
         """Return the open arrays of shard `number`, the small ones read."""
@@ -76,16 +76,22 @@ class Stored:
         return self._open[number]
 
 
-def _part(shard: Shard, arrays: dict[str, Any], name: str, start: int, stop: int) -> Array:
-    """Return the rows `start` to `stop` of an open array.
+def _decoded(name: str, ranges: list[Range]) -> Array:
+    """Return the rows of array `name` in `ranges`, one after another.
 
     Raises:
         BadInput: It is damaged there.
     """
-    try:
-        found: Array = arrays[name].read(start, stop)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise BadInput(shard.damage(name, error)) from error
+    file: ArrayFile = ranges[0][1][name]
+    rows = sum(stop - start for *_, start, stop in ranges)
+    found = np.empty((rows, *file.shape[1:]), file.dtype)
+    row = 0
+    for shard, arrays, start, stop in ranges:
+        try:
+            arrays[name].fill(found[row : row + stop - start], start)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise BadInput(shard.damage(name, error)) from error
+        row += stop - start
     return found
 
 
@@ -93,16 +99,15 @@ class Held:
     """Blocks of a store, decoded once and kept in memory."""
 
     def __init__(self, index: Index, names: tuple[str, ...]) -> None:
-        self.packed = Stored(index, names).read(np.arange(len(index)))
+        stored = Stored(index, names)
+        parts = (stored.read(np.array([block])) for block in range(len(index)))
+        self.packed = joined([packed.take(taken) for packed, taken in parts])
         self.begins = offsets_of(index.events)
 
-    def read(self, blocks: Integers) -> Packed:
-        """Return the taken events of `blocks`; one block is not copied."""
-        parts = [
-            self.packed.slice(int(self.begins[block]), int(self.begins[block + 1]))
-            for block in blocks
-        ]
-        return joined(parts)
+    def read(self, blocks: Integers) -> tuple[Packed, Integers]:
+        """Return all events that are held, and the places of the taken ones of `blocks`."""
+        places = [np.arange(self.begins[each], self.begins[each + 1]) for each in blocks]
+        return self.packed, np.concatenate(places)
 
 
 def held_bytes(index: Index, names: tuple[str, ...]) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.data.errors import BadInput
+from pipeline.data.events import Integers, offsets_of
 from pipeline.data.loading.ahead import ahead
 from pipeline.data.loading.blocks import Blocks, Held, Stored, held_bytes
 from pipeline.data.loading.index import Index, index_of
@@ -153,18 +154,24 @@ class Loader:
 
     def _lane(self, pool: Executor, lane: int, taken: int) -> Iterator[Packed]:
         """Yield the batches of `lane` after it has given `taken` events."""
-        left: list[Packed] = []
-        for packed in self._windows(pool, lane, taken):
-            left.append(packed)
-            batches, rest = self._cut(packed_together(left))
-            yield from batches
-            left = [rest] if len(rest) else []
-        if left:
-            yield left[0]
+        left: Packed | None = None
+        for packed, visited in self._windows(pool, lane, taken):
+            before = 0 if left is None else len(left)
+            sizes = packed.sizes[visited]
+            offsets = offsets_of(sizes if left is None else np.append(left.sizes, sizes))
+            start = 0
+            while (stop := self._end(offsets, start)) is not None:
+                yield _picked(left, packed, visited, slice(start, stop))
+                start = stop
+            left = _picked(left, packed, visited, slice(start, before + len(visited)))
+        if left is not None and len(left):
+            yield left
 
-    def _windows(self, pool: Executor, lane: int, taken: int) -> Iterator[Packed]:
+    def _windows(
+        self, pool: Executor, lane: int, taken: int
+    ) -> Iterator[tuple[Packed, Integers]]:
         """Yield the events of each window; the next one is read meanwhile."""
-        pending: Future[Packed] | None = None
+        pending: Future[tuple[Packed, Integers]] | None = None
         for window, skipped in self.order.after(lane, taken, self.reading.epochs):
             coming = pool.submit(self._window, window, skipped)
             if pending is not None:
@@ -173,30 +180,31 @@ class Loader:
         if pending is not None:
             yield pending.result()
 
-    def _window(self, window: Window, skipped: int) -> Packed:
-        """Return the events of `window` as they are visited, less the first `skipped`."""
-        return self.blocks.read(window.blocks).take(self.order.events_of(window)[skipped:])
+    def _window(self, window: Window, skipped: int) -> tuple[Packed, Integers]:
+        """Return the events of `window`, and in which order they are visited after `skipped`."""
+        packed, taken = self.blocks.read(window.blocks)
+        return packed, taken[self.order.events_of(window)[skipped:]]
 
-    def _cut(self, packed: Packed) -> tuple[list[Packed], Packed]:
-        """Return the whole batches at the head of `packed`, and what is left."""
-        batches, start = [], 0
-        while (stop := self._end(packed, start)) is not None:
-            batches.append(packed.slice(start, stop))
-            start = stop
-        return batches, packed.slice(start, len(packed))
-
-    def _end(self, packed: Packed, start: int) -> int | None:
+    def _end(self, offsets: Integers, start: int) -> int | None:
         """Return where the batch that begins at event `start` ends, None if only more can tell."""
+        count = len(offsets) - 1
         if self.reading.lane_events is not None:
             stop = start + self.reading.lane_events
-            return stop if stop <= len(packed) else None
-        limit = (
-            packed.offsets[start] + (self.reading.lane_points or 0) if start < len(packed) else 0
-        )
-        stop = int(np.searchsorted(packed.offsets, limit, side="right")) - 1
-        if start >= len(packed) or stop >= len(packed):
+            return stop if stop <= count else None
+        limit = offsets[start] + (self.reading.lane_points or 0)
+        stop = int(np.searchsorted(offsets, limit, side="right")) - 1
+        if start >= count or stop >= count:
             return None
         return max(stop, start + 1)
+
+
+def _picked(left: Packed | None, packed: Packed, visited: Integers, events: slice) -> Packed:
+    """Return some `events` of those `left` and then those of `packed` at `visited`, copied."""
+    before = 0 if left is None else len(left)
+    found = packed.take(visited[max(events.start - before, 0) : max(events.stop - before, 0)])
+    if left is None or events.start >= before:
+        return found
+    return packed_together([left.slice(events.start, min(events.stop, before)), found])
 
 
 def _check_arrays(store: Store, split: str, names: tuple[str, ...]) -> None:

@@ -147,13 +147,23 @@ class ArrayFile:
         """
         stop = self.shape[0] if stop is None else min(stop, self.shape[0])
         found = np.empty((max(0, stop - start), *self.shape[1:]), self.dtype)
+        self.fill(found, start)
+        return found
+
+    def fill(self, found: Array, start: int) -> None:
+        """Write the rows from `start` on into `found`, as many as it holds.
+
+        Raises:
+            DamagedError: The checksum of a chunk or of the index differs.
+            OSError: The file cannot be read.
+        """
         if not found.size:
-            return found
+            return
+        last = -(-(start + len(found)) // self.rows)
         with self.path.open("rb") as stream:
-            for chunk in range(start // self.rows, -(-stop // self.rows)):
+            for chunk in range(start // self.rows, last):
                 offset, size = (int(each) for each in self.index[chunk])
                 self._place(_read(stream, offset, size), chunk * self.rows - start, found)
-        return found
 
     def _place(self, content: bytes, row: int, found: Array) -> None:
         """Put the chunk of `content`, whose first row is `row` of `found`, into `found`."""
