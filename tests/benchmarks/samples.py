@@ -74,7 +74,10 @@ def npz(folder: Path, count: int, *, name: str = "spacepoints_000.npz") -> Path:
 def task(folder: Path, source: Path, *, experiment: str = "sphenix", **changes) -> StageTask:
     """Return the task that stages `source` into a store below `folder`."""
     dataset = Dataset(
-        experiment=experiment, folder=str(source.parent), splits={"train": (source.name,)}, **changes
+        experiment=experiment,
+        folder=str(source.parent),
+        splits={"train": (source.name,)},
+        **changes,
     )
     store = folder / "events.zarr"
     return StageTask(

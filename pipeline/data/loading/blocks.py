@@ -1,6 +1,9 @@
 """Read blocks of events: from the shards each time, or from a copy that fits into memory."""
 
+import contextlib
 from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -8,20 +11,35 @@ import numpy as np
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Integers, offsets_of
 from pipeline.data.loading.index import Index
-from pipeline.data.loading.packed import Packed, joined
+from pipeline.data.loading.packed import NOWHERE, Packed, scatter
 from pipeline.data.store import Shard
 from pipeline.data.store.codec import ArrayFile
 
 OPEN_SHARDS = 64
 OWN = ("offsets", "event_id")
-Range = tuple[Shard, dict[str, Any], int, int]
+
+
+@dataclass(frozen=True)
+class Range:
+    """The events `start` to `stop` of a shard, whose arrays are open; their rows are `offsets`."""
+
+    shard: Shard
+    arrays: dict[str, Any]
+    start: int
+    stop: int
+
+    @property
+    def offsets(self) -> Integers:
+        """Where each event begins in the shard, and where the last one ends."""
+        found: Integers = self.arrays["offsets"][self.start : self.stop + 1]
+        return found
 
 
 class Blocks(Protocol):
-    """Gives the taken events of blocks, one block after another."""
+    """Gives the taken events of blocks."""
 
-    def read(self, blocks: Integers) -> tuple[Packed, Integers]:
-        """Return events, and the places in them of the taken ones of `blocks`, in store order."""
+    def read(self, blocks: Integers, visited: Integers) -> Packed:
+        """Return taken events of `blocks`: those that are `visited`, as counted in store order."""
         ...
 
 
@@ -32,36 +50,40 @@ class Stored:
         self.index, self.names = index, names
         self._open: OrderedDict[int, dict[str, Any]] = OrderedDict()
 
-    def read(self, blocks: Integers) -> tuple[Packed, Integers]:
-        """Return all events of `blocks`, and the places of the taken ones.
+    def read(self, blocks: Integers, visited: Integers) -> Packed:
+        """Return the `visited` events; each chunk goes where it belongs while it is in the cache.
 
         Raises:
             BadInput: A shard is damaged; the message names it.
         """
         ranges = [self._range(int(block)) for block in blocks]
-        offsets = [arrays["offsets"][start : stop + 1] for _, arrays, start, stop in ranges]
-        packed = Packed(
-            offsets=offsets_of(np.concatenate([np.diff(each) for each in offsets])),
-            event_id=np.concatenate([arrays["event_id"][a:b] for _, arrays, a, b in ranges]),
-            per_point={},
-            per_event={},
+        event_id = np.concatenate(
+            [each.arrays["event_id"][each.start : each.stop] for each in ranges]
         )
-        rows = [
-            (shard, arrays, int(each[0]), int(each[-1]))
-            for (shard, arrays, *_), each in zip(ranges, offsets, strict=True)
-        ]
-        for name in self.names:
-            if ranges[0][0].record.arrays[name].per == "point":
-                packed.per_point[name] = _decoded(name, rows)
-            else:
-                packed.per_event[name] = _decoded(name, ranges)
-        return packed, np.flatnonzero(self.index.chosen(packed.event_id))
+        sizes = np.concatenate([np.diff(each.offsets) for each in ranges])
+        events = np.flatnonzero(self.index.chosen(event_id))[visited]
+        offsets = offsets_of(sizes[events])
+        target = np.full(len(sizes), NOWHERE)
+        target[events] = offsets[:-1]
+        kinds = {name: ranges[0].shard.record.arrays[name].per for name in self.names}
+        return Packed(
+            offsets=offsets,
+            event_id=event_id[events],
+            per_point={
+                name: _points(name, ranges, target, int(offsets[-1]))
+                for name, per in kinds.items()
+                if per == "point"
+            },
+            per_event={
+                name: _events(name, ranges)[events] for name, per in kinds.items() if per == "event"
+            },
+        )
 
     def _range(self, block: int) -> Range:
-        """Return where the events of `block` are: shard, its open arrays, start and stop."""
-        number = int(self.index.shard[block])
-        place = int(self.index.start[block]), int(self.index.stop[block])
-        return self.index.shards[number], self._arrays(number), *place
+        index = self.index
+        number = int(index.shard[block])
+        start, stop = int(index.start[block]), int(index.stop[block])
+        return Range(index.shards[number], self._arrays(number), start, stop)
 
     def _arrays(self, number: int) -> dict[str, Any]:
         """Return the open arrays of shard `number`, the small ones read."""
@@ -76,22 +98,40 @@ class Stored:
         return self._open[number]
 
 
-def _decoded(name: str, ranges: list[Range]) -> Array:
-    """Return the rows of array `name` in `ranges`, one after another.
+@contextlib.contextmanager
+def _whole(shard: Shard, name: str) -> Iterator[None]:
+    """Turn what reading a damaged array raises into one message.
 
     Raises:
-        BadInput: It is damaged there.
+        BadInput: The array `name` of `shard` is damaged.
     """
-    file: ArrayFile = ranges[0][1][name]
-    rows = sum(stop - start for *_, start, stop in ranges)
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BadInput(shard.damage(name, error)) from error
+
+
+def _events(name: str, ranges: list[Range]) -> Array:
+    """Return the array `name`, with a row for each event of `ranges`."""
+    parts = []
+    for each in ranges:
+        with _whole(each.shard, name):
+            parts.append(each.arrays[name].read(each.start, each.stop))
+    return np.concatenate(parts)
+
+
+def _points(name: str, ranges: list[Range], target: Integers, rows: int) -> Array:
+    """Return the array `name`, (rows, …), the points of each event of `ranges` from `target` on."""
+    file: ArrayFile = ranges[0].arrays[name]
     found = np.empty((rows, *file.shape[1:]), file.dtype)
-    row = 0
-    for shard, arrays, start, stop in ranges:
-        try:
-            arrays[name].fill(found[row : row + stop - start], start)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise BadInput(shard.damage(name, error)) from error
-        row += stop - start
+    done = 0
+    for each in ranges:
+        offsets = each.offsets
+        begins = target[done : done + len(offsets) - 1]
+        done += len(begins)
+        with _whole(each.shard, name):
+            for first, chunk in each.arrays[name].chunks(int(offsets[0]), int(offsets[-1])):
+                scatter(chunk, first, offsets, begins, found)
     return found
 
 
@@ -99,15 +139,14 @@ class Held:
     """Blocks of a store, decoded once and kept in memory."""
 
     def __init__(self, index: Index, names: tuple[str, ...]) -> None:
-        stored = Stored(index, names)
-        parts = (stored.read(np.array([block])) for block in range(len(index)))
-        self.packed = joined([packed.take(taken) for packed, taken in parts])
+        blocks, taken = np.arange(len(index)), np.arange(int(index.events.sum()))
+        self.packed = Stored(index, names).read(blocks, taken)
         self.begins = offsets_of(index.events)
 
-    def read(self, blocks: Integers) -> tuple[Packed, Integers]:
-        """Return all events that are held, and the places of the taken ones of `blocks`."""
+    def read(self, blocks: Integers, visited: Integers) -> Packed:
+        """Return the `visited` events."""
         places = [np.arange(self.begins[each], self.begins[each + 1]) for each in blocks]
-        return self.packed, np.concatenate(places)
+        return self.packed.take(np.concatenate(places)[visited])
 
 
 def held_bytes(index: Index, names: tuple[str, ...]) -> int:

@@ -154,24 +154,20 @@ class Loader:
 
     def _lane(self, pool: Executor, lane: int, taken: int) -> Iterator[Packed]:
         """Yield the batches of `lane` after it has given `taken` events."""
-        left: Packed | None = None
-        for packed, visited in self._windows(pool, lane, taken):
-            before = 0 if left is None else len(left)
-            sizes = packed.sizes[visited]
-            offsets = offsets_of(sizes if left is None else np.append(left.sizes, sizes))
+        left: list[Packed] = []
+        for packed in self._windows(pool, lane, taken):
+            offsets = offsets_of(np.concatenate([each.sizes for each in (*left, packed)]))
             start = 0
             while (stop := self._end(offsets, start)) is not None:
-                yield _picked(left, packed, visited, slice(start, stop))
+                yield _cut(left, packed, start, stop)
                 start = stop
-            left = _picked(left, packed, visited, slice(start, before + len(visited)))
-        if left is not None and len(left):
-            yield left
+            rest = _cut(left, packed, start, len(offsets) - 1)
+            left = [rest] if len(rest) else []
+        yield from left
 
-    def _windows(
-        self, pool: Executor, lane: int, taken: int
-    ) -> Iterator[tuple[Packed, Integers]]:
+    def _windows(self, pool: Executor, lane: int, taken: int) -> Iterator[Packed]:
         """Yield the events of each window; the next one is read meanwhile."""
-        pending: Future[tuple[Packed, Integers]] | None = None
+        pending: Future[Packed] | None = None
         for window, skipped in self.order.after(lane, taken, self.reading.epochs):
             coming = pool.submit(self._window, window, skipped)
             if pending is not None:
@@ -180,10 +176,9 @@ class Loader:
         if pending is not None:
             yield pending.result()
 
-    def _window(self, window: Window, skipped: int) -> tuple[Packed, Integers]:
-        """Return the events of `window`, and in which order they are visited after `skipped`."""
-        packed, taken = self.blocks.read(window.blocks)
-        return packed, taken[self.order.events_of(window)[skipped:]]
+    def _window(self, window: Window, skipped: int) -> Packed:
+        """Return the events of `window` as they are visited, less the first `skipped`."""
+        return self.blocks.read(window.blocks, self.order.events_of(window)[skipped:])
 
     def _end(self, offsets: Integers, start: int) -> int | None:
         """Return where the batch that begins at event `start` ends, None if only more can tell."""
@@ -198,13 +193,12 @@ class Loader:
         return max(stop, start + 1)
 
 
-def _picked(left: Packed | None, packed: Packed, visited: Integers, events: slice) -> Packed:
-    """Return some `events` of those `left` and then those of `packed` at `visited`, copied."""
-    before = 0 if left is None else len(left)
-    found = packed.take(visited[max(events.start - before, 0) : max(events.stop - before, 0)])
-    if left is None or events.start >= before:
-        return found
-    return packed_together([left.slice(events.start, min(events.stop, before)), found])
+def _cut(left: list[Packed], packed: Packed, start: int, stop: int) -> Packed:
+    """Return events `start` to `stop` of those `left` (at most one) and those of `packed`."""
+    before = sum(len(each) for each in left)
+    here = packed.slice(max(start - before, 0), max(stop - before, 0))
+    there = [each.slice(start, min(stop, before)) for each in left if start < before]
+    return packed_together([*there, here])
 
 
 def _check_arrays(store: Store, split: str, names: tuple[str, ...]) -> None:

@@ -147,23 +147,31 @@ class ArrayFile:
         """
         stop = self.shape[0] if stop is None else min(stop, self.shape[0])
         found = np.empty((max(0, stop - start), *self.shape[1:]), self.dtype)
-        self.fill(found, start)
+        if not found.size:
+            return found
+        with self.path.open("rb") as stream:
+            for chunk in range(start // self.rows, -(-stop // self.rows)):
+                offset, size = (int(each) for each in self.index[chunk])
+                self._place(_read(stream, offset, size), chunk * self.rows - start, found)
         return found
 
-    def fill(self, found: Array, start: int) -> None:
-        """Write the rows from `start` on into `found`, as many as it holds.
+    def chunks(self, start: int, stop: int) -> Iterator[tuple[int, Array]]:
+        """Yield the chunks that hold the rows `start` to `stop`, and the first row of each.
+
+        A chunk is whole, with rows beyond those asked for, and overwritten by the next.
 
         Raises:
             DamagedError: The checksum of a chunk or of the index differs.
             OSError: The file cannot be read.
         """
-        if not found.size:
+        if start >= stop:
             return
-        last = -(-(start + len(found)) // self.rows)
+        chunk = np.empty((self.rows, *self.shape[1:]), self.dtype)
         with self.path.open("rb") as stream:
-            for chunk in range(start // self.rows, last):
-                offset, size = (int(each) for each in self.index[chunk])
-                self._place(_read(stream, offset, size), chunk * self.rows - start, found)
+            for number in range(start // self.rows, -(-stop // self.rows)):
+                offset, size = (int(each) for each in self.index[number])
+                self.codec.decompress(_read(stream, offset, size), chunk)
+                yield number * self.rows, chunk
 
     def _place(self, content: bytes, row: int, found: Array) -> None:
         """Put the chunk of `content`, whose first row is `row` of `found`, into `found`."""
