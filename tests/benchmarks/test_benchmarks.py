@@ -26,7 +26,7 @@ def test_the_table_has_a_line_for_every_subject():
 
 def test_both_ways_find_the_same_neighbours():
     events, normal = sorted_points(samples.events(3))
-    ours = later_neighbours(normal, events.offsets[events.event + 1], NEIGHBOURS)
+    ours = later_neighbours(normal, events.offsets, NEIGHBOURS)
     start, stop = events.offsets[:2]
     theirs = dense(normal, events.offsets[:2])[0]
     whole = slice(start, stop - NEIGHBOURS - 1)
