@@ -103,6 +103,13 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _processor() -> str:
+    """Return the name of the processor and the number of cores."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
+
+
 def main() -> None:
     """Hold all contests on one core, but for those of several, and print the table."""
     asked = options()
@@ -127,10 +134,10 @@ def main() -> None:
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
     told = (
         *notes,
-        "ratio = our rate / theirs: above 1 we are ahead; of a limit, the share that we reach. "
-        "Of bytes, ours / theirs.",
-        f"One core but for workers, {asked.repeats} interleaved rounds, medians, files in the page "
-        f"cache unless cold. {platform.machine()}, Python {platform.python_version()}, {versions}.",
+        "ratio = our rate / theirs: above 1 we are ahead; of a limit, the share that we reach.",
+        "Of bytes, ours / theirs. Files lie in the page cache unless it says cold.",
+        f"One core but for workers, {asked.repeats} interleaved rounds, medians.",
+        f"{_processor()}, Python {platform.python_version()}, {versions}.",
     )
     console.print("\n".join(told), highlight=False, soft_wrap=True)
     if asked.json:

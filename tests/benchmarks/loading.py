@@ -85,7 +85,7 @@ def _drained(batches: rivals.Batches, kind: str, points: int) -> None:
 def cold(folder: Path, *, kind: str, events: Events) -> Iterator[Line]:
     """Yield what comes of the same, against numpy.memmap, when no file is in the page cache."""
     place = folder / f"cold-{kind}"
-    memmap = rivals.memmap(place, events)
+    memmap = rivals.memmap(place, events, keep=False)
     ours = {codec: samples.stored(place / codec, kind, events, codec=codec) for codec in CODECS}
     for codec, store in ours.items():
         load = loading(store, len(events.points), BATCH[kind])

@@ -26,15 +26,17 @@ GROUP_EVENTS = 2000
 MOSAIC = Path(sys.prefix) / "rivals"
 
 
-def memmap(folder: Path, events: Events) -> Batches:
-    """All points end to end in one file."""
+def memmap(folder: Path, events: Events, *, keep: bool = True) -> Batches:
+    """All points end to end in one file; its pages can leave memory unless we `keep` the map."""
     path = _in(folder, "points.bin")
     events.points.tofile(path)
-    kept, offsets = np.memmap(path, np.float32, "r", shape=events.points.shape), events.offsets
+    shape, offsets = events.points.shape, events.offsets
+    kept = np.memmap(path, np.float32, "r", shape=shape) if keep else None
 
     def batches(size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        points = np.memmap(path, np.float32, "r", shape=shape) if kept is None else kept
         for chosen in _random(len(offsets) - 1, size):
-            yield _packed([kept[offsets[each] : offsets[each + 1]] for each in chosen])
+            yield _packed([points[offsets[each] : offsets[each + 1]] for each in chosen])
 
     return batches
 
@@ -60,12 +62,12 @@ def padded_hdf5(folder: Path, events: Events) -> Batches:
     for path, part in zip(paths, np.array_split(padded, len(paths)), strict=True):
         with h5py.File(path, "w") as file:
             file["data"] = part
-    files = [h5py.File(path) for path in paths]
-    index = [(number, row) for number, file in enumerate(files) for row in range(len(file["data"]))]
+    files = [h5py.File(path)["data"] for path in paths]
+    index = [(number, row) for number, data in enumerate(files) for row in range(len(data))]
 
     def batches(size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for chosen in _random(len(index), size):
-            jets = np.stack([files[index[each][0]]["data"][index[each][1]] for each in chosen])
+            jets = np.stack([files[index[each][0]][index[each][1]] for each in chosen])
             there = jets[:, :, 3] > 0  # energy
             longest = int(there.sum(axis=1).max())
             yield jets[:, :longest][there[:, :longest]], offsets_of(there.sum(axis=1))
