@@ -48,8 +48,8 @@ class Setting:
 Subject = Callable[[Setting], Iterable[Contest | Line | str]]
 SUBJECTS: dict[str, Subject] = {
     "stage-jetclass": lambda at: staging.jetclass(at.folder, jets=at(20_000)),
-    "stage-icecube": lambda at: staging.icecube(at.folder, events=at(1500)),
-    "stage-npz": lambda at: [staging.npz(at.folder, events=at(200))],
+    "stage-icecube": lambda at: staging.icecube(at.folder, events=at(4000)),
+    "stage-npz": lambda at: [staging.npz(at.folder, events=at(400))],
     "workers": lambda at: workers.contest(at.folder, cores=at.cores, events=at(1500)),
     "load-sphenix": lambda at: loading.contests(
         at.folder, kind="sphenix", events=samples.events(at(4000))

@@ -64,18 +64,18 @@ def encoded(
 ) -> Iterator[tuple[str, Iterable[bytes]]]:
     """Yield path and content, in parts, of each file of a Zarr group of `arrays`."""
     described: dict[str, Any] = {}
-    compressors = [*CODECS[codec].described, {"name": "crc32c"}]
     group = zarr.create_group(MemoryStore(store_dict=described), attributes=attributes)
     for name, values in arrays.items():
         rest = values.shape[1:]
         chunks = max(1, -(-len(values) // chunk_points))
+        row_bytes = values.itemsize * int(np.prod(rest, dtype=np.int64))
         group.create_array(
             name,
             shape=values.shape,
             dtype=values.dtype,
             chunks=(chunk_points, *rest),
             shards=(chunk_points * chunks, *rest),
-            compressors=compressors,
+            compressors=[*CODECS[codec].described(row_bytes), {"name": "crc32c"}],
         )
         if len(values):
             place = "/".join(["c", *["0"] * values.ndim])
