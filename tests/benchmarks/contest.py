@@ -2,8 +2,8 @@
 
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 Work = Callable[[], object]
 
@@ -12,7 +12,8 @@ Work = Callable[[], object]
 class Contest:
     """One subject: `amount` of `unit` is done by `ours` and by each of `others`.
 
-    A name in `limits` is what the machine allows, not a rival: nothing real can beat it.
+    A name in `limits` is what the machine allows, not a rival: nothing real can beat it. `aims`
+    are the ratios that we want to reach.
     """
 
     what: str
@@ -21,18 +22,28 @@ class Contest:
     ours: Work
     others: dict[str, Work]
     limits: frozenset[str] = frozenset()
+    aims: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table; `ratio` is our rate over theirs, the median of interleaved pairs."""
+    """One line of the table; `ratio` is our rate over theirs, the median of interleaved pairs.
+
+    Where bytes are compared, it is ours over theirs. `aim` is what it should be, if anything.
+    """
 
     what: str
     ours: str
     other: str
     theirs: str
     ratio: float
-    is_limit: bool
+    is_limit: bool = False
+    aim: str = ""
+
+
+def weighed(what: str, ours: float, other: str, theirs: float, *, aim: str = "") -> Line:
+    """Return the line of two numbers of bytes, of which fewer are better."""
+    return Line(what, _megabytes(ours), other, _megabytes(theirs), ours / theirs, aim=aim)
 
 
 def hold(contest: Contest, *, repeats: int) -> list[Line]:
@@ -55,6 +66,7 @@ def hold(contest: Contest, *, repeats: int) -> list[Line]:
             theirs=f"{_short(rates[name])} {contest.unit}/s",
             ratio=statistics.median(each[name] / each["ours"] for each in rounds),
             is_limit=name in contest.limits,
+            aim=f"≥ {contest.aims[name]:g}" if name in contest.aims else "",
         )
         for name in contest.others
     ]
@@ -69,3 +81,7 @@ def _seconds(work: Work) -> float:
 def _short(rate: float) -> str:
     """Return a rate with three digits that matter."""
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+
+
+def _megabytes(count: float) -> str:
+    return f"{count / 1e6:.3g} MB"

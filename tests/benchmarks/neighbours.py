@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from pipeline.data.events import Events
-from pipeline.data.preparation.coordinates import SPHENIX, cylindrical
+from pipeline.data.experiments.sphenix import SPHENIX
 from pipeline.data.preparation.neighbours import later_neighbours
-from pipeline.data.preparation.serialise import permuted
+from pipeline.data.preparation.serialise import normal as normalised
 from tests.benchmarks import samples
 from tests.benchmarks.contest import Contest
 
@@ -18,21 +18,20 @@ NEIGHBOURS = 30
 def contest(*, events: int) -> Contest:
     """Return the contest over `events` events, k = 30 as FM4NPP takes it."""
     by_radius, normal = sorted_points(samples.events(events))
-    ends = by_radius.offsets[by_radius.event + 1]
     return Contest(
         what=f"next {NEIGHBOURS} neighbours",
         amount=events,
         unit="events",
-        ours=lambda: later_neighbours(normal, ends, NEIGHBOURS),
+        ours=lambda: later_neighbours(normal, by_radius.offsets, NEIGHBOURS),
         others={"torch.cdist and topk, per event": lambda: dense(normal, by_radius.offsets)},
     )
 
 
 def sorted_points(events: Events) -> tuple[Events, np.ndarray]:
     """Return the events by radius and their normalised eta, phi, r (P, 3)."""
-    by_radius = cylindrical(events)
-    by_radius = permuted(by_radius, np.lexsort((by_radius.column("r"), by_radius.event)))
-    return by_radius, SPHENIX.apply(by_radius.points)[:, 1:]
+    by_radius = SPHENIX.transform(events)
+    by_radius = by_radius.permuted(np.lexsort((by_radius.column("r"), by_radius.event)))
+    return by_radius, normalised(by_radius, SPHENIX)
 
 
 def dense(normal: np.ndarray, offsets: np.ndarray) -> list[torch.Tensor]:

@@ -17,8 +17,7 @@ def contests(folder: Path, *, events: int) -> Iterator[Contest]:
     stores = {}
     for codec in ("zstd", "lz4"):
         place = folder / "reading" / codec
-        samples.stage(place, samples.task(place, source, neighbours=0, codec=codec))
-        stores[codec] = Store.open(place / "events.zarr")
+        stores[codec] = samples.stage(place, samples.task(place, source, codec=codec))
     points = _points(stores["zstd"])
     others = {
         "np.load, compressed npz": _npz(folder, points),

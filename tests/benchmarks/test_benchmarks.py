@@ -1,32 +1,92 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from pipeline.data.preparation.neighbours import later_neighbours
 from pipeline.training.models.scan import scan
 from tests.benchmarks import samples
+from tests.benchmarks.neighbour_cost import Cost, campaign
 from tests.benchmarks.neighbours import NEIGHBOURS, dense, sorted_points
 from tests.benchmarks.scan import CHANNELS, HEADS, STATE, naive
 
 ROOT = Path(__file__).parents[2]
 
 
+SUBJECTS = (
+    "stage IceCube parquet",
+    "stage npz",
+    "cosmotron stage",
+    "load sphenix",
+    "load jets",
+    "cold",
+    "bytes on disk",
+    "read points",
+    "neighbours",
+    "Mamba2 scan",
+    "ledger",
+)
+
+
 @pytest.mark.slow
-def test_the_table_has_a_line_for_every_subject():
+def test_the_table_has_a_line_for_every_subject(tmp_path):
+    pytest.importorskip("mmap_ninja", reason="`make bench` installs the rivals")
+    written = tmp_path / "lines.json"
     command = [sys.executable, "-m", "tests.benchmarks", "--scale", "0.05", "--repeats", "1"]
+    command += ["--json", str(written)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    for subject in ("read points", "stage npz", "neighbours", "Mamba2 scan", "ledger"):
+    there = {line["what"] for line in json.loads(written.read_text())["lines"]}
+    for subject in SUBJECTS:
+        assert any(subject in what for what in there)
         assert subject in ended.stdout
-    assert ended.stdout.count("limit:") == 5
+
+
+def test_a_profile_tells_of_every_thread():
+    pytest.importorskip("mmap_ninja", reason="`make bench` installs the rivals")
+    command = [sys.executable, "-m", "tests.benchmarks", "--scale", "0.02", "--profile"]
+    ended = subprocess.run(
+        [*command, "load-jets"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "decompress" in ended.stdout
+
+
+def test_rivals_deliver_every_point_once(tmp_path):
+    pytest.importorskip("mmap_ninja", reason="`make bench` installs the rivals")
+    from tests.benchmarks import rivals  # noqa: PLC0415
+
+    jets = samples.jets(30)
+    makers = (rivals.memmap, rivals.mmap_ninja, rivals.padded_hdf5, rivals.parquet)
+    for make in makers:
+        parts = list(make(tmp_path / make.__name__, jets)(7))
+        points = np.concatenate([points for points, _ in parts])
+        sizes = np.concatenate([np.diff(offsets) for _, offsets in parts])
+        assert sorted(map(tuple, points)) == sorted(map(tuple, jets.points)), make.__name__
+        assert sorted(sizes) == sorted(jets.sizes), make.__name__
+
+
+def test_a_campaign_weighs_storing_against_computing():
+    cost = Cost(
+        points=800,
+        stage_s={True: 3.6, False: 1.8},
+        stored_bytes={True: 2e3, False: 1e3},
+        load_s={True: 0.36, False: 0.18},
+        compute_s=1.8,
+    )
+    ways = campaign(cost, epochs=1)
+    assert ways["stored"]["core_hours"] == pytest.approx(1e4 + 22.71e6 * 9 * 1e-4)
+    assert ways["computed"]["core_hours"] == pytest.approx(5e3 + 22.71e6 * 9 * 5.5e-4)
+    assert ways["stored"]["disk_gb"] == 2 * ways["computed"]["disk_gb"] == pytest.approx(20)
 
 
 def test_both_ways_find_the_same_neighbours():
     events, normal = sorted_points(samples.events(3))
-    ours = later_neighbours(normal, events.offsets[events.event + 1], NEIGHBOURS)
+    ours = later_neighbours(normal, events.offsets, NEIGHBOURS)
     start, stop = events.offsets[:2]
     theirs = dense(normal, events.offsets[:2])[0]
     whole = slice(start, stop - NEIGHBOURS - 1)

@@ -22,37 +22,30 @@ def ahead(source: Iterator[T], depth: int = DEPTH) -> Iterator[T]:
     An error of `source` is raised where its item would have come. When the consumer stops early,
     so does the thread.
     """
-    ready: queue.Queue[T | _End] = queue.Queue(depth)
-    stopped = threading.Event()
+    ready: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
+    room, stopped = threading.Semaphore(depth), threading.Event()
 
     def work() -> None:
         end = _End()
         try:
             for item in source:
-                if not _put(ready, item, stopped):
+                room.acquire()
+                if stopped.is_set():
                     return
+                ready.put(item)
         except BaseException as error:  # noqa: BLE001  # handed to the consumer
             end = _End(error)
-        _put(ready, end, stopped)
+        ready.put(end)
 
     thread = threading.Thread(target=work, name="loader", daemon=True)
     thread.start()
     try:
         while not isinstance(item := ready.get(), _End):
+            room.release()
             yield item
         if item.error is not None:
             raise item.error
     finally:
         stopped.set()
+        room.release()
         thread.join()
-
-
-def _put(ready: "queue.Queue[T | _End]", item: T | _End, stopped: threading.Event) -> bool:
-    """Put `item` when there is room; return False if the consumer has stopped meanwhile."""
-    while not stopped.is_set():
-        try:
-            ready.put(item, timeout=0.05)
-        except queue.Full:
-            continue
-        return True
-    return False

@@ -1,6 +1,9 @@
 """Read blocks of events: from the shards each time, or from a copy that fits into memory."""
 
+import contextlib
 from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -8,7 +11,7 @@ import numpy as np
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Integers, offsets_of
 from pipeline.data.loading.index import Index
-from pipeline.data.loading.packed import Packed, joined
+from pipeline.data.loading.packed import NOWHERE, Packed, scatter
 from pipeline.data.store import Shard
 from pipeline.data.store.codec import ArrayFile
 
@@ -16,11 +19,27 @@ OPEN_SHARDS = 64
 OWN = ("offsets", "event_id")
 
 
-class Blocks(Protocol):
-    """Gives the taken events of blocks, one block after another."""
+@dataclass(frozen=True)
+class Range:
+    """The events `start` to `stop` of a shard, whose arrays are open; their rows are `offsets`."""
 
-    def read(self, blocks: Integers) -> Packed:
-        """Return the taken events of `blocks`, in their order in the store."""
+    shard: Shard
+    arrays: dict[str, Any]
+    start: int
+    stop: int
+
+    @property
+    def offsets(self) -> Integers:
+        """Where each event begins in the shard, and where the last one ends."""
+        found: Integers = self.arrays["offsets"][self.start : self.stop + 1]
+        return found
+
+
+class Blocks(Protocol):
+    """Gives the taken events of blocks."""
+
+    def read(self, blocks: Integers, visited: Integers) -> Packed:
+        """Return taken events of `blocks`: those that are `visited`, as counted in store order."""
         ...
 
 
@@ -31,37 +50,40 @@ class Stored:
         self.index, self.names = index, names
         self._open: OrderedDict[int, dict[str, Any]] = OrderedDict()
 
-    def read(self, blocks: Integers) -> Packed:
-        """Return the taken events of `blocks`.
+    def read(self, blocks: Integers, visited: Integers) -> Packed:
+        """Return the `visited` events; each chunk goes where it belongs while it is in the cache.
 
         Raises:
             BadInput: A shard is damaged; the message names it.
         """
-        return joined([self._block(int(block)) for block in blocks])
+        ranges = [self._range(int(block)) for block in blocks]
+        event_id = np.concatenate(
+            [each.arrays["event_id"][each.start : each.stop] for each in ranges]
+        )
+        sizes = np.concatenate([np.diff(each.offsets) for each in ranges])
+        events = np.flatnonzero(self.index.chosen(event_id))[visited]
+        offsets = offsets_of(sizes[events])
+        target = np.full(len(sizes), NOWHERE)
+        target[events] = offsets[:-1]
+        kinds = {name: ranges[0].shard.record.arrays[name].per for name in self.names}
+        return Packed(
+            offsets=offsets,
+            event_id=event_id[events],
+            per_point={
+                name: _points(name, ranges, target, int(offsets[-1]))
+                for name, per in kinds.items()
+                if per == "point"
+            },
+            per_event={
+                name: _events(name, ranges)[events] for name, per in kinds.items() if per == "event"
+            },
+        )
 
-    def _block(self, block: int) -> Packed:
+    def _range(self, block: int) -> Range:
         index = self.index
         number = int(index.shard[block])
         start, stop = int(index.start[block]), int(index.stop[block])
-        shard, arrays = index.shards[number], self._arrays(number)
-        offsets = arrays["offsets"][start : stop + 1]
-        packed = Packed(
-            offsets=offsets - offsets[0],
-            event_id=arrays["event_id"][start:stop],
-            per_point={
-                name: _part(shard, arrays, name, int(offsets[0]), int(offsets[-1]))
-                for name in self.names
-                if shard.record.arrays[name].per == "point"
-            },
-            per_event={
-                name: _part(shard, arrays, name, start, stop)
-                for name in self.names
-                if shard.record.arrays[name].per == "event"
-            },
-        )
-        if index.takes_all:
-            return packed
-        return packed.take(np.flatnonzero(index.chosen(packed.event_id)))
+        return Range(index.shards[number], self._arrays(number), start, stop)
 
     def _arrays(self, number: int) -> dict[str, Any]:
         """Return the open arrays of shard `number`, the small ones read."""
@@ -76,16 +98,40 @@ class Stored:
         return self._open[number]
 
 
-def _part(shard: Shard, arrays: dict[str, Any], name: str, start: int, stop: int) -> Array:
-    """Return the rows `start` to `stop` of an open array.
+@contextlib.contextmanager
+def _whole(shard: Shard, name: str) -> Iterator[None]:
+    """Turn what reading a damaged array raises into one message.
 
     Raises:
-        BadInput: It is damaged there.
+        BadInput: The array `name` of `shard` is damaged.
     """
     try:
-        found: Array = arrays[name].read(start, stop)
+        yield
     except (OSError, ValueError, RuntimeError) as error:
         raise BadInput(shard.damage(name, error)) from error
+
+
+def _events(name: str, ranges: list[Range]) -> Array:
+    """Return the array `name`, with a row for each event of `ranges`."""
+    parts = []
+    for each in ranges:
+        with _whole(each.shard, name):
+            parts.append(each.arrays[name].read(each.start, each.stop))
+    return np.concatenate(parts)
+
+
+def _points(name: str, ranges: list[Range], target: Integers, rows: int) -> Array:
+    """Return the array `name`, (rows, …), the points of each event of `ranges` from `target` on."""
+    file: ArrayFile = ranges[0].arrays[name]
+    found = np.empty((rows, *file.shape[1:]), file.dtype)
+    done = 0
+    for each in ranges:
+        offsets = each.offsets
+        begins = target[done : done + len(offsets) - 1]
+        done += len(begins)
+        with _whole(each.shard, name):
+            for first, chunk in each.arrays[name].chunks(int(offsets[0]), int(offsets[-1])):
+                scatter(chunk, first, offsets, begins, found)
     return found
 
 
@@ -93,16 +139,14 @@ class Held:
     """Blocks of a store, decoded once and kept in memory."""
 
     def __init__(self, index: Index, names: tuple[str, ...]) -> None:
-        self.packed = Stored(index, names).read(np.arange(len(index)))
+        blocks, taken = np.arange(len(index)), np.arange(int(index.events.sum()))
+        self.packed = Stored(index, names).read(blocks, taken)
         self.begins = offsets_of(index.events)
 
-    def read(self, blocks: Integers) -> Packed:
-        """Return the taken events of `blocks`; one block is not copied."""
-        parts = [
-            self.packed.slice(int(self.begins[block]), int(self.begins[block + 1]))
-            for block in blocks
-        ]
-        return joined(parts)
+    def read(self, blocks: Integers, visited: Integers) -> Packed:
+        """Return the `visited` events."""
+        places = [np.arange(self.begins[each], self.begins[each + 1]) for each in blocks]
+        return self.packed.take(np.concatenate(places)[visited])
 
 
 def held_bytes(index: Index, names: tuple[str, ...]) -> int:

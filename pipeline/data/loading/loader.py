@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.data.errors import BadInput
+from pipeline.data.events import Integers, offsets_of
 from pipeline.data.loading.ahead import ahead
 from pipeline.data.loading.blocks import Blocks, Held, Stored, held_bytes
 from pipeline.data.loading.index import Index, index_of
@@ -155,12 +156,14 @@ class Loader:
         """Yield the batches of `lane` after it has given `taken` events."""
         left: list[Packed] = []
         for packed in self._windows(pool, lane, taken):
-            left.append(packed)
-            batches, rest = self._cut(packed_together(left))
-            yield from batches
+            offsets = offsets_of(np.concatenate([each.sizes for each in (*left, packed)]))
+            start = 0
+            while (stop := self._end(offsets, start)) is not None:
+                yield _cut(left, packed, start, stop)
+                start = stop
+            rest = _cut(left, packed, start, len(offsets) - 1)
             left = [rest] if len(rest) else []
-        if left:
-            yield left[0]
+        yield from left
 
     def _windows(self, pool: Executor, lane: int, taken: int) -> Iterator[Packed]:
         """Yield the events of each window; the next one is read meanwhile."""
@@ -175,28 +178,27 @@ class Loader:
 
     def _window(self, window: Window, skipped: int) -> Packed:
         """Return the events of `window` as they are visited, less the first `skipped`."""
-        return self.blocks.read(window.blocks).take(self.order.events_of(window)[skipped:])
+        return self.blocks.read(window.blocks, self.order.events_of(window)[skipped:])
 
-    def _cut(self, packed: Packed) -> tuple[list[Packed], Packed]:
-        """Return the whole batches at the head of `packed`, and what is left."""
-        batches, start = [], 0
-        while (stop := self._end(packed, start)) is not None:
-            batches.append(packed.slice(start, stop))
-            start = stop
-        return batches, packed.slice(start, len(packed))
-
-    def _end(self, packed: Packed, start: int) -> int | None:
+    def _end(self, offsets: Integers, start: int) -> int | None:
         """Return where the batch that begins at event `start` ends, None if only more can tell."""
+        count = len(offsets) - 1
         if self.reading.lane_events is not None:
             stop = start + self.reading.lane_events
-            return stop if stop <= len(packed) else None
-        limit = (
-            packed.offsets[start] + (self.reading.lane_points or 0) if start < len(packed) else 0
-        )
-        stop = int(np.searchsorted(packed.offsets, limit, side="right")) - 1
-        if start >= len(packed) or stop >= len(packed):
+            return stop if stop <= count else None
+        limit = offsets[start] + (self.reading.lane_points or 0)
+        stop = int(np.searchsorted(offsets, limit, side="right")) - 1
+        if start >= count or stop >= count:
             return None
         return max(stop, start + 1)
+
+
+def _cut(left: list[Packed], packed: Packed, start: int, stop: int) -> Packed:
+    """Return events `start` to `stop` of those `left` (at most one) and those of `packed`."""
+    before = sum(len(each) for each in left)
+    here = packed.slice(max(start - before, 0), max(stop - before, 0))
+    there = [each.slice(start, min(stop, before)) for each in left if start < before]
+    return packed_together([*there, here])
 
 
 def _check_arrays(store: Store, split: str, names: tuple[str, ...]) -> None:

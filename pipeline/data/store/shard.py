@@ -21,7 +21,6 @@ from pipeline.data.store.manifest import ArrayRecord, ShardRecord
 
 BOUNDARY = "offsets"
 EVENT = "event_id"
-COMPARED_CHUNKS = 16
 
 
 def write_shard(
@@ -69,13 +68,14 @@ def encoded(
     for name, values in arrays.items():
         rest = values.shape[1:]
         chunks = max(1, -(-len(values) // chunk_points))
+        row_bytes = values.itemsize * int(np.prod(rest, dtype=np.int64))
         group.create_array(
             name,
             shape=values.shape,
             dtype=values.dtype,
             chunks=(chunk_points, *rest),
             shards=(chunk_points * chunks, *rest),
-            **CODECS[codec].described(values),
+            compressors=[*CODECS[codec].described(row_bytes), {"name": "crc32c"}],
         )
         if len(values):
             place = "/".join(["c", *["0"] * values.ndim])
@@ -120,10 +120,9 @@ def _compare(folder: Path, arrays: dict[str, Array]) -> None:
 def _is_written(folder: Path, values: Array) -> bool:
     """Return whether the array in `folder` is `values`; it is never in memory as a whole."""
     written = ArrayFile.open(folder)
-    step = written.rows * COMPARED_CHUNKS
     return written.shape == values.shape and all(
-        np.array_equal(written.read(start, start + step), values[start : start + step])
-        for start in range(0, len(values), step)
+        np.array_equal(chunk[: len(values) - first], values[first : first + len(chunk)])
+        for first, chunk in written.chunks(0, len(values))
     )
 
 

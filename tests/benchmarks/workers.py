@@ -1,0 +1,53 @@
+"""Stage equal files with two workers against one: whole runs of `cosmotron stage`."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+from tests.benchmarks import samples
+from tests.benchmarks.contest import Contest, Work
+from tests.benchmarks.neighbours import NEIGHBOURS
+
+FILES = 4
+
+
+def contest(folder: Path, *, cores: set[int], events: int) -> Iterator[Contest | str]:
+    """Yield the contest over four files of `events` events; it may use all `cores`."""
+    if len(cores) < 2:
+        yield "two workers against one: left out, this process may use one core only."
+        return
+    place = folder / "workers"
+    sources = [
+        samples.npz(place, events, name=f"spacepoints_{number:03d}.npz") for number in range(FILES)
+    ]
+    yield Contest(
+        what=f"cosmotron stage, {FILES} files, 2 workers",
+        amount=FILES * events,
+        unit="events",
+        ours=_staging(place, sources, cores, workers=2),
+        others={"1 worker": _staging(place, sources, cores, workers=1)},
+        aims={"1 worker": 1.8},
+    )
+
+
+def _staging(place: Path, sources: list[Path], cores: set[int], *, workers: int) -> Work:
+    numbers = count()
+
+    def work() -> None:
+        store = place / f"by-{workers}-{next(numbers)}.zarr"
+        command = [sys.executable, "-m", "pipeline", "stage", str(store), *map(str, sources)]
+        command += ["--neighbours", str(NEIGHBOURS), "--workers", str(workers)]
+        pinned = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, cores)  # the children's, too
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        finally:
+            os.sched_setaffinity(0, pinned)
+        shutil.rmtree(store)
+        shutil.rmtree(store.with_suffix(".staging"))
+
+    return work
