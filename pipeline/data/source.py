@@ -7,7 +7,6 @@ ranges, `zip://folder/file.npz::https://host/archive.zip`.
 import contextlib
 import posixpath
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -47,9 +46,10 @@ def _joined(folder: str, relative: str) -> str:
 
 @contextlib.contextmanager
 def fetched(name: str, companions: tuple[str, ...], folder: Path) -> Iterator[Path]:
-    """Yield the path of the source file `name`; a remote one is copied below `folder` meanwhile.
+    """Yield the path of the source file `name`; a remote one is copied into `folder` meanwhile.
 
-    `companions`, relative to it, are copied along where they exist.
+    `folder` is for this file alone: what a killed process left there goes first. `companions`,
+    relative to the file, are copied along where they exist.
 
     Raises:
         BadInput: It cannot be fetched, or arrives incomplete.
@@ -57,16 +57,18 @@ def fetched(name: str, companions: tuple[str, ...], folder: Path) -> Iterator[Pa
     if not is_remote(name):
         yield Path(name)
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix="fetch-") as place:
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
         head = name.partition(CHAIN)[0]
-        path = Path(place) / Path(head).parent.name / Path(head).name
+        path = folder / Path(head).parent.name / Path(head).name
         _fetch(name, path)
         for relative in companions:
             address = beside(name, relative)
             if _persistently(address, partial(_exists, address)):
                 _fetch(address, (path.parent / relative).resolve())
         yield path
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def size_of(name: str) -> int:
