@@ -39,7 +39,7 @@ def run_ranks(
     from mpi4py import MPI  # noqa: PLC0415  # starts MPI
 
     world: Any = MPI.COMM_WORLD
-    if not _is_whole(world.size):
+    if not sees_all(world.size):
         return Exit.USAGE
 
     def abort(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -58,7 +58,7 @@ def run_ranks(
     return int(world.bcast(finish() if world.rank == 0 else None, root=0))
 
 
-def _is_whole(size: int) -> bool:
+def sees_all(size: int) -> bool:
     """Return whether MPI knows of all processes that srun started; say it if it does not.
 
     An MPI that does not speak with Slurm makes of each process a world of its own.

@@ -139,8 +139,8 @@ def _check(what: str, code: int, folder: TaskFolder, log: Path) -> None:
         TaskError: It ended with `code`, a signal if below 0.
     """
     if code > 0:
-        reason = why(folder, log, f"{what} ended with exit code {code}")
-        raise TaskError(reason, code)
+        reason = why(folder, log, f"{folder.path}: {what} ended with exit code {code}")
+        raise TaskError(reason, code if code in set(Exit) else Exit.FAILED)
     if code < 0:
         reason = f"{folder.path}: {what} was killed ({signal.Signals(-code).name}). Out of memory? "
         reason += f"Fewer at once may help. The same command goes on from here (log: {log})"
