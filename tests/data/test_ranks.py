@@ -68,12 +68,12 @@ def test_any_number_of_ranks_or_workers_gives_the_same_bytes(tmp_path, sources, 
 
 @pytest.mark.mpi
 def test_ranks_are_ranks_of_one_job(tmp_path, sources):
-    code = "from mpi4py import MPI; w = MPI.COMM_WORLD; print(w.allreduce(1), w.size)"
+    code = "from mpi4py import MPI; w = MPI.COMM_WORLD; print(f'<{w.allreduce(1)}>')"
     (python, *_), mpiexec = command(tmp_path), Path(command(tmp_path)[0]).with_name("mpiexec")
     ran = subprocess.run(
         [mpiexec, "-n", "2", python, "-c", code], capture_output=True, text=True, check=True
     )
-    assert ran.stdout.split() == ["2", "2", "2", "2"]
+    assert ran.stdout.count("<2>") == 2
 
 
 @pytest.mark.mpi
