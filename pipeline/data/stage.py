@@ -23,7 +23,7 @@ from pipeline.data.preparation.bins import Bins, fit_bins, read_bins
 from pipeline.data.preparation.serialise import Preparation, is_voxel_order, normal, usable
 from pipeline.data.program import Program, part_record, part_records, run
 from pipeline.data.readers import opened
-from pipeline.data.source import beside, fetched, is_remote, size_of
+from pipeline.data.source import beside, fetched, file_of, is_remote, size_of
 from pipeline.data.space import check, needed
 from pipeline.data.store.manifest import (
     BINS,
@@ -54,7 +54,7 @@ def begin(folder: TaskFolder, task: StageTask) -> None:
     split, name = next((each for each in task.files if each[0] in ("", BINS_SPLIT)), task.files[0])
     for leftover in task.store.glob(".*.tmp"):  # of a process that was killed
         leftover.unlink(missing_ok=True)
-    with fetched(name, kind.companions(name), folder.path / "fetch-begin") as path:
+    with fetched(name, kind.companions(file_of(name)), folder.path / "fetch-begin") as path:
         if is_voxel_order(order) and not (task.store / BINS).exists():
             _bins(task, kind, name, path, split).write(task.store / BINS)
         with opened(path, kind) as entries:
@@ -118,7 +118,10 @@ def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
         shutil.rmtree(leftover)
     kind = layout.preparation.experiment
     place = folder.path / f"fetch-{number:05d}"
-    with fetched(name, kind.companions(name), place) as path, opened(path, kind) as entries:
+    with (
+        fetched(name, kind.companions(file_of(name)), place) as path,
+        opened(path, kind) as entries,
+    ):
         check_tables(task.store, entries.tables, name)
         sources = _sources(kind, entries, name, path, folder)
         shards: list[dict[str, Any]] = []
@@ -162,7 +165,7 @@ def _sources(
 ) -> list[SourceRecord]:
     """Return the records of the source file `name`, here as `path`, and of what belongs to it."""
     names = {path: name}
-    for relative in kind.companions(name):
+    for relative in kind.companions(file_of(name)):
         companion = (path.parent / relative).resolve()
         if companion.exists():
             names[companion] = beside(name, relative)
@@ -220,7 +223,7 @@ def _seen(name: str, kind: Experiment) -> list[list[int]]:
     """Return size and time of a file and of what belongs to it; nothing if it is not here."""
     if is_remote(name) or not Path(name).exists():
         return []
-    paths = [Path(name), *(Path(beside(name, each)) for each in kind.companions(name))]
+    paths = [Path(name), *(Path(beside(name, each)) for each in kind.companions(file_of(name)))]
     states = [path.stat() for path in paths if path.exists()]
     return [[state.st_size, state.st_mtime_ns] for state in states]
 
