@@ -110,7 +110,7 @@ def stored(folder: Path, kind: str, which: Events, *, codec: str) -> Store:
         records.append(
             write_shard(
                 folder / "train" / f"{number:05d}-000",
-                arrays_of(prepared, part.event_id, 1000),
+                arrays_of(prepared, part.event_id),
                 per_event=frozenset({"event_id"}),
                 attributes={},
                 chunk_points=8192,
