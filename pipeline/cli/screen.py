@@ -13,6 +13,7 @@ from rich.console import Console
 
 from pipeline.campaign import Campaign
 from pipeline.catalog import DeclarationError
+from pipeline.data.errors import BadInput
 from pipeline.run import Exit, Run, RunError
 from pipeline.site import Site
 
@@ -43,6 +44,8 @@ def told() -> Iterator[None]:
         yield
     except DeclarationError as error:
         fail(str(error), Exit.USAGE)
+    except BadInput as error:
+        fail(str(error), Exit.BAD_INPUT)
     except RunError as error:
         fail(str(error), error.code)
     except SchedulerError as error:
