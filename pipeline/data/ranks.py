@@ -5,11 +5,14 @@ Which rank does which part changes nothing in what comes out.
 
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
 from pipeline.run import Exit
+
+SAID_SECONDS = 1
 
 
 def shared_out(weights: Sequence[int], rank: int, ranks: int) -> list[int]:
@@ -45,6 +48,7 @@ def run_ranks(
     def abort(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         sys.__excepthook__(kind, error, trace)
         sys.stderr.flush()
+        time.sleep(SAID_SECONDS)  # an aborted job's launcher drops what it has not passed on yet
         world.Abort(1)
 
     sys.excepthook = abort
