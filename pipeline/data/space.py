@@ -13,7 +13,7 @@ from pipeline.data.source import size_of
 from pipeline.data.store.shard import encoded
 from pipeline.run import NoRoomError
 
-SAMPLE_EVENTS = 256
+SAMPLE_EVENTS = 64
 MARGIN = 1.1
 RECORDS = 2  # files beside the shards that a piece leaves
 
