@@ -21,9 +21,9 @@ def contest(folder: Path, *, cores: set[int], events: int) -> Iterator[Contest |
         yield "two workers against one: left out, this process may use one core only."
         return
     place = folder / "workers"
-    sources = [
-        samples.npz(place, events, name=f"spacepoints_{number:03d}.npz") for number in range(FILES)
-    ]
+    first = samples.npz(place, events)
+    copies = [first.with_name(f"spacepoints_{number:03d}.npz") for number in range(1, FILES)]
+    sources = [first, *(Path(shutil.copy(first, copy)) for copy in copies)]
     yield Contest(
         what=f"cosmotron stage, {FILES} files, 2 workers",
         amount=FILES * events,
