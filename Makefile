@@ -1,5 +1,6 @@
 # make demo   environment, sample data, the whole pipeline, the report
-# make test   environment, lint, types, import laws, all tests, real Slurm where it can be installed
+# make test   environment, lint, types, import laws, all tests; real Slurm and XRootD where they can
+#             be installed
 # make bench  ratios against what one would otherwise pick, and against the machine's limits
 
 PYTHON ?= python3
@@ -9,19 +10,19 @@ READY  := $(VENV)/.ready
 RIVALS := $(VENV)/.rivals-ready
 SITE   ?= local
 
-.PHONY: demo test lint slurm bench clean
+.PHONY: demo test lint slurm servers bench clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --upgrade pip
 	$(BIN)/pip install --quiet --constraint constraints.txt \
-		--only-binary pythia8mc --editable '.[all]' --group dev
+		--only-binary pythia8mc,xrootd --editable '.[all]' --group dev
 	touch $@
 
 demo: $(READY)
 	$(BIN)/cosmotron run jobs/campaigns/quickstart.toml --site $(SITE) --yes
 
-test: lint slurm
+test: lint slurm servers
 	$(BIN)/pytest
 
 lint: $(READY)
@@ -35,6 +36,14 @@ lint: $(READY)
 slurm:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then tests/slurm/testbed install; \
 	else echo "slurm: not root on Debian, so the tests that need a real Slurm will skip"; fi
+
+# Debian's XRootD, which serves root:// addresses to tests of remote sources.
+servers:
+	@if command -v xrootd >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends xrootd-server >/dev/null; \
+	else echo "servers: not root on Debian, so the tests that need an XRootD server will skip"; fi
 
 # MosaicML streaming declares numpy < 2.2 and what clouds need; it lies apart, without these.
 $(RIVALS): $(READY)

@@ -31,6 +31,9 @@ VERBS = [
     ["stage"],
     ["sites", "list"],
     ["sites", "show"],
+    ["data", "inspect"],
+    ["data", "verify"],
+    ["data", "plot"],
 ]
 HEAVY = ("torch", "deepspeed", "parsl", "zarr", "matplotlib", "scipy", "sklearn", "uproot", "numpy")
 

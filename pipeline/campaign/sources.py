@@ -1,5 +1,6 @@
 """The source files that a pattern means, here or at an address."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,9 @@ from pipeline.catalog import DeclarationError
 
 WILDCARDS = "*?["
 CHAIN = "::"
+ARCHIVE_BLOCK_BYTES = 1 << 18
+# We try again ourselves; by itself XRootD's client waits ten minutes for a server that is gone.
+XROOTD = {"XRD_CONNECTIONWINDOW": "15", "XRD_CONNECTIONRETRY": "1"}
 
 
 def below(folder: str, pattern: str) -> str:
@@ -33,13 +37,30 @@ def found(pattern: str) -> tuple[str, ...]:
     return _remote(pattern)
 
 
-def _remote(pattern: str) -> tuple[str, ...]:
-    from fsspec.core import url_to_fs  # noqa: PLC0415  # takes a while to load
+def system_of(address: str) -> tuple[Any, str]:
+    """Return fsspec's file system of `address`, and the path in it.
 
+    Of an archive we open the file ourselves: fsspec would read 5 MB ahead of every member, and
+    cannot pass the server of a root:// address on.
+    """
+    from fsspec.core import url_to_fs  # noqa: PLC0415  # takes a while to load
+    from fsspec.implementations.zip import ZipFileSystem  # noqa: PLC0415
+
+    if "root://" in address:
+        os.environ.update({name: os.environ.get(name, value) for name, value in XROOTD.items()})
+    head, chain, rest = address.partition(CHAIN)
+    if not chain or not head.startswith("zip://"):
+        return url_to_fs(address)  # type: ignore[no-any-return]
+    system, path = url_to_fs(rest)
+    archive = ZipFileSystem(system.open(path, "rb", block_size=ARCHIVE_BLOCK_BYTES))
+    return archive, head.removeprefix("zip://").strip("/")
+
+
+def _remote(pattern: str) -> tuple[str, ...]:
     head, chain, rest = pattern.partition(CHAIN)
     scheme = head.partition("://")[0]
     try:
-        system, path = url_to_fs(pattern)
+        system, path = system_of(pattern)
         names: list[Any] = sorted(system.glob(path))
     except Exception as error:  # every network library has errors of its own
         message = f"{pattern}: cannot be listed ({error}). Check the address, or name each file."

@@ -109,9 +109,10 @@ def _told(folder: TaskFolder, work: Callable[[], object]) -> int:
         work()
     except BadInput as error:
         return _failed(folder, "bad_input", str(error), Exit.BAD_INPUT)
-    except (NoRoomError, BusyError) as error:
-        outcome = "busy" if isinstance(error, BusyError) else "cannot_write"
-        return _failed(folder, outcome, str(error), Exit(error.code))
+    except BusyError as error:  # the result is for whoever works here to record
+        return _failed(None, "busy", str(error), Exit.BUSY)
+    except NoRoomError as error:
+        return _failed(folder, "cannot_write", str(error), Exit.CANNOT_WRITE)
     except RunError as error:
         return _failed(folder, "failed", str(error), Exit.FAILED)
     except OSError as error:

@@ -3,10 +3,16 @@
 Which rank does which part changes nothing in what comes out.
 """
 
+import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
+
+from pipeline.run import Exit
+
+SAID_SECONDS = 1
 
 
 def shared_out(weights: Sequence[int], rank: int, ranks: int) -> list[int]:
@@ -36,10 +42,13 @@ def run_ranks(
     from mpi4py import MPI  # noqa: PLC0415  # starts MPI
 
     world: Any = MPI.COMM_WORLD
+    if not sees_all(world.size):
+        return Exit.USAGE
 
     def abort(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         sys.__excepthook__(kind, error, trace)
         sys.stderr.flush()
+        time.sleep(SAID_SECONDS)  # an aborted job's launcher drops what it has not passed on yet
         world.Abort(1)
 
     sys.excepthook = abort
@@ -51,3 +60,21 @@ def run_ranks(
     if code:
         return code
     return int(world.bcast(finish() if world.rank == 0 else None, root=0))
+
+
+def sees_all(size: int) -> bool:
+    """Return whether MPI knows of all processes that srun started; say it if it does not.
+
+    An MPI that does not speak with Slurm makes of each process a world of its own.
+    """
+    started = int(os.environ.get("SLURM_STEP_NUM_TASKS", size))
+    if size == 1 < started:
+        message = (
+            f"srun started {started} processes, but each finds itself alone: this MPI does not "
+            "understand Slurm. Try srun --mpi=pmi2 (MPICH) or --mpi=pmix (Open MPI), or set "
+            "SLURM_MPI_TYPE to it; srun --mpi=list names what there is."
+        )
+        if os.environ.get("SLURM_PROCID") == "0":
+            print(message, file=sys.stderr)  # noqa: T201
+        return False
+    return True

@@ -7,25 +7,30 @@ ranges, `zip://folder/file.npz::https://host/archive.zip`.
 import contextlib
 import posixpath
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from pipeline.campaign.sources import CHAIN, system_of
 from pipeline.data.errors import BadInput
 
-CHAIN = "::"
 ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 0.5
 BLOCK_BYTES = 1 << 24
+XROOTD_ABSENT = ("[3011]", "_ls_from_cache")  # kXR_NotFound; not in a listing
 Found = TypeVar("Found")
 
 
 def is_remote(name: str) -> bool:
     """Return whether `name` is an address rather than a path."""
     return "://" in name
+
+
+def file_of(name: str) -> str:
+    """Return the path or address of a file, without the archive that it is in."""
+    return name.partition(CHAIN)[0]
 
 
 def beside(name: str, relative: str) -> str:
@@ -47,9 +52,10 @@ def _joined(folder: str, relative: str) -> str:
 
 @contextlib.contextmanager
 def fetched(name: str, companions: tuple[str, ...], folder: Path) -> Iterator[Path]:
-    """Yield the path of the source file `name`; a remote one is copied below `folder` meanwhile.
+    """Yield the path of the source file `name`; a remote one is copied into `folder` meanwhile.
 
-    `companions`, relative to it, are copied along where they exist.
+    `folder` is for this file alone: what a killed process left there goes first. `companions`,
+    relative to the file, are copied along where they exist.
 
     Raises:
         BadInput: It cannot be fetched, or arrives incomplete.
@@ -57,16 +63,18 @@ def fetched(name: str, companions: tuple[str, ...], folder: Path) -> Iterator[Pa
     if not is_remote(name):
         yield Path(name)
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix="fetch-") as place:
-        head = name.partition(CHAIN)[0]
-        path = Path(place) / Path(head).parent.name / Path(head).name
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        head = file_of(name)
+        path = folder / Path(head).parent.name / Path(head).name
         _fetch(name, path)
         for relative in companions:
             address = beside(name, relative)
             if _persistently(address, partial(_exists, address)):
                 _fetch(address, (path.parent / relative).resolve())
         yield path
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def size_of(name: str) -> int:
@@ -81,19 +89,38 @@ def size_of(name: str) -> int:
         except OSError as error:
             message = f"{name}: cannot be read ({error.strerror}). Check the path."
             raise BadInput(message) from error
-    return int(_persistently(name, lambda: _system(name)[0].size(_system(name)[1])) or 0)
+    return int(_persistently(name, partial(_size, name)) or 0)
 
 
-def _system(address: str) -> tuple[Any, str]:
-    """Return fsspec's file system of `address`, and the path in it."""
-    from fsspec.core import url_to_fs  # noqa: PLC0415
-
-    return url_to_fs(address)  # type: ignore[no-any-return]
+def _size(address: str) -> int | None:
+    system, path = system_of(address)
+    size: int | None = system.size(path)
+    return size
 
 
 def _exists(address: str) -> bool:
-    system, path = _system(address)
-    return bool(system.exists(path))
+    """Return whether `address` is there; a server in trouble is an error, not an answer."""
+    system, path = system_of(address)
+    try:
+        system.info(path)
+    except Exception as error:
+        if _is_absent(error):
+            return False
+        raise
+    return True
+
+
+def _is_absent(error: Exception) -> bool:
+    """Return whether `error` says that there is no such file.
+
+    Over HTTP, fsspec calls any failure so, and keeps the true one as its cause; of XRootD's it
+    makes an OSError.
+    """
+    if isinstance(error, FileNotFoundError):
+        cause = error.__cause__
+        known = isinstance(cause, FileNotFoundError | KeyError)  # KeyError: no member of a zip
+        return cause is None or known or getattr(cause, "status", None) in (404, 410)
+    return isinstance(error, OSError) and any(each in str(error) for each in XROOTD_ABSENT)
 
 
 def _fetch(address: str, path: Path) -> None:
@@ -107,7 +134,7 @@ def _fetch(address: str, path: Path) -> None:
 
 
 def _copy(address: str, path: Path) -> None:
-    system, remote = _system(address)
+    system, remote = system_of(address)
     with system.open(remote, "rb", block_size=BLOCK_BYTES) as source, path.open("wb") as target:
         shutil.copyfileobj(source, target, BLOCK_BYTES)
     expected, got = system.size(remote), path.stat().st_size
@@ -126,16 +153,17 @@ def _persistently(address: str, work: Callable[[], Found]) -> Found:
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return work()
-        except FileNotFoundError as error:
-            message = f"{address}: not there. Check the address."
-            raise BadInput(message) from error
         except (ValueError, ImportError, KeyError) as error:
             message = f"{address}: not an address that can be read ({error}). Known: https://, "
             message += "root:// (with cosmotron[xrootd]), zip://member::address."
             raise BadInput(message) from error
         except Exception as error:  # every network library has errors of its own
+            if _is_absent(error):
+                message = f"{address}: not there. Check the address."
+                raise BadInput(message) from error
             if attempt == ATTEMPTS:
-                reason = str(error).strip().partition("\n")[0] or type(error).__name__
+                cause = error.__cause__ if isinstance(error, FileNotFoundError) else error
+                reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
                 message = f"{address}: cannot be fetched ({reason}), tried {attempt} times. "
                 message += "Check the network, or fetch it by hand and give its path."
                 raise BadInput(message) from error

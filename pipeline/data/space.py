@@ -55,9 +55,10 @@ def needed(task: StageTask, layout: Layout, entries: Entries, source: str) -> Ro
     shards = pieces * max(1, len(layout.fractions))
     content = (sum(files.values()) - described) * events / max(len(prepared.events), 1)
     there = _there(task.store)
+    left = max(0.0, 1 - there.files / (shards * len(files)))
     return Room(
         max(0, int(MARGIN * (content + shards * described)) - there.bytes),
-        max(0, shards * len(files) + RECORDS * pieces - there.files),
+        math.ceil(left * (shards * len(files) + RECORDS * pieces)),
     )
 
 

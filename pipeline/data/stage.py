@@ -23,7 +23,7 @@ from pipeline.data.preparation.bins import Bins, fit_bins, read_bins
 from pipeline.data.preparation.serialise import Preparation, is_voxel_order, normal, usable
 from pipeline.data.program import Program, part_record, part_records, run
 from pipeline.data.readers import opened
-from pipeline.data.source import beside, fetched, is_remote, size_of
+from pipeline.data.source import beside, fetched, file_of, is_remote, size_of
 from pipeline.data.space import check, needed
 from pipeline.data.store.manifest import (
     BINS,
@@ -52,7 +52,9 @@ def begin(folder: TaskFolder, task: StageTask) -> None:
     kind = experiment(task.dataset.experiment)
     order = task.dataset.order or kind.order
     split, name = next((each for each in task.files if each[0] in ("", BINS_SPLIT)), task.files[0])
-    with fetched(name, kind.companions(name), folder.path) as path:
+    for leftover in task.store.glob(".*.tmp"):  # of a process that was killed
+        leftover.unlink(missing_ok=True)
+    with fetched(name, kind.companions(file_of(name)), folder.path / "fetch-begin") as path:
         if is_voxel_order(order) and not (task.store / BINS).exists():
             _bins(task, kind, name, path, split).write(task.store / BINS)
         with opened(path, kind) as entries:
@@ -118,18 +120,23 @@ def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
     started = time.perf_counter()
     layout = layout_of(task)
     split, name = task.files[number]
+    seen = _seen(name, layout.preparation.experiment)
     for leftover in task.store.glob(f"*/.{number:05d}-*.tmp"):
         shutil.rmtree(leftover)
     kind = layout.preparation.experiment
-    with fetched(name, kind.companions(name), folder.path) as path, opened(path, kind) as entries:
+    place = folder.path / f"fetch-{number:05d}"
+    with (
+        fetched(name, kind.companions(file_of(name)), place) as path,
+        opened(path, kind) as entries,
+    ):
         check_tables(task.store, entries.tables, name)
         sources = _sources(kind, entries, name, path, folder)
         shards: list[dict[str, Any]] = []
         rejected: Counter[str] = Counter()
         for piece, (start, stop) in enumerate(ranges(entries.count, layout.events_per_shard)):
-            place = folder.parts / f"{number:05d}-{piece:03d}.json"
+            note = folder.parts / f"{number:05d}-{piece:03d}.json"
             made_from = _fingerprint(task, layout, sources, (number, piece, start, stop))
-            record = _kept(task.store, place, made_from)
+            record = _kept(task.store, note, made_from)
             if record is None:
                 made, bad = make_piece(
                     layout, entries, split=split, file=number, piece=piece, start=start, stop=stop
@@ -139,16 +146,25 @@ def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
                     "shards": [each.model_dump(mode="json") for each in made],
                     "rejected": bad,
                 }
-                write_json(place, record)
+                write_json(note, record)
             shards += record["shards"]
             rejected.update(record["rejected"])
+    _remove_others(task.store, number, shards)
     record = {
         "shards": shards,
         "sources": [each.model_dump(mode="json") for each in sources],
         "rejected": {name: count for name, count in rejected.items() if count},
+        "seen": seen,
         "seconds": round(time.perf_counter() - started, 3),
     }
     write_json(part_record(folder, number), record)
+
+
+def _remove_others(store: Path, number: int, shards: list[dict[str, Any]]) -> None:
+    """Remove shards of source file `number` that are none of `shards`: it was another then."""
+    mine = {store / each["split"] / each["name"] for each in shards}
+    for folder in {*store.glob(f"*/{number:05d}-*")} - mine:
+        shutil.rmtree(folder)
 
 
 def _sources(
@@ -156,7 +172,7 @@ def _sources(
 ) -> list[SourceRecord]:
     """Return the records of the source file `name`, here as `path`, and of what belongs to it."""
     names = {path: name}
-    for relative in kind.companions(name):
+    for relative in kind.companions(file_of(name)):
         companion = (path.parent / relative).resolve()
         if companion.exists():
             names[companion] = beside(name, relative)
@@ -202,9 +218,21 @@ def _are_whole(store: Path, record: dict[str, Any]) -> bool:
 
 
 def is_staged(folder: TaskFolder, task: StageTask, number: int) -> bool:
-    """Return whether the shards of source file `number` are there and are what was written."""
+    """Return whether the shards of source file `number` are whole, and it seems unchanged."""
     record = read_json(part_record(folder, number))
-    return record is not None and _are_whole(task.store, record)
+    if record is None or not _are_whole(task.store, record):
+        return False
+    seen = _seen(task.files[number][1], experiment(task.dataset.experiment))
+    return not seen or record["seen"] == seen
+
+
+def _seen(name: str, kind: Experiment) -> list[list[int]]:
+    """Return size and time of a file and of what belongs to it; nothing if it is not here."""
+    if is_remote(name) or not Path(name).exists():
+        return []
+    paths = [Path(name), *(Path(beside(name, each)) for each in kind.companions(file_of(name)))]
+    states = [path.stat() for path in paths if path.exists()]
+    return [[state.st_size, state.st_mtime_ns] for state in states]
 
 
 def finish(folder: TaskFolder, task: StageTask) -> None:
@@ -216,7 +244,8 @@ def finish(folder: TaskFolder, task: StageTask) -> None:
     records = part_records(folder, len(task.files))
     for number, (_, source) in enumerate(task.files):
         if not is_staged(folder, task, number):
-            message = f"{task.store}: the shards of {source} are damaged. Run --part {number}."
+            message = f"{task.store}: the shards of {source} are damaged, or it has changed since. "
+            message += f"Run --part {number}."
             raise BadInput(message)
     manifest = _manifest(task, records)
     write_manifest(task.store, manifest)

@@ -2,10 +2,11 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -13,12 +14,34 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.campaign import SimulateTask, StageTask, declare
-from pipeline.run import RunError, TaskFolder, claimed, read_json
+from pipeline.run import Exit, RunError, TaskFolder, claimed, read_json
 from pipeline.workflow.plan import log_name, waves
 from pipeline.workflow.watch import TaskError, why
 
 BEGUN = "begun.json"
 POLL_SECONDS = 0.2
+
+
+class Shown:
+    """What a user sees of a task at work: how many parts are done, and what disk it needs."""
+
+    def __init__(self, task: SimulateTask | StageTask, folder: TaskFolder) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        self.progress = Progress(
+            *columns, TimeRemainingColumn(), console=Console(stderr=True, soft_wrap=True)
+        )
+        self._bar = self.progress.add_task(task.key, total=len(task.files))
+        self._folder = folder
+        self._room = ""
+
+    def update(self) -> None:
+        """Show what the task's folder says now."""
+        done = len(self._folder.finished_parts)
+        self.progress.update(self._bar, completed=done)
+        if not self._room:
+            self._room = (read_json(self._folder.parts / BEGUN) or {}).get("room", "")
+            if self._room:
+                self.progress.console.print(self._room, highlight=False)
 
 
 def run_alone(
@@ -34,47 +57,66 @@ def run_alone(
     """
     declare(folder, task)
     folder.logs.mkdir(parents=True, exist_ok=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as shown:
-        bar = shown.add_task(task.key, total=len(task.files))
-        if ranks:
-            _mpi(task, folder, ranks, lambda done: shown.update(bar, completed=done))
-            return
-        with claimed(folder.claim), ThreadPoolExecutor(workers) as pool:
-            for wave in waves(task, folder):
-                running = [pool.submit(_run, command, folder) for command in wave]
+    shown = Shown(task, folder)
+    with shown.progress:
+        with claimed(folder.claim):
+            _forget(folder)
+            if not ranks:
+                _in_waves(task, folder, workers, shown)
+                return
+        _mpi(task, folder, ranks, shown)  # its first rank holds the claim
+
+
+def _forget(folder: TaskFolder) -> None:
+    """Remove what an earlier try recorded of its failure and of the disk: it says nothing now."""
+    if (read_json(folder.result) or {}).get("outcome") != "finished":
+        folder.result.unlink(missing_ok=True)
+    (folder.parts / BEGUN).unlink(missing_ok=True)
+
+
+def _in_waves(
+    task: SimulateTask | StageTask, folder: TaskFolder, workers: int, shown: Shown
+) -> None:
+    """Run the programs of `task`, `workers` at a time; once one has failed, none is started."""
+    with ThreadPoolExecutor(workers) as pool:
+        for wave in waves(task, folder):
+            running = [pool.submit(_run, command, folder) for command in wave]
+            try:
                 for future in as_completed(running):
                     future.result()
-                    shown.update(bar, advance="--part" in wave[0])
-                if "--begin" in wave[0]:
-                    shown.console.print((read_json(folder.parts / BEGUN) or {}).get("room", ""))
+                    shown.update()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
 
 
-def _mpi(
-    task: SimulateTask | StageTask, folder: TaskFolder, ranks: int, tell: Callable[[int], None]
-) -> None:
-    """Run the whole of `task` as one MPI job, and tell how many parts are done."""
+def _mpi(task: SimulateTask | StageTask, folder: TaskFolder, ranks: int, shown: Shown) -> None:
+    """Run the whole of `task` as one MPI job."""
     program = [sys.executable, "-m", f"pipeline.data.{task.stage}", str(folder.path), "--mpi"]
     log = folder.logs / "mpi.log"
     with log.open("a") as stream:
         job = subprocess.Popen([*_launcher(ranks), *program], stdout=stream, stderr=stream)
         while job.poll() is None:
-            tell(len(folder.finished_parts))
+            shown.update()
             time.sleep(POLL_SECONDS)
-    if job.returncode:
-        reason = f"its MPI job ended with exit code {job.returncode}"
-        raise TaskError(why(folder, log, reason), job.returncode)
+    shown.update()
+    _check("its MPI job", job.returncode, folder, log)
 
 
 def _launcher(ranks: int) -> list[str]:
     """Return the command line that starts `ranks` ranks: Slurm's inside a job, else MPI's own.
 
+    Which MPI srun speaks is the site's default, or what SLURM_MPI_TYPE says; only of the MPICH
+    that pip brings do we know better.
+
     Raises:
         RunError: There is none.
     """
+    here = Path(sys.executable).parent
     if "SLURM_JOB_ID" in os.environ:
-        return ["srun", "--ntasks", str(ranks)]
-    beside = Path(sys.executable).with_name("mpiexec")
+        from_pip = (here / "mpichversion").exists() and "SLURM_MPI_TYPE" not in os.environ
+        return ["srun", "--ntasks", str(ranks), *(["--mpi=pmi2"] if from_pip else [])]
+    beside = here / "mpiexec"
     found = str(beside) if beside.exists() else shutil.which("mpiexec")
     if found is None:
         message = "No mpiexec here. Install an MPI (pip install mpich), or stage with --workers."
@@ -87,6 +129,19 @@ def _run(command: Sequence[str], folder: TaskFolder) -> None:
     log = folder.logs / log_name(command)
     with log.open("a") as stream:
         ended = subprocess.run(command, stdout=stream, stderr=stream, check=False)
-    if ended.returncode:
-        reason = f"its program ended with exit code {ended.returncode}"
-        raise TaskError(why(folder, log, reason), ended.returncode)
+    _check(f"its program {log.stem}", ended.returncode, folder, log)
+
+
+def _check(what: str, code: int, folder: TaskFolder, log: Path) -> None:
+    """Check that `what` ended well.
+
+    Raises:
+        TaskError: It ended with `code`, a signal if below 0.
+    """
+    if code > 0:
+        reason = why(folder, log, f"{folder.path}: {what} ended with exit code {code}")
+        raise TaskError(reason, code if code in set(Exit) else Exit.FAILED)
+    if code < 0:
+        reason = f"{folder.path}: {what} was killed ({signal.Signals(-code).name}). Out of memory? "
+        reason += f"Fewer at once may help. The same command goes on from here (log: {log})"
+        raise TaskError(reason, Exit.FAILED)

@@ -106,7 +106,7 @@ def _event(store: Store, split: str, event: int) -> dict[str, Array]:
     """
     left = event
     for shard in store.shards(split):
-        if left < shard.record.events:
+        if 0 <= left < shard.record.events:
             arrays = shard.read()
             rows = slice(arrays["offsets"][left], arrays["offsets"][left + 1])
             kinds = shard.record.arrays
