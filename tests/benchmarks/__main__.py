@@ -50,7 +50,7 @@ SUBJECTS: dict[str, Subject] = {
     "stage-jetclass": lambda at: staging.jetclass(at.folder, jets=at(20_000)),
     "stage-icecube": lambda at: staging.icecube(at.folder, events=at(4000)),
     "stage-npz": lambda at: [staging.npz(at.folder, events=at(400))],
-    "workers": lambda at: workers.contest(at.folder, cores=at.cores, events=at(1500)),
+    "workers": lambda at: workers.lines(at.folder, cores=at.cores, events=at(4000)),
     "load-sphenix": lambda at: loading.contests(
         at.folder, kind="sphenix", events=samples.events(at(4000))
     ),
