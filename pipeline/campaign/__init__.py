@@ -4,9 +4,9 @@ from pipeline.campaign.grid import SHELF, Campaign, load_campaign
 from pipeline.campaign.sections import (
     JETCLASS_PROCESSES,
     Dataset,
+    Examine,
     Finetune,
     Mode,
-    Model,
     Order,
     Pretrain,
     Simulation,
@@ -15,6 +15,7 @@ from pipeline.campaign.sections import (
 )
 from pipeline.campaign.tasks import (
     EvaluateTask,
+    ExamineTask,
     FinetuneTask,
     PretrainTask,
     SimulateTask,
@@ -30,10 +31,11 @@ __all__ = [
     "Campaign",
     "Dataset",
     "EvaluateTask",
+    "Examine",
+    "ExamineTask",
     "Finetune",
     "FinetuneTask",
     "Mode",
-    "Model",
     "Order",
     "Pretrain",
     "PretrainTask",

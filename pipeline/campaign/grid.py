@@ -7,10 +7,19 @@ from pathlib import Path
 from pydantic import NonNegativeInt, model_validator
 
 from pipeline import catalog
-from pipeline.campaign.sections import Dataset, Finetune, Mode, Model, Name, Pretrain, Simulation
+from pipeline.campaign.sections import (
+    Dataset,
+    Examine,
+    Finetune,
+    Mode,
+    Name,
+    Pretrain,
+    Simulation,
+)
 from pipeline.campaign.sources import below, found
 from pipeline.campaign.tasks import (
     EvaluateTask,
+    ExamineTask,
     FinetuneTask,
     PretrainTask,
     SimulateTask,
@@ -18,6 +27,7 @@ from pipeline.campaign.tasks import (
     Task,
 )
 from pipeline.catalog import Declaration, DeclarationError
+from pipeline.families import Model
 from pipeline.run import Run
 
 SHELF = "jobs/campaigns"
@@ -33,6 +43,7 @@ class Campaign(Declaration):
     datasets: dict[Name, Dataset]
     models: dict[Name, Model] = {}
     pretrain: Pretrain | None = None
+    examine: dict[Name, Examine] = {}
     finetune: dict[Name, Finetune] = {}
 
     @model_validator(mode="after")
@@ -42,9 +53,30 @@ class Campaign(Declaration):
             if name not in known:
                 message = f"{key}: {name!r} is none of: {', '.join(known) or '(none declared)'}"
                 raise ValueError(message)
-        if self.finetune and self.pretrain is None:
-            message = "finetune: needs a [pretrain] section, whose models it takes"
-            raise ValueError(message)
+        for section in ("examine", "finetune"):
+            if getattr(self, section) and self.pretrain is None:
+                message = f"{section}: needs a [pretrain] section, whose models it takes"
+                raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _models_fit(self) -> "Campaign":
+        """Check that the pretrained models fit what is staged for them, and the heads asked."""
+        if self.pretrain is None:
+            return self
+        staged = self.datasets[self.pretrain.dataset].neighbours
+        for name in self.pretrain.models:
+            model = self.models[name]
+            wanted = model.reads().neighbours
+            if wanted > staged:
+                message = (
+                    f"models.{name}: predicts {wanted} next neighbours, and datasets."
+                    f"{self.pretrain.dataset} has neighbours = {staged}"
+                )
+                raise ValueError(message)
+            if self.finetune and not model.BACKBONE:
+                message = f"finetune: heads for tracks are not for models.{name}, {model.TITLE}"
+                raise ValueError(message)
         return self
 
     def _references(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
@@ -60,6 +92,8 @@ class Campaign(Declaration):
             yield "pretrain.dataset", self.pretrain.dataset, datasets
             for model in self.pretrain.models:
                 yield "pretrain.models", model, tuple(self.models)
+        for name, examine in self.examine.items():
+            yield f"examine.{name}.dataset", examine.dataset, datasets
         for name, finetune in self.finetune.items():
             yield f"finetune.{name}.dataset", finetune.dataset, datasets
 
@@ -73,6 +107,7 @@ class Campaign(Declaration):
             *(self._simulate(run, name) for name in self.simulations),
             *(self._stage(run, name) for name in sorted(self.datasets, key=self._bins_first)),
             *self._pretrains(run),
+            *(each for name in self.examine for each in self._examines(run, name)),
             *(each for name in self.finetune for each in self._finetunes(run, name)),
         ]
 
@@ -125,6 +160,20 @@ class Campaign(Declaration):
             for events in grid.events
             for seed in grid.seeds
         ]
+
+    def _examines(self, run: Run, name: str) -> Iterator[ExamineTask]:
+        grid = self.examine[name]
+        for parent in self._pretrains(run):
+            yield ExamineTask(
+                key=f"examine/{name}-{parent.key.removeprefix('pretrain/')}",
+                needs=(parent.key, f"stage/{grid.dataset}"),
+                seed=grid.seed,
+                pretrained=run.task(parent.key).path,
+                store=run.store(grid.dataset),
+                split=grid.split,
+                events=grid.events,
+                threads=grid.threads,
+            )
 
     def _finetunes(self, run: Run, name: str) -> Iterator[FinetuneTask | EvaluateTask]:
         grid = self.finetune[name]

@@ -98,24 +98,6 @@ class Dataset(Declaration):
         return self
 
 
-class Model(Declaration):
-    """A backbone: FM4NPP with Mamba2 layers (arXiv 2508.14087)."""
-
-    family: Literal["fm4npp-mamba2"]
-    width: PositiveInt
-    layers: PositiveInt = 12
-    neighbours: PositiveInt = 30
-    dropout: NonNegativeFloat = 0.0
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> "Model":
-        """Check that Mamba2's heads of 64 channels fill twice the width."""
-        if self.width % 32:
-            message = f"width {self.width} is no multiple of 32 (heads of 64 over 2 × width)"
-            raise ValueError(message)
-        return self
-
-
 class Training(Declaration):
     """How a training runs; all counts are of events, so that they hold at any world size."""
 
@@ -190,3 +172,13 @@ class Finetune(Declaration):
     seeds: tuple[NonNegativeInt, ...] = (1,)
     head: TrackHead = TrackHead()
     training: Training
+
+
+class Examine(Declaration):
+    """Pretrained models on events that none of them saw: held-out losses, and what they make."""
+
+    dataset: str
+    split: str = "test"
+    events: PositiveInt | None = None
+    seed: NonNegativeInt = 1
+    threads: PositiveInt = 1

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,16 +17,9 @@ from torch import Tensor, nn
 from pipeline.campaign import Training
 from pipeline.training import checkpoint
 from pipeline.training.batch import Batch
-from pipeline.training.objectives import Losses
+from pipeline.training.objectives import WeightedSum
 
 STATE = "state"
-
-
-class Objective(Protocol):
-    """What is minimised: named parts, whose sum is the loss."""
-
-    def __call__(self, output: Any, batch: Batch, /) -> Losses:
-        """Return the parts of the loss."""
 
 
 class World:
@@ -120,8 +113,8 @@ class Engine:
             dist_init_required=False,
         )
 
-    def step(self, batch: Batch, objective: Objective, learning_rate: float) -> dict[str, float]:
-        """Take one optimiser step; return the parts of the loss, their sum, and the gradient norm.
+    def step(self, batch: Batch, objective: WeightedSum, learning_rate: float) -> dict[str, float]:
+        """Take one optimiser step; return the loss, its parts, and the gradient norm.
 
         The numbers are means over the processes, so over the global batch. Without ZeRO in single
         precision DeepSpeed clips by the gradient norm and does not tell it.
@@ -129,8 +122,7 @@ class Engine:
         for group in self.engine.optimizer.param_groups:
             group["lr"] = learning_rate
         batch = batch.to(self.world.device)
-        losses = objective(self.engine(batch), batch)
-        total = torch.stack(list(losses.values())).sum()
+        total, losses = objective(self.engine(batch), batch)
         self.engine.backward(total)
         self.engine.step()
         numbers = self._mean({"loss": total, **losses})
