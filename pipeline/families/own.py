@@ -29,6 +29,7 @@ class Own(Family):
     MODULE: ClassVar[str] = "pipeline.training.models.own:build"
     OBJECTIVES: ClassVar[Mapping[str, str]] = {}
     DEFAULT_OBJECTIVES: ClassVar[Mapping[str, float]] = {}
+    TOKENS: ClassVar[float] = 0
 
     family: Literal["own"] = "own"
     code: Annotated[Path, AfterValidator(_there)]
