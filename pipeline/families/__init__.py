@@ -10,8 +10,9 @@ from pydantic import Field
 from pipeline.families.family import Family, Parameters, Reads
 from pipeline.families.fm4npp import FM4NPPMamba, FM4NPPMamba2
 from pipeline.families.own import Own
+from pipeline.families.pointgpt import PointGPT
 
-Model = Annotated[FM4NPPMamba | FM4NPPMamba2 | Own, Field(discriminator="family")]
+Model = Annotated[FM4NPPMamba | FM4NPPMamba2 | PointGPT | Own, Field(discriminator="family")]
 
 FAMILIES: dict[str, type[Family]] = {
     each.model_fields["family"].default: each for each in get_args(get_args(Model)[0])
@@ -25,5 +26,6 @@ __all__ = [
     "Model",
     "Own",
     "Parameters",
+    "PointGPT",
     "Reads",
 ]

@@ -31,7 +31,8 @@ class Reads:
     """What a model reads of a store.
 
     `columns` of `points`, in this order; arrays `per_point` and `per_event` by name; `neighbours`
-    of each point; `tables`, the constants of a detector. An event may hold `most_points`.
+    of each point; `tables`, the constants of a detector. An event may hold
+    from `least_points` to `most_points`.
     """
 
     columns: tuple[str, ...]
@@ -39,6 +40,7 @@ class Reads:
     per_event: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     neighbours: int = 0
+    least_points: int = 1
     most_points: int | None = None
 
 

@@ -65,7 +65,7 @@ class Own(Family):
             self.per_event,
             self.tables,
             self.neighbours,
-            self.most_points,
+            most_points=self.most_points,
         )
 
     def parameters(self) -> Parameters | None:
