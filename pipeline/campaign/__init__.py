@@ -1,6 +1,7 @@
 """What a campaign asks: datasets × models × grids × tasks, resolved into tasks with keys."""
 
 from pipeline.campaign.grid import SHELF, Campaign, load_campaign
+from pipeline.campaign.parametrisation import Parametrisation
 from pipeline.campaign.sections import (
     JETCLASS_PROCESSES,
     Dataset,
@@ -11,7 +12,6 @@ from pipeline.campaign.sections import (
     Pretrain,
     Simulation,
     TrackHead,
-    Training,
 )
 from pipeline.campaign.tasks import (
     EvaluateTask,
@@ -20,9 +20,11 @@ from pipeline.campaign.tasks import (
     SimulateTask,
     StageTask,
     Task,
+    Trunk,
     declare,
     to_toml,
 )
+from pipeline.campaign.training import Training
 
 __all__ = [
     "JETCLASS_PROCESSES",
@@ -35,6 +37,7 @@ __all__ = [
     "Mode",
     "Model",
     "Order",
+    "Parametrisation",
     "Pretrain",
     "PretrainTask",
     "SimulateTask",
@@ -43,6 +46,7 @@ __all__ = [
     "Task",
     "TrackHead",
     "Training",
+    "Trunk",
     "declare",
     "load_campaign",
     "to_toml",
