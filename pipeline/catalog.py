@@ -3,7 +3,8 @@
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -98,30 +99,64 @@ def parse(model: type[Declared], values: dict[str, Any]) -> Declared:
 
 def _problem(model: type[BaseModel], error: Any) -> str:
     """Return one line for one thing that is wrong: the key's path, then what to do."""
-    key = ".".join(str(part) for part in error["loc"])
+    key, known = _place(model, error["loc"])
+    if error["type"] == "union_tag_invalid":
+        tag, expected = (error["ctx"][name] for name in ("tag", "expected_tags"))
+        tags = [each.strip("' ") for each in expected.split(",")]
+        name = error["ctx"]["discriminator"].strip("'")
+        return f"{key}.{name}: {tag!r} is none of: {', '.join(tags)}.{_close(tag, tags)}"
+    if error["type"] == "union_tag_not_found":
+        return f"{key}: {error['ctx']['discriminator'].strip(chr(39))} is missing."
     if error["type"] != "extra_forbidden":
         return f"{key}: {error['msg']}." if key else f"{error['msg']}."
-    known = _keys_at(model, error["loc"][:-1])
-    close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.5)
-    if close:
-        return f"{key}: unknown key. Did you mean {close[0]!r}?"
-    return f"{key}: unknown key. Known here: {', '.join(known)}."
+    advice = _close(str(error["loc"][-1]), known) or f" Known here: {', '.join(known)}."
+    return f"{key}: unknown key.{advice}"
 
 
-def _keys_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
-    """Return the keys that `model` accepts at the place `loc`, through lists and tables."""
+def _close(word: str, known: list[str]) -> str:
+    """Return advice to use the word of `known` that is most like `word`, if one is."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _place(model: type[BaseModel], loc: tuple[str | int, ...]) -> tuple[str, list[str]]:
+    """Return the key at the place `loc` as the file has it, and the keys known beside it.
+
+    Where one of several models is chosen by a tag, pydantic counts the tag as a part of the place.
+    """
+    shown: list[str] = []
     current: Any = model
+    known: list[str] = []
     for part in loc:
+        chosen = _tagged(current).get(part)
+        if chosen is not None:
+            current = chosen
+            continue
+        shown.append(str(part))
         fields = getattr(current, "model_fields", {})
+        known = sorted(fields)
         if part in fields:
             current = _innermost(fields[part].annotation)
-    return sorted(getattr(current, "model_fields", {}))
+    return ".".join(shown), known
+
+
+def _tagged(annotation: Any) -> dict[str | int, Any]:
+    """Return the models of a union by their tags: the only value of their first field."""
+    tagged: dict[str | int, Any] = {}
+    for each in get_args(annotation):
+        for field in getattr(each, "model_fields", {}).values():
+            if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
+                tagged[get_args(field.annotation)[0]] = each
+    return tagged
 
 
 def _innermost(annotation: Any) -> Any:
-    """Return the model inside `dict[str, Model]`, `tuple[Model, ...]` or `Model | None`."""
+    """Return the model, or the union of them, in `dict[str, Model]` or `tuple[Model, ...]`."""
+    if get_origin(annotation) in (Union, UnionType):
+        models = [each for each in get_args(annotation) if hasattr(each, "model_fields")]
+        return annotation if len(models) > 1 else (models or [annotation])[0]
     for argument in get_args(annotation):
         inner = _innermost(argument)
-        if hasattr(inner, "model_fields"):
+        if hasattr(inner, "model_fields") or len(_tagged(inner)) > 1:
             return inner
     return annotation

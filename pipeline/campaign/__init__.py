@@ -1,13 +1,12 @@
 """What a campaign asks: datasets × models × grids × tasks, resolved into tasks with keys."""
 
 from pipeline.campaign.grid import SHELF, Campaign, load_campaign
-from pipeline.campaign.parametrisation import Parametrisation
 from pipeline.campaign.sections import (
     JETCLASS_PROCESSES,
     Dataset,
+    Examine,
     Finetune,
     Mode,
-    Model,
     Order,
     Pretrain,
     Simulation,
@@ -15,6 +14,7 @@ from pipeline.campaign.sections import (
 )
 from pipeline.campaign.tasks import (
     EvaluateTask,
+    ExamineTask,
     FinetuneTask,
     PretrainTask,
     SimulateTask,
@@ -32,12 +32,12 @@ __all__ = [
     "Campaign",
     "Dataset",
     "EvaluateTask",
+    "Examine",
+    "ExamineTask",
     "Finetune",
     "FinetuneTask",
     "Mode",
-    "Model",
     "Order",
-    "Parametrisation",
     "Pretrain",
     "PretrainTask",
     "SimulateTask",

@@ -8,10 +8,19 @@ from pydantic import NonNegativeInt, model_validator
 
 from pipeline import catalog
 from pipeline.campaign import branching
-from pipeline.campaign.sections import Dataset, Finetune, Mode, Model, Name, Pretrain, Simulation
+from pipeline.campaign.sections import (
+    Dataset,
+    Examine,
+    Finetune,
+    Mode,
+    Name,
+    Pretrain,
+    Simulation,
+)
 from pipeline.campaign.sources import below, found
 from pipeline.campaign.tasks import (
     EvaluateTask,
+    ExamineTask,
     FinetuneTask,
     PretrainTask,
     SimulateTask,
@@ -20,6 +29,7 @@ from pipeline.campaign.tasks import (
     Trunk,
 )
 from pipeline.catalog import Declaration, DeclarationError
+from pipeline.families import Model
 from pipeline.run import Run
 
 SHELF = "jobs/campaigns"
@@ -35,6 +45,7 @@ class Campaign(Declaration):
     datasets: dict[Name, Dataset]
     models: dict[Name, Model] = {}
     pretrain: Pretrain | None = None
+    examine: dict[Name, Examine] = {}
     finetune: dict[Name, Finetune] = {}
 
     @model_validator(mode="after")
@@ -44,9 +55,30 @@ class Campaign(Declaration):
             if name not in known:
                 message = f"{key}: {name!r} is none of: {', '.join(known) or '(none declared)'}"
                 raise ValueError(message)
-        if self.finetune and self.pretrain is None:
-            message = "finetune: needs a [pretrain] section, whose models it takes"
-            raise ValueError(message)
+        for section in ("examine", "finetune"):
+            if getattr(self, section) and self.pretrain is None:
+                message = f"{section}: needs a [pretrain] section, whose models it takes"
+                raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _models_fit(self) -> "Campaign":
+        """Check that the pretrained models fit what is staged for them, and the heads asked."""
+        if self.pretrain is None:
+            return self
+        staged = self.datasets[self.pretrain.dataset].neighbours
+        for name in self.pretrain.models:
+            model = self.models[name]
+            wanted = model.reads().neighbours
+            if wanted > staged:
+                message = (
+                    f"models.{name}: predicts {wanted} next neighbours, and datasets."
+                    f"{self.pretrain.dataset} has neighbours = {staged}"
+                )
+                raise ValueError(message)
+            if self.finetune and not model.BACKBONE:
+                message = f"finetune: heads for tracks are not for models.{name}, {model.TITLE}"
+                raise ValueError(message)
         return self
 
     def _references(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
@@ -62,6 +94,8 @@ class Campaign(Declaration):
             yield "pretrain.dataset", self.pretrain.dataset, datasets
             for model in self.pretrain.models:
                 yield "pretrain.models", model, tuple(self.models)
+        for name, examine in self.examine.items():
+            yield f"examine.{name}.dataset", examine.dataset, datasets
         for name, finetune in self.finetune.items():
             yield f"finetune.{name}.dataset", finetune.dataset, datasets
 
@@ -75,6 +109,7 @@ class Campaign(Declaration):
             *(self._simulate(run, name) for name in self.simulations),
             *(self._stage(run, name) for name in sorted(self.datasets, key=self._bins_first)),
             *self._pretrains(run),
+            *(each for name in self.examine for each in self._examines(run, name)),
             *(each for name in self.finetune for each in self._finetunes(run, name)),
         ]
 
@@ -119,6 +154,10 @@ class Campaign(Declaration):
             for seed in grid.seeds
             for task in several(run, grid, model, seed)
         ]
+
+    def _pretrained(self, run: Run) -> list[PretrainTask]:
+        """Return the trainings of finished models: not trunks, whose rate has not come down."""
+        return [task for task in self._pretrains(run) if not task.branch_points]
 
     def _sizes(self, run: Run, grid: Pretrain, model: str, seed: int) -> Iterator[PretrainTask]:
         """Yield a training for each data size, each by itself."""
@@ -165,11 +204,23 @@ class Campaign(Declaration):
                 trunk=Trunk(folder=run.task(trunk.key).path, events_seen=point),
             )
 
+    def _examines(self, run: Run, name: str) -> Iterator[ExamineTask]:
+        grid = self.examine[name]
+        for parent in self._pretrained(run):
+            yield ExamineTask(
+                key=f"examine/{name}-{parent.key.removeprefix('pretrain/')}",
+                needs=(parent.key, f"stage/{grid.dataset}"),
+                seed=grid.seed,
+                pretrained=run.task(parent.key).path,
+                store=run.store(grid.dataset),
+                split=grid.split,
+                events=grid.events,
+                threads=grid.threads,
+            )
+
     def _finetunes(self, run: Run, name: str) -> Iterator[FinetuneTask | EvaluateTask]:
         grid = self.finetune[name]
-        for parent in self._pretrains(run):
-            if parent.branch_points:  # a trunk: its rate has not come down yet
-                continue
+        for parent in self._pretrained(run):
             for mode in grid.modes:
                 for labels in grid.labels:
                     for seed in grid.seeds:

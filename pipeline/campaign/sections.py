@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 from pydantic import (
     Field,
-    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -12,7 +11,6 @@ from pydantic import (
 )
 
 from pipeline.campaign import branching
-from pipeline.campaign.parametrisation import Parametrisation
 from pipeline.campaign.training import Training
 from pipeline.catalog import Declaration
 
@@ -100,34 +98,6 @@ class Dataset(Declaration):
         return self
 
 
-class Model(Declaration):
-    """A backbone: FM4NPP with Mamba2 layers (arXiv 2508.14087)."""
-
-    family: Literal["fm4npp-mamba2"]
-    width: PositiveInt
-    layers: PositiveInt = 12
-    neighbours: PositiveInt = 30
-    dropout: NonNegativeFloat = 0.0
-    parametrisation: Parametrisation = Parametrisation()
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> "Model":
-        """Check that Mamba2's heads of 64 channels fill twice the width."""
-        for width in (self.width, self.parametrisation.base_width or self.width):
-            if width % 32:
-                message = f"width {width} is no multiple of 32 (heads of 64 over 2 × width)"
-                raise ValueError(message)
-        return self
-
-    @model_validator(mode="after")
-    def _has_residual_factor(self) -> "Model":
-        """Check that the family has the factor that CompleteP puts on its residuals."""
-        if self.parametrisation.rule == "completep":
-            message = f'{self.family} has no residual_scale, which "completep" sets: use "mup"'
-            raise ValueError(message)
-        return self
-
-
 class Pretrain(Declaration):
     """The pretraining grid: models × data sizes × seeds on one dataset.
 
@@ -171,3 +141,13 @@ class Finetune(Declaration):
     seeds: tuple[NonNegativeInt, ...] = (1,)
     head: TrackHead = TrackHead()
     training: Training
+
+
+class Examine(Declaration):
+    """Pretrained models on events that none of them saw: held-out losses, and what they make."""
+
+    dataset: str
+    split: str = "test"
+    events: PositiveInt | None = None
+    seed: NonNegativeInt = 1
+    threads: PositiveInt = 1

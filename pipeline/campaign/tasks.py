@@ -6,9 +6,10 @@ from typing import Literal
 import tomli_w
 from pydantic import PositiveInt
 
-from pipeline.campaign.sections import Dataset, Mode, Model, Simulation, TrackHead
+from pipeline.campaign.sections import Dataset, Mode, Simulation, TrackHead
 from pipeline.campaign.training import Training
 from pipeline.catalog import Declaration, DeclarationError
+from pipeline.families import Model
 from pipeline.run import TaskFolder, write_text
 
 
@@ -116,7 +117,21 @@ class EvaluateTask(Declaration):
     threads: PositiveInt = 1
 
 
-Task = SimulateTask | StageTask | PretrainTask | FinetuneTask | EvaluateTask
+class ExamineTask(Declaration):
+    """Evaluate one pretrained model as it is, on `events` events (all, if None) it never saw."""
+
+    stage: Literal["examine"] = "examine"
+    key: str
+    needs: tuple[str, ...] = ()
+    seed: int
+    pretrained: Path
+    store: Path
+    split: str
+    events: PositiveInt | None = None
+    threads: PositiveInt = 1
+
+
+Task = SimulateTask | StageTask | PretrainTask | FinetuneTask | EvaluateTask | ExamineTask
 
 
 def to_toml(declaration: Declaration) -> str:

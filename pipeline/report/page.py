@@ -14,9 +14,10 @@ from pipeline.budget.summary import Row, summary
 from pipeline.campaign import Campaign, to_toml
 from pipeline.report import formats
 from pipeline.report.datasets import view_datasets
+from pipeline.report.looks import looks
 from pipeline.report.reader import Reader
 from pipeline.report.scores import SCORES, best, evaluations, settings
-from pipeline.report.sections import galleries, losses, node_hours_charts
+from pipeline.report.sections import galleries, look_plots, losses, node_hours_charts
 from pipeline.report.tasks import shares, view_tasks
 from pipeline.run import Run
 from pipeline.site import Site
@@ -31,6 +32,7 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
     tasks = view_tasks(run, campaign, reader, accounts)
     found = evaluations(tasks, campaign)
     gathered = settings(found)
+    examined = list(looks(tasks, reader))
     content = {
         "version": __version__,
         "campaign": campaign,
@@ -40,6 +42,8 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
         "tasks": tasks,
         "states": Counter(task.state for task in tasks),
         "losses": losses(tasks, reader),
+        "looks": examined,
+        "look_plots": look_plots(examined),
         "scores": SCORES,
         "settings": gathered,
         "best": best(gathered, "ari"),

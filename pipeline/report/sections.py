@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from pipeline.budget.summary import Row
 from pipeline.report.display import event_display, events_of
 from pipeline.report.figure import to_svg
+from pipeline.report.looks import LookView, histograms_chart
 from pipeline.report.plots import Curve, loss_curves, node_hours_chart
 from pipeline.report.reader import Reader
 from pipeline.report.scores import Evaluation
@@ -73,6 +74,15 @@ def galleries(found: Sequence[Evaluation], run: Run, reader: Reader) -> Iterator
         plots = [_plot(f"Event {event.id}", event_display(event)) for event in events]
         if plots:
             yield Gallery(mode or "mode unknown", best.key, plots)
+
+
+def look_plots(found: Sequence[LookView]) -> dict[str, Plot]:
+    """Return the histograms of each examination that has any, by its name."""
+    return {
+        each.name: _plot(f"Truth and model: {each.name}", histograms_chart(each.histograms))
+        for each in found
+        if each.histograms
+    }
 
 
 def node_hours_charts(rows: Sequence[Row]) -> list[Plot]:

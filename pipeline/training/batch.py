@@ -1,6 +1,7 @@
 """A batch of events, packed end to end."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -11,18 +12,19 @@ from torch import Tensor
 class Batch:
     """B events of P points together; what a model, a head and an objective see.
 
-    points (P, 4) float32: normalised energy, eta, phi, r, in serialised order.
+    points (P, F) float32: the columns that the model reads, normalised as the store says.
     offsets (B + 1) int64: event b is points[offsets[b]:offsets[b + 1]].
-    neighbours (P, k) int64: places in the event of the k next neighbours, -1 where there is none.
-    track (P) int64: the true track of each point, 0 for noise; empty where there is no truth.
     event_id (B) int64: the events' global ids.
+    per_point, per_event: further arrays of P and B rows, by name; of numbers int64 or float32, or
+    bool. `neighbours` (P, k) are places in the event of the k next neighbours, -1 where there is
+    none; `track` (P) is the true track of each point, 0 for noise.
     """
 
     points: Tensor
     offsets: Tensor
-    neighbours: Tensor
-    track: Tensor
     event_id: Tensor
+    per_point: Mapping[str, Tensor] = field(default_factory=dict)
+    per_event: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a batch whose parts disagree."""
@@ -57,5 +59,15 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on `device`."""
-        names = ("points", "offsets", "neighbours", "track", "event_id")
-        return Batch(*(getattr(self, name).to(device, non_blocking=True) for name in names))
+        return Batch(
+            _to(self.points, device),
+            _to(self.offsets, device),
+            _to(self.event_id, device),
+            {name: _to(each, device) for name, each in self.per_point.items()},
+            {name: _to(each, device) for name, each in self.per_event.items()},
+        )
+
+
+def _to(values: Tensor, device: torch.device) -> Tensor:
+    """Return `values` on `device`, which may still be on their way."""
+    return values.to(device, non_blocking=True)

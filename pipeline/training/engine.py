@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,18 +18,11 @@ from pipeline.campaign import Training
 from pipeline.training import checkpoint
 from pipeline.training.average import Average
 from pipeline.training.batch import Batch
-from pipeline.training.objectives import Losses
+from pipeline.training.objectives import WeightedSum
 from pipeline.training.optimisers import Scale, groups, optimiser
 
 STATE = "state"
 AVERAGE = "average.pt"
-
-
-class Objective(Protocol):
-    """What is minimised: named parts, whose sum is the loss."""
-
-    def __call__(self, output: Any, batch: Batch, /) -> Losses:
-        """Return the parts of the loss."""
 
 
 class World:
@@ -124,8 +117,8 @@ class Engine:
         if training.ema_events is not None and world.is_first:
             self.average = Average(self.engine.module, training)
 
-    def step(self, batch: Batch, objective: Objective, factor: float) -> dict[str, float]:
-        """Take one optimiser step; return the parts of the loss, their sum, and the gradient norm.
+    def step(self, batch: Batch, objective: WeightedSum, factor: float) -> dict[str, float]:
+        """Take one optimiser step; return the loss, its parts, and the gradient norm.
 
         Every group of parameters has the share `factor` of its own rate. The numbers are means over
         the processes, so over the global batch. Without ZeRO in single precision DeepSpeed clips by
@@ -134,8 +127,7 @@ class Engine:
         for group, rate in zip(self.engine.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = factor * rate
         batch = batch.to(self.world.device)
-        losses = objective(self.engine(batch), batch)
-        total = torch.stack(list(losses.values())).sum()
+        total, losses = objective(self.engine(batch), batch)
         self.engine.backward(total)
         self.engine.step()
         if self.average is not None:

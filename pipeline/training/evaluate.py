@@ -26,7 +26,8 @@ def evaluate(
     """Evaluate a fine-tuned model on events it never saw."""
     began = time.time()
     finetuned = catalog.read(TaskFolder(task.finetuned).declaration, FinetuneTask)
-    events = loader.load(task.store, task.split)
+    reads = loader.with_truth(finetuned.model)
+    events = loader.load(loader.Source(task.store, task.split, reads))
     model = TrackFinder(finetuned.model, finetuned.head)
     weights = trained(task.finetuned)
     model.load_state_dict(weights)
@@ -79,8 +80,8 @@ def _configuration(finetuned: FinetuneTask, task: EvaluateTask, events: EventSet
         "labels": finetuned.labels,
         "seed": finetuned.seed,
         "family": finetuned.model.family,
-        "width": finetuned.model.width,
-        "layers": finetuned.model.layers,
+        "width": finetuned.model.hidden[1],
+        "layers": finetuned.model.hidden[0],
         "pretrained": backbone.name if backbone is not None else "",
         "steps": finetuned.training.steps,
         "batch_events": finetuned.training.batch_events,

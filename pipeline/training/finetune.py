@@ -5,12 +5,16 @@ from pathlib import Path
 
 import torch
 
-from pipeline.campaign import FinetuneTask
+from pipeline import catalog
+from pipeline.campaign import FinetuneTask, PretrainTask
+from pipeline.data.errors import BadInput
+from pipeline.families import Family
 from pipeline.run import Exit, RunError, TaskFolder, read_json
 from pipeline.training import engine, loader, program
 from pipeline.training.loop import WEIGHTS, Work, carry_out
 from pipeline.training.models.tracks import TrackFinder
-from pipeline.training.objectives import track_finding
+from pipeline.training.objectives import only
+from pipeline.training.objectives.tracks import track_finding
 
 
 def build(task: FinetuneTask) -> TrackFinder:
@@ -26,7 +30,7 @@ def build(task: FinetuneTask) -> TrackFinder:
         model.backbone.load_state_dict(
             {
                 name.removeprefix(prefix): value
-                for name, value in trained(task.backbone).items()
+                for name, value in trained(task.backbone, task.model).items()
                 if name.startswith(prefix)
             }
         )
@@ -35,17 +39,20 @@ def build(task: FinetuneTask) -> TrackFinder:
     return model
 
 
-def trained(folder: Path) -> dict[str, torch.Tensor]:
-    """Return the weights from the folder of a finished training.
+def trained(folder: Path, model: Family | None = None) -> dict[str, torch.Tensor]:
+    """Return the weights from the folder of a finished training; of `model`, if that is given.
 
     Raises:
         RunError: They are not there, or not those that its result speaks of.
+        BadInput: They are of another family or size than `model`.
     """
     path = folder / WEIGHTS
     result = read_json(TaskFolder(folder).result)
     if result is None or not path.is_file():
         message = f"{path}: no trained weights here. Finish that training first."
         raise RunError(message)
+    if model is not None:
+        _check_same(folder, model)
     weights: dict[str, torch.Tensor] = torch.load(path, weights_only=True)
     if engine.weights_hash(weights) != result["weights_sha256"]:
         message = f"{path}: not the weights that {folder / 'result.json'} speaks of."
@@ -53,14 +60,33 @@ def trained(folder: Path) -> dict[str, torch.Tensor]:
     return weights
 
 
+def _check_same(folder: Path, model: Family) -> None:
+    """Check that the training in `folder` was of `model`.
+
+    Raises:
+        BadInput: It was of another family or size.
+    """
+    asked = model.architecture
+    there = catalog.read(TaskFolder(folder).declaration, PretrainTask).model.architecture
+    if there["family"] != asked["family"]:
+        names = ["family"]
+    else:
+        names = [name for name, value in asked.items() if there[name] != value]
+    if names:
+        other = ", ".join(f"{name} {there[name]}" for name in names)
+        own = ", ".join(f"{name} {asked[name]}" for name in names)
+        message = f"{folder}: weights of a model of {other}; this one is of {own}. Give its own."
+        raise BadInput(message)
+
+
 def finetune(
     task: FinetuneTask, folder: TaskFolder, world: engine.World, stop: program.Stop
 ) -> Exit:
     """Fine-tune the track-finding head on labelled events."""
-    events = loader.Source(task.store, task.split, loader.Wanted(tracks=True), task.labels)
+    events = loader.Source(task.store, task.split, loader.with_truth(task.model), task.labels)
     events.open()
     engine.join(world)
-    work = Work(build(task), track_finding, events, task.seed, task.training)
+    work = Work(build(task), only(track_finding), events, task.seed, task.training)
     return carry_out(work, folder, world, stop)
 
 

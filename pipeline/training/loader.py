@@ -8,56 +8,58 @@ the last link stopped.
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pipeline.campaign import Training
 from pipeline.data.errors import BadInput
 from pipeline.data.experiment import Column
 from pipeline.data.loading import Loader, Packed, Reading
 from pipeline.data.store import Store
+from pipeline.families import Family, Reads
 from pipeline.training.batch import Batch
 
 Tracks = NDArray[np.int64]
-TRACK, NOISE = "track_id", "noise"
+TRACK = "track"
+# What is not stored under its own name: the arrays it is made of.
+MADE_OF = {TRACK: ("track_id", "noise")}
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What is read of a store: how many of each point's neighbours, and whether the truth."""
+def with_truth(model: Family) -> Reads:
+    """Return what a head for tracks reads: the columns of its backbone, and the truth."""
+    reads = model.reads()
+    return replace(reads, per_point=(*reads.per_point, TRACK), neighbours=0)
 
-    neighbours: int = 0
-    tracks: bool = False
 
-    @property
-    def arrays(self) -> tuple[str, ...]:
-        """The names of the arrays to read."""
-        names = ["points"]
-        names += ["neighbours"] * bool(self.neighbours) + [TRACK, NOISE] * self.tracks
-        return tuple(names)
+def arrays_of(reads: Reads) -> tuple[str, ...]:
+    """Return the names of the stored arrays that `reads` takes."""
+    per_point = [each for name in reads.per_point for each in MADE_OF.get(name, (name,))]
+    neighbours = ["neighbours"] * bool(reads.neighbours)
+    return tuple(dict.fromkeys(["points", *neighbours, *per_point, *reads.per_event]))
 
 
 @dataclass(frozen=True)
 class Source:
-    """`events` events (all, if None) of a split of the store in `path`, of which `wanted` is read.
-
-    Raises:
-        BadInput: There is no such store or split, or it holds too few events or neighbours, or no
-            truth.
-    """
+    """`events` events (all, if None) of a split of the store in `path`, and what is read of it."""
 
     path: Path
     split: str
-    wanted: Wanted
+    reads: Reads
     events: int | None = None
 
     def open(self) -> Store:
-        """Return the store, in which what is wanted is there."""
+        """Return the store, in which what is read is there.
+
+        Raises:
+            BadInput: There is no such store or split, it is of another experiment, it holds too few
+                events or neighbours, or its events are longer than the model takes.
+        """
         store = Store.open(self.path)
         held = store.events(self.split)
         if self.events is not None and not 0 < self.events <= held:
@@ -66,19 +68,14 @@ class Source:
                 f"{held}."
             )
             raise BadInput(message)
-        staged = store.manifest.neighbours
-        if self.wanted.neighbours > staged:
-            message = (
-                f"{store.path}: {self.wanted.neighbours} next neighbours asked, {staged} staged. "
-                "Stage again with more neighbours, or ask the model for fewer."
-            )
-            raise BadInput(message)
+        _check_columns(store, self.reads)
+        _check_sizes(store, self.split, self.reads)
         return store
 
     @property
     def count(self) -> int:
         """The number of events that are trained on."""
-        return self.events or self.open().events(self.split)
+        return self.events or Store.open(self.path).events(self.split)
 
     def batches(
         self, training: Training, seed: int, *, rank: int, ranks: int, seen: int
@@ -86,7 +83,7 @@ class Source:
         """Yield the batches of one process for ever, from where all have `seen` events on."""
         store = self.open()
         reading = Reading(
-            arrays=self.wanted.arrays,
+            arrays=arrays_of(self.reads),
             lanes=training.lanes,
             lane_events=training.batch_events // training.lanes,
             events=self.events,
@@ -95,23 +92,94 @@ class Source:
         loader = Loader(store, self.split, reading, rank=rank, ranks=ranks)
         loader.seek(seen // training.batch_events)
         for packed in loader:
-            yield batch_of(packed, store.manifest.columns, self.wanted)
+            yield batch_of(packed, store.manifest.columns, self.reads)
 
 
-def batch_of(packed: Packed, columns: tuple[Column, ...], wanted: Wanted) -> Batch:
-    """Return `packed` as torch sees it: points normalised as `columns` say, labels as int64."""
-    arrays = packed.per_point
-    count = len(arrays["points"])
-    places = np.empty((count, 0), np.int64)
-    if wanted.neighbours:
-        places = arrays["neighbours"][:, : wanted.neighbours].astype(np.int64)
+def _check_columns(store: Store, reads: Reads) -> None:
+    """Refuse a store without the columns that are read.
+
+    Raises:
+        BadInput: One is not there: the store is of another experiment.
+    """
+    known = [column.name for column in store.manifest.columns]
+    missing = [name for name in reads.columns if name not in known]
+    if missing:
+        message = (
+            f"{store.path}: a store of experiment {store.manifest.experiment!r} with columns "
+            f"{', '.join(known)}; this model reads {', '.join(reads.columns)}. Give it another "
+            "dataset, or another model."
+        )
+        raise BadInput(message)
+
+
+def _check_sizes(store: Store, split: str, reads: Reads) -> None:
+    """Refuse a split whose events do not fit the model.
+
+    Raises:
+        BadInput: It has fewer neighbours than are predicted, in the store or in every event, or an
+            event of more points than the model takes.
+    """
+    staged = store.manifest.neighbours
+    if reads.neighbours > staged:
+        message = (
+            f"{store.path}: {reads.neighbours} next neighbours asked, {staged} staged. "
+            "Stage again with more neighbours, or ask the model for fewer."
+        )
+        raise BadInput(message)
+    most = reads.most_points
+    if not reads.neighbours and (most is None or store.manifest.max_points <= most):
+        return
+    largest = _largest(store, split)
+    if reads.neighbours >= largest:
+        message = (
+            f"{store.path}: {reads.neighbours} next neighbours asked, and no event of split "
+            f"{split!r} has more than {largest} points. Ask the model for fewer than {largest}."
+        )
+        raise BadInput(message)
+    if most is not None and largest > most:
+        message = (
+            f"{store.path}: an event of split {split!r} has {largest} points; this model takes "
+            f"{most}. Stage again with max_points = {most}, or give it another model."
+        )
+        raise BadInput(message)
+
+
+def _largest(store: Store, split: str) -> int:
+    """Return the number of points of the largest event of `split`."""
+    offsets = (shard.read(("offsets",))["offsets"] for shard in store.shards(split))
+    return max(int(np.diff(each).max(initial=0)) for each in offsets)
+
+
+def batch_of(packed: Packed, columns: tuple[Column, ...], reads: Reads) -> Batch:
+    """Return `packed` as torch sees it: points normalised as `columns` say, and what is read."""
+    stored = packed.per_point
+    per_point = {name: _tensor(_made(stored, name)) for name in reads.per_point}
+    if reads.neighbours:
+        per_point["neighbours"] = _tensor(stored["neighbours"][:, : reads.neighbours])
+    by_name = {column.name: place for place, column in enumerate(columns)}
+    chosen = [by_name[name] for name in reads.columns]
+    kept = tuple(columns[place] for place in chosen)
+    points = stored["points"]
+    if chosen != list(range(len(columns))):
+        points = points[:, chosen]
     return Batch(
-        points=torch.from_numpy(normalised(arrays["points"], columns)),
+        points=torch.from_numpy(normalised(points, kept)),
         offsets=torch.from_numpy(packed.offsets),
-        neighbours=torch.from_numpy(places),
-        track=torch.from_numpy(_tracks(arrays) if wanted.tracks else np.empty(0, np.int64)),
         event_id=torch.from_numpy(packed.event_id.copy()),
+        per_point=per_point,
+        per_event={name: _tensor(packed.per_event[name]) for name in reads.per_event},
     )
+
+
+def _made(stored: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    """Return the array `name`, stored as it is or made of what is stored."""
+    return _tracks(stored) if name == TRACK else stored[name]
+
+
+def _tensor(values: NDArray[Any]) -> Tensor:
+    """Return a copy of `values` as a tensor: integers as int64, real numbers as float32."""
+    kind = {"i": np.int64, "u": np.int64, "f": np.float32}.get(values.dtype.kind, np.bool_)
+    return torch.from_numpy(values.astype(kind))
 
 
 def normalised(points: NDArray[np.float32], columns: tuple[Column, ...]) -> NDArray[np.float32]:
@@ -127,16 +195,17 @@ def _affine(columns: tuple[Column, ...]) -> tuple[NDArray[np.float64], NDArray[n
 
 def _tracks(arrays: dict[str, NDArray[Any]]) -> Tracks:
     """Return the track of each point, 0 for noise: what the experiment tags so is on no track."""
-    tracks: Tracks = np.where(arrays[NOISE], 0, arrays[TRACK]).astype(np.int64)
+    tracks: Tracks = np.where(arrays["noise"], 0, arrays["track_id"]).astype(np.int64)
     return tracks
 
 
 @dataclass(frozen=True)
 class EventSet:
-    """All E events of a split, in the order of the store, in memory; track (P), 0 for noise."""
+    """E events of a split, in the order of the store, in memory."""
 
     packed: Packed
     columns: tuple[Column, ...]
+    reads: Reads
     store_hash: str
 
     def __len__(self) -> int:
@@ -160,27 +229,35 @@ class EventSet:
 
     def batch(self, start: int, stop: int) -> Batch:
         """Return the events `start` to `stop`, the last not included."""
-        return batch_of(self.packed.slice(start, stop), self.columns, Wanted(tracks=True))
+        return batch_of(self.packed.slice(start, stop), self.columns, self.reads)
+
+    def batches(self, events: int) -> Iterator[Batch]:
+        """Yield all events, `events` at a time, the last batch with what is left."""
+        for start in range(0, len(self), events):
+            yield self.batch(start, min(start + events, len(self)))
 
     def physical(self, stop: int) -> NDArray[np.float32]:
-        """Return the first `stop` points in physical units: energy, eta, phi, r."""
+        """Return the first `stop` points in physical units, in the columns of the store."""
         points: NDArray[np.float32] = self.packed.per_point["points"][:stop]
         return points
 
 
-def load(path: Path, split: str) -> EventSet:
-    """Return all events of a split of the store `path`, with their truth.
+def load(source: Source) -> EventSet:
+    """Return the events of `source`, all that is read of them in memory.
 
     Raises:
-        BadInput: There is no such store or split, or no truth in it.
+        BadInput: There is no such store or split, or something that is read is not in it.
     """
-    wanted = Wanted(tracks=True)
-    store = Source(path, split, wanted).open()
+    store = source.open()
     everything = Reading(
-        arrays=wanted.arrays, lane_events=store.events(split), shuffle=False, epochs=1
+        arrays=arrays_of(source.reads),
+        lane_events=source.count,
+        events=source.events,
+        shuffle=False,
+        epochs=1,
     )
-    (packed,) = Loader(store, split, everything)
-    return EventSet(packed, store.manifest.columns, store_hash(store))
+    (packed,) = Loader(store, source.split, everything)
+    return EventSet(packed, store.manifest.columns, source.reads, store_hash(store))
 
 
 def store_hash(store: Store) -> str:

@@ -13,9 +13,9 @@ from torch import nn
 from pipeline.campaign import Training, Trunk
 from pipeline.run import Exit, TaskFolder, write_json
 from pipeline.training.batch import Batch
-from pipeline.training.engine import Engine, Objective, World
+from pipeline.training.engine import Engine, World
 from pipeline.training.loader import Source
-from pipeline.training.models.fm4npp import parameters
+from pipeline.training.objectives import WeightedSum
 from pipeline.training.optimisers import Scale
 from pipeline.training.program import Every, Stop, job_id
 from pipeline.training.schedule import factor
@@ -35,7 +35,7 @@ class Work:
     """
 
     model: nn.Module
-    objective: Objective
+    objective: WeightedSum
     events: Source
     seed: int
     training: Training
@@ -110,6 +110,12 @@ def train(work: Work, folder: TaskFolder, world: World, stop: Stop) -> dict[str,
         "processes": world.size,
         "device": world.device.type,
     }
+
+
+def parameters(module: nn.Module) -> tuple[int, int]:
+    """Return the number of trainable and of all parameters of `module`."""
+    sizes = [(p.numel(), p.requires_grad) for p in module.parameters()]
+    return sum(n for n, trained in sizes if trained), sum(n for n, _ in sizes)
 
 
 def _step(engine: Engine, work: Work, batches: Iterator[Batch], seen: int) -> dict[str, float]:

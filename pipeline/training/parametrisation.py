@@ -35,8 +35,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from pipeline.campaign import Model, Parametrisation
 from pipeline.catalog import DeclarationError
+from pipeline.families import Family
 from pipeline.training.optimisers import Scale
 
 Build = Callable[[Any], nn.Module]
@@ -69,7 +69,7 @@ class Pair:
         return self.own.shape[1] / self.base.shape[1] if self.own.ndim > 1 else 1.0
 
 
-def parametrise(model: nn.Module, build: Build, declared: Model) -> dict[str, Scale]:
+def parametrise(model: nn.Module, build: Build, declared: Family) -> dict[str, Scale]:
     """Scale the fresh weights of `model` by the rule of `declared`; return what is scaled, by name.
 
     `build` makes a model from its declaration, as it made `model` from `declared`: here that of
@@ -78,17 +78,15 @@ def parametrise(model: nn.Module, build: Build, declared: Model) -> dict[str, Sc
     Raises:
         DeclarationError: The rule has a factor on residuals, and the model's blocks do not have it.
     """
-    asked = declared.parametrisation
+    asked, sizes = declared.parametrisation, declared.model_dump()
     if asked.rule == "standard":
         return {}
     if asked.rule == "completep":
-        check_residuals(model, asked.residual_scale(declared.layers))
-    width = asked.base_width or declared.width
-    changes = {"width": width, "parametrisation": Parametrisation()}
+        check_residuals(model, asked.residual_scale(sizes["layers"]))
     with torch.random.fork_rng(devices=[]):
-        base = build(declared.model_copy(update=changes))
-    m = declared.width / width
-    depth = declared.layers / asked.base_layers if asked.base_layers else None
+        base = build(declared.base)
+    m = sizes["width"] / declared.base.model_dump()["width"]
+    depth = sizes["layers"] / asked.base_layers if asked.base_layers else None
     scales = {}
     for pair in _pairs(model, base):
         special = _mamba(pair, m) if asked.rule == "mup" else None

@@ -28,6 +28,7 @@ PROGRAMS = {
     "pretrain": "pipeline.training.pretrain",
     "finetune": "pipeline.training.finetune",
     "evaluate": "pipeline.training.evaluate",
+    "examine": "pipeline.training.examine",
 }
 PILOT = "pilot"
 

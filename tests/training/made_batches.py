@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.campaign import Model, TrackHead
+from pipeline.campaign import TrackHead
 from pipeline.data.experiment import Column
 from pipeline.data.store.manifest import Manifest, write_manifest
 from pipeline.data.store.shard import write_shard
+from pipeline.families import FM4NPPMamba2
 from pipeline.training.batch import Batch
 
-MODEL = Model(family="fm4npp-mamba2", width=32, layers=2, neighbours=2)
+MODEL = FM4NPPMamba2(width=32, layers=2, neighbours=2)
 HEAD = TrackHead(queries=8, width=16, layers=2, heads=2)
 COLUMNS = (
     Column(name="energy", unit="ADC", offset=250.0, scale=270.0, provenance="made"),
@@ -28,9 +29,11 @@ def batch(sizes, *, seed=0, tracks=4, neighbours=2):
     return Batch(
         points=torch.rand(points, 4, generator=made),
         offsets=torch.tensor([0, *np.cumsum(sizes)]),
-        neighbours=next_places(sizes, neighbours),
-        track=torch.randint(0, tracks + 1, (points,), generator=made),
         event_id=torch.arange(len(sizes)),
+        per_point={
+            "neighbours": next_places(sizes, neighbours),
+            "track": torch.randint(0, tracks + 1, (points,), generator=made),
+        },
     )
 
 
@@ -43,14 +46,17 @@ def next_places(sizes, count):
 def part(whole: Batch, chosen) -> Batch:
     """The events `chosen` of a batch, packed in that order."""
     sizes = whole.sizes.tolist()
-    pieces = {
-        name: [getattr(whole, name).split(sizes)[i] for i in chosen]
-        for name in ("points", "neighbours", "track")
-    }
+
+    def packed(values):
+        pieces = values.split(sizes)
+        return torch.cat([pieces[i] for i in chosen])
+
     return Batch(
-        **{name: torch.cat(values) for name, values in pieces.items()},
+        points=packed(whole.points),
         offsets=torch.tensor([0, *np.cumsum([sizes[i] for i in chosen])]),
         event_id=whole.event_id[list(chosen)],
+        per_point={name: packed(each) for name, each in whole.per_point.items()},
+        per_event={name: each[list(chosen)] for name, each in whole.per_event.items()},
     )
 
 

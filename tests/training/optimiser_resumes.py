@@ -10,10 +10,12 @@ from ranks import training
 
 from pipeline.training.engine import Engine, World, join
 from pipeline.training.models.fm4npp import NeighbourPredictor
-from pipeline.training.objectives import next_neighbours
+from pipeline.training.objectives import only
+from pipeline.training.objectives.neighbours import next_neighbours
 from pipeline.training.optimisers import Scale
 
 STEPS, HALF = 14, 7
+OBJECTIVE = only(next_neighbours)
 # One matrix and one vector have rates of their own, as under a parametrisation.
 SCALES = {
     "backbone.layers.0.mixer.lin_B.weight": Scale(rate=0.25, decay=4.0),
@@ -51,16 +53,16 @@ def main(folder: Path) -> None:
             asked = training(optimiser=kind, zero=zero, ema_events=None if zero == 3 else 20)
             name = f"{kind}-{zero}"
             engine = engine_of(asked, world)
-            last = [engine.step(own, next_neighbours, factor(n)) for n in range(STEPS)][-1]
+            last = [engine.step(own, OBJECTIVE, factor(n)) for n in range(STEPS)][-1]
             straight = engine.export(folder / f"{name}.pt")
             first = engine_of(asked, world)
             for n in range(HALF):
-                first.step(own, next_neighbours, factor(n))
+                first.step(own, OBJECTIVE, factor(n))
             first.save(folder / name, 4 * HALF)
             second = engine_of(asked, world)
             seen = second.resume(folder / name)
             for n in range(HALF, STEPS):
-                second.step(own, next_neighbours, factor(n))
+                second.step(own, OBJECTIVE, factor(n))
             told[name] = {
                 "seen": seen,
                 "loss": last["loss"],

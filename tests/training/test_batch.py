@@ -27,4 +27,4 @@ def test_padding_keeps_every_point_and_tells_which_are_real():
 def test_parts_that_disagree_are_refused(offsets):
     made = batch([6])
     with pytest.raises(ValueError, match="do not cut 6 points"):
-        Batch(made.points, torch.tensor(offsets), made.neighbours, made.track, made.event_id)
+        Batch(made.points, torch.tensor(offsets), made.event_id)

@@ -7,10 +7,11 @@ torch = pytest.importorskip("torch")
 from torch import nn
 from torch.nn import functional
 
-from pipeline.campaign import Model
+from pipeline.families import FM4NPPMamba2
 from pipeline.training.batch import Batch
+from pipeline.training.loop import parameters
 from pipeline.training.models import fm4npp
-from pipeline.training.models.fm4npp import HEAD_CHANNELS, Mamba2, NeighbourPredictor, parameters
+from pipeline.training.models.fm4npp import HEAD_CHANNELS, Mamba2, NeighbourPredictor
 from pipeline.training.models.scan import convolve
 
 
@@ -21,8 +22,6 @@ def packed(sizes, *, seed=0):
     return Batch(
         points=torch.rand(points, 4, generator=made),
         offsets=torch.tensor([0, *torch.tensor(sizes).cumsum(0)]),
-        neighbours=torch.full((points, 2), -1),
-        track=torch.empty(0, dtype=torch.long),
         event_id=torch.arange(len(sizes)),
     )
 
@@ -41,14 +40,14 @@ def packed(sizes, *, seed=0):
     ],
 )
 def test_the_published_sizes(width, trainable, total):
-    model = Model(family="fm4npp-mamba2", width=width, layers=12, neighbours=30)
+    model = FM4NPPMamba2(width=width, layers=12, neighbours=30)
     with torch.device("meta"):
         assert parameters(NeighbourPredictor(model)) == (trainable, total)
 
 
 def small(layers=2, neighbours=2):
     torch.manual_seed(0)
-    model = Model(family="fm4npp-mamba2", width=64, layers=layers, neighbours=neighbours)
+    model = FM4NPPMamba2(width=64, layers=layers, neighbours=neighbours)
     return NeighbourPredictor(model)
 
 
@@ -179,7 +178,7 @@ def test_nerf_makes_63_features_of_3_coordinates():
 
 
 def test_dropout_is_off_in_evaluation():
-    model = Model(family="fm4npp-mamba2", width=64, layers=1, neighbours=2, dropout=0.5)
+    model = FM4NPPMamba2(width=64, layers=1, neighbours=2, dropout=0.5)
     predictor: nn.Module = NeighbourPredictor(model).eval()
     batch = packed([30])
     assert torch.equal(predictor(batch), predictor(batch))

@@ -12,7 +12,10 @@ from ranks import training
 
 from pipeline.data.errors import BadInput
 from pipeline.data.store import Store
-from pipeline.training.loader import Source, Wanted, load, store_hash
+from pipeline.families import Reads
+from pipeline.training.loader import Source, load, store_hash
+
+POINT = ("energy", "eta", "phi", "r")
 
 
 def column(store, name):
@@ -21,11 +24,11 @@ def column(store, name):
     return np.concatenate([shard.read((name,))[name] for shard in shards])
 
 
-def batches(store, count, *, rank=0, ranks=1, seen=0, wanted=None, events=None, **changes):
+def batches(store, count, *, rank=0, ranks=1, seen=0, reads=None, events=None, **changes):
     """The first batches of one process, 12 events each over all of them."""
-    wanted = wanted or Wanted(neighbours=2, tracks=True)
+    reads = reads or Reads(POINT, per_point=("track",), neighbours=2)
     asked = training(**{"batch_events": 12, "devices": 1, **changes})
-    source = Source(store, "train", wanted, events)
+    source = Source(store, "train", reads, events)
     return list(islice(source.batches(asked, 1, rank=rank, ranks=ranks, seen=seen), count))
 
 
@@ -49,8 +52,10 @@ def test_it_goes_on_from_wherever_all_have_seen(store):
     whole = batches(store, 9)
     later = batches(store, 4, seen=60)
     for ours, theirs in zip(later, whole[5:], strict=True):
-        for name in ("points", "offsets", "neighbours", "track", "event_id"):
+        for name in ("points", "offsets", "event_id"):
             assert torch.equal(getattr(ours, name), getattr(theirs, name)), name
+        for name in ("neighbours", "track"):
+            assert torch.equal(ours.per_point[name], theirs.per_point[name]), name
 
 
 @pytest.mark.parametrize(
@@ -65,18 +70,20 @@ def test_events_come_normalised_and_evaluation_has_physical_units(store):
     (batch,) = batches(store, 1)
     assert batch.points.min() >= 0.0
     assert batch.points.max() <= 1.0
-    events = load(store, "train")
+    events = load(Source(store, "train", Reads(POINT, per_point=("track",))))
     assert len(events) == 24
     np.testing.assert_array_equal(events.physical(100), column(store, "points")[:100])
 
 
 def test_a_batch_holds_each_event_s_own_points(store):
-    events = load(store, "train")
+    events = load(Source(store, "train", Reads(POINT, per_point=("track",))))
     for batch in batches(store, 2):
         for place, event in enumerate(batch.event_id.tolist()):
             alone = events.batch(event - 1000, event - 999)
             assert torch.equal(batch.points[batch.event == place], alone.points)
-            assert torch.equal(batch.track[batch.event == place], alone.track)
+            assert torch.equal(
+                batch.per_point["track"][batch.event == place], alone.per_point["track"]
+            )
 
 
 def test_a_smaller_subset_lies_in_a_larger_one(store):
@@ -89,22 +96,24 @@ def test_a_smaller_subset_lies_in_a_larger_one(store):
 
 
 def test_fewer_neighbours_than_staged_are_the_nearest(store):
-    (one,) = batches(store, 1, wanted=Wanted(neighbours=1))
-    (three,) = batches(store, 1, wanted=Wanted(neighbours=3))
-    assert torch.equal(one.neighbours, three.neighbours[:, :1])
+    (one,) = batches(store, 1, reads=Reads(POINT, neighbours=1))
+    (three,) = batches(store, 1, reads=Reads(POINT, neighbours=3))
+    assert torch.equal(one.per_point["neighbours"], three.per_point["neighbours"][:, :1])
 
 
 def test_noise_belongs_to_no_track(store):
-    events, noise = load(store, "train"), column(store, "noise")
+    events, noise = (
+        load(Source(store, "train", Reads(POINT, per_point=("track",)))),
+        column(store, "noise"),
+    )
     assert noise.any()
     assert (events.track[noise] == 0).all()
     assert (events.track[~noise] > 0).all()
 
 
 def test_truth_and_neighbours_are_read_only_if_asked(store):
-    (batch,) = batches(store, 1, wanted=Wanted())
-    assert len(batch.track) == 0
-    assert batch.neighbours.shape == (len(batch.points), 0)
+    (batch,) = batches(store, 1, reads=Reads(POINT))
+    assert batch.per_point == {}
 
 
 @pytest.mark.parametrize(
@@ -112,13 +121,16 @@ def test_truth_and_neighbours_are_read_only_if_asked(store):
     [
         ({"events": 25}, "25 events asked of split 'train', which holds 24."),
         ({"events": 0}, "0 events asked of split 'train', which holds 24."),
-        ({"wanted": Wanted(neighbours=4)}, "4 next neighbours asked, 3 staged. Stage again with"),
+        (
+            {"reads": Reads(POINT, neighbours=4)},
+            "4 next neighbours asked, 3 staged. Stage",
+        ),
         ({"split": "test"}, "no split 'test'; this store has train."),
     ],
 )
 def test_what_the_store_does_not_hold(store, asked, message):
     with pytest.raises(BadInput) as caught:
-        Source(**{"path": store, "split": "train", "wanted": Wanted()} | asked).open()
+        Source(**{"path": store, "split": "train", "reads": Reads(POINT)} | asked).open()
     assert str(store) in str(caught.value)
     assert message in str(caught.value)
 
@@ -126,12 +138,12 @@ def test_what_the_store_does_not_hold(store, asked, message):
 def test_a_store_without_truth(tmp_path):
     store = write_store(tmp_path / "plain.zarr", labelled=False)
     with pytest.raises(BadInput, match="no array 'track_id'; this shard has points, offsets"):
-        load(store, "train")
+        load(Source(store, "train", Reads(POINT, per_point=("track",))))
 
 
 def test_a_store_that_is_not_there(tmp_path):
     with pytest.raises(BadInput, match="no store here"):
-        load(tmp_path / "none.zarr", "train")
+        load(Source(tmp_path / "none.zarr", "train", Reads(POINT)))
 
 
 def test_a_store_s_hash_is_of_its_content_and_not_of_its_place(store, tmp_path):

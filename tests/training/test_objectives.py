@@ -7,7 +7,8 @@ torch = pytest.importorskip("torch")
 from made_batches import HEAD, MODEL, batch, part
 
 from pipeline.training.models.tracks import NO_MASK, NOISE, NOTHING, TRACK, TrackFinder, Tracks
-from pipeline.training.objectives import next_neighbours, track_finding
+from pipeline.training.objectives.neighbours import next_neighbours
+from pipeline.training.objectives.tracks import track_finding
 
 SIZES = [5, 70, 1, 9, 30, 12]
 PARTITIONS = [[[0, 1, 2], [3, 4, 5]], [[0, 1], [2, 3], [4, 5]], [[5], [4], [3], [2], [1], [0]]]
@@ -41,7 +42,7 @@ def test_the_track_loss_is_the_same_however_the_batch_is_shared_out(partition):
 def test_the_neighbour_loss_of_the_truth_is_zero_and_of_an_offset_its_square():
     made = batch([4, 3])
     starts = made.offsets[:-1][made.event].unsqueeze(1)
-    truth = made.points[:, 1:][(made.neighbours + starts).clamp(min=0)]
+    truth = made.points[:, 1:][(made.per_point["neighbours"] + starts).clamp(min=0)]
     assert next_neighbours(truth, made)["neighbours"] == 0
     found = next_neighbours(truth + 0.5, made)["neighbours"]
     torch.testing.assert_close(found, torch.tensor(0.25))
@@ -51,7 +52,7 @@ def test_neighbours_that_do_not_exist_do_not_count():
     made = batch([4])
     predicted = torch.rand(4, 2, 3)
     before = next_neighbours(predicted, made)["neighbours"]
-    predicted[made.neighbours < 0] = 1e6
+    predicted[made.per_point["neighbours"] < 0] = 1e6
     assert next_neighbours(predicted, made)["neighbours"] == before
 
 
@@ -79,14 +80,14 @@ def planted(order, track, *, queries=6, sure=12.0):
 
 def event(track):
     made = batch([len(track)])
-    made.track.copy_(torch.tensor(track))
+    made.per_point["track"].copy_(torch.tensor(track))
     return made
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (5, 2, 0, 4), (3, 1, 4, 0)])
 def test_a_perfect_answer_costs_nothing_whichever_query_gives_it(order):
     made = event([0, 7, 7, 7, -3, -3, 9, 9, 9, 0])
-    losses = track_finding(planted(order, made.track), made)
+    losses = track_finding(planted(order, made.per_point["track"]), made)
     for name, value in losses.items():
         assert value < 1e-3, name
 
@@ -94,7 +95,10 @@ def test_a_perfect_answer_costs_nothing_whichever_query_gives_it(order):
 @pytest.mark.parametrize("part_of_the_loss", ["class", "dice", "focal"])
 def test_each_part_rises_when_the_answer_gets_worse(part_of_the_loss):
     made = event([0, 7, 7, 7, 9, 9])
-    right, wrong = planted((0, 1, 2), made.track), planted((0, 1, 2), made.track)
+    right, wrong = (
+        planted((0, 1, 2), made.per_point["track"]),
+        planted((0, 1, 2), made.per_point["track"]),
+    )
     if part_of_the_loss == "class":
         wrong.classes[0][0, 1] = wrong.classes[0][0, 1].flip(0)
     else:
@@ -105,7 +109,7 @@ def test_each_part_rises_when_the_answer_gets_worse(part_of_the_loss):
 
 def test_every_round_counts():
     made = event([7, 7, 9])
-    once = planted((0, 1), made.track)
+    once = planted((0, 1), made.per_point["track"])
     twice = Tracks(once.masks * 2, once.classes * 2, once.real)
     for name, value in track_finding(twice, made).items():
         torch.testing.assert_close(value, 2 * track_finding(once, made)[name])
@@ -113,7 +117,7 @@ def test_every_round_counts():
 
 def test_padding_costs_nothing():
     made = event([7, 7, 9])
-    tight = planted((0, 1), made.track, sure=1.0)
+    tight = planted((0, 1), made.per_point["track"], sure=1.0)
     wide = Tracks(
         [torch.nn.functional.pad(tight.masks[0], (0, 5), value=NO_MASK)], tight.classes, tight.real
     )
@@ -136,6 +140,6 @@ def test_every_kind_of_event_gives_a_finite_loss_and_gradient(track):
 
 def test_an_answer_that_is_no_number_gives_a_loss_that_is_none():
     made = event([7, 7, 9])
-    answer = planted((0, 1), made.track)
+    answer = planted((0, 1), made.per_point["track"])
     answer.masks[0][:] = torch.nan
     assert track_finding(answer, made)["dice"].isnan()

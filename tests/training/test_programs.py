@@ -13,11 +13,12 @@ from made_batches import MODEL
 from ranks import finetuning, pretraining, result, run
 
 from pipeline import catalog
-from pipeline.campaign import EvaluateTask, FinetuneTask, PretrainTask, declare
+from pipeline.campaign import EvaluateTask, ExamineTask, FinetuneTask, PretrainTask, declare
+from pipeline.data.errors import BadInput
 from pipeline.run import Exit, RunError, TaskFolder, claimed
 from pipeline.training import program
 from pipeline.training.engine import weights_hash
-from pipeline.training.finetune import build
+from pipeline.training.finetune import build, trained
 from pipeline.training.models.fm4npp import NeighbourPredictor
 from pipeline.training.pretrain import pretrain
 
@@ -112,12 +113,21 @@ def model_of(folder):
 
 
 def test_weights_that_its_result_does_not_speak_of_are_refused(store, tmp_path):
-    other = TaskFolder(tmp_path / "other")
+    other = pretraining(tmp_path / "other", store)
     other.finish({"weights_sha256": "0" * 64})
     torch.save(NeighbourPredictor(MODEL).state_dict(), other.path / "weights.pt")
     folder = finetuning(tmp_path / "fine", store, mode="full", backbone=other.path)
     with pytest.raises(RunError, match=r"weights.pt: not the weights that .*result.json speaks of"):
         model_of(folder)
+
+
+def test_weights_of_another_size_are_refused(store, tmp_path):
+    other = pretraining(tmp_path / "other", store)
+    other.finish({"weights_sha256": "0" * 64})
+    torch.save({}, other.path / "weights.pt")
+    wider = MODEL.model_copy(update={"width": 64, "layers": 3})
+    with pytest.raises(BadInput, match="of width 32, layers 2; this one is of width 64, layers 3"):
+        trained(other.path, wider)
 
 
 def test_a_backbone_that_is_not_trained_yet_is_refused(store, tmp_path):
@@ -127,7 +137,7 @@ def test_a_backbone_that_is_not_trained_yet_is_refused(store, tmp_path):
 
 
 def test_the_head_starts_the_same_in_every_mode(store, tmp_path):
-    other = TaskFolder(tmp_path / "other")
+    other = pretraining(tmp_path / "other", store)
     weights = NeighbourPredictor(MODEL).state_dict()
     other.finish({"weights_sha256": weights_hash(weights)})
     torch.save(weights, other.path / "weights.pt")
@@ -159,3 +169,18 @@ def test_evaluation_scores_every_event_and_tells_the_configuration(store, tuned,
     assert (told["mode"], told["labels"], told["width"]) == ("full", 16, 32)
     assert told["weights_sha256"] == result(tuned["full"])["weights_sha256"]
     assert (tmp_path / "events.npz").is_file()
+
+
+@pytest.mark.slow
+def test_an_examination_tells_the_held_out_losses_and_their_intervals(store, undisturbed, tmp_path):
+    task = ExamineTask(
+        key="examine/made", seed=1, pretrained=undisturbed.path, store=store, split="train"
+    )
+    declare(TaskFolder(tmp_path), task)
+    assert run(TaskFolder(tmp_path), "examine", size=1) == Exit.FINISHED
+    told = result(TaskFolder(tmp_path))
+    assert (told["events"], told["family"]) == (24, "fm4npp-mamba2")
+    low, high = told["neighbours_interval"]
+    assert low <= told["neighbours"] <= high
+    assert told["loss"] == told["neighbours"]
+    assert json.loads((tmp_path / "look.json").read_text())["histograms"]

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.campaign import Model
+from pipeline.data.store import Store
+from pipeline.families import FM4NPPMamba2
+from pipeline.families.fm4npp import EXPAND, HEAD_CHANNELS, TAPS
 from pipeline.training.batch import Batch
 from pipeline.training.models.scan import convolve, scan
 
-HEAD_CHANNELS = 64
-EXPAND = 2
-TAPS = 4
 FREQUENCIES = 10
 
 
@@ -111,7 +110,7 @@ class Layer(nn.Module):
 class Backbone(nn.Module):
     """The pretrained part: embedding, L layers, and the output of each of them."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: FM4NPPMamba2) -> None:
         super().__init__()
         self.embedding = Embedding(model.width)
         self.layers = nn.ModuleList(Layer(model.width, model.dropout) for _ in range(model.layers))
@@ -134,7 +133,7 @@ class Backbone(nn.Module):
 class NeighbourPredictor(nn.Module):
     """The backbone with its pretraining head: the positions of the k next neighbours."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: FM4NPPMamba2) -> None:
         super().__init__()
         self.backbone = Backbone(model)
         self.norm = RMSNorm(model.width)
@@ -146,7 +145,6 @@ class NeighbourPredictor(nn.Module):
         return predicted.unflatten(-1, (-1, 3))
 
 
-def parameters(module: nn.Module) -> tuple[int, int]:
-    """Return the number of trainable and of all parameters of `module`."""
-    sizes = [(p.numel(), p.requires_grad) for p in module.parameters()]
-    return sum(n for n, trained in sizes if trained), sum(n for n, _ in sizes)
+def build(model: FM4NPPMamba2, store: Store | None) -> NeighbourPredictor:  # noqa: ARG001
+    """Return the module; nothing of the store decides its shape."""
+    return NeighbourPredictor(model)

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.campaign import Model, TrackHead
+from pipeline.campaign import TrackHead
+from pipeline.data.experiment import named
+from pipeline.families import Family
 from pipeline.training.batch import Batch
-from pipeline.training.models.fm4npp import Backbone
 
 NO_MASK = -1e4
 
@@ -74,11 +75,12 @@ class FeedForward(nn.Module):
 class Adapter(nn.Module):
     """The backbone's layers, averaged with learned softmax weights and brought to the head."""
 
-    def __init__(self, model: Model, width: int) -> None:
+    def __init__(self, model: Family, width: int) -> None:
         super().__init__()
-        self.weights = nn.Parameter(torch.zeros(model.layers))
-        self.norm = nn.LayerNorm(model.width)
-        self.project = nn.Linear(model.width, width)
+        layers, hidden = model.hidden
+        self.weights = nn.Parameter(torch.zeros(layers))
+        self.norm = nn.LayerNorm(hidden)
+        self.project = nn.Linear(hidden, width)
         self.feed_forward = FeedForward(width, 2 * width)
 
     def forward(self, layers: list[Tensor]) -> Tensor:
@@ -108,9 +110,9 @@ class Refinement(nn.Module):
 class TrackFinder(nn.Module):
     """A backbone with the track-finding head."""
 
-    def __init__(self, model: Model, head: TrackHead) -> None:
+    def __init__(self, model: Family, head: TrackHead) -> None:
         super().__init__()
-        self.backbone = Backbone(model)
+        self.backbone = named(model.BACKBONE)(model)
         self.adapter = Adapter(model, head.width)
         self.queries = nn.Parameter(torch.randn(head.queries, head.width))
         self.rounds = nn.ModuleList(Refinement(head) for _ in range(head.layers))

@@ -1,6 +1,6 @@
-"""What trainings minimise: losses that are means over events, so the same at any world size.
+"""Track finding: class, dice and focal losses of queries that are matched to true tracks.
 
-Axes: B events · P points, packed · k neighbours · Q queries · T true tracks · L points of an event.
+Axes: B events · P points, packed · Q queries · T true tracks · L points of an event.
 """
 
 from dataclasses import dataclass
@@ -12,34 +12,12 @@ from torch.nn import functional
 
 from pipeline.training.batch import Batch
 from pipeline.training.models.tracks import NOISE, NOTHING, TRACK, Tracks
-
-Losses = dict[str, Tensor]
+from pipeline.training.objectives import Losses
 
 # FM4NPP's downstream recipe: costs of the assignment and weights of the loss.
 COST_CLASS, COST_DICE, COST_FOCAL = 0.5, 1.0, 30.0
 WEIGHT_FOUND, WEIGHT_NOTHING, WEIGHT_DICE, WEIGHT_FOCAL = 0.5, 0.1, 1.0, 30.0
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
-
-
-def event_mean(values: Tensor, weights: Tensor, batch: Batch) -> Tensor:
-    """Return the mean over events of each event's weighted mean of `values` (P)."""
-    zeros = values.new_zeros(len(batch.sizes))
-    total = zeros.index_add(0, batch.event, values * weights)
-    count = zeros.index_add(0, batch.event, weights)
-    return (total / count.clamp(min=1)).mean()
-
-
-def next_neighbours(predicted: Tensor, batch: Batch) -> Losses:
-    """Return the masked mean squared error of the k next neighbours' (eta, phi, r).
-
-    `predicted` is (P, k, 3); neighbours that do not exist do not count (FM4NPP's objective).
-    """
-    exists = batch.neighbours >= 0
-    start = batch.offsets[:-1][batch.event].unsqueeze(1)
-    targets = batch.points[:, 1:][(batch.neighbours + start).clamp(min=0)]
-    squared = (predicted.float() - targets).square().mean(-1) * exists
-    count = exists.sum(1)
-    return {"neighbours": event_mean(squared.sum(1) / count.clamp(min=1), count.float(), batch)}
 
 
 def track_finding(tracks: Tracks, batch: Batch) -> Losses:
@@ -62,7 +40,7 @@ class Truth:
 
 def _events(batch: Batch) -> tuple[Tensor, ...]:
     """Return the true tracks of each event's points."""
-    return batch.track.split(batch.sizes.tolist())
+    return batch.per_point["track"].split(batch.sizes.tolist())
 
 
 def _truth(track: Tensor, length: int) -> Truth:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.campaign import Model, Parametrisation
 from pipeline.catalog import DeclarationError, parse
+from pipeline.families import FM4NPPMamba2, Parametrisation
 
 WRONG = [
     ({"rule": "mup"}, 'rule "mup" scales from a base model: give base_width'),
@@ -26,13 +26,15 @@ def model(**rule):
 
 
 def test_the_base_must_be_a_model_of_the_family():
-    with pytest.raises(DeclarationError, match="width 48 is no multiple of 32"):
-        parse(Model, model(rule="mup", base_width=48))
+    with pytest.raises(DeclarationError, match=r"no model of base_width: .*width 48 is no mult"):
+        parse(FM4NPPMamba2, model(rule="mup", base_width=48))
 
 
 def test_a_family_without_residual_factors_has_no_completep():
-    with pytest.raises(DeclarationError, match='no residual_scale, which "completep" sets: use'):
-        parse(Model, model(rule="completep", base_width=64, base_layers=2))
+    with pytest.raises(
+        DeclarationError, match="rule 'completep' is none of this family's: standard, mup"
+    ):
+        parse(FM4NPPMamba2, model(rule="completep", base_width=64, base_layers=2))
 
 
 def test_residuals_are_divided_by_the_depth_over_that_of_the_base():

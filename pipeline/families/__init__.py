@@ -1,0 +1,30 @@
+"""The families of models. A new one is a file here, a file of its module, and a line in `Model`.
+
+A model of the user's own needs neither: family "own" takes one file from anywhere.
+"""
+
+from typing import Annotated, get_args
+
+from pydantic import Field
+
+from pipeline.families.family import Family, Parameters, Reads
+from pipeline.families.fm4npp import FM4NPPMamba2
+from pipeline.families.own import Own
+from pipeline.families.parametrisation import Parametrisation
+
+Model = Annotated[FM4NPPMamba2 | Own, Field(discriminator="family")]
+
+FAMILIES: dict[str, type[Family]] = {
+    each.model_fields["family"].default: each for each in get_args(get_args(Model)[0])
+}
+
+__all__ = [
+    "FAMILIES",
+    "FM4NPPMamba2",
+    "Family",
+    "Model",
+    "Own",
+    "Parameters",
+    "Parametrisation",
+    "Reads",
+]

@@ -1,0 +1,155 @@
+"""What every family of models declares: its sizes, what it reads, and its price by arithmetic.
+
+Nothing here knows torch, so a login node can list and price every model. The modules themselves are
+built in the training room, at the place that `MODULE` names.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from pydantic import PositiveFloat, ValidationError, model_validator
+
+from pipeline.catalog import Declaration
+from pipeline.families.parametrisation import Parametrisation
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The numbers of parameters that are trained, and of those that stay as they were drawn."""
+
+    trained: int
+    frozen: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.trained + self.frozen
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What a model reads of a store.
+
+    `columns` of `points`, in this order; arrays `per_point` and `per_event` by name; `neighbours`
+    of each point; `tables`, the constants of a detector. An event may hold `most_points`.
+    """
+
+    columns: tuple[str, ...]
+    per_point: tuple[str, ...] = ()
+    per_event: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    neighbours: int = 0
+    most_points: int | None = None
+
+
+class Family(Declaration):
+    """A model as a campaign asks for it; each family is a subclass in a file of its own.
+
+    `SIZES` are the published ones: `size` fills in what is not given beside it. `MODULE` and the
+    values of `OBJECTIVES` are places, "module:name": a function that builds the module of such a
+    declaration, and functions of the module's output and a batch that return named losses.
+    `EXAMINE` is the place of what an examination of the pretrained model looks at beside losses,
+    `BACKBONE` that of what heads for tracks are put on, empty where there is none.
+    `RULES` are the parametrisations that the family has beside the standard one: "mup" needs a
+    field `width`, "completep" also `layers`, and a module whose blocks take `residual_scale`.
+    `objectives` gives the weight of each loss in the sum that is minimised, those of
+    `DEFAULT_OBJECTIVES` if it is empty; "file.py:name" is an objective of the user's own.
+    """
+
+    TITLE: ClassVar[str]
+    SOURCE: ClassVar[str]
+    SIZES: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    MODULE: ClassVar[str]
+    OBJECTIVES: ClassVar[Mapping[str, str]]
+    DEFAULT_OBJECTIVES: ClassVar[Mapping[str, float]]
+    EXAMINE: ClassVar[str] = ""
+    BACKBONE: ClassVar[str] = ""
+    RULES: ClassVar[tuple[str, ...]] = ()
+
+    size: str = ""
+    objectives: dict[str, PositiveFloat] = {}
+    parametrisation: Parametrisation = Parametrisation()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_size(cls, given: Any) -> Any:
+        """Fill in what the named size says and the declaration does not."""
+        size = given.get("size", "") if isinstance(given, dict) else ""
+        if not size:
+            return given
+        if size not in cls.SIZES:
+            known = ", ".join(cls.SIZES) or "none: give each number"
+            message = f"size {size!r} is none of this family's: {known}"
+            raise ValueError(message)
+        return {**cls.SIZES[size], **given}
+
+    @model_validator(mode="after")
+    def _known_objectives(self) -> "Family":
+        """Check that each objective is this family's or the user's own."""
+        for name in self.objectives:
+            if name not in self.OBJECTIVES and ".py:" not in name:
+                known = ", ".join(self.OBJECTIVES)
+                message = f"objective {name!r}: this family has {known}; your own is file.py:name"
+                raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _known_rule(self) -> "Family":
+        """Check that the family has the rule, and a model of the base width."""
+        rule = self.parametrisation.rule
+        if rule not in ("standard", *self.RULES):
+            known = ", ".join(("standard", *self.RULES))
+            message = f"parametrisation: rule {rule!r} is none of this family's: {known}"
+            raise ValueError(message)
+        try:
+            _ = self.base
+        except ValidationError as error:
+            message = f"parametrisation: no model of base_width: {error.errors()[0]['msg']}"
+            raise ValueError(message) from error
+        return self
+
+    @property
+    def base(self) -> Self:
+        """The model of base width, standard and as deep, that a parametrisation scales from."""
+        width = self.parametrisation.base_width
+        if width is None:
+            return self
+        own = self.model_dump(exclude={"parametrisation"})
+        return type(self)(**{**own, "width": width})
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """The weight of each objective in the sum that is minimised."""
+        return self.objectives or self.DEFAULT_OBJECTIVES
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """What decides names and shapes of the weights: all but how it is trained."""
+        return self.model_dump(mode="json", exclude={"size", "objectives", "dropout"})
+
+    @property
+    def hidden(self) -> tuple[int, int]:
+        """The number of hidden states that the backbone gives of a point, and their width."""
+        raise NotImplementedError
+
+    def reads(self) -> Reads:
+        """Return what the model reads of a store."""
+        raise NotImplementedError
+
+    def parameters(self) -> Parameters | None:
+        """Return the numbers of parameters of the model with its pretraining heads, if known."""
+        raise NotImplementedError
+
+    def flops_per_token(self, tokens: float) -> float | None:
+        """Return the FLOPs of forward and backward per token of an event of `tokens`, if known.
+
+        A multiply-add is two FLOPs, backward is twice forward; norms, activations and embeddings
+        that are look-ups do not count (Kaplan et al., arXiv:2001.08361, §2.1).
+        """
+        raise NotImplementedError
+
+
+def linear(inputs: int, outputs: int, *, bias: bool = True) -> int:
+    """Return the number of parameters of a linear layer."""
+    return inputs * outputs + bias * outputs

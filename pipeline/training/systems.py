@@ -1,0 +1,50 @@
+"""From a declared model to what is trained: its module, what it minimises, and what it reads."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from pipeline.data.experiment import named
+from pipeline.data.store import Store
+from pipeline.families import Family, Reads
+from pipeline.training.models import own
+from pipeline.training.objectives import Objective, WeightedSum
+
+
+@dataclass(frozen=True)
+class System:
+    """A model with its pretraining heads; the module takes a Batch, the objective its output."""
+
+    module: nn.Module
+    objective: WeightedSum
+    reads: Reads
+
+
+def build(model: Family, store: Store | None) -> System:
+    """Return the system that `model` declares; its weights come from torch's random state.
+
+    Of `store` a builder takes what shapes depend on: a detector's geometry, a vocabulary. Without
+    one, shapes are as declared and such tables are zero: enough to count parameters.
+
+    Raises:
+        BadInput: The store is of another detector or vocabulary than the model, or the user's own
+            file does not hold what is named.
+    """
+    module: nn.Module = named(model.MODULE)(model, store)
+    parts = [(objective(model, name), weight) for name, weight in model.weights.items()]
+    return System(module, WeightedSum(parts), model.reads())
+
+
+def objective(model: Family, name: str) -> Objective:
+    """Return the objective `name` of a family, or of the user's own file, "file.py:name".
+
+    Raises:
+        BadInput: The user's own file does not hold it.
+    """
+    if name in model.OBJECTIVES:
+        known: Objective = named(model.OBJECTIVES[name])
+        return known
+    file, _, function = name.rpartition(":")
+    users: Objective = own.found(Path(file), function)
+    return users
