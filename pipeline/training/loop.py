@@ -32,6 +32,7 @@ class Work:
 
     `scales` are of the parameters that have a rate of their own. A training may begin at a
     checkpoint of its `trunk`, and keep its own `branch_points` for others to begin at.
+    `told` is what else the result says.
     """
 
     model: nn.Module
@@ -50,6 +51,8 @@ class Work:
             return None
         return TaskFolder(self.trunk.folder).checkpoints, self.trunk.events_seen
 
+    told: Mapping[str, str] = field(default_factory=dict)
+
     def batches(self, world: World, seen: int) -> Iterator[Batch]:
         """Yield this process's share of each batch, from where all have `seen` events on."""
         return self.events.batches(
@@ -64,7 +67,7 @@ def carry_out(work: Work, folder: TaskFolder, world: World, stop: Stop) -> Exit:
         return Exit.CONTINUE
     if world.is_first:
         events = min(work.events.count, result["events_seen"])
-        folder.finish(result | {"job_id": job_id(), "events": events})
+        folder.finish(result | {"job_id": job_id(), "events": events, **work.told})
     return Exit.FINISHED
 
 

@@ -34,6 +34,7 @@ def pretrain(
         scales=parametrise(system.module, partial(_module, store), task.model),
         trunk=task.trunk,
         branch_points=task.branch_points,
+        told=system.told,
     )
     return carry_out(work, folder, world, stop)
 
