@@ -31,8 +31,7 @@ class Work:
     """What one training needs; `seed` sets the order in which the events are visited.
 
     `scales` are of the parameters that have a rate of their own. A training may begin at a
-    checkpoint of its `trunk`, and keep its own `branch_points` for others to begin at.
-    `told` is what else the result says.
+    checkpoint of its `trunk`, and keep its own `branch_points` for others to begin at. `told` is what else the result says.
     """
 
     model: nn.Module
@@ -43,6 +42,7 @@ class Work:
     scales: Mapping[str, Scale] = field(default_factory=dict)
     trunk: Trunk | None = None
     branch_points: tuple[int, ...] = ()
+    told: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def beginning(self) -> tuple[Path, int] | None:
@@ -50,8 +50,6 @@ class Work:
         if self.trunk is None:
             return None
         return TaskFolder(self.trunk.folder).checkpoints, self.trunk.events_seen
-
-    told: Mapping[str, str] = field(default_factory=dict)
 
     def batches(self, world: World, seen: int) -> Iterator[Batch]:
         """Yield this process's share of each batch, from where all have `seen` events on."""

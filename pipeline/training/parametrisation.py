@@ -19,7 +19,9 @@ the multiplier of the outputs moved into their std). completep takes all of it (
 2505.01618, table 1 with α = 1; epsilons as in PolarBERT's code), and the model multiplies what its
 blocks add to the residual stream by 1 / m_L: a block takes `residual_scale` (default 1.0) as an
 argument, keeps it as an attribute of that name, and returns x + residual_scale · F(x). Such a
-model must not also divide the initial weights of its blocks by its depth.
+model must not also divide the initial weights of its blocks by its depth. Both rules take the
+channels D of an attention head to be the same at every width, as when heads are added; where D
+grows, attention must weigh by 1 / D, not 1 / √D (Yang et al., definition 4.1).
 
 In mup Mamba2's A_log and its projections to B and C, from the width W to a state of N that grows
 along, have rules of their own (FM4NPP, arXiv 2508.14087). The std of lin_B is √(N / W), that of
