@@ -141,7 +141,7 @@ def test_what_the_store_does_not_hold(store, asked, message):
         (
             Reads(("time", "charge")),
             (
-                "a store of experiment 'sphenix' with columns energy, eta, phi, r; this model reads "
+                "of experiment 'sphenix' with columns energy, eta, phi, r; this model reads "
                 "time, charge. Give it another dataset, or another model."
             ),
         ),
