@@ -31,7 +31,8 @@ class Work:
     """What one training needs; `seed` sets the order in which the events are visited.
 
     `scales` are of the parameters that have a rate of their own. A training may begin at a
-    checkpoint of its `trunk`, and keep its own `branch_points` for others to begin at. `told` is what else the result says.
+    checkpoint of its `trunk`, and keep its own `branch_points` for others to begin at. `told` is
+    what else the result says.
     """
 
     model: nn.Module
