@@ -44,9 +44,7 @@ class FM4NPPMamba2(Family):
     @model_validator(mode="after")
     def _heads_divide(self) -> "FM4NPPMamba2":
         """Check that Mamba2's heads of 64 channels fill twice the width."""
-        if self.width % (HEAD_CHANNELS // EXPAND):
-            message = f"width {self.width} is no multiple of 32 (heads of 64 over 2 × width)"
-            raise ValueError(message)
+        check_width(self.width)
         return self
 
     @property
@@ -60,29 +58,52 @@ class FM4NPPMamba2(Family):
 
     def parameters(self) -> Parameters:
         """Return the counts: the projections of the embedding stay as they were drawn."""
-        width, state = self.width, self.width // 16
-        inner = EXPAND * width
-        heads = inner // HEAD_CHANNELS
-        layer = (
-            linear(width, 2 * inner + heads, bias=False)
-            + 2 * linear(width, state, bias=False)
-            + (inner + 2 * state) * (TAPS + 1)
-            + 3 * heads
-            + inner
-            + linear(inner, width, bias=False)
-            + width
-        )
+        width = self.width
         head = linear(width, COORDINATES * self.neighbours)
-        return Parameters(self.layers * layer + head + width, (1 + NERF_FEATURES) * width)
+        return Parameters(
+            self.layers * layer_parameters(width) + head + width, (1 + NERF_FEATURES) * width
+        )
 
     def flops_per_token(self, tokens: float) -> float:  # noqa: ARG002 - linear in the length
         """Return 6 FLOPs for each weight of a matrix, and those of the recurrence."""
-        width, state = self.width, self.width // 16
-        inner = EXPAND * width
-        heads = inner // HEAD_CHANNELS
-        matrices = width * (2 * inner + heads) + 2 * width * state + inner * width
-        convolution = (inner + 2 * state) * TAPS
-        recurrence = 3 * inner * state  # decay, add x ⊗ b, and read with c: N each a channel
-        layer = matrices + convolution + recurrence
+        width = self.width
         head = COORDINATES * self.neighbours * width
-        return 6.0 * (self.layers * layer + head) + 2.0 * (1 + NERF_FEATURES) * width
+        return (
+            6.0 * (self.layers * layer_products(width) + head) + 2.0 * (1 + NERF_FEATURES) * width
+        )
+
+
+def check_width(width: int) -> None:
+    """Check that Mamba2's heads of 64 channels fill twice the `width`.
+
+    Raises:
+        ValueError: They do not.
+    """
+    if width % (HEAD_CHANNELS // EXPAND):
+        message = f"width {width} is no multiple of 32 (heads of 64 over 2 × width)"
+        raise ValueError(message)
+
+
+def layer_parameters(width: int) -> int:
+    """Return the number of parameters of a Mamba2 layer with its norm; the state is width / 16."""
+    state, inner = width // 16, EXPAND * width
+    heads = inner // HEAD_CHANNELS
+    return (
+        linear(width, 2 * inner + heads, bias=False)
+        + 2 * linear(width, state, bias=False)
+        + (inner + 2 * state) * (TAPS + 1)
+        + 3 * heads
+        + inner
+        + linear(inner, width, bias=False)
+        + width
+    )
+
+
+def layer_products(width: int) -> float:
+    """Return the multiply-adds of a Mamba2 layer for one point, forward."""
+    state, inner = width // 16, EXPAND * width
+    heads = inner // HEAD_CHANNELS
+    matrices = width * (2 * inner + heads) + 2 * width * state + inner * width
+    convolution = (inner + 2 * state) * TAPS
+    recurrence = 3 * inner * state  # decay, add x ⊗ b, and read with c: N each a channel
+    return float(matrices + convolution + recurrence)
