@@ -308,5 +308,5 @@ def test_a_store_of_something_else_is_refused(tmp_path, changes, message):
 
 def test_an_event_of_more_than_127_pulses_is_refused(tmp_path):
     store = write_store(tmp_path / "ice.zarr", [12, 128])
-    with pytest.raises(BadInput, match="has 128 points; this model takes 127.*max_points = 127"):
+    with pytest.raises(BadInput, match=r"has 128 points; this model takes 127.*max_points = 127"):
         Source(store.path, "test", small().reads()).open()
