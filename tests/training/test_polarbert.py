@@ -10,9 +10,10 @@ torch = pytest.importorskip("torch")
 from made_batches import part
 from made_neutrinos import SENSORS, geometry, pulses, small, write_store
 from pydantic import ValidationError
+from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.data.errors import BadInput
-from pipeline.families import PolarBERT
+from pipeline.families import FM4NPPMamba2, PolarBERT
 from pipeline.training import systems
 from pipeline.training.loader import Source, load
 from pipeline.training.loop import parameters
@@ -72,12 +73,24 @@ def test_a_declaration_counts_what_its_module_has(backbone, embedding, activatio
     assert model.parameters().trained == trained
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
-def test_flops_are_six_for_each_weight_that_multiplies_a_token(backbone):
-    model = small(backbone=backbone, layers=50, masked=1e-9)
-    in_matrices = 6 * model.parameters().trained
-    assert model.flops_per_token(1.0) > model.flops_per_token(1e6) * (backbone != "transformer")
-    assert 0.4 * in_matrices < model.flops_per_token(100.0) < 2.5 * in_matrices
+@pytest.mark.parametrize("changes", [{}, {"activation": "swiglu"}, {"backbone": "gru"}])
+def test_flops_are_those_of_the_matrices_and_of_attention(changes):
+    torch.manual_seed(0)
+    model, batch = small(masked=0.5, **changes), pulses([64])
+    batch.per_point["auxiliary"][:] = False
+    system = systems.build(model, None)
+    with FlopCounterMode(display=False) as counter:
+        system.objective(system.module(batch), batch)[0].backward()
+    # torch does not count attention on a CPU: q·k and weights·v of 65 tokens with 65, 64 pulses.
+    attention = 0 if model.backbone == "gru" else 6 * 2 * 65 * 65 * model.width * model.layers / 64
+    counted = counter.get_total_flops() / 64 + attention
+    assert model.flops_per_token(64.0) == pytest.approx(counted, rel=0.02)
+
+
+def test_a_mamba_layer_costs_what_fm4npp_s_does():
+    layers = [small(backbone="mamba", layers=n).flops_per_token(100.0) for n in (1, 3)]
+    own = [FM4NPPMamba2(width=32, layers=n).flops_per_token(100.0) for n in (1, 3)]
+    assert layers[1] - layers[0] == pytest.approx((own[1] - own[0]) * 101 / 100)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -240,26 +253,28 @@ def test_positions_are_no_weights_but_the_store_s():
     assert not [name for name in model.state_dict() if "position" in name]
 
 
-@pytest.mark.parametrize("embedding", EMBEDDINGS)
-@pytest.mark.parametrize("backbone", BACKBONES)
-def test_the_losses_fall(backbone, embedding):
+@pytest.mark.parametrize(
+    ("backbone", "embedding", "steps"),
+    [*((backbone, "table", 300) for backbone in BACKBONES), ("transformer", "positions", 500)],
+)
+def test_the_losses_fall(backbone, embedding, steps):
     torch.manual_seed(1)
     model = small(backbone=backbone, embedding=embedding, masked=0.5)
-    system = systems.build(model, None)
-    if embedding == "positions":
-        system.module.backbone.sensor.position_cm.copy_(geometry() * 100)
-    optimiser = torch.optim.Adam(system.module.parameters(), lr=4e-3)
-    for step in range(150):
+    module = Pretrainer(model, geometry())
+    objective = systems.build(model, None).objective
+    optimiser = torch.optim.Adam(module.parameters(), lr=4e-3)
+    history = []
+    for step in range(steps):
         batch = pulses([12, 20, 16, 24] * 3, seed=step)
-        total, losses = system.objective(system.module(batch), batch)
-        if step == 0:
-            first = {name: float(each) for name, each in losses.items()}
+        total, losses = objective(module(batch), batch)
+        history.append([float(losses[name].detach()) for name in ("sensors", "charge")])
         optimiser.zero_grad()
         total.backward()
         optimiser.step()
-    # Whoever copies the sensors seen in the event, two of them, comes to ln 2 or so.
-    assert float(losses["sensors"]) < 0.6 * first["sensors"]
-    assert float(losses["charge"]) < 0.5 * first["charge"]
+    first, last = torch.tensor(history[:5]).mean(0), torch.tensor(history[-30:]).mean(0)
+    # An event lights up two sensors: who copies those that are seen comes to ln 2 or so.
+    assert last[0] < 0.6 * first[0]
+    assert last[1] < 0.5 * first[1]
 
 
 def test_directions_are_unit_vectors_of_unmasked_events():

@@ -66,7 +66,7 @@ def test_events_of_auxiliary_pulses_alone_have_no_loss_and_no_gradient():
     batch = with_auxiliary(batch, torch.ones(70, dtype=torch.bool))
     told = model(batch)
     loss = masked_sensors(told, batch)["sensors"]
-    assert float(loss) == 0.0
+    assert loss.item() == 0.0
     assert told.sensors.shape == (0, 41)
     loss.backward()
     assert all(each.grad is None or not each.grad.any() for each in model.parameters())
@@ -101,5 +101,5 @@ def test_the_right_and_the_opposite_direction_have_finite_slopes():
     found = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]], requires_grad=True)
     loss = opening_angle(found, batch)["angle"]
     loss.backward()
-    assert float(loss) == pytest.approx(math.pi / 2, abs=1e-4)
+    assert loss.item() == pytest.approx(math.pi / 2, abs=1e-4)
     assert bool(found.grad.isfinite().all())

@@ -125,12 +125,15 @@ def _intervals(pulses: Rows, seed: int) -> dict[str, tuple[float, float]]:
 
 
 def _histograms(events: Rows, true: Floats, told: Floats) -> list[Histogram]:
-    """Return those of the charge, and of where (M, 3), m, masked pulses were seen."""
+    """Return those of the charge, and of where (M, 3), m, masked pulses were seen.
+
+    The radius is the distance from the axis of the array.
+    """
     return [
         histogram("log10 of the total charge in p.e.", events["charge"], events["told"]),
         histogram("z of masked pulses", true[:, 2], told[:, 2], unit="m"),
         histogram(
-            "distance of masked pulses from the axis of the array",
+            "radius of masked pulses",
             np.hypot(true[:, 0], true[:, 1]),
             np.hypot(told[:, 0], told[:, 1]),
             unit="m",
@@ -179,8 +182,8 @@ def _of_pulses(told: Told, batch: Batch, first: int) -> dict[str, Tensor]:
 def nearest_in_time(masked: Tensor, batch: Batch) -> Tensor:
     """Return the row (M) of the pulse nearest in time to each masked one, of its event.
 
-    Of the others that are not auxiliary, if there are any; or else of the auxiliary ones; or else,
-    where an event is all masked, the row itself moved to another: the first of its event.
+    Of those that are shown and not auxiliary, if there are any; or else of the auxiliary ones; or
+    else, where an event is all masked, the first of the event, whose sensor is then given away.
     """
     time, event = batch.points[:, 0], batch.event
     shown = torch.ones_like(event, dtype=torch.bool)
