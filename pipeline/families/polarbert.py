@@ -5,8 +5,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
-from pipeline.families import fm4npp
 from pipeline.families.family import Family, Parameters, Reads, linear
+from pipeline.families.fm4npp import FM4NPPMamba2
 
 POSITION = 3  # x, y, z
 FEATURES = 3  # time, charge, auxiliary
@@ -41,6 +41,8 @@ class PolarBERT(Family):
         "charge": "pipeline.training.objectives.sensors:total_charge",
     }
     DEFAULT_OBJECTIVES: ClassVar[Mapping[str, float]] = {"sensors": 1.0, "charge": 1.0}
+    TOKENS: ClassVar[float] = MOST_PULSES
+    NOT_SHAPES: ClassVar[frozenset[str]] = Family.NOT_SHAPES | {"masked"}
 
     family: Literal["polarbert"] = "polarbert"
     width: PositiveInt
@@ -69,8 +71,13 @@ class PolarBERT(Family):
             message = f"width {self.width} is no multiple of heads {self.heads}: change either"
             raise ValueError(message)
         if self.backbone == "mamba":
-            fm4npp.check_width(self.width)
+            _ = self.mamba
         return self
+
+    @property
+    def mamba(self) -> FM4NPPMamba2:
+        """The model of FM4NPP whose layers the backbone "mamba" has."""
+        return FM4NPPMamba2(width=self.width, layers=self.layers, dropout=self.dropout)
 
     @property
     def hidden(self) -> tuple[int, int]:
@@ -114,7 +121,7 @@ class PolarBERT(Family):
         """Return the number of parameters of one layer."""
         width, inner = self.width, self.inner
         if self.backbone == "mamba":
-            return fm4npp.layer_parameters(width)
+            return self.mamba.layer()
         norm = 2 * width
         if self.backbone == "gru":
             return norm + 6 * width * width + 6 * width
@@ -140,7 +147,7 @@ class PolarBERT(Family):
         """Return the multiply-adds of one layer for one of `length` tokens, forward."""
         width = self.width
         if self.backbone == "mamba":
-            return fm4npp.layer_products(width)
+            return self.mamba.multiplications()
         if self.backbone == "gru":
             return 6.0 * width * width
         feed_forward = (3 if self.activation == "swiglu" else 2) * width * self.inner

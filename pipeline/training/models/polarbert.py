@@ -25,6 +25,7 @@ from pipeline.data.store.tables import read_tables
 from pipeline.families import PolarBERT
 from pipeline.families.polarbert import DIRECTION_INNER, FEATURES, POSITION, SPARE
 from pipeline.training.batch import Batch
+from pipeline.training.models import kernels
 from pipeline.training.models.attention import Lengths
 from pipeline.training.models.fm4npp import Layer
 from pipeline.training.models.transformer import Block, Style
@@ -137,8 +138,15 @@ class Recurrent(nn.Module):
 
     def __init__(self, model: PolarBERT) -> None:
         super().__init__()
-        kind = GRULayer if model.backbone == "gru" else Layer
-        self.layers = nn.ModuleList(kind(model.width, model.dropout) for _ in range(model.layers))
+        if model.backbone == "gru":
+            layers: list[nn.Module] = [
+                GRULayer(model.width, model.dropout) for _ in range(model.layers)
+            ]
+        else:
+            name, scan = kernels.chosen(model.mamba.family, model.mamba.kernels)
+            self.told = {"kernels": name}
+            layers = [Layer(model.mamba, scan) for _ in range(model.layers)]
+        self.layers = nn.ModuleList(layers)
 
     def forward(self, tokens: Batch) -> Tensor:
         """Return the tokens (T, W) after all layers."""
@@ -200,6 +208,7 @@ class Pretrainer(nn.Module):
         self.backbone = Backbone(model, geometry)
         self.sensors = nn.Linear(model.width, model.classes)
         self.charge = nn.Linear(model.width, 1)
+        self.told: dict[str, str] = getattr(self.backbone.body, "told", {})
 
     def forward(self, batch: Batch) -> Told:
         """Return what is told of the sensors of masked pulses, and of the charge of each event."""
