@@ -248,6 +248,15 @@ def test_the_last_sensor_is_told_from_its_neighbour_in_any_precision(embedding):
         assert sensor.position_cm[5159].tolist() == [0, 0, -50_700]
 
 
+@pytest.mark.parametrize(("backbone", "embedding"), EVERY)
+def test_half_precision_tells_nearly_the_same(backbone, embedding):
+    model, batch = pretrainer(backbone=backbone, embedding=embedding), pulses([30, 5, 60])
+    told, half = seen(model, batch), seen(model.bfloat16(), batch)
+    assert half.charge.dtype == torch.bfloat16
+    torch.testing.assert_close(half.charge.float(), told.charge, atol=0.05, rtol=0.05)
+    torch.testing.assert_close(half.sensors.float(), told.sensors, atol=0.1, rtol=0.1)
+
+
 def test_positions_are_no_weights_but_the_store_s():
     model = pretrainer()
     assert not [name for name in model.state_dict() if "position" in name]

@@ -18,21 +18,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.data.errors import BadInput
 from pipeline.data.preparation.pulses import CHARGE_SCALE
 from pipeline.data.store import Store
-from pipeline.data.store.tables import read_tables
 from pipeline.families import PolarBERT
-from pipeline.families.polarbert import DIRECTION_INNER, FEATURES, POSITION, SPARE
+from pipeline.families.polarbert import DIRECTION_INNER, FEATURES, POSITION
 from pipeline.training.batch import Batch
 from pipeline.training.models import kernels
 from pipeline.training.models.attention import Lengths
 from pipeline.training.models.fm4npp import Layer
+from pipeline.training.models.telescope import SensorPositions, SensorTable, Single, geometry
 from pipeline.training.models.transformer import Block, Style
 
-POSITION_SCALE_M = 500.0  # half the height of IceCube (JINST 12 P03012, section 1)
-CENTIMETRES = 100
-INITIAL_STD = 0.02  # of what is looked up, as BERT's (arXiv 1810.04805)
+CLASS_TOKEN_STD = 0.02  # as BERT's (arXiv 1810.04805)
 
 
 @dataclass(frozen=True)
@@ -46,51 +43,6 @@ class Told:
     masked: Tensor
     sensors: Tensor
     charge: Tensor
-
-
-class Single(nn.Linear):
-    """A linear layer in single precision: half would round positions to metres, times to 10 ns."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (…, outputs) of x (…, inputs), in the precision of the weights."""
-        y = functional.linear(x.float(), self.weight.float(), self.bias.float())
-        return y.to(self.weight.dtype)
-
-
-class SensorTable(nn.Module):
-    """A learned row for each sensor, counted from 1, and the last for "masked"."""
-
-    def __init__(self, sensors: int, width: int) -> None:
-        super().__init__()
-        self.masked = sensors + 1
-        self.table = nn.Embedding(sensors + SPARE, width)
-        nn.init.normal_(self.table.weight, std=INITIAL_STD)
-
-    def forward(self, sensor: Tensor, hidden: Tensor) -> Tensor:
-        """Return (P, width) of `sensor` (P), counted from 0; `hidden` (P) says which are masked."""
-        found: Tensor = self.table((sensor + 1).masked_fill(hidden, self.masked))
-        return found
-
-
-class SensorPositions(nn.Module):
-    """A linear layer of a sensor's position; zeros, which no position gives, mean "masked".
-
-    The positions belong to the store: they are no weights, and not kept with them. They are held
-    in whole centimetres, which no change of precision rounds.
-    """
-
-    def __init__(self, geometry: Tensor, width: int) -> None:
-        super().__init__()
-        self.linear = Single(POSITION, width)
-        self.position_cm: Tensor
-        whole = (geometry * CENTIMETRES).round().to(torch.int32)
-        self.register_buffer("position_cm", whole, persistent=False)
-
-    def forward(self, sensor: Tensor, hidden: Tensor) -> Tensor:
-        """Return (P, width) of `sensor` (P), counted from 0; `hidden` (P) says which are masked."""
-        position = self.position_cm[sensor.masked_fill(hidden, 0)] / CENTIMETRES
-        found = self.linear(position / POSITION_SCALE_M)
-        return found.masked_fill(hidden.unsqueeze(1), 0.0)
 
 
 class Transformer(nn.Module):
@@ -170,7 +122,7 @@ class Backbone(nn.Module):
             else SensorPositions(geometry, model.sensor_width)
         )
         self.features = Single(FEATURES, model.width - model.sensor_width)
-        self.class_token = nn.Parameter(torch.randn(model.width) * INITIAL_STD)
+        self.class_token = nn.Parameter(torch.randn(model.width) * CLASS_TOKEN_STD)
         body = Transformer if model.backbone == "transformer" else Recurrent
         self.body = body(model)
 
@@ -255,32 +207,3 @@ def build(model: PolarBERT, store: Store | None) -> Pretrainer:
             is of a telescope of another number of sensors.
     """
     return Pretrainer(model, geometry(model, store))
-
-
-def geometry(model: PolarBERT, store: Store | None) -> Tensor:
-    """Return the positions (S, 3) of the sensors of `store`, m; zeros without one.
-
-    Raises:
-        BadInput: As of `build`.
-    """
-    if store is None:
-        return torch.zeros(model.sensors, POSITION)
-    reads = model.reads()
-    held = {name for shard in store.manifest.shards for name in shard.arrays}
-    tables = read_tables(store.path)
-    missing = [name for name in (*reads.per_point, *reads.per_event) if name not in held]
-    missing += [f"table {name}" for name in reads.tables if name not in tables]
-    if missing:
-        message = (
-            f"{store.path}: no {', '.join(missing)}; PolarBERT reads pulses with their sensors as "
-            "experiment icecube stages them. Give it such a dataset, or another model."
-        )
-        raise BadInput(message)
-    positions = torch.from_numpy(tables["geometry"]).float()
-    if len(positions) != model.sensors:
-        message = (
-            f"{store.path}: its telescope has {len(positions)} sensors, the model {model.sensors}. "
-            f"Give the model sensors = {len(positions)}, or another dataset."
-        )
-        raise BadInput(message)
-    return positions
