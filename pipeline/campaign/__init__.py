@@ -11,7 +11,6 @@ from pipeline.campaign.sections import (
     Pretrain,
     Simulation,
     TrackHead,
-    Training,
 )
 from pipeline.campaign.tasks import (
     EvaluateTask,
@@ -21,9 +20,11 @@ from pipeline.campaign.tasks import (
     SimulateTask,
     StageTask,
     Task,
+    Trunk,
     declare,
     to_toml,
 )
+from pipeline.campaign.training import Training
 
 __all__ = [
     "JETCLASS_PROCESSES",
@@ -45,6 +46,7 @@ __all__ = [
     "Task",
     "TrackHead",
     "Training",
+    "Trunk",
     "declare",
     "load_campaign",
     "to_toml",

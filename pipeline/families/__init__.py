@@ -10,6 +10,7 @@ from pydantic import Field
 from pipeline.families.family import Family, Parameters, Reads
 from pipeline.families.fm4npp import FM4NPPMamba, FM4NPPMamba2
 from pipeline.families.own import Own
+from pipeline.families.parametrisation import Parametrisation
 from pipeline.families.pointgpt import PointGPT
 from pipeline.families.polarbert import PolarBERT
 
@@ -29,6 +30,7 @@ __all__ = [
     "Model",
     "Own",
     "Parameters",
+    "Parametrisation",
     "PointGPT",
     "PolarBERT",
     "Reads",
