@@ -12,8 +12,11 @@ from pipeline.families.fm4npp import FM4NPPMamba, FM4NPPMamba2
 from pipeline.families.own import Own
 from pipeline.families.parametrisation import Parametrisation
 from pipeline.families.pointgpt import PointGPT
+from pipeline.families.polarbert import PolarBERT
 
-Model = Annotated[FM4NPPMamba | FM4NPPMamba2 | PointGPT | Own, Field(discriminator="family")]
+Model = Annotated[
+    FM4NPPMamba | FM4NPPMamba2 | PointGPT | PolarBERT | Own, Field(discriminator="family")
+]
 
 FAMILIES: dict[str, type[Family]] = {
     each.model_fields["family"].default: each for each in get_args(get_args(Model)[0])
@@ -29,5 +32,6 @@ __all__ = [
     "Parameters",
     "Parametrisation",
     "PointGPT",
+    "PolarBERT",
     "Reads",
 ]
