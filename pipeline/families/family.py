@@ -55,6 +55,7 @@ class Family(Declaration):
     `BACKBONE` that of what heads for tracks are put on, empty where there is none.
     `RULES` are the parametrisations that the family has beside the standard one: "mup" needs a
     field `width`, "completep" also `layers`, and a module whose blocks take `residual_scale`.
+    `WIDENS` are the fields that grow along with the width: heads, whose channels stay as many.
     `TOKENS` is the mean number of tokens of an event of the data it was made for.
     `NOT_SHAPES` are the fields that decide no name or shape of a weight.
     `objectives` gives the weight of each loss in the sum that is minimised, those of
@@ -70,6 +71,7 @@ class Family(Declaration):
     EXAMINE: ClassVar[str] = ""
     BACKBONE: ClassVar[str] = ""
     RULES: ClassVar[tuple[str, ...]] = ()
+    WIDENS: ClassVar[tuple[str, ...]] = ()
     TOKENS: ClassVar[float]
     NOT_SHAPES: ClassVar[frozenset[str]] = frozenset({"size", "objectives", "dropout"})
 
@@ -111,7 +113,9 @@ class Family(Declaration):
         try:
             _ = self.base
         except ValidationError as error:
-            message = f"parametrisation: no model of base_width: {error.errors()[0]['msg']}"
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            message = f"parametrisation: no model of base_width: {where} {first['msg']}".strip()
             raise ValueError(message) from error
         return self
 
@@ -122,7 +126,8 @@ class Family(Declaration):
         if width is None:
             return self
         own = self.model_dump(exclude={"parametrisation"})
-        return type(self)(**{**own, "width": width})
+        along = {name: own[name] * width / own["width"] for name in self.WIDENS}
+        return type(self)(**{**own, **along, "width": width})
 
     @property
     def weights(self) -> Mapping[str, float]:

@@ -41,6 +41,8 @@ class PolarBERT(Family):
         "charge": "pipeline.training.objectives.sensors:total_charge",
     }
     DEFAULT_OBJECTIVES: ClassVar[Mapping[str, float]] = {"sensors": 1.0, "charge": 1.0}
+    RULES: ClassVar[tuple[str, ...]] = ("mup", "completep")
+    WIDENS: ClassVar[tuple[str, ...]] = ("heads", "inner", "sensor_width")
     TOKENS: ClassVar[float] = MOST_PULSES
     NOT_SHAPES: ClassVar[frozenset[str]] = Family.NOT_SHAPES | {"masked"}
 

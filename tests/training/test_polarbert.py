@@ -19,6 +19,8 @@ from pipeline.training.loader import Source, load
 from pipeline.training.loop import parameters
 from pipeline.training.models import polarbert
 from pipeline.training.models.polarbert import DirectionFinder, Pretrainer
+from pipeline.training.models.transformer import Block
+from pipeline.training.parametrisation import parametrise
 
 BACKBONES = ("transformer", "gru", "mamba")
 EMBEDDINGS = ("positions", "table")
@@ -334,3 +336,28 @@ def test_an_event_of_more_than_127_pulses_is_refused(tmp_path):
     store = write_store(tmp_path / "ice.zarr", [12, 128])
     with pytest.raises(BadInput, match=r"has 128 points; this model takes 127.*max_points = 127"):
         Source(store.path, "test", small().reads()).open()
+
+
+def test_completep_scales_it_in_width_and_depth():
+    rule = {"rule": "completep", "base_width": 32, "base_layers": 2}
+    asked = {"width": 64, "heads": 4, "inner": 128, "sensor_width": 32, "layers": 8}
+    model = PolarBERT(**asked, sensors=SENSORS, embedding="table", parametrisation=rule)
+    assert (model.base.heads, model.base.inner, model.base.sensor_width) == (2, 64, 16)
+    module = Pretrainer(model, geometry())
+    scales = parametrise(module, lambda other: Pretrainer(other, geometry()), model)
+    hidden = [name for name, scale in scales.items() if (scale.rate, scale.epsilon) == (0.5, 0.125)]
+    matrices = [
+        name
+        for name, weight in module.named_parameters()
+        if weight.ndim == 2 and ".layers." in name
+    ]
+    assert set(matrices) <= set(hidden)
+    assert len(matrices) == 8 * 4
+    blocks = [each for each in module.modules() if isinstance(each, Block)]
+    assert {block.residual_scale for block in blocks} == {0.25}
+
+
+def test_a_base_width_that_does_not_divide_the_heads_is_refused():
+    rule = {"rule": "mup", "base_width": 48}
+    with pytest.raises(ValidationError, match="no model of base_width: heads"):
+        PolarBERT(size="table", parametrisation=rule)

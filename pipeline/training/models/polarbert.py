@@ -58,6 +58,7 @@ class Transformer(nn.Module):
             bias_qkv=model.attention_biases,
             bias_out=model.attention_biases,
             bias_feed_forward=model.activation != "swiglu",
+            residual=model.parametrisation.residual_scale(model.layers),
             dropout=model.dropout,
         )
         self.layers = nn.ModuleList(Block(style) for _ in range(model.layers))
