@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks import (
+    attention,
     disk,
     ledger,
     loading,
@@ -24,6 +25,7 @@ from tests.benchmarks import (
     samples,
     scan,
     staging,
+    transformers,
     workers,
 )
 from tests.benchmarks.contest import Contest, Line, hold
@@ -65,6 +67,8 @@ SUBJECTS: dict[str, Subject] = {
     "read": lambda at: reading.contests(at.folder, events=at(1000)),
     "neighbours": lambda at: [neighbours.contest(events=at(100))],
     "scan": lambda at: [scan.contest(points=at(2048))],
+    "attention": lambda at: transformers.contests(jets=at(64), events=at(4)),
+    "attention-ways": lambda at: attention.contests(jets=at(256), events=at(8)),
     "ledger": lambda at: [ledger.contest(at.folder, records=at(100))],
 }
 

@@ -9,7 +9,7 @@ import torch
 
 from pipeline.data.preparation.neighbours import later_neighbours
 from pipeline.training.models.scan import scan
-from tests.benchmarks import samples
+from tests.benchmarks import attention, samples, transformers
 from tests.benchmarks.neighbour_cost import Cost, campaign
 from tests.benchmarks.neighbours import NEIGHBOURS, dense, sorted_points
 from tests.benchmarks.scan import CHANNELS, HEADS, STATE, naive
@@ -28,6 +28,10 @@ SUBJECTS = (
     "read points",
     "neighbours",
     "Mamba2 scan",
+    "attention, full",
+    "attention, causal",
+    "transformer, forward and backward",
+    "transformer, causal training step",
     "ledger",
 )
 
@@ -102,3 +106,40 @@ def test_both_scans_compute_the_same():
     a, b, c = -torch.rand(HEADS).double(), *torch.randn(2, points, STATE).double()
     event = (torch.arange(points) >= 70).long()
     torch.testing.assert_close(scan(x, dt, a, b, c, event), naive(x, dt, a, b, c, event))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("causal", [False, True])
+def test_all_ways_of_attention_compute_the_same(causal):
+    sizes = [3, 60, 3, 1, 58, 4]
+    packed = torch.randn(sum(sizes), 3, 2, 8, generator=torch.Generator().manual_seed(5)).double()
+    ways = attention.others(sizes)
+    if causal:
+        del ways["jagged tensors"]
+    for name, way in ways.items():
+        expected = attention.ours(packed, sizes, causal=causal)
+        torch.testing.assert_close(way(packed, causal), expected, msg=name)
+
+
+@pytest.mark.parametrize(("causal", "mask"), [(False, True), (True, True), (True, False)])
+def test_packed_and_padded_transformers_are_the_same_model(causal, mask):
+    torch.manual_seed(6)
+    sizes = [5, 1, 9, 9]
+    ours, theirs, x = transformers.Packed(), transformers.plain(), transformers.tokens(sizes)
+    named = dict(theirs.named_parameters())
+    for number, layer in enumerate(ours.layers):
+        pairs = {
+            "self_attn.in_proj_": layer.attention.qkv,
+            "self_attn.out_proj.": layer.attention.out,
+            "linear1.": layer.feed_forward.up,
+            "linear2.": layer.feed_forward.down,
+            "norm1.": layer.norms[0],
+            "norm2.": layer.norms[1],
+        }
+        for name, part in pairs.items():
+            for which, parameter in part.named_parameters():
+                named.pop(f"layers.{number}.{name}{which}").data.copy_(parameter)
+    assert not named
+    found = transformers.packed_loss(ours, x, sizes, causal=causal)
+    expected = transformers.padded_loss(theirs, x, sizes, causal=causal, mask=mask)
+    torch.testing.assert_close(found(), expected())

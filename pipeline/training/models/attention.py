@@ -1,0 +1,157 @@
+"""Attention among the tokens of each event, over events packed end to end.
+
+Axes: P tokens of all events of a batch, packed · B events · N events of a run · L tokens of an
+event · H heads · D channels of a head.
+
+For every event by itself (Vaswani et al., arXiv 1706.03762, eq. 1),
+
+    y_i = Σ_j softmax_j(q_i · k_j / √D) v_j
+
+Nothing is padded: not the batch on a GPU, where a kernel takes the offsets, and not the runs of
+equally long events on a CPU, where each run is one call on views of the packed tokens.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby, pairwise, repeat
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+ALIGNMENT = 8  # fused kernels on GPUs take heads of a multiple of this many channels
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How long the events of a batch are; made once and shared by all layers.
+
+    offsets (B + 1) int64: event b is tokens[offsets[b]:offsets[b + 1]].
+    runs: (N, L) of each run of N neighbouring events that are equally long, L tokens each. Sort a
+    batch's events by length and the runs are few.
+    """
+
+    offsets: Tensor
+    runs: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, offsets: Tensor) -> "Lengths":
+        """Return the lengths of events cut at `offsets` (B + 1).
+
+        With one more token for each event: `Lengths.of(offsets + torch.arange(len(offsets)))`.
+        This waits for the device, once.
+
+        Raises:
+            ValueError: If the offsets do not start at 0 or an event is empty.
+        """
+        cuts = offsets.tolist()
+        sizes = [stop - start for start, stop in pairwise(cuts)]
+        if cuts[:1] != [0] or min(sizes, default=0) < 1:
+            message = f"offsets {cuts} do not cut events: start at 0, and at least 1 token each."
+            raise ValueError(message)
+        return cls(offsets, tuple((len(list(run)), size) for size, run in groupby(sizes)))
+
+    @cached_property
+    def longest(self) -> int:
+        """The number of tokens of the longest event."""
+        return max(size for _, size in self.runs)
+
+    @cached_property
+    def shortest(self) -> int:
+        """The number of tokens of the shortest event."""
+        return min(size for _, size in self.runs)
+
+    @cached_property
+    def tokens(self) -> int:
+        """The number of tokens of all events, P."""
+        return sum(count * size for count, size in self.runs)
+
+
+def attend(  # noqa: D417 - the axes are in the signature
+    q_PHD: Tensor,
+    k_PHD: Tensor,
+    v_PHD: Tensor,
+    lengths: Lengths,
+    *,
+    causal: bool = False,
+    hidden_P: Tensor | None = None,
+) -> Tensor:
+    """Return y (P, H, D): what each token sees in its own event.
+
+    Events of several lengths on a GPU go to a kernel for ragged batches. What that cannot take
+    (keys hidden one by one), and all on a CPU, goes run by run.
+
+    Args:
+        causal: Whether a token sees only itself and what stands before it in its event.
+        hidden_P: Tokens, bool, that no other token sees; each still sees itself.
+
+    Raises:
+        ValueError: If `lengths` are of another number of tokens.
+    """
+    if len(q_PHD) != lengths.tokens:
+        message = (
+            f"{len(q_PHD)} tokens, but lengths of {lengths.tokens}: make Lengths from the offsets"
+            " of what is packed, with start and class tokens."
+        )
+        raise ValueError(message)
+    if q_PHD.is_cuda and hidden_P is None and len(lengths.runs) > 1:
+        return ragged(q_PHD, k_PHD, v_PHD, lengths, causal=causal)
+    return by_runs(q_PHD, k_PHD, v_PHD, lengths, causal=causal, hidden_P=hidden_P)
+
+
+def ragged(
+    q_PHD: Tensor, k_PHD: Tensor, v_PHD: Tensor, lengths: Lengths, *, causal: bool = False
+) -> Tensor:
+    """Return `attend` by one call of PyTorch's attention on jagged tensors.
+
+    On CUDA and ROCm that is FlashAttention in half precision, memory-efficient attention in single.
+    """
+    channels = q_PHD.shape[-1]
+    missing = -channels % ALIGNMENT
+    q, k, v = (
+        torch.nested.nested_tensor_from_jagged(
+            functional.pad(x, (0, missing)).contiguous(),
+            offsets=lengths.offsets,
+            min_seqlen=lengths.shortest,
+            max_seqlen=lengths.longest,
+        ).transpose(1, 2)
+        for x in (q_PHD, k_PHD, v_PHD)
+    )
+    y = functional.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=channels**-0.5)
+    return y.transpose(1, 2).values()[..., :channels]
+
+
+def by_runs(
+    q_PHD: Tensor,
+    k_PHD: Tensor,
+    v_PHD: Tensor,
+    lengths: Lengths,
+    *,
+    causal: bool = False,
+    hidden_P: Tensor | None = None,
+) -> Tensor:
+    """Return `attend` by one call of PyTorch's dense attention for each run of `lengths`."""
+    dtype = q_PHD.dtype
+    if q_PHD.device.type == "cpu" and dtype.itemsize < 4:
+        # Fused attention on CPUs is two to three times slower in half precision than in single.
+        q_PHD, k_PHD, v_PHD = q_PHD.float(), k_PHD.float(), v_PHD.float()
+    sizes = [events * length for events, length in lengths.runs]
+    hidden = repeat(None) if hidden_P is None else hidden_P.split(sizes)
+    parts = zip(*(x_PHD.split(sizes) for x_PHD in (q_PHD, k_PHD, v_PHD)), strict=True)
+    outputs = []
+    for run, part, hide in zip(lengths.runs, parts, hidden, strict=False):
+        q, k, v = (x.unflatten(0, run).transpose(1, 2) for x in part)
+        seen = None if hide is None else _seen(hide.view(run), causal=causal)
+        y = functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=seen, is_causal=causal and seen is None
+        )
+        outputs.append(y.transpose(1, 2).flatten(0, 1))
+    return torch.cat(outputs).to(dtype)
+
+
+def _seen(hidden_NL: Tensor, *, causal: bool) -> Tensor:
+    """Return which keys each query sees (N, 1, L, L): itself, and what is not hidden."""
+    length = hidden_NL.shape[1]
+    itself = torch.eye(length, dtype=torch.bool, device=hidden_NL.device)
+    seen = ~hidden_NL[:, None, :] | itself
+    return (seen.tril() if causal else seen).unsqueeze(1)
