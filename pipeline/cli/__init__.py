@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline import __version__
-from pipeline.cli import campaigns, data, sites, stores
+from pipeline.cli import campaigns, data, models, sites, stores
 from pipeline.cli.screen import told
 from pipeline.run import Exit
 
@@ -22,6 +22,7 @@ app.add_typer(stores.app, name="data")
 VERBS = (
     *(campaigns.run, campaigns.plan, campaigns.status, campaigns.cancel, campaigns.budget),
     *(campaigns.report, campaigns.campaigns, data.simulate, data.stage),
+    models.models,
 )
 for verb in VERBS:
     app.command()(verb)

@@ -8,13 +8,24 @@ from typing import Annotated, get_args
 from pydantic import Field
 
 from pipeline.families.family import Family, Parameters, Reads
-from pipeline.families.fm4npp import FM4NPPMamba2
+from pipeline.families.fm4npp import FM4NPPMamba, FM4NPPMamba2
 from pipeline.families.own import Own
+from pipeline.families.pointgpt import PointGPT
 
-Model = Annotated[FM4NPPMamba2 | Own, Field(discriminator="family")]
+Model = Annotated[FM4NPPMamba | FM4NPPMamba2 | PointGPT | Own, Field(discriminator="family")]
 
 FAMILIES: dict[str, type[Family]] = {
     each.model_fields["family"].default: each for each in get_args(get_args(Model)[0])
 }
 
-__all__ = ["FAMILIES", "FM4NPPMamba2", "Family", "Model", "Own", "Parameters", "Reads"]
+__all__ = [
+    "FAMILIES",
+    "FM4NPPMamba",
+    "FM4NPPMamba2",
+    "Family",
+    "Model",
+    "Own",
+    "Parameters",
+    "PointGPT",
+    "Reads",
+]

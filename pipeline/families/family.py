@@ -31,7 +31,8 @@ class Reads:
     """What a model reads of a store.
 
     `columns` of `points`, in this order; arrays `per_point` and `per_event` by name; `neighbours`
-    of each point; `tables`, the constants of a detector. An event may hold `most_points`.
+    of each point; `tables`, the constants of a detector. An event may hold
+    from `least_points` to `most_points`.
     """
 
     columns: tuple[str, ...]
@@ -39,6 +40,7 @@ class Reads:
     per_event: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     neighbours: int = 0
+    least_points: int = 1
     most_points: int | None = None
 
 
@@ -50,6 +52,8 @@ class Family(Declaration):
     declaration, and functions of the module's output and a batch that return named losses.
     `EXAMINE` is the place of what an examination of the pretrained model looks at beside losses,
     `BACKBONE` that of what heads for tracks are put on, empty where there is none.
+    `TOKENS` is the mean number of tokens of an event of the data it was made for.
+    `NOT_SHAPES` are the fields that decide no name or shape of a weight.
     `objectives` gives the weight of each loss in the sum that is minimised, those of
     `DEFAULT_OBJECTIVES` if it is empty; "file.py:name" is an objective of the user's own.
     """
@@ -62,6 +66,8 @@ class Family(Declaration):
     DEFAULT_OBJECTIVES: ClassVar[Mapping[str, float]]
     EXAMINE: ClassVar[str] = ""
     BACKBONE: ClassVar[str] = ""
+    TOKENS: ClassVar[float]
+    NOT_SHAPES: ClassVar[frozenset[str]] = frozenset({"size", "objectives", "dropout"})
 
     size: str = ""
     objectives: dict[str, PositiveFloat] = {}
@@ -97,7 +103,7 @@ class Family(Declaration):
     @property
     def architecture(self) -> dict[str, Any]:
         """What decides names and shapes of the weights: all but how it is trained."""
-        return self.model_dump(mode="json", exclude={"size", "objectives", "dropout"})
+        return self.model_dump(mode="json", exclude=set(self.NOT_SHAPES))
 
     @property
     def hidden(self) -> tuple[int, int]:

@@ -29,6 +29,7 @@ class Own(Family):
     MODULE: ClassVar[str] = "pipeline.training.models.own:build"
     OBJECTIVES: ClassVar[Mapping[str, str]] = {}
     DEFAULT_OBJECTIVES: ClassVar[Mapping[str, float]] = {}
+    TOKENS: ClassVar[float] = 0
 
     family: Literal["own"] = "own"
     code: Annotated[Path, AfterValidator(_there)]
@@ -64,7 +65,7 @@ class Own(Family):
             self.per_event,
             self.tables,
             self.neighbours,
-            self.most_points,
+            most_points=self.most_points,
         )
 
     def parameters(self) -> Parameters | None:

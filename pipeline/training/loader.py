@@ -58,7 +58,7 @@ class Source:
 
         Raises:
             BadInput: There is no such store or split, it is of another experiment, it holds too few
-                events or neighbours, or its events are longer than the model takes.
+                events or neighbours, or its events are shorter or longer than the model takes.
         """
         store = Store.open(self.path)
         held = store.events(self.split)
@@ -117,7 +117,7 @@ def _check_sizes(store: Store, split: str, reads: Reads) -> None:
 
     Raises:
         BadInput: It has fewer neighbours than are predicted, in the store or in every event, or an
-            event of more points than the model takes.
+            event of fewer or more points than the model takes.
     """
     staged = store.manifest.neighbours
     if reads.neighbours > staged:
@@ -126,28 +126,41 @@ def _check_sizes(store: Store, split: str, reads: Reads) -> None:
             "Stage again with more neighbours, or ask the model for fewer."
         )
         raise BadInput(message)
-    most = reads.most_points
-    if not reads.neighbours and (most is None or store.manifest.max_points <= most):
+    limits = (reads.least_points, reads.most_points or store.manifest.max_points)
+    if not reads.neighbours and _within(store, limits):
         return
-    largest = _largest(store, split)
-    if reads.neighbours >= largest:
+    least, most = _extremes(store, split)
+    if reads.neighbours >= most:
         message = (
             f"{store.path}: {reads.neighbours} next neighbours asked, and no event of split "
-            f"{split!r} has more than {largest} points. Ask the model for fewer than {largest}."
+            f"{split!r} has more than {most} points. Ask the model for fewer than {most}."
         )
         raise BadInput(message)
-    if most is not None and largest > most:
+    if least < limits[0]:
         message = (
-            f"{store.path}: an event of split {split!r} has {largest} points; this model takes "
-            f"{most}. Stage again with max_points = {most}, or give it another model."
+            f"{store.path}: an event of split {split!r} has {least} points; this model takes "
+            f"{limits[0]} or more. Stage again with min_points = {limits[0]}, or ask the model for "
+            "smaller patches."
+        )
+        raise BadInput(message)
+    if most > limits[1]:
+        message = (
+            f"{store.path}: an event of split {split!r} has {most} points; this model takes "
+            f"{limits[1]}. Stage again with max_points = {limits[1]}, or give it another model."
         )
         raise BadInput(message)
 
 
-def _largest(store: Store, split: str) -> int:
-    """Return the number of points of the largest event of `split`."""
+def _within(store: Store, limits: tuple[int, int]) -> bool:
+    """Return whether all events have so many points, by how they were staged."""
+    return store.manifest.min_points >= limits[0] and store.manifest.max_points <= limits[1]
+
+
+def _extremes(store: Store, split: str) -> tuple[int, int]:
+    """Return the numbers of points of the smallest and of the largest event of `split`."""
     offsets = (shard.read(("offsets",))["offsets"] for shard in store.shards(split))
-    return max(int(np.diff(each).max(initial=0)) for each in offsets)
+    sizes = np.concatenate([np.diff(each) for each in offsets])
+    return int(sizes.min()), int(sizes.max())
 
 
 def batch_of(packed: Packed, columns: tuple[Column, ...], reads: Reads) -> Batch:

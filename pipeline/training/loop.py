@@ -3,8 +3,8 @@
 import json
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,13 +27,17 @@ WEIGHTS = "weights.pt"
 
 @dataclass(frozen=True)
 class Work:
-    """What one training needs; `seed` sets the order in which the events are visited."""
+    """What one training needs; `seed` sets the order in which the events are visited.
+
+    `told` is what else the result says.
+    """
 
     model: nn.Module
     objective: WeightedSum
     events: Source
     seed: int
     training: Training
+    told: Mapping[str, str] = field(default_factory=dict)
 
     def batches(self, world: World, seen: int) -> Iterator[Batch]:
         """Yield this process's share of each batch, from where all have `seen` events on."""
@@ -48,7 +52,7 @@ def carry_out(work: Work, folder: TaskFolder, world: World, stop: Stop) -> Exit:
     if result is None:
         return Exit.CONTINUE
     if world.is_first:
-        folder.finish(result | {"job_id": job_id(), "events": work.events.count})
+        folder.finish(result | {"job_id": job_id(), "events": work.events.count, **work.told})
     return Exit.FINISHED
 
 

@@ -19,7 +19,7 @@ def pretrain(
     engine.join(world)
     torch.manual_seed(task.seed)
     system = systems.build(task.model, store)
-    work = Work(system.module, system.objective, events, task.seed, task.training)
+    work = Work(system.module, system.objective, events, task.seed, task.training, told=system.told)
     return carry_out(work, folder, world, stop)
 
 

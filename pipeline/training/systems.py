@@ -20,6 +20,11 @@ class System:
     objective: WeightedSum
     reads: Reads
 
+    @property
+    def told(self) -> dict[str, str]:
+        """What the module chose by itself and a result must say: who computes its scans."""
+        return dict(getattr(self.module, "told", {}))
+
 
 def build(model: Family, store: Store | None) -> System:
     """Return the system that `model` declares; its weights come from torch's random state.

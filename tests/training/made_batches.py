@@ -37,6 +37,16 @@ def batch(sizes, *, seed=0, tracks=4, neighbours=2):
     )
 
 
+def packed(sizes, *, seed=0):
+    """Random points, of the given event sizes."""
+    made = torch.Generator().manual_seed(seed)
+    return Batch(
+        points=torch.rand(sum(sizes), 4, generator=made),
+        offsets=torch.tensor([0, *np.cumsum(sizes)]),
+        event_id=torch.arange(len(sizes)),
+    )
+
+
 def next_places(sizes, count):
     """The `count` places after each point in its event, -1 past its end."""
     places = [torch.arange(n).unsqueeze(1) + torch.arange(1, count + 1) for n in sizes]

@@ -1,0 +1,70 @@
+"""The verb of models: every family and size, with its price, on any login node."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from pipeline.catalog import DeclarationError
+from pipeline.cli.screen import AsJson, out
+from pipeline.families import FAMILIES
+from pipeline.families.family import Family
+
+
+def models(
+    family: Annotated[str, typer.Argument(help="One family; default: all.")] = "",
+    tokens: Annotated[
+        float | None, typer.Option(min=1, help="Tokens an event; default: each family's own data.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List every family and size: exact parameter counts, and FLOPs of training per token.
+
+    Example: `cosmotron models fm4npp-mamba2`
+    """
+    if family and family not in FAMILIES:
+        message = f"No family named {family!r}. Known: {', '.join(FAMILIES)}."
+        raise DeclarationError(message)
+    chosen = {family: FAMILIES[family]} if family else FAMILIES
+    rows = [row for each in chosen.values() for row in rows_of(each, tokens)]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for name, each in chosen.items():
+        _print(name, each, [row for row in rows if row["family"] == name])
+
+
+def rows_of(family: type[Family], tokens: float | None = None) -> list[dict[str, Any]]:
+    """Return each published size of `family` with its price, for events of `tokens` tokens."""
+    length = tokens or family.TOKENS
+    rows = []
+    for size in family.SIZES:
+        model = family.model_validate({"size": size})
+        parameters = model.parameters()
+        rows.append(
+            {
+                "family": family.model_fields["family"].default,
+                "size": size,
+                "trained": parameters.trained if parameters else None,
+                "frozen": parameters.frozen if parameters else None,
+                "tokens_per_event": length,
+                "flops_per_token": model.flops_per_token(length),
+            }
+        )
+    return rows
+
+
+def _print(name: str, family: type[Family], rows: list[dict[str, Any]]) -> None:
+    """Print the sizes of one family under its name and source."""
+    out.print(f"[bold]{name}[/]  {family.TITLE}  [dim]{family.SOURCE}[/]", highlight=False)
+    if not rows:
+        return
+    per_token = f"FLOPs a token, at {rows[0]['tokens_per_event']:g}"
+    table = Table("size", box=None, pad_edge=False)
+    for title in ("trained", "frozen", per_token):
+        table.add_column(title, justify="right")
+    for row in rows:
+        counts = (f"{row[key]:,}" for key in ("trained", "frozen"))
+        table.add_row(row["size"], *counts, f"{row['flops_per_token']:.3g}")
+    out.print(table)

@@ -1,0 +1,140 @@
+"""From declarations to what is trained: counts, prices, objectives, and models of one's own."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from made_batches import batch
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipeline.catalog import DeclarationError, parse
+from pipeline.data.errors import BadInput
+from pipeline.families import FAMILIES, FM4NPPMamba2, Own
+from pipeline.training import systems
+from pipeline.training.loop import parameters
+
+SIZES = [(name, size) for name, each in FAMILIES.items() for size in each.SIZES]
+
+
+@pytest.mark.parametrize(("family", "size"), SIZES)
+def test_declared_counts_are_those_of_the_module(family, size):
+    model = FAMILIES[family].model_validate({"size": size})
+    with torch.device("meta"):
+        module = systems.build(model, None).module
+    declared = model.parameters()
+    assert parameters(module) == (declared.trained, declared.total)
+
+
+def test_flops_a_token_are_those_of_the_matrices():
+    model = FM4NPPMamba2(size="m3", layers=2)
+    module, events = systems.build(model, None).module, batch([256])
+    with FlopCounterMode(display=False) as counter:
+        module(events)
+    # The chunked scan does more products than the recurrence, which is what is declared.
+    scans = sum(
+        count
+        for operator, count in counter.get_flop_counts()["Global"].items()
+        if operator is torch.ops.aten.bmm
+    )
+    matrices = counter.get_total_flops() - scans
+    layer = 3 * 512 * 16 + (512 + 32) * 4  # recurrence and convolution, no matrices
+    frozen = 2 * model.frozen
+    declared = (model.flops_per_token(256) - frozen) / 3 - 2 * 2 * layer + frozen
+    assert matrices / 256 == pytest.approx(declared)
+
+
+OWN = """
+import torch
+from torch import nn
+
+
+class Mean(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.net = nn.Linear(4, width)
+
+    def forward(self, batch):
+        return self.net(batch.points)
+
+
+def build(settings):
+    return Mean(**settings)
+
+
+def size(output, batch):
+    return {"size": output.square().mean()}
+
+
+def other(output, batch):
+    return {"other": output.mean()}
+"""
+POINT = ("energy", "eta", "phi", "r")
+
+
+def own(tmp_path, text=OWN, **changes):
+    code = tmp_path / "mine.py"
+    code.write_text(text)
+    asked = {"code": code, "columns": POINT, "objectives": {"size": 2.0}, "settings": {"width": 3}}
+    return parse(Own, asked | changes)
+
+
+def test_a_model_of_ones_own_is_one_file(tmp_path):
+    system = systems.build(own(tmp_path, objectives={"size": 2.0, "other": 0.5}), None)
+    made = batch([4, 7])
+    output = system.module(made)
+    total, parts = system.objective(output, made)
+    assert output.shape == (11, 3)
+    assert set(parts) == {"size", "other"}
+    torch.testing.assert_close(total, 2 * parts["size"] + 0.5 * parts["other"])
+    assert system.reads.columns == POINT
+
+
+def test_an_objective_of_ones_own_joins_those_of_a_family(tmp_path):
+    (tmp_path / "loss.py").write_text("def spread(output, batch): return {'spread': output.std()}")
+    model = FM4NPPMamba2(
+        width=32,
+        layers=1,
+        neighbours=2,
+        objectives={"neighbours": 1.0, f"{tmp_path}/loss.py:spread": 0.1},
+    )
+    system, made = systems.build(model, None), batch([9])
+    total, parts = system.objective(system.module(made), made)
+    torch.testing.assert_close(total, parts["neighbours"] + 0.1 * parts["spread"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", "mine.py: no function 'build' there"),
+        ("def build(settings): return 3", "build returned int; expected a torch.nn.Module"),
+        ("import nothing_of_that_name", "mine.py: cannot be loaded (ModuleNotFoundError"),
+        ("def build(", "mine.py: cannot be loaded (SyntaxError"),
+    ],
+)
+def test_a_file_that_is_no_model(tmp_path, text, message):
+    with pytest.raises(BadInput) as caught:
+        systems.build(own(tmp_path, text), None)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"code": "none.py"}, "none.py: no such file"),
+        ({"objectives": {}}, "objectives: name those of mine.py to minimise"),
+    ],
+)
+def test_a_declaration_of_ones_own_that_cannot_be(tmp_path, changes, message):
+    with pytest.raises(DeclarationError, match=message):
+        own(tmp_path, **changes)
+
+
+def test_every_family_names_places_that_exist():
+    for family in FAMILIES.values():
+        if family is Own:
+            continue
+        model = family.model_validate({"size": next(iter(family.SIZES))})
+        assert set(family.DEFAULT_OBJECTIVES) <= set(family.OBJECTIVES)
+        assert all(callable(systems.objective(model, name)) for name in family.OBJECTIVES)
+        if family.EXAMINE:
+            assert callable(systems.named(family.EXAMINE))
