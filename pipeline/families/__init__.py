@@ -9,10 +9,14 @@ from pydantic import Field
 
 from pipeline.families.family import Family, Parameters, Reads
 from pipeline.families.fm4npp import FM4NPPMamba, FM4NPPMamba2
+from pipeline.families.omnijet import OmniJet
 from pipeline.families.own import Own
 from pipeline.families.pointgpt import PointGPT
+from pipeline.families.tokenizers import TOKENIZERS, VQVAE, VQVAEMLP, Binning, Tokenizer
 
-Model = Annotated[FM4NPPMamba | FM4NPPMamba2 | PointGPT | Own, Field(discriminator="family")]
+Model = Annotated[
+    FM4NPPMamba | FM4NPPMamba2 | OmniJet | PointGPT | Own, Field(discriminator="family")
+]
 
 FAMILIES: dict[str, type[Family]] = {
     each.model_fields["family"].default: each for each in get_args(get_args(Model)[0])
@@ -20,12 +24,18 @@ FAMILIES: dict[str, type[Family]] = {
 
 __all__ = [
     "FAMILIES",
+    "TOKENIZERS",
+    "VQVAE",
+    "VQVAEMLP",
+    "Binning",
     "FM4NPPMamba",
     "FM4NPPMamba2",
     "Family",
     "Model",
+    "OmniJet",
     "Own",
     "Parameters",
     "PointGPT",
     "Reads",
+    "Tokenizer",
 ]
