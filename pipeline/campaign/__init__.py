@@ -10,10 +10,12 @@ from pipeline.campaign.sections import (
     Order,
     Pretrain,
     Simulation,
+    Tokenize,
     TrackHead,
     Training,
 )
 from pipeline.campaign.tasks import (
+    CHAINED,
     EvaluateTask,
     ExamineTask,
     FinetuneTask,
@@ -21,11 +23,13 @@ from pipeline.campaign.tasks import (
     SimulateTask,
     StageTask,
     Task,
+    TokenizeTask,
     declare,
     to_toml,
 )
 
 __all__ = [
+    "CHAINED",
     "JETCLASS_PROCESSES",
     "SHELF",
     "Campaign",
@@ -43,6 +47,8 @@ __all__ = [
     "Simulation",
     "StageTask",
     "Task",
+    "Tokenize",
+    "TokenizeTask",
     "TrackHead",
     "Training",
     "declare",

@@ -106,7 +106,9 @@ class VQVAEMLP(_Learned):
     """Unconditional: a code depends on its constituent alone, by multilayer perceptrons."""
 
     TITLE: ClassVar[str] = "VQ-VAE of each constituent by itself"
-    SOURCE: ClassVar[str] = "arXiv:2403.05618, §3.1: unconditional tokens, 3 layers of 128, latent 4"
+    SOURCE: ClassVar[str] = (
+        "arXiv:2403.05618, §3.1: unconditional tokens, 3 layers of 128, latent 4"
+    )
 
     family: Literal["vqvae-mlp"] = "vqvae-mlp"
     layers: PositiveInt = 3

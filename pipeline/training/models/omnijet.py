@@ -201,5 +201,5 @@ class SummationHead(nn.Module):
 
 
 def build(model: OmniJet, store: Store | None) -> NextTokenModel:  # noqa: ARG001
-    """Return the module; that the store's tokens are of as many codes is checked when it is read."""
+    """Return the module; whoever reads a store checks its vocabulary against `reads`."""
     return NextTokenModel(model)

@@ -4,6 +4,7 @@ Axes: P constituents of all jets of a batch, packed · W width · D latent numbe
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -30,9 +31,7 @@ class Perceptron(nn.Module):
 
     def __init__(self, sizes: list[int]) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            nn.Linear(*pair) for pair in zip(sizes[:-1], sizes[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
 
     def forward(self, x: Tensor, lengths: Lengths) -> Tensor:  # noqa: ARG002 - as Transformer
         """Return (P, outputs) of x (P, inputs)."""
