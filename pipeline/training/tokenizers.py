@@ -81,8 +81,8 @@ def save(module: nn.Module, path: Path) -> None:
         temporary.write_bytes(content.getvalue())
 
 
-def load(store: Store) -> Codec:
-    """Return the tokenizer that made the tokens in `store`, in evaluation mode.
+def load(store: Store, device: torch.device) -> Codec:
+    """Return the tokenizer that made the tokens in `store`, on `device`, in evaluation mode.
 
     Raises:
         BadInput: It is no store of tokens.
@@ -91,5 +91,5 @@ def load(store: Store) -> Codec:
     tokenizer: Tokenizer = TypeAdapter[Tokenizer](Tokenizer).validate_python(declared)
     module = systems.build(tokenizer, None).module
     module.load_state_dict(torch.load(store.path / WEIGHTS, weights_only=True))
-    codec: Codec = module.eval()  # type: ignore[assignment]
+    codec: Codec = module.to(device).eval()  # type: ignore[assignment]
     return codec

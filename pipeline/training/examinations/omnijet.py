@@ -30,7 +30,7 @@ Jets = tuple[torch.Tensor, NDArray[np.int64]]  # codes (P) and offsets (J + 1)
 
 def examine(examined: Examined) -> Look:
     """Return how far generated jets are from the truth, raw and reconstructed."""
-    codec = load(examined.store)
+    codec = load(examined.store, examined.device)
     events = examined.events
     true = _measured(events.packed.per_point["points"], events.offsets)
     codes = torch.from_numpy(events.packed.per_point[TOKEN].astype(np.int64))
@@ -92,8 +92,9 @@ def _decoded(examined: Examined, codec: Codec, jets: Jets) -> Measured:
     parts = []
     for start in range(0, len(offsets) - 1, JETS_AT_ONCE):
         cuts = offsets[start : start + JETS_AT_ONCE + 1]
-        within = torch.from_numpy(cuts - cuts[0])
-        parts.append(codec.decode(codes[cuts[0] : cuts[-1]], within).float().numpy())
+        within = torch.from_numpy(cuts - cuts[0]).to(examined.device)
+        here = codes[cuts[0] : cuts[-1]].to(examined.device)
+        parts.append(codec.decode(here, within).float().cpu().numpy())
     return _measured(physical(np.concatenate(parts), examined.store.manifest.columns), offsets)
 
 

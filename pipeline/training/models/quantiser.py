@@ -48,7 +48,7 @@ class Quantiser(nn.Module):
         self.learnt = nn.Parameter(torch.randn(codes, latent))
         self.register_buffer("moved", torch.zeros(codes, latent))
         self.register_buffer("idle", torch.zeros(codes, dtype=torch.int64))
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("steps", torch.zeros(1, dtype=torch.int64))
 
     @property
     def codebook(self) -> Tensor:
