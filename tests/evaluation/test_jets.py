@@ -8,9 +8,7 @@ from pipeline.evaluation.jets import OF_CONSTITUENTS, OF_JETS, observables
 
 def test_two_equal_constituents_far_apart_are_a_mass_and_no_offset():
     pt, half = 100.0, 0.3
-    found = observables(
-        np.array([pt, pt]), np.array([half, -half]), np.zeros(2), np.array([0, 2])
-    )
+    found = observables(np.array([pt, pt]), np.array([half, -half]), np.zeros(2), np.array([0, 2]))
     assert set(found) == {*OF_JETS, *OF_CONSTITUENTS}
     assert found["jet_pt"] == pytest.approx([2 * pt])
     assert found["jet_eta"] == pytest.approx([0])

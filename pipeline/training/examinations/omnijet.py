@@ -24,6 +24,7 @@ from pipeline.training.tokenizers import Codec, load
 
 JETS_AT_ONCE = 256
 BINS = dict.fromkeys(OF_JETS, 30) | dict.fromkeys(OF_CONSTITUENTS, 50)
+OFFSETS = ("jet_eta", "jet_phi")
 Measured = Mapping[str, NDArray[np.float64]]
 Jets = tuple[torch.Tensor, NDArray[np.int64]]  # codes (P) and offsets (J + 1)
 
@@ -45,7 +46,7 @@ def examine(examined: Examined) -> Look:
         scores[f"w1_{name}"] = wasserstein(true[name], made[name])
         scores[f"w1_{name}_reconstructed"] = wasserstein(best[name], made[name])
         scores[f"w1_{name}_of_tokens"] = wasserstein(true[name], best[name])
-    return Look(scores, about=_about(), histograms=_histograms(true, made))
+    return Look(scores, about=_about(), histograms=_histograms(true, best, made))
 
 
 def _about() -> dict[str, str]:
@@ -61,12 +62,18 @@ def _about() -> dict[str, str]:
     return about
 
 
-def _histograms(true: Measured, made: Measured) -> list[Histogram]:
-    """Return a histogram of each quantity; constituents' pT spans decades, so of its logarithm."""
+def _histograms(true: Measured, best: Measured, made: Measured) -> list[Histogram]:
+    """Return a histogram of each quantity; constituents' pT spans decades, so of its logarithm.
+
+    The axis is the sum of all constituents, so the true offsets of a jet from it are next to zero:
+    the truth that tokens can tell is shown in their place.
+    """
     found: list[Histogram] = []
     for name in BINS:
-        pair = (true[name], made[name])
         title, unit = name.replace("_", " "), UNITS.get(name, "1")
+        pair = (true[name], made[name])
+        if name in OFFSETS:
+            pair, title = (best[name], made[name]), f"{title}, truth after tokenising"
         if name == "constituent_pt":
             pair, title, unit = (np.log10(pair[0]), np.log10(pair[1])), f"log10 {title}", "GeV"
         found.append(histogram(title, *pair, unit=unit))
