@@ -170,3 +170,14 @@ def test_the_loss_falls_on_jets_that_follow_a_rule():
         optimiser.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0] / 2
+
+
+@pytest.mark.parametrize("inputs", INPUTS)
+def test_it_trains_in_half_precision(inputs):
+    system = made(inputs=inputs)
+    system.module.bfloat16()
+    batch = feature_batch(4)
+    loss, _ = system.objective(system.module(batch), batch)
+    loss.backward()
+    assert all(torch.isfinite(each.grad).all() for each in system.module.parameters())
+    assert len(sampled(system.module, 2, decode=lambda codes, _: torch.zeros(len(codes), 3))) == 2

@@ -19,10 +19,13 @@ from pipeline.campaign import TokenizeTask
 from pipeline.data.errors import BadInput
 from pipeline.data.preparation.constituents import COLUMNS
 from pipeline.data.store import Store
+from pipeline.evaluation.jets import OF_CONSTITUENTS, OF_JETS
 from pipeline.families import Binning, OmniJet, Reads
 from pipeline.run import Exit
-from pipeline.training import checkpoint
+from pipeline.training import checkpoint, systems
 from pipeline.training.batch import Batch
+from pipeline.training.examinations import Examined
+from pipeline.training.examinations.omnijet import examine
 from pipeline.training.loader import Source, load, normalised, physical
 from pipeline.training.token_shards import token_type
 from pipeline.training.tokenizers import featured
@@ -191,3 +194,23 @@ def test_coordinates_far_from_the_axis_are_no_constituents(tmp_path):
     far = Batch(torch.full((2, 4), 3.0), torch.tensor([0, 2]), torch.tensor([7]))
     with pytest.raises(BadInput, match=r"events \[7\]: no constituent within 0.8 of its jet"):
         featured(far)
+
+
+@pytest.mark.parametrize("inputs", ["tokens", "continuous"])
+def test_an_examination_lays_generated_jets_beside_held_out_ones(tokenized, tmp_path, inputs):
+    model = OmniJet(codes=32, width=16, layers=1, heads=2, inputs=inputs)
+    store = store_of(tokenized)
+    looks = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        system = systems.build(model, store)
+        system.module.eval()
+        events = load(Source(store.path, "test", model.reads()))
+        looks.append(examine(Examined(model, system, events, store, CPU, 1, tmp_path)))
+    look = looks[0]
+    assert look.scores == looks[1].scores, "the seed decides"
+    assert set(look.about) == set(look.scores)
+    assert look.scores["w1_multiplicity_of_tokens"] == 0
+    assert look.scores["w1_constituent_pt_of_tokens"] > 0
+    assert len(look.histograms) == len(OF_JETS) + len(OF_CONSTITUENTS)
+    assert sum(look.histograms[0].made) == sum(look.histograms[0].true) == 12

@@ -166,3 +166,17 @@ def test_its_loss_falls_on_jets(model):
     variance = float(np.var(batch.points.numpy(), axis=0).mean())
     assert told[-1] < 0.3 * variance
     assert told[-1] < told[0] / 2
+
+
+@pytest.mark.parametrize("model", [SMALL, VQVAEMLP(codes=32, hidden_width=16)])
+def test_it_trains_in_half_precision(model):
+    torch.manual_seed(0)
+    system, batch = systems.build(model, None), feature_batch(10)
+    system.module.bfloat16()
+    for _ in range(2):
+        loss, _ = system.objective(system.module(batch), batch)
+        loss.backward()
+    assert torch.isfinite(loss)
+    module = system.module.eval()
+    codes = module.encode(batch.points, batch.offsets)
+    assert torch.isfinite(module.decode(codes, batch.offsets)).all()

@@ -74,11 +74,13 @@ class NextTokenModel(nn.Module):
         offsets = batch.offsets + torch.arange(jets + 1, device=batch.offsets.device)
         follows = torch.ones(len(batch.points) + jets, dtype=torch.bool, device=offsets.device)
         follows[offsets[:-1]] = False
-        given = batch.points if self.model.inputs == "continuous" else batch.per_point[TOKEN]
-        known = self._embedded(given)
-        start = self._started().to(known.dtype)
-        hidden = start.expand(len(follows), -1).clone()
-        hidden[follows] = known
+        if self.model.inputs == "continuous":
+            hidden = self.start.expand(len(follows), -1).clone()
+            hidden[follows] = self._embedded(batch.points)
+        else:
+            words = torch.full(follows.shape, START, device=follows.device)
+            words[follows] = batch.per_point[TOKEN] + 1
+            hidden = self.embedding(words)
         lengths = Lengths.of(offsets)
         for block in self.blocks:
             hidden = block(hidden, lengths, causal=True)
@@ -96,7 +98,8 @@ class NextTokenModel(nn.Module):
         """Return the vector of start (W)."""
         if self.model.inputs == "continuous":
             return self.start
-        return self.embedding.weight[START]
+        start: Tensor = self.embedding(torch.tensor(START, device=self.head.weight.device))
+        return start
 
     @torch.no_grad()
     def sample(

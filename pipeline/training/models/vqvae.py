@@ -35,6 +35,7 @@ class Perceptron(nn.Module):
 
     def forward(self, x: Tensor, lengths: Lengths) -> Tensor:  # noqa: ARG002 - as Transformer
         """Return (P, outputs) of x (P, inputs)."""
+        x = x.to(next(self.parameters()).dtype)
         for layer in list(self.layers)[:-1]:
             x = nn.functional.relu(layer(x))
         y: Tensor = self.layers[-1](x)
@@ -52,7 +53,7 @@ class Transformer(nn.Module):
 
     def forward(self, x: Tensor, lengths: Lengths) -> Tensor:
         """Return (P, outputs) of x (P, inputs)."""
-        hidden = self.entry(x)
+        hidden = self.entry(x.to(self.entry.weight.dtype))
         for block in self.blocks:
             hidden = block(hidden, lengths)
         y: Tensor = self.exit(hidden)
