@@ -9,14 +9,23 @@ from pathlib import Path
 import pytest
 
 from pipeline.campaign import Campaign
-from pipeline.catalog import read
+from pipeline.catalog import Declaration, read
+from pipeline.families import Model
 from pipeline.site import Site
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]*))?\)")
 BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
-KINDS = {"# a campaign": Campaign, "# a site": Site}
+
+
+class Models(Declaration):
+    """The part of a campaign that declares models."""
+
+    models: dict[str, Model]
+
+
+KINDS = {"# a campaign": Campaign, "# a site": Site, "# models of a campaign": Models}
 
 
 def blocks(language):
@@ -44,7 +53,9 @@ def test_links_lead_somewhere(page):
 
 
 @pytest.mark.parametrize("text", blocks("toml"))
-def test_declarations_are_understood(text, tmp_path):
+def test_declarations_are_understood(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("my_model.py").touch()  # what a model of one's own names
     path = tmp_path / "declaration.toml"
     path.write_text(text)
     read(path, KINDS[text.partition("\n")[0]])

@@ -12,7 +12,6 @@ from pipeline.campaign.sections import (
     Simulation,
     Tokenize,
     TrackHead,
-    Training,
 )
 from pipeline.campaign.tasks import (
     CHAINED,
@@ -24,9 +23,11 @@ from pipeline.campaign.tasks import (
     StageTask,
     Task,
     TokenizeTask,
+    Trunk,
     declare,
     to_toml,
 )
+from pipeline.campaign.training import Training
 
 __all__ = [
     "CHAINED",
@@ -51,6 +52,7 @@ __all__ = [
     "TokenizeTask",
     "TrackHead",
     "Training",
+    "Trunk",
     "declare",
     "load_campaign",
     "to_toml",

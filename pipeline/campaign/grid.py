@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import NonNegativeInt, model_validator
 
 from pipeline import catalog
+from pipeline.campaign import branching
 from pipeline.campaign.sections import (
     Dataset,
     Examine,
@@ -27,6 +28,7 @@ from pipeline.campaign.tasks import (
     StageTask,
     Task,
     TokenizeTask,
+    Trunk,
 )
 from pipeline.catalog import Declaration, DeclarationError
 from pipeline.families import Model
@@ -200,8 +202,22 @@ class Campaign(Declaration):
         grid = self.pretrain
         if grid is None:
             return []
+        several = self._branches if grid.branch else self._sizes
         return [
-            PretrainTask(
+            task
+            for model in grid.models
+            for seed in grid.seeds
+            for task in several(run, grid, model, seed)
+        ]
+
+    def _pretrained(self, run: Run) -> list[PretrainTask]:
+        """Return the trainings of finished models: not trunks, whose rate has not come down."""
+        return [task for task in self._pretrains(run) if not task.branch_points]
+
+    def _sizes(self, run: Run, grid: Pretrain, model: str, seed: int) -> Iterator[PretrainTask]:
+        """Yield a training for each data size, each by itself."""
+        for events in grid.events:
+            yield PretrainTask(
                 key=f"pretrain/{model}-d{events}-s{seed}",
                 needs=(self._makes(grid.dataset),),
                 seed=seed,
@@ -211,14 +227,41 @@ class Campaign(Declaration):
                 events=events,
                 training=grid.training,
             )
-            for model in grid.models
-            for events in grid.events
-            for seed in grid.seeds
-        ]
+
+    def _branches(self, run: Run, grid: Pretrain, model: str, seed: int) -> Iterator[PretrainTask]:
+        """Yield the trunk, then the decay that branches from it for each data size."""
+        trainings = [branching.trapezoid(grid.training, events) for events in grid.events]
+        points = tuple(branching.branch_point(training) for training in trainings)
+        trunk = PretrainTask(
+            key=f"pretrain/{model}-trunk-s{seed}",
+            needs=(f"stage/{grid.dataset}",),
+            seed=seed,
+            model=self.models[model],
+            store=run.store(grid.dataset),
+            split=grid.split,
+            events=points[-1],
+            one_pass=True,
+            branch_points=points,
+            training=branching.trunk(grid.training),
+        )
+        yield trunk
+        for training, point in zip(trainings, points, strict=True):
+            yield PretrainTask(
+                key=f"pretrain/{model}-d{training.events_seen}-s{seed}",
+                needs=(*trunk.needs, trunk.key),
+                seed=seed,
+                model=trunk.model,
+                store=trunk.store,
+                split=trunk.split,
+                events=training.events_seen,
+                one_pass=True,
+                training=training,
+                trunk=Trunk(folder=run.task(trunk.key).path, events_seen=point),
+            )
 
     def _examines(self, run: Run, name: str) -> Iterator[ExamineTask]:
         grid = self.examine[name]
-        for parent in self._pretrains(run):
+        for parent in self._pretrained(run):
             yield ExamineTask(
                 key=f"examine/{name}-{parent.key.removeprefix('pretrain/')}",
                 needs=(parent.key, self._makes(grid.dataset)),
@@ -232,7 +275,7 @@ class Campaign(Declaration):
 
     def _finetunes(self, run: Run, name: str) -> Iterator[FinetuneTask | EvaluateTask]:
         grid = self.finetune[name]
-        for parent in self._pretrains(run):
+        for parent in self._pretrained(run):
             for mode in grid.modes:
                 for labels in grid.labels:
                     for seed in grid.seeds:

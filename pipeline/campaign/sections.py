@@ -4,13 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import (
     Field,
-    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     model_validator,
 )
 
+from pipeline.campaign import branching
+from pipeline.campaign.training import Training
 from pipeline.catalog import Declaration
 from pipeline.families import Tokenizer
 
@@ -27,7 +28,6 @@ FILE_NAMES = {
     ("jetclass", "root"): "{process}_{number:03d}.root",
     ("icecube", "parquet"): "batch_{number:d}.parquet",
 }
-LANES = 64
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
 
@@ -99,49 +99,6 @@ class Dataset(Declaration):
         return self
 
 
-class Training(Declaration):
-    """How a training runs; all counts are of events, so that they hold at any world size."""
-
-    events_seen: PositiveInt
-    batch_events: PositiveInt
-    learning_rate: PositiveFloat
-    final_learning_rate: NonNegativeFloat = 0.0
-    warmup_events: NonNegativeInt = 0
-    weight_decay: NonNegativeFloat = 0.01
-    betas: tuple[PositiveFloat, PositiveFloat] = (0.9, 0.95)
-    clip_norm: PositiveFloat = 1.0
-    precision: Literal["fp32", "bf16"] = "fp32"
-    zero: Literal[0, 1, 2, 3] = 1
-    checkpoint_events: PositiveInt
-    keep_checkpoints: Annotated[int, Field(ge=2)] = 2
-    devices: PositiveInt = 1
-    threads: PositiveInt = 1
-    walltime_minutes: PositiveInt
-
-    @model_validator(mode="after")
-    def _batch_divides(self) -> "Training":
-        """Check that every device gets the same number of events of each batch."""
-        if self.batch_events % self.devices:
-            message = f"batch_events {self.batch_events} does not divide by devices {self.devices}"
-            raise ValueError(message)
-        return self
-
-    @property
-    def lanes(self) -> int:
-        """The number of streams that a batch is drawn from, which processes share evenly.
-
-        It belongs to the task, so that a resume at another world size sees the same batches.
-        """
-        most = max(LANES, self.devices)
-        shares = range(self.devices, min(most, self.batch_events) + 1, self.devices)
-        return max(each for each in shares if self.batch_events % each == 0)
-
-    @property
-    def steps(self) -> int:
-        """The number of optimiser steps; the last partial batch is not taken."""
-        return max(1, self.events_seen // self.batch_events)
-
-
 UNTRAINED = Training(
     events_seen=1, batch_events=1, learning_rate=1.0, checkpoint_events=1, walltime_minutes=60
 )
@@ -171,14 +128,26 @@ class Tokenize(Declaration):
 
 
 class Pretrain(Declaration):
-    """The pretraining grid: models × data sizes × seeds on one dataset, or a tokenizer of one."""
+    """The pretraining grid: models × data sizes × seeds on one dataset or its tokens.
+
+    With `branch`, one trunk a model and seed serves all sizes, each a decay that branches from it.
+    The walltime is that of the longest training; trunk and branches get their share of it.
+    """
 
     dataset: str
     split: str = "train"
     models: tuple[str, ...]
     events: tuple[PositiveInt, ...]
     seeds: tuple[NonNegativeInt, ...] = (1,)
+    branch: bool = False
     training: Training
+
+    @model_validator(mode="after")
+    def _branches(self) -> "Pretrain":
+        """Check that the sizes can branch from one trunk, if they shall."""
+        if self.branch:
+            branching.check(self.training, self.events)
+        return self
 
 
 class TrackHead(Declaration):

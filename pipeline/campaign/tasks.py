@@ -6,7 +6,8 @@ from typing import Literal
 import tomli_w
 from pydantic import PositiveInt
 
-from pipeline.campaign.sections import Dataset, Mode, Simulation, TrackHead, Training
+from pipeline.campaign.sections import Dataset, Mode, Simulation, TrackHead
+from pipeline.campaign.training import Training
 from pipeline.catalog import Declaration, DeclarationError
 from pipeline.families import Model, Tokenizer
 from pipeline.run import TaskFolder, write_text
@@ -77,8 +78,20 @@ class TokenizeTask(Declaration):
     training: Training
 
 
+class Trunk(Declaration):
+    """Where a branch begins: the checkpoint of another pretraining after `events_seen` events."""
+
+    folder: Path
+    events_seen: PositiveInt
+
+
 class PretrainTask(Declaration):
-    """Pretrain one model on the first `events` events of a store."""
+    """Pretrain one model on `events` events of a store.
+
+    They are a subset, passed as often as the training asks; or, of `one_pass`, the first so many
+    that a pass over the whole split visits, so that the trunk and all its branches see the same. A
+    trunk keeps its checkpoints at `branch_points`, counted in events seen; a branch begins at one.
+    """
 
     stage: Literal["pretrain"] = "pretrain"
     key: str
@@ -88,7 +101,10 @@ class PretrainTask(Declaration):
     store: Path
     split: str
     events: PositiveInt
+    one_pass: bool = False
+    branch_points: tuple[PositiveInt, ...] = ()
     training: Training
+    trunk: Trunk | None = None
 
 
 class FinetuneTask(Declaration):

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Doubles, Integers, Mask
 
 # TPCpp-10M (doi:10.5281/zenodo.16970029): noise is a secondary below 60 MeV/c.
 NOISE_BELOW_GEV = 0.060
+TOP_QUARK = 6  # the highest PDG code of a quark
 PID_CLASSES = {211: 1, 321: 2, 2212: 3, 11: 4}
 # The truth of each point: `track_id`, unique in its event, negative for particles made in material,
 # 0 for noise; `pid`, 0 other, 1 pion, 2 kaon, 3 proton, 4 electron; `noise`; `pt_gev`, the true
@@ -70,7 +72,16 @@ class Particles:
 
 
 def pid_class(pdg: Array) -> npt.NDArray[np.int8]:
-    """Return the class of each PDG code: 0 other, 1 pion, 2 kaon, 3 proton, 4 electron."""
+    """Return the class of each PDG code: 0 other, 1 pion, 2 kaon, 3 proton, 4 electron.
+
+    Raises:
+        BadInput: A code is a quark's, which no detector sees: these are classes already. Classed a
+            second time, all would be 0.
+    """
+    if np.any((pdg != 0) & (np.abs(pdg) <= TOP_QUARK)):
+        found = np.unique(pdg[np.abs(pdg) <= TOP_QUARK]).tolist()
+        message = f"pid: {found} are classes already (or quarks); expected PDG codes, as 211."
+        raise BadInput(message)
     classes = np.zeros(len(pdg), np.int8)
     for code, number in PID_CLASSES.items():
         classes[np.abs(pdg) == code] = number

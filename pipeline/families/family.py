@@ -6,11 +6,12 @@ built in the training room, at the place that `MODULE` names.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import PositiveFloat, model_validator
+from pydantic import PositiveFloat, ValidationError, model_validator
 
 from pipeline.catalog import Declaration
+from pipeline.families.parametrisation import Parametrisation
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Family(Declaration):
     declaration, and functions of the module's output and a batch that return named losses.
     `EXAMINE` is the place of what an examination of the pretrained model looks at beside losses,
     `BACKBONE` that of what heads for tracks are put on, empty where there is none.
+    `RULES` are the parametrisations that the family has beside the standard one: "mup" needs a
+    field `width`, "completep" also `layers`, and a module whose blocks take `residual_scale`.
     `TOKENS` is the mean number of tokens of an event of the data it was made for.
     `NOT_SHAPES` are the fields that decide no name or shape of a weight.
     `objectives` gives the weight of each loss in the sum that is minimised, those of
@@ -68,11 +71,13 @@ class Family(Declaration):
     DEFAULT_OBJECTIVES: ClassVar[Mapping[str, float]]
     EXAMINE: ClassVar[str] = ""
     BACKBONE: ClassVar[str] = ""
+    RULES: ClassVar[tuple[str, ...]] = ()
     TOKENS: ClassVar[float]
     NOT_SHAPES: ClassVar[frozenset[str]] = frozenset({"size", "objectives", "dropout"})
 
     size: str = ""
     objectives: dict[str, PositiveFloat] = {}
+    parametrisation: Parametrisation = Parametrisation()
 
     @model_validator(mode="before")
     @classmethod
@@ -96,6 +101,30 @@ class Family(Declaration):
                 message = f"objective {name!r}: this family has {known}; your own is file.py:name"
                 raise ValueError(message)
         return self
+
+    @model_validator(mode="after")
+    def _known_rule(self) -> "Family":
+        """Check that the family has the rule, and a model of the base width."""
+        rule = self.parametrisation.rule
+        if rule not in ("standard", *self.RULES):
+            known = ", ".join(("standard", *self.RULES))
+            message = f"parametrisation: rule {rule!r} is none of this family's: {known}"
+            raise ValueError(message)
+        try:
+            _ = self.base
+        except ValidationError as error:
+            message = f"parametrisation: no model of base_width: {error.errors()[0]['msg']}"
+            raise ValueError(message) from error
+        return self
+
+    @property
+    def base(self) -> Self:
+        """The model of base width, standard and as deep, that a parametrisation scales from."""
+        width = self.parametrisation.base_width
+        if width is None:
+            return self
+        own = self.model_dump(exclude={"parametrisation"})
+        return type(self)(**{**own, "width": width})
 
     @property
     def weights(self) -> Mapping[str, float]:

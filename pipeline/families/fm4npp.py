@@ -110,6 +110,7 @@ class FM4NPPMamba2(FM4NPP):
     """FM4NPP with Mamba2 layers, as the checkpoints that were released."""
 
     TITLE: ClassVar[str] = "FM4NPP with Mamba2 layers"
+    RULES: ClassVar[tuple[str, ...]] = ("mup",)
 
     family: Literal["fm4npp-mamba2"] = "fm4npp-mamba2"
 

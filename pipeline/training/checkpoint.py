@@ -7,6 +7,7 @@ verifies is an error, never a fresh start.
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.run import RunError, read_json, write_json
@@ -81,9 +82,31 @@ def newest(checkpoints: Path) -> tuple[Path, int] | None:
     return None
 
 
-def prune(checkpoints: Path, *, keep: int) -> None:
-    """Remove all but the `keep` newest checkpoints, and what earlier links left unfinished."""
+def exactly(checkpoints: Path, events_seen: int) -> tuple[Path, int]:
+    """Return the checkpoint taken after exactly `events_seen` events, and that number.
+
+    Raises:
+        RunError: It is not there, or damaged.
+    """
+    sealed = folder(checkpoints, events_seen)
+    try:
+        return sealed, verify(sealed)
+    except RunError as error:
+        message = (
+            f"{sealed}: the checkpoint to begin from is not whole. {error} Remove "
+            f"{checkpoints.parent}, and run again: it is trained anew."
+        )
+        raise RunError(message) from error
+
+
+def prune(checkpoints: Path, *, keep: int, always: Sequence[int] = ()) -> None:
+    """Remove all but the `keep` newest checkpoints, and what earlier links left unfinished.
+
+    Those taken after as many events as `always` says stay.
+    """
+    stay = {folder(checkpoints, events_seen) for events_seen in always}
     for unfinished in checkpoints.glob("step-*.tmp"):
         shutil.rmtree(unfinished)
     for old in sorted(checkpoints.glob("step-*[0-9]"))[:-keep]:
-        shutil.rmtree(old)
+        if old not in stay:
+            shutil.rmtree(old)

@@ -5,7 +5,7 @@ import os
 import random
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,13 @@ from torch import Tensor, nn
 
 from pipeline.campaign import Training
 from pipeline.training import checkpoint
+from pipeline.training.average import Average
 from pipeline.training.batch import Batch
 from pipeline.training.objectives import WeightedSum
+from pipeline.training.optimisers import Scale, groups, optimiser
 
 STATE = "state"
+AVERAGE = "average.pt"
 
 
 class World:
@@ -86,45 +89,49 @@ def settings(training: Training, world_size: int) -> dict[str, Any]:
         "gradient_clipping": training.clip_norm,
         "bf16": {"enabled": training.precision == "bf16"},
         "zero_optimization": {"stage": training.zero},
+        "zero_allow_untested_optimizer": training.optimiser != "adamw",
         "steps_per_print": 10**9,
     }
 
 
 class Engine:
-    """A model in training: one `step` per global batch, checkpoints by `checkpoint`'s protocol."""
+    """A model in training: one `step` per global batch, checkpoints by `checkpoint`'s protocol.
 
-    def __init__(self, model: nn.Module, training: Training, world: World) -> None:
+    `scales` says which parameters have a rate of their own, by name.
+    """
+
+    def __init__(
+        self, model: nn.Module, training: Training, world: World, scales: Mapping[str, Scale] = {}
+    ) -> None:
         self.world = world
         self.training = training
-        trained = [p for p in model.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in trained if p.ndim >= 2], "weight_decay": training.weight_decay},
-            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        optimiser = torch.optim.AdamW(
-            [group for group in groups if group["params"]],
-            lr=training.learning_rate,
-            betas=training.betas,
-        )
+        grouped = groups(model, training, scales)
+        self.rates = [group["lr"] for group in grouped]
         self.engine, *_ = _deepspeed().initialize(
             model=model.to(world.device),
-            optimizer=optimiser,
+            optimizer=optimiser(training, grouped),
             config=settings(training, world.size),
             dist_init_required=False,
         )
+        self.average: Average | None = None
+        if training.ema_events is not None and world.is_first:
+            self.average = Average(self.engine.module, training)
 
-    def step(self, batch: Batch, objective: WeightedSum, learning_rate: float) -> dict[str, float]:
+    def step(self, batch: Batch, objective: WeightedSum, factor: float) -> dict[str, float]:
         """Take one optimiser step; return the loss, its parts, and the gradient norm.
 
-        The numbers are means over the processes, so over the global batch. Without ZeRO in single
-        precision DeepSpeed clips by the gradient norm and does not tell it.
+        Every group of parameters has the share `factor` of its own rate. The numbers are means over
+        the processes, so over the global batch. Without ZeRO in single precision DeepSpeed clips by
+        the gradient norm and does not tell it.
         """
-        for group in self.engine.optimizer.param_groups:
-            group["lr"] = learning_rate
+        for group, rate in zip(self.engine.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = factor * rate
         batch = batch.to(self.world.device)
         total, losses = objective(self.engine(batch), batch)
         self.engine.backward(total)
         self.engine.step()
+        if self.average is not None:
+            self.average.update(self.engine.module)
         numbers = self._mean({"loss": total, **losses})
         norm = self.engine.get_global_grad_norm()
         return numbers if norm is None else numbers | {"grad_norm": float(norm)}
@@ -141,8 +148,11 @@ class Engine:
         torch.distributed.all_reduce(value, op=torch.distributed.ReduceOp.MAX)
         return bool(value.item())
 
-    def save(self, checkpoints: Path, events_seen: int) -> None:
-        """Write a checkpoint of model, optimiser, sampler position and random states; all call."""
+    def save(self, checkpoints: Path, events_seen: int, kept: Sequence[int] = ()) -> None:
+        """Write a checkpoint of model, optimiser, sampler position and random states; all call.
+
+        Those after as many events as `kept` says are never removed.
+        """
         written = checkpoint.temporary(checkpoints, events_seen)
         if self.world.is_first:
             shutil.rmtree(written, ignore_errors=True)
@@ -150,20 +160,29 @@ class Engine:
         torch.distributed.barrier()
         state = {"events_seen": events_seen}
         self.engine.save_checkpoint(str(written), tag=STATE, client_state=state)
+        if self.average is not None:
+            torch.save(self.average.values, written / AVERAGE)
         torch.save(_random_states(), written / f"random-{self.world.rank:05d}.pt")
         torch.distributed.barrier()
         if self.world.is_first:
             checkpoint.seal(written, events_seen)
-            checkpoint.prune(checkpoints, keep=self.training.keep_checkpoints)
+            checkpoint.prune(checkpoints, keep=self.training.keep_checkpoints, always=kept)
         torch.distributed.barrier()
 
-    def resume(self, checkpoints: Path) -> int:
+    def resume(self, checkpoints: Path, begin: tuple[Path, int] | None = None) -> int:
         """Load the newest checkpoint that verifies; return the events it had seen, 0 if none.
 
+        Where there is none at all, `begin` says whose checkpoints to begin from, and at how many
+        events.
+
         Raises:
-            RunError: There are checkpoints, and none verifies.
+            RunError: There are checkpoints, and none verifies; or not the one to begin from.
         """
-        found = [checkpoint.newest(checkpoints) if self.world.is_first else None]
+        found: list[tuple[Path, int] | None] = [None]
+        if self.world.is_first:
+            found = [checkpoint.newest(checkpoints)]
+            if found[0] is None and begin is not None:
+                found = [checkpoint.exactly(*begin)]
         torch.distributed.broadcast_object_list(found)
         if found[0] is None:
             return 0
@@ -171,10 +190,15 @@ class Engine:
         self.engine.load_checkpoint(str(path), tag=STATE)
         own = path / f"random-{self.world.rank:05d}.pt"
         _restore(torch.load(own, weights_only=False))
+        if self.average is not None:
+            self.average.load(torch.load(path / AVERAGE, weights_only=True))
         return events_seen
 
     def export(self, path: Path) -> str:
-        """Write the plain weights to `path`, once; return the SHA-256 of their values."""
+        """Write the plain weights to `path`, once; return the SHA-256 of their values.
+
+        Where a mean is kept, it is written in their place, and the first process's hash is of it.
+        """
         import deepspeed  # noqa: PLC0415
 
         module: nn.Module = self.engine.module
@@ -182,6 +206,8 @@ class Engine:
         gathering = deepspeed.zero.GatheredParameters(list(module.parameters()))
         with gathering if sharded else nullcontext():
             weights = {name: value.detach().cpu() for name, value in module.state_dict().items()}
+        if self.average is not None:
+            weights |= {name: value.cpu() for name, value in self.average.values.items()}
         if self.world.is_first:
             unfinished = path.with_suffix(".tmp")
             torch.save(weights, unfinished)

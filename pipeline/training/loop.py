@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from torch import nn
 
-from pipeline.campaign import Training
+from pipeline.campaign import Training, Trunk
 from pipeline.run import Exit, TaskFolder, write_json
 from pipeline.training.batch import Batch
 from pipeline.training.engine import Engine, World
 from pipeline.training.loader import Source
 from pipeline.training.objectives import WeightedSum
+from pipeline.training.optimisers import Scale
 from pipeline.training.program import Every, Stop, job_id
-from pipeline.training.schedule import learning_rate
+from pipeline.training.schedule import factor
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
@@ -29,7 +30,9 @@ WEIGHTS = "weights.pt"
 class Work:
     """What one training needs; `seed` sets the order in which the events are visited.
 
-    `told` is what else the result says.
+    `scales` are of the parameters that have a rate of their own. A training may begin at a
+    checkpoint of its `trunk`, and keep its own `branch_points` for others to begin at. `told` is
+    what else the result says.
     """
 
     model: nn.Module
@@ -37,7 +40,17 @@ class Work:
     events: Source
     seed: int
     training: Training
+    scales: Mapping[str, Scale] = field(default_factory=dict)
+    trunk: Trunk | None = None
+    branch_points: tuple[int, ...] = ()
     told: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def beginning(self) -> tuple[Path, int] | None:
+        """The checkpoints of the trunk, and the events seen of the one to begin at."""
+        if self.trunk is None:
+            return None
+        return TaskFolder(self.trunk.folder).checkpoints, self.trunk.events_seen
 
     def batches(self, world: World, seen: int) -> Iterator[Batch]:
         """Yield this process's share of each batch, from where all have `seen` events on."""
@@ -52,7 +65,8 @@ def carry_out(work: Work, folder: TaskFolder, world: World, stop: Stop) -> Exit:
     if result is None:
         return Exit.CONTINUE
     if world.is_first:
-        folder.finish(result | {"job_id": job_id(), "events": work.events.count, **work.told})
+        events = min(work.events.count, result["events_seen"])
+        folder.finish(result | {"job_id": job_id(), "events": events, **work.told})
     return Exit.FINISHED
 
 
@@ -63,12 +77,12 @@ def train(work: Work, folder: TaskFolder, world: World, stop: Stop) -> dict[str,
 
     Raises:
         FloatingPointError: The loss is no number any more.
-        RunError: There are checkpoints, and none of them verifies.
+        RunError: There are checkpoints, and none of them verifies; or not that of the trunk.
     """
     training = work.training
     trained, total = parameters(work.model)
-    engine = Engine(work.model, training, world)
-    seen = engine.resume(folder.checkpoints)
+    engine = Engine(work.model, training, world, work.scales)
+    seen = engine.resume(folder.checkpoints, work.beginning)
     end = training.steps * training.batch_events
     last: dict[str, float] = {}
     batches = work.batches(world, seen)
@@ -78,8 +92,8 @@ def train(work: Work, folder: TaskFolder, world: World, stop: Stop) -> dict[str,
             seen += training.batch_events
             metrics.write(seen // training.batch_events, seen, last)
             asked = engine.any(stop.asked)
-            if asked or seen == end or _due(training, seen):
-                engine.save(folder.checkpoints, seen)
+            if asked or seen == end or seen in work.branch_points or _due(training, seen):
+                engine.save(folder.checkpoints, seen, work.branch_points)
             if asked and seen < end:
                 engine.leave()
                 return None
@@ -94,6 +108,7 @@ def train(work: Work, folder: TaskFolder, world: World, stop: Stop) -> dict[str,
         "parameters_trained": trained,
         "weights": WEIGHTS,
         "weights_sha256": digest,
+        "weights_are": "last" if training.ema_events is None else "average",
         "processes": world.size,
         "device": world.device.type,
     }
@@ -109,9 +124,10 @@ def _step(engine: Engine, work: Work, batches: Iterator[Batch], seen: int) -> di
     """Take this process's share of the batch that starts at `seen`; return its numbers."""
     began = time.monotonic()
     batch = next(batches)
-    rate = learning_rate(work.training, seen)
+    share = factor(work.training, seen)
+    rate = share * work.training.learning_rate
     waited = time.monotonic() - began
-    numbers = engine.step(batch, work.objective, rate)
+    numbers = engine.step(batch, work.objective, share)
     if not math.isfinite(numbers["loss"]):
         message = (
             f"The loss is {numbers['loss']} after {seen} events (events {batch.event_id.tolist()}, "

@@ -1,26 +1,57 @@
 """Pretrain: `python -m pipeline.training.pretrain TASK_FOLDER`, one process per device."""
 
 import sys
+from dataclasses import replace
+from functools import partial
 
 import torch
+from torch import nn
 
 from pipeline.campaign import PretrainTask
+from pipeline.data.store import Store
+from pipeline.families import Family
 from pipeline.run import Exit, TaskFolder
 from pipeline.training import engine, loader, program, systems
 from pipeline.training.loop import Work, carry_out
+from pipeline.training.parametrisation import parametrise
 
 
 def pretrain(
     task: PretrainTask, folder: TaskFolder, world: engine.World, stop: program.Stop
 ) -> Exit:
     """Pretrain a model on the objectives it declares."""
-    events = loader.Source(task.store, task.split, task.model.reads(), task.events)
+    events = source(task)
     store = events.open()
     engine.join(world)
     torch.manual_seed(task.seed)
     system = systems.build(task.model, store)
-    work = Work(system.module, system.objective, events, task.seed, task.training, told=system.told)
+    work = Work(
+        system.module,
+        system.objective,
+        events,
+        task.seed,
+        task.training,
+        scales=parametrise(system.module, partial(_module, store), task.model),
+        trunk=task.trunk,
+        branch_points=task.branch_points,
+        told=system.told,
+    )
     return carry_out(work, folder, world, stop)
+
+
+def _module(store: Store, model: Family) -> nn.Module:
+    return systems.build(model, store).module
+
+
+def source(task: PretrainTask) -> loader.Source:
+    """Return the events of `task`: a subset, or for one pass the whole split, in its order.
+
+    Raises:
+        BadInput: The store is not there, or does not hold what is asked.
+    """
+    asked = loader.Source(task.store, task.split, task.model.reads(), task.events)
+    asked.open()
+    return replace(asked, events=None) if task.one_pass else asked
 
 
 if __name__ == "__main__":

@@ -1,18 +1,49 @@
-"""Learning-rate schedules that count events, so that they hold at any batch and world size."""
+"""Learning-rate schedules that count events, so that they hold at any batch and world size.
+
+A schedule is a factor, of which every group of parameters takes its own rate: groups that a
+parametrisation gave rates of their own keep their ratios.
+"""
 
 import math
 
 from pipeline.campaign import Training
 
+# torch.optim.lr_scheduler.OneCycleLR begins at this share of its peak unless told otherwise.
+ONE_CYCLE_START = 1 / 25
 
-def learning_rate(training: Training, events_seen: int) -> float:
-    """Return the rate for the batch that starts after `events_seen` events.
 
-    Linear warm-up over `warmup_events`, then half a cosine down to `final_learning_rate`.
+def factor(training: Training, events_seen: int) -> float:
+    """Return the share of the peak rate for the batch that starts after `events_seen` events.
+
+    The shapes are listed at `Training`. The linear warm-up counts the batch itself, so that no step
+    is lost to a rate of zero; the decay of a trapezoid counts what is left with it, so that the
+    last step still moves: min((s + 1) / warm, 1, (T - s) / decay) for steps of one event
+    (Hägele et al., arXiv 2405.18392, §2; there too the decay 1 - √x).
     """
-    peak, final = training.learning_rate, training.final_learning_rate
     if events_seen < training.warmup_events:
-        return peak * min(1.0, (events_seen + training.batch_events) / training.warmup_events)
+        return _warming(training, events_seen)
+    end = training.final_learning_rate / training.learning_rate
+    if training.schedule == "constant":
+        return 1.0
+    if training.schedule == "trapezoid":
+        left = max(0, training.events_seen - events_seen) / training.decay
+        return end + (1 - end) * _decay(training, min(1.0, left))
     whole = max(1, training.events_seen - training.warmup_events)
     done = min(1.0, (events_seen - training.warmup_events) / whole)
-    return final + (peak - final) * (1 + math.cos(math.pi * done)) / 2
+    return _cosine(1.0, end, done)
+
+
+def _warming(training: Training, events_seen: int) -> float:
+    if training.schedule == "one-cycle":
+        return _cosine(ONE_CYCLE_START, 1.0, events_seen / training.warmup_events)
+    return min(1.0, (events_seen + training.batch_events) / training.warmup_events)
+
+
+def _decay(training: Training, left: float) -> float:
+    """Return the share of the peak when the share `left` of the decay is yet to come."""
+    return left if training.decay_shape == "linear" else 1 - math.sqrt(1 - left)
+
+
+def _cosine(start: float, end: float, done: float) -> float:
+    """Return the place between `start` and `end` along half a cosine."""
+    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2

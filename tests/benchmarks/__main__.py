@@ -66,7 +66,11 @@ SUBJECTS: dict[str, Subject] = {
     "bytes": lambda at: disk.lines(at.folder, scale=at.scale),
     "read": lambda at: reading.contests(at.folder, events=at(1000)),
     "neighbours": lambda at: [neighbours.contest(events=at(100))],
-    "scan": lambda at: [scan.contest(points=at(2048))],
+    "scan": lambda at: [
+        scan.contest(points=at(1024)),
+        scan.contest(points=at(2048)),
+        scan.selective_contest(points=at(1024)),
+    ],
     "attention": lambda at: transformers.contests(jets=at(64), events=at(4)),
     "attention-ways": lambda at: attention.contests(jets=at(256), events=at(8)),
     "ledger": lambda at: [ledger.contest(at.folder, records=at(100))],

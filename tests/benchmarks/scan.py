@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from pipeline.training.models.scan import CHUNK, scan
+from pipeline.training.models.selective import selective_scan
 from tests.benchmarks.contest import Contest
 
 HEADS, CHANNELS, STATE = 4, 64, 8
@@ -34,6 +35,49 @@ def contest(*, points: int) -> Contest:
         },
         limits=frozenset({product}),
     )
+
+
+def selective_contest(*, points: int) -> Contest:
+    """Return the contest of Mamba's scan over `points` points in two events, at width 128."""
+    torch.manual_seed(1)
+    inner = HEADS * CHANNELS
+    inputs = (
+        torch.randn(points, inner, requires_grad=True),
+        torch.rand(points, inner, requires_grad=True),
+        -torch.rand(inner, STATE),
+        torch.randn(points, STATE, requires_grad=True),
+        torch.randn(points, STATE, requires_grad=True),
+    )
+    event = (torch.arange(points) >= points // 2).long()
+    # What cannot be done without: the decays and the states are made, written and read once.
+    room = torch.empty(2, points, inner, STATE)
+    limit = "torch: the exponentials alone"
+    return Contest(
+        what="Mamba scan, forward and backward",
+        amount=points,
+        unit="points",
+        ours=lambda: selective_scan(*inputs, event).square().sum().backward(),
+        others={
+            "the recurrence, point by point": lambda: (
+                naive_selective(*inputs, event).square().sum().backward()
+            ),
+            limit: lambda: torch.exp(room[0], out=room[1]),
+        },
+        limits=frozenset({limit}),
+    )
+
+
+def naive_selective(
+    x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, event: Tensor
+) -> Tensor:
+    """Return y (P, D) of s = exp(a dt) s + dt x ⊗ b, y = s · c, restarted at every event."""
+    state, outputs = torch.zeros_like(a), []
+    for point in range(len(x)):
+        continues = float(point > 0 and event[point] == event[point - 1])
+        decay = torch.exp(a * dt[point, :, None]) * continues
+        state = decay * state + (dt[point] * x[point])[:, None] * b[point]
+        outputs.append(state @ c[point])
+    return torch.stack(outputs)
 
 
 def flops(points: int) -> int:

@@ -28,6 +28,7 @@ SUBJECTS = (
     "read points",
     "neighbours",
     "Mamba2 scan",
+    "Mamba scan",
     "attention, full",
     "attention, causal",
     "transformer, forward and backward",

@@ -18,6 +18,7 @@ STYLE = Style(width=256, heads=8, inner=1024, norm="post", activation="relu")
 BLOCKS = 3
 MASKS = "nn.TransformerEncoder, padded"
 CAUSAL = "the same without the padding's mask"
+PRODUCTS = "torch.matmul of the layers' products"
 Loss = Callable[[], Tensor]
 
 
@@ -47,7 +48,7 @@ def contests(*, jets: int, events: int) -> Iterator[Contest]:
     sizes = lengths_of(jets=jets, events=events)
     for what in ("jets", "TPC"):
         yield encoder(what, sizes[what])
-    for what in ("jets", "jets, sorted", "TPC"):
+    for what in ("jets", "TPC"):
         yield training(what, sizes[what])
 
 
@@ -77,7 +78,12 @@ def training(what: str, sizes: list[int]) -> Contest:
         amount=sum(sizes),
         unit="tokens",
         ours=step(models[0], ours),
-        others={MASKS: step(models[1], masked), CAUSAL: step(models[2], bare)},
+        others={
+            MASKS: step(models[1], masked),
+            CAUSAL: step(models[2], bare),
+            PRODUCTS: lambda: products(x),
+        },
+        limits=frozenset({PRODUCTS}),
         aims={MASKS: 1, CAUSAL: 1},
     )
 
@@ -120,6 +126,13 @@ def padded_loss(
         return y[real].square().mean()
 
     return loss
+
+
+def products(x: Tensor) -> None:
+    """Multiply as much as the linear layers of a training step do, and nothing else."""
+    weight = torch.zeros(STYLE.width, 4 * STYLE.width + 2 * STYLE.inner)
+    for _ in range(3 * BLOCKS):  # forward, and twice that backward
+        x @ weight
 
 
 def step(model: nn.Module, loss: Loss) -> Work:

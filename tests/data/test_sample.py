@@ -1,5 +1,7 @@
 import numpy as np
+import pytest
 
+from pipeline.data.errors import BadInput
 from pipeline.data.particles import is_noise, pid_class
 from pipeline.data.simulation.sample import make
 
@@ -54,6 +56,11 @@ def test_ids_are_unique_in_an_event(sample):
 def test_classes_follow_pdg_codes():
     codes = np.array([211, -211, 321, -2212, 11, -13, 3112, 0])
     assert pid_class(codes).tolist() == [1, 1, 2, 3, 4, 0, 0, 0]
+
+
+def test_classes_are_not_classed_a_second_time():
+    with pytest.raises(BadInput, match=r"pid: \[0, 1, 3\] are classes already"):
+        pid_class(pid_class(np.array([211, 2212, 99])))
 
 
 def test_noise_is_unmatched_or_a_soft_secondary():

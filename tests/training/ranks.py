@@ -27,7 +27,9 @@ def training(**changes) -> Training:
         "devices": 2,
         "walltime_minutes": 1,
     }
-    return Training(**{**asked, **changes})
+    asked |= changes
+    asked["warmup_events"] = min(asked["warmup_events"], asked["events_seen"])
+    return Training(**asked)
 
 
 def pretraining(path: Path, store: Path, **changes) -> TaskFolder:

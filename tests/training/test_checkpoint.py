@@ -50,6 +50,15 @@ def test_a_new_one_replaces_one_of_the_same_number(tmp_path):
     assert checkpoint.verify(sealed) == 40
 
 
+def test_those_that_others_begin_from_are_never_removed(tmp_path):
+    for events in (20, 40, 60, 80):
+        written(tmp_path, events)
+        checkpoint.prune(tmp_path, keep=2, always=(20, 80))
+    kept = [checkpoint.folder(tmp_path, events) for events in (20, 60, 80)]
+    assert sorted(tmp_path.iterdir()) == kept
+    assert checkpoint.exactly(tmp_path, 20) == (kept[0], 20)
+
+
 def damage(sealed, how):
     if how == "changed":
         (sealed / "state" / "model.pt").write_text("other")

@@ -135,6 +135,38 @@ def test_what_the_store_does_not_hold(store, asked, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("reads", "message"),
+    [
+        (
+            Reads(("time", "charge")),
+            (
+                "of experiment 'sphenix' with columns energy, eta, phi, r; this model reads "
+                "time, charge. Give it another dataset, or another model."
+            ),
+        ),
+        (Reads(POINT, most_points=10), "points; this model takes 10. Stage again with max_points"),
+        (Reads(POINT, least_points=9), "points; this model takes 9 or more. Stage again with min"),
+    ],
+)
+def test_a_model_that_does_not_fit_the_store(store, reads, message):
+    with pytest.raises(BadInput) as caught:
+        Source(store, "train", reads).open()
+    assert message in str(caught.value)
+
+
+def test_more_neighbours_than_any_event_has(tmp_path):
+    wide = write_store(tmp_path / "wide.zarr", neighbours=30)
+    with pytest.raises(BadInput, match=r"30 next neighbours asked, and no event .* more than 1\d"):
+        Source(wide, "train", Reads(POINT, neighbours=30)).open()
+
+
+def test_columns_are_read_in_the_order_of_the_model(store):
+    (forward,) = batches(store, 1, reads=Reads(POINT))
+    (chosen,) = batches(store, 1, reads=Reads(("r", "eta")))
+    assert torch.equal(chosen.points, forward.points[:, [3, 1]])
+
+
 def test_a_store_without_truth(tmp_path):
     store = write_store(tmp_path / "plain.zarr", labelled=False)
     with pytest.raises(BadInput, match="no array 'track_id'; this shard has points, offsets"):

@@ -1,5 +1,8 @@
 """From declarations to what is trained: counts, prices, objectives, and models of one's own."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -87,6 +90,17 @@ def test_a_model_of_ones_own_is_one_file(tmp_path):
     assert set(parts) == {"size", "other"}
     torch.testing.assert_close(total, 2 * parts["size"] + 0.5 * parts["other"])
     assert system.reads.columns == POINT
+
+
+def test_the_example_of_the_documents_is_a_model(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "add-a-model.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    asked = {"objectives": {"nearest": 1.0}, "settings": {"width": 8}, "neighbours": 2}
+    system, made = systems.build(own(tmp_path, code, **asked), None), batch([9, 4])
+    total, parts = system.objective(system.module(made), made)
+    assert set(parts) == {"nearest"}
+    total.backward()
+    assert all(weight.grad.any() for weight in system.module.parameters())
 
 
 def test_an_objective_of_ones_own_joins_those_of_a_family(tmp_path):

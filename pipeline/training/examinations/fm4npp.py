@@ -18,42 +18,47 @@ Floats = NDArray[np.float64]
 def examine(examined: Examined) -> Look:
     """Return how far the predicted next neighbour is from the true one, and from the point.
 
-    `skill` is 1 - mean squared error over that of saying that the neighbour is where the point is:
-    0 is no better than that, 1 is perfect. Distances are of normalised coordinates.
+    `explained` is 1 - mean squared error over the variance of the true places; `skill` the same
+    over the error of saying that the neighbour is where the point is, which is hard to beat. 1 is
+    perfect, 0 no better than that. Distances are of normalised coordinates.
     """
-    steps, guesses = _steps(examined)
-    error = ((guesses - steps) ** 2).sum(1)
-    trivial = (steps**2).sum(1)
+    here, there, made = _places(examined)
+    error = ((made - there) ** 2).sum(1)
+    trivial = ((here - there) ** 2).sum(1)
     return Look(
         scores={
+            "explained": float(1 - error.mean() / there.var(0).sum()),
             "skill": float(1 - error.mean() / trivial.mean()),
             "distance_median": float(np.median(np.sqrt(error))),
             "distance_median_trivial": float(np.median(np.sqrt(trivial))),
         },
         about={
+            "explained": "1 is perfect; 0 is to say that it is at the mean of all points",
             "skill": "1 is perfect; 0 is to say that the next neighbour is where the point is",
             "distance_median": "from the predicted to the true next neighbour, normalised",
             "distance_median_trivial": "from the point itself to its next neighbour",
         },
         histograms=[
-            histogram(f"{name} of the step to the next neighbour", steps[:, axis], guesses[:, axis])
+            histogram(f"{name} of the next neighbour", there[:, axis], made[:, axis])
             for axis, name in enumerate(NAMES)
         ],
     )
 
 
 @torch.no_grad()
-def _steps(examined: Examined) -> tuple[Floats, Floats]:
-    """Return the true and the predicted step (P, 3) from each point to its next neighbour."""
-    true, made = [], []
+def _places(examined: Examined) -> tuple[Floats, Floats, Floats]:
+    """Return where each point is, where its next neighbour is and where predicted (P, 3 each)."""
+    found: list[tuple[torch.Tensor, ...]] = []
     for each in examined.events.batches(BATCH_EVENTS):
         batch = each.to(examined.device)
         predicted = examined.system.module(batch)[:, 0]
         place, exists = _nearest(batch)
         here = batch.points[:, 1:]
-        true.append((here[place] - here)[exists].double().cpu().numpy())
-        made.append((predicted - here)[exists].double().cpu().numpy())
-    return np.concatenate(true), np.concatenate(made)
+        found.append((here[exists], here[place][exists], predicted[exists]))
+    points, nexts, made = (
+        torch.cat(parts).double().cpu().numpy() for parts in zip(*found, strict=True)
+    )
+    return points, nexts, made
 
 
 def _nearest(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -133,7 +133,7 @@ def by_runs(
     """Return `attend` by one call of PyTorch's dense attention for each run of `lengths`."""
     dtype = q_PHD.dtype
     if q_PHD.device.type == "cpu" and dtype.itemsize < 4:
-        # Fused attention on CPUs is two to three times slower in half precision than in single.
+        # Fused attention on CPUs is up to three times slower in half precision than in single.
         q_PHD, k_PHD, v_PHD = q_PHD.float(), k_PHD.float(), v_PHD.float()
     sizes = [events * length for events, length in lengths.runs]
     hidden = repeat(None) if hidden_P is None else hidden_P.split(sizes)

@@ -9,11 +9,11 @@ For every event by itself, and with a state that starts from zero,
     y_p[d] = Σ_n s_p[d, n] · c_p[n]
 
 (Gu and Dao, arXiv:2312.00752, eq. 2 discretised as in §2). As each channel and state has a decay of
-its own there is no matrix product in it, unlike Mamba2's: the chunks run side by side, point after
-point, and what a chunk hands on is added afterwards.
+its own there is no matrix product in it, unlike Mamba2's.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,32 +31,71 @@ def selective_scan(  # noqa: D417 - the axes are in the signature
         a_DN: Negative decay rates; dt_PD: positive step sizes.
         event_P: The event of each point, non-decreasing.
     """
-    points = len(x_PD)
-    size = max(1, math.isqrt(points))
     starts_P = functional.pad(event_P[1:] != event_P[:-1], (1, 0), value=True)
-    x, dt, b, c, starts = (_chunks(each, size) for each in (x_PD, dt_PD, b_PN, c_PN, starts_P))
-    decay_CQDN = (dt.unsqueeze(-1) * a_DN).exp() * ~starts[..., None, None]
-    added_CQDN = (dt * x).unsqueeze(-1) * b.unsqueeze(2)
-    states, reach = [added_CQDN[:, 0]], [decay_CQDN[:, 0]]
+    y_PD: Tensor = _Scan.apply(x_PD, dt_PD, a_DN, b_PN, c_PN, starts_P)  # type: ignore[no-untyped-call,unused-ignore]
+    return y_PD
+
+
+class _Scan(torch.autograd.Function):
+    """The scan with its gradient written out, which is a scan from the end: no step is recorded."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
+        """Return y (P, D); keeps the states."""
+        x, dt, _, b, c, _ = inputs
+        added = (dt * x).unsqueeze(-1) * b.unsqueeze(1)
+        states = recurrence(_decays(*inputs), added)
+        ctx.save_for_backward(*inputs, states)
+        return (states @ c.unsqueeze(-1)).squeeze(-1)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of x, dt, a, b and c.
+
+        The slope g of a state is that of its own output, and that of the next state, decayed:
+        g_p = slope_p c_p + decay_{p+1} g_{p+1}.
+        """
+        x, dt, a, b, c, starts, states = ctx.saved_tensors
+        (slope,) = slopes
+        decays = _decays(x, dt, a, b, c, starts)
+        back = functional.pad(decays[1:], (0, 0, 0, 0, 0, 1)).flip(0)
+        g = recurrence(back, (slope.unsqueeze(-1) * c.unsqueeze(1)).flip(0)).flip(0)
+        before = functional.pad(states[:-1], (0, 0, 0, 0, 1, 0))
+        exponent = decays.mul_(g).mul_(before)  # the slope of a · dt, which is in the exponent
+        inflow = (g @ b.unsqueeze(-1)).squeeze(-1)  # that of dt · x
+        return (
+            inflow * dt,
+            inflow * x + (exponent * a).sum(-1),
+            (exponent * dt.unsqueeze(-1)).sum(0),
+            ((dt * x).unsqueeze(1) @ g).squeeze(1),
+            (slope.unsqueeze(1) @ states).squeeze(1),
+            None,
+        )
+
+
+def _decays(*inputs: Tensor) -> Tensor:
+    """Return what is left of a state one point later (P, D, N): nothing at an event's start."""
+    _, dt, a, _, _, starts = inputs
+    return (dt.unsqueeze(-1) * a).exp_().masked_fill_(starts[:, None, None], 0)
+
+
+def recurrence(decays_PDN: Tensor, added_PDN: Tensor) -> Tensor:
+    """Return s (P, D, N) of s_p = decay_p · s_{p-1} + added_p.
+
+    The chunks run side by side, point after point; then each gets what the one before it hands on.
+    """
+    points = len(added_PDN)
+    size = max(1, math.isqrt(points))
+    padding = (0, 0, 0, 0, 0, -points % size)
+    decays, states = (
+        functional.pad(each, padding).unflatten(0, (-1, size)) for each in (decays_PDN, added_PDN)
+    )
+    if not padding[-1]:
+        states = states.clone()
+    reach = decays.clone()
     for q in range(1, size):
-        states.append(decay_CQDN[:, q] * states[-1] + added_CQDN[:, q])
-        reach.append(decay_CQDN[:, q] * reach[-1])
-    entering_CDN = _carry(states[-1], reach[-1])
-    state_CQDN = torch.stack(states, 1) + torch.stack(reach, 1) * entering_CDN.unsqueeze(1)
-    y_CQD = (state_CQDN @ c.unsqueeze(-1)).squeeze(-1)
-    return y_CQD.flatten(0, 1)[:points]
-
-
-def _chunks(values: Tensor, size: int) -> Tensor:
-    """Return `values` (P, ...) as (C, Q, ...), with zeros after the end."""
-    missing = -len(values) % size
-    padding = (0, 0) * (values.ndim - 1) + (0, missing)
-    return functional.pad(values, padding).unflatten(0, (-1, size))
-
-
-def _carry(ends_CDN: Tensor, reach_CDN: Tensor) -> Tensor:
-    """Return the state that enters each chunk (C, D, N): the first one's is zero."""
-    entering = [torch.zeros_like(ends_CDN[0])]
-    for end, reach in zip(ends_CDN[:-1], reach_CDN[:-1], strict=True):
-        entering.append(end + reach * entering[-1])
-    return torch.stack(entering)
+        states[:, q].addcmul_(decays[:, q], states[:, q - 1])
+        reach[:, q].mul_(reach[:, q - 1])
+    for c in range(1, len(states)):
+        states[c].addcmul_(reach[c], states[c - 1, -1])
+    return states.flatten(0, 1)[:points]

@@ -91,6 +91,7 @@ class Block(nn.Module):
     def __init__(self, style: Style) -> None:
         super().__init__()
         self.style = style
+        self.residual_scale = style.residual
         self.attention = SelfAttention(style)
         self.feed_forward = FeedForward(style)
         self.norms = nn.ModuleList(nn.LayerNorm(style.width) for _ in range(2))
@@ -115,4 +116,4 @@ class Block(nn.Module):
 
     def _add(self, x: Tensor, y: Tensor) -> Tensor:
         """Return x + s · dropout(y)."""
-        return torch.add(x, self.dropout(y), alpha=self.style.residual)
+        return torch.add(x, self.dropout(y), alpha=self.residual_scale)

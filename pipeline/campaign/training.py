@@ -1,0 +1,128 @@
+"""How a training runs: batches, schedule, optimiser, and what is kept."""
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from pipeline.catalog import Declaration
+
+LANES = 64
+
+
+class Training(Declaration):
+    """How a training runs; all counts are of events, so that they hold at any world size.
+
+    The schedule warms up linearly over `warmup_events` to `learning_rate`, then
+
+    - cosine: half a cosine down to `final_learning_rate`;
+    - one-cycle: warms up along a cosine instead, from 1/25 of the rate, then as cosine;
+    - trapezoid: stays, and falls at the end, over `decay_events` or `decay_fraction` of all events,
+      linearly or as 1 - √x (`decay_shape`);
+    - constant: stays.
+
+    The optimisers' papers have other `betas` than our default: lion (0.9, 0.99), ranger
+    (0.95, 0.999) with `epsilon` 1e-5. With `ema_events` a mean of the weights is kept and
+    exported, in which the weights of n events ago count exp(-n / ema_events): a decay of 0.999 per
+    step of 256 events is ema_events = 256 / 0.001 = 256,000.
+    """
+
+    events_seen: PositiveInt
+    batch_events: PositiveInt
+    learning_rate: PositiveFloat
+    final_learning_rate: NonNegativeFloat = 0.0
+    schedule: Literal["cosine", "one-cycle", "trapezoid", "constant"] = "cosine"
+    warmup_events: NonNegativeInt = 0
+    decay_events: NonNegativeInt = 0
+    decay_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
+    decay_shape: Literal["linear", "1-sqrt"] = "linear"
+    optimiser: Literal["adamw", "lion", "ranger"] = "adamw"
+    weight_decay: NonNegativeFloat = 0.01
+    betas: tuple[PositiveFloat, PositiveFloat] = (0.9, 0.95)
+    epsilon: PositiveFloat = 1e-8
+    ema_events: PositiveInt | None = None
+    clip_norm: PositiveFloat = 1.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    zero: Literal[0, 1, 2, 3] = 1
+    checkpoint_events: PositiveInt
+    keep_checkpoints: Annotated[int, Field(ge=2)] = 2
+    devices: PositiveInt = 1
+    threads: PositiveInt = 1
+    walltime_minutes: PositiveInt
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> "Training":
+        """Check that every device gets the same number of events of each batch."""
+        if self.batch_events % self.devices:
+            message = f"batch_events {self.batch_events} does not divide by devices {self.devices}"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _decay_of_trapezoid(self) -> "Training":
+        """Check that a decay is given where there is one, and only there."""
+        given = (self.decay_events > 0) + (self.decay_fraction > 0)
+        if self.schedule == "trapezoid" and given != 1:
+            message = 'schedule "trapezoid": give either decay_events or decay_fraction'
+            raise ValueError(message)
+        if self.schedule != "trapezoid" and given:
+            message = (
+                f'schedule "{self.schedule}" has no decay_events or decay_fraction: leave them '
+                'out, or write schedule = "trapezoid"'
+            )
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> "Training":
+        """Check that the phases fit into the training, and that its rate falls if anything."""
+        if self.warmup_events + self.decay > self.events_seen:
+            message = (
+                f"warmup_events {self.warmup_events} and a decay of {self.decay} do not fit into "
+                f"events_seen {self.events_seen}"
+            )
+            raise ValueError(message)
+        if self.schedule == "constant" and self.final_learning_rate:
+            message = 'schedule "constant" ends at learning_rate: leave final_learning_rate out'
+            raise ValueError(message)
+        if self.final_learning_rate > self.learning_rate:
+            message = (
+                f"final_learning_rate {self.final_learning_rate:g} is above learning_rate "
+                f"{self.learning_rate:g}"
+            )
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _mean_of_whole_weights(self) -> "Training":
+        """Check that each process has all weights, of which the first keeps the mean."""
+        if self.ema_events is not None and self.zero == 3:
+            message = "ema_events: with zero = 3 no process has all weights; write zero = 2"
+            raise ValueError(message)
+        return self
+
+    @property
+    def decay(self) -> int:
+        """The number of events at the end over which a trapezoid falls, 0 for other schedules."""
+        return self.decay_events or round(self.decay_fraction * self.events_seen)
+
+    @property
+    def lanes(self) -> int:
+        """The number of streams that a batch is drawn from, which processes share evenly.
+
+        It belongs to the task, so that a resume at another world size sees the same batches.
+        """
+        most = max(LANES, self.devices)
+        shares = range(self.devices, min(most, self.batch_events) + 1, self.devices)
+        return max(each for each in shares if self.batch_events % each == 0)
+
+    @property
+    def steps(self) -> int:
+        """The number of optimiser steps; the last partial batch is not taken."""
+        return max(1, self.events_seen // self.batch_events)

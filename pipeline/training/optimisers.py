@@ -1,0 +1,121 @@
+"""The optimisers, and the groups of parameters that they step.
+
+Every rule here is element by element, so that it holds for the flattened
+and sharded parameters that ZeRO gives it, and keeps all it knows in each parameter's state, which
+ZeRO stores.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.campaign import Training
+
+LOOKAHEAD_STEPS = 6
+LOOKAHEAD_SHARE = 0.5
+
+Group = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a parametrisation multiplies the rate, the decay and the epsilon of a parameter by."""
+
+    rate: float = 1.0
+    decay: float = 1.0
+    epsilon: float = 1.0
+
+
+def groups(model: nn.Module, training: Training, scales: Mapping[str, Scale]) -> list[Group]:
+    """Return the trained parameters of `model` in groups of one rate, decay and epsilon each.
+
+    Matrices decay, vectors do not. A parameter that `scales` does not name is not scaled; those
+    that are frozen are in no group.
+    """
+    found: dict[tuple[bool, Scale], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            key = (parameter.ndim < 2, scales.get(name, Scale()))
+            found.setdefault(key, []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": training.learning_rate * scale.rate,
+            "weight_decay": 0.0 if vectors else training.weight_decay * scale.decay,
+            "eps": training.epsilon * scale.epsilon,
+        }
+        for (vectors, scale), parameters in sorted(found.items(), key=lambda item: item[0][0])
+    ]
+
+
+def optimiser(training: Training, grouped: Iterable[Group]) -> torch.optim.Optimizer:
+    """Return the optimiser that `training` asks for; rates, decay and epsilon are the groups'."""
+    if training.optimiser == "lion":
+        return Lion(grouped, betas=training.betas)
+    if training.optimiser == "ranger":
+        return Ranger(grouped, betas=training.betas, decoupled_weight_decay=True)
+    return torch.optim.AdamW(grouped, betas=training.betas)
+
+
+class Lion(torch.optim.Optimizer):
+    """The sign of a momentum (Chen et al., arXiv 2302.06675, algorithm 2).
+
+    With gradient g, momentum m, rate η and weight decay λ,
+
+        p ← p - η (sign(β1 m + (1 - β1) g) + λ p),    m ← β2 m + (1 - β2) g
+
+    Every entry moves by η, so that its rate is 3 to 10 times smaller than AdamW's, and λ as much
+    larger (§5 there).
+    """
+
+    def __init__(self, params: Iterable[Any], *, betas: tuple[float, float]) -> None:
+        super().__init__(params, {"lr": 1e-4, "betas": betas, "weight_decay": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Take one step; `closure` must be None."""
+        assert closure is None
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._move(parameter, group)
+
+    def _move(self, parameter: Tensor, group: Group) -> None:
+        state, gradient = self.state[parameter], parameter.grad
+        assert gradient is not None
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
+        first, second = group["betas"]
+        direction = torch.lerp(gradient, state["momentum"], first).sign_()
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        parameter.add_(direction, alpha=-group["lr"])
+        state["momentum"].lerp_(gradient, 1 - second)
+
+
+class Ranger(torch.optim.RAdam):
+    """RAdam that looks ahead: rectified Adam for k steps, then half the way back.
+
+    RAdam (Liu et al., arXiv 1908.03265, algorithm 2) is torch's, with AdamW's decay; it begins
+    without the second moment, and takes it in once ρ_t > 5, where the paper has 4. Lookahead
+    (Zhang et al., arXiv 1907.08610, algorithm 1): after every k-th step of the fast weights p,
+
+        slow ← slow + α (p - slow),    p ← slow,    with k = 6 and α = 0.5 as in §3.1 there.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Take one step; `closure` must be None."""
+        assert closure is None
+        moved = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        # RAdam begins only a state that is empty, so ours is added after its first step.
+        starts = {p: p.clone() for p in moved if not self.state[p]}
+        super().step()
+        for parameter in moved:
+            state = self.state[parameter]
+            if parameter in starts:
+                state["slow"] = starts[parameter]
+            if int(state["step"]) % LOOKAHEAD_STEPS == 0:
+                parameter.copy_(state["slow"].lerp_(parameter, LOOKAHEAD_SHARE))
