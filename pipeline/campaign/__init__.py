@@ -10,9 +10,11 @@ from pipeline.campaign.sections import (
     Order,
     Pretrain,
     Simulation,
+    Tokenize,
     TrackHead,
 )
 from pipeline.campaign.tasks import (
+    CHAINED,
     EvaluateTask,
     ExamineTask,
     FinetuneTask,
@@ -20,6 +22,7 @@ from pipeline.campaign.tasks import (
     SimulateTask,
     StageTask,
     Task,
+    TokenizeTask,
     Trunk,
     declare,
     to_toml,
@@ -27,6 +30,7 @@ from pipeline.campaign.tasks import (
 from pipeline.campaign.training import Training
 
 __all__ = [
+    "CHAINED",
     "JETCLASS_PROCESSES",
     "SHELF",
     "Campaign",
@@ -44,6 +48,8 @@ __all__ = [
     "Simulation",
     "StageTask",
     "Task",
+    "Tokenize",
+    "TokenizeTask",
     "TrackHead",
     "Training",
     "Trunk",

@@ -16,6 +16,7 @@ from pipeline.campaign.sections import (
     Name,
     Pretrain,
     Simulation,
+    Tokenize,
 )
 from pipeline.campaign.sources import below, found
 from pipeline.campaign.tasks import (
@@ -26,6 +27,7 @@ from pipeline.campaign.tasks import (
     SimulateTask,
     StageTask,
     Task,
+    TokenizeTask,
     Trunk,
 )
 from pipeline.catalog import Declaration, DeclarationError
@@ -43,6 +45,7 @@ class Campaign(Declaration):
     seed: NonNegativeInt = 1
     simulations: dict[Name, Simulation] = {}
     datasets: dict[Name, Dataset]
+    tokenizers: dict[Name, Tokenize] = {}
     models: dict[Name, Model] = {}
     pretrain: Pretrain | None = None
     examine: dict[Name, Examine] = {}
@@ -62,13 +65,24 @@ class Campaign(Declaration):
         return self
 
     @model_validator(mode="after")
+    def _stores_differ(self) -> "Campaign":
+        """Check that no tokenizer has the name of a dataset: each has a store of its name."""
+        for name in self.tokenizers:
+            if name in self.datasets:
+                message = f"tokenizers.{name}: a dataset has this name; give it another"
+                raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
     def _models_fit(self) -> "Campaign":
         """Check that the pretrained models fit what is staged for them, and the heads asked."""
         if self.pretrain is None:
             return self
-        staged = self.datasets[self.pretrain.dataset].neighbours
+        dataset = self.datasets.get(self.pretrain.dataset)
+        staged = dataset.neighbours if dataset is not None else 0
         for name in self.pretrain.models:
             model = self.models[name]
+            self._check_codes(name, model.reads().codes)
             wanted = model.reads().neighbours
             if wanted > staged:
                 message = (
@@ -81,21 +95,40 @@ class Campaign(Declaration):
                 raise ValueError(message)
         return self
 
+    def _check_codes(self, model: str, wanted: int) -> None:
+        """Check that a model of tokens has the vocabulary of the tokenizers it is given."""
+        given = {section.dataset for section in (self.pretrain, *self.examine.values()) if section}
+        for name in sorted(given):
+            tokenizer = self.tokenizers.get(name)
+            codes = tokenizer.model.codes if tokenizer is not None else 0
+            if wanted and tokenizer is None:
+                message = f"models.{model}: takes tokens, and {name!r} is none of [tokenizers]"
+                raise ValueError(message)
+            if wanted and codes != wanted:
+                message = (
+                    f"tokenizers.{name}: has {codes} codes; models.{model} expects {wanted}. "
+                    f"Set codes = {codes}, or tokenise with {wanted}."
+                )
+                raise ValueError(message)
+
     def _references(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         """Yield (key, name used there, names declared) for each name used."""
         datasets = tuple(self.datasets)
+        trainable = (*datasets, *self.tokenizers)
         fitted = tuple(name for name, dataset in self.datasets.items() if not dataset.bins_from)
         for name, dataset in self.datasets.items():
             if dataset.simulation:
                 yield f"datasets.{name}.simulation", dataset.simulation, tuple(self.simulations)
             if dataset.bins_from:
                 yield f"datasets.{name}.bins_from", dataset.bins_from, fitted
+        for name, tokenizer in self.tokenizers.items():
+            yield f"tokenizers.{name}.dataset", tokenizer.dataset, datasets
         if self.pretrain is not None:
-            yield "pretrain.dataset", self.pretrain.dataset, datasets
+            yield "pretrain.dataset", self.pretrain.dataset, trainable
             for model in self.pretrain.models:
                 yield "pretrain.models", model, tuple(self.models)
         for name, examine in self.examine.items():
-            yield f"examine.{name}.dataset", examine.dataset, datasets
+            yield f"examine.{name}.dataset", examine.dataset, trainable
         for name, finetune in self.finetune.items():
             yield f"finetune.{name}.dataset", finetune.dataset, datasets
 
@@ -108,6 +141,7 @@ class Campaign(Declaration):
         return [
             *(self._simulate(run, name) for name in self.simulations),
             *(self._stage(run, name) for name in sorted(self.datasets, key=self._bins_first)),
+            *(self._tokenize(run, name) for name in self.tokenizers),
             *self._pretrains(run),
             *(each for name in self.examine for each in self._examines(run, name)),
             *(each for name in self.finetune for each in self._finetunes(run, name)),
@@ -143,6 +177,27 @@ class Campaign(Declaration):
             bins_store=run.store(dataset.bins_from or name),
         )
 
+    def _tokenize(self, run: Run, name: str) -> TokenizeTask:
+        asked = self.tokenizers[name]
+        dataset = self.datasets[asked.dataset]
+        return TokenizeTask(
+            key=f"tokenize/{name}",
+            needs=(f"stage/{asked.dataset}",),
+            seed=asked.seed,
+            model=asked.model,
+            jets=run.store(asked.dataset),
+            split=asked.split,
+            events=asked.events,
+            store=run.store(name),
+            chunk_points=dataset.chunk_points,
+            codec=dataset.codec,
+            training=asked.training,
+        )
+
+    def _makes(self, store: str) -> str:
+        """Return the key of the task that makes the store of this name."""
+        return f"tokenize/{store}" if store in self.tokenizers else f"stage/{store}"
+
     def _pretrains(self, run: Run) -> list[PretrainTask]:
         grid = self.pretrain
         if grid is None:
@@ -164,7 +219,7 @@ class Campaign(Declaration):
         for events in grid.events:
             yield PretrainTask(
                 key=f"pretrain/{model}-d{events}-s{seed}",
-                needs=(f"stage/{grid.dataset}",),
+                needs=(self._makes(grid.dataset),),
                 seed=seed,
                 model=self.models[model],
                 store=run.store(grid.dataset),
@@ -209,7 +264,7 @@ class Campaign(Declaration):
         for parent in self._pretrained(run):
             yield ExamineTask(
                 key=f"examine/{name}-{parent.key.removeprefix('pretrain/')}",
-                needs=(parent.key, f"stage/{grid.dataset}"),
+                needs=(parent.key, self._makes(grid.dataset)),
                 seed=grid.seed,
                 pretrained=run.task(parent.key).path,
                 store=run.store(grid.dataset),

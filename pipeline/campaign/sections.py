@@ -13,6 +13,7 @@ from pydantic import (
 from pipeline.campaign import branching
 from pipeline.campaign.training import Training
 from pipeline.catalog import Declaration
+from pipeline.families import Tokenizer
 
 Mode = Literal["frozen", "full", "scratch"]
 Order = Literal["file", "none", "EPR", "REP", "RPE", "PER", "hilbert", "zorder"]
@@ -98,8 +99,36 @@ class Dataset(Declaration):
         return self
 
 
+UNTRAINED = Training(
+    events_seen=1, batch_events=1, learning_rate=1.0, checkpoint_events=1, walltime_minutes=60
+)
+
+
+class Tokenize(Declaration):
+    """A tokenizer of a dataset of jets: what `pretrain` and `examine` may name as their dataset.
+
+    It is trained on the first `events` jets of `split`, all if None, and then makes tokens of every
+    split. Bins are not trained; `training` gives their devices and walltime alone.
+    """
+
+    dataset: str
+    split: str = "train"
+    events: PositiveInt | None = None
+    seed: NonNegativeInt = 1
+    model: Tokenizer
+    training: Training = UNTRAINED
+
+    @model_validator(mode="after")
+    def _trained(self) -> "Tokenize":
+        """Check that what has weights is trained."""
+        if self.model.parameters().trained and self.training == UNTRAINED:
+            message = f"training: {self.model.family} is learnt; say how in a section .training"
+            raise ValueError(message)
+        return self
+
+
 class Pretrain(Declaration):
-    """The pretraining grid: models × data sizes × seeds on one dataset.
+    """The pretraining grid: models × data sizes × seeds on one dataset or its tokens.
 
     With `branch`, one trunk a model and seed serves all sizes, each a decay that branches from it.
     The walltime is that of the longest training; trunk and branches get their share of it.

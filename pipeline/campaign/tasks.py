@@ -9,7 +9,7 @@ from pydantic import PositiveInt
 from pipeline.campaign.sections import Dataset, Mode, Simulation, TrackHead
 from pipeline.campaign.training import Training
 from pipeline.catalog import Declaration, DeclarationError
-from pipeline.families import Model
+from pipeline.families import Model, Tokenizer
 from pipeline.run import TaskFolder, write_text
 
 
@@ -56,6 +56,26 @@ class StageTask(Declaration):
             for split, names in self.sources.items()
             for name in names
         )
+
+
+class TokenizeTask(Declaration):
+    """Train a tokenizer on the first `events` jets (all, if None) of a split of the store `jets`.
+
+    Then write the tokens of all its splits to `store`, a shard for each of its shards.
+    """
+
+    stage: Literal["tokenize"] = "tokenize"
+    key: str
+    needs: tuple[str, ...] = ()
+    seed: int
+    model: Tokenizer
+    jets: Path
+    split: str
+    events: PositiveInt | None = None
+    store: Path
+    chunk_points: PositiveInt = 8192
+    codec: Literal["zstd", "lz4", "none"] = "zstd"
+    training: Training
 
 
 class Trunk(Declaration):
@@ -131,7 +151,17 @@ class ExamineTask(Declaration):
     threads: PositiveInt = 1
 
 
-Task = SimulateTask | StageTask | PretrainTask | FinetuneTask | EvaluateTask | ExamineTask
+Task = (
+    SimulateTask
+    | StageTask
+    | TokenizeTask
+    | PretrainTask
+    | FinetuneTask
+    | EvaluateTask
+    | ExamineTask
+)
+# Trainings take nodes for hours: a chain of batch jobs each. The others share pilots.
+CHAINED = (TokenizeTask, PretrainTask, FinetuneTask)
 
 
 def to_toml(declaration: Declaration) -> str:

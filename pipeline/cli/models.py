@@ -1,4 +1,4 @@
-"""The verb of models: every family and size, with its price, on any login node."""
+"""The verb of models: families and tokenizers in each size, with their price, on any login node."""
 
 import json
 from typing import Annotated, Any
@@ -8,8 +8,10 @@ from rich.table import Table
 
 from pipeline.catalog import DeclarationError
 from pipeline.cli.screen import AsJson, out
-from pipeline.families import FAMILIES
+from pipeline.families import FAMILIES, TOKENIZERS
 from pipeline.families.family import Family
+
+KNOWN = FAMILIES | TOKENIZERS
 
 
 def models(
@@ -23,10 +25,10 @@ def models(
 
     Example: `cosmotron models fm4npp-mamba2`
     """
-    if family and family not in FAMILIES:
-        message = f"No family named {family!r}. Known: {', '.join(FAMILIES)}."
+    if family and family not in KNOWN:
+        message = f"No family named {family!r}. Known: {', '.join(KNOWN)}."
         raise DeclarationError(message)
-    chosen = {family: FAMILIES[family]} if family else FAMILIES
+    chosen = {family: KNOWN[family]} if family else KNOWN
     rows = [row for each in chosen.values() for row in rows_of(each, tokens)]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))

@@ -9,13 +9,16 @@ from pydantic import Field
 
 from pipeline.families.family import Family, Parameters, Reads
 from pipeline.families.fm4npp import FM4NPPMamba, FM4NPPMamba2
+from pipeline.families.omnijet import OmniJet
 from pipeline.families.own import Own
 from pipeline.families.parametrisation import Parametrisation
 from pipeline.families.pointgpt import PointGPT
 from pipeline.families.polarbert import PolarBERT
+from pipeline.families.tokenizers import TOKENIZERS, VQVAE, VQVAEMLP, Binning, Tokenizer
 
 Model = Annotated[
-    FM4NPPMamba | FM4NPPMamba2 | PointGPT | PolarBERT | Own, Field(discriminator="family")
+    FM4NPPMamba | FM4NPPMamba2 | OmniJet | PointGPT | PolarBERT | Own,
+    Field(discriminator="family"),
 ]
 
 FAMILIES: dict[str, type[Family]] = {
@@ -24,14 +27,20 @@ FAMILIES: dict[str, type[Family]] = {
 
 __all__ = [
     "FAMILIES",
+    "TOKENIZERS",
+    "VQVAE",
+    "VQVAEMLP",
+    "Binning",
     "FM4NPPMamba",
     "FM4NPPMamba2",
     "Family",
     "Model",
+    "OmniJet",
     "Own",
     "Parameters",
     "Parametrisation",
     "PointGPT",
     "PolarBERT",
     "Reads",
+    "Tokenizer",
 ]

@@ -33,7 +33,8 @@ class Reads:
 
     `columns` of `points`, in this order; arrays `per_point` and `per_event` by name; `neighbours`
     of each point; `tables`, the constants of a detector. An event may hold
-    from `least_points` to `most_points`.
+    from `least_points` to `most_points`. `codes` is the number of codes of the tokenizer whose
+    tokens are read, 0 where none are.
     """
 
     columns: tuple[str, ...]
@@ -43,6 +44,7 @@ class Reads:
     neighbours: int = 0
     least_points: int = 1
     most_points: int | None = None
+    codes: int = 0
 
 
 class Family(Declaration):

@@ -19,7 +19,11 @@ from pipeline.report.tasks import TaskView
 from pipeline.run import Run
 
 EVENTS_SHOWN = 3
-TRAININGS = {"pretrain": "Pretraining", "finetune": "Fine-tuning"}
+TRAININGS = {
+    "tokenize": "Training of tokenizers",
+    "pretrain": "Pretraining",
+    "finetune": "Fine-tuning",
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Gallery:
 
 
 def losses(tasks: Sequence[TaskView], reader: Reader) -> list[Plot]:
-    """Return the losses of the pretrainings, and those of the fine-tunings."""
+    """Return the losses of the trainings of each stage."""
     plots = []
     for stage, title in TRAININGS.items():
         curves = [_curve(task, reader) for task in tasks if task.stage == stage]

@@ -22,6 +22,7 @@ from pipeline.data.errors import BadInput
 from pipeline.data.experiment import Column
 from pipeline.data.loading import Loader, Packed, Reading
 from pipeline.data.store import Store
+from pipeline.data.store.tokens import check_codes
 from pipeline.families import Family, Reads
 from pipeline.training.batch import Batch
 
@@ -58,7 +59,8 @@ class Source:
 
         Raises:
             BadInput: There is no such store or split, it is of another experiment, it holds too few
-                events or neighbours, or its events are shorter or longer than the model takes.
+                events or neighbours, its events are shorter or longer than the model takes, or its
+                tokens are of another vocabulary.
         """
         store = Store.open(self.path)
         held = store.events(self.split)
@@ -68,6 +70,8 @@ class Source:
                 f"{held}."
             )
             raise BadInput(message)
+        if self.reads.codes:
+            check_codes(store, self.reads.codes)
         _check_columns(store, self.reads)
         _check_sizes(store, self.split, self.reads)
         return store
@@ -199,6 +203,12 @@ def normalised(points: NDArray[np.float32], columns: tuple[Column, ...]) -> NDAr
     """Return `points` (P, F), each column less its offset, over its scale."""
     scale, offset = _affine(columns)
     return ((points - offset) / scale).astype(np.float32)
+
+
+def physical(points: NDArray[np.float32], columns: tuple[Column, ...]) -> NDArray[np.float32]:
+    """Return normalised `points` (P, F) in the units of `columns`."""
+    scale, offset = _affine(columns)
+    return (points * scale + offset).astype(np.float32)
 
 
 def _affine(columns: tuple[Column, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

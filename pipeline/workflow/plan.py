@@ -8,14 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.budget.cost import node_hours
-from pipeline.campaign import (
-    FinetuneTask,
-    PretrainTask,
-    SimulateTask,
-    StageTask,
-    Task,
-    Training,
-)
+from pipeline.campaign import CHAINED, SimulateTask, StageTask, Task, Training
 from pipeline.catalog import DeclarationError
 from pipeline.job import Job
 from pipeline.run import Run, TaskFolder, write_text
@@ -25,6 +18,7 @@ from pipeline.site import Role, Site
 PROGRAMS = {
     "simulate": "pipeline.data.simulate",
     "stage": "pipeline.data.stage",
+    "tokenize": "pipeline.training.tokenize",
     "pretrain": "pipeline.training.pretrain",
     "finetune": "pipeline.training.finetune",
     "evaluate": "pipeline.training.evaluate",
@@ -135,7 +129,7 @@ def job_key(run: Run, task_key: str, number: int) -> str:
 
 def runs_in_pilot(task: Task) -> bool:
     """Whether `task` is short and shares a pilot; trainings are batch jobs of their own."""
-    return not isinstance(task, PretrainTask | FinetuneTask)
+    return not isinstance(task, CHAINED)
 
 
 def waves(task: Task, folder: TaskFolder) -> list[list[list[str]]]:
@@ -171,7 +165,7 @@ def make_plan(tasks: Sequence[Task], run: Run, site: Site, asked: Asked) -> Plan
 
 def _step(task: Task, site: Site, role: Role) -> Step:
     """Return `task` as it would run on `site`."""
-    if not isinstance(task, PretrainTask | FinetuneTask):
+    if not isinstance(task, CHAINED):
         return Step(task)
     nodes, per_node = place(task.training, site, role)
     minutes = task.training.walltime_minutes

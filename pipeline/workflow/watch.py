@@ -9,6 +9,7 @@ from pipeline.workflow.plan import Step
 
 CONTINUES = (State.TIMEOUT, State.PREEMPTED, State.NODE_FAIL)
 TAIL_LINES = 15
+NOTHING = ("", 0)
 
 
 class TaskError(RunError):
@@ -20,10 +21,10 @@ class TaskError(RunError):
 
 
 def chain(step: Step, desk: Desk) -> None:
-    """Submit link after link until the training is done; adopt a link that is there already.
+    """Submit link after link until the task is done; adopt a link that is there already.
 
     Raises:
-        TaskError: A link failed, or brought no new checkpoint.
+        TaskError: A link failed, or brought neither a new checkpoint nor a new part.
     """
     key = step.task.key
     folder = desk.plan.run.task(key)
@@ -32,13 +33,13 @@ def chain(step: Step, desk: Desk) -> None:
             return
         job = desk.plan.link(step, desk.next_number(key))
         is_adopted = any(each.job_key == job.key for each in desk.unended())
-        before = "" if is_adopted else _newest(folder)  # nobody saw where it began
+        before = None if is_adopted else _saved(folder)  # nobody saw where it began
         status = desk.wait(desk.submit(job, stage=step.task.stage, task_key=key))
         if folder.done.is_file():
             return
         if not _wants_more(status):
             raise TaskError(why(folder, job.log, _ended(status)))
-        if _newest(folder) == before:
+        if _saved(folder) == (before or NOTHING):
             reason = f"{_ended(status)} without a new checkpoint; another link would waste hours"
             raise TaskError(why(folder, job.log, reason))
 
@@ -48,9 +49,10 @@ def _wants_more(status: JobStatus) -> bool:
     return status.exit_code == Exit.CONTINUE or status.state in CONTINUES
 
 
-def _newest(folder: TaskFolder) -> str:
-    """Return the name of the newest checkpoint, empty if there is none."""
-    return max((path.name for path in folder.checkpoints.glob("step-*[0-9]")), default="")
+def _saved(folder: TaskFolder) -> tuple[str, int]:
+    """Return the name of the newest checkpoint, and how many parts of the product are whole."""
+    names = (path.name for path in folder.checkpoints.glob("step-*[0-9]"))
+    return max(names, default=""), len(folder.finished_parts)
 
 
 def _ended(status: JobStatus) -> str:

@@ -127,6 +127,17 @@ def test_progress_is_told_from_link_to_link(desk, scheduler, step, folder):
     assert len(scheduler.jobs) == 2
 
 
+def test_a_part_of_the_product_is_progress_too(desk, scheduler, step, folder):
+    def write(_):
+        folder.parts.mkdir(parents=True, exist_ok=True)
+        (folder.parts / f"{min(2, len(scheduler.jobs)):05d}.json").write_text("{}")
+
+    scheduler.at_end = write
+    with pytest.raises(TaskError, match="without a new checkpoint"):
+        chain(step, desk)
+    assert len(scheduler.jobs) == 3
+
+
 def test_a_job_that_is_lost_is_told(desk, scheduler, step, monkeypatch):
     monkeypatch.setattr(scheduler, "query", lambda _: {})
     with pytest.raises(TaskError, match="job 700 ended unknown with exit code None"):

@@ -1,0 +1,71 @@
+"""Constituents as tokenizers take them: three features, cut, shortened, and by falling pT.
+
+The cut is made here and nowhere else: in tokenising, on the way from a store of jets to the
+tokenizer, in its training and in the writing of its store alike. What is cut is counted, and a
+store of tokens holds no trace of it but the counts (`rejected` of its manifest).
+
+Features and constants of OmniJet-alpha (arXiv:2403.05618, §2): ln(pT / GeV) - 1.8, 3 Δη, 3 Δφ;
+|Δη| and |Δφ| below 0.8; at most 128 constituents. Axes: E jets, J jets that are left, P
+constituents, Q constituents that are left.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.data.events import Array, Floats, Integers, Mask, offsets_of
+from pipeline.data.experiment import Column
+from pipeline.families.tokenizers import FEATURES, MOST_CONSTITUENTS
+
+NEEDED = ("px", "py", "deta", "dphi")
+WIDEST = 0.8
+_FACTOR = "OmniJet-alpha: (value - offset) / scale is the feature"
+COLUMNS = (
+    Column(name=FEATURES[0], unit="ln GeV", offset=1.8, scale=1.0, provenance=_FACTOR),
+    Column(name=FEATURES[1], unit="1", offset=0.0, scale=1 / 3, provenance=_FACTOR),
+    Column(name=FEATURES[2], unit="rad", offset=0.0, scale=1 / 3, provenance=_FACTOR),
+)
+
+
+@dataclass(frozen=True)
+class Constituents:
+    """What is left: points (Q, 3) of `COLUMNS` in physical units, offsets (J + 1), jets kept (E).
+
+    `cut` counts what is not: constituents `wide` of the axis or `without_momentum`, those
+    `beyond_128`, and jets of which nothing is left, `empty`.
+    """
+
+    points: Floats
+    offsets: Integers
+    kept: Mask
+    cut: dict[str, int]
+
+
+def constituents(points: Array, offsets: Array) -> Constituents:
+    """Return what a tokenizer takes of points (P, 4), px and py in GeV, Δη and Δφ to the axis.
+
+    Jet e owns the rows offsets[e] to offsets[e + 1].
+    """
+    px, py, deta, dphi = np.asarray(points, np.float32).T
+    pt = np.hypot(px, py)
+    narrow = (np.abs(deta) < WIDEST) & (np.abs(dphi) < WIDEST)
+    rows = np.flatnonzero(narrow & (pt > 0))
+    event = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    rows = rows[np.lexsort((-pt[rows], event[rows]))]
+    owner = event[rows]
+    rank = np.arange(len(rows)) - np.searchsorted(owner, owner)
+    hard = rank < MOST_CONSTITUENTS
+    sizes = np.bincount(owner[hard], minlength=len(offsets) - 1)
+    rows = rows[hard]
+    found = np.stack([np.log(pt[rows]), deta[rows], dphi[rows]], 1)
+    return Constituents(
+        points=found.astype(np.float32),
+        offsets=offsets_of(sizes[sizes > 0]),
+        kept=sizes > 0,
+        cut={
+            "wide": int((~narrow).sum()),
+            "without_momentum": int((narrow & (pt <= 0)).sum()),
+            "beyond_128": int((~hard).sum()),
+            "empty": int((sizes == 0).sum()),
+        },
+    )

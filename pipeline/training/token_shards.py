@@ -1,0 +1,228 @@
+"""A store of tokens: a shard for each shard of jets, written one by one, then the manifest.
+
+Points are the three features in physical units, beside `token` and what is known of each jet.
+Order "file" says that no detector's axes made it: constituents stand by falling pT. Axes: E jets,
+P constituents, C codes.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.campaign import TokenizeTask
+from pipeline.data.checksums import sha256, unchanged
+from pipeline.data.errors import BadInput
+from pipeline.data.events import Array
+from pipeline.data.preparation.constituents import COLUMNS, NEEDED, constituents
+from pipeline.data.store import MANIFEST, Manifest, Shard, ShardRecord, Store
+from pipeline.data.store.manifest import SourceRecord
+from pipeline.data.store.shard import write_shard
+from pipeline.data.store.tokens import TOKENIZER, WEIGHTS
+from pipeline.families.omnijet import TOKEN
+from pipeline.families.tokenizers import FEATURES, MOST_CONSTITUENTS
+from pipeline.run import TaskFolder, read_json, write_json
+from pipeline.training.loader import normalised, physical
+from pipeline.training.tokenizers import Codec
+
+EXPERIMENT = "jet-tokens"
+OWN = frozenset({"points", "offsets", "event_id", TOKEN})
+BATCH_JETS = 256
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the record of a written shard says, and how often each code was used (C)."""
+
+    shard: ShardRecord
+    cut: dict[str, int]
+    squares: list[float]
+    used: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The shards of one tokenising; `digest` stands for the tokenizer's weights."""
+
+    folder: TaskFolder
+    task: TokenizeTask
+    jets: Store
+    codec: Codec
+    digest: str
+    device: torch.device
+
+    def __len__(self) -> int:
+        """The number of shards."""
+        return len(self.sources)
+
+    @property
+    def sources(self) -> list[Shard]:
+        """The shards of jets of all splits."""
+        return [shard for split in self.jets.splits for shard in self.jets.shards(split)]
+
+    def record(self, number: int) -> Path:
+        """Return the file that says that shard `number` is written."""
+        return self.folder.parts / f"{number:05d}.json"
+
+    def made_from(self, number: int) -> str:
+        """Return what decides the content of shard `number`, as one hash."""
+        parts = [
+            self.digest,
+            self.task.model.model_dump(mode="json"),
+            self.sources[number].record.files,
+            [self.task.chunk_points, self.task.codec],
+        ]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def is_recorded(self, number: int) -> bool:
+        """Return whether shard `number` was written, of this tokenizer and these jets."""
+        record = read_json(self.record(number))
+        return record is not None and record["made_from"] == self.made_from(number)
+
+    def is_written(self, number: int) -> bool:
+        """Return whether shard `number` was written so, and is whole."""
+        record = read_json(self.record(number))
+        if record is None or not self.is_recorded(number):
+            return False
+        shard = record["shard"]
+        return unchanged(self.task.store / shard["split"] / shard["name"], shard["files"])
+
+    def write(self, number: int) -> None:
+        """Write shard `number`, then its record."""
+        source = self.sources[number]
+        folder = self.task.store / source.record.split / source.record.name
+        for leftover in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a process that was killed
+            shutil.rmtree(leftover)
+        arrays, cut, squares = self._tokenised(source)
+        shard = write_shard(
+            folder,
+            arrays,
+            per_event=frozenset(arrays) - {"points", "offsets", TOKEN},
+            attributes={"schema": "cosmotron-events/2", "experiment": EXPERIMENT},
+            chunk_points=self.task.chunk_points,
+            codec=self.task.codec,
+        )
+        record = {
+            "made_from": self.made_from(number),
+            "shard": shard.model_dump(mode="json"),
+            "cut": cut,
+            "squares": squares,
+        }
+        write_json(self.record(number), record)
+
+    def made(self) -> Iterator[Made]:
+        """Yield what is known of each written shard, in the order of the jets.
+
+        Raises:
+            BadInput: One is not written.
+        """
+        for number in range(len(self)):
+            record = read_json(self.record(number))
+            if record is None:
+                message = f"{self.record(number)}: not written; run this task again."
+                raise BadInput(message)
+            shard = ShardRecord(**record["shard"])
+            opened = Shard(self.task.store / shard.split / shard.name, shard)
+            tokens = opened.read((TOKEN,))[TOKEN]
+            used = np.bincount(tokens, minlength=self.task.model.codes)
+            yield Made(shard, record["cut"], record["squares"], used)
+
+    def _tokenised(self, source: Shard) -> tuple[dict[str, Array], dict[str, int], list[float]]:
+        """Return the arrays of a shard, what was cut, and the summed squared errors (3)."""
+        there = source.record.arrays
+        kept = [name for name, each in there.items() if each.per == "event" and name not in OWN]
+        stored = source.read(("points", "offsets", "event_id", *kept))
+        columns = [column.name for column in self.jets.manifest.columns]
+        chosen = [columns.index(name) for name in NEEDED]
+        left = constituents(stored["points"][:, chosen], stored["offsets"])
+        codes, decoded = self._coded(left.points, left.offsets)
+        error = physical(decoded, COLUMNS) - left.points
+        arrays: dict[str, Array] = {
+            "points": left.points,
+            "offsets": left.offsets,
+            "event_id": stored["event_id"][left.kept],
+            TOKEN: codes.astype(token_type(self.task.model.codes)),
+            **{name: stored[name][left.kept] for name in kept},
+        }
+        return arrays, left.cut, np.square(error, dtype=np.float64).sum(0).tolist()
+
+    @torch.no_grad()
+    def _coded(self, points: Array, offsets: Array) -> tuple[Array, Array]:
+        """Return the code (P) of each constituent, and the features (P, 3) it stands for."""
+        codes, decoded = [np.empty(0, np.int64)], [np.empty((0, len(FEATURES)), np.float32)]
+        features = torch.from_numpy(normalised(points, COLUMNS))
+        for start in range(0, len(offsets) - 1, BATCH_JETS):
+            cuts = offsets[start : start + BATCH_JETS + 1]
+            here = features[cuts[0] : cuts[-1]].to(self.device)
+            within = torch.from_numpy(cuts - cuts[0]).to(self.device)
+            code = self.codec.encode(here, within)
+            codes.append(code.cpu().numpy())
+            decoded.append(self.codec.decode(code, within).float().cpu().numpy())
+        return np.concatenate(codes), np.concatenate(decoded)
+
+
+def token_type(codes: int) -> type[np.uint16] | type[np.int32]:
+    """Return the type of tokens of so many codes."""
+    return np.uint16 if codes <= 1 << 16 else np.int32
+
+
+def manifest(shards: Shards, made: list[Made]) -> Manifest:
+    """Return the manifest of the store of tokens; `rejected` counts what was cut."""
+    jets, store = shards.jets, shards.task.store
+    records = [each.shard for each in made]
+    of = {split: [each for each in records if each.split == split] for split in jets.splits}
+    path = jets.path / MANIFEST
+    return Manifest(
+        experiment=EXPERIMENT,
+        columns=COLUMNS,
+        order="file",
+        neighbours=0,
+        min_points=1,
+        max_points=MOST_CONSTITUENTS,
+        fractions=jets.manifest.fractions,
+        files={name: sha256(store / name) for name in (TOKENIZER, WEIGHTS)},
+        sources=(
+            SourceRecord(
+                path=str(path),
+                bytes=path.stat().st_size,
+                sha256=sha256(path),
+                entries=sum(jets.manifest.events.values()),
+            ),
+        ),
+        rejected=total_cut(made),
+        events={split: sum(each.events for each in some) for split, some in of.items()},
+        points={split: sum(each.points for each in some) for split, some in of.items()},
+        shards=tuple(records),
+    )
+
+
+def total_cut(made: list[Made]) -> dict[str, int]:
+    """Return how many constituents and jets were cut for each reason, of all splits."""
+    names = made[0].cut if made else {}
+    return {name: sum(each.cut[name] for each in made) for name in names}
+
+
+def quality(made: list[Made], split: str) -> dict[str, Any]:
+    """Return usage, perplexity and reconstruction of the jets of one split.
+
+    `usage` is the share of codes that are used; `perplexity`, exp of the entropy of how often, the
+    number of codes that would be as varied if all were used alike. `reconstruction` is the root
+    mean square of decoded less true: of ln(pT / GeV), Δη and Δφ.
+    """
+    mine = [each for each in made if each.shard.split == split]
+    used = np.sum([each.used for each in mine], axis=0)
+    points = max(1, sum(each.shard.points for each in mine))
+    squares = np.sum([each.squares for each in mine], axis=0)
+    share = used[used > 0] / points
+    return {
+        "usage": float((used > 0).mean()),
+        "perplexity": float(np.exp(-(share * np.log(share)).sum())),
+        "reconstruction": dict(zip(FEATURES, np.sqrt(squares / points).tolist(), strict=True)),
+    }

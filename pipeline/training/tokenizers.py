@@ -1,0 +1,95 @@
+"""Tokenizers at hand: jets cut to what they take, and a tokenizer from a store of its tokens."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor, nn
+
+from pipeline.campaign import Training
+from pipeline.data.errors import BadInput
+from pipeline.data.files import written
+from pipeline.data.preparation.constituents import COLUMNS, NEEDED, constituents
+from pipeline.data.store import Store
+from pipeline.data.store.tokens import WEIGHTS, read_tokenizer
+from pipeline.families import Reads, Tokenizer
+from pipeline.training import systems
+from pipeline.training.batch import Batch
+from pipeline.training.loader import Source, normalised
+
+
+class Codec(Protocol):
+    """What a tokenizer's module does, for P constituents of jets that are cut at `offsets`."""
+
+    def encode(self, features: Tensor, offsets: Tensor) -> Tensor:
+        """Return the codes (P) of the features (P, 3)."""
+
+    def decode(self, codes: Tensor, offsets: Tensor) -> Tensor:
+        """Return the features (P, 3) of the codes (P)."""
+
+
+@dataclass(frozen=True)
+class Jets(Source):
+    """Jets of a store of JetClass, each batch cut to the constituents that a tokenizer takes.
+
+    A jet of which nothing is left is in no batch: a mean over events is one over those left.
+    """
+
+    def batches(
+        self, training: Training, seed: int, *, rank: int, ranks: int, seen: int
+    ) -> Iterator[Batch]:
+        """Yield the batches of one process for ever, of the three features."""
+        for batch in super().batches(training, seed, rank=rank, ranks=ranks, seen=seen):
+            yield featured(batch)
+
+
+def jets(path: Path, split: str, events: int | None) -> Jets:
+    """Return `events` jets (all, if None) of a split of the store in `path`."""
+    return Jets(path, split, Reads(NEEDED), events)
+
+
+def featured(batch: Batch) -> Batch:
+    """Return the jets of `batch`, of px, py, Δη, Δφ, as the features of what is left of them.
+
+    Raises:
+        BadInput: Nothing is left of any jet.
+    """
+    left = constituents(batch.points.numpy(), batch.offsets.numpy())
+    if not left.kept.any():
+        message = (
+            f"events {batch.event_id.tolist()}: no constituent within 0.8 of its jet's axis. "
+            "Is this a store of JetClass, deta and dphi relative to the axis?"
+        )
+        raise BadInput(message)
+    return Batch(
+        points=torch.from_numpy(normalised(left.points, COLUMNS)),
+        offsets=torch.from_numpy(left.offsets),
+        event_id=batch.event_id[torch.from_numpy(left.kept)],
+    )
+
+
+def save(module: nn.Module, path: Path) -> None:
+    """Write the weights of `module` to `path`, whole or not at all; equal weights, equal bytes."""
+    content = io.BytesIO()
+    weights = {name: value.detach().cpu() for name, value in module.state_dict().items()}
+    torch.save(weights, content)
+    with written(path) as temporary:
+        temporary.write_bytes(content.getvalue())
+
+
+def load(store: Store, device: torch.device) -> Codec:
+    """Return the tokenizer that made the tokens in `store`, on `device`, in evaluation mode.
+
+    Raises:
+        BadInput: It is no store of tokens.
+    """
+    declared = read_tokenizer(store)["tokenizer"]
+    tokenizer: Tokenizer = TypeAdapter[Tokenizer](Tokenizer).validate_python(declared)
+    module = systems.build(tokenizer, None).module
+    module.load_state_dict(torch.load(store.path / WEIGHTS, weights_only=True))
+    codec: Codec = module.to(device).eval()  # type: ignore[assignment]
+    return codec
