@@ -5,6 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from made_batches import packed
+from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.families import PointGPT
 from pipeline.training import systems
@@ -194,3 +195,16 @@ def tracks(seed, events=4, count=6, layers=16):
     return type(places([1]))(
         points.reshape(-1, 3), torch.arange(events + 1) * size, torch.arange(events)
     )
+
+
+def test_flops_a_patch_are_those_of_the_matrices():
+    model = small(width=32, hidden_share=0.0)
+    module, batch = PatchPredictor(model), places([200])
+    with FlopCounterMode(display=False) as counter:
+        patches = module(batch).patches
+    count = len(patches.centres)
+    # The counter does not see fused attention on a CPU: two products of W a pair of tokens.
+    small_ones = 2 * model.width * model.patch_points * model.patch_points * 2  # encoder, decoder
+    large = 2 * model.width * count / 2 * model.backbone_layers
+    seen = counter.get_total_flops() / count + 2 * (small_ones + large)
+    assert model.flops_per_token(count) / 3 == pytest.approx(seen, rel=0.02)
