@@ -8,8 +8,10 @@ from made_batches import packed
 from torch import nn
 
 from pipeline.families import FM4NPPMamba, FM4NPPMamba2
+from pipeline.training.batch import Batch
 from pipeline.training.loop import parameters
 from pipeline.training.models.fm4npp import NeighbourPredictor
+from pipeline.training.objectives.neighbours import next_neighbours
 
 # Trainable and all parameters of Mamba2 models with 12 layers and 30 neighbours. Those of widths
 # 256 and 1536 stand in the checkpoints that were released (pp_nerf_m1_k30, pp_nerf_m5_k30).
@@ -103,3 +105,34 @@ def test_dropout_is_off_in_evaluation():
     predictor: nn.Module = NeighbourPredictor(model).eval()
     batch = packed([30])
     assert torch.equal(predictor(batch), predictor(batch))
+
+
+def lines(seed, events=4, tracks=6, layers=16):
+    """Straight tracks through layers, sorted by radius; next neighbours are on the same track."""
+    made = torch.Generator().manual_seed(seed)
+    eta, phi, energy = (torch.rand(events, 1, tracks, generator=made) for _ in range(3))
+    r = torch.linspace(0, 1, layers).view(1, layers, 1).expand(events, layers, tracks)
+    points = torch.stack([each.expand_as(r) for each in (energy, eta, phi)] + [r], -1)
+    size = tracks * layers
+    later = torch.arange(size).unsqueeze(1) + tracks * torch.arange(1, 3)
+    return Batch(
+        points=points.reshape(-1, 4),
+        offsets=torch.arange(events + 1) * size,
+        event_id=torch.arange(events),
+        per_point={"neighbours": later.where(later < size, -1).repeat(events, 1)},
+    )
+
+
+@KINDS
+def test_its_loss_falls_far_below_that_of_the_mean_place(kind):
+    model = small(kind)
+    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
+    for step in range(120):
+        batch = lines(step)
+        (loss,) = next_neighbours(model(batch), batch).values()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    batch = lines(1000)
+    (loss,) = next_neighbours(model(batch), batch).values()
+    assert loss < 0.3 * batch.points[:, 1:].var(0).mean()
