@@ -69,7 +69,7 @@ def write(path: Path, simulation: Simulation, number: int, seed: int) -> Made:
     count = simulation.events_per_file
     events = make(count, seed=seed, source=str(path), first_id=number * count + 1)
     counts = {
-        "tracks": int(events.per_event["is_track"].sum()),
+        "muons": int(events.per_event["is_track"].sum()),
         "auxiliary": int(events.per_point["auxiliary"].sum()),
     }
     if not simulation.labelled:
