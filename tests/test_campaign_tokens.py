@@ -60,9 +60,9 @@ def test_tokenising_is_a_chain_of_batch_jobs(run: Run) -> None:
     ("old", "new", "message"),
     [
         (
-            "codes = 256\nwidth",
+            "codes = 512\nwidth",
             "codes = 8192\nwidth",
-            r"has 256 codes; models.small expects 8192. Set codes = 256, or tokenise with 8192",
+            r"has 512 codes; models.small expects 8192. Set codes = 512, or tokenise with 8192",
         ),
         (
             '[pretrain]\ndataset = "tokens"',
@@ -90,9 +90,9 @@ def test_a_tokenizer_may_not_have_the_name_of_a_dataset(tmp_path: Path) -> None:
 def test_bins_need_no_training(tmp_path: Path, run: Run) -> None:
     text = QUICK.read_text()
     start, stop = text.index("[tokenizers.tokens.model]"), text.index("[models.small]")
-    bins = '[tokenizers.tokens.model]\nfamily = "binning"\nbins = [8, 8, 4]\n\n'
+    bins = '[tokenizers.tokens.model]\nfamily = "binning"\nbins = [8, 8, 8]\n\n'
     path = tmp_path / "changed.toml"
     path.write_text(text[:start] + bins + text[stop:])
     task = next(t for t in load_campaign(str(path)).tasks(run) if isinstance(t, TokenizeTask))
-    assert task.model.codes == 256
+    assert task.model.codes == 512
     assert task.model.parameters().total == 0

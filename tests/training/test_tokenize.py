@@ -147,11 +147,13 @@ def test_killed_while_it_trains_and_while_it_writes_it_makes_the_same_store(
 
 
 @pytest.mark.slow
-def test_two_processes_share_the_shards(jets, tmp_path):
-    folder = tokenizing(tmp_path, jets, devices=2)
+@pytest.mark.parametrize("asked", [{"zero": 1}, {"zero": 3}, {"precision": "bf16"}])
+def test_two_processes_train_as_one_and_share_the_shards(jets, tmp_path, asked):
+    folder = tokenizing(tmp_path, jets, devices=2, **asked)
     assert run(folder, "tokenize", size=2) == Exit.FINISHED, (folder.path / "log.txt").read_text()
     store_of(folder).verify()
     assert result(folder)["processes"] == 2
+    assert result(folder)["reconstruction"]["log_pt"] < 1.2
 
 
 def reading(store, **asked):

@@ -47,11 +47,10 @@ class NextTokenModel(nn.Module):
             bias_qkv=False,
             dropout=model.dropout,
         )
-        if model.inputs == "continuous":
-            self.start = nn.Parameter(torch.randn(width) * width**-0.5)
+        continuous = model.inputs == "continuous"
+        if continuous:
             self.entry = nn.Linear(len(FEATURES), width)
-        else:
-            self.embedding = nn.Embedding(model.vocabulary, width)
+        self.embedding = nn.Embedding(1 if continuous else model.vocabulary, width)
         self.blocks = nn.ModuleList(Block(style) for _ in range(model.layers))
         self.head = nn.Linear(width, model.vocabulary)
 
@@ -74,11 +73,11 @@ class NextTokenModel(nn.Module):
         offsets = batch.offsets + torch.arange(jets + 1, device=batch.offsets.device)
         follows = torch.ones(len(batch.points) + jets, dtype=torch.bool, device=offsets.device)
         follows[offsets[:-1]] = False
+        words = torch.full(follows.shape, START, device=follows.device)
         if self.model.inputs == "continuous":
-            hidden = self.start.expand(len(follows), -1).clone()
+            hidden = self.embedding(words)
             hidden[follows] = self._embedded(batch.points)
         else:
-            words = torch.full(follows.shape, START, device=follows.device)
             words[follows] = batch.per_point[TOKEN] + 1
             hidden = self.embedding(words)
         lengths = Lengths.of(offsets)
@@ -96,8 +95,6 @@ class NextTokenModel(nn.Module):
 
     def _started(self) -> Tensor:
         """Return the vector of start (W)."""
-        if self.model.inputs == "continuous":
-            return self.start
         start: Tensor = self.embedding(torch.tensor(START, device=self.head.weight.device))
         return start
 

@@ -4,8 +4,6 @@ van den Oord et al., arXiv:1711.00937; the synchronised update and the trade-off
 et al., arXiv:2305.08842. Axes: P points, packed · D latent numbers · C codes.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
@@ -14,18 +12,6 @@ from pipeline.training.engine_shared import of_first, summed
 AT_ONCE = 1 << 24  # distances that are in memory together
 LLOYD_STEPS = 10
 SPREAD = 0.01  # how far from its point a code is put that is moved there
-
-
-@dataclass(frozen=True)
-class Quantised:
-    """Each point's nearest code (P), its vector (P, D), and how far apart the two were (P).
-
-    Gradients go straight through `latent` to the point, and to the code with the weight ν.
-    """
-
-    code: Tensor
-    latent: Tensor
-    commitment: Tensor
 
 
 class Quantiser(nn.Module):
@@ -55,8 +41,13 @@ class Quantiser(nn.Module):
         """The vectors of all codes (C, D)."""
         return self.learnt + self.moved
 
-    def forward(self, z_PD: Tensor) -> Quantised:
-        """Return the points quantised; in training the codebook follows them."""
+    def forward(self, z_PD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return each point's nearest code (P), its vector (P, D), and how far it is (P).
+
+        Gradients go straight through the vector to the point, and to the code with the weight ν.
+        In training the codebook follows the points. A tuple, since ZeRO 3 finds no tensors in
+        anything else, and would not gather the codebook for the backward pass.
+        """
         z = z_PD.float()
         if self.training and int(self.steps) == 0:
             self._move(torch.arange(len(self.learnt), device=z.device), k_means(z, self.learnt))
@@ -68,7 +59,7 @@ class Quantiser(nn.Module):
         to_code = (z.detach() - vector).square().mean(-1)
         through = z + (vector - z).detach() + self.sync * (vector - vector.detach())
         commitment = (1 - self.beta) * to_point + self.beta * to_code
-        return Quantised(code, through.to(z_PD.dtype), commitment)
+        return code, through.to(z_PD.dtype), commitment
 
     @torch.no_grad()
     def _follow(self, z: Tensor, code: Tensor) -> None:

@@ -70,13 +70,13 @@ class QuantisedAutoencoder(nn.Module):
     def forward(self, batch: Batch) -> Reconstructed:
         """Return what is left of the features after encoding and decoding."""
         lengths = Lengths.of(batch.offsets)
-        quantised = self.quantiser(self.encoder(batch.points, lengths))
-        return Reconstructed(self.decoder(quantised.latent, lengths), quantised.commitment)
+        _, latent, commitment = self.quantiser(self.encoder(batch.points, lengths))
+        return Reconstructed(self.decoder(latent, lengths), commitment)
 
     @torch.no_grad()
     def encode(self, features: Tensor, offsets: Tensor) -> Tensor:
         """Return the code (P) of each constituent of features (P, 3), in jets cut at `offsets`."""
-        code: Tensor = self.quantiser(self.encoder(features, Lengths.of(offsets))).code
+        code: Tensor = self.quantiser(self.encoder(features, Lengths.of(offsets)))[0]
         return code
 
     @torch.no_grad()
