@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from made_batches import part
-from made_jets import feature_batch
+from made_constituents import feature_batch
 
 from pipeline.families import OmniJet
 from pipeline.training import systems

@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("deepspeed")
 
-from made_jets import SMALL, tokenizing, write_jets
+from made_constituents import SMALL, tokenizing, write_jets
 from ranks import Ranks, result, run, steps
 from staged_alone import files_of
 

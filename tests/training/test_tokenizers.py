@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from made_batches import part
-from made_jets import SMALL, feature_batch
+from made_constituents import SMALL, feature_batch
 
 from pipeline.families import VQVAE, VQVAEMLP, Binning
 from pipeline.training import systems
