@@ -53,7 +53,7 @@ def test_the_table_has_a_line_for_every_subject(tmp_path):
 
 def test_a_profile_tells_of_every_thread():
     pytest.importorskip("mmap_ninja", reason="`make bench` installs the rivals")
-    command = [sys.executable, "-m", "tests.benchmarks", "--scale", "0.02", "--profile"]
+    command = [sys.executable, "-m", "tests.benchmarks", "--scale", "0.1", "--profile"]
     ended = subprocess.run(
         [*command, "load-jets"], cwd=ROOT, capture_output=True, text=True, check=False
     )
