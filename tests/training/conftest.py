@@ -25,3 +25,9 @@ def undisturbed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> TaskFo
     folder = pretraining(tmp_path_factory.mktemp("undisturbed"), store)
     assert run(folder) == Exit.FINISHED, (folder.path / "log.txt").read_text()
     return folder
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """What a test draws without a seed of its own does not depend on the tests before it."""
+    pytest.importorskip("torch").manual_seed(0)
