@@ -84,8 +84,11 @@ class Source:
     def batches(
         self, training: Training, seed: int, *, rank: int, ranks: int, seen: int
     ) -> Iterator[Batch]:
-        """Yield the batches of one process for ever, from where all have `seen` events on."""
-        store = self.open()
+        """Yield the batches of one process for ever, from where all have `seen` events on.
+
+        Whoever asks has called `open`, which reads the sizes of all events: not a second time.
+        """
+        store = Store.open(self.path)
         reading = Reading(
             arrays=arrays_of(self.reads),
             lanes=training.lanes,

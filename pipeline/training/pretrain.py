@@ -50,8 +50,10 @@ def source(task: PretrainTask) -> loader.Source:
         BadInput: The store is not there, or does not hold what is asked.
     """
     asked = loader.Source(task.store, task.split, task.model.reads(), task.events)
+    if not task.one_pass:
+        return asked
     asked.open()
-    return replace(asked, events=None) if task.one_pass else asked
+    return replace(asked, events=None)
 
 
 if __name__ == "__main__":
