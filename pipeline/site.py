@@ -4,7 +4,13 @@ import os
 from datetime import date
 from typing import Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from pipeline import catalog
 from pipeline.catalog import Declaration, DeclarationError
@@ -23,11 +29,13 @@ class NodeClass(Declaration):
     """One kind of node, and how a job binds to it.
 
     A device is what one training process drives: a GPU, one MI250X die (GCD), or a share of the
-    CPU. `gpus` is what Slurm counts; 0 where devices are CPU shares.
+    CPU. `gpus` is what Slurm counts; 0 where devices are CPU shares. `peak_tflops` is what a device
+    can do at most, 10¹² operations a second, by precision ("fp32", "bf16").
     """
 
     devices: PositiveInt
     cpus_per_device: PositiveInt
+    peak_tflops: dict[Literal["fp32", "bf16"], PositiveFloat] = {}
     gpus: NonNegativeInt = 0
     constraint: str = ""
     partition: str = ""
@@ -96,7 +104,10 @@ class Environment(Declaration):
 
 
 class Site(Declaration):
-    """One machine, as declared in `sites/<name>.toml`; every number carries a date and a source."""
+    """One machine, as declared in `sites/<name>.toml`; every number carries a date and a source.
+
+    `node_failures` is how often a node fails, per 1000 days of one node.
+    """
 
     name: str
     title: str
@@ -112,6 +123,7 @@ class Site(Declaration):
     master_address: str = "$(hostname)"
     mpi: str = ""
     signal_lead_seconds: PositiveInt = 300
+    node_failures: NonNegativeFloat = 0.0
     submitted_jobs: PositiveInt = 100
     poll_seconds: PositiveInt = 30
     modules: tuple[str, ...] = ()

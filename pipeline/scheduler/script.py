@@ -49,7 +49,21 @@ def exports(job: Job, site: Site) -> list[tuple[str, str]]:
     """Return the (name, value) of what the script exports, sorted by name."""
     environment = site.environment
     by_size = environment.multi_node if job.nodes > 1 else environment.single_node
-    return sorted({**environment.always, **by_size}.items())
+    told = {} if job.pilot else of_link(job, site)
+    return sorted({**environment.always, **by_size, **told}.items())
+
+
+def of_link(job: Job, site: Site) -> dict[str, str]:
+    """Return what a training's link is told of its machine, which no task.toml holds."""
+    peaks = site.nodes[job.node].peak_tflops
+    return {
+        "COSMOTRON_LINK": job.key,
+        "COSMOTRON_WALLTIME_SECONDS": str(60 * job.walltime_minutes),
+        "COSMOTRON_SIGNAL_LEAD_SECONDS": str(signal_lead_seconds(job, site)),
+        "COSMOTRON_NODES": str(job.nodes),
+        "COSMOTRON_NODE_FAILURES": f"{site.node_failures:g}",
+        **{f"COSMOTRON_PEAK_TFLOPS_{name.upper()}": f"{peak:g}" for name, peak in peaks.items()},
+    }
 
 
 def signal_lead_seconds(job: Job, site: Site) -> int:

@@ -1,6 +1,5 @@
 """Evaluate: `python -m pipeline.training.evaluate TASK_FOLDER`, one process."""
 
-import sys
 import time
 from typing import Any
 
@@ -106,4 +105,4 @@ def _save_shown(folder: TaskFolder, events: EventSet, predicted: loader.Tracks) 
 
 
 if __name__ == "__main__":
-    sys.exit(program.start(evaluate, EvaluateTask))
+    program.leave(program.start(evaluate, EvaluateTask))

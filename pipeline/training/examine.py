@@ -1,6 +1,5 @@
 """Examine: `python -m pipeline.training.examine TASK_FOLDER`, one process."""
 
-import sys
 import time
 
 import numpy as np
@@ -83,4 +82,4 @@ def held_out(
 
 
 if __name__ == "__main__":
-    sys.exit(program.start(examine, ExamineTask))
+    program.leave(program.start(examine, ExamineTask))

@@ -1,6 +1,5 @@
 """Fine-tune: `python -m pipeline.training.finetune TASK_FOLDER`, one process per device."""
 
-import sys
 from pathlib import Path
 
 import torch
@@ -91,4 +90,4 @@ def finetune(
 
 
 if __name__ == "__main__":
-    sys.exit(program.start(finetune, FinetuneTask))
+    program.leave(program.start(finetune, FinetuneTask))

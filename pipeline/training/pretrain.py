@@ -1,6 +1,5 @@
 """Pretrain: `python -m pipeline.training.pretrain TASK_FOLDER`, one process per device."""
 
-import sys
 from dataclasses import replace
 from functools import partial
 
@@ -57,4 +56,4 @@ def source(task: PretrainTask) -> loader.Source:
 
 
 if __name__ == "__main__":
-    sys.exit(program.start(pretrain, PretrainTask))
+    program.leave(program.start(pretrain, PretrainTask))

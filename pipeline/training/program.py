@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 
@@ -108,6 +108,18 @@ def _classified(error: Exception) -> tuple[str, Exit, str]:
     if isinstance(error, OSError) and number in (errno.EACCES, errno.EROFS):
         return "cannot_write", Exit.CANNOT_WRITE, f"No permission to write {error.filename}."
     return "error", Exit.FAILED, f"{type(error).__name__}: {error}"
+
+
+def leave(code: int) -> NoReturn:
+    """End this process with `code`, whatever its threads are at.
+
+    While Python takes itself apart, a thread of gloo that still lets go of a tensor asks for the
+    interpreter's lock, and the process aborts after all its work is done
+    (https://github.com/pytorch/pytorch/pull/179291). So it is not taken apart.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 class Every:

@@ -5,7 +5,6 @@ first one the manifest. Each may be killed at any time: training goes on from a 
 at the first shard that is not whole.
 """
 
-import sys
 import time
 from typing import Any
 
@@ -138,4 +137,4 @@ def _finish(shards: Shards, result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(program.start(tokenize, TokenizeTask))
+    program.leave(program.start(tokenize, TokenizeTask))

@@ -86,7 +86,7 @@ def test_ranks_find_each_other(
     scheduler: Scheduler, make_job: MakeJob, nodes: int, processes: int
 ) -> None:
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    program = f"import os; print(*(os.environ[each] for each in {names}))"
+    program = f"import os; os.write(1, ' '.join(map(os.environ.get, {names})).encode() + b'\\n')"
     job = make_job("python3", "-c", program, nodes=nodes, processes_per_node=processes)
     assert wait(scheduler, submit(scheduler, job)).nodes == 1.0
     ranks = sorted(line.split() for line in job.log.read_text().splitlines())

@@ -14,6 +14,7 @@ from pipeline.training.models.fm4npp import NeighbourPredictor
 from pipeline.training.objectives import only
 from pipeline.training.objectives.neighbours import next_neighbours
 from pipeline.training.optimisers import Scale
+from pipeline.training.program import leave
 
 STEPS, HALF, BATCH_EVENTS, EMA_EVENTS = 14, 7, 4, 20
 OBJECTIVE = only(next_neighbours)
@@ -98,3 +99,4 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    leave(0)

@@ -12,6 +12,7 @@ from pipeline.training.engine import Engine, World, join
 from pipeline.training.models.fm4npp import NeighbourPredictor
 from pipeline.training.objectives import only
 from pipeline.training.objectives.neighbours import next_neighbours
+from pipeline.training.program import leave
 
 STEPS = 3
 
@@ -39,3 +40,4 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    leave(0)
