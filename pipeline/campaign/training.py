@@ -31,6 +31,9 @@ class Training(Declaration):
     (0.95, 0.999) with `epsilon` 1e-5. With `ema_events` a mean of the weights is kept and
     exported, in which the weights of n events ago count exp(-n / ema_events): a decay of 0.999 per
     step of 256 events is ema_events = 256 / 0.001 = 256,000.
+
+    A process silent for `hang_seconds` ends its link. A loss that rose, by its means over
+    `diverged_steps` (0: nobody looks), ends the training.
     """
 
     events_seen: PositiveInt
@@ -54,6 +57,8 @@ class Training(Declaration):
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
     devices: PositiveInt = 1
     threads: PositiveInt = 1
+    hang_seconds: PositiveInt = 1800
+    diverged_steps: NonNegativeInt = 100
     walltime_minutes: PositiveInt
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ from torch import nn
 from pipeline.campaign import Training, Trunk
 from pipeline.run import Exit, TaskFolder
 from pipeline.training.batch import Batch
+from pipeline.training.divergence import Divergence, recorded
 from pipeline.training.engine import Engine, World
 from pipeline.training.loader import Source
 from pipeline.training.metrics import Metrics
@@ -73,7 +74,7 @@ def train(work: Work, folder: TaskFolder, world: World, stop: Stop) -> dict[str,
     Returns None when asked to stop before the end: checkpointed, to be continued.
 
     Raises:
-        FloatingPointError: The loss is no number any more.
+        FloatingPointError: The loss is no number any more, or has diverged.
         RunError: There are checkpoints, and none of them verifies; or not that of the trunk.
     """
     training = work.training
@@ -83,14 +84,22 @@ def train(work: Work, folder: TaskFolder, world: World, stop: Stop) -> dict[str,
     end = training.steps * training.batch_events
     last: dict[str, float] = {}
     batches = work.batches(world, seen)
+    past = recorded(folder.metrics, seen // training.batch_events)
+    divergence = Divergence(training.diverged_steps, past)
+    engine.any(False)  # all have read before the first process writes
     with Metrics(folder, world, seen=seen, end=end) as metrics:
         while seen < end:
             last = _step(engine, work, batches, seen)
             seen += training.batch_events
-            metrics.write(seen // training.batch_events, seen, last)
+            step = seen // training.batch_events
+            metrics.write(step, seen, last)
+            stop.watch.beat(step)
+            if verdict := divergence.add(step, last["loss"]):
+                raise FloatingPointError(verdict)
             asked = engine.any(stop.asked)
             if asked or seen == end or seen in work.branch_points or _due(training, seen):
                 engine.save(folder.checkpoints, seen, work.branch_points)
+                stop.watch.beat()
             if asked and seen < end:
                 engine.leave()
                 return None
