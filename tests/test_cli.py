@@ -23,6 +23,7 @@ VERBS = [
     ["run"],
     ["plan"],
     ["status"],
+    ["stop"],
     ["cancel"],
     ["budget"],
     ["report"],

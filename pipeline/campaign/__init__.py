@@ -1,6 +1,7 @@
 """What a campaign asks: datasets × models × grids × tasks, resolved into tasks with keys."""
 
 from pipeline.campaign.grid import SHELF, Campaign, load_campaign
+from pipeline.campaign.memory import too_big
 from pipeline.campaign.sections import (
     JETCLASS_PROCESSES,
     Dataset,
@@ -30,6 +31,7 @@ from pipeline.campaign.tasks import (
 from pipeline.campaign.training import Training
 
 __all__ = [
+    "too_big",
     "CHAINED",
     "JETCLASS_PROCESSES",
     "SHELF",

@@ -2,11 +2,11 @@
 
 import errno
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
-from pipeline.catalog import Declaration, DeclarationError
+from pipeline.campaign import Task, too_big
+from pipeline.catalog import DeclarationError
 from pipeline.data.errors import BadInput
 from pipeline.run import CODES, Exit, RunError
 
@@ -37,14 +37,15 @@ class End:
         return CODES[self.outcome]
 
 
-def classified(error: Exception, task: Declaration | None = None, processes: int = 1) -> End:
+def classified(error: Exception, task: Task | None = None, processes: int = 1) -> End:
     """Return the end that `error` is, of a link of `task` with so many `processes`."""
     text = str(error)
     for kinds, outcome in CLASSES:
         if isinstance(error, kinds):
             return End(outcome, text)
     if is_out_of_memory(error):
-        return End("out_of_memory", _memory(error, task, processes))
+        told = too_big(task, processes) if task is not None else ""
+        return End("out_of_memory", f"Out of memory ({_line(text)}). {told}".strip())
     number = error.errno if isinstance(error, OSError) else None
     if isinstance(error, OSError) and number in (errno.ENOSPC, errno.EDQUOT):
         message = f"No space left for {error.filename}. Free some, then run again: it resumes."
@@ -75,32 +76,6 @@ def is_peer_lost(error: Exception) -> bool:
     text = str(error).lower()
     words = isinstance(error, RuntimeError | ConnectionError) and any(w in text for w in LOST)
     return words or type(error).__name__ in LOST_TYPES
-
-
-def _memory(error: Exception, task: Declaration | None, processes: int) -> str:
-    """Return what was too big, and what to lower."""
-    training: Any = getattr(task, "training", None)
-    if training is None:
-        return f"Out of memory ({_line(str(error))}). Give it a node of more memory."
-    model: Any = getattr(task, "model", None)
-    share = training.batch_events // processes
-    at_once = min(getattr(training, "micro_events", None) or share, share)
-    return (
-        f"Out of memory ({_line(str(error))}): {_named(model)}, batch_events "
-        f"{training.batch_events} over {processes} process(es), {at_once} events at once in each, "
-        f"zero {training.zero}, {training.precision}. Lower micro_events, set "
-        "activation_checkpointing, raise zero, or ask for more devices: none of them changes what "
-        "is trained. A smaller batch_events does."
-    )
-
-
-def _named(model: Any) -> str:
-    """Return a model's family, and its size by name or by what makes it."""
-    named = getattr(model, "size", None)
-    sizes = {key: value for key, value in model.architecture.items() if key != "family"}
-    plain = {key: value for key, value in sizes.items() if isinstance(value, int | float)}
-    size = named or ", ".join(f"{key} {value}" for key, value in plain.items())
-    return f"model {model.family}" + (f" ({size})" if size else "")
 
 
 def _line(text: str) -> str:

@@ -106,8 +106,8 @@ class Watchdog:
         return (
             f"No step for {self.seconds} s: {'; '.join(here[:MOST_NAMED])}{others}. The stacks of "
             f"all threads are in {self.folder.logs}/stacks-rank-*.txt: a rank that is not in a "
-            "collective is the one that the others wait for. One more link is tried from the last "
-            "checkpoint. Raise hang_seconds if steps, saves or the start do take that long."
+            "collective is the one that the others wait for. Raise "
+            "hang_seconds if steps, saves or the start do take that long."
         )
 
 
