@@ -31,7 +31,6 @@ from pipeline.campaign.tasks import (
 from pipeline.campaign.training import Training
 
 __all__ = [
-    "too_big",
     "CHAINED",
     "JETCLASS_PROCESSES",
     "SHELF",
@@ -58,4 +57,5 @@ __all__ = [
     "declare",
     "load_campaign",
     "to_toml",
+    "too_big",
 ]

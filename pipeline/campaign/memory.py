@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from pipeline.campaign.tasks import Task
+from pipeline.catalog import Declaration
 
 
-def too_big(task: Task, processes: int) -> str:
+def too_big(task: Declaration, processes: int) -> str:
     """Return what a task asks of memory over so many `processes`, and what to lower."""
     training: Any = getattr(task, "training", None)
     if training is None:

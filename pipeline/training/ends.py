@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from pipeline.campaign import Task, too_big
-from pipeline.catalog import DeclarationError
+from pipeline.campaign import too_big
+from pipeline.catalog import Declaration, DeclarationError
 from pipeline.data.errors import BadInput
 from pipeline.run import CODES, Exit, RunError
 
@@ -37,7 +37,7 @@ class End:
         return CODES[self.outcome]
 
 
-def classified(error: Exception, task: Task | None = None, processes: int = 1) -> End:
+def classified(error: Exception, task: Declaration | None = None, processes: int = 1) -> End:
     """Return the end that `error` is, of a link of `task` with so many `processes`."""
     text = str(error)
     for kinds, outcome in CLASSES:

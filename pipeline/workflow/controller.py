@@ -16,7 +16,7 @@ from rich.console import Console
 from pipeline import catalog
 from pipeline.campaign import Campaign, Task, declare, to_toml
 from pipeline.report import write_report
-from pipeline.run import Run, claimed, read_json, write_json, write_text
+from pipeline.run import Run, RunError, claimed, read_json, write_json, write_text
 from pipeline.scheduler import connect
 from pipeline.site import Site
 from pipeline.workflow import stops

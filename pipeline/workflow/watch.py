@@ -41,7 +41,7 @@ def chain(step: Step, desk: Desk) -> None:
             history.write(folder, links)
         link = links.pop()
         status = _watched(step, desk, link)
-        if folder.is_done:
+        if folder.done.is_file():
             return
         if status is not None:
             links.append(_judged(step, desk, link, status))
