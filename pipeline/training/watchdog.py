@@ -21,6 +21,7 @@ TELL_SECONDS = 5.0
 GRACE_SECONDS = 2.0  # in which all processes write their stacks, before the first one reads them
 BACKSTOP_SECONDS = 10.0
 MOST_NAMED = 8
+STDERR = 2  # the file itself: what Python calls so may be anything
 
 
 class Watchdog:
@@ -63,7 +64,9 @@ class Watchdog:
         if self.seconds is None:
             return
         if self._time_to_arm():
-            faulthandler.dump_traceback_later(self.seconds + BACKSTOP_SECONDS, exit=True)
+            faulthandler.dump_traceback_later(
+                self.seconds + BACKSTOP_SECONDS, exit=True, file=STDERR
+            )
         if self.rank == 0 and self._time_to_tell():
             link = this_link()
             now = {"time": time.time(), "step": self.step, "rank": self.rank}
