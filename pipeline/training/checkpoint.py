@@ -6,13 +6,16 @@ verifies is an error, never a fresh start.
 """
 
 import hashlib
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pipeline.run import RunError, read_json, write_json
 
 MANIFEST = "manifest.json"
+VALIDATION_LOSS = "validation_loss"
 
 
 def folder(checkpoints: Path, events_seen: int) -> Path:
@@ -31,13 +34,23 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def seal(written: Path, events_seen: int) -> None:
-    """Write the manifest of all files in the folder `written`, then give it its final name."""
+def hashes(paths: Iterable[Path]) -> list[str]:
+    """Return the SHA-256 of each file; several at a time, for hashlib lets go of the lock."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(file_hash, paths))
+
+
+def seal(written: Path, events_seen: int, told: Mapping[str, object] = {}) -> None:
+    """Write the manifest of all files in the folder `written`, then give it its final name.
+
+    `told` is what else the manifest says.
+    """
     files = sorted(path for path in written.rglob("*") if path.is_file())
-    hashes = {str(path.relative_to(written)): file_hash(path) for path in files}
-    write_json(written / MANIFEST, {"events_seen": events_seen, "files": hashes})
+    names = [str(path.relative_to(written)) for path in files]
+    found = dict(zip(names, hashes(files), strict=True))
+    write_json(written / MANIFEST, {**told, "events_seen": events_seen, "files": found})
     final = folder(written.parent, events_seen)
-    if final.exists():
+    if final.exists():  # damaged, or a resume had gone on from it
         shutil.rmtree(final)
     written.rename(final)
 
@@ -52,12 +65,33 @@ def verify(sealed: Path) -> int:
     if manifest is None:
         message = f"{sealed}: no {MANIFEST}; this is no whole checkpoint."
         raise RunError(message)
-    for name, expected in manifest["files"].items():
-        path = sealed / name
-        if not path.is_file() or file_hash(path) != expected:
+    paths = {sealed / name: expected for name, expected in manifest["files"].items()}
+    there = [path for path in paths if path.is_file()]
+    found = dict(zip(there, hashes(there), strict=True))
+    for path, expected in paths.items():
+        if found.get(path) != expected:
             message = f"{path}: missing or not as it was written; the checkpoint is damaged."
             raise RunError(message)
     return int(manifest["events_seen"])
+
+
+def told(sealed: Path, name: str) -> float | None:
+    """Return the number `name` of a checkpoint's manifest, None where it has none or is damaged."""
+    try:
+        value = (read_json(sealed / MANIFEST) or {}).get(name)
+    except RunError:
+        return None
+    return None if value is None else float(value)
+
+
+def best(checkpoints: Path) -> Path | None:
+    """Return the checkpoint of the lowest validation loss, None where nothing was validated."""
+    losses = {
+        sealed: loss
+        for sealed in sorted(checkpoints.glob("step-*[0-9]"))
+        if (loss := told(sealed, VALIDATION_LOSS)) is not None
+    }
+    return min(losses, key=losses.__getitem__, default=None)
 
 
 def newest(checkpoints: Path) -> tuple[Path, int] | None:
@@ -102,9 +136,9 @@ def exactly(checkpoints: Path, events_seen: int) -> tuple[Path, int]:
 def prune(checkpoints: Path, *, keep: int, always: Sequence[int] = ()) -> None:
     """Remove all but the `keep` newest checkpoints, and what earlier links left unfinished.
 
-    Those taken after as many events as `always` says stay.
+    The best stays too, and those taken after as many events as `always` says.
     """
-    stay = {folder(checkpoints, events_seen) for events_seen in always}
+    stay = {best(checkpoints), *(folder(checkpoints, events_seen) for events_seen in always)}
     for unfinished in checkpoints.glob("step-*.tmp"):
         shutil.rmtree(unfinished)
     for old in sorted(checkpoints.glob("step-*[0-9]"))[:-keep]:
