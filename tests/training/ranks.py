@@ -3,12 +3,12 @@
 import json
 import os
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 from made_batches import HEAD, MODEL
+from rank_server import Rank
 
 from pipeline.campaign import FinetuneTask, PretrainTask, Training, declare
 from pipeline.run import TaskFolder
@@ -95,22 +95,21 @@ class Ranks:
         return codes.pop()
 
 
-def start(command: list[str], *, size: int, log: Path) -> list["subprocess.Popen[bytes]"]:
+def start(command: list[str], *, size: int, log: Path, **environment: str) -> list[Rank]:
     """Start `command` once per rank."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(size)}
-    processes = []
-    for rank in range(size):
-        own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"}
-        with log.open("ab") as stream:
-            processes.append(
-                subprocess.Popen(
-                    command, env={**os.environ, **world, **own}, stdout=stream, stderr=stream
-                )
-            )
-    return processes
+    assert command[0] == sys.executable
+    return [
+        Rank(
+            command[1:],
+            {**os.environ, **world, "RANK": str(rank), "LOCAL_RANK": str(rank), **environment},
+            log,
+        )
+        for rank in range(size)
+    ]
 
 
 def run(folder: TaskFolder, program: str = "pretrain", *, size: int = 2) -> int:
