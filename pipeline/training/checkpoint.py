@@ -6,15 +6,19 @@ verifies is an error, never a fresh start.
 """
 
 import hashlib
+import json
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from pipeline.run import RunError, read_json, write_json
 
 MANIFEST = "manifest.json"
+SEAL = "sha256"
 VALIDATION_LOSS = "validation_loss"
 
 
@@ -48,7 +52,8 @@ def seal(written: Path, events_seen: int, told: Mapping[str, object] = {}) -> No
     files = sorted(path for path in written.rglob("*") if path.is_file())
     names = [str(path.relative_to(written)) for path in files]
     found = dict(zip(names, hashes(files), strict=True))
-    write_json(written / MANIFEST, {**told, "events_seen": events_seen, "files": found})
+    content = {**told, "events_seen": events_seen, "files": found}
+    write_json(written / MANIFEST, {**content, SEAL: _seal(content)})
     final = folder(written.parent, events_seen)
     if final.exists():  # damaged, or a resume had gone on from it
         shutil.rmtree(final)
@@ -61,10 +66,7 @@ def verify(sealed: Path) -> int:
     Raises:
         RunError: The manifest is missing or damaged, or a file is missing or was changed.
     """
-    manifest = read_json(sealed / MANIFEST)
-    if manifest is None:
-        message = f"{sealed}: no {MANIFEST}; this is no whole checkpoint."
-        raise RunError(message)
+    manifest = _manifest(sealed)
     paths = {sealed / name: expected for name, expected in manifest["files"].items()}
     there = [path for path in paths if path.is_file()]
     found = dict(zip(there, hashes(there), strict=True))
@@ -75,10 +77,32 @@ def verify(sealed: Path) -> int:
     return int(manifest["events_seen"])
 
 
+def _seal(content: Mapping[str, object]) -> str:
+    """Return the SHA-256 of what a manifest says, all but this."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _manifest(sealed: Path) -> dict[str, Any]:
+    """Return what the manifest of a checkpoint says.
+
+    Raises:
+        RunError: It is missing or damaged.
+    """
+    path = sealed / MANIFEST
+    content = read_json(path)
+    if content is None:
+        message = f"{sealed}: no {MANIFEST}; this is no whole checkpoint."
+        raise RunError(message)
+    if content.pop(SEAL, None) != _seal(content):
+        message = f"{path}: missing or not as it was written; the checkpoint is damaged."
+        raise RunError(message)
+    return content
+
+
 def told(sealed: Path, name: str) -> float | None:
     """Return the number `name` of a checkpoint's manifest, None where it has none or is damaged."""
     try:
-        value = (read_json(sealed / MANIFEST) or {}).get(name)
+        value = _manifest(sealed).get(name)
     except RunError:
         return None
     return None if value is None else float(value)
@@ -97,15 +121,21 @@ def best(checkpoints: Path) -> Path | None:
 def newest(checkpoints: Path) -> tuple[Path, int] | None:
     """Return the newest checkpoint that verifies and its events, None where there is none at all.
 
+    Newer ones that do not verify are named on the screen.
+
     Raises:
         RunError: There are checkpoints, and none of them verifies.
     """
     problems = []
     for sealed in sorted(checkpoints.glob("step-*[0-9]"), reverse=True):
         try:
-            return sealed, verify(sealed)
+            events_seen = verify(sealed)
         except RunError as error:
             problems.append(str(error))
+            continue
+        for problem in problems:
+            print(f"{problem} Going on from {sealed.name}.", file=sys.stderr)  # noqa: T201
+        return sealed, events_seen
     if problems:
         message = (
             f"{checkpoints}: no checkpoint verifies, so training does not start afresh by itself. "
