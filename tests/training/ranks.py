@@ -32,7 +32,7 @@ def training(**changes) -> Training:
     return Training(**asked)
 
 
-def pretraining(path: Path, store: Path, **changes) -> TaskFolder:
+def pretraining(path: Path, store: Path, *, validation=None, **changes) -> TaskFolder:
     """The folder of a declared pretraining."""
     task = PretrainTask(
         key="pretrain/made",
@@ -41,13 +41,16 @@ def pretraining(path: Path, store: Path, **changes) -> TaskFolder:
         store=store,
         split="train",
         events=24,
+        validation=validation,
         training=training(**changes),
     )
     declare(TaskFolder(path), task)
     return TaskFolder(path)
 
 
-def finetuning(path: Path, store: Path, *, mode="scratch", backbone=None, **changes) -> TaskFolder:
+def finetuning(
+    path: Path, store: Path, *, mode="scratch", backbone=None, validation=None, **changes
+) -> TaskFolder:
     """The folder of a declared fine-tuning."""
     task = FinetuneTask(
         key="finetune/made",
@@ -59,6 +62,7 @@ def finetuning(path: Path, store: Path, *, mode="scratch", backbone=None, **chan
         store=store,
         split="train",
         labels=16,
+        validation=validation,
         training=training(**{"events_seen": 16, **changes}),
     )
     declare(TaskFolder(path), task)
