@@ -28,7 +28,7 @@ from pipeline.campaign.tasks import (
     declare,
     to_toml,
 )
-from pipeline.campaign.training import Training
+from pipeline.campaign.training import Training, Validation
 
 __all__ = [
     "CHAINED",
@@ -54,6 +54,7 @@ __all__ = [
     "TrackHead",
     "Training",
     "Trunk",
+    "Validation",
     "declare",
     "load_campaign",
     "to_toml",

@@ -16,6 +16,16 @@ from pipeline.catalog import Declaration
 LANES = 64
 
 
+class Validation(Declaration):
+    """Events on which the loss is told at each checkpoint, the first `events` of `split`.
+
+    The checkpoint where it is lowest is kept.
+    """
+
+    split: str
+    events: PositiveInt
+
+
 class Training(Declaration):
     """How a training runs; all counts are of events, so that they hold at any world size.
 
@@ -34,6 +44,9 @@ class Training(Declaration):
 
     A process silent for `hang_seconds` ends its link. A loss that rose, by its means over
     `diverged_steps` (0: nobody looks), ends the training.
+
+    A checkpoint is written every `checkpoint_events`; without them as often as costs least, by how
+    long a save takes and how often the site's nodes fail.
     """
 
     events_seen: PositiveInt
@@ -53,7 +66,7 @@ class Training(Declaration):
     clip_norm: PositiveFloat = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
     zero: Literal[0, 1, 2, 3] = 1
-    checkpoint_events: PositiveInt
+    checkpoint_events: PositiveInt | None = None
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
     devices: PositiveInt = 1
     threads: PositiveInt = 1

@@ -46,6 +46,16 @@ class Divergence:
         self._best = min(self._best, mean)
         return self._verdict(step, mean)
 
+    def check(self, step: int, loss: float) -> None:
+        """Add the loss of one step.
+
+        Raises:
+            FloatingPointError: It has diverged; the message says by how much, and what to do.
+        """
+        verdict = self.add(step, loss)
+        if verdict:
+            raise FloatingPointError(verdict)
+
     def _verdict(self, step: int, mean: float) -> str:
         first, spread = self._first or (mean, 0.0)
         if mean - first <= max(first - self._best, spread):

@@ -51,6 +51,9 @@ def test_divergence_is_noticed_and_told():
     assert f"has diverged at step {step}: its mean over 100 steps is" in message
     assert "Lower learning_rate or clip_norm, or lengthen warmup_events" in message
     assert "diverged_steps = 0 says not to look" in message
+    guard = Divergence(100, enumerate(diverging()[: step - 1], 1))
+    with pytest.raises(FloatingPointError, match=f"has diverged at step {step}"):
+        guard.check(step, diverging()[step - 1])
 
 
 @pytest.mark.parametrize("past", [1, 150, 400, 777])
