@@ -20,7 +20,7 @@ from pipeline.training import checkpoint
 
 pytestmark = pytest.mark.slow
 
-HANG_SECONDS = 12
+HANG_SECONDS = 8
 STEP = 7  # not a multiple of the 5 steps between checkpoints
 
 
