@@ -31,6 +31,9 @@ class Training(Declaration):
     (0.95, 0.999) with `epsilon` 1e-5. With `ema_events` a mean of the weights is kept and
     exported, in which the weights of n events ago count exp(-n / ema_events): a decay of 0.999 per
     step of 256 events is ema_events = 256 / 0.001 = 256,000.
+
+    `metrics_steps` is after how many steps, not events, `metrics.jsonl` is brought up to date;
+    `writers` are other tools that get the same numbers (docs/training.md).
     """
 
     events_seen: PositiveInt
@@ -52,6 +55,8 @@ class Training(Declaration):
     zero: Literal[0, 1, 2, 3] = 1
     checkpoint_events: PositiveInt
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
+    metrics_steps: PositiveInt = 1
+    writers: tuple[Literal["tensorboard", "wandb"], ...] = ()
     devices: PositiveInt = 1
     threads: PositiveInt = 1
     walltime_minutes: PositiveInt

@@ -56,10 +56,13 @@ def start(
     """
     parser = argparse.ArgumentParser(description=work.__doc__)
     parser.add_argument("folder", help="the task's folder, which holds task.toml")
-    folder = TaskFolder(Path(parser.parse_args(argv).folder))
+    parser.add_argument("--profile", type=int, default=0, metavar="N", help="trace N steps")
+    asked = parser.parse_args(argv)
+    folder = TaskFolder(Path(asked.folder))
     if folder.is_done:
         return Exit.FINISHED
     stop, world = Stop(), World()
+    world.profile_steps = asked.profile
     try:
         task = catalog.read(folder.declaration, model)
         torch.set_num_threads(_threads(task))
