@@ -34,10 +34,10 @@ class Pace:
 
 
 def pace(folder: TaskFolder, *, done: int = 0, total: int = 0) -> Pace | None:
-    """Return the pace of a training that has done `done` of `total` events; None if it took no step.
+    """Return the pace of a training at `done` of `total` events; None if it took no step.
 
-    A rate, and with it the time that is left, is of the steps in the last 64 KiB of metrics, without
-    what checkpoints took.
+    A rate, and with it the time that is left, is of the steps in the last 64 KiB of metrics,
+    without what checkpoints took.
     """
     records, lines = links(folder), newest(folder.metrics)
     if not records and not lines:

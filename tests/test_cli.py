@@ -25,6 +25,7 @@ VERBS = [
     ["status"],
     ["cancel"],
     ["budget"],
+    ["export"],
     ["report"],
     ["campaigns"],
     ["simulate"],

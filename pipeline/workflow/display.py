@@ -89,6 +89,19 @@ def _duration(words: str, seconds: float | None) -> str:
     return "" if seconds is None else words.format(timedelta(seconds=round(seconds)))
 
 
+def watch(
+    console: Console,
+    look: Callable[[], list[Progress]],
+    is_over: Callable[[list[Progress]], bool],
+    every_seconds: float,
+) -> None:
+    """Show the tasks as they go on, until they are over; nothing but the disk is asked."""
+    with Display(console, look, told_steps=True, every_seconds=every_seconds) as display:
+        while not is_over(look()):
+            display.update()
+            time.sleep(every_seconds)
+
+
 class Display:
     """Shows the tasks while the body runs, asking `look` for how far they are.
 

@@ -29,7 +29,7 @@ PILOT = "pilot"
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user says beside the campaign: who pays, in which queue, how much, what is traced."""
+    """What the user says beside the campaign: who pays, where, how much, what is traced."""
 
     project: str = ""
     qos: str = ""

@@ -118,9 +118,7 @@ def test_weights_that_its_result_does_not_speak_of_are_refused(store, tmp_path):
     other.finish({"weights_sha256": "0" * 64})
     save(NeighbourPredictor(MODEL).state_dict(), other.path / WEIGHTS, {})
     folder = finetuning(tmp_path / "fine", store, mode="full", backbone=other.path)
-    with pytest.raises(RunError, match="weights.safetensors: not the weights that .*result.json"):
-        RunError, match=r"weights.safetensors: not those that its result"
-    ):
+    with pytest.raises(RunError, match=r"weights.safetensors: not the .* that .*result.json"):
         model_of(folder)
 
 
