@@ -32,24 +32,21 @@ def table(rows: Sequence[Progress]) -> Table:
     for row in rows:
         bar = ProgressBar(total=max(1, row.total), completed=row.done, width=24)
         count = f"{row.done:,}/{row.total:,} {row.unit}" if row.total else ""
-        grid.add_row(SIGNS[row.state], row.key, bar, count, Text(note(row)))
+        words = [row.state] if row.state == "queued" else []
+        told = ", ".join(filter(None, [*words, note(row)]))
+        grid.add_row(SIGNS[row.state], row.key, bar, count, Text(told))
     return grid
 
 
 def note(row: Progress) -> str:
     """Return the word on a task, of a training at work its pace."""
-    if row.note or row.state not in ("running", "queued"):
+    if row.note or row.pace is None or row.state != "running":
         return row.note
-    told = row.state if row.state == "queued" else ""
-    if row.pace is None:
-        return told
-    age = row.pace.heartbeat_age_seconds
     words = (
-        told,
         _number("loss {:.4g}", row.pace.loss),
         _number("{:,.0f} points/s", row.pace.points_per_second),
         _duration("eta {}", row.pace.eta_seconds),
-        _duration("alive {} ago", age),
+        _duration("alive {} ago", row.pace.heartbeat_age_seconds),
     )
     return ", ".join(word for word in words if word)
 
@@ -154,8 +151,10 @@ class Display:
                 self.told[row.key] = state
                 told = note(row) if self.told_steps else row.note
                 stamp = time.strftime("%H:%M:%S")
-                count = f"  {row.done:,}/{row.total:,} {row.unit}" if self.told_steps else ""
-                line = f"{stamp}  {row.state:<8} {row.key}{count}{'  ' if told else ''}{told}"
+                counted = self.told_steps and row.total
+                count = f"{row.done:,}/{row.total:,} {row.unit}" if counted else ""
+                words = [f"{stamp}  {row.state:<8} {row.key}", count, told]
+                line = "  ".join(filter(None, words))
                 self.console.print(line, highlight=False, markup=False)
 
     def _table(self) -> Table:

@@ -95,9 +95,7 @@ def test_only_the_first_process_writes(tmp_path):
 
 
 def test_tensorboard_shows_every_step_once_after_a_resume(tmp_path):
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     folder = TaskFolder(tmp_path)
     asked = {"writers": ("tensorboard",)}
     killed = metrics(folder, **asked).__enter__()
@@ -106,7 +104,7 @@ def test_tensorboard_shows_every_step_once_after_a_resume(tmp_path):
     with metrics(folder, after=5, **asked) as told:
         take(told, range(6, 11))
     killed.__exit__()
-    shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    shown = events.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert {"loss", "lr", "points_per_second", "data_wait"} <= set(shown.Tags()["scalars"])
     losses = [(each.step, each.value) for each in shown.Scalars("loss")]
     assert losses == [(step, pytest.approx(1 / step)) for step in range(1, 11)]
@@ -125,6 +123,6 @@ def test_wandb_is_one_offline_run_whatever_the_links(tmp_path):
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb"])
 def test_a_writer_that_is_not_installed_says_what_to_type(monkeypatch, name):
-    monkeypatch.setattr(writers, "find_spec", lambda name: None)
+    monkeypatch.setattr(writers, "find_spec", lambda _: None)
     with pytest.raises(BadInput, match=rf"{name} is not installed here. Type: pip install 'cosmo"):
         writers.check([name])
