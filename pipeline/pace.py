@@ -42,7 +42,7 @@ def pace(folder: TaskFolder, *, done: int = 0, total: int = 0) -> Pace | None:
     records, lines = links(folder), newest(folder.metrics)
     if not records and not lines:
         return None
-    overhead, share = overheads(records)
+    overhead, share = overheads(records, _changed(folder.metrics))
     seconds = sum(line["seconds"] for line in lines)
     rate: dict[str, float | None] = {}
     if seconds > 0:
@@ -63,16 +63,21 @@ def links(folder: TaskFolder) -> list[Line]:
     return [record for record in found if record and record.get("first_step") is not None]
 
 
-def overheads(records: Sequence[Line]) -> tuple[float | None, float | None]:
+def overheads(
+    records: Sequence[Line], told: float | None = None
+) -> tuple[float | None, float | None]:
     """Return the mean overhead of `records` in seconds, and the share of all their time.
 
-    Of a link that was killed or is at work the end is not known, and only what is known counts.
+    Of a link that was killed or is at work the end is not known, and only what is known counts; of
+    the last one, that it took steps until `told`, when it last wrote of one.
     """
     if not records:
         return None, None
     overhead = whole = 0.0
     for record in records:
         last = record["last_step"]
+        if record["ended"] is None and record is records[-1]:
+            last = max(last, told or last)
         ended = record["ended"] or last
         overhead += record["first_step"] - record["began"] + ended - last
         whole += ended - record["began"]
@@ -110,7 +115,13 @@ def _read(path: Path) -> Line:
 
 def _heartbeat(folder: TaskFolder) -> float | None:
     """Return the seconds since the training last gave a sign of life; None if it gives none."""
+    changed = _changed(folder.heartbeat)
+    return None if changed is None else max(0.0, time.time() - changed)
+
+
+def _changed(path: Path) -> float | None:
+    """Return when `path` was last written, in seconds since 1970; None if it is not there."""
     try:
-        return max(0.0, time.time() - folder.heartbeat.stat().st_mtime)
+        return path.stat().st_mtime
     except OSError:
         return None

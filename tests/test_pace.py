@@ -73,6 +73,11 @@ def test_of_a_killed_link_only_the_beginning_is_known():
     assert overheads([link(1, ended=None)]) == (pytest.approx(30), pytest.approx(30 / 90))
 
 
+def test_of_a_link_at_work_steps_count_that_its_record_does_not_know_yet():
+    records = [link(1), link(2, ended=None, last=31.0)]
+    assert overheads(records, told=130.0) == (pytest.approx(35), pytest.approx(70 / 230))
+
+
 def test_records_that_are_damaged_and_links_without_a_step_do_not_count(tmp_path):
     folder = TaskFolder(tmp_path)
     write_json(folder.links / "001.json", link(1))

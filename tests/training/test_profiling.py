@@ -71,6 +71,4 @@ def test_a_training_that_ends_before_it_is_warm_says_so(tmp_path):
             with part("forward"):
                 torch.ones(2).sum()
             profile.step()
-    assert (
-        not (tmp_path / "table.txt").exists() or "No step" in (tmp_path / "table.txt").read_text()
-    )
+    assert not list(tmp_path.iterdir())

@@ -1,9 +1,11 @@
-"""A trained model as a folder for others: loaded by what its own card says, or not written at all."""
+"""A trained model as a folder for others: its card's own code loads it, or nothing is written."""
 
+import os
 import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,6 +17,7 @@ from pipeline.run import Run, read_json
 from pipeline.workflow.export import ExportError, export
 
 PRETRAINED, TUNED = "pretrain/m-d24-s1", "finetune/tracking-m-d24-s1-full-l8-s1"
+ROOT = Path(__file__).parents[2]
 FILES = ["README.md", "config.toml", "weights.safetensors"]
 
 
@@ -50,11 +53,16 @@ def test_the_code_on_the_card_loads_the_model(exported, uninterrupted, key):
     _, text = card_of(exported[key])
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     code += "\nfrom pipeline.training.engine import weights_hash"
-    code += (
-        "\nprint(weights_hash(module.state_dict()), sum(p.numel() for p in module.parameters()))"
+    code += "\nprint(weights_hash(module.state_dict()))"
+    code += "\nprint(sum(each.numel() for each in module.parameters()))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=exported[key],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    command = [sys.executable, "-c", code]
-    ended = subprocess.run(command, cwd=exported[key], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     told = result(uninterrupted, key)
     assert ended.stdout.split()[-2:] == [told["weights_sha256"], str(told["parameters"])]

@@ -105,10 +105,8 @@ def test_trainings_show_what_their_links_cost_and_their_pace(plan):
     console.print(trainings(rows))
     shown = console.file.getvalue().splitlines()
     assert shown[0].split("  ")[0] == "training"
-    assert shown[1].split() == [
-        task.key,
-        *["1", "40.0", "s", "40.0%", "10.0%", "1,000", "0.25", "0:00:04"],
-    ]
+    numbers = ("1", "40.0", "s", "40.0%", "10.0%", "1,000", "0.25", "0:00:04")
+    assert shown[1].split() == [task.key, *numbers]
     running = next(row for row in rows if row.key == task.key)
     assert note(running) == "loss 0.25, 1,000 points/s, eta 0:00:04"
 
