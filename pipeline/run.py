@@ -255,7 +255,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
         value = json.loads(path.read_text())
     except FileNotFoundError:
         return None
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         message = f"{path}: damaged ({error}). Move it away and run again."
         raise RunError(message) from error
     if not isinstance(value, dict):

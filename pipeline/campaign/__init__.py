@@ -27,7 +27,7 @@ from pipeline.campaign.tasks import (
     declare,
     to_toml,
 )
-from pipeline.campaign.training import Training
+from pipeline.campaign.training import Training, Validation
 
 __all__ = [
     "CHAINED",
@@ -53,6 +53,7 @@ __all__ = [
     "TrackHead",
     "Training",
     "Trunk",
+    "Validation",
     "declare",
     "load_campaign",
     "to_toml",

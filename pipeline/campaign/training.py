@@ -16,6 +16,16 @@ from pipeline.catalog import Declaration
 LANES = 64
 
 
+class Validation(Declaration):
+    """Events on which the loss is told at each checkpoint, the first `events` of `split`.
+
+    The checkpoint where it is lowest is kept.
+    """
+
+    split: str
+    events: PositiveInt
+
+
 class Training(Declaration):
     """How a training runs; all counts are of events, so that they hold at any world size.
 
@@ -31,6 +41,9 @@ class Training(Declaration):
     (0.95, 0.999) with `epsilon` 1e-5. With `ema_events` a mean of the weights is kept and
     exported, in which the weights of n events ago count exp(-n / ema_events): a decay of 0.999 per
     step of 256 events is ema_events = 256 / 0.001 = 256,000.
+
+    A checkpoint is written every `checkpoint_events`; without them as often as costs least, by how
+    long a save takes and how often the site's nodes fail.
 
     `metrics_steps` is after how many steps, not events, `metrics.jsonl` is brought up to date;
     `writers` are other tools that get the same numbers (docs/training.md).
@@ -53,7 +66,7 @@ class Training(Declaration):
     clip_norm: PositiveFloat = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
     zero: Literal[0, 1, 2, 3] = 1
-    checkpoint_events: PositiveInt
+    checkpoint_events: PositiveInt | None = None
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
     metrics_steps: PositiveInt = 1
     writers: tuple[Literal["tensorboard", "wandb"], ...] = ()

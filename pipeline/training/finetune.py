@@ -86,8 +86,15 @@ def finetune(
     events = loader.Source(task.store, task.split, loader.with_truth(task.model), task.labels)
     events.open()
     engine.join(world)
+    held_back = loader.held_back(events, task.validation)
     work = Work(
-        build(task), only(track_finding), events, task.seed, task.training, about=task.model.about
+        build(task),
+        only(track_finding),
+        events,
+        task.seed,
+        task.training,
+        held_back,
+        about=task.model.about,
     )
     return carry_out(work, folder, world, stop)
 

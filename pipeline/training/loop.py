@@ -11,9 +11,10 @@ from torch import nn
 
 from pipeline.campaign import Training, Trunk
 from pipeline.run import Exit, TaskFolder
-from pipeline.training import writers
+from pipeline.training import checkpoint, writers
 from pipeline.training.batch import Batch
 from pipeline.training.engine import Engine, World
+from pipeline.training.link import this_link
 from pipeline.training.links import LinkRecord
 from pipeline.training.loader import Source
 from pipeline.training.metrics import Metrics, Speed
@@ -21,7 +22,9 @@ from pipeline.training.objectives import WeightedSum
 from pipeline.training.optimisers import Scale
 from pipeline.training.profiling import Profile, part
 from pipeline.training.program import Stop, job_id
+from pipeline.training.saving import Saving, Wish
 from pipeline.training.schedule import factor
+from pipeline.training.validation import Validation
 from pipeline.training.weights import WEIGHTS
 
 
@@ -30,9 +33,10 @@ class Work:
     """What one training needs; `seed` sets the order in which the events are visited.
 
     `scales` are of the parameters that have a rate of their own. A training may begin at a
-    checkpoint of its `trunk`, and keep its own `branch_points` for others to begin at. `told` is
-    what else the result says, `about` what the file of weights does; `flops_per_point` are those of
-    forward and backward, if known.
+    checkpoint of its `trunk`, and keep its own `branch_points` for others to begin at. At each
+    checkpoint the loss on the events of `validation` is told. `told` is what else the result says,
+    `about` what the file of weights does; `flops_per_point` are those of forward and backward, if
+    known.
     """
 
     model: nn.Module
@@ -40,6 +44,7 @@ class Work:
     events: Source
     seed: int
     training: Training
+    validation: Source | None = None
     scales: Mapping[str, Scale] = field(default_factory=dict)
     trunk: Trunk | None = None
     branch_points: tuple[int, ...] = ()
@@ -97,22 +102,28 @@ def _train(
     end = training.steps * training.batch_events
     last: dict[str, float] = {}
     batches = work.batches(world, seen)
+    validation = Validation.of(work, world)
+    saving = Saving(training, this_link(), work.branch_points)
     speed = Speed.of(training, work.flops_per_point, world)
     profile = Profile(folder.profile, world.profile_steps if world.is_first else 0)
     with Metrics(folder, world, training, seen=seen, speed=speed) as metrics, profile:
         while seen < end:
             last = _step(engine, work, batches, seen)
             seen += training.batch_events
+            saving.stepped(last["seconds"])
             link.step(training.batch_events, last["seconds"])
+            wish = engine.strongest(saving.wish(seen, asked=stop.asked))
+            if wish != Wish.GO_ON and validation is not None:
+                with part("validation"):
+                    last |= {checkpoint.VALIDATION_LOSS: validation.loss(engine)}
             with part("telling"):
                 metrics.write(seen // training.batch_events, seen, last)
-            asked = engine.any(stop.asked)
-            if asked or seen == end or seen in work.branch_points or _due(training, seen):
+            if wish != Wish.GO_ON:
                 metrics.flush()
                 with part("saving"), link.saving():
-                    engine.save(folder.checkpoints, seen, work.branch_points)
+                    _save(engine, work, folder, saving, seen, last)
             profile.step()
-            if asked and seen < end:
+            if wish == Wish.STOP and seen < end:
                 engine.leave()
                 link.leave()
                 return None
@@ -120,6 +131,7 @@ def _train(
     digest = engine.export(folder.path / WEIGHTS, work.about)
     engine.leave()
     return {
+        **_best(folder),
         "events_seen": seen,
         "steps": training.steps,
         "loss": last["loss"],
@@ -131,6 +143,31 @@ def _train(
         "processes": world.size,
         "device": world.device.type,
     }
+
+
+def _save(
+    engine: Engine,
+    work: Work,
+    folder: TaskFolder,
+    saving: Saving,
+    seen: int,
+    last: Mapping[str, float],
+) -> None:
+    """Write a checkpoint, and note how long it took."""
+    began = time.monotonic()
+    name = checkpoint.VALIDATION_LOSS
+    told = {name: last[name]} if name in last else {}
+    engine.save(folder.checkpoints, seen, work.branch_points, told)
+    saving.saved(time.monotonic() - began)
+
+
+def _best(folder: TaskFolder) -> dict[str, Any]:
+    """Return which checkpoint was best by validation, for the result; nothing without one."""
+    best = checkpoint.best(folder.checkpoints)
+    if best is None:
+        return {}
+    loss = checkpoint.told(best, checkpoint.VALIDATION_LOSS)
+    return {"best_checkpoint": best.name, "best_validation_loss": loss}
 
 
 def parameters(module: nn.Module) -> tuple[int, int]:
@@ -156,9 +193,3 @@ def _step(engine: Engine, work: Work, batches: Iterator[Batch], seen: int) -> di
         raise FloatingPointError(message)
     seconds = time.monotonic() - began
     return numbers | {"lr": rate, "seconds": seconds, "data_seconds": waited}
-
-
-def _due(training: Training, seen: int) -> bool:
-    """Return whether the step that ended at `seen` crossed a checkpoint's mark."""
-    interval = training.checkpoint_events
-    return seen // interval > (seen - training.batch_events) // interval

@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
-PARTS = ("data wait", "forward", "backward", "optimiser", "telling", "saving")
+PARTS = ("data wait", "forward", "backward", "optimiser", "telling", "validation", "saving")
 COLLECTIVES = ("gloo:", "nccl:")
 WARM_UP = 3
 TOP = 20

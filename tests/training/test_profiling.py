@@ -41,7 +41,7 @@ def test_its_table_says_where_a_step_goes(profiled):
     rows = dict(re.findall(r"^([a-z ]+?) +([\d.-]+) ms", text, re.MULTILINE))
     spent = {name: float(value) for name, value in rows.items()}
     assert set(spent) == {*PARTS, "other", "a step", "communication"}
-    assert all(spent[name] > 0 for name in PARTS)
+    assert all(spent[name] > 0 for name in PARTS if name != "validation")
     assert sum(spent[name] for name in (*PARTS, "other")) == pytest.approx(spent["a step"], abs=0.1)
     assert 0 < spent["communication"] < spent["a step"]
     assert "aten::" in text

@@ -32,7 +32,7 @@ def main(folder: Path) -> None:
         numbers = [engine.step(own, only(next_neighbours), 10.0) for _ in range(STEPS)]
         weights = folder / f"zero{stage}-of-{world.size}.safetensors"
         told[stage] = {"numbers": numbers, "sha256": engine.export(weights)}
-        told[stage]["any"] = [engine.any(world.rank == 0), engine.any(False)]
+        told[stage]["strongest"] = [engine.strongest(world.rank), engine.strongest(0)]
     if world.is_first:
         (folder / f"told-{world.size}.json").write_text(json.dumps(told))
     engine.leave()
