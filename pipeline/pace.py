@@ -81,7 +81,7 @@ def overheads(
         ended = record["ended"] or last
         overhead += record["first_step"] - record["began"] + ended - last
         whole += ended - record["began"]
-    return overhead / len(records), overhead / whole if whole else None
+    return overhead / len(records), overhead / whole if whole else 0.0
 
 
 def newest(metrics: Path) -> list[Line]:
