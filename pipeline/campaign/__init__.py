@@ -1,6 +1,7 @@
 """What a campaign asks: datasets × models × grids × tasks, resolved into tasks with keys."""
 
 from pipeline.campaign.grid import SHELF, Campaign, load_campaign
+from pipeline.campaign.memory import too_big
 from pipeline.campaign.sections import (
     JETCLASS_PROCESSES,
     Dataset,
@@ -57,4 +58,5 @@ __all__ = [
     "declare",
     "load_campaign",
     "to_toml",
+    "too_big",
 ]

@@ -42,6 +42,9 @@ class Training(Declaration):
     exported, in which the weights of n events ago count exp(-n / ema_events): a decay of 0.999 per
     step of 256 events is ema_events = 256 / 0.001 = 256,000.
 
+    A process silent for `hang_seconds` ends its link. A loss that rose, by its means over
+    `diverged_steps` (0: nobody looks), ends the training.
+
     A checkpoint is written every `checkpoint_events`; without them as often as costs least, by how
     long a save takes and how often the site's nodes fail.
 
@@ -72,6 +75,8 @@ class Training(Declaration):
     writers: tuple[Literal["tensorboard", "wandb"], ...] = ()
     devices: PositiveInt = 1
     threads: PositiveInt = 1
+    hang_seconds: PositiveInt = 1800
+    diverged_steps: NonNegativeInt = 100
     walltime_minutes: PositiveInt
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pipeline.run import Exit, TaskFolder, process_started, write_json
+from pipeline.training.ends import classified
 from pipeline.training.engine import World
 from pipeline.training.link import this_link
 
@@ -19,8 +20,8 @@ class LinkRecord:
 
     All times are in seconds since 1970: `began`, when the batch script did; `started`, the program;
     `first_step` and `last_step`, the beginning of the first step and the end of the last one told;
-    `ended`, all work done. `outcome` is "finished", "continue" or "failed", and empty as long as
-    the link is at work: for ever, if it was killed.
+    `ended`, all work done. `outcome` is "finished", "continue" or the class of what ended it, and
+    empty as long as the link is at work: for ever, if it was killed.
     """
 
     def __init__(self, folder: TaskFolder, world: World) -> None:
@@ -57,7 +58,9 @@ class LinkRecord:
         trace: TracebackType | None,
     ) -> None:
         """Tell the end."""
-        outcome = "failed" if error is not None else self.told["outcome"] or "finished"
+        outcome = self.told["outcome"] or "finished"
+        if error is not None:
+            outcome = classified(error).outcome if isinstance(error, Exception) else "error"
         self._write(ended=time.time(), outcome=outcome)
 
     def step(self, events: int, seconds: float) -> None:

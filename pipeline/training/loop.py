@@ -13,6 +13,7 @@ from pipeline.campaign import Training, Trunk
 from pipeline.run import Exit, TaskFolder
 from pipeline.training import checkpoint, writers
 from pipeline.training.batch import Batch
+from pipeline.training.divergence import Divergence, recorded
 from pipeline.training.engine import Engine, World
 from pipeline.training.link import this_link
 from pipeline.training.links import LinkRecord
@@ -83,7 +84,7 @@ def train(work: Work, folder: TaskFolder, world: World, stop: Stop) -> dict[str,
     Returns None when asked to stop before the end: checkpointed, to be continued.
 
     Raises:
-        FloatingPointError: The loss is no number any more.
+        FloatingPointError: The loss is no number any more, or has diverged.
         RunError: There are checkpoints, and none of them verifies; or not that of the trunk.
         BadInput: A writer that the training asks for is not installed.
     """
@@ -104,24 +105,29 @@ def _train(
     batches = work.batches(world, seen)
     validation = Validation.of(work, world)
     saving = Saving(training, this_link(), work.branch_points)
+    divergence = _divergence(engine, training, folder, seen)
     speed = Speed.of(training, work.flops_per_point, world)
     profile = Profile(folder.profile, world.profile_steps if world.is_first else 0)
     with Metrics(folder, world, training, seen=seen, speed=speed) as metrics, profile:
         while seen < end:
             last = _step(engine, work, batches, seen)
             seen += training.batch_events
+            stop.watch.beat(seen // training.batch_events)
+            divergence.check(seen // training.batch_events, last["loss"])
             saving.stepped(last["seconds"])
             link.step(training.batch_events, last["seconds"])
             wish = engine.strongest(saving.wish(seen, asked=stop.asked))
             if wish != Wish.GO_ON and validation is not None:
                 with part("validation"):
                     last |= {checkpoint.VALIDATION_LOSS: validation.loss(engine)}
+                stop.watch.beat()
             with part("telling"):
                 metrics.write(seen // training.batch_events, seen, last)
             if wish != Wish.GO_ON:
                 metrics.flush()
                 with part("saving"), link.saving():
                     _save(engine, work, folder, saving, seen, last)
+                stop.watch.beat()
             profile.step()
             if wish == Wish.STOP and seen < end:
                 engine.leave()
@@ -143,6 +149,13 @@ def _train(
         "processes": world.size,
         "device": world.device.type,
     }
+
+
+def _divergence(engine: Engine, training: Training, folder: TaskFolder, seen: int) -> Divergence:
+    """Return the guard of the loss, which knows the steps of earlier links; all must ask."""
+    past = recorded(folder.metrics, seen // training.batch_events)
+    engine.strongest(Wish.GO_ON)  # all have read before the first process writes
+    return Divergence(training.diverged_steps, past)
 
 
 def _save(

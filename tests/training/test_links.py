@@ -58,7 +58,7 @@ def test_a_link_that_fails_says_so(tmp_path):
     link = LinkRecord(folder, World())
     with pytest.raises(FloatingPointError), link:
         raise FloatingPointError
-    assert record(folder, 1)["outcome"] == "failed"
+    assert record(folder, 1)["outcome"] == "diverged"
 
 
 def test_only_the_first_process_leaves_a_record(tmp_path):

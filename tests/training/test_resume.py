@@ -129,7 +129,7 @@ def test_when_no_checkpoint_verifies_training_does_not_start_afresh(survivor):
     link = Ranks(folder)
     first, second = (process.wait(100) for process in link.processes)
     assert first == Exit.BUSY
-    assert second == Exit.FAILED, "it loses its connection to the first"
+    assert second == Exit.BUSY, "it loses its connection to the first, and says what the first says"
     assert result(folder)["outcome"] == "damaged"
     assert "no checkpoint verifies" in result(folder)["message"]
     assert not folder.is_done
