@@ -100,6 +100,21 @@ class TaskFolder:
         return self.path / "progress.json"
 
     @property
+    def links(self) -> Path:
+        """One JSON per link of a training: when it began, worked and ended."""
+        return self.path / "links"
+
+    @property
+    def link_records(self) -> list[Path]:
+        """The records of the links that took a step, in their order."""
+        return sorted(path for path in self.links.glob("*.json") if path.stem.isdigit())
+
+    @property
+    def profile(self) -> Path:
+        """A trace of some steps, and a table of where they went."""
+        return self.path / "profile"
+
+    @property
     def checkpoints(self) -> Path:
         """The checkpoints, `step-<samples>` each."""
         return self.path / "checkpoints"

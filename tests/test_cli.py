@@ -26,6 +26,7 @@ VERBS = [
     ["stop"],
     ["cancel"],
     ["budget"],
+    ["export"],
     ["report"],
     ["campaigns"],
     ["simulate"],

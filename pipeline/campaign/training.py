@@ -47,6 +47,9 @@ class Training(Declaration):
 
     A checkpoint is written every `checkpoint_events`; without them as often as costs least, by how
     long a save takes and how often the site's nodes fail.
+
+    `metrics_steps` is after how many steps, not events, `metrics.jsonl` is brought up to date;
+    `writers` are other tools that get the same numbers (docs/training.md).
     """
 
     events_seen: PositiveInt
@@ -68,6 +71,8 @@ class Training(Declaration):
     zero: Literal[0, 1, 2, 3] = 1
     checkpoint_events: PositiveInt | None = None
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
+    metrics_steps: PositiveInt = 1
+    writers: tuple[Literal["tensorboard", "wandb"], ...] = ()
     devices: PositiveInt = 1
     threads: PositiveInt = 1
     hang_seconds: PositiveInt = 1800

@@ -21,7 +21,8 @@ app.add_typer(sites.app, name="sites")
 app.add_typer(stores.app, name="data")
 VERBS = (
     *(campaigns.run, campaigns.plan, campaigns.status, stopping.stop, campaigns.cancel),
-    *(campaigns.budget, campaigns.report, campaigns.campaigns, data.simulate, data.stage),
+    *(campaigns.budget, campaigns.export, campaigns.report, campaigns.campaigns),
+    *(data.simulate, data.stage),
     models.models,
 )
 for verb in VERBS:

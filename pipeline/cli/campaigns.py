@@ -1,7 +1,8 @@
-"""The verbs of a campaign: run, plan, status, cancel, budget, report."""
+"""The verbs of a campaign: run, plan, status, cancel, budget, export, report."""
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,6 +44,10 @@ def run(
         float | None, typer.Option(help="Submit nothing beyond so many node-hours in all.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask about the price.")] = False,
+    profile: Annotated[
+        int,
+        typer.Option(min=0, help="Trace so many steps of each training."),
+    ] = 0,
 ) -> None:
     """Run a campaign to its report, from wherever it stands; safe to repeat after any end.
 
@@ -51,7 +56,8 @@ def run(
     from pipeline.workflow.controller import drive, unfinished  # noqa: PLC0415
     from pipeline.workflow.plan import Asked  # noqa: PLC0415
 
-    asked, where, what = Asked(project, qos, cap), load_site(site), asked_campaign(campaign)
+    asked = Asked(project, qos, cap, profile)
+    where, what = load_site(site), asked_campaign(campaign)
     folder = there(run_folder(what, where, root), where)
     done_before = not unfinished(what.tasks(folder), folder) and folder.page.exists()
 
@@ -135,22 +141,47 @@ def plan(
 
 
 def status(
-    campaign: CampaignName, site: SiteName = None, root: Root = None, as_json: AsJson = False
+    campaign: CampaignName,
+    site: SiteName = None,
+    root: Root = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay, until all is over.")] = False,
+    every: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="How often to look, with --watch.")
+    ] = 2.0,
+    as_json: AsJson = False,
 ) -> None:
     """Show how far each task is, from disk alone; nothing need be running.
 
-    Example: `cosmotron status quickstart`
+    Of trainings it shows links, what they cost beside steps, and the pace.
+
+    Example: `cosmotron status quickstart --watch`
     """
-    from pipeline.workflow.display import table  # noqa: PLC0415
-    from pipeline.workflow.status import all_progress  # noqa: PLC0415
+    from pipeline.workflow.display import table, trainings  # noqa: PLC0415
+    from pipeline.workflow.display import watch as stay  # noqa: PLC0415
+    from pipeline.workflow.status import all_progress, over  # noqa: PLC0415
 
     what = asked_campaign(campaign)
     folder = run_folder(what, load_site(site), root)
-    rows = all_progress(what.tasks(folder), folder)
+    tasks = what.tasks(folder)
+    if watch:
+        if as_json:
+            fail("--watch is for people, --json for scripts: take one of them.", Exit.USAGE)
+        try:
+            stay(out, lambda: all_progress(tasks, folder), partial(over, tasks), every)
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+    rows = all_progress(tasks, folder)
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
-    else:
+        return
+    if not watch:
         out.print(table(rows))
+    told = trainings(rows)
+    if told is not None:
+        out.print()
+        out.print(told)
+    if watch and any(row.state != "done" for row in rows):
+        raise SystemExit(int(Exit.FAILED))
 
 
 def cancel(
@@ -201,6 +232,25 @@ def budget(
         charged = as_hours(sum(r.charged_node_hours for r in rows if r.site == name))
         table.add_row(name, "[bold]all[/]", "", reserved, f"[bold]{charged}[/]", "node-hours")
     out.print(table)
+
+
+def export(
+    campaign: CampaignName,
+    task: Annotated[str, typer.Argument(help="A training that is done, as `status` names it.")],
+    to: Annotated[Path, typer.Option("--to", help="The folder to write; new or empty.")],
+    site: SiteName = None,
+    root: Root = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a folder with files.")] = False,
+) -> None:
+    """Write a trained model for others: weights.safetensors, config.toml, and a card, README.md.
+
+    Example: `cosmotron export quickstart pretrain/m0-d960-s1 --to m0/`
+    """
+    from pipeline.workflow.export import export as write  # noqa: PLC0415
+
+    what = asked_campaign(campaign)
+    folder = run_folder(what, load_site(site), root)
+    typer.echo(write(what, folder, task, to, force=force))
 
 
 def report(campaign: CampaignName, site: SiteName = None, root: Root = None) -> None:

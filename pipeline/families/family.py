@@ -162,6 +162,19 @@ class Family(Declaration):
         """
         raise NotImplementedError
 
+    def flops_per_point(self, points: float) -> float | None:
+        """Return the FLOPs of training per point of an event of `points` points, if known.
+
+        A token is a point, where a family does not say otherwise.
+        """
+        return self.flops_per_token(points)
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What a file of weights says of its model."""
+        known = self.model_dump(include={"family", "size"})
+        return {name: value for name, value in known.items() if value}
+
 
 def linear(inputs: int, outputs: int, *, bias: bool = True) -> int:
     """Return the number of parameters of a linear layer."""

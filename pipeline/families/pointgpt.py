@@ -7,6 +7,7 @@ point embedded from three coordinates (4 W), the last norm (2 W), and a head of 
 (3 W + 3).
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
@@ -100,6 +101,11 @@ class PointGPT(Family):
         norms = 4 * width
         outside = linear(COORDINATES, width) + 2 * width + linear(width, COORDINATES)
         return Parameters(self.layers * (block + norms) + outside)
+
+    def flops_per_point(self, points: float) -> float:
+        """Return the FLOPs of all patches of an event, over its `points`."""
+        patches = min(self.patches, math.ceil(2 * points / self.patch_points))
+        return patches * self.flops_per_token(patches) / points
 
     def flops_per_token(self, tokens: float) -> float:
         """Return the FLOPs per patch: the backbone takes one token of it, the others its points.

@@ -17,7 +17,7 @@ from pipeline.report.datasets import view_datasets
 from pipeline.report.looks import looks
 from pipeline.report.reader import Reader
 from pipeline.report.scores import SCORES, best, evaluations, settings
-from pipeline.report.sections import galleries, look_plots, losses, node_hours_charts
+from pipeline.report.sections import galleries, look_plots, losses, node_hours_charts, paces
 from pipeline.report.tasks import shares, view_tasks
 from pipeline.run import Run
 from pipeline.site import Site
@@ -42,6 +42,7 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
         "tasks": tasks,
         "states": Counter(task.state for task in tasks),
         "losses": losses(tasks, reader),
+        "paces": paces(tasks),
         "looks": examined,
         "look_plots": look_plots(examined),
         "scores": SCORES,

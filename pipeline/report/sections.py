@@ -9,6 +9,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from pipeline.budget.summary import Row
+from pipeline.pace import Pace, pace
 from pipeline.report.display import event_display, events_of
 from pipeline.report.figure import to_svg
 from pipeline.report.looks import LookView, histograms_chart
@@ -65,6 +66,12 @@ def _curve(task: TaskView, reader: Reader) -> Curve:
         events=np.array(events, dtype=float),
         loss=np.array([loss[each] for each in events]),
     )
+
+
+def paces(tasks: Sequence[TaskView]) -> list[tuple[TaskView, Pace]]:
+    """Return the pace of each training that took a step."""
+    found = [(task, pace(task.folder)) for task in tasks if task.stage in TRAININGS]
+    return [(task, told) for task, told in found if told is not None and told.links]
 
 
 def galleries(found: Sequence[Evaluation], run: Run, reader: Reader) -> Iterator[Gallery]:

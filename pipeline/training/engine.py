@@ -20,13 +20,20 @@ from pipeline.training.average import Average
 from pipeline.training.batch import Batch
 from pipeline.training.objectives import WeightedSum
 from pipeline.training.optimisers import Scale, groups, optimiser
+from pipeline.training.profiling import part
+from pipeline.training.weights import save
 
 STATE = "state"
 AVERAGE = "average.pt"
 
 
 class World:
-    """The processes of this link, as the batch script numbered them."""
+    """The processes of this link, as the batch script numbered them.
+
+    `profile_steps` of the training are traced, if the command line says so.
+    """
+
+    profile_steps = 0
 
     def __init__(self) -> None:
         self.rank = int(os.environ.get("RANK", "0"))
@@ -121,20 +128,26 @@ class Engine:
         """Take one optimiser step; return the loss, its parts, and the gradient norm.
 
         Every group of parameters has the share `factor` of its own rate. The numbers are means over
-        the processes, so over the global batch. Without ZeRO in single precision DeepSpeed clips by
-        the gradient norm and does not tell it.
+        the processes, so over the global batch; `points` is how many it had. Without ZeRO in single
+        precision DeepSpeed clips by the gradient norm and does not tell it.
         """
         for group, rate in zip(self.engine.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = factor * rate
         batch = batch.to(self.world.device)
-        total, losses = objective(self.engine(batch), batch)
-        self.engine.backward(total)
-        self.engine.step()
-        if self.average is not None:
-            self.average.update(self.engine.module)
-        numbers = self._mean({"loss": total, **losses})
-        norm = self.engine.get_global_grad_norm()
-        return numbers if norm is None else numbers | {"grad_norm": float(norm)}
+        with part("forward"):
+            total, losses = objective(self.engine(batch), batch)
+        with part("backward"):
+            self.engine.backward(total)
+        with part("optimiser"):
+            self.engine.step()
+            if self.average is not None:
+                self.average.update(self.engine.module)
+        with part("telling"):
+            points = total.new_full((), len(batch.points), dtype=torch.float64)
+            numbers = self._mean({"loss": total, **losses, "points": points})
+            numbers["points"] = round(numbers["points"] * self.world.size)
+            norm = self.engine.get_global_grad_norm()
+            return numbers if norm is None else numbers | {"grad_norm": float(norm)}
 
     def _mean(self, values: Mapping[str, Tensor]) -> dict[str, float]:
         """Return the mean over processes of each value."""
@@ -226,10 +239,11 @@ class Engine:
             self.average.load(torch.load(path / AVERAGE, weights_only=True))
         return events_seen
 
-    def export(self, path: Path) -> str:
+    def export(self, path: Path, about: Mapping[str, str] = {}) -> str:
         """Write the plain weights to `path`, once; return the SHA-256 of their values.
 
         Where a mean is kept, it is written in their place, and the first process's hash is of it.
+        `about` goes into the file's header, beside that hash.
         """
         import deepspeed  # noqa: PLC0415
 
@@ -240,11 +254,10 @@ class Engine:
             weights = {name: value.detach().cpu() for name, value in module.state_dict().items()}
         if self.average is not None:
             weights |= {name: value.cpu() for name, value in self.average.values.items()}
+        digest = weights_hash(weights)
         if self.world.is_first:
-            unfinished = path.with_suffix(".tmp")
-            torch.save(weights, unfinished)
-            unfinished.replace(path)
-        return weights_hash(weights)
+            save(weights, path, {**about, "weights_sha256": digest})
+        return digest
 
     def leave(self) -> None:
         """Wait for the other processes, and leave the world."""
@@ -257,7 +270,7 @@ def weights_hash(weights: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(weights):
         digest.update(name.encode())
-        digest.update(weights[name].contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(weights[name].reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

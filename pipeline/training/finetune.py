@@ -10,10 +10,11 @@ from pipeline.data.errors import BadInput
 from pipeline.families import Family
 from pipeline.run import Exit, RunError, TaskFolder, read_json
 from pipeline.training import engine, loader, program
-from pipeline.training.loop import WEIGHTS, Work, carry_out
+from pipeline.training.loop import Work, carry_out
 from pipeline.training.models.tracks import TrackFinder
 from pipeline.training.objectives import only
 from pipeline.training.objectives.tracks import track_finding
+from pipeline.training.weights import WEIGHTS, load
 
 
 def build(task: FinetuneTask) -> TrackFinder:
@@ -52,7 +53,7 @@ def trained(folder: Path, model: Family | None = None) -> dict[str, torch.Tensor
         raise RunError(message)
     if model is not None:
         _check_same(folder, model)
-    weights: dict[str, torch.Tensor] = torch.load(path, weights_only=True)
+    weights = load(path)
     if engine.weights_hash(weights) != result["weights_sha256"]:
         message = f"{path}: not the weights that {folder / 'result.json'} speaks of."
         raise RunError(message)
@@ -86,7 +87,15 @@ def finetune(
     events.open()
     engine.join(world)
     held_back = loader.held_back(events, task.validation)
-    work = Work(build(task), only(track_finding), events, task.seed, task.training, held_back)
+    work = Work(
+        build(task),
+        only(track_finding),
+        events,
+        task.seed,
+        task.training,
+        held_back,
+        about=task.model.about,
+    )
     return carry_out(work, folder, world, stop)
 
 

@@ -6,7 +6,6 @@ the last link stopped.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -307,8 +306,7 @@ def load(source: Source) -> EventSet:
 
 def store_hash(store: Store) -> str:
     """Return the SHA-256 that stands for all files of the store's shards, wherever they lie."""
-    files = [shard.files for shard in store.manifest.shards]
-    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    return store.manifest.content_sha256
 
 
 def array_hash(values: NDArray[Any]) -> str:

@@ -11,21 +11,22 @@ from torch import nn
 
 from pipeline.campaign import Training, Trunk
 from pipeline.run import Exit, TaskFolder
-from pipeline.training import checkpoint
+from pipeline.training import checkpoint, writers
 from pipeline.training.batch import Batch
 from pipeline.training.divergence import Divergence, recorded
 from pipeline.training.engine import Engine, World
 from pipeline.training.link import this_link
+from pipeline.training.links import LinkRecord
 from pipeline.training.loader import Source
-from pipeline.training.metrics import Metrics
+from pipeline.training.metrics import Metrics, Speed
 from pipeline.training.objectives import WeightedSum
 from pipeline.training.optimisers import Scale
+from pipeline.training.profiling import Profile, part
 from pipeline.training.program import Stop, job_id
 from pipeline.training.saving import Saving, Wish
 from pipeline.training.schedule import factor
 from pipeline.training.validation import Validation
-
-WEIGHTS = "weights.pt"
+from pipeline.training.weights import WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ class Work:
 
     `scales` are of the parameters that have a rate of their own. A training may begin at a
     checkpoint of its `trunk`, and keep its own `branch_points` for others to begin at. At each
-    checkpoint the loss on the events of `validation` is told. `told` is what else the result says.
+    checkpoint the loss on the events of `validation` is told. `told` is what else the result says,
+    `about` what the file of weights does; `flops_per_point` are those of forward and backward, if
+    known.
     """
 
     model: nn.Module
@@ -47,6 +50,8 @@ class Work:
     trunk: Trunk | None = None
     branch_points: tuple[int, ...] = ()
     told: Mapping[str, str] = field(default_factory=dict)
+    about: Mapping[str, str] = field(default_factory=dict)
+    flops_per_point: float | None = None
 
     @property
     def beginning(self) -> tuple[Path, int] | None:
@@ -81,7 +86,16 @@ def train(work: Work, folder: TaskFolder, world: World, stop: Stop) -> dict[str,
     Raises:
         FloatingPointError: The loss is no number any more, or has diverged.
         RunError: There are checkpoints, and none of them verifies; or not that of the trunk.
+        BadInput: A writer that the training asks for is not installed.
     """
+    writers.check(work.training.writers)
+    with LinkRecord(folder, world) as link:
+        return _train(work, folder, world, stop, link)
+
+
+def _train(
+    work: Work, folder: TaskFolder, world: World, stop: Stop, link: LinkRecord
+) -> dict[str, Any] | None:
     training = work.training
     trained, total = parameters(work.model)
     engine = Engine(work.model, training, world, work.scales)
@@ -92,26 +106,35 @@ def train(work: Work, folder: TaskFolder, world: World, stop: Stop) -> dict[str,
     validation = Validation.of(work, world)
     saving = Saving(training, this_link(), work.branch_points)
     divergence = _divergence(engine, training, folder, seen)
-    with Metrics(folder, world, seen=seen, end=end) as metrics:
+    speed = Speed.of(training, work.flops_per_point, world)
+    profile = Profile(folder.profile, world.profile_steps if world.is_first else 0)
+    with Metrics(folder, world, training, seen=seen, speed=speed) as metrics, profile:
         while seen < end:
             last = _step(engine, work, batches, seen)
             seen += training.batch_events
             stop.watch.beat(seen // training.batch_events)
             divergence.check(seen // training.batch_events, last["loss"])
             saving.stepped(last["seconds"])
+            link.step(training.batch_events, last["seconds"])
             wish = engine.strongest(saving.wish(seen, asked=stop.asked))
             if wish != Wish.GO_ON and validation is not None:
-                last |= {checkpoint.VALIDATION_LOSS: validation.loss(engine)}
+                with part("validation"):
+                    last |= {checkpoint.VALIDATION_LOSS: validation.loss(engine)}
                 stop.watch.beat()
-            metrics.write(seen // training.batch_events, seen, last)
+            with part("telling"):
+                metrics.write(seen // training.batch_events, seen, last)
             if wish != Wish.GO_ON:
-                _save(engine, work, folder, saving, seen, last)
+                metrics.flush()
+                with part("saving"), link.saving():
+                    _save(engine, work, folder, saving, seen, last)
                 stop.watch.beat()
+            profile.step()
             if wish == Wish.STOP and seen < end:
                 engine.leave()
+                link.leave()
                 return None
         last = last or metrics.last()
-    digest = engine.export(folder.path / WEIGHTS)
+    digest = engine.export(folder.path / WEIGHTS, work.about)
     engine.leave()
     return {
         **_best(folder),
@@ -169,7 +192,8 @@ def parameters(module: nn.Module) -> tuple[int, int]:
 def _step(engine: Engine, work: Work, batches: Iterator[Batch], seen: int) -> dict[str, float]:
     """Take this process's share of the batch that starts at `seen`; return its numbers."""
     began = time.monotonic()
-    batch = next(batches)
+    with part("data wait"):
+        batch = next(batches)
     share = factor(work.training, seen)
     rate = share * work.training.learning_rate
     waited = time.monotonic() - began

@@ -35,12 +35,18 @@ def pretrain(
         trunk=task.trunk,
         branch_points=task.branch_points,
         told=system.told,
+        about=task.model.about,
+        flops_per_point=task.model.flops_per_point(_mean_points(store, task.split)),
     )
     return carry_out(work, folder, world, stop)
 
 
 def _module(store: Store, model: Family) -> nn.Module:
     return systems.build(model, store).module
+
+
+def _mean_points(store: Store, split: str) -> float:
+    return store.manifest.points[split] / store.manifest.events[split]
 
 
 def source(task: PretrainTask) -> loader.Source:

@@ -40,10 +40,13 @@ def start(
     """
     parser = argparse.ArgumentParser(description=work.__doc__)
     parser.add_argument("folder", help="the task's folder, which holds task.toml")
-    folder = TaskFolder(Path(parser.parse_args(argv).folder))
+    parser.add_argument("--profile", type=int, default=0, metavar="N", help="trace N steps")
+    asked = parser.parse_args(argv)
+    folder = TaskFolder(Path(asked.folder))
     if folder.is_done:
         return Exit.FINISHED
     world = World()
+    world.profile_steps = asked.profile
     stop = Stop(folder, looks=world.is_first)
     if stop.is_ordered:
         print(f"{folder.path}: a file STOP is there; nothing is done.", file=sys.stderr)  # noqa: T201

@@ -17,8 +17,9 @@ from pipeline.data.store.tokens import WEIGHTS as STORED_WEIGHTS
 from pipeline.data.store.tokens import write_tokenizer
 from pipeline.run import Exit, TaskFolder, read_json, write_json
 from pipeline.training import engine, loader, program, systems, tokenizers
-from pipeline.training.loop import WEIGHTS, Work, train
+from pipeline.training.loop import Work, train
 from pipeline.training.token_shards import Shards, manifest, quality, total_cut
+from pipeline.training.weights import WEIGHTS, load
 
 TRAINED = "trained.json"
 POLL_SECONDS = 0.2
@@ -67,7 +68,9 @@ def _trained(
     engine.join(world)
     torch.manual_seed(task.seed)
     system = systems.build(task.model, None)
-    work = Work(system.module, system.objective, events, task.seed, task.training)
+    work = Work(
+        system.module, system.objective, events, task.seed, task.training, about=task.model.about
+    )
     result = train(work, folder, world, stop)
     if result is not None and world.is_first:
         write_json(folder.path / TRAINED, result)
@@ -83,7 +86,7 @@ def _shards(task: TokenizeTask, folder: TaskFolder, world: engine.World) -> Shar
     jets = tokenizers.jets(task.jets, task.split, None).open()
     module = systems.build(task.model, None).module
     if task.model.parameters().trained:
-        module.load_state_dict(torch.load(folder.path / WEIGHTS, weights_only=True))
+        module.load_state_dict(load(folder.path / WEIGHTS))
     module.to(world.device).eval()
     digest = engine.weights_hash(module.state_dict())
     return Shards(folder, task, jets, module, digest, world.device)  # type: ignore[arg-type]

@@ -25,7 +25,10 @@ from pipeline.workflow.display import Display
 from pipeline.workflow.plan import PILOT, Asked, Plan, make_plan
 from pipeline.workflow.status import all_progress
 
-PACKAGES = ("cosmotron", "numpy", "parsl", "torch", "deepspeed", "zarr", "uproot", "pythia8mc")
+PACKAGES = (
+    *("cosmotron", "numpy", "parsl", "torch", "deepspeed", "safetensors", "zarr", "uproot"),
+    "pythia8mc",
+)
 
 
 def unfinished(tasks: Sequence[Task], run: Run) -> list[Task]:

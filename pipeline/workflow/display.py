@@ -1,7 +1,8 @@
-"""What the screen shows while a campaign runs: a live table, or lines where nobody can watch."""
+"""What the screen shows of a campaign: a live table, or lines where nobody can watch."""
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -11,9 +12,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.pace import Pace
 from pipeline.workflow.status import Progress
 
-SIGNS = {"done": "[green]✓[/]", "running": "[cyan]▶[/]", "failed": "[red]✗[/]", "waiting": "·"}
+SIGNS = {
+    "done": "[green]✓[/]",
+    "running": "[cyan]▶[/]",
+    "queued": "[yellow]…[/]",
+    "failed": "[red]✗[/]",
+    "waiting": "·",
+}
 
 
 def table(rows: Sequence[Progress]) -> Table:
@@ -24,22 +32,101 @@ def table(rows: Sequence[Progress]) -> Table:
     for row in rows:
         bar = ProgressBar(total=max(1, row.total), completed=row.done, width=24)
         count = f"{row.done:,}/{row.total:,} {row.unit}" if row.total else ""
-        grid.add_row(SIGNS[row.state], row.key, bar, count, Text(row.note))
+        words = [row.state] if row.state == "queued" else []
+        told = ", ".join(filter(None, [*words, note(row)]))
+        grid.add_row(SIGNS[row.state], row.key, bar, count, Text(told))
     return grid
 
 
-class Display:
-    """Shows the tasks while the body runs, asking `look` for how far they are."""
+def note(row: Progress) -> str:
+    """Return the word on a task, of a training at work its pace."""
+    if row.note or row.pace is None or row.state != "running":
+        return row.note
+    words = (
+        _number("loss {:.4g}", row.pace.loss),
+        _number("{:,.0f} points/s", row.pace.points_per_second),
+        _duration("eta {}", row.pace.eta_seconds),
+        _duration("alive {} ago", row.pace.heartbeat_age_seconds),
+    )
+    return ", ".join(word for word in words if word)
 
-    def __init__(self, console: Console, look: Callable[[], list[Progress]]) -> None:
-        self.console, self.look = console, look
+
+def trainings(rows: Sequence[Progress]) -> Table | None:
+    """Return the pace of all trainings that took a step, as a table; None without any."""
+    told = [(row.key, row.pace) for row in rows if row.pace is not None]
+    if not told:
+        return None
+    grid = Table(box=None, pad_edge=False)
+    titles = ("links", "overhead a link", "of the time", "data wait", "points/s", "loss", "eta")
+    grid.add_column("training", no_wrap=True)
+    for title in titles:
+        grid.add_column(title, justify="right")
+    for key, each in told:
+        grid.add_row(key, *_cells(each))
+    return grid
+
+
+def _cells(each: Pace) -> tuple[str, ...]:
+    return (
+        str(each.links),
+        _number("{:.1f} s", each.overhead_seconds),
+        _number("{:.1%}", each.overhead_share),
+        _number("{:.1%}", each.data_wait),
+        _number("{:,.0f}", each.points_per_second),
+        _number("{:.4g}", each.loss),
+        _duration("{}", each.eta_seconds),
+    )
+
+
+def _number(words: str, value: float | None) -> str:
+    return "" if value is None else words.format(value)
+
+
+def _duration(words: str, seconds: float | None) -> str:
+    return "" if seconds is None else words.format(timedelta(seconds=round(seconds)))
+
+
+def watch(
+    console: Console,
+    look: Callable[[], list[Progress]],
+    is_over: Callable[[list[Progress]], bool],
+    every_seconds: float,
+) -> None:
+    """Show the tasks as they go on, until they are over; nothing but the disk is asked."""
+    with Display(console, look, told_steps=True, every_seconds=every_seconds) as display:
+        while not is_over(look()):
+            display.update()
+            time.sleep(every_seconds)
+
+
+class Display:
+    """Shows the tasks while the body runs, asking `look` for how far they are.
+
+    Where there is no terminal each change of state is a line; with `told_steps` each new number of
+    a task at work too.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        look: Callable[[], list[Progress]],
+        *,
+        told_steps: bool = False,
+        every_seconds: float = 0.5,
+    ) -> None:
+        self.console, self.look, self.told_steps = console, look, told_steps
+        self.every_seconds = every_seconds
         self.live: Live | None = None
-        self.told: dict[str, str] = {}
+        self.told: dict[str, tuple[str, int]] = {}
 
     def __enter__(self) -> Self:
         """Start the live table where there is a terminal."""
         if self.console.is_terminal:
-            self.live = Live(console=self.console, get_renderable=self._table, refresh_per_second=2)
+            self.live = Live(
+                console=self.console,
+                get_renderable=self._table,
+                refresh_per_second=1 / self.every_seconds,
+            )
             self.live.start()
         return self
 
@@ -59,11 +146,15 @@ class Display:
         if self.live is not None:
             return
         for row in self.look():
-            if row.state != "waiting" and self.told.get(row.key) != row.state:
-                self.told[row.key] = row.state
-                note = f"  {row.note}" if row.note else ""
+            state = (row.state, row.done if self.told_steps else 0)
+            if row.state != "waiting" and self.told.get(row.key) != state:
+                self.told[row.key] = state
+                told = note(row) if self.told_steps else row.note
                 stamp = time.strftime("%H:%M:%S")
-                line = f"{stamp}  {row.state:<8} {row.key}{note}"
+                counted = self.told_steps and row.total
+                count = f"{row.done:,}/{row.total:,} {row.unit}" if counted else ""
+                words = [f"{stamp}  {row.state:<8} {row.key}", count, told]
+                line = "  ".join(filter(None, words))
                 self.console.print(line, highlight=False, markup=False)
 
     def _table(self) -> Table:

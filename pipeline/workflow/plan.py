@@ -29,11 +29,12 @@ PILOT = "pilot"
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user says beside the campaign: who pays, in which queue, and how much."""
+    """What the user says beside the campaign: who pays, where, how much, what is traced."""
 
     project: str = ""
     qos: str = ""
     cap_node_hours: float | None = None
+    profile_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,12 @@ class Plan:
         role = self.training_role
         folder = self.run.task(step.task.key)
         module = PROGRAMS[step.task.stage]
+        steps = self.asked.profile_steps
+        options = ("--profile", str(steps)) if steps else ()
         return Job(
             key=job_key(self.run, step.task.key, number),
             folder=folder.logs,
-            command=(sys.executable, "-m", module, str(folder.path)),
+            command=(sys.executable, "-m", module, str(folder.path), *options),
             node=role.node,
             nodes=step.nodes,
             processes_per_node=step.processes_per_node,

@@ -1,18 +1,22 @@
 """How far each task is, from the run folder alone: no controller need be alive."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from pipeline.campaign import Task
+from pipeline.campaign import CHAINED, Task
+from pipeline.pace import Pace, links, pace
 from pipeline.run import Run, RunError, TaskFolder, read_json
 
-TaskState = Literal["done", "running", "failed", "waiting"]
+TaskState = Literal["done", "running", "queued", "failed", "waiting"]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One task: its state, how much of it is done, and a word on it."""
+    """One task: its state, how much of it is done, and a word on it.
+
+    "queued" is one whose batch job has not begun; "waiting", one that nobody has submitted.
+    """
 
     key: str
     state: TaskState
@@ -20,19 +24,61 @@ class Progress:
     total: int = 0
     unit: str = ""
     note: str = ""
+    pace: Pace | None = None
 
 
 def progress(task: Task, run: Run) -> Progress:
     """Return how far `task` is."""
     folder = run.task(task.key)
+    found = _progress(task, folder)
+    if not isinstance(task, CHAINED):
+        return found
+    told = pace(folder, done=found.done, total=found.total)
+    if told is not None and found.state != "running":
+        told = replace(told, eta_seconds=None, heartbeat_age_seconds=None)
+    return replace(found, pace=told)
+
+
+def _progress(task: Task, folder: TaskFolder) -> Progress:
     done, total, unit = _counts(task, folder)
     if folder.is_done:
         return Progress(task.key, "done", total, total, unit, _summary(folder))
     result = read_json(folder.result)
     if result is not None and result.get("outcome") != "finished":
         return Progress(task.key, "failed", done, total, unit, str(result.get("message", "")))
+    if _is_queued(folder):
+        return Progress(task.key, "queued", done, total, unit)
     running = done > 0 or folder.logs.exists()
     return Progress(task.key, "running" if running else "waiting", done, total, unit)
+
+
+def over(tasks: Sequence[Task], rows: Sequence[Progress]) -> bool:
+    """Return whether nothing is left to wait for: the rest is done, failed, or needs what failed.
+
+    Each task comes after those it needs.
+    """
+    ended = {row.key: row.state == "done" for row in rows if row.state in ("done", "failed")}
+    for task in tasks:
+        if task.key not in ended and any(ended.get(key) is False for key in task.needs):
+            ended[task.key] = False
+    return len(ended) == len(tasks)
+
+
+def _is_queued(folder: TaskFolder) -> bool:
+    """Return whether the newest batch script of a chain was submitted and has not begun.
+
+    It has once it printed something, its program claimed the task, or its link took a step.
+    """
+    scripts = sorted(folder.logs.glob("*.sbatch"), key=lambda path: path.stat().st_mtime)
+    if not scripts:
+        return False
+    newest = scripts[-1]
+    log = newest.with_suffix(".log")
+    printed = log.exists() and log.stat().st_size > 0
+    submitted = newest.stat().st_mtime
+    claimed = folder.claim.exists() and folder.claim.stat().st_mtime >= submitted
+    stepped = any(record["key"] == newest.stem for record in links(folder))
+    return not (printed or claimed or stepped)
 
 
 def all_progress(tasks: Sequence[Task], run: Run) -> list[Progress]:

@@ -94,6 +94,8 @@ def _train(folder, task, rng):
         for step in range(250)
     ]
     folder.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    times = {"began": 0.0, "first_step": 20.0, "last_step": 190.0, "ended": 200.0}
+    write_json(folder.links / "001.json", {"number": 1, "key": "k", **times})
     result = {"steps": 250, "parameters": 345_678}
     folder.finish(result | {"loss": float(loss[-1])})
 

@@ -54,6 +54,13 @@ def test_a_finished_campaign_fills_every_section(page):
     assert "Not everything could be read" not in words
 
 
+def test_what_links_cost_is_told(page):
+    row = re.search(
+        r"<td>pretrain/m0-d960-s1</td><td class=\"n\">1</td>(.*?)</tr>", page, re.DOTALL
+    )
+    assert re.findall(r">([^<>]*)</td>", row[1]) == ["30.0 s", "15 %", "–", "–"]
+
+
 def test_several_seeds_give_mean_and_deviation(page):
     assert "0.9250 ± 0.0071" in text_of(page)
 

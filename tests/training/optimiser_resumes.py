@@ -72,7 +72,7 @@ def main(folder: Path) -> None:
             last = engine.step(own, OBJECTIVE, factor(n))
             if ema:
                 mean = mean_after(mean, engine)
-        straight = engine.export(folder / f"{name}.pt")
+        straight = engine.export(folder / f"{name}.safetensors")
         if world.is_first:
             torch.save(mean, folder / f"{name}-mean.pt")
         first = engine_of(asked, world)
@@ -87,7 +87,7 @@ def main(folder: Path) -> None:
             "seen": seen,
             "loss": last["loss"],
             "straight": straight,
-            "resumed": second.export(folder / f"{name}-resumed.pt"),
+            "resumed": second.export(folder / f"{name}-resumed.safetensors"),
             "own_rates": second.rates,
             "rates": rates(second),
             "factor": factor(STEPS - 1),

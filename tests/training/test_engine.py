@@ -14,6 +14,7 @@ from ranks import start, training
 
 from pipeline.training.engine import settings, weights_hash
 from pipeline.training.models.fm4npp import NeighbourPredictor
+from pipeline.training.weights import load
 
 STAGES = ("0", "1", "2", "3")
 
@@ -62,11 +63,11 @@ def test_the_losses_fall(trained):
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_zero_stage_exports_the_whole_model(trained, stage):
     folder, told = trained
-    weights = torch.load(folder / f"zero{stage}-of-2.pt", weights_only=True)
+    weights = load(folder / f"zero{stage}-of-2.safetensors")
     model = NeighbourPredictor(MODEL)
     model.load_state_dict(weights, strict=True)
     assert weights_hash(weights) == told[2][stage]["sha256"]
-    plain = torch.load(folder / "zero0-of-1.pt", weights_only=True)
+    plain = load(folder / "zero0-of-1.safetensors")
     for name, value in weights.items():
         torch.testing.assert_close(value, plain[name], rtol=1e-3, atol=1e-5)
 

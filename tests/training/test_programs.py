@@ -21,6 +21,7 @@ from pipeline.training.engine import weights_hash
 from pipeline.training.finetune import build, trained
 from pipeline.training.models.fm4npp import NeighbourPredictor
 from pipeline.training.pretrain import pretrain
+from pipeline.training.weights import WEIGHTS, load, save
 
 
 @pytest.mark.slow
@@ -90,8 +91,8 @@ def tuned(store, undisturbed, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["frozen", "full"])
 def test_fine_tuning_starts_from_the_pretrained_backbone(undisturbed, tuned, mode):
-    before = torch.load(undisturbed.path / "weights.pt", weights_only=True)
-    after = torch.load(tuned[mode].path / "weights.pt", weights_only=True)
+    before = load(undisturbed.path / WEIGHTS)
+    after = load(tuned[mode].path / WEIGHTS)
     names = [name for name in before if name.startswith("backbone.layers")]
     kept = [torch.equal(before[name], after[name]) for name in names]
     assert all(kept) if mode == "frozen" else not any(kept)
@@ -104,16 +105,16 @@ def model_of(folder):
 def test_weights_that_its_result_does_not_speak_of_are_refused(store, tmp_path):
     other = pretraining(tmp_path / "other", store)
     other.finish({"weights_sha256": "0" * 64})
-    torch.save(NeighbourPredictor(MODEL).state_dict(), other.path / "weights.pt")
+    save(NeighbourPredictor(MODEL).state_dict(), other.path / WEIGHTS, {})
     folder = finetuning(tmp_path / "fine", store, mode="full", backbone=other.path)
-    with pytest.raises(RunError, match=r"weights.pt: not the weights that .*result.json speaks of"):
+    with pytest.raises(RunError, match=r"weights.safetensors: not the .* that .*result.json"):
         model_of(folder)
 
 
 def test_weights_of_another_size_are_refused(store, tmp_path):
     other = pretraining(tmp_path / "other", store)
     other.finish({"weights_sha256": "0" * 64})
-    torch.save({}, other.path / "weights.pt")
+    save({}, other.path / WEIGHTS, {})
     wider = MODEL.model_copy(update={"width": 64, "layers": 3})
     with pytest.raises(BadInput, match="of width 32, layers 2; this one is of width 64, layers 3"):
         trained(other.path, wider)
@@ -129,7 +130,7 @@ def test_the_head_starts_the_same_in_every_mode(store, tmp_path):
     other = pretraining(tmp_path / "other", store)
     weights = NeighbourPredictor(MODEL).state_dict()
     other.finish({"weights_sha256": weights_hash(weights)})
-    torch.save(weights, other.path / "weights.pt")
+    save(weights, other.path / WEIGHTS, {})
     folders = {
         mode: finetuning(
             tmp_path / mode, store, mode=mode, backbone=None if mode == "scratch" else other.path

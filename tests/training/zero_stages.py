@@ -30,7 +30,7 @@ def main(folder: Path) -> None:
         torch.manual_seed(1)
         engine = Engine(NeighbourPredictor(MODEL), training(zero=stage), world)
         numbers = [engine.step(own, only(next_neighbours), 10.0) for _ in range(STEPS)]
-        weights = folder / f"zero{stage}-of-{world.size}.pt"
+        weights = folder / f"zero{stage}-of-{world.size}.safetensors"
         told[stage] = {"numbers": numbers, "sha256": engine.export(weights)}
         told[stage]["strongest"] = [engine.strongest(world.rank), engine.strongest(0)]
     if world.is_first:

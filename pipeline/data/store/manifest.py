@@ -1,6 +1,7 @@
 """What a store says of itself; written last, it makes the store exist."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -66,6 +67,12 @@ class Manifest(Declaration):
     events: dict[str, int]
     points: dict[str, int]
     shards: tuple[ShardRecord, ...]
+
+    @property
+    def content_sha256(self) -> str:
+        """The SHA-256 that stands for all files of the shards, wherever they lie."""
+        files = [shard.files for shard in self.shards]
+        return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
 def write_manifest(store: Path, manifest: Manifest) -> None:

@@ -1,0 +1,35 @@
+"""Weights as a file that others can read: safetensors, whole or not at all.
+
+The format (github.com/huggingface/safetensors) holds names, shapes and values, and runs no code
+when it is read.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+WEIGHTS = "weights.safetensors"
+
+
+def save(weights: Mapping[str, Tensor], path: Path, about: Mapping[str, str]) -> None:
+    """Write `weights` to `path`, and `about` into its header beside the format's own "format".
+
+    The format has no tensors that share memory: each is written by itself.
+    """
+    seen: set[int] = set()
+    plain: dict[str, Tensor] = {}
+    for name, value in weights.items():
+        place = value.untyped_storage().data_ptr()
+        plain[name] = value.clone() if place in seen else value.contiguous()
+        seen.add(place)
+    unfinished = path.with_suffix(".tmp")
+    save_file(plain, unfinished, metadata={"format": "pt", **about})
+    unfinished.replace(path)
+
+
+def load(path: Path) -> dict[str, Tensor]:
+    """Return the weights in `path`, on the CPU."""
+    found: dict[str, Tensor] = load_file(path)
+    return found
