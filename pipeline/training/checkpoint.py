@@ -7,7 +7,7 @@ verifies is an error, never a fresh start.
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.run import RunError, read_json, write_json
@@ -31,11 +31,15 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def seal(written: Path, events_seen: int) -> None:
-    """Write the manifest of all files in the folder `written`, then give it its final name."""
+def seal(written: Path, events_seen: int, written_by: Mapping[str, int] = {}) -> None:
+    """Write the manifest of all files in the folder `written`, then give it its final name.
+
+    `written_by` tells what the layout of the files depends on.
+    """
     files = sorted(path for path in written.rglob("*") if path.is_file())
     hashes = {str(path.relative_to(written)): file_hash(path) for path in files}
-    write_json(written / MANIFEST, {"events_seen": events_seen, "files": hashes})
+    told = {"events_seen": events_seen, "written_by": dict(written_by), "files": hashes}
+    write_json(written / MANIFEST, told)
     final = folder(written.parent, events_seen)
     if final.exists():
         shutil.rmtree(final)
@@ -58,6 +62,12 @@ def verify(sealed: Path) -> int:
             message = f"{path}: missing or not as it was written; the checkpoint is damaged."
             raise RunError(message)
     return int(manifest["events_seen"])
+
+
+def written_by(sealed: Path) -> dict[str, int]:
+    """Return what the layout of the files of a checkpoint that verifies depends on."""
+    manifest = read_json(sealed / MANIFEST) or {}
+    return dict(manifest.get("written_by", {}))
 
 
 def newest(checkpoints: Path) -> tuple[Path, int] | None:

@@ -12,6 +12,7 @@ pytest.importorskip("deepspeed")
 from made_batches import MODEL
 from ranks import start, training
 
+from pipeline.data.errors import BadInput
 from pipeline.training.engine import settings, weights_hash
 from pipeline.training.models.fm4npp import NeighbourPredictor
 
@@ -83,9 +84,9 @@ def test_the_global_batch_is_the_only_truth(world_size, micro):
     assert made["train_micro_batch_size_per_gpu"] == micro
 
 
-def test_a_batch_that_does_not_divide_is_refused():
-    with pytest.raises(ValueError, match="batch_events 4 does not divide by 3 processes"):
-        settings(training(), 3)
+def test_more_processes_than_lanes_are_refused():
+    with pytest.raises(BadInput, match="5 processes for batches of 4 events in 4 lanes: .* most 4"):
+        settings(training(), 5)
 
 
 def test_settings_follow_the_task():
