@@ -114,6 +114,7 @@ class Engine:
             config=settings(training, world.size),
             dist_init_required=False,
         )
+        engine_elastic.begin(self.engine)
         self.average: Average | None = None
         if training.ema_events is not None and world.is_first:
             self.average = Average(self.engine.module, training)
