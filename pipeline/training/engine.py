@@ -1,8 +1,10 @@
 """DeepSpeed under the training loop: the only file that knows it, or torch.distributed."""
 
+import getpass
 import hashlib
 import os
 import shutil
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,8 +44,23 @@ class World:
         return self.rank == 0
 
 
+CACHES = ("TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TORCH_EXTENSIONS_DIR")
+
+
+def cache_on_node(world: World) -> None:
+    """Let what is compiled lie on this node, by user, job and process, unless told otherwise.
+
+    In a home that all nodes share, many processes lock and write the same files at once.
+    """
+    names = (getpass.getuser(), os.environ.get("SLURM_JOB_ID", "alone"), str(world.local_rank))
+    folder = Path(tempfile.gettempdir()) / "-".join(("cosmotron", *names))
+    for name in CACHES:
+        os.environ.setdefault(name, str(folder / name.removesuffix("_DIR").lower()))
+
+
 def join(world: World) -> None:
     """Join the other processes; a lone process is a world of one."""
+    cache_on_node(world)
     defaults = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
     defaults |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
     for name, value in defaults.items():

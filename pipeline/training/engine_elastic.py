@@ -35,13 +35,31 @@ class Saved:
         first = "zero_pp_rank_0_mp_rank_00" if self.zero == 3 else "mp_rank_00"
         return _read(self.path / f"{first}_model_states.pt")
 
+    def shapes(self, order: Shapes) -> Shapes:
+        """Return the trained parameters stored, by group; without ZeRO they lie in our `order`."""
+        model = self.model()
+        if self.zero:
+            shapes: Shapes = model["param_shapes"]
+            return shapes
+        module = model["module"]
+        return [{name: module[name].shape for group in order for name in group if name in module}]
+
     def parts(self, shapes: Shapes) -> Iterator[tuple[list[Piece], Slots, States]]:
-        """Yield what each process had kept, of parameters of `shapes`: where, weights, states."""
+        """Yield what each process had kept of its parameters: where, weights, states."""
         layout, sizes = Layout(self.zero, self.ranks, shapes), list[int]()
         for rank in range(self.ranks if self.zero else 1):
             slots, states = self._kept(rank, shapes)
             sizes = sizes or [slot.numel() for slot in slots]
             yield layout.pieces(rank, sizes), slots, states
+
+    def whole(self, shapes: Shapes) -> dict[str, Tensor]:
+        """Return all trained weights, by name, in single precision."""
+        weights = {n: torch.zeros(tuple(s)) for group in shapes for n, s in group.items()}
+        for pieces, slots, _ in self.parts(shapes):
+            for p in pieces:
+                origin = slots[p.slot].view(-1)[p.start : p.start + p.count]
+                weights[p.name].view(-1)[p.begin : p.begin + p.count] = origin
+        return weights
 
     def _kept(self, rank: int, shapes: Shapes) -> tuple[Slots, States]:
         if self.zero == 0:
@@ -120,7 +138,7 @@ def _verify(engine: Any, saved: Saved) -> None:
     """
     loaded, same = gathered(engine), [True]
     if torch.distributed.get_rank() == 0:
-        expected = whole(saved, _shapes(engine)).items()
+        expected = saved.whole(saved.shapes(_shapes(engine))).items()
         same = [all(torch.equal(loaded[name], value.to(loaded[name])) for name, value in expected)]
     torch.distributed.broadcast_object_list(same)
     if not same[0]:
@@ -132,38 +150,37 @@ def _verify(engine: Any, saved: Saved) -> None:
 def _fill(engine: Any, saved: Saved) -> None:
     """Copy what this process is to keep into its slots and the optimiser's states."""
     slots, shapes = _slots(engine), _shapes(engine)
-    layout = Layout(
-        engine.zero_optimization_stage(), torch.distributed.get_world_size(), shapes
-    )
+    layout = Layout(engine.zero_optimization_stage(), torch.distributed.get_world_size(), shapes)
     own = layout.pieces(torch.distributed.get_rank(), [slot.numel() for slot in slots])
     mine = {name: [piece for piece in own if piece.name == name] for name in {p.name for p in own}}
     filled = 0
-    for pieces, weights, states in saved.parts(shapes):
+    for pieces, weights, states in saved.parts(saved.shapes(shapes)):
         for there in pieces:
             for here in mine.get(there.name, []):
-                if (both := common(here, there)) is None:
-                    continue
-                slot, (to, origin) = slots[here.slot], both
-                slot.view(-1)[to] = weights[there.slot].view(-1)[origin].to(slot)
-                filled += to.stop - to.start
-                state = engine.basic_optimizer.state[slot]
-                _fill_state(state, slot, to, states.get(there.slot, {}), origin)
+                if (both := common(here, there)) is not None:
+                    slot, state = slots[here.slot], states.get(there.slot, {})
+                    _copy(weights[there.slot], slot, both)
+                    _copy_states(state, engine.basic_optimizer.state[slot], slot, both)
+                    filled += both[0].stop - both[0].start
     if filled != sum(piece.count for piece in own):
         message = f"{saved.path}: holds other parameters than this model has."
         raise RunError(message)
 
 
-def _fill_state(
-    state: dict[str, Any], slot: Tensor, to: slice, saved: dict[str, Any], origin: slice
+def _copy(origin: Tensor, to: Tensor, both: tuple[slice, slice]) -> None:
+    """Copy elements both[1] of `origin` to elements both[0] of `to`."""
+    to.view(-1)[both[0]] = origin.view(-1)[both[1]].to(to)
+
+
+def _copy_states(
+    origin: dict[str, Any], to: dict[str, Any], slot: Tensor, both: tuple[slice, slice]
 ) -> None:
-    """Copy a piece of every state of the optimiser; a count of steps is taken as it is."""
-    for key, value in saved.items():
-        if not isinstance(value, Tensor) or value.ndim == 0:
-            state[key] = value.clone() if isinstance(value, Tensor) else value
-            continue
-        if key not in state:
-            state[key] = torch.zeros_like(slot)
-        state[key].view(-1)[to] = value.view(-1)[origin].to(slot)
+    """Copy a piece of every state that an optimiser has of `slot`; a count of steps as it is."""
+    for key, value in origin.items():
+        if isinstance(value, Tensor) and value.ndim:
+            _copy(value, to.setdefault(key, torch.zeros_like(slot)), both)
+        else:
+            to[key] = value.clone() if isinstance(value, Tensor) else value
 
 
 def _slots(engine: Any) -> Slots:
@@ -200,13 +217,3 @@ def _hand_on(engine: Any) -> None:
         for low, full in zip(optimizer.fp16_groups, optimizer.fp32_groups, strict=True):
             for to, origin in zip(low, full, strict=True):
                 to.copy_(origin)
-
-
-def whole(saved: Saved, shapes: Shapes) -> dict[str, Tensor]:
-    """Return all trained weights of a checkpoint, by name, in single precision."""
-    weights = {n: torch.zeros(tuple(s)) for group in shapes for n, s in group.items()}
-    for pieces, slots, _ in saved.parts(shapes):
-        for p in pieces:
-            origin = slots[p.slot].view(-1)[p.start : p.start + p.count]
-            weights[p.name].view(-1)[p.begin : p.begin + p.count] = origin
-    return weights

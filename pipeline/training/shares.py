@@ -9,6 +9,7 @@ is given. A micro-batch of n events has the weight w = n N K / B, so that
 whatever N, K and the sizes are. Where everything divides, w is exactly 1.
 """
 
+import itertools
 from dataclasses import dataclass
 
 from pipeline.campaign import Training
@@ -67,7 +68,7 @@ def parts(training: Training, rank: int, ranks: int) -> list[Part]:
     """
     events, count = held(training, rank, ranks), accumulation(training, ranks)
     cuts = [events * number // count for number in range(count + 1)]
-    taken = [(start, stop) for start, stop in zip(cuts, cuts[1:], strict=False) if stop > start]
+    taken = [(start, stop) for start, stop in itertools.pairwise(cuts) if stop > start]
     counted = [
         Part(start, stop, (stop - start) * ranks * count / training.batch_events)
         for start, stop in taken

@@ -20,13 +20,13 @@ from pipeline.training.objectives.neighbours import next_neighbours
 from pipeline.training.optimisers import Scale
 from pipeline.training.program import leave
 
-STEPS, LINKS, BATCH_EVENTS = 4, 3, 8
+STEPS, LINKS, BATCH_EVENTS = 3, 3, 8
 SIZES = (2, 1, 4)
 SAME, CHANGED = ("000", "111", "222", "333"), ("130", "302", "021", "213")
 PATHS = [
     *(("adamw", "fp32", stages) for stages in (*SAME, *CHANGED)),
-    *((kind, "fp32", stages) for kind in ("lion", "ranger") for stages in ("130", "021", "302")),
-    *(("adamw", "bf16", stages) for stages in ("111", "130", "021")),
+    *((kind, "fp32", stages) for kind in ("lion", "ranger") for stages in ("130", "021")),
+    *(("adamw", "bf16", stages) for stages in ("130", "021")),
     ("ranger", "bf16", "302"),
 ]
 REFERENCES = [
@@ -102,17 +102,15 @@ def uninterrupted(world):
     told = {}
     for kind, precision, stage in REFERENCES:
         declared = asked(kind, precision, stage)
-        told[f"{kind}-{precision}"] = steps(
-            engine_of(declared, world), declared, 0, LINKS * STEPS
-        )
+        told[f"{kind}-{precision}"] = steps(engine_of(declared, world), declared, 0, LINKS * STEPS)
     return told
 
 
 def accumulated(world):
-    """The steps of trainings that take few events forward at once."""
+    """The steps of trainings that take one event forward at once, and keep no activations."""
     told = {}
     for stage in "0123":
-        declared = asked("adamw", "fp32", stage, micro_events=1)
+        declared = asked("adamw", "fp32", stage, micro_events=1, activation_checkpointing=True)
         told[stage] = steps(engine_of(declared, world), declared, 0, STEPS)
     return told
 

@@ -1,6 +1,7 @@
 """The engine: every ZeRO stage and any number of ranks train the same model."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from made_batches import MODEL
 from ranks import start, training
 
 from pipeline.data.errors import BadInput
-from pipeline.training.engine import settings, weights_hash
+from pipeline.training.engine import CACHES, World, cache_on_node, settings, weights_hash
 from pipeline.training.models.fm4npp import NeighbourPredictor
 
 STAGES = ("0", "1", "2", "3")
@@ -102,3 +103,26 @@ def test_a_hash_is_of_names_and_values():
     assert one != weights_hash({"a": torch.ones(2), "c": torch.zeros(2)})
     assert one != weights_hash({"a": torch.ones(2), "b": torch.ones(2)})
     assert weights_hash({"a": torch.ones(2, dtype=torch.bfloat16)})
+
+
+def test_what_is_compiled_lies_on_the_node_by_job_and_process(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("SLURM_JOB_ID", "42")
+    monkeypatch.setenv("TRITON_CACHE_DIR", "/asked/for")
+    for name in CACHES[1:]:
+        monkeypatch.delenv(name, raising=False)
+    found = []
+    for rank in ("0", "1"):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        cache_on_node(World())
+        found.append([os.environ.pop(name) for name in CACHES[1:]])
+    assert os.environ["TRITON_CACHE_DIR"] == "/asked/for"
+    folders = {path for paths in found for path in paths}
+    assert len(folders) == 4
+    assert all(Path(path).is_relative_to(tmp_path) and "-42-" in path for path in folders)
+
+
+def test_the_micro_batch_is_limited():
+    made = settings(training(batch_events=8, micro_events=2), 3)
+    assert made["gradient_accumulation_steps"] == 2
+    assert made["train_micro_batch_size_per_gpu"] == 2

@@ -6,6 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,7 +33,7 @@ def test_all_processes_together_hold_every_element_once(shapes, ranks, zero):
     found = {}
     for pieces in held(Layout(zero, ranks, shapes)):
         spans = sorted((p.slot, p.start, p.start + p.count) for p in pieces)
-        for (slot, _, end), (other, start, _) in zip(spans, spans[1:], strict=False):
+        for (slot, _, end), (other, start, _) in itertools.pairwise(spans):
             assert slot != other or end <= start
         for piece in pieces:
             found.setdefault(piece.name, []).extend(range(piece.begin, piece.begin + piece.count))

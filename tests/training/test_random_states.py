@@ -12,13 +12,13 @@ from pipeline.training.random_states import of_rank, restore, states
 
 def drawn():
     """A number from each generator."""
-    return random.random(), np.random.rand(), torch.rand(()).item()
+    return random.random(), np.random.rand(), torch.rand(()).item()  # noqa: NPY002
 
 
 def test_a_process_goes_on_and_those_beyond_begin_their_own(tmp_path):
     torch.manual_seed(2)
     random.seed(2)
-    np.random.seed(2)
+    np.random.seed(2)  # noqa: NPY002
     torch.save(states(), tmp_path / of_rank(0))
     expected = drawn()
     found = []

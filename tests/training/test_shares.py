@@ -76,5 +76,7 @@ def test_a_process_with_fewer_events_repeats_one_that_does_not_count():
 
 
 def test_more_processes_than_lanes_are_refused():
-    with pytest.raises(BadInput, match="9 processes .* 8 events in 8 lanes: .* at most 8 processes"):
+    with pytest.raises(
+        BadInput, match=r"9 processes .* 8 events in 8 lanes: .* at most 8 processes"
+    ):
         held(training(8), 0, 9)

@@ -30,7 +30,9 @@ def main(folder: Path) -> None:
     for stage in (0, 1, 2, 3):
         torch.manual_seed(1)
         engine = Engine(NeighbourPredictor(MODEL), training(zero=stage), world)
-        numbers = [engine.step([MicroBatch(own)], only(next_neighbours), 10.0) for _ in range(STEPS)]
+        numbers = [
+            engine.step([MicroBatch(own)], only(next_neighbours), 10.0) for _ in range(STEPS)
+        ]
         weights = folder / f"zero{stage}-of-{world.size}.pt"
         told[stage] = {"numbers": numbers, "sha256": engine.export(weights)}
         told[stage]["any"] = [engine.any(world.rank == 0), engine.any(False)]
