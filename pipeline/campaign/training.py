@@ -28,11 +28,13 @@ class Training(Declaration):
     - constant: stays.
 
     The optimisers' papers have other `betas` than our default: lion (0.9, 0.99), ranger
-    (0.95, 0.999) with `epsilon` 1e-5. A process takes at most `micro_events` of its share of a
-    batch forward at once, all if None; `activation_checkpointing` computes each block's
-    activations again on the way back instead of keeping them. With `ema_events` a mean of the weights is kept and
+    (0.95, 0.999) with `epsilon` 1e-5. With `ema_events` a mean of the weights is kept and
     exported, in which the weights of n events ago count exp(-n / ema_events): a decay of 0.999 per
     step of 256 events is ema_events = 256 / 0.001 = 256,000.
+
+    A process takes at most `micro_events` of its share of a batch forward at once, all if None;
+    `activation_checkpointing` computes each block's activations again on the way back instead of
+    keeping them.
     """
 
     events_seen: PositiveInt

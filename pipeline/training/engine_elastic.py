@@ -90,8 +90,8 @@ def _read(path: Path) -> dict[str, Any]:
 def begin(engine: Any) -> None:
     """Let the optimiser of DeepSpeed's `engine`, fresh, have taken no step yet.
 
-    Without ZeRO in bf16 it has: one with zero gradients, to make its states, which moves the weights
-    by the decay and every count of steps by one (deepspeed/runtime/fp16/unfused_optimizer.py).
+    Without ZeRO in bf16 it has: one with zero gradients, to make its states, which decays the
+    weights and counts as a step (deepspeed/runtime/fp16/unfused_optimizer.py).
     """
     if hasattr(engine.optimizer, "refresh_fp32_params") and not engine.zero_optimization_stage():
         engine.basic_optimizer.state.clear()

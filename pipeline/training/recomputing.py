@@ -1,6 +1,7 @@
 """Memory for time: activations of a model's repeated blocks are computed again on the way back.
 
-Chen et al., arXiv 1604.06174: kept are the inputs of each block, and what one block needs at a time.
+Kept are the inputs of each block, and what one block needs at a time
+(Chen et al., arXiv 1604.06174).
 """
 
 from collections.abc import Iterator

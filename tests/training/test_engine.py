@@ -86,7 +86,9 @@ def test_the_global_batch_is_the_only_truth(world_size, micro):
 
 
 def test_more_processes_than_lanes_are_refused():
-    with pytest.raises(BadInput, match="5 processes for batches of 4 events in 4 lanes: .* most 4"):
+    with pytest.raises(
+        BadInput, match=r"5 processes for batches of 4 events in 4 lanes: .* most 4"
+    ):
         settings(training(), 5)
 
 
