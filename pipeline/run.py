@@ -27,7 +27,24 @@ class Exit(IntEnum):
     CANNOT_WRITE = 73
     BUSY = 75
     CONTINUE = 85
-    NOT_A_NUMBER = 86
+    DIVERGED = 86
+    HANG = 87
+    OUT_OF_MEMORY = 88
+    PEER_LOST = 89
+
+
+# The exit code of each class of failure that a training's `result.json` may name as its outcome.
+CODES = {
+    "bad_input": Exit.BAD_INPUT,
+    "cannot_write": Exit.CANNOT_WRITE,
+    "disk_full": Exit.CANNOT_WRITE,
+    "damaged": Exit.BUSY,
+    "diverged": Exit.DIVERGED,
+    "hang": Exit.HANG,
+    "out_of_memory": Exit.OUT_OF_MEMORY,
+    "peer_lost": Exit.PEER_LOST,
+    "error": Exit.FAILED,
+}
 
 
 class RunError(RuntimeError):
@@ -103,6 +120,35 @@ class TaskFolder:
         return self.path / "claim.json"
 
     @property
+    def heartbeat(self) -> Path:
+        """The last sign of life of a training: time, step, rank, host, job."""
+        return self.path / "heartbeat.json"
+
+    @property
+    def chain(self) -> Path:
+        """How the links of a chain that is not at its end yet have ended."""
+        return self.path / "chain.json"
+
+    @property
+    def save_request(self) -> Path:
+        """Whoever makes this file asks the link to save and end; the next one goes on."""
+        return self.path / "SAVE"
+
+    @property
+    def stop(self) -> Path:
+        """While this file is there the task saves and ends, and no link of it is submitted."""
+        return self.path / "STOP"
+
+    @property
+    def run_stop(self) -> Path:
+        """The same for the whole run, of which the task's folder is <stage>/<name>."""
+        return self.path.parent.parent / "STOP"
+
+    def stacks(self, rank: int) -> Path:
+        """Return where the process `rank` of a link that hung left the stacks of its threads."""
+        return self.logs / f"stacks-rank-{rank}.txt"
+
+    @property
     def is_done(self) -> bool:
         """Whether the task's product is whole."""
         return self.done.is_file()
@@ -158,6 +204,11 @@ class Run:
     def page(self) -> Path:
         """The report: one self-contained HTML page."""
         return self.report / "index.html"
+
+    @property
+    def stop(self) -> Path:
+        """While this file is there every training saves and ends, and nothing is submitted."""
+        return self.path / "STOP"
 
     @property
     def parsl(self) -> Path:
@@ -235,7 +286,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
         value = json.loads(path.read_text())
     except FileNotFoundError:
         return None
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         message = f"{path}: damaged ({error}). Move it away and run again."
         raise RunError(message) from error
     if not isinstance(value, dict):

@@ -23,6 +23,7 @@ VERBS = [
     ["run"],
     ["plan"],
     ["status"],
+    ["stop"],
     ["cancel"],
     ["budget"],
     ["report"],
@@ -261,6 +262,46 @@ def test_cancelling_where_nothing_runs(cosmotron: Any, tmp_path: Path) -> None:
     told = cosmotron("cancel", TINY, "--site", "local", "--root", tmp_path)
     assert told.code == 0
     assert "Cancelled 0 job(s) of tiny on local." in told.words
+
+
+def test_a_campaign_is_stopped_and_goes_on(cosmotron: Any, tmp_path: Path) -> None:
+    there = ("--site", "local", "--root", tmp_path)
+    Run(tmp_path, "tiny").path.mkdir()
+    told = cosmotron("stop", TINY, *there, "--reason", "the queue is needed")
+    assert told.code == 0
+    assert "links that run save and end within a step, and nothing more is submitted" in told.words
+    order = json.loads((tmp_path / "tiny" / "STOP").read_text())
+    assert order["reason"] == "the queue is needed"
+    assert {"by", "host", "time"} <= set(order)
+    told = cosmotron("run", TINY, *there)
+    assert told.code == Exit.BUSY
+    assert f"Stopped by {order['by']} on {order['host']}, {order['time']} (the queue" in told.words
+    assert "To go on: cosmotron stop tiny --undo" in told.words
+    assert not (tmp_path / "tiny" / "ledger").exists(), "nothing was submitted"
+    told = cosmotron("stop", TINY, *there, "--undo")
+    assert "Taken back. To go on: cosmotron run" in told.words
+    assert not (tmp_path / "tiny" / "STOP").exists()
+    assert "no order to stop." in cosmotron("stop", TINY, *there, "--undo").words
+
+
+def test_one_task_is_stopped(cosmotron: Any, tmp_path: Path) -> None:
+    run = Run(tmp_path, "tiny")
+    run.path.mkdir()
+    told = cosmotron("stop", TINY, "pretrain/m-d24-s1", "--site", "local", "--root", tmp_path)
+    assert told.code == 0
+    assert run.task("pretrain/m-d24-s1").stop.is_file()
+    assert not run.stop.exists()
+
+
+def test_stopping_what_is_not_there(cosmotron: Any, tmp_path: Path) -> None:
+    there = ("--site", "local", "--root", tmp_path)
+    told = cosmotron("stop", TINY, *there)
+    assert told.code == Exit.BUSY
+    assert "no such run. Start with: cosmotron run" in told.words
+    Run(tmp_path, "tiny").path.mkdir()
+    told = cosmotron("stop", TINY, "pretrain/none", *there)
+    assert told.code == Exit.USAGE
+    assert "no task 'pretrain/none'. There are: simulate/" in told.words
 
 
 def test_campaigns_are_listed(cosmotron: Any) -> None:

@@ -1,6 +1,7 @@
 """What a campaign asks: datasets × models × grids × tasks, resolved into tasks with keys."""
 
 from pipeline.campaign.grid import SHELF, Campaign, load_campaign
+from pipeline.campaign.memory import too_big
 from pipeline.campaign.sections import (
     JETCLASS_PROCESSES,
     Dataset,
@@ -27,7 +28,7 @@ from pipeline.campaign.tasks import (
     declare,
     to_toml,
 )
-from pipeline.campaign.training import Training
+from pipeline.campaign.training import Training, Validation
 
 __all__ = [
     "CHAINED",
@@ -53,7 +54,9 @@ __all__ = [
     "TrackHead",
     "Training",
     "Trunk",
+    "Validation",
     "declare",
     "load_campaign",
     "to_toml",
+    "too_big",
 ]

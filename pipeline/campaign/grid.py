@@ -226,6 +226,7 @@ class Campaign(Declaration):
                 split=grid.split,
                 events=events,
                 training=grid.training,
+                validation=grid.validation,
             )
 
     def _branches(self, run: Run, grid: Pretrain, model: str, seed: int) -> Iterator[PretrainTask]:
@@ -243,6 +244,7 @@ class Campaign(Declaration):
             one_pass=True,
             branch_points=points,
             training=branching.trunk(grid.training),
+            validation=grid.validation,
         )
         yield trunk
         for training, point in zip(trainings, points, strict=True):
@@ -256,6 +258,7 @@ class Campaign(Declaration):
                 events=training.events_seen,
                 one_pass=True,
                 training=training,
+                validation=grid.validation,
                 trunk=Trunk(folder=run.task(trunk.key).path, events_seen=point),
             )
 
@@ -301,6 +304,7 @@ class Campaign(Declaration):
             split=grid.split,
             labels=labels,
             training=grid.training,
+            validation=grid.validation,
         )
 
     def _evaluate(self, run: Run, task: FinetuneTask, grid: Finetune) -> EvaluateTask:

@@ -11,7 +11,7 @@ from pydantic import (
 )
 
 from pipeline.campaign import branching
-from pipeline.campaign.training import Training
+from pipeline.campaign.training import Training, Validation
 from pipeline.catalog import Declaration
 from pipeline.families import Tokenizer
 
@@ -140,6 +140,7 @@ class Pretrain(Declaration):
     events: tuple[PositiveInt, ...]
     seeds: tuple[NonNegativeInt, ...] = (1,)
     branch: bool = False
+    validation: Validation | None = None
     training: Training
 
     @model_validator(mode="after")
@@ -169,6 +170,7 @@ class Finetune(Declaration):
     labels: tuple[PositiveInt, ...]
     seeds: tuple[NonNegativeInt, ...] = (1,)
     head: TrackHead = TrackHead()
+    validation: Validation | None = None
     training: Training
 
 

@@ -7,7 +7,7 @@ import tomli_w
 from pydantic import PositiveInt
 
 from pipeline.campaign.sections import Dataset, Mode, Simulation, TrackHead
-from pipeline.campaign.training import Training
+from pipeline.campaign.training import Training, Validation
 from pipeline.catalog import Declaration, DeclarationError
 from pipeline.families import Model, Tokenizer
 from pipeline.run import TaskFolder, write_text
@@ -104,6 +104,7 @@ class PretrainTask(Declaration):
     one_pass: bool = False
     branch_points: tuple[PositiveInt, ...] = ()
     training: Training
+    validation: Validation | None = None
     trunk: Trunk | None = None
 
 
@@ -122,6 +123,7 @@ class FinetuneTask(Declaration):
     split: str
     labels: PositiveInt
     training: Training
+    validation: Validation | None = None
 
 
 class EvaluateTask(Declaration):

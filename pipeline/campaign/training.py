@@ -16,6 +16,16 @@ from pipeline.catalog import Declaration
 LANES = 64
 
 
+class Validation(Declaration):
+    """Events on which the loss is told at each checkpoint, the first `events` of `split`.
+
+    The checkpoint where it is lowest is kept.
+    """
+
+    split: str
+    events: PositiveInt
+
+
 class Training(Declaration):
     """How a training runs; all counts are of events, so that they hold at any world size.
 
@@ -35,6 +45,12 @@ class Training(Declaration):
     A process takes at most `micro_events` of its share of a batch forward at once, all if None;
     `activation_checkpointing` computes each block's activations again on the way back instead of
     keeping them.
+
+    A process silent for `hang_seconds` ends its link. A loss that rose, by its means over
+    `diverged_steps` (0: nobody looks), ends the training.
+
+    A checkpoint is written every `checkpoint_events`; without them as often as costs least, by how
+    long a save takes and how often the site's nodes fail.
     """
 
     events_seen: PositiveInt
@@ -56,10 +72,12 @@ class Training(Declaration):
     precision: Literal["fp32", "bf16"] = "fp32"
     zero: Literal[0, 1, 2, 3] = 1
     activation_checkpointing: bool = False
-    checkpoint_events: PositiveInt
+    checkpoint_events: PositiveInt | None = None
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
     devices: PositiveInt = 1
     threads: PositiveInt = 1
+    hang_seconds: PositiveInt = 1800
+    diverged_steps: NonNegativeInt = 100
     walltime_minutes: PositiveInt
 
     @model_validator(mode="after")

@@ -6,13 +6,20 @@ verifies is an error, never a fresh start.
 """
 
 import hashlib
+import json
+import os
 import shutil
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from pipeline.run import RunError, read_json, write_json
 
 MANIFEST = "manifest.json"
+SEAL = "sha256"
+VALIDATION_LOSS = "validation_loss"
 
 
 def folder(checkpoints: Path, events_seen: int) -> Path:
@@ -31,17 +38,24 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def seal(written: Path, events_seen: int, written_by: Mapping[str, int] = {}) -> None:
+def hashes(paths: Iterable[Path]) -> list[str]:
+    """Return the SHA-256 of each file; several at a time, for hashlib lets go of the lock."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(file_hash, paths))
+
+
+def seal(written: Path, events_seen: int, told: Mapping[str, object] = {}) -> None:
     """Write the manifest of all files in the folder `written`, then give it its final name.
 
-    `written_by` tells what the layout of the files depends on.
+    `told` is what else the manifest says.
     """
     files = sorted(path for path in written.rglob("*") if path.is_file())
-    hashes = {str(path.relative_to(written)): file_hash(path) for path in files}
-    told = {"events_seen": events_seen, "written_by": dict(written_by), "files": hashes}
-    write_json(written / MANIFEST, told)
+    names = [str(path.relative_to(written)) for path in files]
+    found = dict(zip(names, hashes(files), strict=True))
+    content = {**told, "events_seen": events_seen, "files": found}
+    write_json(written / MANIFEST, {**content, SEAL: _seal(content)})
     final = folder(written.parent, events_seen)
-    if final.exists():
+    if final.exists():  # damaged, or a resume had gone on from it
         shutil.rmtree(final)
     written.rename(final)
 
@@ -52,13 +66,12 @@ def verify(sealed: Path) -> int:
     Raises:
         RunError: The manifest is missing or damaged, or a file is missing or was changed.
     """
-    manifest = read_json(sealed / MANIFEST)
-    if manifest is None:
-        message = f"{sealed}: no {MANIFEST}; this is no whole checkpoint."
-        raise RunError(message)
-    for name, expected in manifest["files"].items():
-        path = sealed / name
-        if not path.is_file() or file_hash(path) != expected:
+    manifest = _manifest(sealed)
+    paths = {sealed / name: expected for name, expected in manifest["files"].items()}
+    there = [path for path in paths if path.is_file()]
+    found = dict(zip(there, hashes(there), strict=True))
+    for path, expected in paths.items():
+        if found.get(path) != expected:
             message = f"{path}: missing or not as it was written; the checkpoint is damaged."
             raise RunError(message)
     return int(manifest["events_seen"])
@@ -66,12 +79,54 @@ def verify(sealed: Path) -> int:
 
 def written_by(sealed: Path) -> dict[str, int]:
     """Return what the layout of the files of a checkpoint that verifies depends on."""
-    manifest = read_json(sealed / MANIFEST) or {}
-    return dict(manifest.get("written_by", {}))
+    return dict(_manifest(sealed).get("written_by", {}))
+
+
+def _seal(content: Mapping[str, object]) -> str:
+    """Return the SHA-256 of what a manifest says, all but this."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _manifest(sealed: Path) -> dict[str, Any]:
+    """Return what the manifest of a checkpoint says.
+
+    Raises:
+        RunError: It is missing or damaged.
+    """
+    path = sealed / MANIFEST
+    content = read_json(path)
+    if content is None:
+        message = f"{sealed}: no {MANIFEST}; this is no whole checkpoint."
+        raise RunError(message)
+    if content.pop(SEAL, None) != _seal(content):
+        message = f"{path}: missing or not as it was written; the checkpoint is damaged."
+        raise RunError(message)
+    return content
+
+
+def told(sealed: Path, name: str) -> float | None:
+    """Return the number `name` of a checkpoint's manifest, None where it has none or is damaged."""
+    try:
+        value = _manifest(sealed).get(name)
+    except RunError:
+        return None
+    return None if value is None else float(value)
+
+
+def best(checkpoints: Path) -> Path | None:
+    """Return the checkpoint of the lowest validation loss, None where nothing was validated."""
+    losses = {
+        sealed: loss
+        for sealed in sorted(checkpoints.glob("step-*[0-9]"))
+        if (loss := told(sealed, VALIDATION_LOSS)) is not None
+    }
+    return min(losses, key=losses.__getitem__, default=None)
 
 
 def newest(checkpoints: Path) -> tuple[Path, int] | None:
     """Return the newest checkpoint that verifies and its events, None where there is none at all.
+
+    Newer ones that do not verify are named on the screen.
 
     Raises:
         RunError: There are checkpoints, and none of them verifies.
@@ -79,9 +134,13 @@ def newest(checkpoints: Path) -> tuple[Path, int] | None:
     problems = []
     for sealed in sorted(checkpoints.glob("step-*[0-9]"), reverse=True):
         try:
-            return sealed, verify(sealed)
+            events_seen = verify(sealed)
         except RunError as error:
             problems.append(str(error))
+            continue
+        for problem in problems:
+            print(f"{problem} Going on from {sealed.name}.", file=sys.stderr)  # noqa: T201
+        return sealed, events_seen
     if problems:
         message = (
             f"{checkpoints}: no checkpoint verifies, so training does not start afresh by itself. "
@@ -112,9 +171,9 @@ def exactly(checkpoints: Path, events_seen: int) -> tuple[Path, int]:
 def prune(checkpoints: Path, *, keep: int, always: Sequence[int] = ()) -> None:
     """Remove all but the `keep` newest checkpoints, and what earlier links left unfinished.
 
-    Those taken after as many events as `always` says stay.
+    The best stays too, and those taken after as many events as `always` says.
     """
-    stay = {folder(checkpoints, events_seen) for events_seen in always}
+    stay = {best(checkpoints), *(folder(checkpoints, events_seen) for events_seen in always)}
     for unfinished in checkpoints.glob("step-*.tmp"):
         shutil.rmtree(unfinished)
     for old in sorted(checkpoints.glob("step-*[0-9]"))[:-keep]:

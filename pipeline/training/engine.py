@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pipeline.campaign import Training
 from pipeline.training import checkpoint, engine_elastic, shares
 from pipeline.training.average import Average
-from pipeline.training.batch import MicroBatch
+from pipeline.training.batch import Batch, MicroBatch
 from pipeline.training.objectives import WeightedSum
 from pipeline.training.optimisers import Scale, groups, optimiser
 from pipeline.training.random_states import of_rank, restore, states
@@ -173,21 +173,53 @@ class Engine:
         torch.distributed.all_reduce(stacked)
         return dict(zip(values, (stacked / count).tolist(), strict=True))
 
-    def any(self, flag: bool) -> bool:
-        """Return whether `flag` is set in any process; all must ask at the same step."""
-        value = torch.tensor([float(flag)], device=self.world.device)
+    def strongest(self, wish: int) -> int:
+        """Return the largest `wish` of all processes; all must ask at the same step."""
+        value = torch.tensor([wish], device=self.world.device)
         torch.distributed.all_reduce(value, op=torch.distributed.ReduceOp.MAX)
-        return bool(value.item())
+        return int(value.item())
 
     @property
     def written_by(self) -> dict[str, int]:
         """What the layout of a checkpoint's files depends on."""
         return {"processes": self.world.size, "zero": self.training.zero}
 
-    def save(self, checkpoints: Path, events_seen: int, kept: Sequence[int] = ()) -> None:
+    @torch.no_grad()
+    def held_out(
+        self, batches: Sequence[tuple[Batch, bool]], objective: WeightedSum, seed: int
+    ) -> float:
+        """Return the mean loss over the events of all processes' `batches` that count.
+
+        The model draws at random from `seed` on, the same each time; the training's own random
+        states are left as they were.
+        """
+        device = self.world.device
+        devices = [device] if device.type == "cuda" else []
+        sums = torch.zeros(2, dtype=torch.float64, device=device)
+        self.engine.eval()
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(seed)
+            for batch, counts in batches:
+                there = batch.to(device)
+                loss, _ = objective(self.engine(there), there)
+                if counts:
+                    events = len(batch.event_id)
+                    sums += torch.stack([loss.double() * events, loss.new_tensor(events).double()])
+        self.engine.train()
+        torch.distributed.all_reduce(sums)
+        return float(sums[0] / sums[1])
+
+    def save(
+        self,
+        checkpoints: Path,
+        events_seen: int,
+        kept: Sequence[int] = (),
+        told: Mapping[str, object] = {},
+    ) -> None:
         """Write a checkpoint of model, optimiser, sampler position and random states; all call.
 
-        Those after as many events as `kept` says are never removed.
+        Those after as many events as `kept` says are never removed. `told` is what else the
+        manifest says.
         """
         written = checkpoint.temporary(checkpoints, events_seen)
         if self.world.is_first:
@@ -201,7 +233,8 @@ class Engine:
         torch.save(states(), written / of_rank(self.world.rank))
         torch.distributed.barrier()
         if self.world.is_first:
-            checkpoint.seal(written, events_seen, self.written_by)
+            all_told = {**told, "written_by": self.written_by}
+            checkpoint.seal(written, events_seen, all_told)
             checkpoint.prune(checkpoints, keep=self.training.keep_checkpoints, always=kept)
         torch.distributed.barrier()
 

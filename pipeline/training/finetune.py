@@ -85,7 +85,8 @@ def finetune(
     events = loader.Source(task.store, task.split, loader.with_truth(task.model), task.labels)
     events.open()
     engine.join(world)
-    work = Work(build(task), only(track_finding), events, task.seed, task.training)
+    held_back = loader.held_back(events, task.validation)
+    work = Work(build(task), only(track_finding), events, task.seed, task.training, held_back)
     return carry_out(work, folder, world, stop)
 
 

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.campaign import Training
+from pipeline.campaign import Training, Validation
 from pipeline.data.errors import BadInput
 from pipeline.data.experiment import Column
 from pipeline.data.loading import Loader, Packed, Reading
@@ -105,6 +105,25 @@ class Source:
                 MicroBatch(batch_of(packed.slice(p.start, p.stop), columns, self.reads), p.weight)
                 for p in parts
             ]
+
+
+def held_back(events: Source, asked: Validation | None) -> Source | None:
+    """Return the events to validate on, read as those of the training; None if nobody asks.
+
+    Raises:
+        BadInput: The split is not there, holds too few events, or is the one that is trained on.
+    """
+    if asked is None:
+        return None
+    if asked.split == events.split:
+        message = (
+            f"{events.path}: the training is on split {asked.split!r}, and so is its validation. "
+            "Name another split in [….validation]; fractions in the dataset make one."
+        )
+        raise BadInput(message)
+    source = replace(events, split=asked.split, events=asked.events)
+    source.open()
+    return source
 
 
 def _check_columns(store: Store, reads: Reads) -> None:

@@ -11,14 +11,19 @@ from torch import nn
 
 from pipeline.campaign import Training, Trunk
 from pipeline.run import Exit, TaskFolder
+from pipeline.training import checkpoint
 from pipeline.training.batch import MicroBatch
+from pipeline.training.divergence import Divergence, recorded
 from pipeline.training.engine import Engine, World
+from pipeline.training.link import this_link
 from pipeline.training.loader import Source
 from pipeline.training.metrics import Metrics
 from pipeline.training.objectives import WeightedSum
 from pipeline.training.optimisers import Scale
 from pipeline.training.program import Stop, job_id
+from pipeline.training.saving import Saving, Wish
 from pipeline.training.schedule import factor
+from pipeline.training.validation import Validation
 
 WEIGHTS = "weights.pt"
 
@@ -28,8 +33,8 @@ class Work:
     """What one training needs; `seed` sets the order in which the events are visited.
 
     `scales` are of the parameters that have a rate of their own. A training may begin at a
-    checkpoint of its `trunk`, and keep its own `branch_points` for others to begin at. `told` is
-    what else the result says.
+    checkpoint of its `trunk`, and keep its own `branch_points` for others to begin at. At each
+    checkpoint the loss on the events of `validation` is told. `told` is what else the result says.
     """
 
     model: nn.Module
@@ -37,6 +42,7 @@ class Work:
     events: Source
     seed: int
     training: Training
+    validation: Source | None = None
     scales: Mapping[str, Scale] = field(default_factory=dict)
     trunk: Trunk | None = None
     branch_points: tuple[int, ...] = ()
@@ -73,7 +79,7 @@ def train(work: Work, folder: TaskFolder, world: World, stop: Stop) -> dict[str,
     Returns None when asked to stop before the end: checkpointed, to be continued.
 
     Raises:
-        FloatingPointError: The loss is no number any more.
+        FloatingPointError: The loss is no number any more, or has diverged.
         RunError: There are checkpoints, and none of them verifies; or not that of the trunk.
     """
     training = work.training
@@ -83,21 +89,32 @@ def train(work: Work, folder: TaskFolder, world: World, stop: Stop) -> dict[str,
     end = training.steps * training.batch_events
     last: dict[str, float] = {}
     batches = work.batches(world, seen)
+    validation = Validation.of(work, world)
+    saving = Saving(training, this_link(), work.branch_points)
+    divergence = _divergence(engine, training, folder, seen)
     with Metrics(folder, world, seen=seen, end=end) as metrics:
         while seen < end:
             last = _step(engine, work, batches, seen)
             seen += training.batch_events
+            stop.watch.beat(seen // training.batch_events)
+            divergence.check(seen // training.batch_events, last["loss"])
+            saving.stepped(last["seconds"])
+            wish = engine.strongest(saving.wish(seen, asked=stop.asked))
+            if wish != Wish.GO_ON and validation is not None:
+                last |= {checkpoint.VALIDATION_LOSS: validation.loss(engine)}
+                stop.watch.beat()
             metrics.write(seen // training.batch_events, seen, last)
-            asked = engine.any(stop.asked)
-            if asked or seen == end or seen in work.branch_points or _due(training, seen):
-                engine.save(folder.checkpoints, seen, work.branch_points)
-            if asked and seen < end:
+            if wish != Wish.GO_ON:
+                _save(engine, work, folder, saving, seen, last)
+                stop.watch.beat()
+            if wish == Wish.STOP and seen < end:
                 engine.leave()
                 return None
         last = last or metrics.last()
     digest = engine.export(folder.path / WEIGHTS)
     engine.leave()
     return {
+        **_best(folder),
         "events_seen": seen,
         "steps": training.steps,
         "loss": last["loss"],
@@ -109,6 +126,38 @@ def train(work: Work, folder: TaskFolder, world: World, stop: Stop) -> dict[str,
         "processes": world.size,
         "device": world.device.type,
     }
+
+
+def _divergence(engine: Engine, training: Training, folder: TaskFolder, seen: int) -> Divergence:
+    """Return the guard of the loss, which knows the steps of earlier links; all must ask."""
+    past = recorded(folder.metrics, seen // training.batch_events)
+    engine.strongest(Wish.GO_ON)  # all have read before the first process writes
+    return Divergence(training.diverged_steps, past)
+
+
+def _save(
+    engine: Engine,
+    work: Work,
+    folder: TaskFolder,
+    saving: Saving,
+    seen: int,
+    last: Mapping[str, float],
+) -> None:
+    """Write a checkpoint, and note how long it took."""
+    began = time.monotonic()
+    name = checkpoint.VALIDATION_LOSS
+    told = {name: last[name]} if name in last else {}
+    engine.save(folder.checkpoints, seen, work.branch_points, told)
+    saving.saved(time.monotonic() - began)
+
+
+def _best(folder: TaskFolder) -> dict[str, Any]:
+    """Return which checkpoint was best by validation, for the result; nothing without one."""
+    best = checkpoint.best(folder.checkpoints)
+    if best is None:
+        return {}
+    loss = checkpoint.told(best, checkpoint.VALIDATION_LOSS)
+    return {"best_checkpoint": best.name, "best_validation_loss": loss}
 
 
 def parameters(module: nn.Module) -> tuple[int, int]:
@@ -136,9 +185,3 @@ def _step(
         raise FloatingPointError(message)
     seconds = time.monotonic() - began
     return numbers | {"lr": rate, "seconds": seconds, "data_seconds": waited}
-
-
-def _due(training: Training, seen: int) -> bool:
-    """Return whether the step that ended at `seen` crossed a checkpoint's mark."""
-    interval = training.checkpoint_events
-    return seen // interval > (seen - training.batch_events) // interval

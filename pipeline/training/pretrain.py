@@ -30,6 +30,7 @@ def pretrain(
         events,
         task.seed,
         task.training,
+        validation=loader.held_back(events, task.validation),
         scales=parametrise(system.module, partial(_module, store), task.model),
         trunk=task.trunk,
         branch_points=task.branch_points,

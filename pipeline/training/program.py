@@ -1,47 +1,31 @@
 """What the training programs share: one task folder, one claim, signals, and an honest end."""
 
 import argparse
-import errno
 import os
-import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 import torch
 
 from pipeline import catalog
-from pipeline.catalog import Declaration, DeclarationError
-from pipeline.data.errors import BadInput
-from pipeline.run import BusyError, Exit, RunError, TaskFolder, claimed
+from pipeline.catalog import Declaration
+from pipeline.run import CODES, BusyError, Exit, RunError, TaskFolder, claimed, read_json
+from pipeline.training.ends import classified
 from pipeline.training.engine import World
+from pipeline.training.every import Every
+from pipeline.training.stopping import Stop
+from pipeline.training.watchdog import Watchdog
 
-# What ended a program, by the kind of its error: outcome and exit code.
-CLASSES: tuple[tuple[tuple[type[Exception], ...], str, Exit], ...] = (
-    ((BadInput, DeclarationError), "bad_input", Exit.BAD_INPUT),
-    ((FloatingPointError,), "not_a_number", Exit.NOT_A_NUMBER),
-    ((RunError,), "damaged", Exit.BUSY),
-    ((torch.OutOfMemoryError, MemoryError), "out_of_memory", Exit.FAILED),
-)
+__all__ = ["Every", "Stop", "job_id", "leave", "start"]
+
+# What a process says that has only lost another one, or does not know better.
+ECHOES = ("error", "peer_lost")
 
 AnyTask = TypeVar("AnyTask", bound=Declaration)
-
-
-class Stop:
-    """A flag that USR1 (walltime near) and TERM (preemption) set; the loop asks at each step."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        for number in (signal.SIGUSR1, signal.SIGTERM):
-            signal.signal(number, self._ask)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        self.asked = True
 
 
 def start(
@@ -59,19 +43,42 @@ def start(
     folder = TaskFolder(Path(parser.parse_args(argv).folder))
     if folder.is_done:
         return Exit.FINISHED
-    stop, world = Stop(), World()
+    world = World()
+    stop = Stop(folder, looks=world.is_first)
+    if stop.is_ordered:
+        print(f"{folder.path}: a file STOP is there; nothing is done.", file=sys.stderr)  # noqa: T201
+        return Exit.CONTINUE
+    task = None
     try:
         task = catalog.read(folder.declaration, model)
         torch.set_num_threads(_threads(task))
-        holding: AbstractContextManager[None] = nullcontext()
-        if world.is_first:
-            holding = claimed(folder.claim)
-        with holding:
-            if world.is_first:  # how an earlier link failed says nothing of this one
-                folder.result.unlink(missing_ok=True)
-            return work(task, folder, world, stop)
+        return _worked(work, task, folder, world, stop)
     except Exception as error:  # noqa: BLE001 - classified, recorded and told below
-        return _told(folder, error)
+        return _told(folder, error, task, world)
+
+
+def _worked(
+    work: Callable[[AnyTask, TaskFolder, World, Stop], Exit],
+    task: AnyTask,
+    folder: TaskFolder,
+    world: World,
+    stop: Stop,
+) -> Exit:
+    """Do `work` under its watchdog; the first process holds the claim and minds the files."""
+    seconds = getattr(getattr(task, "training", None), "hang_seconds", None)
+    if seconds is not None:  # the collectives' own patience ends after ours, which says more
+        os.environ.setdefault("DEEPSPEED_TIMEOUT", str(2 * seconds // 60 + 1))
+    holding: AbstractContextManager[None] = nullcontext()
+    if world.is_first:
+        holding = claimed(folder.claim)
+    with holding:
+        if world.is_first:  # how an earlier link failed says nothing of this one
+            folder.result.unlink(missing_ok=True)
+        with Watchdog(folder, world.rank, seconds) as stop.watch:
+            code = work(task, folder, world, stop)
+        if world.is_first:  # all is saved by now
+            folder.save_request.unlink(missing_ok=True)
+    return code
 
 
 def _threads(task: Declaration) -> int:
@@ -80,34 +87,26 @@ def _threads(task: Declaration) -> int:
     return int(asks.threads)
 
 
-def _told(folder: TaskFolder, error: Exception) -> Exit:
-    """Record the class of `error` in the task's folder and on the screen; return its exit code."""
-    outcome, code, message = _classified(error)
-    if code == Exit.FAILED:
+def _told(folder: TaskFolder, error: Exception, task: Declaration | None, world: World) -> Exit:
+    """Record the class of `error` in the task's folder and on the screen; return its exit code.
+
+    When one process fails, the others lose their connection to it: the cause is not theirs to say,
+    and they end with its code, so that whichever the scheduler hears of is the cause's.
+    """
+    end = classified(error, task, world.size)
+    if end.outcome in ECHOES:
         traceback.print_exception(error)
-    print(f"{folder.path}: {message}", file=sys.stderr)  # noqa: T201
-    # When one process fails, the others lose their connection: the cause is not theirs to say.
-    if isinstance(error, BusyError) or (outcome == "error" and folder.result.exists()):
-        return code
+    print(f"{folder.path}: {end.message}", file=sys.stderr)  # noqa: T201
+    if isinstance(error, BusyError):
+        return end.code
     try:
-        folder.fail(outcome, message)
-    except OSError as second:
+        known = read_json(folder.result) if end.outcome in ECHOES else None
+        if known is not None:
+            return CODES.get(known["outcome"], end.code)
+        folder.fail(end.outcome, end.message)
+    except (OSError, RunError) as second:
         print(f"{folder.result}: not written: {second}", file=sys.stderr)  # noqa: T201
-    return code
-
-
-def _classified(error: Exception) -> tuple[str, Exit, str]:
-    """Return outcome, exit code and message of what went wrong."""
-    for kinds, outcome, code in CLASSES:
-        if isinstance(error, kinds):
-            return outcome, code, str(error)
-    number = error.errno if isinstance(error, OSError) else None
-    if isinstance(error, OSError) and number in (errno.ENOSPC, errno.EDQUOT):
-        message = f"No space left for {error.filename}. Free some, then run again: it resumes."
-        return "disk_full", Exit.CANNOT_WRITE, message
-    if isinstance(error, OSError) and number in (errno.EACCES, errno.EROFS):
-        return "cannot_write", Exit.CANNOT_WRITE, f"No permission to write {error.filename}."
-    return "error", Exit.FAILED, f"{type(error).__name__}: {error}"
+    return end.code
 
 
 def leave(code: int) -> NoReturn:
@@ -120,21 +119,6 @@ def leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-class Every:
-    """Says yes at most once in `seconds`."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds, self.last = seconds, -seconds
-
-    def __call__(self) -> bool:
-        """Whether it is time again."""
-        now = time.monotonic()
-        if now - self.last < self.seconds:
-            return False
-        self.last = now
-        return True
 
 
 def job_id() -> str:

@@ -32,12 +32,14 @@ def tokenize(
     result = _trained(task, folder, world, stop)
     if result is None:
         return Exit.CONTINUE
+    stop.looks = True  # from here on each process goes at its own pace
     shards = _shards(task, folder, world)
     for number in range(world.rank, len(shards), world.size):
         if stop.asked:
             return Exit.CONTINUE
         if not shards.is_written(number):
             shards.write(number)
+        stop.watch.beat()
     if not world.is_first:
         return _until_done(folder, stop)
     if not _all_written(shards, stop):
@@ -101,6 +103,7 @@ def _all_written(shards: Shards, stop: program.Stop) -> bool:
             return True
         if stop.asked:
             return False
+        stop.watch.beat()
         time.sleep(POLL_SECONDS)
 
 
@@ -110,6 +113,7 @@ def _until_done(folder: TaskFolder, stop: program.Stop) -> Exit:
         result = read_json(folder.result) or {"outcome": "finished"}
         if stop.asked or result["outcome"] != "finished":
             return Exit.CONTINUE
+        stop.watch.beat()
         time.sleep(POLL_SECONDS)
     return Exit.FINISHED
 

@@ -16,9 +16,10 @@ from rich.console import Console
 from pipeline import catalog
 from pipeline.campaign import Campaign, Task, declare, to_toml
 from pipeline.report import write_report
-from pipeline.run import Run, claimed, read_json, write_json, write_text
+from pipeline.run import Run, RunError, claimed, read_json, write_json, write_text
 from pipeline.scheduler import connect
 from pipeline.site import Site
+from pipeline.workflow import stops
 from pipeline.workflow.desk import Desk
 from pipeline.workflow.display import Display
 from pipeline.workflow.plan import PILOT, Asked, Plan, make_plan
@@ -47,9 +48,11 @@ def drive(
     still run are watched, pilots that a dead controller left are ended.
 
     Raises:
-        RunError: Another controller drives this run, or the folder cannot be used.
+        RunError: Another controller drives this run, somebody ordered it to stop, or the folder
+            cannot be used.
         DeclarationError: The campaign or the site asks the impossible.
     """
+    _check_may_run(run)
     tasks = campaign.tasks(run)
     todo = unfinished(tasks, run)
     plan = make_plan(todo, run, site, asked)
@@ -61,6 +64,18 @@ def drive(
         if todo or not run.page.exists():
             write_report(run, campaign, site)
     return problems
+
+
+def _check_may_run(run: Run) -> None:
+    """Check that nothing is ordered to stop the run.
+
+    Raises:
+        RunError: A file STOP is there; the message says whose.
+    """
+    order = stops.standing(run)
+    if order:
+        message = f"{order} Nothing more is submitted; links that run save and end by themselves."
+        raise RunError(message)
 
 
 def _record(campaign: Campaign, site: Site, run: Run, tasks: Sequence[Task]) -> None:
@@ -89,6 +104,7 @@ def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
         futures = graph.submit(kernel, desk)
         with Display(console, lambda: all_progress(tasks, plan.run)) as display:
             while not all(future.done() for future in futures.values()):
+                _check_may_run(plan.run)
                 pilots.check(kernel)
                 display.update()
                 time.sleep(0.5)
@@ -104,13 +120,17 @@ def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
 def _forget_failures(plan: Plan) -> None:
     """Remove what earlier tries recorded of their failure: it says nothing of this one.
 
-    Only failures: a training that still runs may finish, and record its result, at this moment.
+    Only failures: a training that still runs may finish, and record its result, at this moment. And
+    only what is tried again: of a chain that a dead controller left, the last link is yet to judge,
+    and what has diverged is told.
     """
     for step in plan.steps:
-        path = plan.run.task(step.task.key).result
-        result = read_json(path)
-        if result is not None and result.get("outcome") != "finished":
-            path.unlink()
+        folder = plan.run.task(step.task.key)
+        result = read_json(folder.result)
+        if result is None or result.get("outcome") in ("finished", "diverged"):
+            continue
+        if not folder.chain.exists():
+            folder.result.unlink()
 
 
 def _problems(

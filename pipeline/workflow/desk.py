@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pipeline.budget.account import Account
 from pipeline.budget.cost import node_hours
@@ -113,8 +113,12 @@ class Desk:
         self._heard_at = time.monotonic()
         return found
 
-    def wait(self, job_id: str) -> JobStatus:
+    def wait(
+        self, job_id: str, *, is_lost: Callable[[JobStatus], bool] = lambda _: False
+    ) -> JobStatus:
         """Return the job's last status, when it is over; its hours are in the ledger then.
+
+        A job that `is_lost` though it runs is cancelled.
 
         Raises:
             StoppedError: The controller stops watching; the job goes on.
@@ -125,6 +129,9 @@ class Desk:
             if status.state.is_over:
                 self.settle([job_id])
                 return status
+            if is_lost(status):
+                self.cancel([job_id])
+                continue
             if status.state is not State.UNKNOWN:
                 unknown_since = None
             elif unknown_since is None:

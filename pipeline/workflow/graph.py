@@ -10,6 +10,7 @@ from parsl.app.app import bash_app, python_app
 from parsl.app.errors import BashExitFailure
 from parsl.dataflow.errors import DependencyError
 
+from pipeline.workflow import stops
 from pipeline.workflow.desk import Desk
 from pipeline.workflow.pilots import PILOTS, WATCHERS
 from pipeline.workflow.plan import Step, log_name, waves
@@ -67,6 +68,9 @@ def problem(step: Step, desk: Desk, error: BaseException) -> str:
         error = error.__cause__
     if not isinstance(error, BashExitFailure):
         return str(error)
+    order = stops.standing(run, step.task.key)
+    if order:
+        return order
     folder = run.task(step.task.key)
     newest = max(folder.logs.glob("*.log"), key=lambda path: path.stat().st_mtime)
     return why(folder, newest, f"its program ended with exit code {error.exitcode}")

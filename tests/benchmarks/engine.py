@@ -59,7 +59,8 @@ def ran(folder: Path, model: str, size: int, *, cores: set[int], rounds: int) ->
             subprocess.Popen(command, env={**os.environ, **world, **own}, stdout=subprocess.DEVNULL)
         )
     os.sched_setaffinity(0, pinned)
-    if any([rank.wait() for rank in ranks]):
+    codes = [rank.wait() for rank in ranks]
+    if any(codes):
         message = f"a rank of {' '.join(command)} failed."
         raise RuntimeError(message)
     found: Rounds = json.loads(written.read_text())

@@ -121,7 +121,7 @@ def test_failed_running_queued_and_interrupted_tasks_say_so(fresh, campaign, sit
     for kind, mode in ((Kind.START, "full"), (Kind.RESERVE, "scratch")):
         task = name.format(mode)
         ledger.append(Record(kind=kind, time=1, task=task, job_key=task, **about))
-    fresh.task("pretrain/m0-d960-s1").fail("not_a_number", "The loss is nan after 48 events.")
+    fresh.task("pretrain/m0-d960-s1").fail("diverged", "The loss is nan after 48 events.")
     write_json(
         fresh.task(name.format("frozen")).progress, {"done": 1500, "total": 2000, "unit": "events"}
     )

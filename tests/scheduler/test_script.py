@@ -1,4 +1,5 @@
 import shlex
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -43,6 +44,16 @@ def test_cpu_nodes_of_perlmutter_are_charged_to_the_plain_account() -> None:
 def test_a_short_job_is_told_to_save_half_way(make_job: MakeJob) -> None:
     text = render(make_job(node="gpu", walltime_minutes=2), load_site("perlmutter"))
     assert "--signal=B:USR1@60\n" in text
+
+
+@pytest.mark.parametrize(("first", "second", "expected"), [(89, 137, 137), (137, 89, 137)])
+def test_the_cause_is_the_job_s_end_and_not_its_echo(
+    make_job: MakeJob, first: int, second: int, expected: int
+) -> None:
+    ends = f"if [ $RANK = 0 ]; then exit {first}; fi; sleep 0.5; exit {second}"
+    text = render(make_job("bash", "-c", ends, processes_per_node=2), load_site("local"))
+    ended = subprocess.run(["bash", "-c", text], timeout=20, check=False)
+    assert ended.returncode == expected
 
 
 def test_a_pilot_has_its_nodes_whole_and_no_ranks(make_job: MakeJob) -> None:

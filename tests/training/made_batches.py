@@ -70,11 +70,18 @@ def part(whole: Batch, chosen) -> Batch:
     )
 
 
-def write_store(path: Path, *, shards=(10, 14), labelled=True, neighbours=3, split="train") -> Path:
-    """Write a store of small random events, a shard for each number in `shards`."""
+def write_store(
+    path: Path, *, shards=(10, 14), labelled=True, neighbours=3, split="train", held_back=0
+) -> Path:
+    """Write a store of small random events, a shard for each number in `shards`.
+
+    The last `held_back` shards are of split "val".
+    """
     rng = np.random.default_rng(0)
     records, first = [], 0
+    counts, kept = {split: 0, "val": 0}, len(shards) - held_back
     for number, events in enumerate(shards):
+        here, place = (split, number) if number < kept else ("val", number - kept)
         sizes = rng.integers(3, 20, events)
         points = rng.random((sizes.sum(), 4))
         physical = points * [c.scale for c in COLUMNS] + [c.offset for c in COLUMNS]
@@ -88,7 +95,7 @@ def write_store(path: Path, *, shards=(10, 14), labelled=True, neighbours=3, spl
             arrays["track_id"] = rng.integers(1, 4, sizes.sum()).astype(np.int32)
             arrays["noise"] = rng.random(sizes.sum()) < 0.2
         record = write_shard(
-            path / split / f"{number:05d}",
+            path / here / f"{place:05d}",
             arrays,
             attributes={},
             chunk_points=64,
@@ -97,6 +104,8 @@ def write_store(path: Path, *, shards=(10, 14), labelled=True, neighbours=3, spl
         )
         records.append(record)
         first += events
+        counts[here] += events
+    of = {name: [each for each in records if each.split == name] for name in counts if counts[name]}
     manifest = Manifest(
         experiment="sphenix",
         columns=COLUMNS,
@@ -109,8 +118,8 @@ def write_store(path: Path, *, shards=(10, 14), labelled=True, neighbours=3, spl
         shards=tuple(records),
         sources=(),
         rejected={},
-        events={split: first},
-        points={split: sum(record.points for record in records)},
+        events={name: counts[name] for name in of},
+        points={name: sum(record.points for record in each) for name, each in of.items()},
     )
     write_manifest(path, manifest)
     return path

@@ -3,12 +3,12 @@
 import json
 import os
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 from made_batches import HEAD, MODEL
+from rank_server import Rank
 
 from pipeline.campaign import FinetuneTask, PretrainTask, Training, declare
 from pipeline.run import TaskFolder
@@ -32,7 +32,7 @@ def training(**changes) -> Training:
     return Training(**asked)
 
 
-def pretraining(path: Path, store: Path, **changes) -> TaskFolder:
+def pretraining(path: Path, store: Path, *, validation=None, **changes) -> TaskFolder:
     """The folder of a declared pretraining."""
     task = PretrainTask(
         key="pretrain/made",
@@ -41,13 +41,16 @@ def pretraining(path: Path, store: Path, **changes) -> TaskFolder:
         store=store,
         split="train",
         events=24,
+        validation=validation,
         training=training(**changes),
     )
     declare(TaskFolder(path), task)
     return TaskFolder(path)
 
 
-def finetuning(path: Path, store: Path, *, mode="scratch", backbone=None, **changes) -> TaskFolder:
+def finetuning(
+    path: Path, store: Path, *, mode="scratch", backbone=None, validation=None, **changes
+) -> TaskFolder:
     """The folder of a declared fine-tuning."""
     task = FinetuneTask(
         key="finetune/made",
@@ -59,6 +62,7 @@ def finetuning(path: Path, store: Path, *, mode="scratch", backbone=None, **chan
         store=store,
         split="train",
         labels=16,
+        validation=validation,
         training=training(**{"events_seen": 16, **changes}),
     )
     declare(TaskFolder(path), task)
@@ -95,22 +99,21 @@ class Ranks:
         return codes.pop()
 
 
-def start(command: list[str], *, size: int, log: Path) -> list["subprocess.Popen[bytes]"]:
+def start(command: list[str], *, size: int, log: Path, **environment: str) -> list[Rank]:
     """Start `command` once per rank."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(size)}
-    processes = []
-    for rank in range(size):
-        own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"}
-        with log.open("ab") as stream:
-            processes.append(
-                subprocess.Popen(
-                    command, env={**os.environ, **world, **own}, stdout=stream, stderr=stream
-                )
-            )
-    return processes
+    assert command[0] == sys.executable
+    return [
+        Rank(
+            command[1:],
+            {**os.environ, **world, "RANK": str(rank), "LOCAL_RANK": str(rank), **environment},
+            log,
+        )
+        for rank in range(size)
+    ]
 
 
 def run(folder: TaskFolder, program: str = "pretrain", *, size: int = 2) -> int:

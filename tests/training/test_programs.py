@@ -46,17 +46,6 @@ def test_what_is_done_is_left_alone_and_at_once(tmp_path):
     assert result(folder) == {"outcome": "finished", "loss": 1.0}
 
 
-@pytest.mark.slow
-def test_a_loss_that_is_no_number_ends_it(store, tmp_path):
-    folder = pretraining(tmp_path, store, learning_rate=1e30, warmup_events=0)
-    assert run(folder) == Exit.NOT_A_NUMBER
-    told = result(folder)
-    assert told["outcome"] == "not_a_number"
-    assert "Lower the rate or clip_norm; this is not retried." in told["message"]
-    assert "learning rate 9.99e+29" in told["message"]
-    assert not folder.is_done
-
-
 def test_a_store_that_is_not_there_is_bad_input(tmp_path):
     folder = pretraining(tmp_path, tmp_path / "none.zarr")
     assert run(folder) == Exit.BAD_INPUT

@@ -35,7 +35,7 @@ def main(folder: Path) -> None:
         ]
         weights = folder / f"zero{stage}-of-{world.size}.pt"
         told[stage] = {"numbers": numbers, "sha256": engine.export(weights)}
-        told[stage]["any"] = [engine.any(world.rank == 0), engine.any(False)]
+        told[stage]["strongest"] = [engine.strongest(world.rank), engine.strongest(0)]
     if world.is_first:
         (folder / f"told-{world.size}.json").write_text(json.dumps(told))
     engine.leave()

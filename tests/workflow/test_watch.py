@@ -1,5 +1,7 @@
 """A training's chain: link after link, adopted where one is there, until it is done."""
 
+import json
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +10,7 @@ from desk_fakes import Clock, FakeScheduler, pretraining, tiny_plan
 from pipeline.job import State
 from pipeline.run import Exit
 from pipeline.workflow import desk as desk_module
+from pipeline.workflow import stops
 from pipeline.workflow.desk import Desk
 from pipeline.workflow.watch import TaskError, chain, why
 
@@ -62,7 +65,7 @@ def test_a_link_that_asks_for_more_gets_the_next_one(desk, scheduler, step, fold
     assert keys == [desk.plan.link(step, number).key for number in range(1, links + 1)]
 
 
-@pytest.mark.parametrize("state", [State.TIMEOUT, State.PREEMPTED, State.NODE_FAIL])
+@pytest.mark.parametrize("state", [State.TIMEOUT, State.PREEMPTED, State.NODE_FAIL, State.FAILED])
 def test_what_the_machine_ended_is_continued(desk, scheduler, step, folder, state):
     scheduler.ends = {"state": state, "exit_code": None}
     checkpoints_each_link(scheduler, folder, done_after=2)
@@ -92,13 +95,25 @@ def test_an_adopted_link_that_has_ended_since_is_continued(desk, scheduler, step
 
 
 def test_a_failure_tells_what_the_program_recorded(desk, scheduler, step, folder):
-    scheduler.ends = {"state": State.FAILED, "exit_code": Exit.NOT_A_NUMBER}
-    scheduler.at_end = lambda _: folder.fail("not_a_number", "The loss is nan after 8 events.")
+    scheduler.ends = {"state": State.FAILED, "exit_code": Exit.DIVERGED}
+    scheduler.at_end = lambda _: folder.fail("diverged", "The loss is nan after 8 events.")
     with pytest.raises(TaskError) as caught:
         chain(step, desk)
     log = desk.plan.link(step, 1).log
-    assert str(caught.value) == f"The loss is nan after 8 events. (log: {log})"
+    assert str(caught.value) == f"diverged: The loss is nan after 8 events. (log: {log})"
+    assert caught.value.code == Exit.DIVERGED
     assert len(scheduler.jobs) == 1
+
+
+def test_what_has_diverged_is_not_tried_again_by_itself(desk, scheduler, step, folder):
+    folder.fail("diverged", "The loss is nan after 8 events.")
+    with pytest.raises(TaskError) as caught:
+        chain(step, desk)
+    assert scheduler.jobs == {}
+    assert str(caught.value) == (
+        "diverged: The loss is nan after 8 events. Its links would diverge again, so none is "
+        f"submitted: remove {folder.path} to begin again, or result.json there to go on."
+    )
 
 
 def test_a_failure_without_a_word_shows_the_end_of_the_log(desk, scheduler, step, folder):
@@ -109,22 +124,29 @@ def test_a_failure_without_a_word_shows_the_end_of_the_log(desk, scheduler, step
     with pytest.raises(TaskError) as caught:
         chain(step, desk)
     lines = str(caught.value).splitlines()
-    assert lines[0] == (f"job 700 ended out_of_memory with exit code 137. Its log, {log}, ends:")
+    assert lines[0].startswith("out_of_memory: job 700 ended out_of_memory with exit code 137. ")
+    assert "Model fm4npp-mamba2 (" in lines[0]
+    assert "batch_events 4 over 2 process(es), 2 events at once in each" in lines[0]
+    assert lines[0].endswith(f"A smaller batch_events does. Its log, {log}, ends:")
     assert [line.strip() for line in lines[1:]] == [f"line {number}" for number in range(25, 40)]
 
 
-def test_a_chain_that_makes_no_progress_ends(desk, scheduler, step):
-    with pytest.raises(TaskError, match="without a new checkpoint; another link would waste hours"):
+NO_PROGRESS = "no new checkpoint in two links; another would waste hours"
+
+
+def test_a_chain_that_makes_no_progress_in_two_links_ends(desk, scheduler, step, folder):
+    with pytest.raises(TaskError, match=f"continue, and {NO_PROGRESS}: job 701 ended failed"):
         chain(step, desk)
-    assert len(scheduler.jobs) == 1
+    assert len(scheduler.jobs) == 2
+    assert not folder.chain.exists(), "who asks again gets two links again"
 
 
 def test_progress_is_told_from_link_to_link(desk, scheduler, step, folder):
     checkpoint = folder.checkpoints / "step-000000000001"
     scheduler.at_end = lambda _: checkpoint.mkdir(parents=True, exist_ok=True)
-    with pytest.raises(TaskError, match="without a new checkpoint"):
+    with pytest.raises(TaskError, match=NO_PROGRESS):
         chain(step, desk)
-    assert len(scheduler.jobs) == 2
+    assert len(scheduler.jobs) == 3
 
 
 def test_a_part_of_the_product_is_progress_too(desk, scheduler, step, folder):
@@ -133,14 +155,172 @@ def test_a_part_of_the_product_is_progress_too(desk, scheduler, step, folder):
         (folder.parts / f"{min(2, len(scheduler.jobs)):05d}.json").write_text("{}")
 
     scheduler.at_end = write
-    with pytest.raises(TaskError, match="without a new checkpoint"):
+    with pytest.raises(TaskError, match=NO_PROGRESS):
         chain(step, desk)
-    assert len(scheduler.jobs) == 3
+    assert len(scheduler.jobs) == 4
+
+
+def test_a_hang_is_tried_once_more(desk, scheduler, step, folder):
+    def hang(job_id):
+        checkpoints_each_link(scheduler, folder, done_after=9)
+        scheduler.at_end(job_id)
+        scheduler.at_end = hang
+        assert not folder.result.exists(), "what an earlier link recorded is not this one's"
+        folder.fail("hang", "No step for 1800 s: rank 1 in sleep (x.py:3), after step 7.")
+
+    scheduler.ends["exit_code"] = Exit.HANG
+    scheduler.at_end = hang
+    with pytest.raises(TaskError, match="hang, twice in a row: No step for 1800 s: rank 1 in"):
+        chain(step, desk)
+    assert len(scheduler.jobs) == 2
+
+
+class Gone(BaseException):
+    """The controller was killed."""
+
+
+def die(_):
+    raise Gone
+
+
+def test_what_a_dead_controller_saw_counts(desk, scheduler, step, folder, monkeypatch):
+    """The first link's end was seen, the second's not: together they are two without progress."""
+    ends_of_first = scheduler.ends
+    scheduler.at_end = lambda _: None if len(scheduler.jobs) == 1 else die(_)
+    with pytest.raises(Gone):
+        chain(step, desk)
+    scheduler.at_end = str
+    scheduler.end("701", **ends_of_first)
+    with pytest.raises(TaskError, match=f"continue, and {NO_PROGRESS}: job 701"):
+        chain(step, desk)
+    assert len(scheduler.jobs) == 2
+
+
+def test_what_ended_unseen_is_judged(desk, scheduler, step, folder):
+    scheduler.at_end = die
+    with pytest.raises(Gone):
+        chain(step, desk)
+    scheduler.at_end = lambda _: folder.fail("out_of_memory", "Out of memory (there is none).")
+    scheduler.end("700", state=State.FAILED, exit_code=Exit.OUT_OF_MEMORY)
+    desk.settle()
+    with pytest.raises(TaskError, match="out_of_memory: Out of memory"):
+        chain(step, desk)
+    assert len(scheduler.jobs) == 1
+
+
+def test_what_was_cancelled_unseen_is_submitted_again(desk, scheduler, step, folder):
+    scheduler.at_end = die
+    with pytest.raises(Gone):
+        chain(step, desk)
+    checkpoints_each_link(scheduler, folder, done_after=2)
+    scheduler.end("700", state=State.CANCELLED, exit_code=None)
+    desk.settle()
+    chain(step, desk)
+    assert len(scheduler.jobs) == 2
+
+
+def test_what_somebody_cancels_ends_the_chain(desk, scheduler, step):
+    scheduler.ends = {"state": State.CANCELLED, "exit_code": None}
+    with pytest.raises(TaskError, match="cancelled: job 700 ended cancelled"):
+        chain(step, desk)
+
+
+def runs(scheduler, monkeypatch, *, start):
+    """Let jobs run until they are cancelled."""
+    monkeypatch.setattr(scheduler, "polls", 1)
+    scheduler.ends = {"state": State.RUNNING, "exit_code": None, "end": None, "start": start}
+
+
+@pytest.mark.parametrize("beats", [True, False])
+def test_a_job_that_gives_no_sign_of_life_is_cancelled(
+    desk, scheduler, step, folder, monkeypatch, beats
+):
+    seconds = step.task.training.hang_seconds
+    long_ago = int(time.time() - 2 * seconds - 5)
+    runs(scheduler, monkeypatch, start=long_ago)
+    if beats:
+        link = desk.plan.link(step, 1).key
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.heartbeat.write_text(json.dumps({"time": long_ago, "link": link}))
+    with pytest.raises(TaskError) as caught:
+        chain(step, desk)
+    assert scheduler.cancelled == ["700", "701"], "a hang is tried once more"
+    message = str(caught.value)
+    assert message.startswith("hang, twice in a row: Job 701 gave no sign of life for 360")
+    assert f"by {folder.heartbeat}: its processes are stopped, or a node is frozen." in message
+
+
+def test_a_job_that_lives_is_not_cancelled(desk, scheduler, step, folder, monkeypatch):
+    runs(scheduler, monkeypatch, start=int(time.time()) - 100_000)
+    link = desk.plan.link(step, 1).key
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.heartbeat.write_text(json.dumps({"time": time.time() - 1000, "link": link}))
+
+    def finish(ids):
+        if len(scheduler.asked) == 5:
+            folder.finish({})
+            scheduler.ends |= {"state": State.COMPLETED, "exit_code": 0}
+        return asked(ids)
+
+    asked = scheduler.query
+    monkeypatch.setattr(scheduler, "query", finish)
+    chain(step, desk)
+    assert scheduler.cancelled == []
+
+
+def test_a_process_that_ended_after_a_long_silence_hung(desk, scheduler, step, folder):
+    """So `faulthandler` ends one whose interpreter is locked: exit code 1, and no word."""
+    seconds = step.task.training.hang_seconds
+    scheduler.ends = {"state": State.FAILED, "exit_code": 1, "end": 1_000_000 + seconds}
+
+    def beat(_):
+        link = desk.plan.link(step, len(scheduler.jobs)).key
+        folder.heartbeat.write_text(json.dumps({"time": 1_000_000, "link": link}))
+
+    scheduler.at_end = beat
+    with pytest.raises(TaskError, match="hang, twice in a row: job 701 ended failed with exit"):
+        chain(step, desk)
+
+
+@pytest.mark.parametrize("whole_run", [True, False])
+def test_while_an_order_to_stop_stands_nothing_is_submitted(
+    desk, scheduler, step, folder, whole_run
+):
+    run = desk.plan.run
+    stops.give(run.stop if whole_run else folder.stop, "the queue is needed")
+    with pytest.raises(TaskError, match=r"^Stopped by .* \(the queue is needed\): .*STOP is there"):
+        chain(step, desk)
+    assert scheduler.jobs == {}
+
+
+def test_an_order_lets_the_link_end_and_nothing_follow(desk, scheduler, step, folder):
+    def obey(job_id):
+        (folder.checkpoints / f"step-{int(job_id):012d}").mkdir(parents=True)
+        stops.give(folder.stop, "")
+
+    scheduler.at_end = obey
+    with pytest.raises(TaskError) as caught:
+        chain(step, desk)
+    assert len(scheduler.jobs) == 1
+    assert str(caught.value).endswith(f"To go on: cosmotron stop tiny {step.task.key} --undo")
+    folder.stop.unlink()
+    checkpoints_each_link(scheduler, folder, done_after=2)
+    chain(step, desk)
+    assert folder.is_done
+
+
+def test_a_file_that_was_made_by_hand_is_an_order_too(desk, step):
+    desk.plan.run.path.mkdir(parents=True)
+    desk.plan.run.stop.write_text("wait for me\n")
+    with pytest.raises(
+        TaskError, match=r"^Stopped by hand \(wait for me\): .*STOP is there. To go"
+    ):
+        chain(step, desk)
 
 
 def test_a_job_that_is_lost_is_told(desk, scheduler, step, monkeypatch):
     monkeypatch.setattr(scheduler, "query", lambda _: {})
-    with pytest.raises(TaskError, match="job 700 ended unknown with exit code None"):
+    with pytest.raises(TaskError, match="lost: job 700 ended unknown with exit code None"):
         chain(step, desk)
 
 

@@ -1,0 +1,33 @@
+"""What to say of a training that does not fit into memory."""
+
+from typing import Any
+
+from pipeline.catalog import Declaration
+
+
+def too_big(task: Declaration, processes: int) -> str:
+    """Return what a task asks of memory over so many `processes`, and what to lower."""
+    training: Any = getattr(task, "training", None)
+    if training is None:
+        return "Give it a node of more memory."
+    share = training.batch_events // processes
+    at_once = min(getattr(training, "micro_events", None) or share, share)
+    return (
+        f"{_named(getattr(task, 'model', None))}, batch_events {training.batch_events} over "
+        f"{processes} process(es), {at_once} events at once in each, zero {training.zero}, "
+        f"{training.precision}. Lower micro_events, set activation_checkpointing, raise zero, or "
+        "ask for more devices: none of them changes what is trained. A smaller batch_events does."
+    )
+
+
+def _named(model: Any) -> str:
+    """Return a model's family, and its size by name or by the numbers that make it."""
+    if model is None:
+        return "A model"
+    sizes = {
+        name: value
+        for name, value in model.architecture.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    size = getattr(model, "size", None) or ", ".join(f"{k} {v}" for k, v in sizes.items())
+    return f"Model {model.family}" + (f" ({size})" if size else "")

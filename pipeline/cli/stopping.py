@@ -1,0 +1,55 @@
+"""The verb that stops a campaign, or one task of it, and lets it go on."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.catalog import DeclarationError
+from pipeline.cli.screen import CampaignName, Root, SiteName, asked_campaign, run_folder, screen
+from pipeline.cli.screen import there as on_this_machine
+from pipeline.run import RunError
+from pipeline.site import load_site
+
+
+def stop(
+    campaign: CampaignName,
+    task: Annotated[
+        str, typer.Argument(help="One task, as `cosmotron status` names it; default: all.")
+    ] = "",
+    site: SiteName = None,
+    root: Root = None,
+    reason: Annotated[str, typer.Option(help="Why; told to whoever runs it next.")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Take the order back.")] = False,
+) -> None:
+    """Let trainings save and end, and submit nothing more, until `--undo`.
+
+    Example: `cosmotron stop quickstart --reason "the queue is needed"`
+    """
+    from pipeline.workflow import stops  # noqa: PLC0415
+
+    what, where = asked_campaign(campaign), load_site(site)
+    run = on_this_machine(run_folder(what, where, root), where)
+    if not run.path.is_dir():
+        message = f"{run.path}: no such run. Start with: cosmotron run {campaign}"
+        raise RunError(message)
+    keys = [each.key for each in what.tasks(run)]
+    if task and task not in keys:
+        message = f"{campaign}: no task {task!r}. There are: {', '.join(keys)}."
+        raise DeclarationError(message)
+    path = run.task(task).stop if task else run.stop
+    if undo:
+        found = path.exists()
+        path.unlink(missing_ok=True)
+        then = f"To go on: cosmotron run {campaign}"
+        screen.print(
+            f"Taken back. {then}" if found else f"{path}: no order to stop. {then}", soft_wrap=True
+        )
+        return
+    stops.give(path, reason)
+    name = f"{campaign} {task}".strip()
+    screen.print(
+        f"Ordered by {path}: links that run save and end within a step, and nothing more is "
+        f"submitted. Jobs that wait in the queue end as they start (at once: cosmotron cancel "
+        f"{campaign}). To go on: cosmotron stop {name} --undo",
+        soft_wrap=True,
+    )

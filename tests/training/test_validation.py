@@ -1,0 +1,104 @@
+"""Validation: the same loss at any world size, weights untouched, the best checkpoint kept."""
+
+import json
+
+import pytest
+
+pytest.importorskip("deepspeed")
+
+from made_batches import write_store
+from ranks import finetuning, pretraining, result, run
+
+from pipeline.campaign import Validation
+from pipeline.run import Exit
+from pipeline.training import checkpoint
+
+HELD_BACK = Validation(split="val", events=11)
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """A store of 24 events in split train and 12 in val."""
+    return write_store(
+        tmp_path_factory.mktemp("both") / "made.zarr", shards=(10, 14, 12), held_back=1
+    )
+
+
+@pytest.fixture(scope="module")
+def validated(both, tmp_path_factory):
+    """A training by number of ranks, and one on two ranks without a validation."""
+    path = tmp_path_factory.mktemp("validated")
+    # At this rate the loss falls, and rises at the end.
+    changes = {"events_seen": 120, "warmup_events": 0, "learning_rate": 3e-3}
+    folders = {
+        size: pretraining(path / f"{size}", both, validation=HELD_BACK, **changes)
+        for size in (1, 2)
+    }
+    folders[0] = pretraining(path / "without", both, **changes)
+    for size, folder in folders.items():
+        assert run(folder, size=size or 2) == Exit.FINISHED, (folder.path / "log.txt").read_text()
+    return folders
+
+
+def losses(folder):
+    """The validation losses that the metrics tell, by events seen."""
+    lines = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    name = checkpoint.VALIDATION_LOSS
+    return {line["events_seen"]: line[name] for line in lines if name in line}
+
+
+@pytest.mark.slow
+def test_each_checkpoint_is_validated(validated):
+    assert list(losses(validated[2])) == [20, 40, 60, 80, 100, 120]
+    assert losses(validated[0]) == {}
+
+
+@pytest.mark.slow
+def test_it_is_the_same_at_any_number_of_processes(validated):
+    first, second = losses(validated[1]), losses(validated[2])
+    # Dropout draws differ between world sizes from the first step on, so only that is compared.
+    assert first[20] == pytest.approx(second[20], rel=0.05)
+
+
+@pytest.mark.slow
+def test_it_leaves_the_training_as_it_was(validated):
+    told = [result(validated[size])["weights_sha256"] for size in (0, 2)]
+    assert told[0] == told[1]
+
+
+@pytest.mark.slow
+def test_the_best_checkpoint_is_kept_and_told(validated):
+    folder = validated[2]
+    found = losses(folder)
+    best = min(found, key=found.__getitem__)
+    told = result(folder)
+    assert told["best_checkpoint"] == f"step-{best:012d}"
+    assert told["best_validation_loss"] == found[best]
+    kept = {path.name for path in folder.checkpoints.iterdir()}
+    assert kept == {f"step-{seen:012d}" for seen in (best, 100, 120)}
+
+
+def test_the_best_is_not_pruned(tmp_path):
+    for seen, loss in ((20, 3.0), (40, 1.0), (60, 2.0), (80, 4.0), (100, 5.0)):
+        written = checkpoint.temporary(tmp_path, seen)
+        written.mkdir(parents=True)
+        (written / "state.pt").write_text("weights")
+        checkpoint.seal(written, seen, {checkpoint.VALIDATION_LOSS: loss})
+        checkpoint.prune(tmp_path, keep=2)
+    assert [int(path.name[5:]) for path in sorted(tmp_path.iterdir())] == [40, 80, 100]
+    assert checkpoint.best(tmp_path) == checkpoint.folder(tmp_path, 40)
+
+
+@pytest.mark.slow
+def test_validation_on_the_events_of_the_training_is_refused(both, tmp_path):
+    asked = Validation(split="train", events=4)
+    folder = finetuning(tmp_path, both, validation=asked)
+    assert run(folder, "finetune", size=1) == Exit.BAD_INPUT
+    assert "the training is on split 'train', and so is its validation" in str(result(folder))
+
+
+@pytest.mark.slow
+def test_fine_tuning_is_validated_too(both, tmp_path):
+    folder = finetuning(tmp_path, both, validation=HELD_BACK, checkpoint_events=8)
+    assert run(folder, "finetune", size=1) == Exit.FINISHED
+    assert list(losses(folder)) == [8, 16]

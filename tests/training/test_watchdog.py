@@ -1,0 +1,83 @@
+"""A process that gives no sign of life ends itself, even where no thread of Python runs."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pipeline.run import Exit, TaskFolder, read_json
+
+SILENT = """
+import ctypes, pathlib, sys, time
+from pipeline.run import TaskFolder
+from pipeline.training import watchdog
+
+watchdog.GRACE_SECONDS = 0.1
+watchdog.BACKSTOP_SECONDS = 1.5
+folder = TaskFolder(pathlib.Path(sys.argv[1]))
+with watchdog.Watchdog(folder, 0, 0.4) as watch:
+    for step in range(1, 6):
+        time.sleep(0.15)
+        watch.beat(step)
+    {then}
+print("ended by itself")
+"""
+
+
+def silent(folder, then):
+    """How a process ends that does `then` after five steps under a watchdog of 0.4 s."""
+    command = [sys.executable, "-c", SILENT.replace("{then}", then), str(folder.path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("COSMOTRON_LINK", "made.1")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    return TaskFolder(tmp_path)
+
+
+def test_silence_is_recorded_and_ends_the_process(folder):
+    ended = silent(folder, "time.sleep(60)")
+    assert ended.returncode == Exit.HANG
+    told = read_json(folder.result)
+    assert told["outcome"] == "hang"
+    assert "No step for 0.4 s: rank 0 in <module> (<string>:13), after step 5." in told["message"]
+    assert "Raise hang_seconds if" in told["message"]
+    assert f"rank 0: silent for 0.4 s after step 5: see {folder.stacks(0)}" in ended.stderr
+    assert 'File "<string>", line 13 in <module>' in folder.stacks(0).read_text()
+    beat = read_json(folder.heartbeat)
+    assert (beat["step"], beat["rank"], beat["job"], beat["link"]) == (0, 0, "17", "made.1")
+    assert time.time() - beat["time"] < 60
+
+
+def test_an_extension_that_holds_the_lock_does_not_defeat_it(folder):
+    ended = silent(folder, "ctypes.PyDLL(None).sleep(60)")
+    assert ended.returncode == Exit.FAILED
+    assert "Timeout" in ended.stderr
+    assert 'File "<string>", line 13 in <module>' in ended.stderr
+
+
+def test_what_another_process_recorded_stays(folder):
+    folder.fail("out_of_memory", "There is none left.")
+    assert silent(folder, "time.sleep(60)").returncode == Exit.HANG
+    assert read_json(folder.result)["outcome"] == "out_of_memory"
+
+
+def test_many_ranks_are_counted_and_those_of_another_link_are_not(folder):
+    folder.logs.mkdir()
+    for rank in range(1, 12):
+        folder.stacks(rank).write_text(f"link made.1\nrank {rank} in wait (x.py:3), after step 5\n")
+    folder.stacks(12).write_text("link made.0\nrank 12 in wait (x.py:3), after step 5\n")
+    silent(folder, "time.sleep(60)")
+    message = read_json(folder.result)["message"]
+    assert "rank 11 in wait (x.py:3), after step 5" in message
+    assert "; and 4 more. The stacks" in message
+    assert "rank 12" not in message
+
+
+def test_a_process_that_ends_in_time_is_left_alone(folder):
+    ended = silent(folder, "pass")
+    assert (ended.returncode, ended.stdout) == (0, "ended by itself\n")
+    assert not folder.result.exists()
