@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 
 import itertools
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.training.engine_layouts import Layout, Piece, common
@@ -28,6 +28,7 @@ def held(layout):
     return [layout.pieces(rank, sizes) for rank in range(layout.ranks)]
 
 
+@settings(deadline=None)
 @given(SHAPES, st.integers(1, 5), st.sampled_from((1, 2, 3)))
 def test_all_processes_together_hold_every_element_once(shapes, ranks, zero):
     found = {}
@@ -43,6 +44,7 @@ def test_all_processes_together_hold_every_element_once(shapes, ranks, zero):
     }
 
 
+@settings(deadline=None)
 @given(SHAPES, st.integers(1, 5))
 def test_without_zero_every_process_holds_everything(shapes, ranks):
     names = [name for group in shapes for name in group]

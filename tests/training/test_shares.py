@@ -6,12 +6,14 @@ import pytest
 
 pytest.importorskip("torch")
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.campaign import Training
 from pipeline.data.errors import BadInput
 from pipeline.training.shares import accumulation, held, parts
+
+FOR_ALL = settings(deadline=None)
 
 
 def training(batch_events, devices=1, micro_events=None):
@@ -30,13 +32,14 @@ def training(batch_events, devices=1, micro_events=None):
 @st.composite
 def shared(draw):
     """A training, and a number of processes that it can be shared by."""
-    batch_events = draw(st.integers(1, 300))
+    batch_events = draw(st.integers(1, 150))
     devices = draw(st.integers(1, batch_events))
     micro_events = draw(st.none() | st.integers(1, 40))
     asked = training(batch_events, devices, micro_events)
     return asked, draw(st.integers(1, asked.lanes))
 
 
+@FOR_ALL
 @given(shared())
 def test_devices_asked_for_have_a_lane_each(case):
     asked, _ = case
@@ -44,6 +47,7 @@ def test_devices_asked_for_have_a_lane_each(case):
     assert asked.devices <= asked.lanes
 
 
+@FOR_ALL
 @given(shared())
 def test_every_event_of_the_batch_counts_once_and_alike(case):
     asked, ranks = case
@@ -61,6 +65,7 @@ def test_every_event_of_the_batch_counts_once_and_alike(case):
                 assert float(share * asked.batch_events) == pytest.approx(1, rel=1e-12)
 
 
+@FOR_ALL
 @given(st.integers(1, 8), st.integers(1, 8), st.integers(1, 8))
 def test_where_all_divides_every_weight_is_exactly_one(ranks, count, micro_events):
     asked = training(ranks * count * micro_events, ranks, micro_events)
