@@ -139,7 +139,7 @@ IMPOSSIBLE = [
         "give",
     ),
     ("width = 64", "width = 48", "width 48 is no multiple of 32 (heads of 64 over 2 × width)"),
-    ("devices = 2", "devices = 3", "batch_events 8 does not divide by devices 3"),
+    ("devices = 2", "devices = 9", "batch_events 8 is below devices 9"),
     ("checkpoint_events = 400", "checkpoint_events = 400\nkeep_checkpoints = 1", "greater than or"),
     ('name = "quickstart"', 'name = "Quick start"', "String should match pattern"),
     ("learning_rate = 2e-3", "learning_rate = 0", "pretrain.training.learning_rate: Input should"),

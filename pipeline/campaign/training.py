@@ -42,6 +42,10 @@ class Training(Declaration):
     exported, in which the weights of n events ago count exp(-n / ema_events): a decay of 0.999 per
     step of 256 events is ema_events = 256 / 0.001 = 256,000.
 
+    A process takes at most `micro_events` of its share of a batch forward at once, all if None;
+    `activation_checkpointing` computes each block's activations again on the way back instead of
+    keeping them.
+
     A process silent for `hang_seconds` ends its link. A loss that rose, by its means over
     `diverged_steps` (0: nobody looks), ends the training.
 
@@ -54,6 +58,7 @@ class Training(Declaration):
 
     events_seen: PositiveInt
     batch_events: PositiveInt
+    micro_events: PositiveInt | None = None
     learning_rate: PositiveFloat
     final_learning_rate: NonNegativeFloat = 0.0
     schedule: Literal["cosine", "one-cycle", "trapezoid", "constant"] = "cosine"
@@ -69,6 +74,7 @@ class Training(Declaration):
     clip_norm: PositiveFloat = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
     zero: Literal[0, 1, 2, 3] = 1
+    activation_checkpointing: bool = False
     checkpoint_events: PositiveInt | None = None
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
     metrics_steps: PositiveInt = 1
@@ -80,10 +86,13 @@ class Training(Declaration):
     walltime_minutes: PositiveInt
 
     @model_validator(mode="after")
-    def _batch_divides(self) -> "Training":
-        """Check that every device gets the same number of events of each batch."""
-        if self.batch_events % self.devices:
-            message = f"batch_events {self.batch_events} does not divide by devices {self.devices}"
+    def _batch_is_shared(self) -> "Training":
+        """Check that every device gets an event of each batch."""
+        if self.batch_events < self.devices:
+            message = (
+                f"batch_events {self.batch_events} is below devices {self.devices}: each device "
+                "needs an event of every batch"
+            )
             raise ValueError(message)
         return self
 
@@ -137,13 +146,16 @@ class Training(Declaration):
 
     @property
     def lanes(self) -> int:
-        """The number of streams that a batch is drawn from, which processes share evenly.
+        """The number of streams that a batch is drawn from, one at least for each process.
 
-        It belongs to the task, so that a resume at another world size sees the same batches.
+        It belongs to the task, so that a resume at another world size sees the same batches. The
+        devices share them evenly where they divide the batch.
         """
         most = max(LANES, self.devices)
-        shares = range(self.devices, min(most, self.batch_events) + 1, self.devices)
-        return max(each for each in shares if self.batch_events % each == 0)
+        divisors = [n for n in range(1, self.batch_events + 1) if self.batch_events % n == 0]
+        enough = [n for n in divisors if n >= self.devices]
+        few = [n for n in enough if n <= most]
+        return max([n for n in few if n % self.devices == 0] or few or [min(enough)])
 
     @property
     def steps(self) -> int:

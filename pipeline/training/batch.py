@@ -68,6 +68,14 @@ class Batch:
         )
 
 
+@dataclass(frozen=True)
+class MicroBatch:
+    """Events taken forward at once; their mean loss counts `weight` times in that of the batch."""
+
+    batch: Batch
+    weight: float = 1.0
+
+
 def _to(values: Tensor, device: torch.device) -> Tensor:
     """Return `values` on `device`, which may still be on their way."""
     return values.to(device, non_blocking=True)

@@ -77,6 +77,11 @@ def verify(sealed: Path) -> int:
     return int(manifest["events_seen"])
 
 
+def written_by(sealed: Path) -> dict[str, int]:
+    """Return what the layout of the files of a checkpoint that verifies depends on."""
+    return dict(_manifest(sealed).get("written_by", {}))
+
+
 def _seal(content: Mapping[str, object]) -> str:
     """Return the SHA-256 of what a manifest says, all but this."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,26 +1,27 @@
 """DeepSpeed under the training loop: the only file that knows it, or torch.distributed."""
 
+import getpass
 import hashlib
 import os
-import random
 import shutil
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pipeline.campaign import Training
-from pipeline.training import checkpoint
+from pipeline.training import checkpoint, engine_elastic, shares
 from pipeline.training.average import Average
-from pipeline.training.batch import Batch
+from pipeline.training.batch import Batch, MicroBatch
 from pipeline.training.objectives import WeightedSum
 from pipeline.training.optimisers import Scale, groups, optimiser
 from pipeline.training.profiling import part
+from pipeline.training.random_states import of_rank, restore, states
+from pipeline.training.recomputing import recompute
 from pipeline.training.weights import save
 
 STATE = "state"
@@ -50,8 +51,23 @@ class World:
         return self.rank == 0
 
 
+CACHES = ("TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TORCH_EXTENSIONS_DIR")
+
+
+def cache_on_node(world: World) -> None:
+    """Let what is compiled lie on this node, by user, job and process, unless told otherwise.
+
+    In a home that all nodes share, many processes lock and write the same files at once.
+    """
+    names = (getpass.getuser(), os.environ.get("SLURM_JOB_ID", "alone"), str(world.local_rank))
+    folder = Path(tempfile.gettempdir()) / "-".join(("cosmotron", *names))
+    for name in CACHES:
+        os.environ.setdefault(name, str(folder / name.removesuffix("_DIR").lower()))
+
+
 def join(world: World) -> None:
     """Join the other processes; a lone process is a world of one."""
+    cache_on_node(world)
     defaults = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
     defaults |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
     for name, value in defaults.items():
@@ -82,17 +98,17 @@ def _deepspeed() -> Any:
 
 
 def settings(training: Training, world_size: int) -> dict[str, Any]:
-    """Return DeepSpeed's configuration; the global batch of the task is the only truth.
+    """Return DeepSpeed's configuration; its batch is that of the largest micro-batches.
 
     Raises:
-        ValueError: The global batch does not divide by the number of processes.
+        BadInput: There are more processes than lanes.
     """
-    if training.batch_events % world_size:
-        message = f"batch_events {training.batch_events} does not divide by {world_size} processes."
-        raise ValueError(message)
+    steps = shares.accumulation(training, world_size)
+    largest = max(part.events for part in shares.parts(training, 0, world_size))
     return {
-        "train_batch_size": training.batch_events,
-        "train_micro_batch_size_per_gpu": training.batch_events // world_size,
+        "train_batch_size": largest * steps * world_size,
+        "train_micro_batch_size_per_gpu": largest,
+        "gradient_accumulation_steps": steps,
         "gradient_clipping": training.clip_norm,
         "bf16": {"enabled": training.precision == "bf16"},
         "zero_optimization": {"stage": training.zero},
@@ -114,52 +130,75 @@ class Engine:
         self.training = training
         grouped = groups(model, training, scales)
         self.rates = [group["lr"] for group in grouped]
+        if training.activation_checkpointing:
+            recompute(model)
         self.engine, *_ = _deepspeed().initialize(
             model=model.to(world.device),
             optimizer=optimiser(training, grouped),
             config=settings(training, world.size),
             dist_init_required=False,
         )
+        engine_elastic.begin(self.engine)
         self.average: Average | None = None
         if training.ema_events is not None and world.is_first:
             self.average = Average(self.engine.module, training)
 
-    def step(self, batch: Batch, objective: WeightedSum, factor: float) -> dict[str, float]:
+    def step(
+        self, several: Sequence[MicroBatch], objective: WeightedSum, factor: float
+    ) -> dict[str, float]:
         """Take one optimiser step; return the loss, its parts, and the gradient norm.
 
-        Every group of parameters has the share `factor` of its own rate. The numbers are means over
-        the processes, so over the global batch; `points` is how many it had. Without ZeRO in single
-        precision DeepSpeed clips by the gradient norm and does not tell it.
+        `several` are this process's micro-batches, as many in every process. Every group of
+        parameters has the share `factor` of its own rate. The numbers are means over the events of
+        the global batch; `points` is how many it had. Without ZeRO in single precision DeepSpeed
+        clips by the gradient norm and does not tell it.
         """
         for group, rate in zip(self.engine.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = factor * rate
-        batch = batch.to(self.world.device)
-        with part("forward"):
-            total, losses = objective(self.engine(batch), batch)
-        with part("backward"):
-            self.engine.backward(total)
-        with part("optimiser"):
-            self.engine.step()
-            if self.average is not None:
+        told: dict[str, Tensor] = {}
+        for micro in several:
+            for name, value in self._accumulate(micro, objective).items():
+                told[name] = told[name] + value if name in told else value
+        if self.average is not None:
+            with part("optimiser"):
                 self.average.update(self.engine.module)
         with part("telling"):
-            points = total.new_full((), len(batch.points), dtype=torch.float64)
-            numbers = self._mean({"loss": total, **losses, "points": points})
-            numbers["points"] = round(numbers["points"] * self.world.size)
+            count = self.world.size * len(several)
+            numbers = self._mean(told, count)
+            numbers["points"] = round(numbers["points"] * count)
             norm = self.engine.get_global_grad_norm()
             return numbers if norm is None else numbers | {"grad_norm": float(norm)}
 
-    def _mean(self, values: Mapping[str, Tensor]) -> dict[str, float]:
-        """Return the mean over processes of each value."""
-        stacked = torch.stack([value.detach().double() for value in values.values()])
+    def _accumulate(self, micro: MicroBatch, objective: WeightedSum) -> dict[str, Tensor]:
+        """Take a micro-batch forward and back, the last one a step; return its weighted losses."""
+        batch = micro.batch.to(self.world.device)
+        with part("forward"):
+            total, losses = objective(self.engine(batch), batch)
+        with part("backward"):
+            self.engine.backward(micro.weight * total)
+        with part("optimiser"):
+            self.engine.step()
+        told = {"loss": total, **losses}
+        points = total.new_full((), len(batch.points) if micro.weight else 0, dtype=torch.float64)
+        means = {name: micro.weight * value.detach().double() for name, value in told.items()}
+        return {**means, "points": points}
+
+    def _mean(self, values: Mapping[str, Tensor], count: int) -> dict[str, float]:
+        """Return the sum over processes of each value, divided by `count`."""
+        stacked = torch.stack(list(values.values()))
         torch.distributed.all_reduce(stacked)
-        return dict(zip(values, (stacked / self.world.size).tolist(), strict=True))
+        return dict(zip(values, (stacked / count).tolist(), strict=True))
 
     def strongest(self, wish: int) -> int:
         """Return the largest `wish` of all processes; all must ask at the same step."""
         value = torch.tensor([wish], device=self.world.device)
         torch.distributed.all_reduce(value, op=torch.distributed.ReduceOp.MAX)
         return int(value.item())
+
+    @property
+    def written_by(self) -> dict[str, int]:
+        """What the layout of a checkpoint's files depends on."""
+        return {"processes": self.world.size, "zero": self.training.zero}
 
     @torch.no_grad()
     def held_out(
@@ -207,15 +246,19 @@ class Engine:
         self.engine.save_checkpoint(str(written), tag=STATE, client_state=state)
         if self.average is not None:
             torch.save(self.average.values, written / AVERAGE)
-        torch.save(_random_states(), written / f"random-{self.world.rank:05d}.pt")
+        torch.save(states(), written / of_rank(self.world.rank))
         torch.distributed.barrier()
         if self.world.is_first:
-            checkpoint.seal(written, events_seen, told)
+            all_told = {**told, "written_by": self.written_by}
+            checkpoint.seal(written, events_seen, all_told)
             checkpoint.prune(checkpoints, keep=self.training.keep_checkpoints, always=kept)
         torch.distributed.barrier()
 
     def resume(self, checkpoints: Path, begin: tuple[Path, int] | None = None) -> int:
         """Load the newest checkpoint that verifies; return the events it had seen, 0 if none.
+
+        It may be of another number of processes, or another ZeRO stage: `engine_elastic`. Processes
+        beyond those that saved draw anew: dropout masks then differ from any other run's.
 
         Where there is none at all, `begin` says whose checkpoints to begin from, and at how many
         events.
@@ -232,9 +275,13 @@ class Engine:
         if found[0] is None:
             return 0
         path, events_seen = found[0]
-        self.engine.load_checkpoint(str(path), tag=STATE)
-        own = path / f"random-{self.world.rank:05d}.pt"
-        _restore(torch.load(own, weights_only=False))
+        written_by = checkpoint.written_by(path)
+        if written_by in ({}, self.written_by):
+            self.engine.load_checkpoint(str(path), tag=STATE)
+        else:
+            there = engine_elastic.Saved(path / STATE, written_by["zero"], written_by["processes"])
+            engine_elastic.load(self.engine, there)
+        restore(path, self.world.rank)
         if self.average is not None:
             self.average.load(torch.load(path / AVERAGE, weights_only=True))
         return events_seen
@@ -245,13 +292,7 @@ class Engine:
         Where a mean is kept, it is written in their place, and the first process's hash is of it.
         `about` goes into the file's header, beside that hash.
         """
-        import deepspeed  # noqa: PLC0415
-
-        module: nn.Module = self.engine.module
-        sharded = self.training.zero == 3
-        gathering = deepspeed.zero.GatheredParameters(list(module.parameters()))
-        with gathering if sharded else nullcontext():
-            weights = {name: value.detach().cpu() for name, value in module.state_dict().items()}
+        weights = engine_elastic.gathered(self.engine)
         if self.average is not None:
             weights |= {name: value.cpu() for name, value in self.average.values.items()}
         digest = weights_hash(weights)
@@ -272,19 +313,3 @@ def weights_hash(weights: Mapping[str, Tensor]) -> str:
         digest.update(name.encode())
         digest.update(weights[name].reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _random_states() -> dict[str, Any]:
-    states = {"python": random.getstate(), "numpy": np.random.get_state()}  # noqa: NPY002
-    states["torch"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        states["device"] = torch.cuda.get_rng_state()
-    return states
-
-
-def _restore(states: dict[str, Any]) -> None:
-    random.setstate(states["python"])
-    np.random.set_state(states["numpy"])  # noqa: NPY002
-    torch.set_rng_state(states["torch"])
-    if "device" in states:
-        torch.cuda.set_rng_state(states["device"])

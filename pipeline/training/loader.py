@@ -23,7 +23,8 @@ from pipeline.data.loading import Loader, Packed, Reading
 from pipeline.data.store import Store
 from pipeline.data.store.tokens import check_codes
 from pipeline.families import Family, Reads
-from pipeline.training.batch import Batch
+from pipeline.training import shares
+from pipeline.training.batch import Batch, MicroBatch
 
 Tracks = NDArray[np.int64]
 TRACK = "track"
@@ -82,8 +83,8 @@ class Source:
 
     def batches(
         self, training: Training, seed: int, *, rank: int, ranks: int, seen: int
-    ) -> Iterator[Batch]:
-        """Yield the batches of one process for ever, from where all have `seen` events on.
+    ) -> Iterator[list[MicroBatch]]:
+        """Yield one process's share of each batch, from where all have `seen` events on, for ever.
 
         Whoever asks has called `open`, which reads the sizes of all events: not a second time.
         """
@@ -97,8 +98,12 @@ class Source:
         )
         loader = Loader(store, self.split, reading, rank=rank, ranks=ranks)
         loader.seek(seen // training.batch_events)
+        parts, columns = shares.parts(training, rank, ranks), store.manifest.columns
         for packed in loader:
-            yield batch_of(packed, store.manifest.columns, self.reads)
+            yield [
+                MicroBatch(batch_of(packed.slice(p.start, p.stop), columns, self.reads), p.weight)
+                for p in parts
+            ]
 
 
 def held_back(events: Source, asked: Validation | None) -> Source | None:

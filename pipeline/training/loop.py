@@ -12,7 +12,7 @@ from torch import nn
 from pipeline.campaign import Training, Trunk
 from pipeline.run import Exit, TaskFolder
 from pipeline.training import checkpoint, writers
-from pipeline.training.batch import Batch
+from pipeline.training.batch import MicroBatch
 from pipeline.training.divergence import Divergence, recorded
 from pipeline.training.engine import Engine, World
 from pipeline.training.link import this_link
@@ -60,7 +60,7 @@ class Work:
             return None
         return TaskFolder(self.trunk.folder).checkpoints, self.trunk.events_seen
 
-    def batches(self, world: World, seen: int) -> Iterator[Batch]:
+    def batches(self, world: World, seen: int) -> Iterator[list[MicroBatch]]:
         """Yield this process's share of each batch, from where all have `seen` events on."""
         return self.events.batches(
             self.training, self.seed, rank=world.rank, ranks=world.size, seen=seen
@@ -189,18 +189,21 @@ def parameters(module: nn.Module) -> tuple[int, int]:
     return sum(n for n, trained in sizes if trained), sum(n for n, _ in sizes)
 
 
-def _step(engine: Engine, work: Work, batches: Iterator[Batch], seen: int) -> dict[str, float]:
+def _step(
+    engine: Engine, work: Work, batches: Iterator[list[MicroBatch]], seen: int
+) -> dict[str, float]:
     """Take this process's share of the batch that starts at `seen`; return its numbers."""
     began = time.monotonic()
     with part("data wait"):
-        batch = next(batches)
+        several = next(batches)
     share = factor(work.training, seen)
     rate = share * work.training.learning_rate
     waited = time.monotonic() - began
-    numbers = engine.step(batch, work.objective, share)
+    numbers = engine.step(several, work.objective, share)
     if not math.isfinite(numbers["loss"]):
+        events = [event for each in several for event in each.batch.event_id.tolist()]
         message = (
-            f"The loss is {numbers['loss']} after {seen} events (events {batch.event_id.tolist()}, "
+            f"The loss is {numbers['loss']} after {seen} events (events {events}, "
             f"learning rate {rate:.3g}). Lower the rate or clip_norm; this is not retried."
         )
         raise FloatingPointError(message)

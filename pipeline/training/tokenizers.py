@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from pipeline.data.store import Store
 from pipeline.data.store.tokens import WEIGHTS, read_tokenizer
 from pipeline.families import Reads, Tokenizer
 from pipeline.training import systems
-from pipeline.training.batch import Batch
+from pipeline.training.batch import Batch, MicroBatch
 from pipeline.training.loader import Source, normalised
 
 
@@ -41,10 +41,10 @@ class Jets(Source):
 
     def batches(
         self, training: Training, seed: int, *, rank: int, ranks: int, seen: int
-    ) -> Iterator[Batch]:
-        """Yield the batches of one process for ever, of the three features."""
-        for batch in super().batches(training, seed, rank=rank, ranks=ranks, seen=seen):
-            yield featured(batch)
+    ) -> Iterator[list[MicroBatch]]:
+        """Yield the micro-batches of one process for ever, of the three features."""
+        for several in super().batches(training, seed, rank=rank, ranks=ranks, seen=seen):
+            yield [replace(each, batch=featured(each.batch)) for each in several]
 
 
 def jets(path: Path, split: str, events: int | None) -> Jets:

@@ -32,7 +32,8 @@ class Validation:
         if work.validation is None:
             return None
         share = -(-work.training.batch_events // world.size)
-        return cls(load(work.validation), work.objective, world, share, work.seed)
+        together = min(share, work.training.micro_events or share)
+        return cls(load(work.validation), work.objective, world, together, work.seed)
 
     def loss(self, engine: Engine) -> float:
         """Return the mean loss over the events; all processes must ask.

@@ -42,7 +42,7 @@ def chain(step: Step, desk: Desk) -> None:
         link = links.pop()
         status = _watched(step, desk, link)
         if folder.done.is_file():
-            return
+            break
         if status is not None:
             links.append(_judged(step, desk, link, status))
         history.write(folder, links)
@@ -50,6 +50,7 @@ def chain(step: Step, desk: Desk) -> None:
         if status is not None and reason:
             folder.chain.unlink()  # who asks again after this has mended the cause
             raise _error(step, desk, links[-1], status, reason)
+    folder.chain.unlink(missing_ok=True)
 
 
 def _check_may_begin(step: Step, desk: Desk) -> None:

@@ -17,6 +17,7 @@ from rich.table import Table
 from tests.benchmarks import (
     attention,
     disk,
+    engine,
     ledger,
     loading,
     neighbours,
@@ -73,6 +74,7 @@ SUBJECTS: dict[str, Subject] = {
     ],
     "attention": lambda at: transformers.contests(jets=at(64), events=at(4)),
     "attention-ways": lambda at: attention.contests(jets=at(256), events=at(8)),
+    "engine": lambda at: engine.lines(at.folder, cores=at.cores, rounds=at(10)),
     "ledger": lambda at: [ledger.contest(at.folder, records=at(100))],
 }
 
@@ -144,7 +146,7 @@ def main() -> None:
         *notes,
         "ratio = our rate / theirs: above 1 we are ahead; of a limit, the share that we reach.",
         "Of bytes, ours / theirs. Files lie in the page cache unless it says cold.",
-        f"One core but for workers, {asked.repeats} interleaved rounds, medians.",
+        f"One core but for workers and the engine, {asked.repeats} interleaved rounds, medians.",
         f"{_processor()}, Python {platform.python_version()}, {versions}.",
     )
     console.print("\n".join(told), highlight=False, soft_wrap=True)

@@ -9,6 +9,7 @@ import torch
 from made_batches import MODEL, batch, part
 from ranks import training
 
+from pipeline.training.batch import MicroBatch
 from pipeline.training.engine import Engine, World, join
 from pipeline.training.models.fm4npp import NeighbourPredictor
 from pipeline.training.objectives import only
@@ -69,7 +70,7 @@ def main(folder: Path) -> None:
         engine = engine_of(asked, world)
         mean, last = mean_after({}, engine), {}
         for n in range(STEPS):
-            last = engine.step(own, OBJECTIVE, factor(n))
+            last = engine.step([MicroBatch(own)], OBJECTIVE, factor(n))
             if ema:
                 mean = mean_after(mean, engine)
         straight = engine.export(folder / f"{name}.safetensors")
@@ -77,12 +78,12 @@ def main(folder: Path) -> None:
             torch.save(mean, folder / f"{name}-mean.pt")
         first = engine_of(asked, world)
         for n in range(HALF):
-            first.step(own, OBJECTIVE, factor(n))
+            first.step([MicroBatch(own)], OBJECTIVE, factor(n))
         first.save(folder / name, BATCH_EVENTS * HALF)
         second = engine_of(asked, world)
         seen = second.resume(folder / name)
         for n in range(HALF, STEPS):
-            second.step(own, OBJECTIVE, factor(n))
+            second.step([MicroBatch(own)], OBJECTIVE, factor(n))
         told[name] = {
             "seen": seen,
             "loss": last["loss"],

@@ -1,6 +1,7 @@
 """The engine: every ZeRO stage and any number of ranks train the same model."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -12,7 +13,8 @@ pytest.importorskip("deepspeed")
 from made_batches import MODEL
 from ranks import start, training
 
-from pipeline.training.engine import settings, weights_hash
+from pipeline.data.errors import BadInput
+from pipeline.training.engine import CACHES, World, cache_on_node, settings, weights_hash
 from pipeline.training.models.fm4npp import NeighbourPredictor
 from pipeline.training.weights import load
 
@@ -84,9 +86,11 @@ def test_the_global_batch_is_the_only_truth(world_size, micro):
     assert made["train_micro_batch_size_per_gpu"] == micro
 
 
-def test_a_batch_that_does_not_divide_is_refused():
-    with pytest.raises(ValueError, match="batch_events 4 does not divide by 3 processes"):
-        settings(training(), 3)
+def test_more_processes_than_lanes_are_refused():
+    with pytest.raises(
+        BadInput, match=r"5 processes for batches of 4 events in 4 lanes: .* most 4"
+    ):
+        settings(training(), 5)
 
 
 def test_settings_follow_the_task():
@@ -102,3 +106,26 @@ def test_a_hash_is_of_names_and_values():
     assert one != weights_hash({"a": torch.ones(2), "c": torch.zeros(2)})
     assert one != weights_hash({"a": torch.ones(2), "b": torch.ones(2)})
     assert weights_hash({"a": torch.ones(2, dtype=torch.bfloat16)})
+
+
+def test_what_is_compiled_lies_on_the_node_by_job_and_process(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("SLURM_JOB_ID", "42")
+    monkeypatch.setenv("TRITON_CACHE_DIR", "/asked/for")
+    for name in CACHES[1:]:
+        monkeypatch.delenv(name, raising=False)
+    found = []
+    for rank in ("0", "1"):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        cache_on_node(World())
+        found.append([os.environ.pop(name) for name in CACHES[1:]])
+    assert os.environ["TRITON_CACHE_DIR"] == "/asked/for"
+    folders = {path for paths in found for path in paths}
+    assert len(folders) == 4
+    assert all(Path(path).is_relative_to(tmp_path) and "-42-" in path for path in folders)
+
+
+def test_the_micro_batch_is_limited():
+    made = settings(training(batch_events=8, micro_events=2), 3)
+    assert made["gradient_accumulation_steps"] == 2
+    assert made["train_micro_batch_size_per_gpu"] == 2

@@ -29,7 +29,8 @@ def batches(store, count, *, rank=0, ranks=1, seen=0, reads=None, events=None, *
     reads = reads or Reads(POINT, per_point=("track",), neighbours=2)
     asked = training(**{"batch_events": 12, "devices": 1, **changes})
     source = Source(store, "train", reads, events)
-    return list(islice(source.batches(asked, 1, rank=rank, ranks=ranks, seen=seen), count))
+    several = source.batches(asked, 1, rank=rank, ranks=ranks, seen=seen)
+    return [micro.batch for (micro,) in islice(several, count)]
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 6])
@@ -60,7 +61,17 @@ def test_it_goes_on_from_wherever_all_have_seen(store):
 
 @pytest.mark.parametrize(
     ("batch_events", "devices", "lanes"),
-    [(32, 2, 32), (256, 4, 64), (256, 128, 128), (96, 32, 32), (20, 1, 20), (7, 7, 7)],
+    [
+        (32, 2, 32),
+        (256, 4, 64),
+        (256, 128, 128),
+        (96, 32, 32),
+        (20, 1, 20),
+        (7, 7, 7),
+        (8, 3, 8),
+        (7, 3, 7),
+        (127, 100, 127),
+    ],
 )
 def test_lanes_divide_the_batch_and_are_shared_by_the_devices(batch_events, devices, lanes):
     assert training(batch_events=batch_events, devices=devices).lanes == lanes

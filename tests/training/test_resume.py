@@ -15,7 +15,7 @@ from ranks import Ranks, pretraining, result, run, steps
 from pipeline.run import Exit, TaskFolder
 from pipeline.training import checkpoint
 
-STEPS, BATCH_EVENTS, INTERVAL_EVENTS = 180, 4, 20
+STEPS, BATCH_EVENTS, INTERVAL_EVENTS = 400, 4, 20
 STOPS = 20
 ASKED, KILLED = ("SIGTERM", "SIGUSR1", "SAVE"), "kill -9 of one rank"
 
@@ -123,7 +123,7 @@ def test_no_step_is_recorded_twice_and_none_is_missing(survivor, never_stopped):
 @pytest.mark.slow
 def test_as_many_checkpoints_are_kept_as_asked(survivor):
     kept = [path.name for path in sorted(survivor.folder.checkpoints.iterdir())]
-    assert kept == ["step-000000000700", "step-000000000720"]
+    assert kept == ["step-000000001580", "step-000000001600"]
 
 
 @pytest.mark.slow

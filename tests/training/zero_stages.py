@@ -8,6 +8,7 @@ import torch
 from made_batches import MODEL, batch, part
 from ranks import training
 
+from pipeline.training.batch import MicroBatch
 from pipeline.training.engine import Engine, World, join
 from pipeline.training.models.fm4npp import NeighbourPredictor
 from pipeline.training.objectives import only
@@ -29,7 +30,9 @@ def main(folder: Path) -> None:
     for stage in (0, 1, 2, 3):
         torch.manual_seed(1)
         engine = Engine(NeighbourPredictor(MODEL), training(zero=stage), world)
-        numbers = [engine.step(own, only(next_neighbours), 10.0) for _ in range(STEPS)]
+        numbers = [
+            engine.step([MicroBatch(own)], only(next_neighbours), 10.0) for _ in range(STEPS)
+        ]
         weights = folder / f"zero{stage}-of-{world.size}.safetensors"
         told[stage] = {"numbers": numbers, "sha256": engine.export(weights)}
         told[stage]["strongest"] = [engine.strongest(world.rank), engine.strongest(0)]

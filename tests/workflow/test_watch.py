@@ -61,6 +61,7 @@ def test_a_link_that_asks_for_more_gets_the_next_one(desk, scheduler, step, fold
     checkpoints_each_link(scheduler, folder, done_after=links)
     chain(step, desk)
     assert folder.is_done
+    assert not folder.chain.exists()
     keys = [job.key for job in scheduler.jobs.values()]
     assert keys == [desk.plan.link(step, number).key for number in range(1, links + 1)]
 

@@ -82,12 +82,12 @@ class Loader:
         """Open `split` of `store` as `rank` of `ranks`.
 
         Raises:
-            BadInput: The split or an array is not there, or the ranks do not divide the lanes.
+            BadInput: The split or an array is not there, or there are more ranks than lanes.
         """
-        if reading.lanes % ranks:
+        if ranks > reading.lanes:
             message = (
-                f"{store.path}: {ranks} processes do not divide {reading.lanes} lanes. Use a "
-                f"number of processes that does."
+                f"{store.path}: {ranks} processes for {reading.lanes} lanes, so that some would "
+                f"read nothing. Use at most {reading.lanes}."
             )
             raise BadInput(message)
         _check_arrays(store, split, reading.arrays)
