@@ -13,11 +13,13 @@ from whole_campaign import TINY
 from pipeline import __version__
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.record import Kind, Record
+from pipeline.campaign import load_campaign
 from pipeline.catalog import names
 from pipeline.cli import main
 from pipeline.job import State
 from pipeline.run import Exit, Run
 from pipeline.site import Site, load_site
+from pipeline.workflow.plan import Asked, make_plan
 
 VERBS = [
     ["run"],
@@ -211,6 +213,56 @@ def test_status_is_from_disk_alone(cosmotron: Any, tmp_path: Path) -> None:
     rows = json.loads(cosmotron("status", TINY, "--root", tmp_path, "--json").out)
     assert [row["state"] for row in rows[:3]] == ["done", "waiting", "failed"]
     assert len(rows) == 11
+
+
+def finished(root: Path) -> Run:
+    """A run of the tiny campaign whose every task is done."""
+    run = Run(root, "tiny")
+    for task in load_campaign(str(TINY)).tasks(run):
+        run.task(task.key).finish({"events": 24})
+    return run
+
+
+def test_who_watches_is_told_the_end_by_the_exit_code(cosmotron: Any, tmp_path: Path) -> None:
+    run = finished(tmp_path)
+    assert cosmotron("status", TINY, "--root", tmp_path, "--watch").code == 0
+    failed = run.task("pretrain/m-d24-s1")
+    failed.done.unlink()
+    failed.fail("bad_input", "No store.")
+    told = cosmotron("status", TINY, "--root", tmp_path, "--watch")
+    assert told.code == Exit.FAILED
+    assert "failed pretrain/m-d24-s1 No store." in told.words
+
+
+def test_who_watches_may_leave(
+    cosmotron: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", interrupt)
+    assert cosmotron("status", TINY, "--root", tmp_path, "--watch").code == 130
+
+
+def test_watching_is_not_for_scripts(cosmotron: Any, tmp_path: Path) -> None:
+    told = cosmotron("status", TINY, "--root", tmp_path, "--watch", "--json")
+    assert told.code == Exit.USAGE
+    assert "--watch is for people, --json for scripts: take one of them." in told.words
+
+
+def test_an_export_of_what_is_not_done(cosmotron: Any, tmp_path: Path) -> None:
+    words = ("pretrain/m-d24-s1", "--to", tmp_path / "m", "--root", tmp_path)
+    told = cosmotron("export", TINY, *words)
+    assert told.code == Exit.FAILED
+    assert "not done, so there is nothing to export" in told.words
+
+
+def test_a_profile_is_asked_of_every_link_of_a_training(tmp_path: Path) -> None:
+    run, site = Run(tmp_path, "tiny"), load_site("local")
+    tasks = load_campaign(str(TINY)).tasks(run)
+    plan = make_plan(tasks, run, site, Asked(profile_steps=7))
+    asked = [plan.link(step, 2).command[-2:] for step in plan.steps if not step.in_pilot]
+    assert set(asked) == {("--profile", "7")}
 
 
 def test_an_unknown_experiment_is_found_before_anything_runs(

@@ -50,7 +50,7 @@ def test_a_finished_campaign_fills_every_section(page):
     assert "found: 16 tracks" in words
     assert "labelled test 125 107,000 856 15.6" in words
     assert "Left out: 3 too many points" in words
-    assert "simulate/collisions 4 6.0 s" in words
+    assert "simulate/collisions 5 7.5 s" in words
     assert "Not everything could be read" not in words
 
 
@@ -138,7 +138,7 @@ def test_failed_running_queued_and_interrupted_tasks_say_so(fresh, campaign, sit
     assert name.format("full") + " running" in words
     assert name.format("scratch") + " queued" in words
     assert name.format("frozen") + " begun 1,500 of 2,000 events" in words
-    assert "simulate/collisions begun 1 of 4 files" in words
+    assert "simulate/collisions begun 1 of 5 files" in words
     assert "stage/labelled waiting 0 of 3 files" in words
 
 
