@@ -20,11 +20,13 @@ from pipeline.training.objectives import only
 from pipeline.training.objectives.neighbours import next_neighbours
 from pipeline.training.program import leave
 
-BATCH_EVENTS, FEWEST, MOST, STEPS = 8, 30, 200, 3
+BATCH_EVENTS, STEPS = 8, 2
+# Points an event: as a simulated pp collision has in the quickstart, 700 in the mean.
+FEWEST, MOST = 350, 1050
 OBJECTIVE = only(next_neighbours)
 MODELS = {
     "m0": FM4NPPMamba2(width=64, layers=4, neighbours=8),
-    "wide": FM4NPPMamba2(width=256, layers=4, neighbours=8),
+    "wide": FM4NPPMamba2(width=128, layers=4, neighbours=8),
 }
 Step = Callable[[], object]
 
