@@ -6,7 +6,7 @@ import threading
 
 from tests.benchmarks.contest import Contest
 
-TOP = 25
+TOP = 40
 
 
 def show(contest: Contest) -> None:
