@@ -12,7 +12,8 @@ SIZES = (400, 480, 960)
 BRANCHED = """
 events = [400, 480, 960]
 branch = true
-
+"""
+TRAPEZOID = """
 [pretrain.training]
 schedule = "trapezoid"
 decay_fraction = 0.2
@@ -23,7 +24,8 @@ def written(tmp_path, *changes):
     """The quickstart, branched, with more of it written differently."""
     text = find("jobs/campaigns", "quickstart").read_text()
     for old, new in (
-        ("events = [960]\n\n[pretrain.training]\n", BRANCHED),
+        ("\nevents = [960]\n", BRANCHED),
+        ("\n[pretrain.training]\n", TRAPEZOID),
         ("events_seen = 1600", "events_seen = 960"),
         ("warmup_events = 200", "warmup_events = 80"),
         ("walltime_minutes = 10", "walltime_minutes = 240"),
