@@ -200,12 +200,14 @@ def _step(
     rate = share * work.training.learning_rate
     waited = time.monotonic() - began
     numbers = engine.step(several, work.objective, share)
-    if not math.isfinite(numbers["loss"]):
-        events = [event for each in several for event in each.batch.event_id.tolist()]
-        message = (
-            f"The loss is {numbers['loss']} after {seen} events (events {events}, "
-            f"learning rate {rate:.3g}). Lower the rate or clip_norm; this is not retried."
-        )
-        raise FloatingPointError(message)
+    # Gradients that are no numbers make weights that are none, which a checkpoint must not hold.
+    for name, told in (("loss", "loss"), ("gradient norm", "grad_norm")):
+        if not math.isfinite(numbers.get(told, 0.0)):
+            events = [event for each in several for event in each.batch.event_id.tolist()]
+            message = (
+                f"The {name} is {numbers[told]} after {seen} events (events {events}, "
+                f"learning rate {rate:.3g}). Lower the rate or clip_norm; this is not retried."
+            )
+            raise FloatingPointError(message)
     seconds = time.monotonic() - began
     return numbers | {"lr": rate, "seconds": seconds, "data_seconds": waited}

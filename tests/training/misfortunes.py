@@ -40,6 +40,15 @@ def no_number(output, batch):
     return {"no_number": values.square().mean() * (float("nan") if is_now else 1.0)}
 
 
+def no_gradient(output, batch):
+    values, is_now = output
+    # The root is a number at zero, its slope is not.
+    return {
+        "no_gradient": values.square().mean()
+        + (0.0 * values if is_now else values.square() + 1).sqrt().mean()
+    }
+
+
 def eats(output, batch):
     values, is_now = output
     if is_now:

@@ -102,6 +102,16 @@ def test_a_loss_that_is_no_number_in_one_rank_ends_it_as_diverged(store, tmp_pat
     assert "Lower the rate or clip_norm; this is not retried." in told["message"]
 
 
+def test_a_gradient_that_is_no_number_ends_it_before_a_checkpoint_holds_its_weights(
+    store, tmp_path
+):
+    link = Ranks(unlucky(tmp_path, store, "no_gradient"))
+    assert link.end() == Exit.DIVERGED
+    told = result(link.folder)
+    assert told["outcome"] == "diverged"
+    assert f"The gradient norm is inf after {4 * (STEP - 1)} events" in told["message"]
+
+
 def test_memory_that_is_exhausted_names_model_and_batch(store, tmp_path):
     link = Ranks(unlucky(tmp_path, store, "eats"))
     assert link.end() == Exit.OUT_OF_MEMORY
