@@ -79,14 +79,13 @@ def _write(task: Trained, tasks: list[Any], run: Run, result: dict[str, Any], to
     """
     to.mkdir()
     source = run.task(task.key).path / WEIGHTS
-    try:
-        shutil.copyfile(source, to / WEIGHTS)
-    except FileNotFoundError as error:
+    if not source.is_file():
         message = f"{source}: not there. Remove {TaskFolder(source.parent).done} and run again."
-        raise ExportError(message) from error
-    if weights_hash(to / WEIGHTS) != result["weights_sha256"]:
+        raise ExportError(message)
+    if weights_hash(source) != result["weights_sha256"]:
         message = f"{source}: not the weights that {source.with_name('result.json')} speaks of."
         raise ExportError(message)
+    shutil.copyfile(source, to / WEIGHTS)
     declared = {"model": task.model.model_dump(mode="json", exclude_none=True)}
     if isinstance(task, FinetuneTask):
         declared["head"] = task.head.model_dump(mode="json")

@@ -118,13 +118,19 @@ def test_a_task_that_trains_nothing_is_corrected(campaign, tmp_path):
         export(campaign, run, "x", tmp_path / "to")
 
 
-@pytest.mark.parametrize("content", [None, b"\2\0\0\0\0\0\0\0{}"])
-def test_weights_that_are_gone_or_others_leave_nothing_behind(campaign, tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "not there. Remove"),
+        (b"\2\0\0\0\0\0\0\0{}", "not the weights that .*result.json"),
+        (b"\x09\0\0\0\0\0\0\0{", f"{PRETRAINED}/weights.safetensors: no whole safetensors file"),
+    ],
+)
+def test_weights_that_are_gone_or_others_leave_nothing_behind(campaign, tmp_path, content, message):
     folder = Run(tmp_path / "runs", "tiny").task(PRETRAINED)
     folder.finish({"weights_sha256": "0" * 64})
     if content is not None:
         (folder.path / "weights.safetensors").write_bytes(content)
-    message = "not there. Remove" if content is None else "not the weights that .*result.json"
     with pytest.raises(ExportError, match=message):
         export(campaign, Run(tmp_path / "runs", "tiny"), PRETRAINED, tmp_path / "to")
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
