@@ -16,19 +16,30 @@ from pipeline.training import checkpoint
 MOMENTS = 50
 BATCH_EVENTS = 4
 SAVE_SECONDS = 0.05
+EVENTS_SEEN = 4 * BATCH_EVENTS + 2 * BATCH_EVENTS * MOMENTS  # more than the kills let pass
 
 
 def kill_in_a_save(link, after_seconds):
-    """Kill the only rank so long after it began to write a checkpoint."""
+    """Kill the only rank so long after it began to write a checkpoint; at the latest in the next.
+
+    However fast the machine is, one start then brings the training on by about one checkpoint.
+    """
     (rank,) = link.processes
     deadline = time.monotonic() + 60
-    while not any(link.folder.checkpoints.glob("step-*.tmp")):
+    while not (begun := saves_begun(link)):
         assert rank.poll() is None, link.log.read_text()
         assert time.monotonic() < deadline
         time.sleep(0.0005)
-    time.sleep(after_seconds)
+    kill_at = time.monotonic() + after_seconds
+    while time.monotonic() < kill_at and saves_begun(link) <= begun:
+        time.sleep(0.0005)
     rank.kill()
     rank.wait(60)
+
+
+def saves_begun(link):
+    """Return the names of the checkpoints that are being written."""
+    return {path.name for path in link.folder.checkpoints.glob("step-*.tmp")}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +47,7 @@ def torn(store, tmp_path_factory):
     """A training that saves after each step, and is killed in a save 50 times."""
     dice = random.Random(11)
     folder = pretraining(
-        tmp_path_factory.mktemp("torn"), store, events_seen=280, checkpoint_events=BATCH_EVENTS
+        tmp_path_factory.mktemp("torn"), store, events_seen=EVENTS_SEEN, checkpoint_events=BATCH_EVENTS
     )
     link = Ranks(folder, size=1)
     link.wait_for_step(2)
@@ -75,7 +86,7 @@ def test_the_weights_at_the_end_are_those_of_a_training_never_killed(torn, store
     folder, _ = torn
     assert run(folder, size=1) == Exit.FINISHED
     undisturbed = pretraining(
-        tmp_path / "undisturbed", store, events_seen=280, checkpoint_events=BATCH_EVENTS
+        tmp_path / "undisturbed", store, events_seen=EVENTS_SEEN, checkpoint_events=BATCH_EVENTS
     )
     assert run(undisturbed, size=1) == Exit.FINISHED
     assert result(folder)["weights_sha256"] == result(undisturbed)["weights_sha256"]
