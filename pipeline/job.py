@@ -13,7 +13,9 @@ class Job(Declaration):
 
     A training runs one process per device; a pilot one per node. `key` is the idempotency key: it
     stands in the job's name and comment, and is looked up before anything is submitted again. The
-    job's own files lie in `folder`.
+    job's own files lie in `folder`. It waits until the job of the id `after` is over, however that
+    ends. It runs in the container `image`, if any, and never on the nodes `exclude`. `code` is the
+    folder that its programs are imported from; empty where they are installed.
     """
 
     key: str
@@ -26,6 +28,10 @@ class Job(Declaration):
     account: str = ""
     qos: str = ""
     pilot: bool = False
+    after: str = ""
+    image: str = ""
+    exclude: tuple[str, ...] = ()
+    code: str = ""
 
     @property
     def script(self) -> Path:
@@ -62,7 +68,7 @@ class JobStatus(Declaration):
     """What the scheduler's accounting says of one job.
 
     `seconds` is what it has run so far, at the scheduler's resolution; `nodes` may be a fraction
-    where jobs share a node. `start` and `end` are seconds since 1970, None before they happen.
+    where jobs share a node, and `node_names` are the scheduler's words for them. `start` and `end` are seconds since 1970, None before they happen.
     """
 
     id: str
@@ -72,4 +78,5 @@ class JobStatus(Declaration):
     seconds: int = 0
     start: int | None = None
     end: int | None = None
+    node_names: str = ""
     exit_code: int | None = None

@@ -30,9 +30,13 @@ class NodeClass(Declaration):
 
     A device is what one training process drives: a GPU, one MI250X die (GCD), or a share of the
     CPU. `gpus` is what Slurm counts; 0 where devices are CPU shares. `peak_tflops` is what a device
-    can do at most, 10¹² operations a second, by precision ("fp32", "bf16").
+    can do at most, 10¹² operations a second, by precision ("fp32", "bf16"). `count` is how many
+    such nodes the machine has; memory is a node's, and one device's own.
     """
 
+    count: PositiveInt | None = None
+    memory_gb: PositiveInt | None = None
+    device_memory_gb: PositiveInt | None = None
     devices: PositiveInt
     cpus_per_device: PositiveInt
     peak_tflops: dict[Literal["fp32", "bf16"], PositiveFloat] = {}
@@ -58,11 +62,22 @@ class Charge(Declaration):
 
 
 class Qos(Declaration):
-    """A queue as the site's policy page describes it."""
+    """A queue as the site's policy page describes it.
+
+    Of `submitted_jobs` a user may have so many there, `running_jobs` of them running. `time_min`
+    says that a job must also state the shortest time that serves it. `internal` is the name that
+    Slurm itself has for the queue, where it is another (Perlmutter's gpu_regular).
+    """
 
     max_minutes: PositiveInt
+    min_minutes: PositiveInt | None = None
     max_nodes: PositiveInt | None = None
+    min_nodes: PositiveInt | None = None
     submitted_jobs: PositiveInt | None = None
+    running_jobs: PositiveInt | None = None
+    time_min: bool = False
+    internal: str = ""
+    note: str = ""
     chaining: bool = True
     charge: tuple[Charge, ...] = (Charge(factor=1.0),)
 
@@ -95,6 +110,34 @@ class Pilot(Declaration):
     poll_seconds: PositiveInt = 30
 
 
+class FileSystem(Declaration):
+    """A place for files: `root` as the shell writes it, and what is to be known of it.
+
+    `locks` is whether flock works there; files that nobody has read for `purge_days` are deleted.
+    `quota_command` prints how full it is, for a person.
+    """
+
+    root: str
+    locks: bool
+    purge_days: PositiveInt | None = None
+    quota_command: str = ""
+    for_runs: bool = True
+    note: str = ""
+
+
+class Container(Declaration):
+    """How this site runs an image: what is put before a command, and how to see that it is there.
+
+    In both, "{image}" stands for the image's name or path. `recipe` is the file in `containers/`.
+    """
+
+    recipe: str
+    run: tuple[str, ...]
+    probe: tuple[str, ...]
+    build: tuple[str, ...] = ()
+    note: str = ""
+
+
 class Environment(Declaration):
     """Exports of a batch script: for every job, for several nodes, for one node."""
 
@@ -106,14 +149,17 @@ class Environment(Declaration):
 class Site(Declaration):
     """One machine, as declared in `sites/<name>.toml`; every number carries a date and a source.
 
-    `node_failures` is how often a node fails, per 1000 days of one node.
+    `node_failures` is how often a node fails, per 1000 days of one node. Of the `submitted_jobs`
+    that a user may have in all queues, `eligible_jobs` at a time may start. `module_probe` is a
+    command that fails, on a login node, where a module is gone. `network_plugin` is what NCCL (or
+    RCCL) names as its network where the fast one is used, in its log at NCCL_DEBUG=INFO.
     """
 
     name: str
     title: str
     as_of: date
     sources: tuple[str, ...] = ()
-    scheduler: Literal["slurm", "local"]
+    scheduler: Literal["slurm", "pbs", "local"]
     accelerator: Literal["cpu", "cuda", "rocm"]
     template: str = "slurm"
     detect: Detect | None = None
@@ -125,8 +171,13 @@ class Site(Declaration):
     signal_lead_seconds: PositiveInt = 300
     node_failures: NonNegativeFloat = 0.0
     submitted_jobs: PositiveInt = 100
+    eligible_jobs: PositiveInt | None = None
     poll_seconds: PositiveInt = 30
     modules: tuple[str, ...] = ()
+    module_probe: tuple[str, ...] = ()
+    network_plugin: str = ""
+    file_systems: dict[str, FileSystem] = {}
+    container: Container | None = None
     prologue: tuple[str, ...] = ()
     environment: Environment = Environment()
     nodes: dict[str, NodeClass]

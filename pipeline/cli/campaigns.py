@@ -14,6 +14,7 @@ from pipeline.catalog import names
 from pipeline.cli.screen import (
     AsJson,
     CampaignName,
+    Image,
     Project,
     QosName,
     Root,
@@ -48,6 +49,7 @@ def run(
         int,
         typer.Option(min=0, help="Trace so many steps of each training."),
     ] = 0,
+    image: Image = "",
 ) -> None:
     """Run a campaign to its report, from wherever it stands; safe to repeat after any end.
 
@@ -56,7 +58,7 @@ def run(
     from pipeline.workflow.controller import drive, unfinished  # noqa: PLC0415
     from pipeline.workflow.plan import Asked  # noqa: PLC0415
 
-    asked = Asked(project, qos, cap, profile)
+    asked = Asked(project, qos, cap, profile, image)
     where, what = load_site(site), asked_campaign(campaign)
     folder = there(run_folder(what, where, root), where)
     done_before = not unfinished(what.tasks(folder), folder) and folder.page.exists()
@@ -93,6 +95,7 @@ def plan(
     scripts: Annotated[
         Path | None, typer.Option(help="Write the batch scripts that would be submitted here.")
     ] = None,
+    image: Image = "",
     as_json: AsJson = False,
 ) -> None:
     """Show what a campaign comes to on a site, before anything is submitted.
@@ -103,7 +106,7 @@ def plan(
 
     what, where = asked_campaign(campaign), load_site(site)
     folder = run_folder(what, where, root)
-    planned = make_plan(what.tasks(folder), folder, where, Asked(project, qos))
+    planned = make_plan(what.tasks(folder), folder, where, Asked(project, qos, image=image))
     written = write_scripts(planned, scripts) if scripts is not None else []
     if as_json:
         rows = [

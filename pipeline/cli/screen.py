@@ -29,6 +29,7 @@ Project = Annotated[
     str, typer.Option("--project", envvar="COSMOTRON_PROJECT", help="The project that pays.")
 ]
 QosName = Annotated[str, typer.Option("--qos", help="The queue of the trainings.")]
+Image = Annotated[str, typer.Option("--image", help="Run in this container image.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 # Tables are fitted to a terminal; a pipe or a file gets every name whole.

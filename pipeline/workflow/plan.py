@@ -29,12 +29,13 @@ PILOT = "pilot"
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user says beside the campaign: who pays, where, how much, what is traced."""
+    """What the user says beside the campaign: who pays, where, how much, what is traced, in what."""
 
     project: str = ""
     qos: str = ""
     cap_node_hours: float | None = None
     profile_steps: int = 0
+    image: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ class Plan:
             walltime_minutes=step.link_minutes,
             account=self.site.account(self.asked.project, node=role.node),
             qos=role.qos,
+            image=self.asked.image,
         )
 
     def pilot(self, command: Sequence[str], number: int) -> Job:
@@ -116,6 +118,7 @@ class Plan:
             walltime_minutes=pilot.walltime_minutes,
             account=self.site.account(self.asked.project, node=node),
             qos=pilot.role.qos,
+            image=self.asked.image,
             pilot=True,
         )
 

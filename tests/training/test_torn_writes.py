@@ -47,7 +47,10 @@ def torn(store, tmp_path_factory):
     """A training that saves after each step, and is killed in a save 50 times."""
     dice = random.Random(11)
     folder = pretraining(
-        tmp_path_factory.mktemp("torn"), store, events_seen=EVENTS_SEEN, checkpoint_events=BATCH_EVENTS
+        tmp_path_factory.mktemp("torn"),
+        store,
+        events_seen=EVENTS_SEEN,
+        checkpoint_events=BATCH_EVENTS,
     )
     link = Ranks(folder, size=1)
     link.wait_for_step(2)
