@@ -68,7 +68,8 @@ class JobStatus(Declaration):
     """What the scheduler's accounting says of one job.
 
     `seconds` is what it has run so far, at the scheduler's resolution; `nodes` may be a fraction
-    where jobs share a node, and `node_names` are the scheduler's words for them. `start` and `end` are seconds since 1970, None before they happen.
+    where jobs share a node; `node_names` are the scheduler's words for them. `start` and `end` are
+    seconds since 1970, None before they happen.
     """
 
     id: str

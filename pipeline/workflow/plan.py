@@ -29,7 +29,7 @@ PILOT = "pilot"
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user says beside the campaign: who pays, where, how much, what is traced, in what."""
+    """What the user says beside the campaign: who pays, where, how much, traced how, in what."""
 
     project: str = ""
     qos: str = ""
