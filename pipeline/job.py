@@ -15,7 +15,9 @@ class Job(Declaration):
     stands in the job's name and comment, and is looked up before anything is submitted again. The
     job's own files lie in `folder`. It waits until the job of the id `after` is over, however that
     ends. It runs in the container `image`, if any, and never on the nodes `exclude`. `code` is the
-    folder that its programs are imported from; empty where they are installed.
+    folder that its programs are imported from; empty where they are installed. The batch script
+    runs `before` first, and what the job is for only if that ends with 0 (75: nothing is to be
+    done); and `afterwards`, with the exit code as one more argument, where nobody ended the job.
     """
 
     key: str
@@ -32,6 +34,8 @@ class Job(Declaration):
     image: str = ""
     exclude: tuple[str, ...] = ()
     code: str = ""
+    before: tuple[str, ...] = ()
+    afterwards: tuple[str, ...] = ()
 
     @property
     def script(self) -> Path:

@@ -141,8 +141,8 @@ class TaskFolder:
 
     @property
     def chain(self) -> Path:
-        """How the links of a chain that is not at its end yet have ended."""
-        return self.path / "chain.json"
+        """The links of a training: which were begun, how each ended, why there is no other."""
+        return self.path / "chain"
 
     @property
     def save_request(self) -> Path:
@@ -226,6 +226,11 @@ class Run:
         return self.path / "STOP"
 
     @property
+    def code(self) -> Path:
+        """Copies of our own code, `<digest>/` each, which jobs import."""
+        return self.path / "code"
+
+    @property
     def parsl(self) -> Path:
         """Parsl's own logs."""
         return self.path / "parsl"
@@ -284,6 +289,32 @@ def write_text(path: Path, text: str) -> None:
             error.filename = error.filename or str(path)
         temporary.unlink(missing_ok=True)
         raise
+
+
+def create_text(path: Path, text: str) -> bool:
+    """Write a new file of `text`; return False, and change nothing, where there is one already.
+
+    It is linked into place, so that of two writers one wins and no reader sees half a file: also on
+    Lustre and NFS, where flock is not to be had.
+
+    Raises:
+        OSError: The folder is not writable or the disk is full; nothing half-written stays.
+    """
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.new")
+    write_text(temporary, text)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        # NFS may lose the answer of a link that was made, and find the name taken the second time
+        return temporary.stat().st_nlink == 2
+    finally:
+        temporary.unlink()
+    return True
+
+
+def create_json(path: Path, value: object) -> bool:
+    """Write a new file of `value` as JSON; return False where there is one already."""
+    return create_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
 def write_json(path: Path, value: object) -> None:

@@ -29,7 +29,7 @@ STATES = {
     "TIMEOUT": State.TIMEOUT,
 }
 
-FIELDS = "JobIDRaw,State,ElapsedRaw,NNodes,Start,End,ExitCode,JobName"
+FIELDS = "JobIDRaw,State,ElapsedRaw,NNodes,Start,End,ExitCode,NodeList,JobName"
 # sacct's name for a job of whose end it has heard, but not of its start (22.05: for up to 5 s)
 NAMELESS = "allocation"
 QUEUE_FORMAT = "%A|%T|%D|%S|%j"
@@ -47,7 +47,7 @@ def merged(statuses: Iterable[JobStatus]) -> dict[str, JobStatus]:
 
 def from_accounting(row: str) -> JobStatus:
     """Return the status in one row of `FIELDS`; the job's name comes last, it may hold a |."""
-    id_, state, seconds, nodes, start, end, code, key = row.split("|", 7)
+    id_, state, seconds, nodes, start, end, code, names, key = row.split("|", 8)
     status = JobStatus(
         id=id_,
         key=key,
@@ -56,6 +56,7 @@ def from_accounting(row: str) -> JobStatus:
         seconds=int(seconds or 0),
         start=_time(start),
         end=_time(end),
+        node_names="" if names == "None assigned" else names,
     )
     exit_code = _exit_code(code, status.state) if status.state.is_over else None
     return status.model_copy(update={"exit_code": exit_code})

@@ -10,16 +10,22 @@ class SchedulerError(RuntimeError):
     """The scheduler refused or did not answer; the message holds its own words and what to do."""
 
 
+class NotNowError(SchedulerError):
+    """The queue takes no more jobs at present, or nobody answers: the same call may pass later."""
+
+
 class Scheduler(Protocol):
     """A way to run jobs; all truth about a job is with the scheduler, none in this object."""
 
-    def submit(self, job: Job, text: str) -> str:
+    def submit(self, job: Job, text: str, *, tried: bool = True) -> str:
         """Write `text` as the job's script, submit it and return the job's id.
 
         A job whose key is known already, live or over, is not submitted again: its id comes back.
+        Where nobody has `tried` to submit it before, that is not looked up.
 
         Raises:
-            SchedulerError: The job was refused, or nobody knows whether it was taken.
+            NotNowError: The queue is full, or nobody knows whether the job was taken.
+            SchedulerError: The job was refused.
         """
         ...
 

@@ -26,7 +26,7 @@ class LocalScheduler:
     site: Site
     run: Run
 
-    def submit(self, job: Job, text: str) -> str:
+    def submit(self, job: Job, text: str, *, tried: bool = True) -> str:  # noqa: ARG002 - one look
         """See `Scheduler.submit`."""
         path = self._path(job.key)
         if path.exists():
@@ -80,6 +80,7 @@ class LocalScheduler:
             walltime_seconds=60 * job.walltime_minutes,
             signal_lead_seconds=signal_lead_seconds(job, self.site),
             submitted=int(time.time()),
+            after=self._path(job.after) if job.after else None,
         )
 
     def _start(self, path: Path, record: Record) -> None:

@@ -1,6 +1,5 @@
 """What is known of one job on a machine without a scheduler: one JSON file per job."""
 
-import os
 import time
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from pydantic import NonNegativeInt, PositiveInt, ValidationError
 
 from pipeline.catalog import Declaration
 from pipeline.job import JobStatus, State
-from pipeline.run import Holder, write_text
+from pipeline.run import Holder, create_text, write_text
 from pipeline.scheduler.interface import SchedulerError
 
 START_SECONDS = 30  # a runner that has not reported by then never will
@@ -17,7 +16,8 @@ START_SECONDS = 30  # a runner that has not reported by then never will
 class Record(Declaration):
     """One job: what was asked, which process runs it, how it went.
 
-    `nodes` is the fraction of the machine that it uses; `state` is None until the job is over.
+    `nodes` is the fraction of the machine that it uses; `state` is None until the job is over. It
+    does not start before the job of the record `after` is over.
     """
 
     key: str
@@ -29,6 +29,7 @@ class Record(Declaration):
     walltime_seconds: PositiveInt
     signal_lead_seconds: NonNegativeInt
     submitted: int
+    after: Path | None = None
     runner: Holder | None = None
     start: int | None = None
     end: int | None = None
@@ -66,20 +67,15 @@ class Record(Declaration):
         )
 
 
-def create(path: Path, record: Record) -> bool:
-    """Write a new `record`; return False where there is one of that name already.
+def is_over(path: Path) -> bool:
+    """Whether the job of the record `path` has ended, is lost, or was never there."""
+    record = read(path)
+    return record is None or record.state is not None or record.is_lost
 
-    It is linked into place, so that of two submitters one wins and no reader sees half a file.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    write(temporary, record)
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
-    return True
+
+def create(path: Path, record: Record) -> bool:
+    """Write a new `record`; return False where there is one of that name already."""
+    return create_text(path, record.model_dump_json(indent=2) + "\n")
 
 
 def write(path: Path, record: Record) -> None:

@@ -19,6 +19,7 @@ from pipeline.scheduler import record as records
 from pipeline.scheduler import slots
 from pipeline.scheduler.record import Record
 
+AFTER_POLL_SECONDS = 0.5
 KILL_WAIT_SECONDS = 30.0  # Slurm's default KillWait
 
 
@@ -36,6 +37,8 @@ def main(path: Path) -> None:
     try:
         record = record.model_copy(update={"runner": Holder.of(os.getpid())})
         records.write(path, record)
+        while record.after is not None and not records.is_over(record.after):
+            time.sleep(AFTER_POLL_SECONDS)
         folder = path.parent.parent / "slots"
         with slots.held(folder, devices=record.devices, of=record.devices_here):
             record = record.model_copy(update={"start": int(time.time())})

@@ -1,6 +1,7 @@
 """Jobs on Slurm, through the text of its own commands (`-P`: stable since long before JSON)."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +9,15 @@ from dataclasses import dataclass
 from pipeline.job import Job, JobStatus, State
 from pipeline.run import write_text
 from pipeline.scheduler import accounting
-from pipeline.scheduler.interface import SchedulerError
+from pipeline.scheduler.interface import NotNowError, SchedulerError
+
+# What Slurm's commands print where the same command may pass later: the names of limits on jobs
+# in the queue (https://slurm.schedmd.com/resource_limits.html), and a controller that is away.
+NOT_NOW = re.compile(
+    "(Assoc|QOS)(Grp|Max)SubmitJob|MaxSubmitJobs|[Uu]nable to contact slurm|Socket timed out"
+    "|[Tt]emporarily unable|Connection refused|[Cc]ommunication connection failure"
+    "|slurmdbd|Zero Bytes were transmitted"
+)
 
 
 @dataclass(frozen=True)
@@ -22,20 +31,19 @@ class SlurmScheduler:
     timeout_seconds: float = 60.0
     find_days: int = 60
 
-    def submit(self, job: Job, text: str) -> str:
+    def submit(self, job: Job, text: str, *, tried: bool = True) -> str:
         """See `Scheduler.submit`."""
-        known = self.find(job.key)
+        known = self.find(job.key) if tried else None
         if known is not None:
             return known
         write_text(job.script, text)
         try:
-            answer = self._call("sbatch", "--parsable", str(job.script))
-        except SchedulerError:
+            return _job_id(self._call("sbatch", "--parsable", str(job.script)))
+        except NotNowError:
             taken = self.find(job.key)  # it may have been accepted before the answer was lost
             if taken is None:
                 raise
             return taken
-        return answer.strip().split(";")[0]
 
     def find(self, key: str) -> str | None:
         """See `Scheduler.find`: squeue knows a job at once, sacct for good."""
@@ -64,9 +72,9 @@ class SlurmScheduler:
             queue = self._call(
                 "squeue", "--me", "--noheader", f"--format={accounting.QUEUE_FORMAT}"
             )
-            known = (
-                accounting.merged(accounting.from_queue(row) for row in queue.splitlines()) | known
-            )
+            waiting = accounting.merged(accounting.from_queue(row) for row in queue.splitlines())
+            # how long a job ran accounting alone knows
+            known = {i: each for i, each in waiting.items() if not each.state.is_over} | known
         unknown = {id_: JobStatus(id=id_, key="", state=State.UNKNOWN) for id_ in wanted}
         return {id_: known.get(id_, unknown[id_]) for id_ in wanted}
 
@@ -85,7 +93,8 @@ class SlurmScheduler:
         """Return what `command` prints; times come as seconds since 1970.
 
         Raises:
-            SchedulerError: It fails, is not there, or says nothing for `timeout_seconds`.
+            NotNowError: It may pass later, or it says nothing for `timeout_seconds`.
+            SchedulerError: It fails, or is not there.
         """
         try:
             done = subprocess.run(
@@ -107,13 +116,25 @@ class SlurmScheduler:
                 f"{command[0]} did not answer within {self.timeout_seconds:g} s. Run the same "
                 "command again: jobs are looked up by key and never submitted twice."
             )
-            raise SchedulerError(message) from error
+            raise NotNowError(message) from error
         except subprocess.CalledProcessError as error:
-            message = (
-                f"{command[0]} failed with exit code {error.returncode}: {error.stderr.strip()}"
-            )
-            raise SchedulerError(message) from error
+            words = error.stderr.strip()
+            message = f"{command[0]} failed with exit code {error.returncode}: {words}"
+            raise (NotNowError if NOT_NOW.search(words) else SchedulerError)(message) from error
         return done.stdout
+
+
+def _job_id(answer: str) -> str:
+    """Return the job's id in what `sbatch --parsable` prints: "id" or "id;cluster".
+
+    Raises:
+        NotNowError: There is none.
+    """
+    job_id = answer.strip().split(";")[0]
+    if not job_id.isdigit():
+        message = f"sbatch printed no job's id, but {answer.strip()!r}. Run the same command again."
+        raise NotNowError(message)
+    return job_id
 
 
 def _environment() -> dict[str, str]:

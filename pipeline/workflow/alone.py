@@ -15,8 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipeline.campaign import SimulateTask, StageTask, declare
 from pipeline.run import Exit, RunError, TaskFolder, claimed, read_json
+from pipeline.workflow.judge import why
 from pipeline.workflow.plan import log_name, waves
-from pipeline.workflow.watch import TaskError, why
+from pipeline.workflow.watch import TaskError
 
 BEGUN = "begun.json"
 POLL_SECONDS = 0.2

@@ -19,11 +19,12 @@ from pipeline.report import write_report
 from pipeline.run import Run, RunError, claimed, read_json, write_json, write_text
 from pipeline.scheduler import connect
 from pipeline.site import Site
-from pipeline.workflow import stops
+from pipeline.workflow import history, snapshot, stops
 from pipeline.workflow.desk import Desk
 from pipeline.workflow.display import Display
 from pipeline.workflow.plan import PILOT, Asked, Plan, make_plan
 from pipeline.workflow.status import all_progress
+from pipeline.workflow.watch import Watchers
 
 PACKAGES = (
     *("cosmotron", "numpy", "parsl", "torch", "deepspeed", "safetensors", "zarr", "uproot"),
@@ -95,6 +96,7 @@ def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
     """Run the graph of `plan` to its end; return what went wrong."""
     from pipeline.workflow import graph, pilots  # noqa: PLC0415 - parsl, only where there is work
 
+    snapshot.take(plan.run)
     _let_programs_find_us()
     _forget_failures(plan)
     desk = Desk(plan, connect(plan.site, plan.run))
@@ -102,22 +104,34 @@ def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
     ended = pilots.sweep(desk)
     if ended:
         console.print(f"Ended {ended} pilot(s) that an earlier controller left.")
-    kernel = pilots.load(desk, watchers=min(len(plan.steps), plan.site.submitted_jobs))
+    kernel = pilots.load(desk)
+    watchers = Watchers(desk)
     try:
-        futures = graph.submit(kernel, desk)
+        futures = graph.submit(kernel, desk, watchers)
         with Display(console, lambda: all_progress(tasks, plan.run)) as display:
             while not all(future.done() for future in futures.values()):
                 _check_may_run(plan.run)
                 pilots.check(kernel)
-                display.update()
+                watchers.advance()
+                display.update(desk.waits_because)
                 time.sleep(0.5)
-        return _problems(plan, desk, futures, graph.problem)
+        return _problems(plan, desk, futures, watchers, graph.problem)
     finally:
-        desk.stop()  # after an interruption there are watchers left, for whom Parsl would wait
+        desk.stop()
         pilots.leave(kernel)
         desk.settle()
-        desk.cancel([each.job_id for each in desk.unended(PILOT)])
+        desk.cancel(_not_needed(desk))
         desk.note_pilot_tasks(tasks)
+
+
+def _not_needed(desk: Desk) -> list[str]:
+    """Return the jobs that nobody needs any more: pilots, and links of what is done."""
+    run = desk.plan.run
+    return [
+        each.job_id
+        for each in desk.unended()
+        if each.stage == PILOT or run.task(each.task).is_done or history.over(run.task(each.task))
+    ]
 
 
 def _forget_failures(plan: Plan) -> None:
@@ -132,7 +146,7 @@ def _forget_failures(plan: Plan) -> None:
         result = read_json(folder.result)
         if result is None or result.get("outcome") in ("finished", "diverged"):
             continue
-        if not folder.chain.exists():
+        if not any(link.is_open for link in history.read(folder)):
             folder.result.unlink()
 
 
@@ -140,15 +154,17 @@ def _problems(
     plan: Plan,
     desk: Desk,
     futures: dict[str, Future[Any]],
+    watchers: Watchers,
     tell: Callable[..., str],
 ) -> list[str]:
     """Return a line for each step that failed by itself."""
     problems = []
     for step in plan.steps:
-        error = futures[step.task.key].exception()
+        key = step.task.key
+        error = watchers.errors.get(key) or futures[key].exception()
         message = tell(step, desk, error) if error is not None else ""
         if message:
-            problems.append(f"{step.task.key}: {message}")
+            problems.append(f"{key}: {message}")
     return problems
 
 

@@ -13,12 +13,45 @@ from pipeline.budget.record import Kind, Record
 from pipeline.campaign import Task
 from pipeline.job import Job, JobStatus, State
 from pipeline.run import RunError, read_json
-from pipeline.scheduler import Scheduler, SchedulerError, render
+from pipeline.scheduler import NotNowError, Scheduler, SchedulerError, render
 from pipeline.site import Role
 from pipeline.workflow.plan import PILOT, Plan, job_key, runs_in_pilot
 
 UNKNOWN_SECONDS = 300
+TWIN = "+"  # between a key and the id of a second job that bears it
 SILENT_SECONDS = 900
+
+
+class BackOff:
+    """Keeps us from asking a full queue: for a polling interval, then for longer each time."""
+
+    LONGEST = 20  # polling intervals
+
+    def __init__(self, interval_seconds: float) -> None:
+        self.interval_seconds = interval_seconds
+        self.message = ""
+        self._intervals = 1
+        self._until = 0.0
+
+    def check(self) -> None:
+        """Return if a submission may be tried.
+
+        Raises:
+            NotNowError: The last one was refused only just.
+        """
+        if time.monotonic() < self._until:
+            raise NotNowError(self.message)
+
+    def refused(self, error: Exception) -> None:
+        """Note that a submission failed; only a queue that takes no more is waited for."""
+        if isinstance(error, NotNowError):
+            self.message = str(error)
+            self._until = time.monotonic() + self._intervals * self.interval_seconds
+            self._intervals = min(2 * self._intervals, self.LONGEST)
+
+    def accepted(self) -> None:
+        """Note that a submission was taken."""
+        self.message, self._intervals, self._until = "", 1, 0.0
 
 
 class StoppedError(RunError):
@@ -41,6 +74,7 @@ class Desk:
         self._asked_at = 0.0
         self._heard_at = time.monotonic()
         self._stopping = threading.Event()
+        self._full = BackOff(plan.site.poll_seconds)
 
     def role_of(self, account: Account) -> Role:
         """Return the nodes and queue that a job of the ledger used."""
@@ -48,7 +82,8 @@ class Desk:
 
     def next_number(self, task_key: str) -> int:
         """Return the number of the task's next job: one more than have ended."""
-        jobs = [each for each in self.ledger.accounts().values() if each.task == task_key]
+        accounts = self.ledger.accounts().values()
+        jobs = [each for each in accounts if each.task == task_key and TWIN not in each.job_key]
         return 1 + sum(1 for job in jobs if job.end is not None)
 
     def submit(self, job: Job, *, stage: str, task_key: str) -> str:
@@ -67,19 +102,73 @@ class Desk:
         )
         with self._lock:
             known = self.ledger.accounts().get(job.key)
+            if known is not None and known.job_id:
+                self._live.add(known.job_id)
+                return known.job_id
+            self._full.check()
             if known is None or not known.reserved_node_hours:
                 self._guard(price)
                 self.ledger.append(record)
             try:
-                job_id = self.scheduler.submit(job, render(job, site))
-            except Exception:
+                job_id = self.scheduler.submit(job, render(job, site), tried=known is not None)
+            except Exception as error:
+                self._full.refused(error)
                 self.ledger.append(_after(record, Kind.RELEASE))
                 raise
-            if known is None or not known.job_id:
-                self.ledger.append(_after(record, Kind.SUBMIT, job_id))
+            self._full.accepted()
+            self.ledger.append(_after(record, Kind.SUBMIT, job_id))
             self._live.add(job_id)
-            self._asked_at = 0.0
         return job_id
+
+    def note_twin(self, job: Job, job_id: str, *, stage: str, task_key: str) -> None:
+        """Record a job that was submitted a second time under the key of `job`: it is charged too.
+
+        It ends as it starts, and holds no hours beyond those seconds.
+        """
+        record = Record(
+            kind=Kind.SUBMIT,
+            site=self.plan.site.name,
+            stage=stage,
+            task=task_key,
+            job_key=f"{job.key}{TWIN}{job_id}",
+            job_id=job_id,
+            nodes=job.nodes,
+            note="submitted twice",
+        )
+        self.ledger.append(record)
+
+    def room(self) -> int:
+        """Return how many more jobs the queues of this site take from us, pilots kept room for."""
+        site = self.plan.site
+        role = self.plan.training_role
+        of_queue = site.qos[role.qos].submitted_jobs if role.qos else None
+        most = min(site.submitted_jobs, of_queue or site.submitted_jobs)
+        trainings = [each for each in self.unended() if each.stage != PILOT]
+        return most - site.pilot.max_blocks - len(trainings)
+
+    @property
+    def waits_because(self) -> str:
+        """Why nothing is submitted just now, in the scheduler's words; empty if it may be."""
+        return self._full.message
+
+    def submit_patiently(self, job: Job, *, stage: str, task_key: str) -> str:
+        """Submit as `submit` does, but wait while the queue is full.
+
+        Raises:
+            StoppedError: The controller stops first.
+        """
+        while not self._stopping.is_set():
+            try:
+                return self.submit(job, stage=stage, task_key=task_key)
+            except NotNowError:
+                self._stopping.wait(self.plan.site.poll_seconds)
+        message = f"{job.key}: not submitted, because the controller stops."
+        raise StoppedError(message)
+
+    @staticmethod
+    def now() -> float:
+        """Return the seconds of a clock that never goes back."""
+        return time.monotonic()
 
     def _guard(self, price: float) -> None:
         """Refuse a job that would go beyond the cap, if there is one."""
@@ -158,7 +247,12 @@ class Desk:
             ]
             if not accounts:
                 return []
-            statuses = self.scheduler.query([each.job_id for each in accounts])
+            ids = [each.job_id for each in accounts]
+            known = {i: self._known[i] for i in ids if i in self._known}
+            if all(i in known and known[i].state.is_over for i in ids):
+                statuses = known
+            else:
+                statuses = self.scheduler.query(ids)
             found = {a.job_key: statuses[a.job_id] for a in accounts if a.job_id in statuses}
             return reconcile(self.ledger, found, self.plan.site, self.role_of)
 

@@ -99,6 +99,9 @@ def watch(
             time.sleep(every_seconds)
 
 
+LOOK_SHARE = 50
+
+
 class Display:
     """Shows the tasks while the body runs, asking `look` for how far they are.
 
@@ -118,6 +121,9 @@ class Display:
         self.every_seconds = every_seconds
         self.live: Live | None = None
         self.told: dict[str, tuple[str, int]] = {}
+        self._waits_because = ""
+        self._rows: list[Progress] = []
+        self._next_look = 0.0
 
     def __enter__(self) -> Self:
         """Start the live table where there is a terminal."""
@@ -137,15 +143,22 @@ class Display:
         trace: TracebackType | None,
     ) -> None:
         """Leave the last state on the screen."""
+        self._next_look = 0.0
         self.update()
         if self.live is not None:
             self.live.stop()
 
-    def update(self) -> None:
-        """Print a line for each task whose state changed, where there is no terminal."""
+    def update(self, waits_because: str = "") -> None:
+        """Print a line for each task whose state changed, where there is no terminal.
+
+        Why nothing is submitted for a while is a line of its own, once.
+        """
+        if waits_because and not self._waits_because:
+            self.console.print(f"waiting  {waits_because}", highlight=False, markup=False)
+        self._waits_because = waits_because
         if self.live is not None:
             return
-        for row in self.look():
+        for row in self._looked():
             state = (row.state, row.done if self.told_steps else 0)
             if row.state != "waiting" and self.told.get(row.key) != state:
                 self.told[row.key] = state
@@ -158,4 +171,13 @@ class Display:
                 self.console.print(line, highlight=False, markup=False)
 
     def _table(self) -> Table:
-        return table(self.look())
+        return table(self._looked())
+
+    def _looked(self) -> list[Progress]:
+        """Return how far the tasks are; looking is to take a fiftieth of the time at most."""
+        began = time.monotonic()
+        if began >= self._next_look:
+            self._rows = self.look()
+            ended = time.monotonic()
+            self._next_look = ended + max(self.every_seconds / 2, LOOK_SHARE * (ended - began))
+        return self._rows

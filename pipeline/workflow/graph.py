@@ -3,18 +3,18 @@
 import shlex
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
 from typing import Any
 
-from parsl.app.app import bash_app, python_app
+from parsl.app.app import bash_app, join_app
 from parsl.app.errors import BashExitFailure
 from parsl.dataflow.errors import DependencyError
 
 from pipeline.workflow import stops
 from pipeline.workflow.desk import Desk
-from pipeline.workflow.pilots import PILOTS, WATCHERS
+from pipeline.workflow.judge import why
+from pipeline.workflow.pilots import PILOTS
 from pipeline.workflow.plan import Step, log_name, waves
-from pipeline.workflow.watch import chain, why
+from pipeline.workflow.watch import Watchers
 
 Needed = list[Future[Any]]
 
@@ -24,22 +24,22 @@ def shell(command: str, inputs: Needed = [], stdout: str = "", stderr: str = "")
     return command
 
 
-def watch(work: Callable[[], None], inputs: Needed = []) -> None:  # noqa: ARG001, B006
-    """Watch a training from this process until it is done."""
-    work()
+def watch(add: Callable[[Step], "Future[None]"], step: Step, inputs: Needed = []) -> "Future[None]":  # noqa: ARG001, B006
+    """Hand a training to those who watch it; return their future."""
+    return add(step)
 
 
-def submit(kernel: Any, desk: Desk) -> dict[str, Future[Any]]:
+def submit(kernel: Any, desk: Desk, watchers: Watchers) -> dict[str, Future[Any]]:
     """Start the graph of the plan's steps that are not done; return the future of each by key."""
     run_in_pilot = bash_app(shell, data_flow_kernel=kernel, executors=[PILOTS])
-    watch_here = python_app(watch, data_flow_kernel=kernel, executors=[WATCHERS])
+    watch_here = join_app(watch, data_flow_kernel=kernel)
     futures: dict[str, Future[Any]] = {}
     for step in desk.plan.steps:
         needed = [futures[key] for key in step.task.needs if key in futures]
         if step.in_pilot:
             futures[step.task.key] = _in_pilot(run_in_pilot, step, desk, needed)
         else:
-            futures[step.task.key] = watch_here(partial(chain, step, desk), inputs=needed)
+            futures[step.task.key] = watch_here(watchers.add, step, inputs=needed)
     return futures
 
 

@@ -1,9 +1,18 @@
-"""The links of a chain, kept beside the task, so that a next controller counts as this one did."""
+"""The links of a chain, one small file for each thing that happened to one, beside the task.
 
-from dataclasses import asdict, dataclass, replace
+A controller and the links themselves write here, on several machines at once: each file is made
+once, by whoever is first, and is never changed.
+"""
 
-from pipeline.run import TaskFolder, read_json, write_json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.run import TaskFolder, create_json, read_json
 from pipeline.workflow.policy import Ended
+
+WITHDRAWN = "withdrawn"  # cancelled while nobody watched: neither a failure nor a link that ran
 
 
 @dataclass(frozen=True)
@@ -20,26 +29,94 @@ class Link:
         """Whether nobody has seen it end."""
         return not self.outcome
 
-    def ended(self, outcome: str, *, progressed: bool) -> "Link":
-        """Return the link with its end."""
-        return replace(self, outcome=outcome, progressed=progressed)
+
+@dataclass(frozen=True)
+class Over:
+    """The end of a chain with link `number`: why there is no other, and how that link ended."""
+
+    number: int
+    reason: str
+    outcome: str
+    told: str
+
+
+def begin(folder: TaskFolder, number: int, before: tuple[str, int]) -> bool:
+    """Note that link `number` is to be; return False where somebody has."""
+    return create_json(_file(folder, number, "begun"), {"before": before})
+
+
+def end(folder: TaskFolder, number: int, outcome: str, *, progressed: bool) -> bool:
+    """Note how link `number` ended; return False where somebody has."""
+    what = {"outcome": outcome, "progressed": progressed}
+    return create_json(_file(folder, number, "ended"), what)
+
+
+def close(folder: TaskFolder, over: Over) -> bool:
+    """Note that the chain ends with its last link; return False where somebody has."""
+    what = {"reason": over.reason, "outcome": over.outcome, "told": over.told}
+    return create_json(_file(folder, over.number, "over"), what)
+
+
+def tell(folder: TaskFolder, over: Over) -> bool:
+    """Note that somebody is told of the chain's end; False if that was so: then it may go on."""
+    return create_json(_file(folder, over.number, "told"), {"told": over.told})
+
+
+def hold(folder: TaskFolder, number: int, job_id: str) -> str:
+    """Return the id of the one job that is link `number`: of two of its key the first to come."""
+    path = _file(folder, number, "held")
+    create_json(path, {"job_id": job_id})
+    return str(_content(path)["job_id"])
 
 
 def read(folder: TaskFolder) -> list[Link]:
-    """Return the links of a chain that is not over, oldest first.
+    """Return the links of the chain, oldest first; those of an earlier chain are left out.
 
     Raises:
-        RunError: The file is damaged.
+        RunError: A file is damaged.
     """
-    rows = (read_json(folder.chain) or {"links": []})["links"]
-    return [Link(**{**row, "before": tuple(row["before"])}) for row in rows]
+    last = max(_numbers(folder, "over"), default=0)
+    return [_link(folder, number) for number in _numbers(folder, "begun") if number > last]
 
 
-def write(folder: TaskFolder, links: list[Link]) -> None:
-    """Keep `links`."""
-    write_json(folder.chain, {"links": [asdict(link) for link in links]})
+def over(folder: TaskFolder) -> Over | None:
+    """Return why the chain is over, None if another link was begun since or none is missing.
+
+    Raises:
+        RunError: A file is damaged.
+    """
+    last = max(_numbers(folder, "over"), default=0)
+    if not last or max(_numbers(folder, "begun"), default=0) > last:
+        return None
+    return Over(last, **_content(_file(folder, last, "over")))
 
 
-def ends(links: list[Link]) -> list[Ended]:
+def ends(links: Sequence[Link]) -> list[Ended]:
     """Return how those links ended that have."""
-    return [Ended(link.outcome, link.progressed) for link in links if not link.is_open]
+    return [
+        Ended(link.outcome, link.progressed)
+        for link in links
+        if not link.is_open and link.outcome != WITHDRAWN
+    ]
+
+
+def _link(folder: TaskFolder, number: int) -> Link:
+    name, parts = _content(_file(folder, number, "begun"))["before"]
+    ended = read_json(_file(folder, number, "ended")) or {}
+    return Link(number, (name, parts), **ended)
+
+
+def _numbers(folder: TaskFolder, kind: str) -> list[int]:
+    return sorted(int(path.name.split("-")[0]) for path in folder.chain.glob(f"[0-9]*-{kind}.json"))
+
+
+def _file(folder: TaskFolder, number: int, kind: str) -> Path:
+    return folder.chain / f"{number:04d}-{kind}.json"
+
+
+def _content(path: Path) -> dict[str, Any]:
+    content = read_json(path)
+    if content is None:
+        message = f"{path}: gone while it was read."
+        raise FileNotFoundError(message)
+    return content

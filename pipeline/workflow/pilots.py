@@ -18,7 +18,7 @@ from typing import Any
 import parsl
 from parsl.addresses import address_by_interface
 from parsl.config import Config
-from parsl.executors import HighThroughputExecutor, ThreadPoolExecutor
+from parsl.executors import HighThroughputExecutor
 from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from parsl.jobs.states import JobState, JobStatus
 from parsl.providers.base import ExecutionProvider
@@ -29,7 +29,7 @@ from pipeline.site import Site
 from pipeline.workflow.desk import Desk
 from pipeline.workflow.plan import PILOT
 
-PILOTS, WATCHERS = "pilots", "watchers"
+PILOTS = "pilots"
 
 STATES = {
     State.PENDING: JobState.PENDING,
@@ -63,7 +63,7 @@ class PilotProvider(ExecutionProvider):  # type: ignore[misc]
             raise ValueError(message)
         number = self.desk.next_number(PILOT) + len(self.desk.unended(PILOT))
         job = self.desk.plan.pilot(shlex.split(command), number)
-        job_id = self.desk.submit(job, stage=PILOT, task_key=PILOT)
+        job_id = self.desk.submit_patiently(job, stage=PILOT, task_key=PILOT)
         self.resources[job_id] = {"job_id": job_id, "status": JobStatus(JobState.PENDING)}
         return job_id
 
@@ -91,8 +91,8 @@ class PilotProvider(ExecutionProvider):  # type: ignore[misc]
         return self.desk.plan.site.pilot.poll_seconds
 
 
-def config(desk: Desk, *, watchers: int) -> Config:
-    """Return Parsl's configuration: pilots for short tasks, threads here that watch trainings."""
+def config(desk: Desk) -> Config:
+    """Return Parsl's configuration: pilots for short tasks."""
     site = desk.plan.site
     pilot = site.pilot
     programs = Path(sys.executable).parent
@@ -109,7 +109,7 @@ def config(desk: Desk, *, watchers: int) -> Config:
         heartbeat_threshold=60,
     )
     return Config(
-        executors=[executor, ThreadPoolExecutor(label=WATCHERS, max_threads=watchers)],
+        executors=[executor],
         # "htex_auto_scale" would cancel a block of two workers that runs one task
         strategy="simple",
         strategy_period=1,
@@ -153,9 +153,9 @@ def _retry_cost(error: Exception, record: Any) -> float:  # noqa: ARG001
     return 1.0 if isinstance(error, ManagerLost | WorkerLost) else 99.0
 
 
-def load(desk: Desk, *, watchers: int) -> parsl.DataFlowKernel:
+def load(desk: Desk) -> parsl.DataFlowKernel:
     """Start Parsl, and note its helper process for a controller that may come after us."""
-    kernel = parsl.load(config(desk, watchers=watchers))
+    kernel = parsl.load(config(desk))
     helper = kernel.executors[PILOTS].interchange_proc
     write_json(_note(desk.plan.run), vars(Holder.of(helper.pid)))
     return kernel

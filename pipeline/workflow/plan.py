@@ -4,7 +4,7 @@ import hashlib
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.budget.cost import node_hours
@@ -14,6 +14,7 @@ from pipeline.job import Job
 from pipeline.run import Run, TaskFolder, write_text
 from pipeline.scheduler import render
 from pipeline.site import Role, Site
+from pipeline.workflow import snapshot
 
 PROGRAMS = {
     "simulate": "pipeline.data.simulate",
@@ -50,6 +51,16 @@ class Step:
     node_hours: float = 0.0
 
     @property
+    def chained(self) -> bool:
+        """Whether each link submits the next one: the training is longer than one of them."""
+        return self.links > 1
+
+    @property
+    def most_links(self) -> int:
+        """How many links the chain has at the very most, so that no fault goes on for ever."""
+        return 2 * self.links + 10
+
+    @property
     def in_pilot(self) -> bool:
         """Whether the task runs in Parsl's pilots."""
         return self.links == 0
@@ -57,12 +68,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """A campaign's steps on a site, and what its pilots may cost."""
+    """A campaign's steps on a site, what its pilots may cost, and the copy of the code they run."""
 
     run: Run
     site: Site
     asked: Asked
     steps: Sequence[Step]
+    code: str = ""
 
     @property
     def training_role(self) -> Role:
@@ -91,6 +103,9 @@ class Plan:
         module = PROGRAMS[step.task.stage]
         steps = self.asked.profile_steps
         options = ("--profile", str(steps)) if steps else ()
+        succession = (sys.executable, "-m", "pipeline.workflow.succession")
+        needs_no_controller = step.chained or self.site.scheduler != "local"
+        told = (str(folder.path), str(number))
         return Job(
             key=job_key(self.run, step.task.key, number),
             folder=folder.logs,
@@ -102,6 +117,9 @@ class Plan:
             account=self.site.account(self.asked.project, node=role.node),
             qos=role.qos,
             image=self.asked.image,
+            code=self.code,
+            before=(*succession, "begin", *told) if needs_no_controller else (),
+            afterwards=(*succession, "end", *told) if needs_no_controller else (),
         )
 
     def pilot(self, command: Sequence[str], number: int) -> Job:
@@ -119,6 +137,7 @@ class Plan:
             account=self.site.account(self.asked.project, node=node),
             qos=pilot.role.qos,
             image=self.asked.image,
+            code=self.code,
             pilot=True,
         )
 
@@ -164,9 +183,8 @@ def make_plan(tasks: Sequence[Task], run: Run, site: Site, asked: Asked) -> Plan
         known = ", ".join(site.qos) or "(none)"
         message = f"{site.name}: no QOS {asked.qos!r}. Declared: {known}."
         raise DeclarationError(message)
-    plan = Plan(run, site, asked, ())
-    steps = [_step(task, site, plan.training_role) for task in tasks]
-    return Plan(run, site, asked, steps)
+    plan = Plan(run, site, asked, (), str(snapshot.place(run).absolute()))
+    return replace(plan, steps=[_step(task, site, plan.training_role) for task in tasks])
 
 
 def _step(task: Task, site: Site, role: Role) -> Step:

@@ -77,3 +77,10 @@ def ends(links: Sequence[Ended]) -> str:
     if before is not None and not before.progressed:
         return f"{last.outcome}, and no new checkpoint in two links; another would waste hours"
     return ""
+
+
+def too_many(links: Sequence[Ended], *, at_most: int) -> str:
+    """Return that a chain is over because it had `at_most` links, however well it went."""
+    if len(links) < at_most:
+        return ""
+    return f"{links[-1].outcome}, after {len(links)} links, which are by far more than were planned"

@@ -1,18 +1,18 @@
-"""Watch one training's chain of batch jobs to its end."""
+"""Watch the chains of batch jobs to their ends: from one place, however many there are."""
 
-from pathlib import Path
+import time
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 
-from pipeline.campaign import too_big
 from pipeline.job import JobStatus, State
 from pipeline.run import CODES, Exit, RunError, TaskFolder, read_json
-from pipeline.workflow import history, policy, stops
-from pipeline.workflow.desk import Desk
-from pipeline.workflow.history import Link
+from pipeline.scheduler import NotNowError
+from pipeline.workflow import history, order
+from pipeline.workflow.desk import UNKNOWN_SECONDS, Desk
+from pipeline.workflow.history import Link, Over
+from pipeline.workflow.judge import forbidden, judge, saved, silence, verdict
 from pipeline.workflow.plan import Step
-from pipeline.workflow.silence import Silence
-
-TAIL_LINES = 15
-NOTHING = ("", 0)
 
 
 class TaskError(RunError):
@@ -23,111 +23,169 @@ class TaskError(RunError):
         self.code = code
 
 
-def chain(step: Step, desk: Desk) -> None:
-    """Submit link after link until the task is done; adopt a link that is there already.
+@dataclass
+class Chain:
+    """One training's chain, as a controller sees it: all that is known lies on disk.
 
-    What ended while no controller watched is judged as if one had, but that somebody cancelled it.
-
-    Raises:
-        TaskError: A link ended in a way that no other continues, the chain makes no progress, or
-            somebody ordered it to stop.
+    Links submit each other, or this controller does; either finds what the other has done.
     """
-    folder = desk.plan.run.task(step.task.key)
-    while not folder.is_done:
-        links = history.read(folder)
-        if not links or not links[-1].is_open:
-            _check_may_begin(step, desk)
-            links.append(_next(step, desk))
-            history.write(folder, links)
-        link = links.pop()
-        status = _watched(step, desk, link)
-        if folder.done.is_file():
-            break
-        if status is not None:
-            links.append(_judged(step, desk, link, status))
-        history.write(folder, links)
-        reason = policy.ends(history.ends(links)) if status is not None else ""
-        if status is not None and reason:
-            folder.chain.unlink()  # who asks again after this has mended the cause
-            raise _error(step, desk, links[-1], status, reason)
-    folder.chain.unlink(missing_ok=True)
+
+    step: Step
+    desk: Desk
+    unknown_since: float | None = None
+    seen: set[str] = field(default_factory=set)
+
+    @property
+    def folder(self) -> TaskFolder:
+        """The task's folder."""
+        return self.desk.plan.run.task(self.step.task.key)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has a link that nobody has seen end."""
+        links = history.read(self.folder)
+        return bool(links) and links[-1].is_open
+
+    def advance(self) -> bool:
+        """Do what is to be done next, which never waits; return whether the task is done.
+
+        Raises:
+            TaskError: A link ended in a way that no other continues, the chain makes no progress,
+                or somebody ordered it to stop.
+            NotNowError: The queue is full, or the scheduler does not answer; nothing is lost.
+        """
+        if self.folder.is_done and not self.is_open:
+            return True
+        over = history.over(self.folder)
+        if over is not None and history.tell(self.folder, over):
+            raise _error(over)
+        links = history.read(self.folder)
+        if links and links[-1].is_open:
+            return self._watch(links[-1])
+        if links and verdict(self.step, self.desk) is not None:
+            return False
+        self._begin()
+        return False
+
+    def _begin(self) -> None:
+        """Note the next link; it is submitted then, unless the one before has done that."""
+        self._check_may_begin()
+        order.give(self.desk.plan, self.step)
+        number = self.desk.next_number(self.step.task.key)
+        history.begin(self.folder, number, saved(self.folder))
+        self.advance()
+
+    def _check_may_begin(self) -> None:
+        """Check that another link may be submitted.
+
+        Raises:
+            TaskError: Somebody ordered the task or the run to stop, or the training has diverged.
+        """
+        standing = forbidden(self.step, self.desk)
+        if standing:
+            raise TaskError(standing)
+        result = read_json(self.folder.result)
+        if result is None or result["outcome"] == "finished":
+            return
+        if result["outcome"] == "diverged":
+            message = (
+                f"diverged: {result['message']} Its links would diverge again, so none is "
+                f"submitted: remove {self.folder.path} to begin again, or "
+                f"{self.folder.result.name} there to go on."
+            )
+            raise TaskError(message, Exit.DIVERGED)
+        self.folder.result.unlink()  # what an earlier link recorded is not the next one's
+
+    def _watch(self, link: Link) -> bool:
+        """Submit the job of `link`, or look how it is; return whether the task is done."""
+        job = self.desk.plan.link(self.step, link.number)
+        account = self.desk.ledger.accounts().get(job.key)
+        if account is None or account.end is None:
+            job_id = self.desk.submit(job, stage=self.step.task.stage, task_key=self.step.task.key)
+            self.seen.add(job_id)
+        else:
+            job_id = account.job_id
+        status = self._known(job_id)
+        if not status.state.is_over and status.state is not State.UNKNOWN:
+            if silence(self.step, self.desk, link.number)(status):
+                self.desk.scheduler.cancel([job_id])
+            return False
+        if status.state is State.UNKNOWN and not self._is_lost():
+            return False
+        self.desk.settle([job_id])
+        self._end(link, status)
+        return self.folder.is_done
+
+    def _known(self, job_id: str) -> JobStatus:
+        status = self.desk.status(job_id)
+        if status.state is not State.UNKNOWN:
+            self.unknown_since = None
+        return status
+
+    def _is_lost(self) -> bool:
+        """Whether nobody has heard of the job for minutes."""
+        now = self.desk.now()
+        self.unknown_since = self.unknown_since or now
+        return now - self.unknown_since > UNKNOWN_SECONDS
+
+    def _end(self, link: Link, status: JobStatus) -> None:
+        """Note how the job of `link` ended."""
+        if self.folder.is_done:
+            history.end(self.folder, link.number, "finished", progressed=True)
+        elif status.state is State.CANCELLED and status.id not in self.seen:
+            history.end(self.folder, link.number, history.WITHDRAWN, progressed=False)
+        else:
+            judge(self.step, self.desk, link, status)
 
 
-def _check_may_begin(step: Step, desk: Desk) -> None:
-    """Check that another link may be submitted.
-
-    Raises:
-        TaskError: Somebody ordered the task or the run to stop, or the training has diverged.
-    """
-    order = stops.standing(desk.plan.run, step.task.key)
-    if order:
-        raise TaskError(order)
-    folder = desk.plan.run.task(step.task.key)
-    result = read_json(folder.result)
-    if result is None or result["outcome"] == "finished":
-        return
-    if result["outcome"] == "diverged":
-        message = (
-            f"diverged: {result['message']} Its links would diverge again, so none is submitted: "
-            f"remove {folder.path} to begin again, or {folder.result.name} there to go on."
-        )
-        raise TaskError(message, Exit.DIVERGED)
-    folder.result.unlink()  # what an earlier link recorded is not the next one's
-
-
-def _next(step: Step, desk: Desk) -> Link:
-    """Return the chain's next link; of one that is there already nobody saw where it began."""
-    number = desk.next_number(step.task.key)
-    job = desk.plan.link(step, number)
-    is_there = any(each.job_key == job.key for each in desk.unended())
-    return Link(number, NOTHING if is_there else _saved(desk.plan.run.task(step.task.key)))
-
-
-def _watched(step: Step, desk: Desk, link: Link) -> JobStatus | None:
-    """Return how the job of `link` ended; None if it was cancelled while nobody watched."""
-    job = desk.plan.link(step, link.number)
-    known = desk.ledger.accounts().get(job.key)
-    if known is None or known.end is None:
-        job_id = desk.submit(job, stage=step.task.stage, task_key=step.task.key)
-        return desk.wait(job_id, is_lost=_silence(step, desk, link))
-    status = desk.wait(known.job_id)
-    return None if status.state is State.CANCELLED else status
-
-
-def _silence(step: Step, desk: Desk, link: Link) -> Silence:
-    seconds = step.task.training.hang_seconds  # type: ignore[union-attr] # only trainings are chained
-    key = desk.plan.link(step, link.number).key
-    return Silence(desk.plan.run.task(step.task.key), key, seconds)
-
-
-def _judged(step: Step, desk: Desk, link: Link, status: JobStatus) -> Link:
-    """Return `link` with the class of its end, and whether it brought the task on."""
-    folder = desk.plan.run.task(step.task.key)
-    hung = _silence(step, desk, link).was_long(status)
-    outcome = policy.outcome(status, read_json(folder.result), hung=hung)
-    return link.ended(outcome, progressed=_saved(folder) != link.before)
-
-
-def _error(step: Step, desk: Desk, link: Link, status: JobStatus, reason: str) -> TaskError:
+def _error(over: Over) -> TaskError:
     """Return the end of a chain: its class, and what is known of it."""
-    ended = f"job {status.id} ended {status.state} with exit code {status.exit_code}"
-    if link.outcome == "out_of_memory":
-        ended += f". {too_big(step.task, step.nodes * step.processes_per_node)}".rstrip(".")
-    log = desk.plan.link(step, link.number).log
-    told = why(desk.plan.run.task(step.task.key), log, ended)
-    return TaskError(f"{reason}: {told}", CODES.get(link.outcome, Exit.FAILED))
+    return TaskError(f"{over.reason}: {over.told}", CODES.get(over.outcome, Exit.FAILED))
 
 
-def _saved(folder: TaskFolder) -> tuple[str, int]:
-    """Return the name of the newest checkpoint, and how many parts of the product are whole."""
-    names = (path.name for path in folder.checkpoints.glob("step-*[0-9]"))
-    return max(names, default=""), len(folder.finished_parts)
+class Watchers:
+    """All chains of a campaign; a future for each, which is done when its task is.
 
+    Of those that are ready so many are begun as the queue takes.
+    """
 
-def why(folder: TaskFolder, log: Path, otherwise: str) -> str:
-    """Return why a task failed: what it recorded itself, else how it ended and its last lines."""
-    result = read_json(folder.result)
-    if result is not None and "message" in result:
-        return f"{result['message']} (log: {log})"
-    lines = log.read_text(errors="replace").splitlines()[-TAIL_LINES:] if log.exists() else []
-    return "\n    ".join([f"{otherwise}. Its log, {log}, ends:", *lines])
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.errors: dict[str, BaseException] = {}
+        self._waiting: deque[tuple[Chain, Future[None]]] = deque()
+        self._active: list[tuple[Chain, Future[None]]] = []
+        self._next_look = 0.0
+
+    def add(self, step: Step) -> "Future[None]":
+        """Watch the chain of `step`; it is begun when there is room. Any thread may add one."""
+        watched = (Chain(step, self.desk), Future[None]())
+        if watched[0].is_open:
+            self._waiting.appendleft(watched)
+        else:
+            self._waiting.append(watched)
+        return watched[1]
+
+    def advance(self) -> None:
+        """Look at every chain, at most once in half a polling interval."""
+        if time.monotonic() < self._next_look:
+            return
+        self._active = [watched for watched in self._active if self._goes_on(*watched)]
+        while self._waiting and (self._waiting[0][0].is_open or self.desk.room() > 0):
+            watched = self._waiting.popleft()
+            if self._goes_on(*watched):
+                self._active.append(watched)
+        self._next_look = time.monotonic() + self.desk.plan.site.poll_seconds / 2
+
+    def _goes_on(self, chain: Chain, future: "Future[None]") -> bool:
+        """Advance one chain; return whether it is to be looked at again."""
+        try:
+            done = chain.advance()
+        except NotNowError:
+            return True
+        except Exception as error:  # noqa: BLE001 - it is the future's
+            self.errors[chain.step.task.key] = error
+            future.set_exception(error)
+            return False
+        if done:
+            future.set_result(None)
+        return not done

@@ -1,6 +1,7 @@
 """The desk: every job passes here once, whoever asks how often, and into the ledger."""
 
 import threading
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ from desk_fakes import Clock, FakeScheduler, pretraining, tiny_plan
 
 from pipeline.job import State
 from pipeline.run import RunError, write_json
-from pipeline.scheduler import SchedulerError
+from pipeline.scheduler import NotNowError, SchedulerError
 from pipeline.workflow import desk as desk_module
 from pipeline.workflow.desk import SILENT_SECONDS, UNKNOWN_SECONDS, Desk, StoppedError
 from pipeline.workflow.plan import PILOT
@@ -75,12 +76,64 @@ def test_a_job_whose_key_is_known_is_adopted(desk, scheduler, clock, tmp_path):
     assert kinds(again) == ["reserve", "submit"]
 
 
-def test_a_controller_that_died_before_it_could_note_the_id_notes_it_now(desk, scheduler):
-    step = pretraining(desk.plan)
-    job = desk.plan.link(step, 1)
-    scheduler.submit(job, "")
+class Gone(BaseException):
+    """The controller was killed."""
+
+
+def test_a_controller_that_died_before_it_could_note_the_id_notes_it_now(
+    desk, scheduler, monkeypatch
+):
+    def submit_and_die(*args, **kwargs):
+        FakeScheduler.submit(scheduler, *args, **kwargs)
+        raise Gone
+
+    with monkeypatch.context() as patched, pytest.raises(Gone):
+        patched.setattr(scheduler, "submit", submit_and_die)
+        submit(desk)
     assert submit(desk)[1] == "700"
+    assert list(scheduler.jobs) == ["700"]
     assert kinds(desk) == ["reserve", "submit"]
+
+
+def test_a_full_queue_is_left_alone_for_longer_each_time(desk, scheduler, clock, monkeypatch):
+    asked = []
+
+    def full(*_, **__):
+        asked.append(clock.now)
+        raise NotNowError("sbatch: error: QOSMaxSubmitJobPerUserLimit")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scheduler, "submit", full)
+        for _ in range(300):
+            with pytest.raises(NotNowError, match="QOSMaxSubmitJobPerUserLimit"):
+                submit(desk)
+            clock.sleep(10)
+    waits = [later - earlier for earlier, later in pairwise(asked)]
+    assert waits[:3] == sorted(waits[:3])
+    assert waits[0] >= desk.plan.site.poll_seconds
+    assert 300 < waits[-1] <= 20 * desk.plan.site.poll_seconds
+    clock.sleep(601)
+    submit(desk)
+    assert desk.waits_because == ""
+
+
+def test_room_is_what_the_queue_takes_without_what_is_there(tmp_path, scheduler, clock):
+    desk = Desk(tiny_plan(tmp_path, "frontier", project="m1"), scheduler)
+    before = desk.room()
+    assert before == desk.plan.site.submitted_jobs - desk.plan.site.pilot.max_blocks
+    submit(desk)
+    assert desk.room() == before - 1
+
+
+def test_a_job_that_was_submitted_twice_is_charged_too(desk, scheduler):
+    job, job_id = submit(desk)
+    twin = scheduler.submit(job, "", tried=False)
+    desk.note_twin(job, twin, stage="pretrain", task_key=pretraining(desk.plan).task.key)
+    scheduler.polls = 1
+    desk.settle()
+    accounts = desk.ledger.accounts()
+    assert {each.job_id for each in accounts.values() if each.end} == {job_id, twin}
+    assert desk.next_number(pretraining(desk.plan).task.key) == 2, "it is no link of its own"
 
 
 def test_a_refused_job_holds_no_hours(desk, scheduler):

@@ -1,0 +1,70 @@
+"""The code that a job runs: a copy in the run folder, named by its contents.
+
+A checkout changes while jobs wait in the queue. What was submitted imports its own copy, and so do
+the links that it submits itself.
+"""
+
+import hashlib
+import os
+import shutil
+from functools import cache
+from pathlib import Path
+
+from pipeline import catalog
+from pipeline.run import Run
+
+SHELVES = ("jobs", "sites")
+SUFFIXES = (".py", ".toml", ".j2", ".md")
+
+
+def place(run: Run) -> Path:
+    """Return the folder in `run` where a copy of the code as it is now belongs."""
+    return run.code / digest(catalog.PACKAGE)
+
+
+def take(run: Run) -> Path:
+    """Copy the code as it is now into `run`, unless that copy is there; return its folder.
+
+    Raises:
+        OSError: It cannot be written; nothing that looks whole is left.
+    """
+    to = place(run)
+    if to.is_dir():
+        return to
+    temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        for source, name in _sources(catalog.PACKAGE):
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, temporary / name)
+        temporary.rename(to)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not to.is_dir():  # another controller was faster
+            raise
+    return to
+
+
+@cache
+def digest(package: Path) -> str:
+    """Return twelve digits that stand for every file of the code; looked at once per process."""
+    digest = hashlib.sha256()
+    for source, name in _sources(package):
+        content = source.read_bytes()
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:12]
+
+
+def _sources(package: Path) -> list[tuple[Path, Path]]:
+    """Return (file, its name in the copy) of the package, and of the shelves in or beside it.
+
+    The copy is laid out as a checkout or a wheel is, whichever it was made from.
+    """
+    beside = [package.parent / shelf for shelf in SHELVES if not (package / shelf).is_dir()]
+    found = (
+        path
+        for folder in (package, *beside)
+        for path in folder.rglob("*")
+        if path.suffix in SUFFIXES and path.is_file()
+    )
+    return sorted((path, path.relative_to(package.parent)) for path in found)
