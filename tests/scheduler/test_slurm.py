@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.job import Job, State
 from pipeline.run import Run
-from pipeline.scheduler import SchedulerError, connect
+from pipeline.scheduler import NotNowError, SchedulerError, connect
 from pipeline.scheduler.slurm import SlurmScheduler
 from pipeline.site import load_site
 
@@ -83,11 +83,53 @@ def test_a_reply_lost_without_a_job_says_what_to_do(slurm: Slurm, make_job: Make
         SlurmScheduler(timeout_seconds=0.5).submit(make_job(), "")
 
 
+def test_sbatch_that_accepts_and_says_nothing_is_no_second_job(
+    slurm: Slurm, make_job: MakeJob
+) -> None:
+    accepted = slurm.folder / "accepted"
+    slurm.answers("sbatch", then=f"touch '{accepted}'")
+    slurm.answers("squeue", then=f"if [ -e '{accepted}' ]; then echo 92; fi")
+    assert SCHEDULER.submit(make_job(), "", tried=False) == "92"
+
+
+def test_sbatch_that_says_nothing_and_took_nothing_may_be_asked_again(
+    slurm: Slurm, make_job: MakeJob
+) -> None:
+    with pytest.raises(NotNowError, match=r"sbatch printed no job's id, but ''\. Run the same"):
+        SCHEDULER.submit(make_job(), "")
+
+
+def test_a_key_that_nobody_tried_is_not_looked_up(slurm: Slurm, make_job: MakeJob) -> None:
+    slurm.answers("sbatch", "77")
+    SCHEDULER.submit(make_job(), "", tried=False)
+    assert [call.split()[0] for call in slurm.calls] == ["sbatch"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "sbatch: error: QOSMaxSubmitJobPerUserLimit",
+        "sbatch: error: AssocMaxSubmitJobLimit",
+        "sbatch: error: AssocGrpSubmitJobsLimit",
+        "slurm_load_jobs error: Unable to contact slurm controller (connect failure)",
+        "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation",
+        "sacct: error: Sending PersistInit msg: Connection refused",
+    ],
+)
+def test_a_full_queue_and_an_absent_controller_are_not_for_ever(
+    slurm: Slurm, make_job: MakeJob, words: str
+) -> None:
+    slurm.answers("sbatch", then=f"echo '{words}' >&2; exit 1")
+    with pytest.raises(NotNowError, match="sbatch failed with exit code 1"):
+        SCHEDULER.submit(make_job(), "")
+
+
 def test_a_refusal_comes_in_slurm_s_own_words(slurm: Slurm, make_job: MakeJob) -> None:
     words = "sbatch: error: Invalid account or account/partition combination specified"
     slurm.answers("sbatch", then=f"echo '{words}' >&2; exit 1")
-    with pytest.raises(SchedulerError, match=f"sbatch failed with exit code 1: {words}"):
+    with pytest.raises(SchedulerError, match=f"sbatch failed with exit code 1: {words}") as caught:
         SCHEDULER.submit(make_job(), "")
+    assert not isinstance(caught.value, NotNowError)
 
 
 def test_without_slurm_the_way_out_is_named(
@@ -101,13 +143,13 @@ def test_without_slurm_the_way_out_is_named(
 def test_all_jobs_are_asked_for_in_one_call(slurm: Slurm) -> None:
     slurm.answers(
         "sacct",
-        "1|COMPLETED|60|2|1000|1060|0:0|a",
-        "2|CANCELLED by 1000|5|1|1000|1005|0:0|b",
-        "3|FAILED|9|1|1000|1009|85:0|c",
-        "4|FAILED|9|1|1000|1009|0:9|d",
-        "5|RUNNING|7|1|1000|Unknown|0:0|e|f",
-        "6|PENDING|0|1|Unknown|Unknown|0:0|g",
-        "7|NEW_IN_SLURM_99|0|1|Unknown|Unknown|0:0|h",
+        "1|COMPLETED|60|2|1000|1060|0:0|nid[1-2]|a",
+        "2|CANCELLED by 1000|5|1|1000|1005|0:0|nid[1-2]|b",
+        "3|FAILED|9|1|1000|1009|85:0|nid3|c",
+        "4|FAILED|9|1|1000|1009|0:9|None assigned|d",
+        "5|RUNNING|7|1|1000|Unknown|0:0|nid[1-2]|e|f",
+        "6|PENDING|0|1|Unknown|Unknown|0:0|nid[1-2]|g",
+        "7|NEW_IN_SLURM_99|0|1|Unknown|Unknown|0:0|nid[1-2]|h",
     )
     jobs = SCHEDULER.query(str(id_) for id_ in range(1, 8))
     assert len(slurm.calls) == 1
@@ -124,8 +166,8 @@ def test_all_jobs_are_asked_for_in_one_call(slurm: Slurm) -> None:
 def test_every_attempt_of_a_requeued_job_counts(slurm: Slurm) -> None:
     slurm.answers(
         "sacct",
-        "1|PREEMPTED|100|4|1000|1100|0:0|a",
-        "1|COMPLETED|50|4|2000|2050|0:0|a",
+        "1|PREEMPTED|100|4|1000|1100|0:0|nid1|a",
+        "1|COMPLETED|50|4|2000|2050|0:0|nid1|a",
     )
     job = SCHEDULER.query(["1"])["1"]
     assert (job.state, job.seconds, job.start) == (State.COMPLETED, 150, 2000)
@@ -140,7 +182,7 @@ def test_a_job_that_accounting_does_not_know_yet_is_in_the_queue(slurm: Slurm) -
 
 
 def test_a_job_of_which_only_the_end_arrived_is_not_believed_yet(slurm: Slurm) -> None:
-    slurm.answers("sacct", "8|COMPLETED|1|2|1000|1001|0:0|allocation")
+    slurm.answers("sacct", "8|COMPLETED|1|2|1000|1001|0:0|nid1|allocation")
     assert SCHEDULER.query(["8"])["8"].state is State.UNKNOWN
 
 
@@ -150,8 +192,11 @@ def test_a_controller_s_own_job_leaks_into_no_other(
     monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "1024")
     monkeypatch.setenv("SBATCH_QOS", "debug")
-    slurm.answers("sbatch", then="echo $SLURM_CONF$SLURM_MEM_PER_NODE$SBATCH_QOS")
-    assert SCHEDULER.submit(make_job(), "") == "/etc/slurm.conf"
+    told = slurm.folder / "environment"
+    words = f"echo $SLURM_CONF$SLURM_MEM_PER_NODE$SBATCH_QOS > '{told}'; echo 9"
+    slurm.answers("sbatch", then=words)
+    assert SCHEDULER.submit(make_job(), "") == "9"
+    assert told.read_text() == "/etc/slurm.conf\n"
 
 
 def test_nothing_asked_is_nothing_called(slurm: Slurm) -> None:
