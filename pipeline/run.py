@@ -8,13 +8,18 @@
 import json
 import os
 import socket
+import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
+
+# How often a claim that beats is touched, and after what silence its holder is believed dead.
+BEAT_SECONDS = 15.0
+SILENT_SECONDS = 120.0
 
 
 class Exit(IntEnum):
@@ -359,6 +364,11 @@ class Holder:
         """Whether the process runs; of another host we cannot tell, and say no."""
         return self.host == socket.gethostname() and process_started(self.pid) == self.started
 
+    def how_to_end(self) -> str:
+        """Return the command line that ends it, from this host."""
+        kill = f"kill {self.pid}"
+        return kill if self.host == socket.gethostname() else f"ssh {self.host} {kill}"
+
 
 def process_started(pid: int) -> int | None:
     """Return the start time of the living process `pid` in clock ticks since boot, else None."""
@@ -370,12 +380,36 @@ def process_started(pid: int) -> int | None:
 
 
 def holder(path: Path) -> Holder | None:
-    """Return the living process that holds the claim `path`, None if nobody does."""
+    """Return the living process that holds the claim `path`, None if nobody does.
+
+    Of a process on another host only a claim that beats can tell that it lives.
+    """
     value = read_json(path)
     if value is None:
         return None
     claimed = Holder(str(value["host"]), int(value["pid"]), int(value["started"]))
-    return claimed if claimed.is_alive else None
+    elsewhere = claimed.host != socket.gethostname()
+    beats = elsewhere and value.get("beats", False) and _age_seconds(path) < SILENT_SECONDS
+    return claimed if beats or claimed.is_alive else None
+
+
+def _age_seconds(path: Path) -> float:
+    """Return how long ago the file was touched, by the clock of its own file system."""
+    now = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.now")
+    now.touch()
+    try:
+        return now.stat().st_mtime - path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+    finally:
+        now.unlink()
+
+
+def _beat(path: Path, over: threading.Event) -> None:
+    """Touch a claim until it is over; that a file system refuses for a while is no matter."""
+    while not over.wait(BEAT_SECONDS):
+        with suppress(OSError):
+            os.utime(path)
 
 
 def _clear(path: Path) -> None:
@@ -395,19 +429,20 @@ def _clear(path: Path) -> None:
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[None]:
+def claimed(path: Path, *, beats: bool = False) -> Iterator[None]:
     """Hold the claim `path` while the body runs, so that two processes never do the same work.
 
     The claim is linked into place, which is atomic on Lustre and NFS, where flock is not to be had.
+    One that `beats` is touched all the while, so that processes on other hosts believe it too.
 
     Raises:
-        BusyError: A living process of this host holds it.
+        BusyError: A living process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     mine = Holder.of(os.getpid())
     temporary = path.with_name(f".{path.name}.{mine.pid}.tmp")
     try:
-        temporary.write_text(json.dumps(vars(mine)))
+        temporary.write_text(json.dumps(vars(mine) | {"beats": beats}))
         while True:
             try:
                 os.link(temporary, path)
@@ -417,13 +452,17 @@ def claimed(path: Path) -> Iterator[None]:
                 if other is not None:
                     message = (
                         f"{path.parent}: process {other.pid} on {other.host} is at work here. "
-                        f"Wait for it, or end it with: kill {other.pid}"
+                        f"Wait for it, or end it with: {other.how_to_end()}"
                     )
                     raise BusyError(message) from None
                 _clear(path)
+        over = threading.Event()
+        if beats:
+            threading.Thread(target=_beat, args=(path, over), daemon=True).start()
         try:
             yield
         finally:
+            over.set()
             path.unlink(missing_ok=True)
     finally:
         temporary.unlink(missing_ok=True)

@@ -3,11 +3,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from pipeline import run as run_module
 from pipeline.run import (
+    SILENT_SECONDS,
     Exit,
     Holder,
     Run,
@@ -152,6 +155,30 @@ def test_of_another_host_nothing_is_believed(tmp_path: Path) -> None:
     path = tmp_path / "controller.json"
     path.write_text(json.dumps(vars(Holder.of(os.getpid())) | {"host": "elsewhere"}))
     assert holder(path) is None
+
+
+def test_of_another_host_a_claim_that_beats_is_believed_for_a_while(tmp_path: Path) -> None:
+    path = tmp_path / "controller.json"
+    path.write_text(json.dumps({"host": "login07", "pid": 4242, "started": 1, "beats": True}))
+    expected = r"process 4242 on login07 is at work here\..*end it with: ssh login07 kill 4242"
+    with pytest.raises(RunError, match=expected), claimed(path):
+        pass
+    silent = path.stat().st_mtime - SILENT_SECONDS - 1
+    os.utime(path, (silent, silent))
+    with claimed(path):
+        assert holder(path) == Holder.of(os.getpid())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_that_beats_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "BEAT_SECONDS", 0.01)
+    path = tmp_path / "controller.json"
+    with claimed(path, beats=True):
+        os.utime(path, (1, 1))
+        deadline = time.monotonic() + 10
+        while path.stat().st_mtime < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 def test_a_zombie_does_not_live() -> None:

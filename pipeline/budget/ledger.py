@@ -6,6 +6,7 @@ State is a replay of the records; nothing is ever changed or removed.
 """
 
 import os
+import threading
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +34,18 @@ class Total:
     charged_node_hours: float
 
 
-@dataclass(frozen=True)
 class Ledger:
-    """The records in one folder; any number of processes may append at once."""
+    """The records in one folder; any number of processes may append at once.
 
-    folder: Path
+    A record never changes, so each file is read once in the life of this object.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._records: dict[str, Record] = {}
+        self._by_job: dict[str, list[Record]] = {}
+        self._accounts: dict[str, Account] = {}
 
     def append(self, record: Record) -> Path:
         """Add `record` and return its file, which is there as a whole or not at all.
@@ -66,15 +74,36 @@ class Ledger:
         Raises:
             LedgerError: A file holds no record; the message names it.
         """
-        paths = (path for path in self.folder.glob("*.json") if not path.name.startswith("."))
-        return sorted((_read(path) for path in paths), key=lambda record: record.moment)
+        with self._lock:
+            self._catch_up()
+            return sorted(self._records.values(), key=lambda record: record.moment)
 
     def accounts(self) -> dict[str, Account]:
         """Return the account of each job by its key, the job first heard of first."""
-        by_job: dict[str, list[Record]] = {}
-        for record in self.records():
-            by_job.setdefault(record.job_key, []).append(record)
-        return {key: replay(records) for key, records in by_job.items()}
+        with self._lock:
+            self._catch_up()
+            heard = {key: min(each.moment for each in self._by_job[key]) for key in self._by_job}
+            return {key: self._accounts[key] for key in sorted(heard, key=heard.__getitem__)}
+
+    def _catch_up(self) -> None:
+        """Read the files that are new, forget those that are gone, and replay their jobs."""
+        there = {path.name for path in self.folder.glob("[0-9]*.json")}
+        gone = self._records.keys() - there
+        new = {name: _read(self.folder / name) for name in there - self._records.keys()}
+        changed = {self._records.pop(name).job_key for name in gone}
+        if gone:
+            self._by_job = {}
+            for record in self._records.values():
+                self._by_job.setdefault(record.job_key, []).append(record)
+        self._records |= new
+        for record in new.values():
+            self._by_job.setdefault(record.job_key, []).append(record)
+            changed.add(record.job_key)
+        for key in changed:
+            if key in self._by_job:
+                self._accounts[key] = replay(self._by_job[key])
+            else:
+                del self._accounts[key]
 
     def totals(self) -> dict[str, Total]:
         """Return what is reserved and charged at each site; sites are never added up."""

@@ -62,7 +62,7 @@ def drive(
     plan = make_plan(todo, run, site, asked)
     if todo and not agree(plan):
         return []
-    with claimed(run.claim):
+    with claimed(run.claim, beats=True):
         _record(campaign, site, run, tasks)
         problems = _execute(plan, tasks, console) if todo else []
         if todo or not run.page.exists():

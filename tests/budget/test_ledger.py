@@ -156,3 +156,17 @@ def test_a_writer_killed_midway_leaves_no_half_record(tmp_path):
         records = Ledger(tmp_path).records()
         assert len(records) >= before + 20
         assert all(json.loads(path.read_text()) for path in tmp_path.glob("*.json"))
+
+
+def test_what_others_append_and_what_is_moved_away_is_seen(tmp_path):
+    ledger, other = Ledger(tmp_path), Ledger(tmp_path)
+    path = ledger.append(record(Kind.RESERVE, 1, node_hours=2.0))
+    ledger.append(record(Kind.RESERVE, 2, node_hours=1.0, job_key="m0-2"))
+    assert list(ledger.accounts()) == ["m0-1", "m0-2"]
+    other.append(record(Kind.END, 3, node_hours=0.5, state=State.COMPLETED))
+    assert ledger.accounts()["m0-1"].charged_node_hours == 0.5
+    path.unlink()
+    assert ledger.accounts()["m0-1"].reserved_node_hours == 0.0
+    for left in tmp_path.glob("*-end-*.json"):
+        left.unlink()
+    assert list(ledger.accounts()) == ["m0-2"] == list(Ledger(tmp_path).accounts())
