@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline import __version__
-from pipeline.cli import campaigns, data, models, sites, stopping, stores
+from pipeline.cli import campaigns, data, jobs, models, sites, stopping, stores
 from pipeline.cli.screen import told
 from pipeline.run import Exit
 
@@ -20,7 +20,8 @@ app = typer.Typer(
 app.add_typer(sites.app, name="sites")
 app.add_typer(stores.app, name="data")
 VERBS = (
-    *(campaigns.run, campaigns.plan, campaigns.status, stopping.stop, campaigns.cancel),
+    *(campaigns.run, campaigns.plan, campaigns.status, stopping.stop, jobs.cancel),
+    jobs.logs,
     *(campaigns.budget, campaigns.export, campaigns.report, campaigns.campaigns),
     *(data.simulate, data.stage),
     models.models,

@@ -1,4 +1,4 @@
-"""The verbs of a campaign: run, plan, status, cancel, budget, export, report."""
+"""The verbs of a campaign: run, plan, status, budget, export, report."""
 
 import dataclasses
 import json
@@ -185,26 +185,6 @@ def status(
         out.print(told)
     if watch and any(row.state != "done" for row in rows):
         raise SystemExit(int(Exit.FAILED))
-
-
-def cancel(
-    campaign: CampaignName, site: SiteName = None, root: Root = None, project: Project = ""
-) -> None:
-    """Cancel every job of a campaign that has not ended; what is done stays done.
-
-    Example: `cosmotron cancel quickstart --site perlmutter`
-    """
-    from pipeline.scheduler import connect  # noqa: PLC0415
-    from pipeline.workflow.desk import Desk  # noqa: PLC0415
-    from pipeline.workflow.plan import Asked, make_plan  # noqa: PLC0415
-
-    what, where = asked_campaign(campaign), load_site(site)
-    folder = there(run_folder(what, where, root), where)
-    desk = Desk(make_plan((), folder, where, Asked(project)), connect(where, folder))
-    desk.settle()
-    jobs = desk.unended()
-    desk.cancel([each.job_id for each in jobs])
-    screen.print(f"Cancelled {len(jobs)} job(s) of {what.name} on {where.name}.")
 
 
 def budget(

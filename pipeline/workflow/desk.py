@@ -235,6 +235,24 @@ class Desk:
         """Let every watcher end; jobs go on, and a next controller finds them."""
         self._stopping.set()
 
+    def recover(self) -> int:
+        """Note the ids of jobs that were submitted though nobody heard so; return how many."""
+        with self._lock:
+            lost = [
+                each
+                for each in self.ledger.accounts().values()
+                if each.site == self.plan.site.name
+                and not each.job_id
+                and each.end is None
+                and each.state in ("reserved", "released")
+            ]
+            found = {each.job_key: self.scheduler.find(each.job_key) for each in lost}
+            for each in lost:
+                job_id = found[each.job_key]
+                if job_id:
+                    self.ledger.append(_submitted(each, job_id))
+            return sum(job_id is not None for job_id in found.values())
+
     def settle(self, job_ids: Sequence[str] | None = None) -> list[Record]:
         """Bring the ledger up to the scheduler's accounting: of some jobs, or of all unended."""
         with self._lock:
@@ -303,6 +321,20 @@ class Desk:
             and each.end is None
             and stage in (None, each.stage)
         ]
+
+
+def _submitted(account: Account, job_id: str) -> Record:
+    """Return the record that the job of `account` is there, though nobody heard so."""
+    return Record(
+        kind=Kind.SUBMIT,
+        site=account.site,
+        stage=account.stage,
+        task=account.task,
+        job_key=account.job_key,
+        job_id=job_id,
+        nodes=account.nodes,
+        note="found again",
+    )
 
 
 def _after(record: Record, kind: Kind, job_id: str = "") -> Record:

@@ -1,0 +1,143 @@
+"""The verbs of a campaign's jobs: cancel and logs."""
+
+import os
+import signal
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.catalog import DeclarationError
+from pipeline.cli.screen import (
+    CampaignName,
+    Project,
+    Root,
+    SiteName,
+    as_hours,
+    asked_campaign,
+    run_folder,
+    screen,
+    there,
+)
+from pipeline.run import BusyError, Run, RunError, holder
+from pipeline.site import load_site
+
+if TYPE_CHECKING:
+    from pipeline.workflow.desk import Desk
+
+DETACH_SECONDS = 60
+
+
+def cancel(
+    campaign: CampaignName,
+    site: SiteName = None,
+    root: Root = None,
+    project: Project = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Cancel every job of a campaign that has not ended; what is done stays done.
+
+    A controller that runs on this machine lets go first.
+
+    Example: `cosmotron cancel quickstart --site perlmutter`
+    """
+    from pipeline.scheduler import connect  # noqa: PLC0415
+    from pipeline.workflow.desk import Desk  # noqa: PLC0415
+    from pipeline.workflow.plan import Asked, make_plan  # noqa: PLC0415
+
+    what, where = asked_campaign(campaign), load_site(site)
+    run = there(run_folder(what, where, root), where)
+    desk = Desk(make_plan((), run, where, Asked(project)), connect(where, run))
+    desk.recover()
+    desk.settle()
+    jobs = desk.unended()
+    if not jobs:
+        screen.print(f"Cancelled 0 job(s) of {what.name} on {where.name}: none is left.")
+        return
+    states = ", ".join(f"{n} {state}" for state, n in Counter(j.state for j in jobs).items())
+    held = as_hours(sum(each.reserved_node_hours for each in jobs))
+    screen.print(f"{what.name} on {where.name}: {states}; {held} node-hours reserved for them.")
+    if not yes and not typer.confirm("Cancel them?"):
+        screen.print("Nothing was cancelled.")
+        return
+    _detach(run)
+    screen.print(f"Cancelled {_cancelled(desk)} job(s) of {what.name} on {where.name}.")
+
+
+def _detach(run: Run) -> None:
+    """Let a controller go that would submit again.
+
+    Raises:
+        BusyError: It runs on another machine, or does not let go.
+    """
+    controller = holder(run.claim)
+    if controller is None:
+        return
+    if controller.is_alive:
+        os.kill(controller.pid, signal.SIGINT)
+        deadline = time.monotonic() + DETACH_SECONDS
+        while time.monotonic() < deadline:
+            if holder(run.claim) is None:
+                return
+            time.sleep(0.2)
+    message = (
+        f"{run.path}: the controller, process {controller.pid} on {controller.host}, would submit "
+        f"again. End it with: {controller.how_to_end()}"
+    )
+    raise BusyError(message)
+
+
+def _cancelled(desk: "Desk") -> int:
+    """Cancel until no job is left, since a link that began just now has submitted another."""
+    count = 0
+    for _ in range(3):
+        jobs = [each.job_id for each in desk.unended()]
+        if not jobs:
+            break
+        desk.cancel(jobs)
+        count += len(jobs)
+        desk.recover()
+    return count
+
+
+def logs(
+    campaign: CampaignName,
+    task: Annotated[str, typer.Argument(help="A task, as `cosmotron status` names it.")],
+    site: SiteName = None,
+    root: Root = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many at the end.")] = 40,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Stay until the task is over.")
+    ] = False,
+    names: Annotated[bool, typer.Option("--list", help="Print the logs' paths instead.")] = False,
+) -> None:
+    """Print the end of what a task's newest job printed.
+
+    Example: `cosmotron logs quickstart pretrain/m0-d960-s1 --follow`
+    """
+    from pipeline.workflow import logs as room  # noqa: PLC0415
+
+    what, where = asked_campaign(campaign), load_site(site)
+    run = run_folder(what, where, root)
+    keys = [each.key for each in what.tasks(run)]
+    if task not in keys:
+        message = f"{campaign}: no task {task!r}. There are: {', '.join(keys)}."
+        raise DeclarationError(message)
+    folder = run.task(task)
+    found = room.logs(folder)
+    if not found and not follow:
+        message = f"{folder.logs}: no log yet. See: cosmotron status {campaign}"
+        raise RunError(message)
+    if names:
+        for path in found:
+            typer.echo(path)
+        return
+    if not follow:
+        typer.echo(f"==> {found[-1]} <==\n{room.tail(found[-1], lines)[0]}", nl=False)
+        return
+    try:
+        for text in room.follow(folder, lines):
+            typer.echo(text, nl=False)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

@@ -1,0 +1,44 @@
+"""What the jobs of a task printed."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.run import TaskFolder
+
+
+def logs(folder: TaskFolder) -> list[Path]:
+    """Return the logs of a task's jobs and parts that hold something, the newest last."""
+    found = [path for path in folder.logs.glob("*.log") if path.stat().st_size]
+    return sorted(found, key=lambda path: path.stat().st_mtime)
+
+
+def tail(path: Path, lines: int) -> tuple[str, int]:
+    """Return the last `lines` of the file, and how many bytes of it that took in all."""
+    content = path.read_bytes()
+    kept = content.decode(errors="replace").splitlines(keepends=True)[-lines:] if lines else []
+    return "".join(kept), len(content)
+
+
+def follow(folder: TaskFolder, lines: int, every_seconds: float = 0.5) -> Iterator[str]:
+    """Give what the task's newest log says, and what is added, until the task is over.
+
+    When a next link begins its log follows, under a line that names it.
+    """
+    shown: dict[Path, int] = {}
+    while True:
+        over = folder.is_done or (folder.result.exists() and not folder.claim.exists())
+        for path in logs(folder)[-1:]:
+            if path not in shown:
+                text, shown[path] = tail(path, lines)
+                yield f"==> {path} <==\n{text}"
+                continue
+            with path.open("rb") as stream:
+                stream.seek(shown[path])
+                added = stream.read()
+            shown[path] += len(added)
+            if added:
+                yield added.decode(errors="replace")
+        if over:
+            return
+        time.sleep(every_seconds)
