@@ -1,9 +1,13 @@
 """What tests of several rooms share."""
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from whole_campaign import run_campaign
+
+from pipeline.cli import main
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +17,30 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ended = run_campaign(root)
     assert ended.returncode == 0, ended.stderr
     return root
+
+
+class Told:
+    """How a command line ended."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def words(self) -> str:
+        """All that was printed, without line breaks."""
+        return " ".join((self.out + self.err).split())
+
+
+@pytest.fixture
+def cosmotron(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run a command line in this process."""
+    for name in ("COSMOTRON_PROJECT", "NERSC_HOST", "LMOD_SYSTEM_NAME", "SCRATCH"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*words: object) -> Told:
+        monkeypatch.setattr(sys, "argv", ["cosmotron", *map(str, words)])
+        code = main()
+        printed = capsys.readouterr()
+        return Told(code, printed.out, printed.err)
+
+    return run

@@ -15,7 +15,6 @@ from pipeline.budget.ledger import Ledger
 from pipeline.budget.record import Kind, Record
 from pipeline.campaign import load_campaign
 from pipeline.catalog import names
-from pipeline.cli import main
 from pipeline.job import State
 from pipeline.run import Exit, Run
 from pipeline.site import Site, load_site
@@ -27,6 +26,7 @@ VERBS = [
     ["status"],
     ["stop"],
     ["cancel"],
+    ["logs"],
     ["budget"],
     ["export"],
     ["report"],
@@ -40,33 +40,6 @@ VERBS = [
     ["data", "plot"],
 ]
 HEAVY = ("torch", "deepspeed", "parsl", "zarr", "matplotlib", "scipy", "sklearn", "uproot", "numpy")
-
-
-class Told:
-    """How a command line ended."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def words(self) -> str:
-        """All that was printed, without line breaks."""
-        return " ".join((self.out + self.err).split())
-
-
-@pytest.fixture
-def cosmotron(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run a command line in this process."""
-    for name in ("COSMOTRON_PROJECT", "NERSC_HOST", "LMOD_SYSTEM_NAME", "SCRATCH"):
-        monkeypatch.delenv(name, raising=False)
-
-    def run(*words: object) -> Told:
-        monkeypatch.setattr(sys, "argv", ["cosmotron", *map(str, words)])
-        code = main()
-        printed = capsys.readouterr()
-        return Told(code, printed.out, printed.err)
-
-    return run
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)

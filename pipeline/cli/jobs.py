@@ -53,7 +53,7 @@ def cancel(
     desk.settle()
     jobs = desk.unended()
     if not jobs:
-        screen.print(f"Cancelled 0 job(s) of {what.name} on {where.name}: none is left.")
+        screen.print(f"Cancelled 0 job(s) of {what.name} on {where.name}.")
         return
     states = ", ".join(f"{n} {state}" for state, n in Counter(j.state for j in jobs).items())
     held = as_hours(sum(each.reserved_node_hours for each in jobs))

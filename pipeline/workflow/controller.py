@@ -100,6 +100,7 @@ def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
     _let_programs_find_us()
     _forget_failures(plan)
     desk = Desk(plan, connect(plan.site, plan.run))
+    desk.recover()
     desk.settle()
     ended = pilots.sweep(desk)
     if ended:

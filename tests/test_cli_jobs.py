@@ -1,0 +1,164 @@
+"""cancel and logs, as a user meets them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from desk_fakes import FakeScheduler, pretraining, tiny_plan
+from whole_campaign import TINY
+
+import pipeline.scheduler
+from pipeline.job import State
+from pipeline.run import Exit, Holder, Run
+from pipeline.workflow.desk import Desk
+
+
+@pytest.fixture
+def scheduler(monkeypatch: pytest.MonkeyPatch) -> FakeScheduler:
+    made = FakeScheduler(state=State.RUNNING, exit_code=None, end=None)
+    made.polls = 1
+    monkeypatch.setattr(pipeline.scheduler, "connect", lambda *_: made)
+    return made
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> tuple[object, ...]:
+    return ("--site", "testbed", "--root", tmp_path)
+
+
+@pytest.fixture
+def job(tmp_path: Path, scheduler: FakeScheduler) -> str:
+    """A pretraining that runs; its job's id."""
+    desk = Desk(tiny_plan(tmp_path, "testbed", project="m4722"), scheduler)
+    desk.plan.run.identify()
+    step = pretraining(desk.plan)
+    return desk.submit(desk.plan.link(step, 1), stage="pretrain", task_key=step.task.key)
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, word: bool) -> None:
+    monkeypatch.setattr(typer, "confirm", lambda _: word)
+
+
+def test_cancel_says_what_it_would_end_and_asks(
+    cosmotron: Any, monkeypatch: Any, scheduler: FakeScheduler, job: str, there: Any
+) -> None:
+    answer(monkeypatch, False)
+    told = cosmotron("cancel", TINY, *there)
+    assert "tiny on testbed: 1 running; 0.1667 node-hours reserved for them." in told.words
+    assert "Nothing was cancelled." in told.words
+    assert scheduler.cancelled == []
+    answer(monkeypatch, True)
+    told = cosmotron("cancel", TINY, *there)
+    assert told.code == 0
+    assert "Cancelled 1 job(s) of tiny on testbed." in told.words
+    assert scheduler.cancelled == [job]
+
+
+def test_cancel_finds_a_job_whose_submission_was_not_heard_of(
+    cosmotron: Any, scheduler: FakeScheduler, job: str, there: Any, tmp_path: Path
+) -> None:
+    for path in tmp_path.glob("tiny/ledger/*-submit-*.json"):
+        path.unlink()
+    told = cosmotron("cancel", TINY, *there, "--yes")
+    assert "Cancelled 1 job(s)" in told.words
+    assert scheduler.cancelled == [job]
+    (found,) = tmp_path.glob("tiny/ledger/*-submit-*.json")
+    assert json.loads(found.read_text())["note"] == "found again"
+
+
+def test_cancel_ends_what_a_link_submits_meanwhile(
+    cosmotron: Any, scheduler: FakeScheduler, job: str, there: Any, tmp_path: Path
+) -> None:
+    desk = Desk(tiny_plan(tmp_path, "testbed", project="m4722"), scheduler)
+    step = pretraining(desk.plan)
+
+    def submits_the_next(_: str) -> None:
+        scheduler.at_end = str
+        desk.submit(desk.plan.link(step, 2), stage="pretrain", task_key=step.task.key)
+
+    scheduler.at_end = submits_the_next
+    told = cosmotron("cancel", TINY, *there, "--yes")
+    assert "Cancelled 2 job(s)" in told.words
+    assert desk.unended() == []
+
+
+def test_cancel_lets_the_controller_go_first(
+    cosmotron: Any, scheduler: FakeScheduler, job: str, there: Any, tmp_path: Path
+) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from pipeline.run import claimed\n"
+        "try:\n with claimed(Path(sys.argv[1])): time.sleep(60)\n"
+        "except KeyboardInterrupt: sys.exit(130)"
+    )
+    claim = Run(tmp_path, "tiny").claim
+    with subprocess.Popen([sys.executable, "-c", program, str(claim)]) as controller:
+        deadline = time.monotonic() + 30
+        while not claim.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        told = cosmotron("cancel", TINY, *there, "--yes")
+        assert controller.wait(30) in (130, -signal.SIGINT)
+    assert "Cancelled 1 job(s)" in told.words
+
+
+def test_cancel_does_not_race_a_controller_elsewhere(
+    cosmotron: Any, scheduler: FakeScheduler, job: str, there: Any, tmp_path: Path
+) -> None:
+    elsewhere = vars(Holder("login07", 4242, 1)) | {"beats": True}
+    Run(tmp_path, "tiny").claim.write_text(json.dumps(elsewhere))
+    told = cosmotron("cancel", TINY, *there, "--yes")
+    assert told.code == Exit.BUSY
+    assert "process 4242 on login07, would submit again. End it with: ssh login07 kill 4242" in (
+        told.words
+    )
+    assert scheduler.cancelled == []
+
+
+TASK = "pretrain/m-d24-s1"
+
+
+def write_log(tmp_path: Path, name: str, text: str, *, age_seconds: float = 0.0) -> Path:
+    path = Run(tmp_path, "tiny").task(TASK).logs / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    when = time.time() - age_seconds
+    os.utime(path, (when, when))
+    return path
+
+
+def test_logs_prints_the_end_of_the_newest(cosmotron: Any, there: Any, tmp_path: Path) -> None:
+    write_log(tmp_path, "tiny.pretrain.1-ab.log", "first link\n", age_seconds=60)
+    newest = write_log(tmp_path, "tiny.pretrain.2-ab.log", "one\ntwo\nthree\n")
+    told = cosmotron("logs", TINY, TASK, *there, "-n", "2")
+    assert told.out == f"==> {newest} <==\ntwo\nthree\n"
+    told = cosmotron("logs", TINY, TASK, *there, "--list")
+    assert [Path(line).name for line in told.out.split()] == [
+        "tiny.pretrain.1-ab.log",
+        "tiny.pretrain.2-ab.log",
+    ]
+
+
+def test_logs_follows_until_the_task_is_over(cosmotron: Any, there: Any, tmp_path: Path) -> None:
+    write_log(tmp_path, "tiny.pretrain.1-ab.log", "one\ntwo\n")
+    Run(tmp_path, "tiny").task(TASK).finish({})
+    told = cosmotron("logs", TINY, TASK, *there, "--follow", "-n", "1")
+    assert told.out.endswith("<==\ntwo\n")
+
+
+def test_logs_that_are_not_there_yet(cosmotron: Any, there: Any) -> None:
+    told = cosmotron("logs", TINY, TASK, *there)
+    assert told.code == Exit.BUSY
+    assert "no log yet. See: cosmotron status" in told.words
+
+
+def test_logs_of_an_unknown_task(cosmotron: Any, there: Any) -> None:
+    told = cosmotron("logs", TINY, "pretrain/x", *there)
+    assert told.code == Exit.USAGE
+    assert "no task 'pretrain/x'. There are: simulate/collisions" in told.words
