@@ -152,7 +152,8 @@ class Site(Declaration):
     `node_failures` is how often a node fails, per 1000 days of one node. Of the `submitted_jobs`
     that a user may have in all queues, `eligible_jobs` at a time may start. `module_probe` is a
     command that fails, on a login node, where a module is gone. `network_plugin` is what NCCL (or
-    RCCL) names as its network where the fast one is used, in its log at NCCL_DEBUG=INFO.
+    RCCL) names as its network where the fast one is used, in its log at NCCL_DEBUG=INFO. In `packs`
+    trainings of one device share the nodes of `training`, where those are only to be had whole.
     """
 
     name: str
@@ -185,11 +186,15 @@ class Site(Declaration):
     bins: tuple[Bin, ...] = ()
     training: Role
     pilot: Pilot
+    packs: Pilot | None = None
 
     @model_validator(mode="after")
     def _roles_exist(self) -> "Site":
         """Check that the roles name node classes and queues of this site."""
-        for key, role in (("training", self.training), ("pilot.role", self.pilot.role)):
+        roles = {"training": self.training, "pilot.role": self.pilot.role}
+        if self.packs is not None:
+            roles["packs.role"] = self.packs.role
+        for key, role in roles.items():
             if role.node not in self.nodes:
                 message = f"{key}.node {role.node!r} is none of nodes: {', '.join(self.nodes)}"
                 raise ValueError(message)

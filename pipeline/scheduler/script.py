@@ -49,12 +49,11 @@ def exports(job: Job, site: Site) -> list[tuple[str, str]]:
     """Return the (name, value) of what the script exports, sorted by name."""
     environment = site.environment
     by_size = environment.multi_node if job.nodes > 1 else environment.single_node
-    told = {} if job.pilot else of_link(job, site)
-    return sorted({**environment.always, **by_size, **told}.items())
+    return sorted({**environment.always, **by_size, **of_link(job, site)}.items())
 
 
 def of_link(job: Job, site: Site) -> dict[str, str]:
-    """Return what a training's link is told of its machine, which no task.toml holds."""
+    """Return what programs are told of their job and machine, which no task.toml holds."""
     peaks = site.nodes[job.node].peak_tflops
     return {
         "COSMOTRON_LINK": job.key,

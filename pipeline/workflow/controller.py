@@ -16,13 +16,13 @@ from rich.console import Console
 from pipeline import catalog
 from pipeline.campaign import Campaign, Task, declare, to_toml
 from pipeline.report import write_report
-from pipeline.run import Run, RunError, claimed, read_json, write_json, write_text
+from pipeline.run import Run, RunError, TaskFolder, claimed, read_json, write_json, write_text
 from pipeline.scheduler import connect
 from pipeline.site import Site
 from pipeline.workflow import history, snapshot, stops
 from pipeline.workflow.desk import Desk
 from pipeline.workflow.display import Display
-from pipeline.workflow.plan import PILOT, Asked, Plan, make_plan
+from pipeline.workflow.plan import PACK, PILOT, Asked, Plan, make_plan
 from pipeline.workflow.status import all_progress
 from pipeline.workflow.watch import Watchers
 
@@ -131,8 +131,13 @@ def _not_needed(desk: Desk) -> list[str]:
     return [
         each.job_id
         for each in desk.unended()
-        if each.stage == PILOT or run.task(each.task).is_done or history.over(run.task(each.task))
+        if each.stage in (PILOT, PACK) or _is_over(run.task(each.task))
     ]
+
+
+def _is_over(folder: TaskFolder) -> bool:
+    """Whether no further link of a training is wanted."""
+    return folder.is_done or history.over(folder) is not None
 
 
 def _forget_failures(plan: Plan) -> None:

@@ -15,7 +15,7 @@ from pipeline.job import Job, JobStatus, State
 from pipeline.run import RunError, read_json
 from pipeline.scheduler import NotNowError, Scheduler, SchedulerError, render
 from pipeline.site import Role
-from pipeline.workflow.plan import PILOT, Plan, job_key, runs_in_pilot
+from pipeline.workflow.plan import PACK, PILOT, Plan, job_key, shares
 
 UNKNOWN_SECONDS = 300
 TWIN = "+"  # between a key and the id of a second job that bears it
@@ -78,7 +78,9 @@ class Desk:
 
     def role_of(self, account: Account) -> Role:
         """Return the nodes and queue that a job of the ledger used."""
-        return self.plan.site.pilot.role if account.stage == PILOT else self.plan.training_role
+        if account.stage in (PILOT, PACK):
+            return self.plan.pilots(account.stage).role
+        return self.plan.training_role
 
     def next_number(self, task_key: str) -> int:
         """Return the number of the task's next job: one more than have ended."""
@@ -88,7 +90,7 @@ class Desk:
 
     def submit(self, job: Job, *, stage: str, task_key: str) -> str:
         """Reserve the job's price, submit it unless it is there already, and return its id."""
-        role = self.plan.site.pilot.role if job.pilot else self.plan.training_role
+        role = self.plan.pilots(stage).role if job.pilot else self.plan.training_role
         site = self.plan.site
         price = node_hours(site, role, nodes=job.nodes, seconds=job.walltime_minutes * 60)
         record = Record(
@@ -143,8 +145,9 @@ class Desk:
         role = self.plan.training_role
         of_queue = site.qos[role.qos].submitted_jobs if role.qos else None
         most = min(site.submitted_jobs, of_queue or site.submitted_jobs)
-        trainings = [each for each in self.unended() if each.stage != PILOT]
-        return most - site.pilot.max_blocks - len(trainings)
+        trainings = [each for each in self.unended() if each.stage not in (PILOT, PACK)]
+        kept = sum(self.plan.pilots(kind).max_blocks for kind in self.plan.kinds)
+        return most - kept - len(trainings)
 
     @property
     def waits_because(self) -> str:
@@ -284,7 +287,8 @@ class Desk:
             folder = self.plan.run.task(task.key)
             key = job_key(self.plan.run, task.key, 1)
             result = read_json(folder.result) if folder.is_done else None
-            if result is None or key in known or not runs_in_pilot(task):
+            shared = shares(task, self.plan.site, self.plan.training_role)
+            if result is None or key in known or not shared:
                 continue
             record = Record(
                 kind=Kind.END,
@@ -295,7 +299,7 @@ class Desk:
                 job_key=key,
                 seconds=round(result["seconds"]),
                 state=State.COMPLETED,
-                note="in pilots",
+                note=f"in {shared}s",
             )
             self.ledger.append(record)
 
@@ -311,15 +315,15 @@ class Desk:
             time.sleep(self.plan.site.poll_seconds / 2)
         self.settle(job_ids)
 
-    def unended(self, stage: str | None = None) -> list[Account]:
-        """Return the submitted jobs of this site, of one stage or all, that have not ended."""
+    def unended(self, *stages: str) -> list[Account]:
+        """Return the submitted jobs of this site, of some stages or all, that have not ended."""
         return [
             each
             for each in self.ledger.accounts().values()
             if each.site == self.plan.site.name
             and each.job_id
             and each.end is None
-            and stage in (None, each.stage)
+            and (not stages or each.stage in stages)
         ]
 
 

@@ -179,5 +179,5 @@ class Display:
         if began >= self._next_look:
             self._rows = self.look()
             ended = time.monotonic()
-            self._next_look = ended + max(self.every_seconds / 2, LOOK_SHARE * (ended - began))
+            self._next_look = ended + LOOK_SHARE * (ended - began)
         return self._rows

@@ -9,12 +9,12 @@ from parsl.app.app import bash_app, join_app
 from parsl.app.errors import BashExitFailure
 from parsl.dataflow.errors import DependencyError
 
+from pipeline.run import Exit
 from pipeline.workflow import stops
 from pipeline.workflow.desk import Desk
-from pipeline.workflow.judge import why
-from pipeline.workflow.pilots import PILOTS
-from pipeline.workflow.plan import Step, log_name, waves
-from pipeline.workflow.watch import Watchers
+from pipeline.workflow.judge import diverged, why
+from pipeline.workflow.plan import PACK, Step, log_name, waves
+from pipeline.workflow.watch import TaskError, Watchers
 
 Needed = list[Future[Any]]
 
@@ -31,13 +31,19 @@ def watch(add: Callable[[Step], "Future[None]"], step: Step, inputs: Needed = []
 
 def submit(kernel: Any, desk: Desk, watchers: Watchers) -> dict[str, Future[Any]]:
     """Start the graph of the plan's steps that are not done; return the future of each by key."""
-    run_in_pilot = bash_app(shell, data_flow_kernel=kernel, executors=[PILOTS])
+    run_in_pilot = {
+        kind: bash_app(shell, data_flow_kernel=kernel, executors=[kind]) for kind in desk.plan.kinds
+    }
     watch_here = join_app(watch, data_flow_kernel=kernel)
     futures: dict[str, Future[Any]] = {}
     for step in desk.plan.steps:
         needed = [futures[key] for key in step.task.needs if key in futures]
-        if step.in_pilot:
-            futures[step.task.key] = _in_pilot(run_in_pilot, step, desk, needed)
+        told = diverged(desk.plan.run.task(step.task.key)) if step.shares == PACK else ""
+        if told:
+            futures[step.task.key] = Future()
+            futures[step.task.key].set_exception(TaskError(told, Exit.DIVERGED))
+        elif step.in_pilot:
+            futures[step.task.key] = _in_pilot(run_in_pilot[step.shares], step, desk, needed)
         else:
             futures[step.task.key] = watch_here(watchers.add, step, inputs=needed)
     return futures

@@ -54,6 +54,17 @@ def verdict(step: Step, desk: Desk, status: JobStatus | None = None) -> Over | N
     return history.over(folder)
 
 
+def diverged(folder: TaskFolder) -> str:
+    """Return what to tell of a training that has diverged, empty if it has not."""
+    result = read_json(folder.result)
+    if result is None or result["outcome"] != "diverged":
+        return ""
+    return (
+        f"diverged: {result['message']} It would diverge again, so it is not submitted: remove "
+        f"{folder.path} to begin again, or {folder.result.name} there to go on."
+    )
+
+
 def forbidden(step: Step, desk: Desk) -> str:
     """Return the order of somebody that no link be submitted, empty if there is none."""
     return stops.standing(desk.plan.run, step.task.key)

@@ -17,6 +17,7 @@ from typing import Any
 
 import parsl
 from parsl.addresses import address_by_interface
+from parsl.app.errors import BashExitFailure
 from parsl.config import Config
 from parsl.executors import HighThroughputExecutor
 from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
@@ -24,12 +25,14 @@ from parsl.jobs.states import JobState, JobStatus
 from parsl.providers.base import ExecutionProvider
 
 from pipeline.job import State
-from pipeline.run import Holder, Run, RunError, read_json, write_json
+from pipeline.run import Exit, Holder, Run, RunError, TaskFolder, read_json, write_json
 from pipeline.site import Site
 from pipeline.workflow.desk import Desk
-from pipeline.workflow.plan import PILOT
+from pipeline.workflow.plan import PACK, PILOT
 
-PILOTS = "pilots"
+RETRIES = 2
+MOST_CONTINUED = 100  # how often a training in packs may ask for more
+DRAIN_SHARE = 0.9  # of a pilot's walltime, after which it takes no new work
 
 STATES = {
     State.PENDING: JobState.PENDING,
@@ -44,9 +47,9 @@ STATES = {
 class PilotProvider(ExecutionProvider):  # type: ignore[misc]
     """Blocks of nodes for Parsl, each of them a job of ours."""
 
-    def __init__(self, desk: Desk) -> None:
-        pilot = desk.plan.site.pilot
-        self.desk = desk
+    def __init__(self, desk: Desk, kind: str) -> None:
+        pilot = desk.plan.pilots(kind)
+        self.desk, self.kind = desk, kind
         self.nodes_per_block = pilot.nodes_per_block
         self.init_blocks = self.min_blocks = 0
         self.max_blocks = pilot.max_blocks
@@ -56,14 +59,14 @@ class PilotProvider(ExecutionProvider):  # type: ignore[misc]
         self.resources: dict[object, Any] = {}
         self._submitted = 0
 
-    def submit(self, command: str, tasks_per_node: int, job_name: str = PILOT) -> str:
+    def submit(self, command: str, tasks_per_node: int, job_name: str = "pilot") -> str:
         """Submit a job that runs Parsl's `command` on each node of a block; return its id."""
         if tasks_per_node != 1:
             message = f"{job_name}: Parsl asks {tasks_per_node} managers a node; a pilot has one."
             raise ValueError(message)
-        number = self.desk.next_number(PILOT) + len(self.desk.unended(PILOT))
-        job = self.desk.plan.pilot(shlex.split(command), number)
-        job_id = self.desk.submit_patiently(job, stage=PILOT, task_key=PILOT)
+        number = self.desk.next_number(self.kind) + len(self.desk.unended(self.kind))
+        job = self.desk.plan.pilot(shlex.split(command), number, self.kind)
+        job_id = self.desk.submit_patiently(job, stage=self.kind, task_key=self.kind)
         self.resources[job_id] = {"job_id": job_id, "status": JobStatus(JobState.PENDING)}
         return job_id
 
@@ -83,41 +86,52 @@ class PilotProvider(ExecutionProvider):  # type: ignore[misc]
     @property
     def label(self) -> str:
         """The provider's name in Parsl's logs."""
-        return PILOT
+        return self.kind
 
     @property
     def status_polling_interval(self) -> int:
         """Seconds between two looks at the blocks."""
-        return self.desk.plan.site.pilot.poll_seconds
+        return self.desk.plan.pilots(self.kind).poll_seconds
 
 
 def config(desk: Desk) -> Config:
-    """Return Parsl's configuration: pilots for short tasks."""
-    site = desk.plan.site
-    pilot = site.pilot
+    """Return Parsl's configuration: an executor for each kind of pilots that the plan needs."""
+    pilots = [desk.plan.pilots(kind) for kind in desk.plan.kinds]
+    return Config(
+        executors=[_executor(desk, kind) for kind in desk.plan.kinds],
+        # "htex_auto_scale" would cancel a block of two workers that runs one task
+        strategy="simple",
+        strategy_period=1,
+        max_idletime=float(max((pilot.idle_seconds for pilot in pilots), default=1)),
+        retries=RETRIES,
+        retry_handler=_retry_cost,
+        run_dir=str(desk.plan.run.parsl),
+        initialize_logging=False,
+    )
+
+
+def _executor(desk: Desk, kind: str) -> HighThroughputExecutor:
+    """Return the executor of one kind of pilots.
+
+    In a pack each worker has a device of its own. A pilot takes no new work in the last part of its
+    walltime: the training of a pack would be ended as it starts.
+    """
+    pilot = desk.plan.pilots(kind)
+    node = desk.plan.site.nodes[pilot.role.node]
     programs = Path(sys.executable).parent
-    executor = HighThroughputExecutor(
-        label=PILOTS,
-        provider=PilotProvider(desk),
+    return HighThroughputExecutor(
+        label=kind,
+        provider=PilotProvider(desk, kind),
         address=_address(desk.plan.site),
         loopback_address="127.0.0.1",
         max_workers_per_node=pilot.workers_per_node,
+        available_accelerators=node.gpus if kind == PACK and node.gpus else (),
+        drain_period=round(60 * DRAIN_SHARE * pilot.walltime_minutes),
         launch_cmd=f"{programs}/{_launch_command()}",
         # in a session of its own, or Ctrl-C would hit it before us
         interchange_launch_cmd=["setsid", sys.executable, str(programs / "interchange.py")],
         heartbeat_period=10,
         heartbeat_threshold=60,
-    )
-    return Config(
-        executors=[executor],
-        # "htex_auto_scale" would cancel a block of two workers that runs one task
-        strategy="simple",
-        strategy_period=1,
-        max_idletime=float(pilot.idle_seconds),
-        retries=2,
-        retry_handler=_retry_cost,
-        run_dir=str(desk.plan.run.parsl),
-        initialize_logging=False,
     )
 
 
@@ -148,17 +162,30 @@ def _launch_command() -> str:
     return str(DEFAULT_LAUNCH_CMD)
 
 
-def _retry_cost(error: Exception, record: Any) -> float:  # noqa: ARG001
-    """Return what a failure costs of the two retries: a lost pilot one, any other all of them."""
-    return 1.0 if isinstance(error, ManagerLost | WorkerLost) else 99.0
+def _retry_cost(error: Exception, record: Any) -> float:
+    """Return what a failure costs of the retries: a lost pilot one, any other all of them.
+
+    A training that saved and asks for more costs next to nothing, if nobody ordered it to stop.
+    """
+    if isinstance(error, BashExitFailure) and error.exitcode == Exit.CONTINUE:
+        folder = TaskFolder(Path(record["kwargs"]["stdout"]).parent.parent)
+        stopped = folder.stop.exists() or folder.run_stop.exists()
+        return RETRIES + 1 if stopped else RETRIES / MOST_CONTINUED
+    return 1.0 if isinstance(error, ManagerLost | WorkerLost) else RETRIES + 1
 
 
 def load(desk: Desk) -> parsl.DataFlowKernel:
     """Start Parsl, and note its helper process for a controller that may come after us."""
     kernel = parsl.load(config(desk))
-    helper = kernel.executors[PILOTS].interchange_proc
-    write_json(_note(desk.plan.run), vars(Holder.of(helper.pid)))
+    helpers = [vars(Holder.of(helper.pid)) for helper in _helpers(kernel)]
+    write_json(_note(desk.plan.run), {"helpers": helpers})
     return kernel
+
+
+def _helpers(kernel: parsl.DataFlowKernel) -> list[Any]:
+    """Return the helper process of each executor of ours."""
+    ours = (kernel.executors[kind] for kind in (PILOT, PACK) if kind in kernel.executors)
+    return [executor.interchange_proc for executor in ours]
 
 
 def check(kernel: parsl.DataFlowKernel) -> None:
@@ -167,18 +194,19 @@ def check(kernel: parsl.DataFlowKernel) -> None:
     Raises:
         RunError: It has; the same command starts another.
     """
-    helper = kernel.executors[PILOTS].interchange_proc
-    if helper.poll() is not None:
-        message = (
-            f"Parsl's interchange (process {helper.pid}) ended with exit code {helper.returncode}, "
-            "and pilots get no work any more. The same command goes on from here."
-        )
-        raise RunError(message)
+    for helper in _helpers(kernel):
+        if helper.poll() is not None:
+            message = (
+                f"Parsl's interchange (process {helper.pid}) ended with exit code "
+                f"{helper.returncode}, and pilots get no work any more. The same command goes on "
+                "from here."
+            )
+            raise RunError(message)
 
 
 def leave(kernel: parsl.DataFlowKernel) -> None:
     """Stop Parsl; where its helper has died it would wait for an answer for ever, and is let go."""
-    if kernel.executors[PILOTS].interchange_proc.poll() is None:
+    if all(helper.poll() is None for helper in _helpers(kernel)):
         kernel.cleanup()
     else:
         atexit.unregister(kernel.atexit_cleanup)
@@ -187,11 +215,10 @@ def leave(kernel: parsl.DataFlowKernel) -> None:
 def sweep(desk: Desk) -> int:
     """End what a killed controller left: its pilots and its helper; return how many jobs."""
     note = read_json(_note(desk.plan.run))
-    if note is not None:
-        helper = Holder(**note)
+    for helper in (Holder(**each) for each in (note or {"helpers": []})["helpers"]):
         if helper.is_alive:
             os.kill(helper.pid, signal.SIGKILL)
-    orphans = [each.job_id for each in desk.unended(PILOT)]
+    orphans = [each.job_id for each in desk.unended(PILOT, PACK)]
     desk.cancel(orphans)
     return len(orphans)
 

@@ -13,7 +13,7 @@ from pipeline.catalog import DeclarationError
 from pipeline.job import Job
 from pipeline.run import Run, TaskFolder, write_text
 from pipeline.scheduler import render
-from pipeline.site import Role, Site
+from pipeline.site import Pilot, Role, Site
 from pipeline.workflow import snapshot
 
 PROGRAMS = {
@@ -25,7 +25,7 @@ PROGRAMS = {
     "evaluate": "pipeline.training.evaluate",
     "examine": "pipeline.training.examine",
 }
-PILOT = "pilot"
+PILOT, PACK = "pilot", "pack"  # what the jobs of both kinds of shared nodes are called
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Step:
-    """One task as it would run: in a pilot (no nodes of its own), or as a chain of batch jobs."""
+    """One task as it would run: in a pilot (no nodes of its own), or as a chain of batch jobs.
+
+    `shares` says whose nodes a task without nodes of its own shares: a pilot's or a pack's.
+    """
 
     task: Task
     nodes: int = 0
@@ -49,6 +52,7 @@ class Step:
     link_minutes: int = 0
     links: int = 0
     node_hours: float = 0.0
+    shares: str = ""
 
     @property
     def chained(self) -> bool:
@@ -62,7 +66,7 @@ class Step:
 
     @property
     def in_pilot(self) -> bool:
-        """Whether the task runs in Parsl's pilots."""
+        """Whether the task runs in Parsl's pilots, of either kind."""
         return self.links == 0
 
 
@@ -82,12 +86,22 @@ class Plan:
         role = self.site.training
         return role.model_copy(update={"qos": self.asked.qos}) if self.asked.qos else role
 
+    def pilots(self, kind: str) -> Pilot:
+        """Return how the pilots of a kind run: `PILOT` or `PACK`."""
+        return self.site.packs if kind == PACK and self.site.packs else self.site.pilot
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of pilots that the steps need."""
+        return [kind for kind in (PILOT, PACK) if any(kind == each.shares for each in self.steps)]
+
     @property
     def pilot_node_hours(self) -> float:
         """The most that the pilots may be charged, if each lives to its walltime."""
-        pilot = self.site.pilot
-        if not any(step.in_pilot for step in self.steps):
-            return 0.0
+        return sum(self._pilot_node_hours(kind) for kind in self.kinds)
+
+    def _pilot_node_hours(self, kind: str) -> float:
+        pilot = self.pilots(kind)
         nodes = pilot.nodes_per_block * pilot.max_blocks
         return node_hours(self.site, pilot.role, nodes=nodes, seconds=pilot.walltime_minutes * 60)
 
@@ -122,12 +136,12 @@ class Plan:
             afterwards=(*succession, "end", *told) if needs_no_controller else (),
         )
 
-    def pilot(self, command: Sequence[str], number: int) -> Job:
+    def pilot(self, command: Sequence[str], number: int, kind: str = PILOT) -> Job:
         """Return the batch job of pilot `number` (from 1), which runs `command` on each node."""
-        pilot = self.site.pilot
+        pilot = self.pilots(kind)
         node = pilot.role.node
         return Job(
-            key=job_key(self.run, PILOT, number),
+            key=job_key(self.run, kind, number),
             folder=self.run.parsl,
             command=tuple(command),
             node=node,
@@ -152,14 +166,29 @@ def job_key(run: Run, task_key: str, number: int) -> str:
     return f"{run.campaign}.{task_key.replace('/', '.')}.{number}-{digest}"
 
 
-def runs_in_pilot(task: Task) -> bool:
-    """Whether `task` is short and shares a pilot; trainings are batch jobs of their own."""
-    return not isinstance(task, CHAINED)
+def shares(task: Task, site: Site, role: Role) -> str:
+    """Return whose nodes `task` shares, empty if it has its own: all trainings but small ones.
+
+    A training of one device would leave the others of its node idle, where nodes are only to be had
+    whole; it shares one in a pack, if it fits into that.
+    """
+    if not isinstance(task, CHAINED):
+        return PILOT
+    node = site.nodes[role.node]
+    fits = site.packs is not None and task.training.walltime_minutes <= site.packs.walltime_minutes
+    small = task.training.devices == 1 < node.devices and node.exclusive
+    return PACK if small and fits else ""
+
+
+# The only process of a training in a pack; port 0 lets the kernel choose one that is free.
+ALONE = ("env", "RANK=0", "LOCAL_RANK=0", "WORLD_SIZE=1", "MASTER_ADDR=127.0.0.1", "MASTER_PORT=0")
 
 
 def waves(task: Task, folder: TaskFolder) -> list[list[list[str]]]:
     """Return the command lines of a pilot task: those of one wave may run together."""
     base = [sys.executable, "-m", PROGRAMS[task.stage], str(folder.path)]
+    if isinstance(task, CHAINED):
+        return [[[*ALONE, *base]]]
     if not isinstance(task, SimulateTask | StageTask):
         return [[base]]
     parts = [[*base, "--part", str(number)] for number in range(len(task.files))]
@@ -169,7 +198,8 @@ def waves(task: Task, folder: TaskFolder) -> list[list[list[str]]]:
 
 def log_name(command: Sequence[str]) -> str:
     """Return the name of the log of a pilot's command line, by its options."""
-    options = [word.strip("-") for word in command[4:]]
+    program = command[command.index("-m") :]
+    options = [word.strip("-") for word in program[3:]]
     return "-".join(options or ["run"]) + ".log"
 
 
@@ -189,8 +219,9 @@ def make_plan(tasks: Sequence[Task], run: Run, site: Site, asked: Asked) -> Plan
 
 def _step(task: Task, site: Site, role: Role) -> Step:
     """Return `task` as it would run on `site`."""
-    if not isinstance(task, CHAINED):
-        return Step(task)
+    shared = shares(task, site, role)
+    if shared or not isinstance(task, CHAINED):
+        return Step(task, shares=shared)
     nodes, per_node = place(task.training, site, role)
     minutes = task.training.walltime_minutes
     longest = site.max_minutes(nodes, role.qos) or minutes
@@ -238,8 +269,7 @@ def write_scripts(plan: Plan, folder: Path) -> list[Path]:
     The command of a pilot's worker pool is completed by Parsl when the pilot starts.
     """
     jobs = [plan.link(step, 1) for step in plan.steps if not step.in_pilot]
-    if any(step.in_pilot for step in plan.steps):
-        jobs.append(plan.pilot(["process_worker_pool.py"], 1))
+    jobs += [plan.pilot(["process_worker_pool.py"], 1, kind) for kind in plan.kinds]
     written = []
     for job in jobs:
         path = folder / job.script.name

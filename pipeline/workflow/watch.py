@@ -11,7 +11,7 @@ from pipeline.scheduler import NotNowError
 from pipeline.workflow import history, order
 from pipeline.workflow.desk import UNKNOWN_SECONDS, Desk
 from pipeline.workflow.history import Link, Over
-from pipeline.workflow.judge import forbidden, judge, saved, silence, verdict
+from pipeline.workflow.judge import diverged, forbidden, judge, saved, silence, verdict
 from pipeline.workflow.plan import Step
 
 
@@ -84,17 +84,12 @@ class Chain:
         standing = forbidden(self.step, self.desk)
         if standing:
             raise TaskError(standing)
+        told = diverged(self.folder)
+        if told:
+            raise TaskError(told, Exit.DIVERGED)
         result = read_json(self.folder.result)
-        if result is None or result["outcome"] == "finished":
-            return
-        if result["outcome"] == "diverged":
-            message = (
-                f"diverged: {result['message']} Its links would diverge again, so none is "
-                f"submitted: remove {self.folder.path} to begin again, or "
-                f"{self.folder.result.name} there to go on."
-            )
-            raise TaskError(message, Exit.DIVERGED)
-        self.folder.result.unlink()  # what an earlier link recorded is not the next one's
+        if result is not None and result["outcome"] != "finished":
+            self.folder.result.unlink()  # what an earlier link recorded is not the next one's
 
     def _watch(self, link: Link) -> bool:
         """Submit the job of `link`, or look how it is; return whether the task is done."""

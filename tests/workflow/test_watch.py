@@ -119,7 +119,7 @@ def test_what_has_diverged_is_not_tried_again_by_itself(desk, scheduler, step, f
         chain(step, desk)
     assert scheduler.jobs == {}
     assert str(caught.value) == (
-        "diverged: The loss is nan after 8 events. Its links would diverge again, so none is "
+        "diverged: The loss is nan after 8 events. It would diverge again, so it is not "
         f"submitted: remove {folder.path} to begin again, or result.json there to go on."
     )
 
