@@ -99,7 +99,7 @@ def watch(
             time.sleep(every_seconds)
 
 
-LOOK_SHARE = 50
+LOOK_SHARE, QUICK_SECONDS = 50, 0.005
 
 
 class Display:
@@ -178,6 +178,6 @@ class Display:
         began = time.monotonic()
         if began >= self._next_look:
             self._rows = self.look()
-            ended = time.monotonic()
-            self._next_look = ended + LOOK_SHARE * (ended - began)
+            spent = time.monotonic() - began
+            self._next_look = began + (LOOK_SHARE * spent if spent > QUICK_SECONDS else 0.0)
         return self._rows
