@@ -63,6 +63,12 @@ def links(folder: TaskFolder) -> list[Line]:
     return [record for record in found if record and record.get("first_step") is not None]
 
 
+def link_seconds(folder: TaskFolder) -> float:
+    """Return how long the training's links that have ended took, all together."""
+    ended = (record for record in links(folder) if record["ended"] is not None)
+    return float(sum(record["ended"] - record["began"] for record in ended))
+
+
 def overheads(
     records: Sequence[Line], told: float | None = None
 ) -> tuple[float | None, float | None]:

@@ -57,7 +57,6 @@ def of_link(job: Job, site: Site) -> dict[str, str]:
     peaks = site.nodes[job.node].peak_tflops
     return {
         "COSMOTRON_LINK": job.key,
-        "COSMOTRON_WALLTIME_SECONDS": str(60 * job.walltime_minutes),
         "COSMOTRON_SIGNAL_LEAD_SECONDS": str(signal_lead_seconds(job, site)),
         "COSMOTRON_NODES": str(job.nodes),
         "COSMOTRON_NODE_FAILURES": f"{site.node_failures:g}",

@@ -11,23 +11,19 @@ STARTED = time.time()
 class Link:
     """One batch job of a training's chain, on its machine; 0 or empty is what nobody told.
 
-    `started` is when the batch script began, in seconds since 1970. `node_failures` are per 1000
-    days of one node, `peak_tflops` of one device, by precision.
+    `started` is when the batch script began (in a pack, where many share a job, when the process
+    did), `ends` when the scheduler ends it, both in seconds since 1970; None without a walltime.
+    `node_failures` are per 1000 days of one node, `peak_tflops` of one device, by precision.
     """
 
     key: str = ""
     job_id: str = ""
     started: float = STARTED
-    walltime_seconds: int = 0
+    ends: float | None = None
     signal_lead_seconds: int = 0
     nodes: int = 1
     node_failures: float = 0.0
     peak_tflops: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def ends(self) -> float | None:
-        """When the scheduler ends the job, in seconds since 1970; None without a walltime."""
-        return self.started + self.walltime_seconds if self.walltime_seconds else None
 
     @property
     def mean_seconds_to_failure(self) -> float | None:
@@ -39,12 +35,13 @@ class Link:
 def this_link() -> Link:
     """Return the link of this process, from its environment."""
     told = os.environ.get
+    ends = told("COSMOTRON_ENDS")
     peaks = {name: told(f"COSMOTRON_PEAK_TFLOPS_{name.upper()}") for name in ("fp32", "bf16")}
     return Link(
         key=told("COSMOTRON_LINK", ""),
         job_id=told("SLURM_JOB_ID", ""),
         started=float(told("COSMOTRON_STARTED", STARTED)),
-        walltime_seconds=int(told("COSMOTRON_WALLTIME_SECONDS", 0)),
+        ends=float(ends) if ends else None,
         signal_lead_seconds=int(told("COSMOTRON_SIGNAL_LEAD_SECONDS", 0)),
         nodes=int(told("COSMOTRON_NODES", 1)),
         node_failures=float(told("COSMOTRON_NODE_FAILURES", 0)),

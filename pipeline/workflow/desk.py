@@ -12,6 +12,7 @@ from pipeline.budget.reconcile import reconcile
 from pipeline.budget.record import Kind, Record
 from pipeline.campaign import Task
 from pipeline.job import Job, JobStatus, State
+from pipeline.pace import link_seconds
 from pipeline.run import RunError, read_json
 from pipeline.scheduler import NotNowError, Scheduler, SchedulerError, render
 from pipeline.site import Role
@@ -297,7 +298,7 @@ class Desk:
                 stage=task.stage,
                 task=task.key,
                 job_key=key,
-                seconds=round(result["seconds"]),
+                seconds=round(result.get("seconds") or link_seconds(folder)),
                 state=State.COMPLETED,
                 note=f"in {shared}s",
             )

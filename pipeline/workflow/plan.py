@@ -180,8 +180,12 @@ def shares(task: Task, site: Site, role: Role) -> str:
     return PACK if small and fits else ""
 
 
-# The only process of a training in a pack; port 0 lets the kernel choose one that is free.
-ALONE = ("env", "RANK=0", "LOCAL_RANK=0", "WORLD_SIZE=1", "MASTER_ADDR=127.0.0.1", "MASTER_PORT=0")
+# The only process of a training in a pack: it began when it did, not when the pack did, and port 0
+# lets the kernel choose one that is free.
+ALONE = (
+    *("env", "--unset=COSMOTRON_STARTED", "RANK=0", "LOCAL_RANK=0", "WORLD_SIZE=1"),
+    *("MASTER_ADDR=127.0.0.1", "MASTER_PORT=0"),
+)
 
 
 def waves(task: Task, folder: TaskFolder) -> list[list[list[str]]]:

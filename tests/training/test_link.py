@@ -22,6 +22,7 @@ def test_a_link_knows_what_its_batch_script_says(monkeypatch, tmp_path):
     for name, value in of_link(job, site).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("COSMOTRON_STARTED", "1000")
+    monkeypatch.setenv("COSMOTRON_ENDS", "8200")
     monkeypatch.setenv("SLURM_JOB_ID", "42")
     link = this_link()
     assert (link.key, link.job_id, link.nodes) == ("sizes.1", "42", 16)
@@ -32,7 +33,7 @@ def test_a_link_knows_what_its_batch_script_says(monkeypatch, tmp_path):
 
 
 def test_without_a_script_nothing_is_known(monkeypatch):
-    for name in ("LINK", "WALLTIME_SECONDS", "NODES", "NODE_FAILURES", "PEAK_TFLOPS_FP32"):
+    for name in ("LINK", "ENDS", "NODES", "NODE_FAILURES", "PEAK_TFLOPS_FP32"):
         monkeypatch.delenv(f"COSMOTRON_{name}", raising=False)
     link = this_link()
     assert (link.ends, link.mean_seconds_to_failure, link.peak_tflops) == (None, None, {})

@@ -100,7 +100,7 @@ def test_asked_it_stops():
 
 
 def test_before_the_walltime_it_stops_while_three_saves_fit():
-    asked, clock = saving(Link(started=1000.0, walltime_seconds=600))
+    asked, clock = saving(Link(started=1000.0, ends=1600.0))
     asked.stepped(10.0)
     asked.saved(30.0)
     clock.now = 1600 - (3 * 30 + 2 * 10 + 5) - 1
