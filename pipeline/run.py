@@ -236,6 +236,11 @@ class Run:
         return self.path / "code"
 
     @property
+    def suspects(self) -> Path:
+        """Which jobs failed in a way that may be their nodes' fault, one file each."""
+        return self.path / "suspects"
+
+    @property
     def parsl(self) -> Path:
         """Parsl's own logs."""
         return self.path / "parsl"

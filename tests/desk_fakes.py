@@ -78,6 +78,9 @@ class FakeScheduler:
             over = {"seconds": 1800, "end": 1_001_800, **how}
             self.jobs[job_id] = self.jobs[job_id].model_copy(update=over)
 
+    def hosts(self, names):
+        return names.split()
+
     def cancel(self, ids):
         for job_id in ids:
             self.cancelled.append(job_id)

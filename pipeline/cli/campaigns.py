@@ -113,6 +113,7 @@ def plan(
             {
                 "task": step.task.key,
                 "needs": step.task.needs,
+                "shares": step.shares,
                 "nodes": step.nodes,
                 "links": step.links,
                 "link_minutes": step.link_minutes,
@@ -129,14 +130,15 @@ def plan(
     for step in planned.steps:
         jobs = f"{step.links} × {step.nodes} node(s) × {step.link_minutes} min"
         price = "" if step.in_pilot else as_hours(step.node_hours)
-        table.add_row(step.task.key, "in a pilot" if step.in_pilot else jobs, price)
-    pilots = where.pilot
-    table.add_row(
-        "pilots",
-        f"up to {pilots.max_blocks} × {pilots.nodes_per_block} node(s) "
-        f"× {pilots.walltime_minutes} min",
-        as_hours(planned.pilot_node_hours),
-    )
+        table.add_row(step.task.key, f"in a {step.shares}" if step.in_pilot else jobs, price)
+    for kind in planned.kinds:
+        pilots = planned.pilots(kind)
+        table.add_row(
+            f"{kind}s",
+            f"up to {pilots.max_blocks} × {pilots.nodes_per_block} node(s) "
+            f"× {pilots.walltime_minutes} min",
+            as_hours(planned.node_hours_of(kind)),
+        )
     table.add_row("[bold]all[/]", f"on {where.title}", f"[bold]{as_hours(planned.node_hours)}[/]")
     out.print(table)
     if written:

@@ -41,6 +41,14 @@ class Scheduler(Protocol):
         """
         ...
 
+    def hosts(self, names: str) -> list[str]:
+        """Return each node in `JobStatus.node_names`; none where the scheduler has no such names.
+
+        Raises:
+            SchedulerError: The scheduler refuses.
+        """
+        ...
+
     def cancel(self, ids: Iterable[str]) -> None:
         """End the jobs `ids`; those that are over stay as they are.
 

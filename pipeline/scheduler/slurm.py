@@ -78,6 +78,10 @@ class SlurmScheduler:
         unknown = {id_: JobStatus(id=id_, key="", state=State.UNKNOWN) for id_ in wanted}
         return {id_: known.get(id_, unknown[id_]) for id_ in wanted}
 
+    def hosts(self, names: str) -> list[str]:
+        """See `Scheduler.hosts`."""
+        return self._call("scontrol", "show", "hostnames", names).split() if names else []
+
     def cancel(self, ids: Iterable[str]) -> None:
         """See `Scheduler.cancel`."""
         wanted = sorted(set(ids))

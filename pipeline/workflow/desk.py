@@ -16,6 +16,7 @@ from pipeline.pace import link_seconds
 from pipeline.run import RunError, read_json
 from pipeline.scheduler import NotNowError, Scheduler, SchedulerError, render
 from pipeline.site import Role
+from pipeline.workflow import suspects
 from pipeline.workflow.plan import PACK, PILOT, Plan, job_key, shares
 
 UNKNOWN_SECONDS = 300
@@ -112,6 +113,8 @@ class Desk:
             if known is None or not known.reserved_node_hours:
                 self._guard(price)
                 self.ledger.append(record)
+            count = site.nodes[job.node].count
+            job = job.model_copy(update={"exclude": suspects.avoided(self.plan.run, count)})
             try:
                 job_id = self.scheduler.submit(job, render(job, site), tried=known is not None)
             except Exception as error:

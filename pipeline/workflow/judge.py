@@ -5,7 +5,7 @@ from pathlib import Path
 from pipeline.campaign import too_big
 from pipeline.job import JobStatus
 from pipeline.run import TaskFolder, read_json
-from pipeline.workflow import history, policy, stops
+from pipeline.workflow import history, policy, stops, suspects
 from pipeline.workflow.desk import Desk
 from pipeline.workflow.history import Link, Over
 from pipeline.workflow.plan import Step
@@ -34,7 +34,10 @@ def judge(step: Step, desk: Desk, link: Link, status: JobStatus) -> Over | None:
     folder = desk.plan.run.task(step.task.key)
     hung = silence(step, desk, link.number).was_long(status)
     outcome = policy.outcome(status, read_json(folder.result), hung=hung)
-    history.end(folder, link.number, outcome, progressed=saved(folder) != link.before)
+    first = history.end(folder, link.number, outcome, progressed=saved(folder) != link.before)
+    if first and outcome in suspects.ELSEWHERE:
+        nodes = desk.scheduler.hosts(status.node_names)
+        suspects.note(desk.plan.run, status.id, outcome, nodes)
     return verdict(step, desk, status)
 
 

@@ -98,9 +98,10 @@ class Plan:
     @property
     def pilot_node_hours(self) -> float:
         """The most that the pilots may be charged, if each lives to its walltime."""
-        return sum(self._pilot_node_hours(kind) for kind in self.kinds)
+        return sum(self.node_hours_of(kind) for kind in self.kinds)
 
-    def _pilot_node_hours(self, kind: str) -> float:
+    def node_hours_of(self, kind: str) -> float:
+        """Return the most that the pilots of one kind may be charged."""
         pilot = self.pilots(kind)
         nodes = pilot.nodes_per_block * pilot.max_blocks
         return node_hours(self.site, pilot.role, nodes=nodes, seconds=pilot.walltime_minutes * 60)

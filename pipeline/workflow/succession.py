@@ -55,7 +55,14 @@ def end(folder: TaskFolder, number: int, code: int) -> Exit:
         return WANTED
     mine = this_job(desk, step, number)
     state = State.FAILED if code else State.COMPLETED
-    status = JobStatus(id=mine, key="", state=state, exit_code=code, end=int(time.time()))
+    status = JobStatus(
+        id=mine,
+        key="",
+        state=state,
+        exit_code=code,
+        end=int(time.time()),
+        node_names=os.environ.get("SLURM_JOB_NODELIST", ""),
+    )
     if judge(step, desk, link, status) or forbidden(step, desk):
         _release_next(step, desk, number)
     return WANTED

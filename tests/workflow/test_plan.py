@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from desk_fakes import pretraining, tiny_plan
+from whole_campaign import TINY
 
 from pipeline.campaign import load_campaign
 from pipeline.catalog import DeclarationError
@@ -174,3 +175,53 @@ def test_the_scripts_of_a_plan_are_one_per_training_and_a_pilot_s(tmp_path, site
         subprocess.run(["bash", "-n", str(path)], check=True)
     assert sum("pipeline.training" in path.read_text() for path in written) == len(written) - 1
     assert not (tmp_path / "runs").exists()
+
+
+def on_whole_nodes(root, **packs):
+    """The tiny campaign on the test bed, with nodes of two devices and packs on them."""
+    site = load_site("testbed")
+    node = site.nodes["gpu"].model_copy(update={"devices": 2, "exclusive": True})
+    pack = site.pilot.model_copy(update={"workers_per_node": 2, **packs})
+    site = site.model_copy(update={"nodes": {"gpu": node}, "packs": pack})
+    run = Run(root, "tiny")
+    return make_plan(load_campaign(str(TINY)).tasks(run), run, site, Asked(project="m1"))
+
+
+def test_trainings_of_one_device_share_nodes_that_are_only_to_be_had_whole(tmp_path):
+    plan = on_whole_nodes(tmp_path)
+    kinds = {step.task.stage: step.shares for step in plan.steps}
+    assert kinds == {
+        "simulate": "pilot",
+        "stage": "pilot",
+        "pretrain": "",
+        "finetune": "pack",
+        "evaluate": "pilot",
+    }
+    assert plan.kinds == ["pilot", "pack"]
+    assert plan.pilot_node_hours == 2 * plan.node_hours_of("pack")
+
+
+def test_a_training_longer_than_a_pack_has_a_node_of_its_own(tmp_path):
+    plan = on_whole_nodes(tmp_path, walltime_minutes=4)
+    assert {step.shares for step in plan.steps if step.task.stage == "finetune"} == {""}
+
+
+def test_a_training_in_a_pack_is_a_process_of_its_own(tmp_path):
+    plan = on_whole_nodes(tmp_path)
+    step = next(step for step in plan.steps if step.shares == "pack")
+    (((*words, folder),),) = waves(step.task, plan.run.task(step.task.key))
+    assert "WORLD_SIZE=1" in words
+    assert words[-3:] == [sys.executable, "-m", "pipeline.training.finetune"]
+    assert folder == str(plan.run.task(step.task.key).path)
+    assert log_name([*words, folder]) == "run.log"
+
+
+def test_a_chain_needs_no_controller_where_there_is_a_scheduler(tmp_path):
+    plan = retrained(tmp_path, "perlmutter", walltime_minutes=9000)
+    job = plan.link(plan.steps[0], 2)
+    folder = str(plan.run.task(plan.steps[0].task.key).path)
+    program = (sys.executable, "-m", "pipeline.workflow.succession")
+    assert job.before == (*program, "begin", folder, "2")
+    assert job.afterwards == (*program, "end", folder, "2")
+    here = tiny_plan(tmp_path)
+    assert here.link(pretraining(here), 1).before == ()
