@@ -23,10 +23,10 @@ def run_campaign(root: Path, site: str = "local") -> subprocess.CompletedProcess
     )
 
 
-def fingerprint(root: Path) -> dict[str, Any]:
-    """Return the hashes and numbers of a run of the tiny campaign: its results, bit for bit."""
+def fingerprint(root: Path, name: str = "tiny") -> dict[str, Any]:
+    """Return the hashes and numbers of a run of a campaign: its results, bit for bit."""
     found: dict[str, Any] = {}
-    run = root / "tiny"
+    run = root / name
     for manifest in sorted(run.glob("data/*.zarr/manifest.json")):
         shards = json.loads(manifest.read_text())["shards"]
         found[manifest.parent.name] = [shard["files"] for shard in shards]

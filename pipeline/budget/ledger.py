@@ -87,7 +87,7 @@ class Ledger:
 
     def _catch_up(self) -> None:
         """Read the files that are new, forget those that are gone, and replay their jobs."""
-        there = {path.name for path in self.folder.glob("[0-9]*.json")}
+        there = {name for name in _names(self.folder) if name[0] != "." and name.endswith(".json")}
         gone = self._records.keys() - there
         new = {name: _read(self.folder / name) for name in there - self._records.keys()}
         changed = {self._records.pop(name).job_key for name in gone}
@@ -115,6 +115,14 @@ class Ledger:
             )
             for site in dict.fromkeys(each.site for each in accounts)
         }
+
+
+def _names(folder: Path) -> list[str]:
+    """Return what lies in `folder`, which may not be there yet; quick where there are thousands."""
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - names alone
+    except FileNotFoundError:
+        return []
 
 
 def _write(path: Path, text: str) -> None:

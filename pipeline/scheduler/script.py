@@ -1,6 +1,8 @@
 """The text of a batch script, from a template that reads like one."""
 
 import shlex
+from functools import cache
+from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound
 
@@ -23,7 +25,7 @@ def render(job: Job, site: Site) -> str:
         raise DeclarationError(message)
     node = site.nodes[job.node]
     try:
-        template = _templates().get_template(f"{site.template}.sbatch.j2")
+        template = _templates(catalog.folder(SHELF)).get_template(f"{site.template}.sbatch.j2")
     except TemplateNotFound as error:
         folder = catalog.folder(SHELF)
         names = sorted(path.name.split(".")[0] for path in folder.glob("*.j2"))
@@ -69,10 +71,11 @@ def signal_lead_seconds(job: Job, site: Site) -> int:
     return min(site.signal_lead_seconds, job.walltime_minutes * 30)
 
 
-def _templates() -> Environment:
-    """Return the shelf of templates; an undefined name in one is an error."""
+@cache
+def _templates(folder: Path) -> Environment:
+    """Return the shelf of templates in `folder`; an undefined name in one is an error."""
     templates = Environment(
-        loader=FileSystemLoader(catalog.folder(SHELF)),
+        loader=FileSystemLoader(folder),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,0 +1,98 @@
+"""`make soak`: each fault at random moments over campaigns on the test bed, as a table.
+
+python -m tests.soak --times 10 --seed 1 [--only "node down"] [--to docs/measured/soak.md]
+"""
+
+import argparse
+import os
+import random
+import shutil
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tests.soak.bed import Bed, slurm, testbed
+from tests.soak.faults import FAULTS, nothing
+from tests.soak.once import Soaked, soak
+
+HEAD = """\
+| fault | times | passed | commands typed, most | extra node-hours, mean | extra seconds, mean |
+|---|---|---|---|---|---|
+"""
+
+
+def main() -> int:
+    """Run what is asked, print a line for each campaign and the table; 1 if anything was wrong."""
+    asked = _arguments()
+    testbed("up")
+    folder = Path(os.environ["SLURM_CONF"]).parent.parent / "scratch" / "soak"
+    dice = random.Random(asked.seed)
+    calm = _one(folder, dice, "calm", 0.0, asked.site)
+    _tell("calm", calm, calm)
+    rows, failed = [], bool(calm.wrong)
+    for name in asked.only or FAULTS:
+        done = []
+        for _ in range(asked.times):
+            after = dice.uniform(2.0, calm.seconds - 2.0)
+            found = _one(folder, dice, name, after, asked.site)
+            _tell(name, found, calm)
+            done.append(found)
+        rows.append(_row(name, done, calm))
+        failed = failed or any(_wrong(each, calm) for each in done)
+    table = HEAD + "\n".join(rows) + "\n"
+    sys.stdout.write(table)
+    if asked.to is not None:
+        asked.to.write_text(table)
+    return int(failed)
+
+
+def _one(folder: Path, dice: random.Random, name: str, after: float, site: str) -> Soaked:
+    bed = Bed(folder, dice)
+    bed.prepare(site)
+    for node in slurm("sinfo", "-h", "-N", "-t", "down,drain", "-o", "%N").split():
+        slurm("scontrol", "update", f"nodename={node}", "state=resume", check=False)
+    qos = "preempt" if name.startswith("preemption") else ""
+    found = soak(bed, FAULTS.get(name, nothing), after, qos=qos)
+    logs = folder.with_name("soak-logs")
+    logs.mkdir(exist_ok=True)
+    shutil.copy(bed.folder / "controller.log", logs / f"{time.time():.0f} {name}.log")
+    return found
+
+
+def _wrong(found: Soaked, calm: Soaked) -> list[str]:
+    """Return all that is wrong, results that differ from the calm run's included."""
+    differ = [key for key in calm.results if found.results.get(key) != calm.results[key]]
+    return [*found.wrong, *(f"result differs: {key}" for key in differ)]
+
+
+def _tell(name: str, found: Soaked, calm: Soaked) -> None:
+    wrong = "; ".join(_wrong(found, calm)) or "as calm"
+    took = f"{found.runs} run(s), {found.jobs} jobs, {found.seconds:.0f} s"
+    stamp = time.strftime("%H:%M:%S")
+    told = f"{stamp}  {name}, {found.what}: {took}, {found.node_hours:.4f} node-hours: {wrong}"
+    sys.stdout.write(f"{told}\n")
+    sys.stdout.flush()
+
+
+def _row(name: str, done: list[Soaked], calm: Soaked) -> str:
+    passed = sum(not _wrong(each, calm) for each in done)
+    hours = sum(each.node_hours - calm.node_hours for each in done) / len(done)
+    seconds = sum(each.seconds - calm.seconds for each in done) / len(done)
+    most = max(each.runs for each in done)
+    return f"| {name} | {len(done)} | {passed} | {most} | {hours:.4f} | {seconds:.0f} |"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--times", type=int, default=10, help="how often each fault is injected")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--site", default="testbed")
+    parser.add_argument("--only", action="append", choices=list(FAULTS), help="this fault alone")
+    parser.add_argument("--to", type=Path, help="also write the table here")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

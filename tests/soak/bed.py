@@ -1,0 +1,103 @@
+"""The test bed as a campaign under soak sees it: its jobs, its accounting, its own commands."""
+
+import os
+import random
+import shutil
+import subprocess
+import time
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tomli_w
+
+TESTBED = Path(__file__).parent.parent / "slurm" / "testbed"
+SITES = Path(__file__).parent.parent.parent / "sites"
+LINK_MINUTES = 1
+
+# While a file of its name lies beside it, the command misbehaves.
+WRAPPERS = {
+    "sbatch": 'rm "$0.broken"; {real} "$@" >/dev/null; exit 0',
+    "sacct": 'sleep $((RANDOM % 8)); [ $((RANDOM % 2)) = 0 ] || {{ echo "sacct: error: slurmdbd: '
+    'Connection refused" >&2; exit 1; }}; exec {real} "$@"',
+}
+
+
+def slurm(*words: str, check: bool = True) -> str:
+    """Return what a command of Slurm prints."""
+    return subprocess.run(words, capture_output=True, text=True, check=check).stdout
+
+
+@dataclass
+class Bed:
+    """A Slurm that runs, a folder for one campaign's run, and dice."""
+
+    folder: Path
+    dice: random.Random
+    began: float = field(default_factory=time.time)
+
+    @property
+    def commands(self) -> Path:
+        """The folder of commands that can be made to misbehave."""
+        return self.folder / "commands"
+
+    def prepare(self, site: str) -> None:
+        """Make the folder, the commands in it, and a site whose links last a minute."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.commands.mkdir(parents=True)
+        for name, broken in WRAPPERS.items():
+            real = shutil.which(name)
+            script = self.commands / name
+            text = broken.format(real=real)
+            when = f'if [ -e "$0.broken" ]; then {text}; fi'
+            script.write_text(f'#!/bin/bash\n{when}\nexec {real} "$@"\n')
+            script.chmod(0o755)
+        declared = tomllib.loads((SITES / f"{site}.toml").read_text())
+        for queue in declared.get("qos", {}).values():
+            queue["max_minutes"] = LINK_MINUTES
+        self.site.write_text(tomli_w.dumps(declared))
+
+    @property
+    def site(self) -> Path:
+        """The declaration of the machine."""
+        return self.folder / "site.toml"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of a controller."""
+        path = f"{self.commands}{os.pathsep}{os.environ['PATH']}"
+        return os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"}
+
+    def jobs(self, states: str, name: str = "") -> list[tuple[str, str]]:
+        """Return (id, nodes) of the campaign's jobs in `states`, with `name` in their key."""
+        rows = slurm("squeue", "-h", "-t", states, "-o", "%A|%N|%j").splitlines()
+        found = (row.split("|", 2) for row in rows)
+        return [
+            (job, nodes) for job, nodes, key in found if key.startswith("soak.") and name in key
+        ]
+
+    def any_job(self, name: str = "", seconds: float = 60.0) -> tuple[str, str] | None:
+        """Return (id, nodes) of one that runs, waiting for it; None if none does for so long."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            running = self.jobs("R", name)
+            if running:
+                return self.dice.choice(running)
+            time.sleep(0.3)
+        return None
+
+    def charged_seconds(self) -> dict[str, int]:
+        """Return the seconds of each of the campaign's jobs, by id: every attempt counts."""
+        since = time.strftime("%FT%T", time.localtime(self.began))
+        asked = ("sacct", "-X", "-D", "-P", "-n", f"--starttime={since}")
+        rows = slurm(*asked, "-o", "JobIDRaw,ElapsedRaw,JobName").splitlines()
+        found: dict[str, int] = {}
+        for job, seconds, key in (row.split("|", 2) for row in rows):
+            if key.startswith("soak."):
+                found[job] = found.get(job, 0) + int(seconds)
+        return found
+
+
+def testbed(verb: str) -> None:
+    """Run one of the test bed's own verbs."""
+    subprocess.run([TESTBED, verb], check=True, capture_output=True)

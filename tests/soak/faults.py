@@ -1,0 +1,121 @@
+"""What goes wrong: each fault is done to a campaign that runs, at a moment that the dice choose."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from tests.soak.bed import Bed, slurm, testbed
+
+Fault = Callable[[Bed, "subprocess.Popen[str]"], str]
+OUTAGE_SECONDS = 30
+FULL_SECONDS = 60
+
+
+def nothing(bed: Bed, controller: "subprocess.Popen[str]") -> str:
+    """Nothing: the calm run."""
+    return "calm"
+
+
+def kill_controller(bed: Bed, controller: "subprocess.Popen[str]") -> str:
+    """kill -9 of the process on the login node."""
+    os.kill(controller.pid, signal.SIGKILL)
+    return "killed"
+
+
+def node_down(bed: Bed, controller: "subprocess.Popen[str]") -> str:
+    """A node that a job runs on fails."""
+    found = bed.any_job()
+    if found is None:
+        return "no job ran"
+    (node, *_) = slurm("scontrol", "show", "hostnames", found[1]).split()
+    slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=soak")
+    time.sleep(5)
+    slurm("scontrol", "update", f"nodename={node}", "state=resume")
+    return f"{node} under job {found[0]}"
+
+
+def requeue(bed: Bed, controller: "subprocess.Popen[str]") -> str:
+    """Somebody puts a training back into the queue."""
+    found = bed.any_job("pretrain")
+    if found is None:
+        return "no training ran"
+    slurm("scontrol", "update", f"jobid={found[0]}", "requeue=1", check=False)
+    slurm("scontrol", "requeue", found[0], check=False)
+    return f"job {found[0]}"
+
+
+def preempt(bed: Bed, controller: "subprocess.Popen[str]") -> str:
+    """A job of a better queue takes all nodes of the trainings."""
+    bed.any_job("pretrain")
+    options = ("-A", "m4722", "-q", "premium", "-C", "gpu", "-N4", "-t1", "-o", "/dev/null")
+    return "by job " + slurm("sbatch", "--parsable", *options, "--wrap=sleep 5").strip()
+
+
+def time_limit(bed: Bed, controller: "subprocess.Popen[str]") -> str:
+    """A pilot's walltime ends under the work in it."""
+    found = bed.any_job("pilot")
+    if found is None:
+        return "no pilot ran"
+    slurm("scontrol", "update", f"jobid={found[0]}", "timelimit=1", check=False)
+    return f"job {found[0]}"
+
+
+def scancel(bed: Bed, controller: "subprocess.Popen[str]") -> str:
+    """Somebody cancels a job by hand."""
+    found = bed.any_job()
+    if found is None:
+        return "no job ran"
+    slurm("scancel", found[0], check=False)
+    return f"job {found[0]}"
+
+
+def restart_slurmctld(bed: Bed, controller: "subprocess.Popen[str]") -> str:
+    """kill -9 of Slurm's controller, which is back after a while."""
+    subprocess.run(["pkill", "-KILL", "-x", "slurmctld"], check=False)
+    time.sleep(5)
+    testbed("up")
+    return "back after 5 s"
+
+
+def silent_sbatch(bed: Bed, controller: "subprocess.Popen[str]") -> str:
+    """The next sbatch accepts its job, and answers nothing."""
+    (bed.commands / "sbatch.broken").touch()
+    return "the next one"
+
+
+def bad_sacct(bed: Bed, controller: "subprocess.Popen[str]") -> str:
+    """Accounting is slow, and fails every second time."""
+    (bed.commands / "sacct.broken").touch()
+    time.sleep(OUTAGE_SECONDS)
+    (bed.commands / "sacct.broken").unlink()
+    return f"{OUTAGE_SECONDS} s"
+
+
+def full_scratch(bed: Bed, controller: "subprocess.Popen[str]") -> str:
+    """The file system of the run is full for a minute."""
+    ballast = bed.folder / "ballast"
+    free = shutil.disk_usage(bed.folder).free
+    with suppress(OSError), ballast.open("wb") as stream:
+        for _ in range(free // 2**20 + 2):
+            stream.write(b"\0" * 2**20)
+    time.sleep(FULL_SECONDS)
+    ballast.unlink()
+    return f"{FULL_SECONDS} s"
+
+
+FAULTS: dict[str, Fault] = {
+    "controller kill -9": kill_controller,
+    "node down": node_down,
+    "job requeued": requeue,
+    "preemption by QOS": preempt,
+    "time limit": time_limit,
+    "scancel by hand": scancel,
+    "slurmctld restarted": restart_slurmctld,
+    "sbatch answers nothing": silent_sbatch,
+    "slow and failing sacct": bad_sacct,
+    "scratch full for a minute": full_scratch,
+}
