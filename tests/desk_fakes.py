@@ -43,6 +43,7 @@ class FakeScheduler:
         self.asked: list[list[str]] = []
         self.cancelled: list[str] = []
         self.scripts: dict[str, str] = {}
+        self.known_accounts: set[str] | None = None
         self.at_end: Callable[[str], object] = str
 
     def submit(self, job, text, *, tried=True):
@@ -77,6 +78,9 @@ class FakeScheduler:
             self.at_end(job_id)
             over = {"seconds": 1800, "end": 1_001_800, **how}
             self.jobs[job_id] = self.jobs[job_id].model_copy(update=over)
+
+    def accounts(self):
+        return self.known_accounts
 
     def hosts(self, names):
         return names.split()

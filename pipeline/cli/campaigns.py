@@ -50,6 +50,9 @@ def run(
         typer.Option(min=0, help="Trace so many steps of each training."),
     ] = 0,
     image: Image = "",
+    checks: Annotated[
+        bool, typer.Option("--check/--no-check", help="Look for wrong use before submitting.")
+    ] = True,
 ) -> None:
     """Run a campaign to its report, from wherever it stands; safe to repeat after any end.
 
@@ -71,7 +74,7 @@ def run(
         return yes or where.scheduler == "local" or typer.confirm("Submit?")
 
     try:
-        problems = drive(what, where, folder, asked, console=screen, agree=agree)
+        problems = drive(what, where, folder, asked, console=screen, agree=agree, checks=checks)
     except KeyboardInterrupt:
         fail("Interrupted. Batch jobs go on; the same command takes over from here.", 130)
     for problem in problems:

@@ -41,6 +41,14 @@ class Scheduler(Protocol):
         """
         ...
 
+    def accounts(self) -> set[str] | None:
+        """Return the accounts that this user may charge, None where nobody pays.
+
+        Raises:
+            SchedulerError: The scheduler does not say.
+        """
+        ...
+
     def hosts(self, names: str) -> list[str]:
         """Return each node in `JobStatus.node_names`; none where the scheduler has no such names.
 

@@ -45,6 +45,10 @@ class LocalScheduler:
         """See `Scheduler.query`; a job whose runner was killed failed when that is found out."""
         return {id_: self._status(id_) for id_ in sorted(set(ids))}
 
+    def accounts(self) -> set[str] | None:
+        """See `Scheduler.accounts`."""
+        return None
+
     def hosts(self, names: str) -> list[str]:  # noqa: ARG002
         """See `Scheduler.hosts`; there is only this machine."""
         return []

@@ -1,5 +1,6 @@
 """Jobs on Slurm, through the text of its own commands (`-P`: stable since long before JSON)."""
 
+import getpass
 import os
 import re
 import subprocess
@@ -77,6 +78,12 @@ class SlurmScheduler:
             known = {i: each for i, each in waiting.items() if not each.state.is_over} | known
         unknown = {id_: JobStatus(id=id_, key="", state=State.UNKNOWN) for id_ in wanted}
         return {id_: known.get(id_, unknown[id_]) for id_ in wanted}
+
+    def accounts(self) -> set[str] | None:
+        """See `Scheduler.accounts`."""
+        user = getpass.getuser()
+        asked = ("sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={user}")
+        return set(self._call(*asked, "format=account").split())
 
     def hosts(self, names: str) -> list[str]:
         """See `Scheduler.hosts`."""

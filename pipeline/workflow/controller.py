@@ -19,7 +19,7 @@ from pipeline.report import write_report
 from pipeline.run import Run, RunError, TaskFolder, claimed, read_json, write_json, write_text
 from pipeline.scheduler import connect
 from pipeline.site import Site
-from pipeline.workflow import history, snapshot, stops
+from pipeline.workflow import history, misuse, snapshot, stops
 from pipeline.workflow.desk import Desk
 from pipeline.workflow.display import Display
 from pipeline.workflow.plan import PACK, PILOT, Asked, Plan, make_plan
@@ -45,6 +45,7 @@ def drive(
     *,
     console: Console,
     agree: Callable[[Plan], bool],
+    checks: bool = True,
 ) -> list[str]:
     """Run what is not done of the campaign, and report; return what went wrong, a line a task.
 
@@ -54,12 +55,15 @@ def drive(
     Raises:
         RunError: Another controller drives this run, somebody ordered it to stop, or the folder
             cannot be used.
-        DeclarationError: The campaign or the site asks the impossible.
+        DeclarationError: The campaign asks the impossible, or, unless `checks` is off, what it must
+            not (`misuse`).
     """
     _check_may_run(run)
     tasks = campaign.tasks(run)
     todo = unfinished(tasks, run)
     plan = make_plan(todo, run, site, asked)
+    if todo and checks:
+        misuse.check(plan, connect(site, run))
     if todo and not agree(plan):
         return []
     with claimed(run.claim, beats=True):
