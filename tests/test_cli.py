@@ -126,7 +126,7 @@ def test_a_price_that_is_not_agreed_to_submits_nothing(
     cosmotron: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("typer.confirm", lambda question: question != "Submit?")
-    told = cosmotron("run", TINY, "--site", "perlmutter", "--root", tmp_path)
+    told = cosmotron("run", TINY, "--site", "perlmutter", "--root", tmp_path, "--no-check")
     assert told.code == 0
     assert "11 tasks to do, at most" in told.words
     assert list(tmp_path.iterdir()) == []
@@ -162,7 +162,7 @@ def test_a_plan_writes_the_scripts_that_would_be_submitted(
     assert told.code == 0
     scripts = sorted(folder.glob("*.sbatch"))
     assert f"Wrote {len(scripts)} scripts to" in told.words
-    assert len(scripts) == 5
+    assert len(scripts) == (5 if account is None else 3), "what shares a pack has one script"
     training = next(path for path in scripts if ".pretrain." in path.name).read_text()
     assert "pipeline.training.pretrain" in training
     if account is not None:

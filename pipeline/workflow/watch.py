@@ -14,6 +14,8 @@ from pipeline.workflow.history import Link, Over
 from pipeline.workflow.judge import diverged, forbidden, judge, saved, silence, verdict
 from pipeline.workflow.plan import Step
 
+LISTENS = 8  # how often in `hang_seconds` a job's sign of life is looked for
+
 
 class TaskError(RunError):
     """A task ended without its product; the message says why and where its log is."""
@@ -34,6 +36,8 @@ class Chain:
     desk: Desk
     unknown_since: float | None = None
     seen: set[str] = field(default_factory=set)
+    at: tuple[Link, str] | None = None  # the link that is watched and its job, once known
+    listened_at: float = 0.0
 
     @property
     def folder(self) -> TaskFolder:
@@ -54,6 +58,8 @@ class Chain:
                 or somebody ordered it to stop.
             NotNowError: The queue is full, or the scheduler does not answer; nothing is lost.
         """
+        if self.at is not None:
+            return self._look(*self.at)
         if self.folder.is_done and not self.is_open:
             return True
         over = history.over(self.folder)
@@ -100,16 +106,30 @@ class Chain:
             self.seen.add(job_id)
         else:
             job_id = account.job_id
+        self.at = (link, job_id)
+        return self._look(link, job_id)
+
+    def _look(self, link: Link, job_id: str) -> bool:
+        """Look how the job of `link` is; return whether the task is done."""
         status = self._known(job_id)
         if not status.state.is_over and status.state is not State.UNKNOWN:
-            if silence(self.step, self.desk, link.number)(status):
+            if self._is_silent(link, status):
                 self.desk.scheduler.cancel([job_id])
             return False
         if status.state is State.UNKNOWN and not self._is_lost():
             return False
         self.desk.settle([job_id])
+        self.at = None
         self._end(link, status)
         return self.folder.is_done
+
+    def _is_silent(self, link: Link, status: JobStatus) -> bool:
+        """Whether the job gives no sign of life; asked now and then only, since that is a file."""
+        silent = silence(self.step, self.desk, link.number)
+        if self.desk.now() - self.listened_at < silent.seconds / LISTENS:
+            return False
+        self.listened_at = self.desk.now()
+        return silent(status)
 
     def _known(self, job_id: str) -> JobStatus:
         status = self.desk.status(job_id)

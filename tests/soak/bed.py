@@ -13,7 +13,7 @@ import tomli_w
 
 TESTBED = Path(__file__).parent.parent / "slurm" / "testbed"
 SITES = Path(__file__).parent.parent.parent / "sites"
-LINK_MINUTES = 1
+LINK_MINUTES, LINK_QUEUES, PILOT_QUEUE = 1, {"regular", "preempt"}, "premium"
 
 # While a file of its name lies beside it, the command misbehaves.
 WRAPPERS = {
@@ -53,8 +53,10 @@ class Bed:
             script.write_text(f'#!/bin/bash\n{when}\nexec {real} "$@"\n')
             script.chmod(0o755)
         declared = tomllib.loads((SITES / f"{site}.toml").read_text())
-        for queue in declared.get("qos", {}).values():
-            queue["max_minutes"] = LINK_MINUTES
+        for name in LINK_QUEUES & declared.get("qos", {}).keys():
+            declared["qos"][name]["max_minutes"] = LINK_MINUTES
+        if declared.get("qos"):
+            declared["pilot"]["role"]["qos"] = PILOT_QUEUE
         self.site.write_text(tomli_w.dumps(declared))
 
     @property

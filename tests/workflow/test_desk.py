@@ -121,7 +121,8 @@ def test_a_full_queue_is_left_alone_for_longer_each_time(desk, scheduler, clock,
 def test_room_is_what_the_queue_takes_without_what_is_there(tmp_path, scheduler, clock):
     desk = Desk(tiny_plan(tmp_path, "frontier", project="m1"), scheduler)
     before = desk.room()
-    assert before == desk.plan.site.submitted_jobs - desk.plan.site.pilot.max_blocks
+    site = desk.plan.site
+    assert before == site.submitted_jobs - site.pilot.max_blocks - site.packs.max_blocks
     submit(desk)
     assert desk.room() == before - 1
 

@@ -62,8 +62,9 @@ def test_node_hours_are_those_of_the_whole_chain(tmp_path):
 
 def test_pilots_are_counted_once_and_at_their_most(tmp_path):
     plan = tiny_plan(tmp_path, "perlmutter")
-    pilot = plan.site.pilot
-    assert plan.pilot_node_hours == pilot.max_blocks * pilot.walltime_minutes / 60
+    pilots = (plan.site.pilot, plan.site.packs)
+    most = sum(each.max_blocks * each.walltime_minutes / 60 for each in pilots)
+    assert plan.pilot_node_hours == most
     assert plan.node_hours == plan.pilot_node_hours + sum(s.node_hours for s in plan.steps)
 
 
@@ -170,10 +171,12 @@ def test_every_part_has_a_log_of_its_own(tmp_path):
 def test_the_scripts_of_a_plan_are_one_per_training_and_a_pilot_s(tmp_path, site):
     plan = tiny_plan(tmp_path / "runs", site, project="m4722")
     written = write_scripts(plan, tmp_path / "scripts")
-    assert len(written) == 1 + sum(not step.in_pilot for step in plan.steps)
+    assert len(written) == len(plan.kinds) + sum(not step.in_pilot for step in plan.steps)
     for path in written:
         subprocess.run(["bash", "-n", str(path)], check=True)
-    assert sum("pipeline.training" in path.read_text() for path in written) == len(written) - 1
+    assert sum("pipeline.training" in path.read_text() for path in written) == (
+        len(written) - len(plan.kinds)
+    )
     assert not (tmp_path / "runs").exists()
 
 
