@@ -1,6 +1,7 @@
 # make demo   environment, sample data, the whole pipeline, the report
 # make test   environment, lint, types, import laws, all tests; real Slurm and XRootD where they can
 #             be installed
+# make soak   faults at random moments over campaigns on a real Slurm: hours, and a table
 # make bench  ratios against what one would otherwise pick, and against the machine's limits
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ READY  := $(VENV)/.ready
 RIVALS := $(VENV)/.rivals-ready
 SITE   ?= local
 
-.PHONY: demo test lint slurm servers bench clean
+.PHONY: demo test lint slurm servers soak bench clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +45,11 @@ servers:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 			apt-get install -y -qq --no-install-recommends xrootd-server >/dev/null; \
 	else echo "servers: not root on Debian, so the tests that need an XRootD server will skip"; fi
+
+TIMES ?= 10
+
+soak: $(READY) slurm
+	$(BIN)/python -m tests.soak --times $(TIMES) --to docs/measured/soak.md
 
 # MosaicML streaming declares numpy < 2.2 and what clouds need; it lies apart, without these.
 $(RIVALS): $(READY)

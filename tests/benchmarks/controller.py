@@ -25,6 +25,7 @@ COMMANDS = {
     "sbatch": "echo $RANDOM$RANDOM | sed 's/^0*/1/'",
     "squeue": "",
     "scancel": "",
+    "sacctmgr": "echo m1",
     "sacct": """for id in $(echo "$*" | sed -n 's/.*--jobs=\\([0-9,]*\\).*/\\1/p' | tr , ' '); do
         echo "$id|RUNNING|60|1|1790000000|Unknown|0:0|nid1|x"; done""",
 }
@@ -127,11 +128,16 @@ def _cpu_seconds(pid: int) -> float:
     children = subprocess.run(
         ["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False
     ).stdout.split()
-    total = 0.0
-    for each in (str(pid), *children):
-        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-        total += (int(fields[11]) + int(fields[12])) / TICKS
-    return total
+    return sum(map(_cpu_of, (str(pid), *children)))
+
+
+def _cpu_of(pid: str) -> float:
+    """Return the CPU time of one process, nothing of one that has just ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def _peak_mb(pid: int) -> float:

@@ -69,3 +69,12 @@ def test_shellcheck_finds_nothing(path: Path) -> None:
     command = [SHELLCHECK, "--exclude=SC2016", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.sbatch")), ids=lambda path: path.stem)
+def test_every_directive_is_explained(path: Path) -> None:
+    explained = (GOLDEN.parent.parent / "docs" / "sites.md").read_text()
+    lines = [line for line in path.read_text().splitlines() if line.startswith("#SBATCH ")]
+    for line in lines:
+        name = line.removeprefix("#SBATCH ").split("=")[0]
+        assert f"`{name}`" in explained, name

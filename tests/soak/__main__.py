@@ -17,6 +17,16 @@ from tests.soak.bed import Bed, slurm, testbed
 from tests.soak.faults import FAULTS, nothing
 from tests.soak.once import Soaked, soak
 
+PAGE = """\
+# Faults on a real Slurm
+
+`python -m tests.soak --times {times} --seed {seed}` on the site {site} of the test bed, {date}: campaigns of
+two chained pretrainings with what precedes and follows them, each hit once at a random moment. Passed
+is what ended with every task done, results equal to the calm run's to the bit, no job left, and each
+job's seconds in the ledger equal to those of `sacct -D`. Extra is beside the calm run, which took
+{seconds:.0f} s and {node_hours:.4f} node-hours. What [each fault](../../tests/soak/faults.py) does.
+
+"""
 HEAD = """\
 | fault | times | passed | commands typed, most | extra node-hours, mean | extra seconds, mean |
 |---|---|---|---|---|---|
@@ -44,7 +54,10 @@ def main() -> int:
     table = HEAD + "\n".join(rows) + "\n"
     sys.stdout.write(table)
     if asked.to is not None:
-        asked.to.write_text(table)
+        told = {"seconds": calm.seconds, "node_hours": calm.node_hours}
+        asked_for = {"times": asked.times, "seed": asked.seed, "site": asked.site}
+        page = PAGE.format(date=time.strftime("%Y-%m-%d"), **asked_for, **told)
+        asked.to.write_text(page + table)
     return int(failed)
 
 
