@@ -13,18 +13,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.soak.bed import Bed, slurm, testbed
-from tests.soak.faults import FAULTS, nothing
-from tests.soak.once import Soaked, soak
+from soak.bed import Bed, slurm, testbed
+from soak.faults import FAULTS, nothing
+from soak.once import Soaked, soak
 
 PAGE = """\
 # Faults on a real Slurm
 
-`python -m tests.soak --times {times} --seed {seed}` on the site {site} of the test bed, {date}: campaigns of
-two chained pretrainings with what precedes and follows them, each hit once at a random moment. Passed
-is what ended with every task done, results equal to the calm run's to the bit, no job left, and each
-job's seconds in the ledger equal to those of `sacct -D`. Extra is beside the calm run, which took
-{seconds:.0f} s and {node_hours:.4f} node-hours. What [each fault](../../tests/soak/faults.py) does.
+`python -m tests.soak --times {times} --seed {seed}` on the site {site} of the test bed, {date}:
+campaigns of two chained pretrainings with what precedes and follows them, each hit once at a random
+moment. Passed is what ended with every task done, results equal to the calm run's to the bit, no
+job left, and each job's seconds in the ledger equal to those of `sacct -D`. Extra is beside the
+calm run, which took {seconds:.0f} s and {node_hours:.4f} node-hours. What each fault does:
+[faults.py](../../tests/soak/faults.py).
 
 """
 HEAD = """\

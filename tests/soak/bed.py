@@ -11,6 +11,7 @@ from pathlib import Path
 
 import tomli_w
 
+CAMPAIGN = Path(__file__).with_name("campaign.toml")
 TESTBED = Path(__file__).parent.parent / "slurm" / "testbed"
 SITES = Path(__file__).parent.parent.parent / "sites"
 LINK_MINUTES, LINK_QUEUES, PILOT_QUEUE = 1, {"regular", "preempt"}, "premium"
@@ -34,7 +35,13 @@ class Bed:
 
     folder: Path
     dice: random.Random
+    campaign: Path = CAMPAIGN
     began: float = field(default_factory=time.time)
+
+    @property
+    def name(self) -> str:
+        """The campaign's name, by which its jobs' keys begin."""
+        return str(tomllib.loads(self.campaign.read_text())["name"])
 
     @property
     def commands(self) -> Path:
@@ -74,9 +81,8 @@ class Bed:
         """Return (id, nodes) of the campaign's jobs in `states`, with `name` in their key."""
         rows = slurm("squeue", "-h", "-t", states, "-o", "%A|%N|%j").splitlines()
         found = (row.split("|", 2) for row in rows)
-        return [
-            (job, nodes) for job, nodes, key in found if key.startswith("soak.") and name in key
-        ]
+        ours = ((job, nodes, key) for job, nodes, key in found if key.startswith(f"{self.name}."))
+        return [(job, nodes) for job, nodes, key in ours if name in key]
 
     def any_job(self, name: str = "", seconds: float = 60.0) -> tuple[str, str] | None:
         """Return (id, nodes) of one that runs, waiting for it; None if none does for so long."""
@@ -95,7 +101,7 @@ class Bed:
         rows = slurm(*asked, "-o", "JobIDRaw,ElapsedRaw,JobName").splitlines()
         found: dict[str, int] = {}
         for job, seconds, key in (row.split("|", 2) for row in rows):
-            if key.startswith("soak."):
+            if key.startswith(f"{self.name}."):
                 found[job] = found.get(job, 0) + int(seconds)
         return found
 

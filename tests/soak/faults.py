@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from tests.soak.bed import Bed, slurm, testbed
+from soak.bed import Bed, slurm, testbed
 
 Fault = Callable[[Bed, "subprocess.Popen[str]"], str]
 OUTAGE_SECONDS = 30

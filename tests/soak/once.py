@@ -5,16 +5,13 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from whole_campaign import fingerprint
 
 from pipeline.budget.ledger import Ledger
-from tests.soak.bed import Bed
-from tests.soak.faults import Fault
+from soak.bed import Bed
+from soak.faults import Fault
 
-CAMPAIGN = Path(__file__).with_name("campaign.toml")
-NAME = "soak"
 MOST_RUNS = 5
 RUN_SECONDS = 900
 
@@ -34,7 +31,7 @@ class Soaked:
 
 def soak(bed: Bed, fault: Fault, after_seconds: float, *, qos: str = "") -> Soaked:
     """Run the campaign, do `fault` to it after so many seconds; repeat the command till done."""
-    words = ["run", str(CAMPAIGN), "--site", str(bed.site), "--root", str(bed.folder), "--yes"]
+    words = ["run", str(bed.campaign), "--site", str(bed.site), "--root", str(bed.folder), "--yes"]
     command = [sys.executable, "-m", "pipeline", *words, "--project", "m4722"]
     command += ["--qos", qos] if qos else []
     began = time.monotonic()
@@ -55,7 +52,7 @@ def soak(bed: Bed, fault: Fault, after_seconds: float, *, qos: str = "") -> Soak
                 controller.kill()
                 code = controller.wait()
     seconds = time.monotonic() - began
-    accounts = Ledger(bed.folder / NAME / "ledger").accounts().values()
+    accounts = Ledger(bed.folder / bed.name / "ledger").accounts().values()
     return Soaked(
         what=what,
         runs=runs,
@@ -63,7 +60,7 @@ def soak(bed: Bed, fault: Fault, after_seconds: float, *, qos: str = "") -> Soak
         node_hours=sum(each.charged_node_hours for each in accounts),
         jobs=sum(bool(each.job_id) for each in accounts),
         wrong=tuple(_wrong(bed, code)),
-        results=fingerprint(bed.folder, NAME),
+        results=fingerprint(bed.folder, bed.name),
     )
 
 
@@ -81,7 +78,7 @@ def _at(controller: "subprocess.Popen[str]", after: float, bed: Bed, fault: Faul
 
 def _wrong(bed: Bed, code: int) -> list[str]:
     """Return what is not as it should be in the end."""
-    run = bed.folder / NAME
+    run = bed.folder / bed.name
     wrong = [f"the command ended with {code}"] if code else []
     tasks = [path.parent for path in run.glob("*/*/task.toml")]
     open_tasks = [str(task.relative_to(run)) for task in tasks if not (task / "DONE").exists()]
@@ -96,7 +93,7 @@ def _wrong(bed: Bed, code: int) -> list[str]:
 
 def _drift(bed: Bed) -> list[str]:
     """Return where the ledger differs from accounting, to the second."""
-    accounts = Ledger(bed.folder / NAME / "ledger").accounts().values()
+    accounts = Ledger(bed.folder / bed.name / "ledger").accounts().values()
     ours = {each.job_id: each.seconds for each in accounts if each.job_id}
     theirs = bed.charged_seconds()
     jobs = sorted(ours.keys() | theirs.keys())

@@ -1,0 +1,37 @@
+"""A campaign to which three things happen; `make soak` does ten kinds of them, for hours."""
+
+import os
+import random
+import time
+from pathlib import Path
+from subprocess import Popen  # noqa: TC003
+
+import pytest
+from soak.bed import Bed
+from soak.faults import kill_controller, node_down, silent_sbatch
+from soak.once import soak
+from whole_campaign import TINY, fingerprint
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+
+
+def three_faults(bed: Bed, controller: "Popen[str]") -> str:
+    """sbatch is silent, a node fails under a training, and the controller is killed."""
+    silent_sbatch(bed, controller)
+    while not bed.jobs("R", "pretrain"):
+        assert controller.poll() is None
+        time.sleep(0.2)
+    told = node_down(bed, controller)
+    kill_controller(bed, controller)
+    return told
+
+
+def test_faults_cost_time_and_nothing_else(slurm: dict[str, str], uninterrupted: Path) -> None:
+    folder = Path(os.environ["SLURM_CONF"]).parent.parent / "scratch" / "faults"
+    bed = Bed(folder, random.Random(5), TINY)
+    bed.prepare("testbed")
+    found = soak(bed, three_faults, after_seconds=1.0)
+    log = (folder / "controller.log").read_text()
+    assert found.wrong == (), log
+    assert found.runs == 2, log
+    assert fingerprint(folder) == fingerprint(uninterrupted)
