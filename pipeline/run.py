@@ -236,6 +236,11 @@ class Run:
         return self.path / "code"
 
     @property
+    def preflight(self) -> Path:
+        """What was found of the site before the first submission."""
+        return self.path / "preflight.json"
+
+    @property
     def suspects(self) -> Path:
         """Which jobs failed in a way that may be their nodes' fault, one file each."""
         return self.path / "suspects"

@@ -7,10 +7,12 @@ import typer
 from rich.table import Table
 
 from pipeline.catalog import find, names
+from pipeline.cli.checking import sites_check
 from pipeline.cli.screen import AsJson, out
 from pipeline.site import SHELF, load_site
 
-app = typer.Typer(no_args_is_help=True, help="The machines we know: list and show.")
+app = typer.Typer(no_args_is_help=True, help="The machines we know: list, show and check.")
+app.command("check")(sites_check)
 
 
 @app.command("list")

@@ -19,7 +19,7 @@ from pipeline.report import write_report
 from pipeline.run import Run, RunError, TaskFolder, claimed, read_json, write_json, write_text
 from pipeline.scheduler import connect
 from pipeline.site import Site
-from pipeline.workflow import history, misuse, snapshot, stops
+from pipeline.workflow import history, misuse, preflight, snapshot, stops
 from pipeline.workflow.desk import Desk
 from pipeline.workflow.display import Display
 from pipeline.workflow.plan import PACK, PILOT, Asked, Plan, make_plan
@@ -67,6 +67,8 @@ def drive(
     if todo and not agree(plan):
         return []
     with claimed(run.claim, beats=True):
+        if todo and checks:
+            preflight.before_submission(plan, connect(site, run))
         _record(campaign, site, run, tasks)
         problems = _execute(plan, tasks, console) if todo else []
         if todo or not run.page.exists():

@@ -66,23 +66,26 @@ def _pilots(plan: Plan) -> Iterator[str]:
 
 def _image(plan: Plan) -> Iterator[str]:
     """A container image that is not there, or a site that cannot run one."""
-    image, site = plan.asked.image, plan.site
-    if not image:
-        return
+    if plan.asked.image and (problem := image_problem(plan.site, plan.asked.image)):
+        yield problem
+
+
+def image_problem(site: Site, image: str) -> str:
+    """Return why `image` cannot be run on `site`, empty if it is there."""
     if site.container is None:
-        yield f"{site.title} declares no way to run an image. Leave out --image {image}."
-        return
+        return f"{site.title} declares no way to run an image. Leave out --image {image}."
     probe = [word.replace("{image}", image) for word in site.container.probe]
     try:
         asked = subprocess.run(probe, capture_output=True, check=False, timeout=PROBE_SECONDS)
         is_there = asked.returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         is_there = False
-    if not is_there:
-        yield (
-            f"the image {image} is not there, by `{' '.join(probe)}`. Build it from "
-            f"containers/{site.container.recipe}, or give another with --image."
-        )
+    if is_there:
+        return ""
+    return (
+        f"the image {image} is not there, by `{' '.join(probe)}`. Build it from "
+        f"containers/{site.container.recipe}, or give another with --image."
+    )
 
 
 def _file_system(plan: Plan) -> Iterator[str]:

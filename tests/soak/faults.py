@@ -34,8 +34,17 @@ def node_down(bed: Bed, controller: "subprocess.Popen[str]") -> str:
     (node, *_) = slurm("scontrol", "show", "hostnames", found[1]).split()
     slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=soak")
     time.sleep(5)
-    slurm("scontrol", "update", f"nodename={node}", "state=resume")
+    resume(node)
     return f"{node} under job {found[0]}"
+
+
+def resume(node: str) -> None:
+    """Bring a node back; Slurm refuses that until what ran there is gone."""
+    for _ in range(20):
+        slurm("scontrol", "update", f"nodename={node}", "state=resume", check=False)
+        if "down" not in slurm("sinfo", "-h", "-n", node, "-o", "%T"):
+            return
+        time.sleep(1)
 
 
 def requeue(bed: Bed, controller: "subprocess.Popen[str]") -> str:

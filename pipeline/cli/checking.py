@@ -1,0 +1,78 @@
+"""The verb that looks whether a site is as we believe."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from pipeline.catalog import DeclarationError
+from pipeline.cli.screen import AsJson, Image, Project, QosName, Root, out, screen
+from pipeline.run import Exit, Run
+from pipeline.site import load_site
+
+if TYPE_CHECKING:
+    from pipeline.workflow.preflight import Check
+
+COLOURS = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
+
+
+def sites_check(
+    site: Annotated[str, typer.Argument(help="A declared site, or a path.")] = "",
+    root: Root = None,
+    project: Project = "",
+    qos: QosName = "",
+    image: Image = "",
+    job: Annotated[
+        bool, typer.Option("--job", help="Also run a job on two nodes; it is charged.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look whether a site is as we believe: accounts, files, packages, and what a job sees.
+
+    Example: `cosmotron sites check perlmutter --project m4722 --job`
+    """
+    from pipeline.scheduler import connect  # noqa: PLC0415
+    from pipeline.workflow.plan import Asked  # noqa: PLC0415
+    from pipeline.workflow.preflight import job as room  # noqa: PLC0415
+    from pipeline.workflow.preflight import login  # noqa: PLC0415
+
+    where = load_site(site or None)
+    folder = root or Path(os.path.expandvars(where.scratch)).expanduser()
+    if "$" in str(folder):
+        message = (
+            f"{where.name}: {where.scratch} is not set on this machine. Give a folder: --root."
+        )
+        raise DeclarationError(message)
+    scheduler = connect(where, Run(folder, "check"))
+    asked = Asked(project, qos, image=image)
+    with screen.status("looking") as shown:
+        rows = []
+        for row in login(where, scheduler, folder, asked):
+            rows.append(row)
+            shown.update(f"looked at {row.name}")
+        if job and not any(row.state == "failed" for row in rows):
+            submitted = room.job(where, Run(folder, "check"), asked)
+            rows += room.look(
+                where, scheduler, submitted, lambda it: shown.update(f"job {it.id}: {it.state}")
+            )
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
+    else:
+        out.print(_table(rows))
+    if any(row.state == "failed" for row in rows):
+        raise SystemExit(int(Exit.FAILED))
+
+
+def _table(rows: "list[Check]") -> Table:
+    """Return the rows as people read them, what to do under each that is not as it should be."""
+    table = Table("", "what", "found", box=None, pad_edge=False)
+    for row in rows:
+        colour = COLOURS[row.state]
+        table.add_row(f"[{colour}]{row.state}[/]", row.name, row.found.replace("[", r"\["))
+        if row.todo:
+            table.add_row("", "", f"[{colour}]→[/] {row.todo}")
+    return table
