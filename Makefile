@@ -32,6 +32,7 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	$(BIN)/hadolint containers/*.Dockerfile
 
 # Debian's Slurm, where we are root and apt is there; elsewhere its tests skip and say so.
 slurm:

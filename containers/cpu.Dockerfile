@@ -1,7 +1,7 @@
 # Everything but a GPU: staging, evaluation, reports, and trainings on CPU.
 #
 #   podman build -f containers/cpu.Dockerfile -t cosmotron:cpu --build-arg COMMIT=$(git rev-parse HEAD) .
-#   podman run --rm -v "$PWD/runs:/data/runs" cosmotron:cpu run quickstart --site local
+#   podman run --rm -v "$PWD/runs:/data/runs" cosmotron:cpu cosmotron run quickstart --site local
 #
 # The pinned torch comes with several GB of CUDA libraries; with
 # --build-arg PIP_EXTRA_INDEX_URL=<the address that pytorch.org/get-started names for CPU> it does not.
@@ -23,6 +23,6 @@ COPY sites sites
 RUN pip install --no-cache-dir --constraint constraints.txt --only-binary pythia8mc '.[all]'
 
 RUN useradd --uid 1000 cosmotron && install --directory --owner=cosmotron /data
-USER cosmotron
+USER 1000
 WORKDIR /data
-ENTRYPOINT ["cosmotron"]
+CMD ["cosmotron", "--help"]

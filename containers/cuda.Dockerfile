@@ -9,9 +9,9 @@
 # (https://github.com/NERSC/podman-hpc); with Shifter it is --module=gpu,nccl-plugin
 # (https://github.com/NERSC/dl-at-scale-training).
 #
-# Not tried: neither a container engine nor a GPU was at hand when this was written, and no site
-# file starts jobs in an image yet. mamba-ssm is left out because nothing uses its kernels yet; no
-# operator is compiled when a training starts, so there is no compiler here.
+# Not tried: neither a container engine nor a GPU was at hand when this was written. mamba-ssm's
+# kernels are not in it (docs/containers.md); no operator is compiled when a training starts, so there
+# is no compiler here.
 FROM docker.io/library/python:3.11-slim-bookworm
 
 ARG COMMIT=unknown
@@ -26,6 +26,6 @@ RUN pip install --no-cache-dir --constraint constraints.txt '.[data,report,train
     && python -c 'import torch; assert torch.version.cuda, "this torch was built without CUDA"'
 
 RUN useradd --uid 1000 cosmotron && install --directory --owner=cosmotron /data
-USER cosmotron
+USER 1000
 WORKDIR /data
-ENTRYPOINT ["cosmotron"]
+CMD ["cosmotron", "--help"]

@@ -9,8 +9,7 @@
 # docker-archive:cosmotron-rocm.tar`. Between nodes RCCL needs the site's rccl-net-plugin, which is
 # not in the image.
 #
-# Not tried: neither a container engine nor a GPU was at hand when this was written, and no site
-# file starts jobs in an image yet. Frontier's documented way, a virtual environment on its modules,
+# Not tried: neither a container engine nor a GPU was at hand when this was written. Frontier's documented way, a virtual environment on its modules,
 # is what sites/frontier.toml is written for.
 ARG BASE=docker.io/rocm/pytorch:latest
 FROM ${BASE}
@@ -28,7 +27,8 @@ RUN grep -v '^torch==' constraints.txt > without-torch.txt \
     && python -c 'import torch; assert torch.version.hip, "the torch of the base image was replaced"'
 
 # The base image may have a user 1000 already.
-RUN useradd cosmotron && install --directory --owner=cosmotron /data
-USER cosmotron
+RUN (id --name --user 1000 >/dev/null 2>&1 || useradd --uid 1000 cosmotron) && \
+    install --directory --owner=1000 /data
+USER 1000
 WORKDIR /data
-ENTRYPOINT ["cosmotron"]
+CMD ["cosmotron", "--help"]

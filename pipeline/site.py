@@ -128,14 +128,17 @@ class FileSystem(Declaration):
 class Container(Declaration):
     """How this site runs an image: what is put before a command, and how to see that it is there.
 
-    In both, "{image}" stands for the image's name or path. `recipe` is the file in `containers/`.
+    In both, "{image}" stands for the image's name or path. `mount` is repeated for each "{folder}"
+    that the command needs, `env` for each "{name}" that would not reach it by itself; both come
+    before the image. `recipe` is the file in `containers/`, `build` the commands that make it.
     """
 
     recipe: str
     run: tuple[str, ...]
     probe: tuple[str, ...]
+    mount: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
     build: tuple[str, ...] = ()
-    note: str = ""
 
 
 class Environment(Declaration):

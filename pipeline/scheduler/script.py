@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFo
 from pipeline import catalog
 from pipeline.catalog import DeclarationError
 from pipeline.job import Job
+from pipeline.scheduler.container import contained
 from pipeline.site import NodeClass, Site
 
 SHELF = "jobs/templates"
@@ -35,7 +36,7 @@ def render(job: Job, site: Site) -> str:
         job=job,
         site=site,
         node=node,
-        command=shlex.join(job.command),
+        command=shlex.join(contained(job, site, [name for name, _ in exports(job, site)])),
         cpus_per_process=cpus_per_process(job, node),
         exports=exports(job, site),
         signal_lead_seconds=signal_lead_seconds(job, site),

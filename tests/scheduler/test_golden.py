@@ -20,7 +20,11 @@ SHELLCHECK = Path(sys.executable).with_name("shellcheck")
 GOLDEN = Path(__file__).parent.parent / "golden"
 SITES = ("local", "testbed", "perlmutter", "frontier")
 KINDS = ("one-node", "two-nodes", "pilot")
-CASES = [(site, kind) for site in SITES for kind in KINDS if (site, kind) != ("local", "two-nodes")]
+IMAGES = {"perlmutter": "cosmotron:cuda", "frontier": "/scratch/cosmotron.sif"}
+CASES = [
+    *((site, kind) for site in SITES for kind in KINDS if (site, kind) != ("local", "two-nodes")),
+    *((site, "image") for site in IMAGES),
+]
 
 
 def job(site: Site, kind: str) -> Job:
@@ -31,7 +35,7 @@ def job(site: Site, kind: str) -> Job:
     )
     return Job(
         key=f"quickstart-{kind}.1",
-        folder=Path("/scratch/my runs/quickstart/logs"),
+        folder=Path("/scratch/my runs/quickstart/pretrain/m0/logs"),
         command=(*command, "/scratch/my runs/quickstart/task.toml"),
         node=role.node,
         nodes=2 if kind == "two-nodes" else 1,
@@ -40,6 +44,7 @@ def job(site: Site, kind: str) -> Job:
         account=site.account("m4722", role.node) if site.scheduler == "slurm" else "",
         qos=role.qos,
         pilot=pilot,
+        image=IMAGES[site.name] if kind == "image" else "",
         code="/scratch/my runs/quickstart/code/0123456789ab",
         **({} if pilot or site.scheduler == "local" else link_of_a_chain(kind)),
     )
