@@ -29,10 +29,12 @@ class Soaked:
     results: dict[str, object]
 
 
-def soak(bed: Bed, fault: Fault, after_seconds: float, *, qos: str = "") -> Soaked:
+def soak(
+    bed: Bed, fault: Fault, after_seconds: float, *, qos: str = "", project: str = "m4722"
+) -> Soaked:
     """Run the campaign, do `fault` to it after so many seconds; repeat the command till done."""
     words = ["run", str(bed.campaign), "--site", str(bed.site), "--root", str(bed.folder), "--yes"]
-    command = [sys.executable, "-m", "pipeline", *words, "--project", "m4722"]
+    command = [sys.executable, "-m", "pipeline", *words, "--project", project]
     command += ["--qos", qos] if qos else []
     began = time.monotonic()
     what, code, runs = "", 1, 0
