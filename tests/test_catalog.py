@@ -52,7 +52,7 @@ def test_a_name_like_no_other_lists_what_there_is() -> None:
     with pytest.raises(DeclarationError) as caught:
         catalog.find("sites", "xyz")
     expected = (
-        "No site named 'xyz'. Declared: frontier, local, perlmutter, testbed; or give a .toml."
+        "No site named 'xyz'. Declared: frontier, local, perlmutter, polaris, testbed, testbed-frontier; or give a .toml."
     )
     assert str(caught.value) == expected
 
