@@ -154,6 +154,11 @@ class Desk:
         return most - kept - len(trainings)
 
     @property
+    def heard_at(self) -> float:
+        """When the scheduler last answered, by the clock of `now`."""
+        return self._heard_at
+
+    @property
     def waits_because(self) -> str:
         """Why nothing is submitted just now, in the scheduler's words; empty if it may be."""
         return self._full.message

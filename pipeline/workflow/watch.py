@@ -138,10 +138,9 @@ class Chain:
         return status
 
     def _is_lost(self) -> bool:
-        """Whether nobody has heard of the job for minutes."""
-        now = self.desk.now()
-        self.unknown_since = self.unknown_since or now
-        return now - self.unknown_since > UNKNOWN_SECONDS
+        """Whether the scheduler answers, and has not heard of the job for minutes."""
+        self.unknown_since = self.unknown_since or self.desk.now()
+        return self.desk.heard_at - self.unknown_since > UNKNOWN_SECONDS
 
     def _end(self, link: Link, status: JobStatus) -> None:
         """Note how the job of `link` ended."""

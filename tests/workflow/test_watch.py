@@ -333,6 +333,20 @@ def test_a_job_that_is_lost_is_told(desk, scheduler, step, monkeypatch):
         chain(step, desk)
 
 
+def test_a_job_is_not_lost_while_the_scheduler_is_silent(desk, scheduler, step, folder, clock):
+    watched = Chain(step, desk)
+    watched.advance()
+    scheduler.is_silent = True
+    for _ in range(8):
+        clock.sleep(100)
+        assert not watched.advance()
+    scheduler.is_silent = False
+    checkpoints_each_link(scheduler, folder, done_after=1)
+    while not watched.advance():
+        clock.sleep(desk.plan.site.poll_seconds + 1)
+    assert list(scheduler.jobs) == ["700"]
+
+
 def test_without_a_log_only_the_end_is_told(folder, tmp_path):
     assert why(folder, tmp_path / "none.log", "it ended") == (
         f"it ended. Its log, {tmp_path / 'none.log'}, ends:"
