@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pipeline.budget.account import Account
 from pipeline.budget.cost import node_hours
@@ -57,7 +57,7 @@ class BackOff:
 
 
 class StoppedError(RunError):
-    """The controller stops before the job that it watched has ended."""
+    """The controller stops before a job was submitted."""
 
 
 class Desk:
@@ -214,37 +214,8 @@ class Desk:
         self._heard_at = time.monotonic()
         return found
 
-    def wait(
-        self, job_id: str, *, is_lost: Callable[[JobStatus], bool] = lambda _: False
-    ) -> JobStatus:
-        """Return the job's last status, when it is over; its hours are in the ledger then.
-
-        A job that `is_lost` though it runs is cancelled.
-
-        Raises:
-            StoppedError: The controller stops watching; the job goes on.
-        """
-        unknown_since = None
-        while not self._stopping.is_set():
-            status = self.status(job_id)
-            if status.state.is_over:
-                self.settle([job_id])
-                return status
-            if is_lost(status):
-                self.cancel([job_id])
-                continue
-            if status.state is not State.UNKNOWN:
-                unknown_since = None
-            elif unknown_since is None:
-                unknown_since = time.monotonic()
-            elif time.monotonic() - unknown_since > UNKNOWN_SECONDS:
-                return status
-            self._stopping.wait(self.plan.site.poll_seconds / 2)
-        message = f"{job_id}: not watched any more; it goes on."
-        raise StoppedError(message)
-
     def stop(self) -> None:
-        """Let every watcher end; jobs go on, and a next controller finds them."""
+        """Submit nothing more; jobs go on, and a next controller finds them."""
         self._stopping.set()
 
     def recover(self) -> int:
