@@ -193,12 +193,27 @@ class Desk:
         """Return what the scheduler said of the job, at most one polling interval ago."""
         with self._lock:
             self._live.add(job_id)
-            if time.monotonic() - self._asked_at > self.plan.site.poll_seconds:
-                self._known |= self._asked()
-                self._asked_at = time.monotonic()
-                self._live -= {key for key, each in self._known.items() if each.state.is_over}
+            self.refresh()
             unknown = JobStatus(id=job_id, key="", state=State.UNKNOWN)
             return self._known.get(job_id, unknown)
+
+    def refresh(self) -> None:
+        """Ask for all jobs that have not ended, once in a polling interval; settle what has.
+
+        Jobs that nobody watches are among them, pilots and links that others submitted: what they
+        hold, hours and places in the queue, is free when they have ended.
+        """
+        with self._lock:
+            if time.monotonic() - self._asked_at <= self.plan.site.poll_seconds:
+                return
+            unended = {each.job_id for each in self.unended()}
+            self._live |= unended
+            self._known |= self._asked()
+            self._asked_at = time.monotonic()
+            over = {job_id for job_id, each in self._known.items() if each.state.is_over}
+            self._live -= over
+            if over & unended:
+                self.settle(sorted(over & unended))
 
     def _asked(self) -> dict[str, JobStatus]:
         """Return the status of all live jobs; none while the scheduler does not answer.

@@ -183,6 +183,7 @@ class Watchers:
         """Look at every chain, at most once in half a polling interval."""
         if time.monotonic() < self._next_look:
             return
+        self.desk.refresh()
         self._active = [watched for watched in self._active if self._goes_on(*watched)]
         while self._waiting and (self._waiting[0][0].is_open or self.desk.room() > 0):
             watched = self._waiting.popleft()
