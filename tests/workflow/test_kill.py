@@ -117,7 +117,8 @@ def test_a_dead_interchange_is_noticed(tmp_path: Path) -> None:
         while not note.exists() or not MOMENTS["simulate"](tmp_path / "tiny"):
             assert controller.poll() is None
             time.sleep(0.05)
-        os.kill(json.loads(note.read_text())["pid"], signal.SIGKILL)
+        (helper,) = json.loads(note.read_text())["helpers"]
+        os.kill(helper["pid"], signal.SIGKILL)
         _, told = controller.communicate(timeout=120)
     assert controller.returncode == Exit.BUSY
     assert "interchange" in told
