@@ -31,7 +31,8 @@ class NodeClass(Declaration):
     A device is what one training process drives: a GPU, one MI250X die (GCD), or a share of the
     CPU. `gpus` is what Slurm counts; 0 where devices are CPU shares. `peak_tflops` is what a device
     can do at most, 10¹² operations a second, by precision ("fp32", "bf16"). `count` is how many
-    such nodes the machine has; memory is a node's, and one device's own.
+    such nodes the machine has; memory is a node's, and one device's own. `directives` are further
+    lines of the script's head, `launch` further options of srun or mpiexec.
     """
 
     count: PositiveInt | None = None
@@ -48,7 +49,7 @@ class NodeClass(Declaration):
     exclusive: bool = True
     account_suffix: str = ""
     directives: tuple[str, ...] = ()
-    srun: tuple[str, ...] = ()
+    launch: tuple[str, ...] = ()
 
 
 class Charge(Declaration):
