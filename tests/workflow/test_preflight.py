@@ -63,6 +63,11 @@ def test_no_account(tmp_path):
     assert looked(TESTBED, tmp_path, scheduler)["account"].state == "warning"
 
 
+def test_a_scheduler_that_lists_no_accounts(tmp_path):
+    assert looked(load_site("polaris"), tmp_path)["account"].found == "its scheduler lists none"
+    assert looked(load_site("local"), tmp_path)["account"].found == "nobody pays here"
+
+
 def test_a_scheduler_that_does_not_answer(tmp_path, monkeypatch):
     def away():
         raise NotNowError("sacctmgr did not answer within 60 s")

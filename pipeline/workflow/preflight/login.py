@@ -41,7 +41,8 @@ def _accounts(site: Site, scheduler: Scheduler, asked: Asked) -> Iterator[Check]
         yield failed("scheduler", str(error), "Run this on a login node of the site.")
         return
     if known is None:
-        yield skipped("account", "nobody pays here")
+        unseen = "nobody pays here" if site.scheduler == "local" else "its scheduler lists none"
+        yield skipped("account", unseen)
         return
     yield ok("scheduler", f"answers; your accounts: {', '.join(sorted(known)) or 'none'}")
     if not asked.project:
