@@ -1,5 +1,6 @@
 """What is asked of a machine, one batch job, and what the machine says of it."""
 
+import os
 from enum import StrEnum
 from pathlib import Path
 
@@ -46,6 +47,11 @@ class Job(Declaration):
     def log(self) -> Path:
         """What the job prints; a continued link appends."""
         return self.folder / f"{self.key}.log"
+
+
+def batch_job_id() -> str:
+    """Return the id of the batch job that this process runs in, empty outside of one."""
+    return os.environ.get("SLURM_JOB_ID") or os.environ.get("PBS_JOBID", "")
 
 
 class State(StrEnum):

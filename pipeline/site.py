@@ -31,7 +31,8 @@ class NodeClass(Declaration):
     A device is what one training process drives: a GPU, one MI250X die (GCD), or a share of the
     CPU. `gpus` is what Slurm counts; 0 where devices are CPU shares. `peak_tflops` is what a device
     can do at most, 10¹² operations a second, by precision ("fp32", "bf16"). `count` is how many
-    such nodes the machine has; memory is a node's, and one device's own.
+    such nodes the machine has; memory is a node's, and one device's own. `directives` are further
+    lines of the script's head, `launch` further options of srun or mpiexec.
     """
 
     count: PositiveInt | None = None
@@ -48,13 +49,17 @@ class NodeClass(Declaration):
     exclusive: bool = True
     account_suffix: str = ""
     directives: tuple[str, ...] = ()
-    srun: tuple[str, ...] = ()
+    launch: tuple[str, ...] = ()
 
 
 class Charge(Declaration):
-    """One piece of the charge: `factor` for jobs of `from_nodes` on, after `after_minutes`."""
+    """One piece of the charge: `factor` for jobs of `from_nodes` on, after `after_minutes`.
+
+    It is for the node classes `nodes`, for all of them where none is named.
+    """
 
     factor: NonNegativeFloat
+    nodes: tuple[str, ...] = ()
     from_nodes: PositiveInt = 1
     after_minutes: NonNegativeInt = 0
     confirmed: bool = True
@@ -73,9 +78,10 @@ class Qos(Declaration):
     """A queue as the site's policy page describes it.
 
     Of `submitted_jobs` a user may have so many there, `running_jobs` of them running. `time_min`
-    says that a job must also state the shortest time that serves it. `internal` is the name that
-    Slurm itself has for the queue, where it is another (Perlmutter's gpu_regular). A queue's own
-    `bins` stand for the site's.
+    says that a job must also state the shortest time that serves it; ours state all of theirs. A
+    queue's own `bins` stand for the site's. `partition` is for a queue that Slurm knows as a
+    partition, not as a QOS: the site's bins are not its. `internal` are the names that Slurm itself
+    has for the queue, where they are others (Perlmutter's gpu_regular).
     """
 
     max_minutes: PositiveInt
@@ -86,7 +92,8 @@ class Qos(Declaration):
     running_jobs: PositiveInt | None = None
     time_min: bool = False
     bins: tuple[Bin, ...] = ()
-    internal: str = ""
+    partition: str = ""
+    internal: tuple[str, ...] = ()
     note: str = ""
     chaining: bool = True
     charge: tuple[Charge, ...] = (Charge(factor=1.0),)
@@ -155,10 +162,10 @@ class Site(Declaration):
     """One machine, as declared in `sites/<name>.toml`; every number carries a date and a source.
 
     `node_failures` is how often a node fails, per 1000 days of one node. Of the `submitted_jobs`
-    that a user may have in all queues, `eligible_jobs` at a time may start. `module_probe` is a
-    command that fails, on a login node, where a module is gone. `network_plugin` is what NCCL (or
-    RCCL) names as its network where the fast one is used, in its log at NCCL_DEBUG=INFO. In `packs`
-    trainings of one device share the nodes of `training`, where those are only to be had whole.
+    that a user may have in all queues, `eligible_jobs` at a time may start. `network_plugin`
+    is what NCCL (or RCCL) names as its network where the fast one is used, in its log at
+    NCCL_DEBUG=INFO. In `packs` trainings of one device share the nodes of `training`, where those
+    are only to be had whole.
     """
 
     name: str
@@ -180,7 +187,6 @@ class Site(Declaration):
     eligible_jobs: PositiveInt | None = None
     poll_seconds: PositiveInt = 30
     modules: tuple[str, ...] = ()
-    module_probe: tuple[str, ...] = ()
     network_plugin: str = ""
     file_systems: dict[str, FileSystem] = {}
     container: Container | None = None
@@ -205,6 +211,17 @@ class Site(Declaration):
                 raise ValueError(message)
             if role.qos and role.qos not in self.qos:
                 message = f"{key}.qos {role.qos!r} is none of qos: {', '.join(self.qos)}"
+                raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _charges_exist(self) -> "Site":
+        """Check that pieces of a charge name node classes of this site."""
+        for name, queue in self.qos.items():
+            named = {each for piece in queue.charge for each in piece.nodes}
+            for each in sorted(named - self.nodes.keys()):
+                known = ", ".join(self.nodes)
+                message = f"qos.{name}.charge.nodes {each!r} is none of nodes: {known}"
                 raise ValueError(message)
         return self
 
@@ -236,7 +253,7 @@ class Site(Declaration):
                 )
                 raise DeclarationError(message)
             limits.append(queue.max_minutes)
-        bins = self.qos[qos].bins if qos and self.qos[qos].bins else self.bins
+        bins = self._bins(qos)
         if bins:
             fitting = [b.max_minutes for b in bins if b.min_nodes <= nodes <= b.max_nodes]
             if not fitting:
@@ -245,6 +262,13 @@ class Site(Declaration):
                 raise DeclarationError(message)
             limits.append(max(fitting))
         return min(limits, default=None)
+
+    def _bins(self, qos: str) -> tuple[Bin, ...]:
+        """Return the bins of a job in `qos`."""
+        queue = self.qos.get(qos)
+        if queue is None:
+            return self.bins
+        return queue.bins or (() if queue.partition else self.bins)
 
 
 def load_site(name: str | None = None) -> Site:

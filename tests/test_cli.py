@@ -351,10 +351,39 @@ def test_sites_as_json_read_back_as_sites(cosmotron: Any) -> None:
     ]
 
 
-def test_a_site_is_shown_as_it_is_declared(cosmotron: Any) -> None:
+def test_a_site_is_shown_with_its_limits_its_doubts_and_its_sources(cosmotron: Any) -> None:
     told = cosmotron("sites", "show", "perlmutter")
     assert told.code == 0
-    assert "https://docs.nersc.gov/jobs/policy/" in told.out
+    shown = {" ".join(line.split()) for line in told.out.splitlines()}
+    assert shown >= {
+        "NERSC Perlmutter, as of 2026-11-01: slurm, cuda",
+        "gpu80 256 4 of 80 GB 256 GB --constraint=gpu&hbm80g",
+        "preempt 2 h to 48 h 1 to 128 5000 submitted yes 1",
+        "0.25 after 2 h, on gpu, gpu80",
+        "debug 30 min 1 to 8 5 submitted, 2 running forbidden 1",
+        "cfs /global/cfs yes no showquota",
+        "premium, 2 unconfirmed: 4 once 20 % of the allocation was spent in premium",
+        "https://docs.nersc.gov/jobs/policy/",
+    }
+
+
+@pytest.mark.parametrize("name", names("sites"))
+def test_every_site_can_be_shown(cosmotron: Any, name: str) -> None:
+    told = cosmotron("sites", "show", name)
+    assert told.code == 0
+    assert all(source in told.out for source in load_site(name).sources)
+
+
+def test_a_site_s_own_file_comes_as_it_is(cosmotron: Any, tmp_path: Path) -> None:
+    told = cosmotron("sites", "show", "frontier", "--toml")
+    mine = tmp_path / "mine.toml"
+    mine.write_text(told.out)
+    assert load_site(str(mine)) == load_site("frontier")
+    shown = cosmotron("sites", "show", str(mine), "--json").out
+    assert Site.model_validate_json(shown) == load_site("frontier")
+
+
+def test_a_site_that_is_not_there_is_no_page(cosmotron: Any) -> None:
     assert cosmotron("sites", "show", "perlmuter").code == Exit.USAGE
 
 

@@ -60,6 +60,13 @@ def test_a_queue_s_own_bins_hold() -> None:
     assert polaris.max_minutes(10, "preemptable") == 4320
 
 
+def test_a_partition_of_its_own_has_none_of_the_site_s_bins() -> None:
+    frontier = load_site("frontier")
+    assert [frontier.max_minutes(nodes, "extended") for nodes in (1, 64)] == [1440, 1440]
+    with pytest.raises(DeclarationError, match=r"QOS 'extended' takes 64 nodes, not 65"):
+        frontier.max_minutes(65, "extended")
+
+
 def test_too_large_for_the_machine() -> None:
     with pytest.raises(DeclarationError, match=r"frontier: no bin takes 9473 nodes \(1 to 9472\)"):
         load_site("frontier").max_minutes(9473, "")
@@ -73,6 +80,29 @@ def test_unconfirmed_charges_are_marked() -> None:
 def test_debug_takes_no_chains() -> None:
     assert not load_site("perlmutter").qos["debug"].chaining
     assert not load_site("frontier").qos["debug"].chaining
+
+
+def test_a_piece_of_a_charge_names_nodes_that_there_are() -> None:
+    slow = {"max_minutes": 9, "charge": [{"factor": 0.5, "nodes": ["gpu"]}]}
+    with pytest.raises(ValueError, match=r"qos\.slow\.charge\.nodes 'gpu' is none of nodes"):
+        changed(qos={"slow": slow})
+
+
+@pytest.mark.parametrize("name", catalog.names("sites"))
+def test_pilots_and_packs_fit_their_queues(name: str) -> None:
+    site = load_site(name)
+    for pilot in filter(None, (site.pilot, site.packs)):
+        longest = site.max_minutes(pilot.nodes_per_block, pilot.role.qos)
+        assert longest is None or pilot.walltime_minutes <= longest
+        queue = site.qos.get(pilot.role.qos)
+        assert pilot.walltime_minutes >= (queue.min_minutes or 0 if queue else 0)
+
+
+@pytest.mark.parametrize("name", ["perlmutter", "frontier", "polaris"])
+def test_a_home_is_not_for_runs(name: str) -> None:
+    systems = load_site(name).file_systems
+    assert not systems["home"].for_runs
+    assert any(each.for_runs and each.locks for each in systems.values())
 
 
 def changed(**changes: object) -> Site:

@@ -8,8 +8,9 @@ SECONDS_PER_HOUR = 3600
 def node_hours(site: Site, role: Role, *, nodes: float, seconds: float) -> float:
     """Return the node-hours that `site` charges for `nodes` nodes during `seconds`.
 
-    nodes × hours × factor, the factor by size and by time: of the queue's pieces, those of the
-    greatest `from_nodes` not above `nodes` apply, each from its `after_minutes` until the next.
+    nodes × hours × factor, the factor by size and by time: of the queue's pieces for such nodes,
+    those of the greatest `from_nodes` not above `nodes` apply, each from its `after_minutes` until
+    the next.
     What no piece covers is charged in full. The pieces are the site's policy page, in its TOML.
 
     Perlmutter's preempt charges two hours in full and the rest at a quarter: 16 nodes for five
@@ -39,7 +40,11 @@ def node_hours(site: Site, role: Role, *, nodes: float, seconds: float) -> float
 def _pieces(site: Site, role: Role, nodes: float) -> list[tuple[float, float]]:
     """Return (seconds from which it holds, factor) of each piece, from second 0 on."""
     charges = site.qos[role.qos].charge if role.qos else ()
-    fitting = [charge for charge in charges if charge.from_nodes <= max(nodes, 1)]
+    fitting = [
+        charge
+        for charge in charges
+        if charge.from_nodes <= max(nodes, 1) and role.node in (charge.nodes or (role.node,))
+    ]
     size = max((charge.from_nodes for charge in fitting), default=1)
     factors = {c.after_minutes * 60.0: c.factor for c in fitting if c.from_nodes == size}
     return sorted({0.0: 1.0, **factors}.items())

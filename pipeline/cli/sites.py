@@ -9,6 +9,7 @@ from rich.table import Table
 from pipeline.catalog import find, names
 from pipeline.cli.checking import sites_check
 from pipeline.cli.screen import AsJson, out
+from pipeline.cli.site_page import page
 from pipeline.site import SHELF, load_site
 
 app = typer.Typer(no_args_is_help=True, help="The machines we know: list, show and check.")
@@ -25,20 +26,35 @@ def sites_list(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps([site.model_dump(mode="json") for site in known], indent=2))
         return
-    table = Table("site", "", "scheduler", "devices", "facts of", "here", box=None, pad_edge=False)
+    columns = ("site", "", "scheduler", "devices", "nodes", "queues", "facts of", "here")
+    table = Table(*columns, box=None, pad_edge=False)
     for site in known:
         node = site.nodes[site.training.node]
         devices = f"{node.devices} × {site.accelerator} a node"
         here = "yes" if site.here else ""
-        table.add_row(site.name, site.title, site.scheduler, devices, str(site.as_of), here)
+        count, queues = str(node.count or ""), ", ".join(site.qos)
+        table.add_row(
+            *(site.name, site.title, site.scheduler, devices),
+            *(count, queues, str(site.as_of), here),
+        )
     out.print(table)
 
 
 @app.command("show")
-def sites_show(site: Annotated[str, typer.Argument(help="A declared site.")]) -> None:
-    """Print a site as its file declares it, sources and dates included.
+def sites_show(
+    site: Annotated[str, typer.Argument(help="A declared site, or a .toml file.")],
+    as_toml: Annotated[bool, typer.Option("--toml", help="Print its file, to change it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print what we believe of a site: nodes, queues, prices, files, and what is not sure.
 
     Example: `cosmotron sites show perlmutter`
     """
-    load_site(site)
-    typer.echo(find(SHELF, site).read_text(), nl=False)
+    shown = load_site(site)
+    if as_toml:
+        typer.echo(find(SHELF, site).read_text(), nl=False)
+    elif as_json:
+        typer.echo(shown.model_dump_json(indent=2))
+    else:
+        for part in page(shown):
+            out.print(part, markup=False, highlight=False)

@@ -42,7 +42,7 @@ class Scheduler(Protocol):
         ...
 
     def accounts(self) -> set[str] | None:
-        """Return the accounts that this user may charge, None where nobody pays.
+        """Return the accounts that this user may charge, None where the scheduler has no such list.
 
         Raises:
             SchedulerError: The scheduler does not say.

@@ -16,18 +16,23 @@ from pipeline.scheduler.interface import NotNowError
 from pipeline.scheduler.pbs_history import from_history
 
 # What qsub prints where a limit on queued jobs is reached, and any command where the server is away
-# (PBS Professional 2022.1 Administrator's Guide, "Managing User and Group Limits"; pbs_error.h)
+# (openpbs, src/lib/Liblog/pbs_messages.c; pbs_error.h)
 NOT_NOW = re.compile(
-    "would exceed .* limit|[Cc]annot connect|Connection refused|[Cc]ommunication failure"
-    "|no response|End of File"
+    "would exceed .* limit|Maximum number of jobs .*already in|[Cc]annot connect|Connection refused"
+    "|[Cc]ommunication failure|[Nn]o free connections|no response|End of File"
 )
+# qstat prints the jobs it knows, and fails with this for those it does not: their history is kept
+# for two weeks at ALCF, and a routing queue may drop a job after qsub has given it an id.
+UNKNOWN = re.compile("Unknown Job Id")
+OVER = re.compile("Unknown Job Id|Job has finished")  # since qstat was asked
 
 
 @dataclass(frozen=True)
 class PbsScheduler:
     """A `Scheduler` by qsub, qselect, qstat and qdel; each call is one command for all jobs.
 
-    It never ran on a real PBS: its commands are held by tests alone.
+    It never ran on a real PBS: its commands are held by tests alone. A job's name is
+    its key: PBS takes up to 230 letters, digits, "-", "_", "+" and "." (openpbs, ck_job_name.c).
     """
 
     timeout_seconds: float = 60.0
@@ -56,7 +61,9 @@ class PbsScheduler:
         wanted = sorted(set(ids))
         if not wanted:
             return {}
-        told = from_history(self._call("qstat", "-x", "-f", "-F", "json", *wanted))
+        told = from_history(
+            self._call("qstat", "-x", "-f", "-F", "json", *wanted, harmless=UNKNOWN)
+        )
         unknown = {id_: JobStatus(id=id_, key="", state=State.UNKNOWN) for id_ in wanted}
         return {id_: told.get(id_, unknown[id_]) for id_ in wanted}
 
@@ -72,12 +79,12 @@ class PbsScheduler:
         """See `Scheduler.cancel`."""
         wanted = [id_ for id_, each in self.query(ids).items() if not each.state.is_over]
         if wanted:
-            self._call("qdel", *wanted)
+            self._call("qdel", *wanted, harmless=OVER)
 
-    def _call(self, *command: str) -> str:
+    def _call(self, *command: str, harmless: re.Pattern[str] | None = None) -> str:
         """Return what `command` prints; a controller that is a job itself passes nothing on."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith("PBS_")}
-        return call(command, kept, self.timeout_seconds, NOT_NOW)
+        return call(command, kept, self.timeout_seconds, NOT_NOW, harmless)
 
 
 def _job_id(answer: str) -> str:

@@ -1,6 +1,7 @@
 """What `qstat -x -f -F json` prints, read into job statuses."""
 
 import json
+import re
 import time
 from typing import Any
 
@@ -21,9 +22,16 @@ STATES = {
     "W": State.PENDING,
 }
 OVER = ("F", "X")
-# Exit statuses below zero: openpbs, src/include/job.h
-ENDS = {-29: State.TIMEOUT, -27: State.OUT_OF_MEMORY, -26: State.OUT_OF_MEMORY}
-SIGNALLED, TERM, KILL = 256, 15, 9
+# Exit statuses below zero, where PBS itself ended a job, and the substate of one that somebody
+# deleted: openpbs, src/include/job.h. All other exit statuses below zero are failures.
+ENDS = {
+    -29: State.TIMEOUT,
+    **dict.fromkeys((-26, -27), State.OUT_OF_MEMORY),
+    **dict.fromkeys((-3, -4, -5, -6, -20, -30), State.NODE_FAIL),
+}
+DELETED = 91
+DELETED_BY = re.compile(r"terminated by ([^@\s]+)")
+SIGNALLED = 256
 CLOCK = "%a %b %d %H:%M:%S %Y"
 
 
@@ -34,7 +42,7 @@ def from_history(text: str) -> dict[str, JobStatus]:
         SchedulerError: It is not what qstat prints.
     """
     try:
-        jobs = json.loads(text).get("Jobs", {})
+        jobs = json.loads(text, strict=False).get("Jobs", {})
         return {id_: _status(id_, job) for id_, job in jobs.items()}
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         message = f"qstat printed what cannot be read ({error}): {text[:200]!r}"
@@ -42,11 +50,10 @@ def from_history(text: str) -> dict[str, JobStatus]:
 
 
 def _status(id_: str, job: dict[str, Any]) -> JobStatus:
-    code = job.get("Exit_status")
-    state = _state(job["job_state"], code)
-    used = job.get("resources_used", {}).get("walltime", "00:00:00")
+    state = _state(job)
     began = _time(job.get("stime"))
-    seconds = _seconds(used)
+    seconds = _seconds(job.get("resources_used", {}).get("walltime", "00:00:00"))
+    ended = _time(job.get("obittime")) or (None if began is None else began + seconds)
     return JobStatus(
         id=id_,
         key=job["Job_Name"],
@@ -54,31 +61,47 @@ def _status(id_: str, job: dict[str, Any]) -> JobStatus:
         nodes=float(job.get("Resource_List", {}).get("nodect", 0)),
         seconds=seconds,
         start=began,
-        end=_time(job.get("obittime")) or (began + seconds if began is not None else None)
-        if state.is_over
-        else None,
+        end=ended if state.is_over else None,
         node_names=job.get("exec_host", ""),
-        exit_code=_exit_code(code, state),
+        exit_code=_exit_code(job.get("Exit_status"), state),
     )
 
 
-def _state(letter: str, code: int | None) -> State:
-    """Return the state; one that is over by its exit status, where none means never begun."""
+def _state(job: dict[str, Any]) -> State:
+    """Return the state; of a job that is over, by who or what ended it."""
+    letter, code = job["job_state"], job.get("Exit_status")
     if letter not in OVER:
         return STATES.get(letter, State.UNKNOWN)
+    if job.get("substate") == DELETED:
+        return _deleted(job)
     if code is None:
-        return State.CANCELLED
+        return State.CANCELLED  # it never began
     if code < 0:
-        return ENDS.get(code, State.NODE_FAIL)
-    if code == 0:
-        return State.COMPLETED
-    # qdel sends TERM; which of the two ended a job that was deleted depends on how it takes that
-    return State.CANCELLED if code - SIGNALLED in (TERM, KILL) else State.FAILED
+        return ENDS.get(code, State.FAILED)
+    if code > SIGNALLED and _had_its_time(job):
+        return State.TIMEOUT  # as PBS said before it had a word for that
+    return State.FAILED if code else State.COMPLETED
+
+
+def _deleted(job: dict[str, Any]) -> State:
+    """Return how a job ended that was deleted: by its owner, or to make room for another.
+
+    PBS adds to the comment who it was (openpbs, update_job_finish_comment).
+    """
+    by = DELETED_BY.search(job.get("comment", ""))
+    owner = job.get("Job_Owner", "").partition("@")[0]
+    return State.PREEMPTED if by and by[1] != owner else State.CANCELLED
+
+
+def _had_its_time(job: dict[str, Any]) -> bool:
+    asked = job.get("Resource_List", {}).get("walltime")
+    used = job.get("resources_used", {}).get("walltime")
+    return bool(asked and used) and _seconds(used) >= _seconds(asked)
 
 
 def _exit_code(code: int | None, state: State) -> int | None:
     """Return the exit code as a shell has it; None for a job that was ended from outside."""
-    if code is None or state not in (State.COMPLETED, State.FAILED):
+    if code is None or code < 0 or state not in (State.COMPLETED, State.FAILED):
         return None
     return code if code < SIGNALLED else 128 + code - SIGNALLED
 

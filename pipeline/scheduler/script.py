@@ -36,10 +36,13 @@ def render(job: Job, site: Site) -> str:
         )
         message = f"{site.name}: no template {site.template!r} in {folder}: {', '.join(names)}."
         raise DeclarationError(message) from error
+    queue = site.qos.get(job.qos)
     return template.render(
         job=job,
         site=site,
         node=node,
+        partition=queue.partition if queue is not None else "",
+        time_min=queue is not None and queue.time_min,
         command=shlex.join(contained(job, site, [name for name, _ in exports(job, site)])),
         cpus_per_process=cpus_per_process(job, node),
         exports=exports(job, site),

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.campaign import Training
+from pipeline.job import batch_job_id
 from pipeline.training import checkpoint, engine_elastic, shares
 from pipeline.training.average import Average
 from pipeline.training.batch import Batch, MicroBatch
@@ -59,7 +60,7 @@ def cache_on_node(world: World) -> None:
 
     In a home that all nodes share, many processes lock and write the same files at once.
     """
-    names = (getpass.getuser(), os.environ.get("SLURM_JOB_ID", "alone"), str(world.local_rank))
+    names = (getpass.getuser(), batch_job_id() or "alone", str(world.local_rank))
     folder = Path(tempfile.gettempdir()) / "-".join(("cosmotron", *names))
     for name in CACHES:
         os.environ.setdefault(name, str(folder / name.removesuffix("_DIR").lower()))

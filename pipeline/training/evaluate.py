@@ -9,6 +9,7 @@ import torch
 from pipeline import catalog
 from pipeline.campaign import EvaluateTask, FinetuneTask
 from pipeline.evaluation.tracking import evaluate_events
+from pipeline.job import batch_job_id
 from pipeline.run import Exit, TaskFolder, write_json
 from pipeline.training import engine, loader, program
 from pipeline.training.finetune import trained
@@ -42,7 +43,7 @@ def evaluate(
             "weights_sha256": engine.weights_hash(weights),
             "predicted_tracks_sha256": loader.array_hash(predicted),
             "seconds": time.time() - began,
-            "job_id": program.job_id(),
+            "job_id": batch_job_id(),
         }
     )
     return Exit.FINISHED

@@ -9,6 +9,7 @@ from pipeline import catalog
 from pipeline.campaign import ExamineTask, PretrainTask
 from pipeline.data.experiment import named
 from pipeline.evaluation.look import Look, mean_interval
+from pipeline.job import batch_job_id
 from pipeline.run import Exit, TaskFolder, write_json
 from pipeline.training import engine, loader, program, systems
 from pipeline.training.examinations import BATCH_EVENTS, Examined
@@ -44,7 +45,7 @@ def examine(task: ExamineTask, folder: TaskFolder, world: engine.World, stop: pr
             "weights_sha256": engine.weights_hash(weights),
             "store_sha256": events.store_hash,
             "seconds": time.time() - began,
-            "job_id": program.job_id(),
+            "job_id": batch_job_id(),
         }
     )
     return Exit.FINISHED

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from pipeline.campaign import Training, Trunk
+from pipeline.job import batch_job_id
 from pipeline.run import Exit, TaskFolder
 from pipeline.training import checkpoint, writers
 from pipeline.training.batch import MicroBatch
@@ -22,7 +23,7 @@ from pipeline.training.metrics import Metrics, Speed
 from pipeline.training.objectives import WeightedSum
 from pipeline.training.optimisers import Scale
 from pipeline.training.profiling import Profile, part
-from pipeline.training.program import Stop, job_id
+from pipeline.training.program import Stop
 from pipeline.training.saving import Saving, Wish
 from pipeline.training.schedule import factor
 from pipeline.training.validation import Validation
@@ -74,7 +75,7 @@ def carry_out(work: Work, folder: TaskFolder, world: World, stop: Stop) -> Exit:
         return Exit.CONTINUE
     if world.is_first:
         events = min(work.events.count, result["events_seen"])
-        folder.finish(result | {"job_id": job_id(), "events": events, **work.told})
+        folder.finish(result | {"job_id": batch_job_id(), "events": events, **work.told})
     return Exit.FINISHED
 
 

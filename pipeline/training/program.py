@@ -20,7 +20,7 @@ from pipeline.training.every import Every
 from pipeline.training.stopping import Stop
 from pipeline.training.watchdog import Watchdog
 
-__all__ = ["Every", "Stop", "job_id", "leave", "start"]
+__all__ = ["Every", "Stop", "leave", "start"]
 
 # What a process says that has only lost another one, or does not know better.
 ECHOES = ("error", "peer_lost")
@@ -122,8 +122,3 @@ def leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-def job_id() -> str:
-    """Return the batch job this process runs in, empty without a scheduler."""
-    return os.environ.get("SLURM_JOB_ID", "")

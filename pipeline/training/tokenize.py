@@ -15,6 +15,7 @@ from pipeline.data.store import Store
 from pipeline.data.store.manifest import write_manifest
 from pipeline.data.store.tokens import WEIGHTS as STORED_WEIGHTS
 from pipeline.data.store.tokens import write_tokenizer
+from pipeline.job import batch_job_id
 from pipeline.run import Exit, TaskFolder, read_json, write_json
 from pipeline.training import engine, loader, program, systems, tokenizers
 from pipeline.training.loop import Work, train
@@ -47,7 +48,7 @@ def tokenize(
         return Exit.CONTINUE
     tokenizers.save(shards.codec, task.store / STORED_WEIGHTS)  # type: ignore[arg-type]
     write_tokenizer(task.store, task.model.model_dump(mode="json"), task.model.codes)
-    _finish(shards, result | {"seconds": time.time() - began, "job_id": program.job_id()})
+    _finish(shards, result | {"seconds": time.time() - began, "job_id": batch_job_id()})
     return Exit.FINISHED
 
 

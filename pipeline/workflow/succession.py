@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline.job import JobStatus, State
+from pipeline.job import JobStatus, State, batch_job_id
 from pipeline.run import Exit, RunError, TaskFolder
 from pipeline.scheduler import NotNowError, SchedulerError, connect
 from pipeline.workflow import history, order
@@ -20,7 +20,6 @@ from pipeline.workflow.plan import Step
 
 WANTED, NOTHING_TO_DO = Exit.FINISHED, Exit.BUSY
 SETTLE_SECONDS = 120  # accounting may lag behind the end that let this job start
-JOB_ID = ("SLURM_JOB_ID", "PBS_JOBID")
 
 
 def begin(folder: TaskFolder, number: int) -> Exit:
@@ -70,9 +69,8 @@ def end(folder: TaskFolder, number: int, code: int) -> Exit:
 
 def this_job(desk: Desk, step: Step, number: int) -> str:
     """Return the id of the job that this process runs in; without a scheduler that is its key."""
-    found = next((os.environ[name] for name in JOB_ID if name in os.environ), None)
     scheduled = desk.plan.site.scheduler != "local"
-    return found if found and scheduled else desk.plan.link(step, number).key
+    return (batch_job_id() if scheduled else "") or desk.plan.link(step, number).key
 
 
 def _desk(folder: TaskFolder) -> tuple[Step, Desk]:

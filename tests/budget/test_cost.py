@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.budget.cost import node_hours
-from pipeline.site import Charge, NodeClass, Pilot, Qos, Role, Site
+from pipeline.site import Charge, NodeClass, Pilot, Qos, Role, Site, load_site
 
 HOUR = 3600
 PREEMPT = Role(node="gpu", qos="preempt")
@@ -32,6 +32,23 @@ def machine():
         training=PREEMPT,
         pilot=Pilot(role=BARE, workers_per_node=1, walltime_minutes=10),
     )
+
+
+@pytest.mark.parametrize(
+    ("node", "qos", "nodes", "hours", "expected"),
+    [
+        ("gpu", "preempt", 1, 6, 2 + 4 * 0.25),
+        ("gpu80", "preempt", 1, 6, 2 + 4 * 0.25),
+        ("cpu", "preempt", 1, 6, 2 + 4 * 0.5),
+        ("gpu", "regular", 128, 1, 64),
+        ("cpu", "regular", 128, 1, 128),
+        ("cpu", "regular", 256, 1, 128),
+        ("gpu", "overrun", 4, 4, 0),
+    ],
+)
+def test_perlmutter_s_discounts_are_by_kind_of_node(node, qos, nodes, hours, expected):
+    role = Role(node=node, qos=qos)
+    assert node_hours(load_site("perlmutter"), role, nodes=nodes, seconds=hours * HOUR) == expected
 
 
 def test_preempt_costs_full_for_two_hours_and_a_quarter_after():

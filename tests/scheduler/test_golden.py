@@ -24,12 +24,19 @@ IMAGES = {"perlmutter": "cosmotron:cuda", "frontier": "/scratch/cosmotron.sif"}
 CASES = [
     *((site, kind) for site in SITES for kind in KINDS if (site, kind) != ("local", "two-nodes")),
     *((site, "image") for site in IMAGES),
+    ("perlmutter", "gpu80"),
+    ("perlmutter", "overrun"),
+    ("frontier", "extended"),
 ]
+QUEUES = ("overrun", "extended")
 
 
 def job(site: Site, kind: str) -> Job:
     pilot = kind == "pilot"
     role: Role = site.pilot.role if pilot else site.training
+    role = Role(
+        node=kind if kind in site.nodes else role.node, qos=kind if kind in QUEUES else role.qos
+    )
     command = (
         ("process_worker_pool.py",) if pilot else ("python", "-m", "pipeline.training.pretrain")
     )

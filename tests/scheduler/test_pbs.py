@@ -30,6 +30,8 @@ ENDED: dict[str, Any] = {
     "stime": "Wed Nov 25 07:00:00 2026",
     "obittime": "Wed Nov 25 08:00:07 2026",
     "run_count": 1,
+    "substate": 92,
+    "comment": "Job run at Wed Nov 25 at 07:00 on (x3001c0s1b0n0:ncpus=64)+(x3001c0s7b1n0)",
     "Exit_status": 0,
 }
 
@@ -101,6 +103,8 @@ def test_a_lost_reply_is_no_second_job(pbs: Path, job: Job) -> None:
     "words",
     [
         "qsub: would exceed queue generic's per-user limit of jobs in 'Q' state",
+        "qsub: Maximum number of jobs for user alice already in queue debug-scaling",
+        "qsub: Maximum number of jobs already in complex",
         "qsub: cannot connect to server polaris-pbs-01 (errno=15010)",
     ],
 )
@@ -138,11 +142,12 @@ def test_all_jobs_are_asked_for_in_one_call(pbs: Path) -> None:
         ("F", 85, State.FAILED, 85),
         ("F", 137, State.FAILED, 137),
         ("F", 256 + 11, State.FAILED, 139),
-        ("F", 271, State.CANCELLED, None),
-        ("F", 265, State.CANCELLED, None),
+        ("F", 271, State.FAILED, 143),
+        ("F", 265, State.FAILED, 137),
         ("F", -29, State.TIMEOUT, None),
         ("F", -27, State.OUT_OF_MEMORY, None),
         ("F", -3, State.NODE_FAIL, None),
+        ("F", -1, State.FAILED, None),
         ("F", None, State.CANCELLED, None),
         ("?", None, State.UNKNOWN, None),
     ],
@@ -150,6 +155,50 @@ def test_all_jobs_are_asked_for_in_one_call(pbs: Path) -> None:
 def test_states(letter: str, code: int | None, state: State, exit_code: int | None) -> None:
     (status,) = from_history(history(job_state=letter, Exit_status=code)).values()
     assert (status.state, status.exit_code) == (state, exit_code)
+
+
+@pytest.mark.parametrize(
+    ("comment", "state"),
+    [
+        ("Job run at … and terminated by alice@polaris-login-01", State.CANCELLED),
+        ("Job run at … and terminated by Scheduler@polaris-pbs-01", State.PREEMPTED),
+        ("Job run at … and terminated", State.CANCELLED),
+        (None, State.CANCELLED),
+    ],
+)
+@pytest.mark.parametrize("code", [271, 265, 85, None])
+def test_who_deleted_a_job_tells_a_cancellation_from_a_preemption(
+    comment: str | None, state: State, code: int | None
+) -> None:
+    (status,) = from_history(history(substate=91, Exit_status=code, comment=comment)).values()
+    assert (status.state, status.exit_code) == (state, None)
+
+
+def test_a_job_that_was_killed_after_its_walltime_had_its_time() -> None:
+    (status,) = from_history(
+        history(Exit_status=271, resources_used={"walltime": "02:00:07"})
+    ).values()
+    assert status.state is State.TIMEOUT
+
+
+def test_a_job_that_pbs_has_forgotten_hides_no_other(pbs: Path) -> None:
+    words = f'echo "qstat: Unknown Job Id 43.{SERVER}" >&2; exit 153'
+    answer(pbs, "qstat", f"cat <<'END'\n{history()}\nEND\n{words}")
+    found = SCHEDULER.query([f"42.{SERVER}", f"43.{SERVER}"])
+    assert [each.state for each in found.values()] == [State.COMPLETED, State.UNKNOWN]
+
+
+def test_an_answer_with_other_complaints_is_none(pbs: Path) -> None:
+    words = 'echo "qstat: Unknown Job Id 43" >&2; echo "qstat: End of File" >&2; exit 1'
+    answer(pbs, "qstat", f"cat <<'END'\n{history()}\nEND\n{words}")
+    with pytest.raises(NotNowError, match="End of File"):
+        SCHEDULER.query([f"42.{SERVER}"])
+
+
+def test_a_job_that_ends_before_it_is_cancelled_is_no_error(pbs: Path) -> None:
+    answer(pbs, "qstat", f"cat <<'END'\n{history(job_state='R', Exit_status=None)}\nEND")
+    answer(pbs, "qdel", f'echo "qdel: Job has finished 42.{SERVER}" >&2; exit 139')
+    SCHEDULER.cancel([f"42.{SERVER}"])
 
 
 def test_without_jobs_there_are_none() -> None:

@@ -92,7 +92,7 @@ def test_a_queue_that_the_site_does_not_have(tmp_path):
     with pytest.raises(DeclarationError) as caught:
         tiny_plan(tmp_path, "perlmutter", qos="fast")
     assert str(caught.value) == (
-        "perlmutter: no QOS 'fast'. Declared: regular, debug, preempt, premium."
+        "perlmutter: no QOS 'fast'. Declared: regular, debug, preempt, premium, overrun."
     )
     with pytest.raises(DeclarationError, match=r"local: no QOS 'debug'. Declared: \(none\)."):
         tiny_plan(tmp_path, qos="debug")

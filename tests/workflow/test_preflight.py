@@ -63,6 +63,11 @@ def test_no_account(tmp_path):
     assert looked(TESTBED, tmp_path, scheduler)["account"].state == "warning"
 
 
+def test_a_scheduler_that_lists_no_accounts(tmp_path):
+    assert looked(load_site("polaris"), tmp_path)["account"].found == "its scheduler lists none"
+    assert looked(load_site("local"), tmp_path)["account"].found == "nobody pays here"
+
+
 def test_a_scheduler_that_does_not_answer(tmp_path, monkeypatch):
     def away():
         raise NotNowError("sacctmgr did not answer within 60 s")
@@ -90,9 +95,17 @@ def test_a_queue(tmp_path, monkeypatch, says, qos, state):
 
 def test_a_queue_that_slurm_calls_otherwise(tmp_path, monkeypatch):
     commands(monkeypatch, tmp_path, sacctmgr="echo gpu_regular")
-    regular = TESTBED.qos["regular"].model_copy(update={"internal": "gpu_regular"})
+    regular = TESTBED.qos["regular"].model_copy(update={"internal": ("gpu_regular", "regular_1")})
     site = TESTBED.model_copy(update={"qos": {"regular": regular}})
     assert looked(site, tmp_path)["queue"].state == "ok"
+
+
+@pytest.mark.parametrize(("says", "state"), [("echo extended", "ok"), ("echo batch", "warning")])
+def test_a_queue_that_is_a_partition(tmp_path, monkeypatch, says, state):
+    commands(monkeypatch, tmp_path, sinfo=says)
+    row = looked(FRONTIER, tmp_path, qos="extended")["queue"]
+    assert row.state == state
+    assert state == "ok" or row.found == "Slurm knows no partition 'extended', only batch"
 
 
 def test_a_module_that_is_gone(tmp_path, monkeypatch):
@@ -214,9 +227,7 @@ def ranks(site, hosts=2, **changes):
     return told
 
 
-@pytest.mark.parametrize(
-    ("site", "plugin"), [(PERLMUTTER, "AWS Libfabric"), (FRONTIER, "AWS Libfabric")]
-)
+@pytest.mark.parametrize(("site", "plugin"), [(PERLMUTTER, "AWS Libfabric"), (FRONTIER, "OFI")])
 def test_a_job_that_sees_what_it_should(site, plugin):
     rows = list(judged(site, 2, ranks(site), {plugin}))
     assert {row.state for row in rows} == {"ok"}
@@ -240,7 +251,7 @@ def test_a_fall_back_to_tcp_is_refused_on_several_nodes(used):
     ],
 )
 def test_a_job_that_sees_what_it_should_not(name, changes, state):
-    row = rows_of(judged(FRONTIER, 2, ranks(FRONTIER, **changes), {"AWS Libfabric"}))[name]
+    row = rows_of(judged(FRONTIER, 2, ranks(FRONTIER, **changes), {"OFI"}))[name]
     assert row.state == state
     assert row.todo
 

@@ -149,7 +149,7 @@ def _binding(site: Site, ranks: Sequence[Rank]) -> Check:
     return warning(
         "binding",
         "processes of one node share CPUs",
-        "Correct srun (--cpu-bind) and cpus_per_device in a site of your own.",
+        "Correct launch (--cpu-bind) and cpus_per_device in a site of your own.",
     )
 
 

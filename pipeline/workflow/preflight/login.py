@@ -41,7 +41,8 @@ def _accounts(site: Site, scheduler: Scheduler, asked: Asked) -> Iterator[Check]
         yield failed("scheduler", str(error), "Run this on a login node of the site.")
         return
     if known is None:
-        yield skipped("account", "nobody pays here")
+        unseen = "nobody pays here" if site.scheduler == "local" else "its scheduler lists none"
+        yield skipped("account", unseen)
         return
     yield ok("scheduler", f"answers; your accounts: {', '.join(sorted(known)) or 'none'}")
     if not asked.project:
@@ -61,17 +62,24 @@ def _accounts(site: Site, scheduler: Scheduler, asked: Asked) -> Iterator[Check]
 def _queue(site: Site, asked: Asked) -> Check:
     name = asked.qos or site.training.qos
     if site.scheduler != "slurm" or not name:
-        return skipped("queue", "this site has none to name")
+        return skipped("queue", "looked for on Slurm alone, where one is named")
     if name not in site.qos:
         known = ", ".join(site.qos)
         return failed("queue", f"{site.name} declares no QOS {name!r}", f"--qos one of: {known}")
-    code, words = printed(["sacctmgr", "--noheader", "--parsable2", "show", "qos", "format=name"])
+    queue = site.qos[name]
+    asked_for, kind = (
+        (["sinfo", "--noheader", "--format=%R"], "partition")
+        if queue.partition
+        else (["sacctmgr", "--noheader", "--parsable2", "show", "qos", "format=name"], "QOS")
+    )
+    code, words = printed(asked_for)
     if code:
-        return warning("queue", words, "sacctmgr does not say which QOS there are.")
-    there = site.qos[name].internal or name
-    if there in words.split():
-        return ok("queue", there)
-    found = f"Slurm knows no QOS {there!r}, only {', '.join(words.split())}"
+        return warning("queue", words, f"{asked_for[0]} does not say which there are.")
+    names = (queue.partition,) if queue.partition else (name, *queue.internal)
+    there = [each for each in names if each in words.split()]
+    if there:
+        return ok("queue", ", ".join(there))
+    found = f"Slurm knows no {kind} {names[0]!r}, only {', '.join(words.split())}"
     return warning("queue", found, "If the site maps names, declare `internal`; else --qos.")
 
 
