@@ -1,11 +1,11 @@
-"""A container recipe followed without a container engine: each stage in a root of its own, by chroot.
+"""A container recipe followed without a container engine: each stage in a root of its own.
 
 What stands for the base image is this machine: its /usr, read-only, the Python that runs the tests
-as /usr/local, a copy of its /etc without its people. So the steps of a Python image on Debian can be
-followed, word by word, but for what needs the base image itself: `apt-get install`. Needs root, as
-mounting does.
+as /usr/local, a copy of its /etc without its people. So the steps of a Python image on Debian can
+be followed, word by word, but for what needs the base image itself: `apt-get install`. Needs root,
+as mounting does.
 
-Where `packages` is told, a folder of installed packages, pip finds these and installs what is missing.
+Where `packages` is told, a folder of installed packages, pip finds these and installs the rest.
 """
 
 import os
@@ -19,7 +19,7 @@ from string import Template
 
 from dockerfile_parse import DockerfileParser
 
-ENTER = """
+SCRIPT = """
 set -e
 root=$1 user=$2 folder=$3
 mount -o bind,ro /usr "$root/usr"
@@ -27,11 +27,15 @@ mount -o bind,ro "$PYTHON" "$root/usr/local"
 for each in /opt/*/; do  # where pip may be told to look on this machine
     [ -e "$root$each" ] || { mkdir "$root$each" && mount -o bind,ro "$each" "$root$each"; }
 done
-[ -z "$PACKAGES" ] || { mkdir -p "$root/packages" && mount -o bind,ro "$PACKAGES" "$root/packages"; }
+if [ -n "$PACKAGES" ]; then
+    mkdir -p "$root/packages"
+    mount -o bind,ro "$PACKAGES" "$root/packages"
+fi
 for each in proc dev sys; do mount --rbind "/$each" "$root/$each"; done
 unset PYTHON PACKAGES
 exec chroot --userspec="$user" "$root" /bin/sh -c 'cd "$0" && exec /bin/sh -c "$1"' "$folder" "$4"
 """
+ENTER = ("unshare", "--mount", "bash", "-c", SCRIPT, "enter")
 PASSED_ON = ("PIP_", "SSL_", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 
 
@@ -49,13 +53,12 @@ class Stage:
     def run(self, command: str) -> str:
         """Run a shell command in the stage and return what it printed."""
         told = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
-        told["HOME"] = "/root" if self.user == "0:0" else "/home/nobody"
+        told["HOME"] = "/root" if self.user == "0:0" else "/"
         if self.packages:
             told["PYTHONPATH"] = "/packages"
         ours = {"PYTHON": sys.base_prefix, "PACKAGES": str(self.packages or "")}
         ended = subprocess.run(
-            ["unshare", "--mount", "bash", "-c", ENTER, "enter"]
-            + [str(self.root), self.user, self.folder, command],
+            [*ENTER, str(self.root), self.user, self.folder, command],
             env=told | ours | self.environment,
             capture_output=True,
             text=True,
@@ -84,7 +87,7 @@ def follow(
         if instruction == "FROM":
             base, *as_name = value.split(" AS ")
             stages.append(_begin(root / f"stage{len(stages)}", names.get(base), packages))
-            names |= {name: stages[-1] for name in as_name}
+            names |= dict.fromkeys(as_name, stages[-1])
         elif instruction != "COMMENT":
             _step(stages[-1], instruction, value, context, names, arguments)
     return stages[-1]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from dockerfile_parse import DockerfileParser
+from recipe import Stage, follow
 
 import pipeline
-from recipe import Stage, follow
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "containers").glob("*.Dockerfile"))
