@@ -61,12 +61,21 @@ class Charge(Declaration):
     note: str = ""
 
 
+class Bin(Declaration):
+    """A range of job sizes and the walltime it is granted."""
+
+    min_nodes: PositiveInt
+    max_nodes: PositiveInt
+    max_minutes: PositiveInt
+
+
 class Qos(Declaration):
     """A queue as the site's policy page describes it.
 
     Of `submitted_jobs` a user may have so many there, `running_jobs` of them running. `time_min`
     says that a job must also state the shortest time that serves it. `internal` is the name that
-    Slurm itself has for the queue, where it is another (Perlmutter's gpu_regular).
+    Slurm itself has for the queue, where it is another (Perlmutter's gpu_regular). A queue's own
+    `bins` stand for the site's.
     """
 
     max_minutes: PositiveInt
@@ -76,18 +85,11 @@ class Qos(Declaration):
     submitted_jobs: PositiveInt | None = None
     running_jobs: PositiveInt | None = None
     time_min: bool = False
+    bins: tuple[Bin, ...] = ()
     internal: str = ""
     note: str = ""
     chaining: bool = True
     charge: tuple[Charge, ...] = (Charge(factor=1.0),)
-
-
-class Bin(Declaration):
-    """A range of job sizes and the walltime it is granted."""
-
-    min_nodes: PositiveInt
-    max_nodes: PositiveInt
-    max_minutes: PositiveInt
 
 
 class Role(Declaration):
@@ -228,12 +230,18 @@ class Site(Declaration):
             if queue.max_nodes is not None and nodes > queue.max_nodes:
                 message = f"{self.name}: QOS {qos!r} takes {queue.max_nodes} nodes, not {nodes}."
                 raise DeclarationError(message)
+            if queue.min_nodes is not None and nodes < queue.min_nodes:
+                message = (
+                    f"{self.name}: QOS {qos!r} takes {queue.min_nodes} nodes at least, not {nodes}."
+                )
+                raise DeclarationError(message)
             limits.append(queue.max_minutes)
-        if self.bins:
-            fitting = [b.max_minutes for b in self.bins if b.min_nodes <= nodes <= b.max_nodes]
+        bins = self.qos[qos].bins if qos and self.qos[qos].bins else self.bins
+        if bins:
+            fitting = [b.max_minutes for b in bins if b.min_nodes <= nodes <= b.max_nodes]
             if not fitting:
-                largest = max(b.max_nodes for b in self.bins)
-                message = f"{self.name}: no bin takes {nodes} nodes (1 to {largest})."
+                least, largest = min(b.min_nodes for b in bins), max(b.max_nodes for b in bins)
+                message = f"{self.name}: no bin takes {nodes} nodes ({least} to {largest})."
                 raise DeclarationError(message)
             limits.append(max(fitting))
         return min(limits, default=None)

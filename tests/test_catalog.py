@@ -30,7 +30,14 @@ def problem(tmp_path: Path, text: str, model: type[Declaration] = Tree) -> str:
 
 
 def test_what_is_declared_is_listed() -> None:
-    assert catalog.names("sites") == ["frontier", "local", "perlmutter", "testbed"]
+    assert catalog.names("sites") == [
+        "frontier",
+        "local",
+        "perlmutter",
+        "polaris",
+        "testbed",
+        "testbed-frontier",
+    ]
 
 
 def test_a_wheel_s_shelf_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,9 +58,8 @@ def test_a_file_of_the_user_s_is_found(tmp_path: Path) -> None:
 def test_a_name_like_no_other_lists_what_there_is() -> None:
     with pytest.raises(DeclarationError) as caught:
         catalog.find("sites", "xyz")
-    expected = (
-        "No site named 'xyz'. Declared: frontier, local, perlmutter, testbed; or give a .toml."
-    )
+    names = "frontier, local, perlmutter, polaris, testbed, testbed-frontier"
+    expected = f"No site named 'xyz'. Declared: {names}; or give a .toml."
     assert str(caught.value) == expected
 
 

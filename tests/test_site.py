@@ -2,6 +2,7 @@ import pytest
 
 from pipeline import catalog
 from pipeline.catalog import DeclarationError
+from pipeline.scheduler.script import SUFFIX
 from pipeline.site import Bin, Qos, Role, Site, load_site
 
 LOCAL = load_site("local")
@@ -11,10 +12,14 @@ LOCAL = load_site("local")
 def test_every_site_loads_under_its_own_name(name: str) -> None:
     site = load_site(name)
     assert site.name == name
-    assert catalog.folder("jobs/templates").joinpath(f"{site.template}.sbatch.j2").is_file()
+    assert (
+        catalog.folder("jobs/templates")
+        .joinpath(f"{site.template}.{SUFFIX[site.scheduler]}.j2")
+        .is_file()
+    )
 
 
-@pytest.mark.parametrize("name", ["perlmutter", "frontier"])
+@pytest.mark.parametrize("name", ["perlmutter", "frontier", "polaris"])
 def test_every_fact_of_a_machine_has_a_source(name: str) -> None:
     assert load_site(name).sources
 
@@ -38,6 +43,21 @@ def test_a_laptop_has_no_walltime() -> None:
 def test_too_large_for_the_queue() -> None:
     with pytest.raises(DeclarationError, match=r"perlmutter: QOS 'debug' takes 8 nodes, not 9\."):
         load_site("perlmutter").max_minutes(9, "debug")
+
+
+def test_too_small_for_the_queue() -> None:
+    with pytest.raises(
+        DeclarationError, match=r"polaris: QOS 'prod' takes 10 nodes at least, not 9"
+    ):
+        load_site("polaris").max_minutes(9, "prod")
+
+
+def test_a_queue_s_own_bins_hold() -> None:
+    polaris = load_site("polaris")
+    assert [polaris.max_minutes(nodes, "prod") for nodes in (10, 24, 25, 100)] == [
+        180, 180, 360, 1440,
+    ]  # fmt: skip
+    assert polaris.max_minutes(10, "preemptable") == 4320
 
 
 def test_too_large_for_the_machine() -> None:

@@ -13,6 +13,7 @@ from pipeline.scheduler.container import contained
 from pipeline.site import NodeClass, Site
 
 SHELF = "jobs/templates"
+SUFFIX = {"slurm": "sbatch", "local": "sbatch", "pbs": "pbs"}
 
 
 def render(job: Job, site: Site) -> str:
@@ -26,10 +27,13 @@ def render(job: Job, site: Site) -> str:
         raise DeclarationError(message)
     node = site.nodes[job.node]
     try:
-        template = _templates(catalog.folder(SHELF)).get_template(f"{site.template}.sbatch.j2")
+        name = f"{site.template}.{SUFFIX[site.scheduler]}.j2"
+        template = _templates(catalog.folder(SHELF)).get_template(name)
     except TemplateNotFound as error:
         folder = catalog.folder(SHELF)
-        names = sorted(path.name.split(".")[0] for path in folder.glob("*.j2"))
+        names = sorted(
+            path.name.split(".")[0] for path in folder.glob(f"*.{SUFFIX[site.scheduler]}.j2")
+        )
         message = f"{site.name}: no template {site.template!r} in {folder}: {', '.join(names)}."
         raise DeclarationError(message) from error
     return template.render(

@@ -3,14 +3,14 @@
 import getpass
 import os
 import re
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipeline.job import Job, JobStatus, State
 from pipeline.run import write_text
 from pipeline.scheduler import accounting
-from pipeline.scheduler.interface import NotNowError, SchedulerError
+from pipeline.scheduler.commands import call
+from pipeline.scheduler.interface import NotNowError
 
 # What Slurm's commands print where the same command may pass later: the names of limits on jobs
 # in the queue (https://slurm.schedmd.com/resource_limits.html), and a controller that is away.
@@ -107,32 +107,7 @@ class SlurmScheduler:
             NotNowError: It may pass later, or it says nothing for `timeout_seconds`.
             SchedulerError: It fails, or is not there.
         """
-        try:
-            done = subprocess.run(
-                command,
-                env=_environment(),
-                check=True,
-                capture_output=True,
-                text=True,
-                timeout=self.timeout_seconds,
-            )
-        except FileNotFoundError as error:
-            message = (
-                f"{command[0]}: no such command. Is this a login node of the site? "
-                "Load its Slurm module, or choose another machine with --site."
-            )
-            raise SchedulerError(message) from error
-        except subprocess.TimeoutExpired as error:
-            message = (
-                f"{command[0]} did not answer within {self.timeout_seconds:g} s. Run the same "
-                "command again: jobs are looked up by key and never submitted twice."
-            )
-            raise NotNowError(message) from error
-        except subprocess.CalledProcessError as error:
-            words = error.stderr.strip()
-            message = f"{command[0]} failed with exit code {error.returncode}: {words}"
-            raise (NotNowError if NOT_NOW.search(words) else SchedulerError)(message) from error
-        return done.stdout
+        return call(command, environment(), self.timeout_seconds, NOT_NOW)
 
 
 def _job_id(answer: str) -> str:
@@ -148,7 +123,7 @@ def _job_id(answer: str) -> str:
     return job_id
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return the environment of Slurm's commands, so that the script alone says what is asked.
 
     A controller that is itself a job (NERSC's workflow queue) would pass its own job's options on.

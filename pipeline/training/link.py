@@ -39,7 +39,7 @@ def this_link() -> Link:
     peaks = {name: told(f"COSMOTRON_PEAK_TFLOPS_{name.upper()}") for name in ("fp32", "bf16")}
     return Link(
         key=told("COSMOTRON_LINK", ""),
-        job_id=told("SLURM_JOB_ID", ""),
+        job_id=told("SLURM_JOB_ID") or told("PBS_JOBID", ""),
         started=float(told("COSMOTRON_STARTED", STARTED)),
         ends=float(ends) if ends else None,
         signal_lead_seconds=int(told("COSMOTRON_SIGNAL_LEAD_SECONDS", 0)),

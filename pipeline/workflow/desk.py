@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pipeline.budget.account import Account
 from pipeline.budget.cost import node_hours
@@ -57,7 +57,7 @@ class BackOff:
 
 
 class StoppedError(RunError):
-    """The controller stops before the job that it watched has ended."""
+    """The controller stops before a job was submitted."""
 
 
 class Desk:
@@ -154,6 +154,11 @@ class Desk:
         return most - kept - len(trainings)
 
     @property
+    def heard_at(self) -> float:
+        """When the scheduler last answered, by the clock of `now`."""
+        return self._heard_at
+
+    @property
     def waits_because(self) -> str:
         """Why nothing is submitted just now, in the scheduler's words; empty if it may be."""
         return self._full.message
@@ -188,12 +193,27 @@ class Desk:
         """Return what the scheduler said of the job, at most one polling interval ago."""
         with self._lock:
             self._live.add(job_id)
-            if time.monotonic() - self._asked_at > self.plan.site.poll_seconds:
-                self._known |= self._asked()
-                self._asked_at = time.monotonic()
-                self._live -= {key for key, each in self._known.items() if each.state.is_over}
+            self.refresh()
             unknown = JobStatus(id=job_id, key="", state=State.UNKNOWN)
             return self._known.get(job_id, unknown)
+
+    def refresh(self) -> None:
+        """Ask for all jobs that have not ended, once in a polling interval; settle what has.
+
+        Jobs that nobody watches are among them, pilots and links that others submitted: what they
+        hold, hours and places in the queue, is free when they have ended.
+        """
+        with self._lock:
+            if time.monotonic() - self._asked_at <= self.plan.site.poll_seconds:
+                return
+            unended = {each.job_id for each in self.unended()}
+            self._live |= unended
+            self._known |= self._asked()
+            self._asked_at = time.monotonic()
+            over = {job_id for job_id, each in self._known.items() if each.state.is_over}
+            self._live -= over
+            if over & unended:
+                self.settle(sorted(over & unended))
 
     def _asked(self) -> dict[str, JobStatus]:
         """Return the status of all live jobs; none while the scheduler does not answer.
@@ -209,37 +229,8 @@ class Desk:
         self._heard_at = time.monotonic()
         return found
 
-    def wait(
-        self, job_id: str, *, is_lost: Callable[[JobStatus], bool] = lambda _: False
-    ) -> JobStatus:
-        """Return the job's last status, when it is over; its hours are in the ledger then.
-
-        A job that `is_lost` though it runs is cancelled.
-
-        Raises:
-            StoppedError: The controller stops watching; the job goes on.
-        """
-        unknown_since = None
-        while not self._stopping.is_set():
-            status = self.status(job_id)
-            if status.state.is_over:
-                self.settle([job_id])
-                return status
-            if is_lost(status):
-                self.cancel([job_id])
-                continue
-            if status.state is not State.UNKNOWN:
-                unknown_since = None
-            elif unknown_since is None:
-                unknown_since = time.monotonic()
-            elif time.monotonic() - unknown_since > UNKNOWN_SECONDS:
-                return status
-            self._stopping.wait(self.plan.site.poll_seconds / 2)
-        message = f"{job_id}: not watched any more; it goes on."
-        raise StoppedError(message)
-
     def stop(self) -> None:
-        """Let every watcher end; jobs go on, and a next controller finds them."""
+        """Submit nothing more; jobs go on, and a next controller finds them."""
         self._stopping.set()
 
     def recover(self) -> int:

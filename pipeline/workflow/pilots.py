@@ -128,8 +128,11 @@ def _executor(desk: Desk, kind: str) -> HighThroughputExecutor:
         available_accelerators=node.gpus if kind == PACK and node.gpus else (),
         drain_period=round(60 * DRAIN_SHARE * pilot.walltime_minutes),
         launch_cmd=f"{programs}/{_launch_command()}",
-        # in a session of its own, or Ctrl-C would hit it before us
-        interchange_launch_cmd=["setsid", sys.executable, str(programs / "interchange.py")],
+        # in a session of its own, or Ctrl-C would hit it before us; and it ends when we are killed
+        interchange_launch_cmd=[
+            *("setpriv", "--pdeathsig", "TERM", "setsid"),
+            *(sys.executable, str(programs / "interchange.py")),
+        ],
         heartbeat_period=10,
         heartbeat_threshold=60,
     )

@@ -230,6 +230,13 @@ def _step(task: Task, site: Site, role: Role) -> Step:
     nodes, per_node = place(task.training, site, role)
     minutes = task.training.walltime_minutes
     longest = site.max_minutes(nodes, role.qos) or minutes
+    least = (site.qos[role.qos].min_minutes if role.qos else None) or 1
+    if minutes < least:
+        message = (
+            f"{site.name}: {task.key} asks {minutes} minutes, and QOS {role.qos!r} takes {least} "
+            "at least. Raise walltime_minutes, or choose another with --qos."
+        )
+        raise DeclarationError(message)
     links = math.ceil(minutes / longest)
     _check_chain(task, site, role, links)
     return Step(

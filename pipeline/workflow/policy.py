@@ -80,7 +80,11 @@ def ends(links: Sequence[Ended]) -> str:
 
 
 def too_many(links: Sequence[Ended], *, at_most: int) -> str:
-    """Return that a chain is over because it had `at_most` links, however well it went."""
-    if len(links) < at_most:
+    """Return that a chain is over because it had `at_most` links, however well it went.
+
+    Those that others pushed out are not counted: that may happen often, and they brought it on.
+    """
+    counted = sum(link.outcome != "preempted" or not link.progressed for link in links)
+    if counted < at_most:
         return ""
-    return f"{links[-1].outcome}, after {len(links)} links, which are by far more than were planned"
+    return f"{links[-1].outcome}, after {counted} links, which are by far more than were planned"

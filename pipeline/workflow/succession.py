@@ -182,6 +182,11 @@ def main(verb: str, path: str, number: str, *code: str) -> Exit:
     except (RunError, SchedulerError) as error:
         _say(f"{verb}: {error}")
         return NOTHING_TO_DO
+    except OSError as error:
+        _say(
+            f"{verb}: {error.filename or path}: {error.strerror}. Make room there, then run again."
+        )
+        return Exit.CANNOT_WRITE
 
 
 if __name__ == "__main__":

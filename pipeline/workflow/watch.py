@@ -138,10 +138,9 @@ class Chain:
         return status
 
     def _is_lost(self) -> bool:
-        """Whether nobody has heard of the job for minutes."""
-        now = self.desk.now()
-        self.unknown_since = self.unknown_since or now
-        return now - self.unknown_since > UNKNOWN_SECONDS
+        """Whether the scheduler answers, and has not heard of the job for minutes."""
+        self.unknown_since = self.unknown_since or self.desk.now()
+        return self.desk.heard_at - self.unknown_since > UNKNOWN_SECONDS
 
     def _end(self, link: Link, status: JobStatus) -> None:
         """Note how the job of `link` ended."""
@@ -184,6 +183,7 @@ class Watchers:
         """Look at every chain, at most once in half a polling interval."""
         if time.monotonic() < self._next_look:
             return
+        self.desk.refresh()
         self._active = [watched for watched in self._active if self._goes_on(*watched)]
         while self._waiting and (self._waiting[0][0].is_open or self.desk.room() > 0):
             watched = self._waiting.popleft()

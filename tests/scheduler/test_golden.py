@@ -18,7 +18,7 @@ from pipeline.site import Role, Site, load_site
 
 SHELLCHECK = Path(sys.executable).with_name("shellcheck")
 GOLDEN = Path(__file__).parent.parent / "golden"
-SITES = ("local", "testbed", "perlmutter", "frontier")
+SITES = ("local", "testbed", "perlmutter", "frontier", "polaris")
 KINDS = ("one-node", "two-nodes", "pilot")
 IMAGES = {"perlmutter": "cosmotron:cuda", "frontier": "/scratch/cosmotron.sif"}
 CASES = [
@@ -41,7 +41,7 @@ def job(site: Site, kind: str) -> Job:
         nodes=2 if kind == "two-nodes" else 1,
         processes_per_node=1 if pilot else site.nodes[role.node].devices,
         walltime_minutes=site.pilot.walltime_minutes if pilot else 120,
-        account=site.account("m4722", role.node) if site.scheduler == "slurm" else "",
+        account="" if site.scheduler == "local" else site.account("m4722", role.node),
         qos=role.qos,
         pilot=pilot,
         image=IMAGES[site.name] if kind == "image" else "",
@@ -79,7 +79,11 @@ def test_shellcheck_finds_nothing(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.sbatch")), ids=lambda path: path.stem)
 def test_every_directive_is_explained(path: Path) -> None:
     explained = (GOLDEN.parent.parent / "docs" / "sites.md").read_text()
-    lines = [line for line in path.read_text().splitlines() if line.startswith("#SBATCH ")]
-    for line in lines:
-        name = line.removeprefix("#SBATCH ").split("=")[0]
-        assert f"`{name}`" in explained, name
+    for line in path.read_text().splitlines():
+        if line.startswith("#SBATCH "):
+            name = line.removeprefix("#SBATCH ").split("=")[0]
+            assert f"`{name}`" in explained, name
+        elif line.startswith("#PBS "):
+            option, value = line.removeprefix("#PBS ").split(" ", 1)
+            name = f"{option} {value.split('=')[0]}" if option in ("-l", "-W") else option
+            assert f"`{name}`" in explained, name

@@ -74,8 +74,10 @@ def test_an_unknown_node_class_is_named(make_job: MakeJob) -> None:
 
 
 def test_an_unknown_template_is_named_with_the_known_ones(make_job: MakeJob) -> None:
-    site = load_site("local").model_copy(update={"template": "pbs"})
-    with pytest.raises(DeclarationError, match=r"no template 'pbs' in .*: frontier, local, perl"):
+    site = load_site("local").model_copy(update={"template": "polaris"})
+    with pytest.raises(
+        DeclarationError, match=r"no template 'polaris' in .*: frontier, local, perl"
+    ):
         render(make_job(), site)
 
 

@@ -11,7 +11,7 @@ from pipeline.job import State
 from pipeline.run import RunError, write_json
 from pipeline.scheduler import NotNowError, SchedulerError
 from pipeline.workflow import desk as desk_module
-from pipeline.workflow.desk import SILENT_SECONDS, UNKNOWN_SECONDS, Desk, StoppedError
+from pipeline.workflow.desk import SILENT_SECONDS, Desk, StoppedError
 from pipeline.workflow.plan import PILOT
 
 
@@ -46,6 +46,14 @@ def submit(desk, number=1):
     return job, desk.submit(job, stage="pretrain", task_key=step.task.key)
 
 
+def wait(desk, job_id):
+    """Return the job's last status when it is over and settled."""
+    while not (status := desk.status(job_id)).state.is_over:
+        desk_module.time.sleep(desk.plan.site.poll_seconds + 1)
+    desk.settle([job_id])
+    return status
+
+
 def kinds(desk):
     return [str(record.kind) for record in desk.ledger.records()]
 
@@ -55,7 +63,7 @@ def test_a_job_s_whole_life_stands_in_the_ledger(desk):
     reserved = desk.ledger.accounts()[job.key]
     assert reserved.reserved_node_hours == pytest.approx(5 / 60)
     assert reserved.job_id == job_id
-    status = desk.wait(job_id)
+    status = wait(desk, job_id)
     assert status.state is State.COMPLETED
     ended = desk.ledger.accounts()[job.key]
     assert (ended.state, ended.seconds, ended.charged_node_hours) == ("completed", 1800, 0.5)
@@ -161,23 +169,25 @@ def test_a_cap_is_not_gone_beyond(tmp_path, scheduler, clock):
     assert kinds(capped) == ["reserve", "submit"]
 
 
-def test_a_controller_that_stops_lets_its_watchers_go_and_the_job_on(tmp_path, scheduler):
+def test_a_controller_that_stops_waits_for_no_full_queue(tmp_path, scheduler, monkeypatch):
+    def full(*_, **__):
+        raise NotNowError("sbatch: error: QOSMaxSubmitJobPerUserLimit")
+
     desk = Desk(tiny_plan(tmp_path, "perlmutter"), scheduler)
-    _, job_id = submit(desk)
-    scheduler.polls = 10**6
+    monkeypatch.setattr(scheduler, "submit", full)
+    job = desk.plan.pilot(["process_worker_pool.py"], 1)
     ended = []
 
-    def watch():
-        with pytest.raises(StoppedError, match=f"{job_id}: not watched any more; it goes on"):
-            desk.wait(job_id)
+    def submit_a_pilot():
+        with pytest.raises(StoppedError, match="not submitted, because the controller stops"):
+            desk.submit_patiently(job, stage=PILOT, task_key=PILOT)
         ended.append(True)
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
+    waiting = threading.Thread(target=submit_a_pilot)
+    waiting.start()
     desk.stop()
-    watcher.join(10)
+    waiting.join(10)
     assert ended
-    assert scheduler.cancelled == []
 
 
 def test_many_watchers_are_one_question(desk, scheduler, clock):
@@ -190,18 +200,6 @@ def test_many_watchers_are_one_question(desk, scheduler, clock):
     clock.sleep(desk.plan.site.poll_seconds + 1)
     desk.status(ids[0])
     assert len(scheduler.asked) == 2
-
-
-def test_watchers_in_threads_all_see_the_end(desk, scheduler):
-    ids = [submit(desk, number)[1] for number in (1, 2, 3, 4)]
-    ended = []
-    threads = [threading.Thread(target=lambda i=i: ended.append(desk.wait(i))) for i in ids]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert sorted(status.id for status in ended) == ids
-    assert kinds(desk).count("end") == 4
 
 
 def test_what_is_over_is_not_asked_about_again(desk, scheduler, clock):
@@ -235,7 +233,7 @@ def test_a_short_silence_of_accounting_is_waited_for(desk, scheduler, clock):
     clock.sleep(SILENT_SECONDS / 2)
     assert desk.status(job_id).state is State.UNKNOWN
     scheduler.is_silent = False
-    assert desk.wait(job_id).state is State.COMPLETED
+    assert wait(desk, job_id).state is State.COMPLETED
 
 
 def test_a_long_silence_is_an_error(desk, scheduler, clock):
@@ -244,14 +242,6 @@ def test_a_long_silence_is_an_error(desk, scheduler, clock):
     clock.sleep(SILENT_SECONDS + 1)
     with pytest.raises(SchedulerError, match="slurmdbd not responding"):
         desk.status(job_id)
-
-
-def test_a_job_that_accounting_never_hears_of_is_given_up(desk, scheduler, clock):
-    _, job_id = submit(desk)
-    scheduler.jobs.clear()
-    began = clock.now
-    assert desk.wait(job_id).state is State.UNKNOWN
-    assert UNKNOWN_SECONDS < clock.now - began < UNKNOWN_SECONDS + 60
 
 
 def test_cancelled_jobs_are_over_and_settled(desk, scheduler):
@@ -279,7 +269,7 @@ def test_the_next_number_counts_what_has_ended(desk):
     assert desk.next_number(step.task.key) == 1
     _, job_id = submit(desk)
     assert desk.next_number(step.task.key) == 1
-    desk.wait(job_id)
+    wait(desk, job_id)
     assert desk.next_number(step.task.key) == 2
 
 

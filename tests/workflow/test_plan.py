@@ -53,6 +53,15 @@ def test_a_training_longer_than_its_queue_is_a_chain(tmp_path, minutes, links, l
     assert (step.links, step.link_minutes) == (links, link_minutes)
 
 
+def test_a_training_shorter_than_its_queue_takes_is_told(tmp_path):
+    with pytest.raises(DeclarationError) as caught:
+        retrained(tmp_path, "polaris", walltime_minutes=4)
+    assert str(caught.value) == (
+        "polaris: pretrain/m0-d960-s1 asks 4 minutes, and QOS 'preemptable' takes 5 at least. "
+        "Raise walltime_minutes, or choose another with --qos."
+    )
+
+
 def test_node_hours_are_those_of_the_whole_chain(tmp_path):
     plan = retrained(tmp_path, "perlmutter", devices=64, batch_events=64, walltime_minutes=9000)
     assert plan.steps[0].nodes == 16

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.job import JobStatus, State
 from pipeline.run import Exit
-from pipeline.workflow.policy import Ended, ends, outcome
+from pipeline.workflow.policy import Ended, ends, outcome, too_many
 
 HOURS = "another link would waste hours"
 
@@ -100,3 +100,17 @@ def test_these_end_the_chain_at_once_whatever_there_was(name):
 )
 def test_hangs_and_links_without_progress_are_counted(links, reason):
     assert ends(links) == reason
+
+
+def test_a_chain_has_so_many_links_at_most():
+    links = [Ended("timeout", progressed=True)] * 3
+    assert too_many(links, at_most=4) == ""
+    told = too_many([*links, Ended("continue", progressed=True)], at_most=4)
+    assert told == "continue, after 4 links, which are by far more than were planned"
+
+
+def test_links_that_others_pushed_out_are_not_counted():
+    pushed = [Ended("preempted", progressed=True)] * 50
+    assert too_many(pushed, at_most=4) == ""
+    idle = [Ended("preempted", progressed=False)] * 4
+    assert too_many(idle, at_most=4)

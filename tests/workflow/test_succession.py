@@ -234,6 +234,15 @@ def test_without_an_order_there_is_a_word(tmp_path, capsys):
     )
 
 
+def test_a_full_disk_is_told_and_is_not_nothing(scheduler, folder, first, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device", "/scratch/x")
+
+    monkeypatch.setattr(history, "hold", full)
+    assert succession.main("begin", str(folder.path), "1") == Exit.CANNOT_WRITE
+    assert "begin: /scratch/x: No space left on device. Make room there" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_a_chain_ends_though_its_controller_is_dead(uninterrupted: Path, tmp_path: Path) -> None:
     """kill -9 while the first of several links runs; each link is asked to save as it starts."""

@@ -13,7 +13,7 @@ from pipeline.workflow import desk as desk_module
 from pipeline.workflow import stops
 from pipeline.workflow.desk import Desk
 from pipeline.workflow.judge import why
-from pipeline.workflow.watch import Chain, TaskError
+from pipeline.workflow.watch import Chain, TaskError, Watchers
 
 
 @pytest.fixture
@@ -333,7 +333,46 @@ def test_a_job_that_is_lost_is_told(desk, scheduler, step, monkeypatch):
         chain(step, desk)
 
 
+def test_a_job_is_not_lost_while_the_scheduler_is_silent(desk, scheduler, step, folder, clock):
+    watched = Chain(step, desk)
+    watched.advance()
+    scheduler.is_silent = True
+    for _ in range(8):
+        clock.sleep(100)
+        assert not watched.advance()
+    scheduler.is_silent = False
+    checkpoints_each_link(scheduler, folder, done_after=1)
+    while not watched.advance():
+        clock.sleep(desk.plan.site.poll_seconds + 1)
+    assert list(scheduler.jobs) == ["700"]
+
+
 def test_without_a_log_only_the_end_is_told(folder, tmp_path):
     assert why(folder, tmp_path / "none.log", "it ended") == (
         f"it ended. Its log, {tmp_path / 'none.log'}, ends:"
     )
+
+
+def test_a_queue_that_others_left_full_is_used_when_they_are_gone(tmp_path, clock):
+    """Jobs that no chain watches, pilots and links that a link cancelled, hold their places."""
+    scheduler = FakeScheduler(state=State.RUNNING, exit_code=None, end=None)
+    scheduler.polls = 1
+    plan = tiny_plan(tmp_path, "testbed-frontier", project="nph000")
+    desk = Desk(plan, scheduler)
+    step = pretraining(plan)
+    others = [
+        desk.submit(plan.link(step, number), stage="pretrain", task_key="pretrain/other")
+        for number in range(11, 11 + desk.room())
+    ]
+    watchers = Watchers(desk)
+    watchers.add(step)
+    watchers.advance()
+    assert len(scheduler.jobs) == len(others), "there is no room"
+    for job_id in others:
+        scheduler.end(job_id, state=State.CANCELLED, seconds=0)
+    clock.sleep(plan.site.poll_seconds + 1)
+    watchers._next_look = 0.0
+    watchers.advance()
+    assert len(scheduler.jobs) == len(others) + 1
+    ended = [each for each in desk.ledger.accounts().values() if each.state == "cancelled"]
+    assert len(ended) == len(others), "and the ledger knows"

@@ -1,0 +1,172 @@
+"""PBS against small programs that answer as it does; qstat's JSON has the shape of 2022.1."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.job import Job, State
+from pipeline.run import Run
+from pipeline.scheduler import NotNowError, SchedulerError, connect, render
+from pipeline.scheduler.pbs import PbsScheduler
+from pipeline.scheduler.pbs_history import from_history
+from pipeline.site import load_site
+
+MakeJob = Callable[..., Job]
+SERVER = "polaris-pbs-01"
+SCHEDULER = PbsScheduler(timeout_seconds=10.0)
+# A job of two nodes that has ended, without what nobody reads.
+ENDED: dict[str, Any] = {
+    "Job_Name": "quickstart.pretrain.m0.1-ab",
+    "Job_Owner": "alice@polaris-login-01",
+    "resources_used": {"cpupercent": 99, "ncpus": 128, "walltime": "01:00:05"},
+    "job_state": "F",
+    "queue": "small",
+    "exec_host": "x3001c0s1b0n0/0*64+x3001c0s7b1n0/0*64",
+    "Resource_List": {"nodect": 2, "walltime": "02:00:00", "filesystems": "home:eagle"},
+    "stime": "Wed Nov 25 07:00:00 2026",
+    "obittime": "Wed Nov 25 08:00:07 2026",
+    "run_count": 1,
+    "Exit_status": 0,
+}
+
+
+def history(**changes: object) -> str:
+    job = {key: value for key, value in (ENDED | changes).items() if value is not None}
+    told = {"timestamp": 1795590000, "pbs_version": "2022.1.1", "pbs_server": SERVER}
+    return json.dumps(told | {"Jobs": {f"42.{SERVER}": job}})
+
+
+@pytest.fixture
+def pbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of commands on PATH; qsub refuses what PBS at ALCF refuses."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    answer(folder, "qselect", "")
+    needs = " ".join(f"grep -q '^#PBS {each}' \"$1\" || refuse '{each}';" for each in (
+        "-A ", "-q ", "-l select=", "-l walltime=", "-l filesystems=",
+    ))  # fmt: skip
+    refuse = 'refuse() { echo "qsub: $1 is mandatory" >&2; exit 1; }'
+    answer(folder, "qsub", f"{refuse}; {needs} echo 42.{SERVER}")
+    return folder
+
+
+def answer(folder: Path, name: str, body: str) -> None:
+    path = folder / name
+    path.write_text(f'#!/bin/bash\necho "{name} $*" >> "{folder}/calls"\n{body}\n')
+    path.chmod(0o755)
+
+
+def calls(folder: Path) -> list[str]:
+    return (folder / "calls").read_text().splitlines()
+
+
+@pytest.fixture
+def job(make_job: MakeJob) -> Job:
+    return make_job(node="gpu", account="datascience", qos="preemptable", processes_per_node=4)
+
+
+def test_what_is_rendered_is_taken(pbs: Path, job: Job, run: Run) -> None:
+    site = load_site("polaris")
+    scheduler = connect(site, run)
+    assert scheduler.submit(job, render(job, site)) == f"42.{SERVER}"
+    assert calls(pbs) == [f"qselect -x -N {job.key}", f"qsub {job.script}"]
+
+
+def test_what_pbs_refuses_comes_in_its_own_words(pbs: Path, job: Job) -> None:
+    site = load_site("polaris")
+    bare = site.nodes["gpu"].model_copy(update={"directives": ()})
+    text = render(job, site.model_copy(update={"nodes": {"gpu": bare}}))
+    with pytest.raises(SchedulerError, match="qsub: -l filesystems= is mandatory"):
+        SCHEDULER.submit(job, text)
+
+
+def test_a_known_key_is_not_submitted_again(pbs: Path, job: Job) -> None:
+    answer(pbs, "qselect", f"echo 41.{SERVER}")
+    assert SCHEDULER.submit(job, "") == f"41.{SERVER}"
+    assert not any(each.startswith("qsub") for each in calls(pbs))
+
+
+def test_a_lost_reply_is_no_second_job(pbs: Path, job: Job) -> None:
+    answer(pbs, "qsub", f"touch {pbs}/taken")
+    answer(pbs, "qselect", f"[ ! -e {pbs}/taken ] || echo 43.{SERVER}")
+    assert SCHEDULER.submit(job, "", tried=False) == f"43.{SERVER}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "qsub: would exceed queue generic's per-user limit of jobs in 'Q' state",
+        "qsub: cannot connect to server polaris-pbs-01 (errno=15010)",
+    ],
+)
+def test_a_full_queue_is_not_for_ever(pbs: Path, job: Job, words: str) -> None:
+    answer(pbs, "qsub", f'echo "{words}" >&2; exit 1')
+    with pytest.raises(NotNowError, match="qsub failed with exit code 1"):
+        SCHEDULER.submit(job, "")
+
+
+def test_all_jobs_are_asked_for_in_one_call(pbs: Path) -> None:
+    answer(pbs, "qstat", f"cat <<'END'\n{history()}\nEND")
+    found = SCHEDULER.query([f"42.{SERVER}", f"43.{SERVER}"])
+    assert calls(pbs) == [f"qstat -x -f -F json 42.{SERVER} 43.{SERVER}"]
+    assert found[f"43.{SERVER}"].state is State.UNKNOWN
+    status = found[f"42.{SERVER}"]
+    assert (status.state, status.exit_code, status.key) == (State.COMPLETED, 0, ENDED["Job_Name"])
+    assert (status.nodes, status.seconds) == (2.0, 3605)
+    assert status.end is not None
+    assert status.start is not None
+    assert status.end - status.start == 3607
+    assert SCHEDULER.hosts(status.node_names) == ["x3001c0s1b0n0", "x3001c0s7b1n0"]
+
+
+@pytest.mark.parametrize(
+    ("letter", "code", "state", "exit_code"),
+    [
+        ("Q", None, State.PENDING, None),
+        ("H", None, State.PENDING, None),
+        ("W", None, State.PENDING, None),
+        ("T", None, State.PENDING, None),
+        ("R", None, State.RUNNING, None),
+        ("S", None, State.RUNNING, None),
+        ("E", 0, State.RUNNING, None),
+        ("F", 0, State.COMPLETED, 0),
+        ("F", 85, State.FAILED, 85),
+        ("F", 137, State.FAILED, 137),
+        ("F", 256 + 11, State.FAILED, 139),
+        ("F", 271, State.CANCELLED, None),
+        ("F", 265, State.CANCELLED, None),
+        ("F", -29, State.TIMEOUT, None),
+        ("F", -27, State.OUT_OF_MEMORY, None),
+        ("F", -3, State.NODE_FAIL, None),
+        ("F", None, State.CANCELLED, None),
+        ("?", None, State.UNKNOWN, None),
+    ],
+)
+def test_states(letter: str, code: int | None, state: State, exit_code: int | None) -> None:
+    (status,) = from_history(history(job_state=letter, Exit_status=code)).values()
+    assert (status.state, status.exit_code) == (state, exit_code)
+
+
+def test_without_jobs_there_are_none() -> None:
+    assert from_history('{"timestamp": 1, "pbs_version": "2022.1.1"}') == {}
+
+
+@pytest.mark.parametrize("text", ["", "qstat: broken", '{"Jobs": {"1.x": {}}}', "[]"])
+def test_what_cannot_be_read_is_told(text: str) -> None:
+    with pytest.raises(SchedulerError, match="qstat printed what cannot be read"):
+        from_history(text)
+
+
+def test_what_is_over_is_not_cancelled(pbs: Path) -> None:
+    answer(pbs, "qdel", "")
+    answer(pbs, "qstat", f"cat <<'END'\n{history()}\nEND")
+    SCHEDULER.cancel([f"42.{SERVER}"])
+    assert not any(each.startswith("qdel") for each in calls(pbs))
+    answer(pbs, "qstat", f"cat <<'END'\n{history(job_state='R', Exit_status=None)}\nEND")
+    SCHEDULER.cancel([f"42.{SERVER}"])
+    assert calls(pbs)[-1] == f"qdel 42.{SERVER}"
