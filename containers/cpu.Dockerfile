@@ -3,26 +3,33 @@
 #   podman build -f containers/cpu.Dockerfile -t cosmotron:cpu --build-arg COMMIT=$(git rev-parse HEAD) .
 #   podman run --rm -v "$PWD/runs:/data/runs" cosmotron:cpu cosmotron run quickstart --site local
 #
-# The pinned torch comes with several GB of CUDA libraries; with
-# --build-arg PIP_EXTRA_INDEX_URL=<the address that pytorch.org/get-started names for CPU> it does not.
-#
-# Not tried: no container engine was at hand when this was written. The same versions install by the
-# same command in a virtual environment on Debian 12 with Python 3.11 (`make demo`).
-FROM docker.io/library/python:3.11-slim-bookworm
+# What was tried of it, and what was not: docs/containers.md. tests/containers runs its steps.
+FROM docker.io/library/python:3.11-slim-bookworm@sha256:528257d48c1da0dcecc2e725d1ae34498d60c965f1241e39cd6a85a8859bdf84 AS base
+ENV PATH=/opt/cosmotron/bin:$PATH PYTHONNOUSERSITE=1
 
-ARG COMMIT=unknown
-ARG PIP_EXTRA_INDEX_URL
-LABEL org.opencontainers.image.title="cosmotron" org.opencontainers.image.revision="$COMMIT"
-
-WORKDIR /opt/cosmotron
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+FROM base AS build
+# PyTorch's own index has the pinned torch without several GB of CUDA libraries.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+WORKDIR /src
+COPY constraints.txt ./
+RUN python -m venv /opt/cosmotron \
+    && pip install --no-cache-dir --constraint constraints.txt --extra-index-url "$TORCH_INDEX" torch
+COPY pyproject.toml README.md LICENSE ./
 COPY pipeline pipeline
 COPY jobs jobs
 COPY sites sites
 # DeepSpeed is a source distribution that compiles nothing at installation.
 RUN pip install --no-cache-dir --constraint constraints.txt --only-binary pythia8mc '.[all]'
 
+FROM base
+COPY --from=build /opt/cosmotron /opt/cosmotron
 RUN useradd --uid 1000 cosmotron && install --directory --owner=cosmotron /data
 USER 1000
 WORKDIR /data
-CMD ["cosmotron", "--help"]
+# What Numba, Triton and matplotlib keep for later, whoever the user is.
+ENV HOME=/tmp
+# Last, for a new commit changes this alone.
+ARG COMMIT=unknown
+LABEL org.opencontainers.image.title="cosmotron" \
+      org.opencontainers.image.licenses="BSD-3-Clause" \
+      org.opencontainers.image.revision="$COMMIT"

@@ -1,31 +1,65 @@
-# Trainings on NVIDIA GPUs. The torch wheel brings CUDA and NCCL; the driver is the host's.
+# Trainings on NVIDIA A100 (sm_80). The torch wheel brings CUDA and NCCL; the driver is the host's.
 #
 #   podman-hpc build -f containers/cuda.Dockerfile -t cosmotron:cuda --build-arg COMMIT=$(git rev-parse HEAD) .
 #   podman-hpc migrate cosmotron:cuda
-#   srun … podman-hpc run --rm --gpu --nccl …    --nccl puts the Slingshot plug-in in and sets its variables
 #
-# Without the plug-in NCCL falls back to TCP between nodes and does not fail: look for the provider
-# in the log under NCCL_DEBUG=INFO. The flags are those of podman-hpc's modules
-# (https://github.com/NERSC/podman-hpc); with Shifter it is --module=gpu,nccl-plugin
-# (https://github.com/NERSC/dl-at-scale-training).
+# Compiled for sm_80 in the first stage: mamba-ssm's and causal-conv1d's kernels, DeepSpeed's
+# fused_adam. The image that runs has no compiler. Without the host's plug-in for Slingshot NCCL falls
+# back to TCP between nodes and does not fail: sites/perlmutter.toml says how the plug-in gets in.
 #
-# Not tried: neither a container engine nor a GPU was at hand when this was written. mamba-ssm's
-# kernels are not in it (docs/containers.md); no operator is compiled when a training starts, so there
-# is no compiler here.
-FROM docker.io/library/python:3.11-slim-bookworm
+# What was tried of it, and what was not: docs/containers.md.
+FROM docker.io/library/python:3.11-slim-bookworm@sha256:528257d48c1da0dcecc2e725d1ae34498d60c965f1241e39cd6a85a8859bdf84 AS base
+ENV PATH=/opt/cosmotron/bin:$PATH PYTHONNOUSERSITE=1
 
-ARG COMMIT=unknown
-LABEL org.opencontainers.image.title="cosmotron" org.opencontainers.image.revision="$COMMIT"
+# The CUDA that torch was built with (`torch.version.cuda`), to compile against.
+FROM docker.io/nvidia/cuda:13.0.1-devel-ubuntu24.04@sha256:7d2f6a8c2071d911524f95061a0db363e24d27aa51ec831fcccf9e76eb72bc92 AS toolkit
 
-WORKDIR /opt/cosmotron
+FROM base AS build
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends g++ \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=toolkit /usr/local/cuda-13.0 /usr/local/cuda-13.0
+ENV CUDA_HOME=/usr/local/cuda-13.0 TORCH_CUDA_ARCH_LIST=8.0
+WORKDIR /kernels
+COPY constraints.txt ./
+RUN python -m venv /opt/cosmotron \
+    && pip install --no-cache-dir --constraint constraints.txt \
+        einops ninja numpy packaging psutil py-cpuinfo pydantic setuptools torch tqdm transformers wheel
+# No GPU is here to tell DeepSpeed which operators are meant.
+RUN DS_ACCELERATOR=cuda DS_BUILD_FUSED_ADAM=1 pip install --no-cache-dir --constraint constraints.txt \
+        --no-build-isolation --no-binary deepspeed deepspeed
+# Their setup.py lists every architecture that nvcc knows; without their dependencies, for these are
+# tilelang and CUTLASS, which Mamba and Mamba2 do without.
+RUN CAUSAL_CONV1D_SKIP_CUDA_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE \
+        pip download --no-cache-dir --constraint constraints.txt --no-deps --no-build-isolation \
+        --no-binary :all: causal-conv1d mamba-ssm \
+    && for archive in *.tar.gz; do tar -xzf "$archive" && rm "$archive"; done \
+    && sed -i 's/compute_[0-9]*,code=sm_[0-9]*/compute_80,code=sm_80/' ./*/setup.py \
+    && CAUSAL_CONV1D_FORCE_BUILD=TRUE MAMBA_FORCE_BUILD=TRUE MAMBA_KEEP_CUDA_BUILD=TRUE \
+        pip install --no-cache-dir --no-deps --no-build-isolation ./causal_conv1d-* ./mamba_ssm-*
+WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY pipeline pipeline
 COPY jobs jobs
 COPY sites sites
 RUN pip install --no-cache-dir --constraint constraints.txt '.[data,report,training]' \
-    && python -c 'import torch; assert torch.version.cuda, "this torch was built without CUDA"'
+    && python -c 'import torch, causal_conv1d_cuda, selective_scan_cuda, deepspeed.ops.adam.fused_adam_op'
 
+FROM base
+# Triton compiles a stub for the driver when a training starts.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=build /opt/cosmotron /opt/cosmotron
 RUN useradd --uid 1000 cosmotron && install --directory --owner=cosmotron /data
 USER 1000
 WORKDIR /data
-CMD ["cosmotron", "--help"]
+# What Numba, Triton and matplotlib keep for later, whoever the user is.
+ENV HOME=/tmp
+# Last, for a new commit changes this alone.
+ARG COMMIT=unknown
+LABEL org.opencontainers.image.title="cosmotron" \
+      org.opencontainers.image.licenses="BSD-3-Clause" \
+      org.opencontainers.image.revision="$COMMIT"

@@ -36,6 +36,7 @@ def test_podman_is_told_what_to_mount_and_to_pass_on() -> None:
     assert words[:5] == ("podman-hpc", "run", "--rm", "--gpu", "--nccl")
     image = words.index("cosmotron:cuda")
     options = words[:image]
+    assert "--userns=keep-id" in options  # else the run folder is another user's inside
     assert "--volume=/scratch/runs/quickstart:/scratch/runs/quickstart" in options
     for name in (
         "RANK",
