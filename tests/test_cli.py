@@ -172,7 +172,7 @@ def test_a_plan_writes_the_scripts_that_would_be_submitted(
 def test_a_queue_that_is_none(cosmotron: Any, tmp_path: Path) -> None:
     told = cosmotron("plan", TINY, "--site", "perlmutter", "--root", tmp_path, "--qos", "fast")
     assert told.code == Exit.USAGE
-    assert "no QOS 'fast'. Declared: regular, debug, preempt, premium." in told.words
+    assert "no QOS 'fast'. Declared: regular, debug, preempt, premium, overrun." in told.words
 
 
 def test_status_is_from_disk_alone(cosmotron: Any, tmp_path: Path) -> None:
