@@ -67,6 +67,7 @@ def run(
     done_before = not unfinished(what.tasks(folder), folder) and folder.page.exists()
 
     def agree(plan: "Plan") -> bool:
+        """Say what the plan comes to, and ask where it is paid for."""
         screen.print(
             f"{what.name} on {where.name}: {len(plan.steps)} tasks to do, "
             f"at most {as_hours(plan.node_hours)} node-hours. Run folder: {folder.path}"

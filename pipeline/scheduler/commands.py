@@ -2,8 +2,10 @@
 
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from pipeline.job import Job
+from pipeline.run import write_text
 from pipeline.scheduler.interface import NotNowError, SchedulerError
 
 
@@ -48,3 +50,33 @@ def call(
         message = f"{command[0]} failed with exit code {error.returncode}: {words}"
         raise (NotNowError if not_now.search(words) else SchedulerError)(message) from error
     return done.stdout
+
+
+def submit_once(
+    job: Job,
+    text: str,
+    *,
+    tried: bool,
+    find: Callable[[str], str | None],
+    ask: Callable[[], str],
+) -> str:
+    """Write the script of `job` and return the id that `ask` gets for it, or that it has already.
+
+    Where somebody `tried` before, the job's key is looked up first; and after a lost answer, since
+    the job may have been accepted before that.
+
+    Raises:
+        NotNowError: It may pass later, and no job of that key is there.
+        SchedulerError: The job was refused.
+    """
+    known = find(job.key) if tried else None
+    if known is not None:
+        return known
+    write_text(job.script, text)
+    try:
+        return ask()
+    except NotNowError:
+        taken = find(job.key)
+        if taken is None:
+            raise
+        return taken

@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipeline.job import Job, JobStatus, State
-from pipeline.run import write_text
-from pipeline.scheduler.commands import call
+from pipeline.scheduler.commands import call, submit_once
 from pipeline.scheduler.interface import NotNowError
 from pipeline.scheduler.pbs_history import from_history
 
@@ -39,17 +38,13 @@ class PbsScheduler:
 
     def submit(self, job: Job, text: str, *, tried: bool = True) -> str:
         """See `Scheduler.submit`."""
-        known = self.find(job.key) if tried else None
-        if known is not None:
-            return known
-        write_text(job.script, text)
-        try:
-            return _job_id(self._call("qsub", str(job.script)))
-        except NotNowError:
-            taken = self.find(job.key)
-            if taken is None:
-                raise
-            return taken
+        return submit_once(
+            job,
+            text,
+            tried=tried,
+            find=self.find,
+            ask=lambda: _job_id(self._call("qsub", str(job.script))),
+        )
 
     def find(self, key: str) -> str | None:
         """See `Scheduler.find`; -x: jobs that are over too, as long as the server keeps them."""

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipeline.job import Job, JobStatus, State
-from pipeline.run import write_text
 from pipeline.scheduler import accounting
-from pipeline.scheduler.commands import call
+from pipeline.scheduler.commands import call, submit_once
 from pipeline.scheduler.interface import NotNowError
 
 # What Slurm's commands print where the same command may pass later: the names of limits on jobs
@@ -34,17 +33,13 @@ class SlurmScheduler:
 
     def submit(self, job: Job, text: str, *, tried: bool = True) -> str:
         """See `Scheduler.submit`."""
-        known = self.find(job.key) if tried else None
-        if known is not None:
-            return known
-        write_text(job.script, text)
-        try:
-            return _job_id(self._call("sbatch", "--parsable", str(job.script)))
-        except NotNowError:
-            taken = self.find(job.key)  # it may have been accepted before the answer was lost
-            if taken is None:
-                raise
-            return taken
+        return submit_once(
+            job,
+            text,
+            tried=tried,
+            find=self.find,
+            ask=lambda: _job_id(self._call("sbatch", "--parsable", str(job.script))),
+        )
 
     def find(self, key: str) -> str | None:
         """See `Scheduler.find`: squeue knows a job at once, sacct for good."""
