@@ -19,11 +19,15 @@ class Job(Declaration):
     folder that its programs are imported from; empty where they are installed. The batch script
     runs `before` first, and what the job is for only if that ends with 0 (75: nothing is to be
     done); and `afterwards`, with the exit code as one more argument, where nobody ended the job.
+
+    A bundle has `parts` instead of a command: links of several trainings side by side, each with
+    nodes, an exit code and a log of its own, and with `afterwards` of its own. `before` prints the
+    numbers of the parts that are wanted, from 1; the bundle's `afterwards` gets no code.
     """
 
     key: str
     folder: Path
-    command: tuple[str, ...]
+    command: tuple[str, ...] = ()
     node: str
     nodes: PositiveInt
     processes_per_node: PositiveInt
@@ -37,6 +41,7 @@ class Job(Declaration):
     code: str = ""
     before: tuple[str, ...] = ()
     afterwards: tuple[str, ...] = ()
+    parts: tuple["Job", ...] = ()
 
     @property
     def script(self) -> Path:

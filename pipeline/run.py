@@ -246,6 +246,11 @@ class Run:
         return self.path / "suspects"
 
     @property
+    def bundles(self) -> Path:
+        """The scripts of jobs that several trainings share, and what those printed themselves."""
+        return self.path / "bundles"
+
+    @property
     def parsl(self) -> Path:
         """Parsl's own logs."""
         return self.path / "parsl"

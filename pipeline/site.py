@@ -161,7 +161,9 @@ class Environment(Declaration):
 class Site(Declaration):
     """One machine, as declared in `sites/<name>.toml`; every number carries a date and a source.
 
-    `node_failures` is how often a node fails, per 1000 days of one node. Of the `submitted_jobs`
+    `node_failures` is how often a node fails, per 1000 days of one node. `link_overhead_minutes` is
+    what a training's link takes from its start to the first step, and from the last one to its end,
+    as long as none has been measured. Of the `submitted_jobs`
     that a user may have in all queues, `eligible_jobs` at a time may start. `network_plugin`
     is what NCCL (or RCCL) names as its network where the fast one is used, in its log at
     NCCL_DEBUG=INFO. In `packs` trainings of one device share the nodes of `training`, where those
@@ -183,6 +185,7 @@ class Site(Declaration):
     mpi: str = ""
     signal_lead_seconds: PositiveInt = 300
     node_failures: NonNegativeFloat = 0.0
+    link_overhead_minutes: NonNegativeFloat = 0.0
     submitted_jobs: PositiveInt = 100
     eligible_jobs: PositiveInt | None = None
     poll_seconds: PositiveInt = 30
@@ -253,7 +256,7 @@ class Site(Declaration):
                 )
                 raise DeclarationError(message)
             limits.append(queue.max_minutes)
-        bins = self._bins(qos)
+        bins = self.bins_of(qos)
         if bins:
             fitting = [b.max_minutes for b in bins if b.min_nodes <= nodes <= b.max_nodes]
             if not fitting:
@@ -263,7 +266,7 @@ class Site(Declaration):
             limits.append(max(fitting))
         return min(limits, default=None)
 
-    def _bins(self, qos: str) -> tuple[Bin, ...]:
+    def bins_of(self, qos: str) -> tuple[Bin, ...]:
         """Return the bins of a job in `qos`."""
         queue = self.qos.get(qos)
         if queue is None:

@@ -11,7 +11,8 @@ class Account:
     """What is promised to one job, what it was charged, and how far it is.
 
     `start` and `end` are seconds since 1970, None before they happen. `state` is "reserved",
-    "submitted", "running", "released", or how the job ended (`pipeline.job.State`).
+    "submitted", "running", "released", or how the job ended (`pipeline.job.State`). `batch_key` is
+    the key of the bundle that it is a part of, empty for a job of its own.
     """
 
     site: str
@@ -26,6 +27,12 @@ class Account:
     start: float | None
     end: float | None
     state: str
+    batch_key: str = ""
+
+    @property
+    def known_as(self) -> str:
+        """The key by which the scheduler knows the job."""
+        return self.batch_key or self.job_key
 
 
 def replay(records: Iterable[Record]) -> Account:
@@ -55,6 +62,7 @@ def replay(records: Iterable[Record]) -> Account:
         start=start.time if start else None,
         end=end.time if end else None,
         state=_state(last, final, promise),
+        batch_key=next((each.batch_key for each in newest_first if each.batch_key), ""),
     )
 
 

@@ -41,16 +41,22 @@ def reconcile(
 
 
 def _missed(account: Account, status: JobStatus, site: Site, role: Role) -> list[Record]:
-    """Return the records that bring `account` up to `status`."""
+    """Return the records that bring `account` up to `status`.
+
+    A part of a bundle is charged its share of the nodes to the job's end, whenever it was done.
+    """
     records = []
     now = time.time()
+    charged = node_hours(site, role, nodes=status.nodes, seconds=status.seconds)
+    if account.batch_key and status.nodes:
+        charged *= account.nodes / status.nodes
+        status = status.model_copy(update={"nodes": account.nodes})
     if not account.job_id:
         records.append(_record(Kind.SUBMIT, account, status, status.start or now))
     if account.start is None and status.start is not None:
         records.append(_record(Kind.START, account, status, status.start))
     if not status.state.is_over:
         return records
-    charged = node_hours(site, role, nodes=status.nodes, seconds=status.seconds)
     if account.end is None:
         end = _record(Kind.END, account, status, status.end or now)
         records.append(end.model_copy(update={"node_hours": charged}))
@@ -70,6 +76,7 @@ def _record(kind: Kind, account: Account, status: JobStatus, when: float) -> Rec
         task=account.task,
         job_key=account.job_key,
         job_id=status.id,
+        batch_key=account.batch_key,
         nodes=status.nodes,
         seconds=status.seconds,
         state=status.state,

@@ -28,7 +28,8 @@ class Record(Declaration):
 
     `node_hours` is what the job may cost at most in a reserve, and what it was charged in an end
     or a reconcile: always the whole job, never a difference. A `job_key` stands for one job for
-    ever: the next link of a chain has the next key.
+    ever: the next link of a chain has the next key. A link of a bundle shares its batch job, whose
+    own key is `batch_key`, with others; `nodes` and `node_hours` are its share.
     """
 
     kind: Kind
@@ -38,6 +39,7 @@ class Record(Declaration):
     task: str
     job_key: str
     job_id: str = ""
+    batch_key: str = ""
     nodes: NonNegativeFloat = 0.0
     seconds: NonNegativeInt = 0
     node_hours: NonNegativeFloat = 0.0

@@ -13,6 +13,7 @@ from pipeline.campaign import SHELF
 from pipeline.catalog import names
 from pipeline.cli.screen import (
     AsJson,
+    Bundle,
     CampaignName,
     Image,
     Project,
@@ -50,6 +51,7 @@ def run(
         typer.Option(min=0, help="Trace so many steps of each training."),
     ] = 0,
     image: Image = "",
+    bundle: Bundle = "cheapest",
     checks: Annotated[
         bool, typer.Option("--check/--no-check", help="Look for wrong use before submitting.")
     ] = True,
@@ -61,7 +63,7 @@ def run(
     from pipeline.workflow.controller import drive, unfinished  # noqa: PLC0415
     from pipeline.workflow.plan import Asked  # noqa: PLC0415
 
-    asked = Asked(project, qos, cap, profile, image)
+    asked = Asked(project, qos, cap, profile, image, bundle)
     where, what = load_site(site), asked_campaign(campaign)
     folder = there(run_folder(what, where, root), where)
     done_before = not unfinished(what.tasks(folder), folder) and folder.page.exists()
@@ -100,9 +102,12 @@ def plan(
         Path | None, typer.Option(help="Write the batch scripts that would be submitted here.")
     ] = None,
     image: Image = "",
+    bundle: Bundle = "cheapest",
     as_json: AsJson = False,
 ) -> None:
     """Show what a campaign comes to on a site, before anything is submitted.
+
+    Where trainings may share large jobs, the ways to do so stand side by side.
 
     Example: `cosmotron plan quickstart --site perlmutter --project m4722 --scripts scripts/`
     """
@@ -110,7 +115,9 @@ def plan(
 
     what, where = asked_campaign(campaign), load_site(site)
     folder = run_folder(what, where, root)
-    planned = make_plan(what.tasks(folder), folder, where, Asked(project, qos, image=image))
+    planned = make_plan(
+        what.tasks(folder), folder, where, Asked(project, qos, image=image, bundle=bundle)
+    )
     written = write_scripts(planned, scripts) if scripts is not None else []
     if as_json:
         rows = [
@@ -118,6 +125,7 @@ def plan(
                 "task": step.task.key,
                 "needs": step.task.needs,
                 "shares": step.shares,
+                "bundle": step.bundle,
                 "nodes": step.nodes,
                 "links": step.links,
                 "link_minutes": step.link_minutes,
@@ -125,7 +133,11 @@ def plan(
             }
             for step in planned.steps
         ]
-        total = {"pilot_node_hours": planned.pilot_node_hours, "node_hours": planned.node_hours}
+        total = {
+            "pilot_node_hours": planned.pilot_node_hours,
+            "node_hours": planned.node_hours,
+            "layouts": [dataclasses.asdict(each) for each in planned.layouts],
+        }
         typer.echo(json.dumps({"site": where.name, "steps": rows, **total}, indent=2))
         return
     table = Table(box=None, pad_edge=False)
@@ -133,6 +145,8 @@ def plan(
         table.add_column(column, overflow="fold")
     for step in planned.steps:
         jobs = f"{step.links} × {step.nodes} node(s) × {step.link_minutes} min"
+        if step.bundle:
+            jobs = f"{step.links} × {step.nodes} node(s) of bundle {step.bundle}"
         price = "" if step.in_pilot else as_hours(step.node_hours)
         table.add_row(step.task.key, f"in a {step.shares}" if step.in_pilot else jobs, price)
     for kind in planned.kinds:
@@ -145,8 +159,25 @@ def plan(
         )
     table.add_row("[bold]all[/]", f"on {where.title}", f"[bold]{as_hours(planned.node_hours)}[/]")
     out.print(table)
+    if len(planned.layouts) > 1:
+        out.print(_layouts(planned))
     if written:
         screen.print(f"Wrote {len(written)} scripts to {scripts}.")
+
+
+def _layouts(planned: "Plan") -> Table:
+    """Return the ways in which the trainings may share jobs, side by side, the one taken first."""
+    from pipeline.workflow.bundling import unconfirmed  # noqa: PLC0415
+
+    site, role = planned.site, planned.training_role
+    titles = ("\ntrainings, start-ups included", "\njobs", "\nnode-hours", "\nhours at least", "\n")
+    table = Table(*titles, box=None, pad_edge=False)
+    for place, each in enumerate(planned.layouts):
+        doubts = [f"if confirmed: {note}" for note in unconfirmed(each, site, role)]
+        told = "; ".join([*([] if place else ["taken"]), *doubts])
+        hours = f"{each.hours:,.1f}"
+        table.add_row(each.name, f"{each.jobs:,}", as_hours(each.node_hours), hours, told)
+    return table
 
 
 def status(

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -30,6 +30,10 @@ Project = Annotated[
 ]
 QosName = Annotated[str, typer.Option("--qos", help="The queue of the trainings.")]
 Image = Annotated[str, typer.Option("--image", help="Run in this container image.")]
+Bundle = Annotated[
+    Literal["cheapest", "soonest", "never"],
+    typer.Option("--bundle", help="When trainings share large jobs."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 # Tables are fitted to a terminal; a pipe or a file gets every name whole.

@@ -2,6 +2,6 @@
 
 from pipeline.scheduler.connect import connect
 from pipeline.scheduler.interface import NotNowError, Scheduler, SchedulerError
-from pipeline.scheduler.script import render
+from pipeline.scheduler.script import BUNDLES, render
 
-__all__ = ["NotNowError", "Scheduler", "SchedulerError", "connect", "render"]
+__all__ = ["BUNDLES", "NotNowError", "Scheduler", "SchedulerError", "connect", "render"]

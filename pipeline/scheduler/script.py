@@ -1,6 +1,8 @@
 """The text of a batch script, from a template that reads like one."""
 
 import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -13,15 +15,32 @@ from pipeline.scheduler.container import contained
 from pipeline.site import NodeClass, Site
 
 SHELF = "jobs/templates"
+BUNDLES = ("slurm",)  # the schedulers whose jobs run several programs side by side
 SUFFIX = {"slurm": "sbatch", "local": "sbatch", "pbs": "pbs"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a template needs of one link: all of its job, or one of a bundle's `Job.parts`.
+
+    `first_node` is the place of its first node among the job's, from 0.
+    """
+
+    job: Job
+    first_node: int
+    command: str
+    exports: list[tuple[str, str]]
 
 
 def render(job: Job, site: Site) -> str:
     """Return the batch script of `job` on `site`, as it would be submitted.
 
     Raises:
-        DeclarationError: The site has no such node class, or names no template.
+        DeclarationError: The site has no such node class, names no template, or runs no bundles.
     """
+    if job.parts and site.scheduler not in BUNDLES:
+        message = f"{job.key}: {site.title} runs no bundles, only Slurm does."
+        raise DeclarationError(message)
     if job.node not in site.nodes:
         message = f"{job.key}: {site.name} has no nodes {job.node!r}, only {', '.join(site.nodes)}."
         raise DeclarationError(message)
@@ -43,7 +62,7 @@ def render(job: Job, site: Site) -> str:
         node=node,
         partition=queue.partition if queue is not None else "",
         time_min=queue is not None and queue.time_min,
-        command=shlex.join(contained(job, site, [name for name, _ in exports(job, site)])),
+        parts=list(_parts(job, site)),
         cpus_per_process=cpus_per_process(job, node),
         exports=exports(job, site),
         signal_lead_seconds=signal_lead_seconds(job, site),
@@ -55,9 +74,24 @@ def cpus_per_process(job: Job, node: NodeClass) -> int:
     return node.cpus_per_device * (node.devices if job.pilot else 1)
 
 
+def _parts(job: Job, site: Site) -> Iterator[Part]:
+    """Yield what is started: the job's own command, or those of its parts, on nodes in a row."""
+    first_node = 0
+    for each in job.parts or (job,):
+        told = exports(each, site)
+        command = shlex.join(contained(each, site, [name for name, _ in told]))
+        yield Part(each, first_node, command, told)
+        first_node += each.nodes
+
+
 def exports(job: Job, site: Site) -> list[tuple[str, str]]:
-    """Return the (name, value) of what the script exports, sorted by name."""
+    """Return the (name, value) of what the script exports, sorted by name.
+
+    What depends on a training's size and key is for each part of a bundle alone.
+    """
     environment = site.environment
+    if job.parts:
+        return sorted(environment.always.items())
     by_size = environment.multi_node if job.nodes > 1 else environment.single_node
     return sorted({**environment.always, **by_size, **of_link(job, site)}.items())
 

@@ -119,6 +119,7 @@ def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
             while not all(future.done() for future in futures.values()):
                 _check_may_run(plan.run)
                 pilots.check(kernel)
+                watchers.forget(key for key, future in futures.items() if future.done())
                 watchers.advance()
                 display.update(desk.waits_because)
                 time.sleep(0.5)
@@ -133,12 +134,13 @@ def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
 
 def _not_needed(desk: Desk) -> list[str]:
     """Return the jobs that nobody needs any more: pilots, and links of what is done."""
-    run = desk.plan.run
-    return [
+    run, unended = desk.plan.run, desk.unended()
+    needed = {
         each.job_id
-        for each in desk.unended()
-        if each.stage in (PILOT, PACK) or _is_over(run.task(each.task))
-    ]
+        for each in unended
+        if each.stage not in (PILOT, PACK) and not _is_over(run.task(each.task))
+    }
+    return sorted({each.job_id for each in unended} - needed)
 
 
 def _is_over(folder: TaskFolder) -> bool:

@@ -1,8 +1,10 @@
 """The desk between the graph and the scheduler: every job passes here, and into the ledger."""
 
+import os
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pipeline.budget.account import Account
 from pipeline.budget.cost import node_hours
@@ -60,6 +62,15 @@ class StoppedError(RunError):
     """The controller stops before a job was submitted."""
 
 
+@dataclass(frozen=True)
+class Share:
+    """A link that is submitted, alone or as a part of a bundle: its job, and whose link it is."""
+
+    link: Job
+    stage: str
+    task_key: str
+
+
 class Desk:
     """Submits, watches and settles jobs; threads may share it.
 
@@ -92,41 +103,70 @@ class Desk:
 
     def submit(self, job: Job, *, stage: str, task_key: str) -> str:
         """Reserve the job's price, submit it unless it is there already, and return its id."""
-        role = self.plan.pilots(stage).role if job.pilot else self.plan.training_role
-        site = self.plan.site
-        price = node_hours(site, role, nodes=job.nodes, seconds=job.walltime_minutes * 60)
-        record = Record(
-            kind=Kind.RESERVE,
-            site=site.name,
-            stage=stage,
-            task=task_key,
-            job_key=job.key,
-            nodes=job.nodes,
-            node_hours=price,
-        )
+        return self.submit_bundle(job, [Share(job, stage, task_key)])
+
+    def submit_bundle(self, job: Job, shares: Sequence[Share]) -> str:
+        """Reserve and submit a job that several links share, as `submit` does one of its own."""
+        site, reserved = self.plan.site, self._reservations(job, shares)
         with self._lock:
-            known = self.ledger.accounts().get(job.key)
-            if known is not None and known.job_id:
-                self._live.add(known.job_id)
-                return known.job_id
+            accounts = self.ledger.accounts()
+            known = [accounts[each.job_key] for each in reserved if each.job_key in accounts]
+            there = next((each.job_id for each in known if each.job_id), "")
+            if there:
+                for each in reserved:
+                    if not (each.job_key in accounts and accounts[each.job_key].job_id):
+                        self.ledger.append(_after(each, Kind.SUBMIT, there))
+                self._live.add(there)
+                return there
             self._full.check()
-            if known is None or not known.reserved_node_hours:
-                self._guard(price)
-                self.ledger.append(record)
+            if any(each.known_as != job.key for each in known) and self.recover():
+                message = f"{job.key}: some of its links were submitted before; looked at again."
+                raise NotNowError(message)
+            held = {each.job_key for each in known if each.reserved_node_hours}
+            missing = [each for each in reserved if each.job_key not in held]
+            if missing:
+                self._guard(sum(each.node_hours for each in missing))
+            for each in missing:
+                self.ledger.append(each)
             count = site.nodes[job.node].count
             job = job.model_copy(update={"exclude": suspects.avoided(self.plan.run, count)})
+            _leave_traces(job)
             try:
-                job_id = self.scheduler.submit(job, render(job, site), tried=known is not None)
+                job_id = self.scheduler.submit(job, render(job, site), tried=bool(known))
             except Exception as error:
                 self._full.refused(error)
-                self.ledger.append(_after(record, Kind.RELEASE))
+                for each in reserved:
+                    self.ledger.append(_after(each, Kind.RELEASE))
                 raise
             self._full.accepted()
-            self.ledger.append(_after(record, Kind.SUBMIT, job_id))
+            for each in reserved:
+                self.ledger.append(_after(each, Kind.SUBMIT, job_id))
             self._live.add(job_id)
         return job_id
 
-    def note_twin(self, job: Job, job_id: str, *, stage: str, task_key: str) -> None:
+    def _reservations(self, job: Job, shares: Sequence[Share]) -> list[Record]:
+        """Return the record that reserves for each link its share of the job's price."""
+        (first, *_) = shares
+        role = self.plan.pilots(first.stage).role if job.pilot else self.plan.training_role
+        seconds = job.walltime_minutes * 60
+        price = node_hours(self.plan.site, role, nodes=job.nodes, seconds=seconds)
+        return [
+            Record(
+                kind=Kind.RESERVE,
+                site=self.plan.site.name,
+                stage=each.stage,
+                task=each.task_key,
+                job_key=each.link.key,
+                batch_key=job.key if job.parts else "",
+                nodes=each.link.nodes,
+                node_hours=price * each.link.nodes / job.nodes,
+            )
+            for each in shares
+        ]
+
+    def note_twin(
+        self, job: Job, job_id: str, *, stage: str, task_key: str, batch_key: str = ""
+    ) -> None:
         """Record a job that was submitted a second time under the key of `job`: it is charged too.
 
         It ends as it starts, and holds no hours beyond those seconds.
@@ -138,6 +178,7 @@ class Desk:
             task=task_key,
             job_key=f"{job.key}{TWIN}{job_id}",
             job_id=job_id,
+            batch_key=batch_key,
             nodes=job.nodes,
             note="submitted twice",
         )
@@ -149,7 +190,7 @@ class Desk:
         role = self.plan.training_role
         of_queue = site.qos[role.qos].submitted_jobs if role.qos else None
         most = min(site.submitted_jobs, of_queue or site.submitted_jobs)
-        trainings = [each for each in self.unended() if each.stage not in (PILOT, PACK)]
+        trainings = {each.job_id for each in self.unended() if each.stage not in (PILOT, PACK)}
         kept = sum(self.plan.pilots(kind).max_blocks for kind in self.plan.kinds)
         return most - kept - len(trainings)
 
@@ -244,9 +285,9 @@ class Desk:
                 and each.end is None
                 and each.state in ("reserved", "released")
             ]
-            found = {each.job_key: self.scheduler.find(each.job_key) for each in lost}
+            found = {key: self.scheduler.find(key) for key in {each.known_as for each in lost}}
             for each in lost:
-                job_id = found[each.job_key]
+                job_id = found[each.known_as]
                 if job_id:
                     self.ledger.append(_submitted(each, job_id))
             return sum(job_id is not None for job_id in found.values())
@@ -322,6 +363,14 @@ class Desk:
         ]
 
 
+def _leave_traces(job: Job) -> None:
+    """Let each part of a bundle find its script among its own logs, and have a folder for them."""
+    for part in job.parts:
+        part.folder.mkdir(parents=True, exist_ok=True)
+        part.script.unlink(missing_ok=True)
+        part.script.symlink_to(os.path.relpath(job.script, part.folder))
+
+
 def _submitted(account: Account, job_id: str) -> Record:
     """Return the record that the job of `account` is there, though nobody heard so."""
     return Record(
@@ -330,6 +379,7 @@ def _submitted(account: Account, job_id: str) -> Record:
         stage=account.stage,
         task=account.task,
         job_key=account.job_key,
+        batch_key=account.batch_key,
         job_id=job_id,
         nodes=account.nodes,
         note="found again",

@@ -3,18 +3,21 @@
 import hashlib
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
+from typing import Literal
 
 from pipeline.budget.cost import node_hours
 from pipeline.campaign import CHAINED, SimulateTask, StageTask, Task, Training
 from pipeline.catalog import DeclarationError
 from pipeline.job import Job
 from pipeline.run import Run, TaskFolder, write_text
-from pipeline.scheduler import render
+from pipeline.scheduler import BUNDLES, render
 from pipeline.site import Pilot, Role, Site
 from pipeline.workflow import snapshot
+from pipeline.workflow.bundling import Layout, Member, layouts, rounds
 
 PROGRAMS = {
     "simulate": "pipeline.data.simulate",
@@ -37,13 +40,16 @@ class Asked:
     cap_node_hours: float | None = None
     profile_steps: int = 0
     image: str = ""
+    bundle: Literal["cheapest", "soonest", "never"] = "cheapest"
 
 
 @dataclass(frozen=True)
 class Step:
     """One task as it would run: in a pilot (no nodes of its own), or as a chain of batch jobs.
 
-    `shares` says whose nodes a task without nodes of its own shares: a pilot's or a pack's.
+    `shares` says whose nodes a task without nodes of its own shares: a pilot's or a pack's. The
+    links of all steps of one `bundle` are parts of the same jobs, which may last longer than the
+    `link_minutes` that one alone is given.
     """
 
     task: Task
@@ -53,6 +59,7 @@ class Step:
     links: int = 0
     node_hours: float = 0.0
     shares: str = ""
+    bundle: str = ""
 
     @property
     def chained(self) -> bool:
@@ -72,13 +79,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """A campaign's steps on a site, what its pilots may cost, and the copy of the code they run."""
+    """A campaign's steps on a site, what its pilots may cost, and the copy of the code they run.
+
+    `layouts` are the ways in which its trainings may share jobs, the best, which is taken, first.
+    """
 
     run: Run
     site: Site
     asked: Asked
     steps: Sequence[Step]
     code: str = ""
+    layouts: Sequence[Layout] = ()
 
     @property
     def training_role(self) -> Role:
@@ -137,6 +148,38 @@ class Plan:
             afterwards=(*succession, "end", *told) if needs_no_controller else (),
         )
 
+    def bundle(self, links: Sequence[tuple[Step, int]]) -> Job:
+        """Return the batch job of several links (step, number) side by side; of one, its own."""
+        if len(links) == 1:
+            return self.link(*links[0])
+        jobs = [self.link(*each) for each in links]
+        (first, *_) = jobs
+        nodes = sum(each.nodes for each in jobs)
+        longest = self.site.max_minutes(nodes, first.qos)
+        wanted = max(step.task.training.walltime_minutes for step, _ in links)  # type: ignore[union-attr] # only trainings have links
+        minutes = min(wanted, longest or wanted)
+        succession = (sys.executable, "-m", "pipeline.workflow.succession")
+        of_links = [
+            word
+            for step, number in links
+            for word in (str(self.run.task(step.task.key).path), str(number))
+        ]
+        keys = "/".join(each.key for each in jobs)
+        digest = hashlib.sha256(keys.encode()).hexdigest()[:8]
+        parts = tuple(_part(each, minutes) for each in jobs)
+        return first.model_copy(
+            update={
+                "key": f"{self.run.campaign}.bundle.{links[0][0].bundle}-{digest}",
+                "folder": self.run.bundles,
+                "command": (),
+                "nodes": nodes,
+                "walltime_minutes": minutes,
+                "before": (*succession, "begin", *of_links),
+                "afterwards": (*succession, "onward", *of_links),
+                "parts": parts,
+            }
+        )
+
     def pilot(self, command: Sequence[str], number: int, kind: str = PILOT) -> Job:
         """Return the batch job of pilot `number` (from 1), which runs `command` on each node."""
         pilot = self.pilots(kind)
@@ -155,6 +198,13 @@ class Plan:
             code=self.code,
             pilot=True,
         )
+
+
+def _part(link: Job, minutes: int) -> Job:
+    """Return `link` as a part of a bundle of so many minutes, which begins it and goes on."""
+    *program, _, folder, number = link.afterwards
+    judged = (*program, "judge", folder, number)
+    return link.model_copy(update={"walltime_minutes": minutes, "before": (), "afterwards": judged})
 
 
 def job_key(run: Run, task_key: str, number: int) -> str:
@@ -219,7 +269,48 @@ def make_plan(tasks: Sequence[Task], run: Run, site: Site, asked: Asked) -> Plan
         message = f"{site.name}: no QOS {asked.qos!r}. Declared: {known}."
         raise DeclarationError(message)
     plan = Plan(run, site, asked, (), str(snapshot.place(run).absolute()))
-    return replace(plan, steps=[_step(task, site, plan.training_role) for task in tasks])
+    role = plan.training_role
+    steps = [_step(task, site, role) for task in tasks]
+    members = _members(steps) if asked.bundle != "never" and site.scheduler in BUNDLES else {}
+    found = (
+        layouts(list(members.values()), site, role, soonest=asked.bundle == "soonest")
+        if len(members) > 1
+        else []
+    )
+    names = found[0].bundles if found else {}
+    steps = [_bundled(step, members, names, site, role) for step in steps]
+    for step in steps:
+        _check_chain(step.task, site, role, step.links)
+    return replace(plan, steps=steps, layouts=found)
+
+
+def _members(steps: Sequence[Step]) -> dict[str, Member]:
+    """Return the trainings that may share jobs, by key: those that wait for no other training."""
+    chained = {step.task.key for step in steps if not step.in_pilot}
+    return {
+        step.task.key: Member(step.task.key, step.nodes, step.task.training.walltime_minutes)  # type: ignore[union-attr] # only trainings have links
+        for step in steps
+        if not step.in_pilot and not chained.intersection(step.task.needs)
+    }
+
+
+def _bundled(
+    step: Step, members: Mapping[str, Member], names: Mapping[str, str], site: Site, role: Role
+) -> Step:
+    """Return `step` as it is in its bundle, if `names` has one for it: its links and its share."""
+    name = names.get(step.task.key)
+    if name is None:
+        return step
+    together = [members[key] for key, bundle in names.items() if bundle == name]
+    mine = members[step.task.key]
+    jobs = rounds(together, site, role, 0.0)
+    shares = [
+        node_hours(site, role, nodes=nodes, seconds=60 * minutes) * mine.nodes / nodes
+        for nodes, minutes in jobs
+    ]
+    begins = [0.0, *accumulate(minutes for _, minutes in jobs)]
+    mine_too = [share for share, begun in zip(shares, begins, strict=False) if begun < mine.minutes]
+    return replace(step, bundle=name, links=len(mine_too), node_hours=sum(mine_too))
 
 
 def _step(task: Task, site: Site, role: Role) -> Step:
@@ -238,7 +329,6 @@ def _step(task: Task, site: Site, role: Role) -> Step:
         )
         raise DeclarationError(message)
     links = math.ceil(minutes / longest)
-    _check_chain(task, site, role, links)
     return Step(
         task=task,
         nodes=nodes,

@@ -3,20 +3,28 @@
 Its batch script calls it twice: `begin`, before the training starts, and `end`, after it ended by
 itself. So a chain goes on while no controller is alive, and however a link ends: the next one is in
 the queue already, waits for the end, and judges it where this link could not.
+
+In a bundle several links begin together, each has its own end (`judge`), and when all have come to
+it, the next job is made to fit those that go on (`onward`).
 """
 
 import os
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from pipeline.budget.account import Account
 from pipeline.job import JobStatus, State, batch_job_id
 from pipeline.run import Exit, RunError, TaskFolder
 from pipeline.scheduler import NotNowError, SchedulerError, connect
 from pipeline.workflow import history, order
-from pipeline.workflow.desk import Desk
+from pipeline.workflow.desk import Desk, Share
 from pipeline.workflow.judge import forbidden, judge, saved, verdict
 from pipeline.workflow.plan import Step
+
+Link = tuple[Step, int]
 
 WANTED, NOTHING_TO_DO = Exit.FINISHED, Exit.BUSY
 SETTLE_SECONDS = 120  # accounting may lag behind the end that let this job start
@@ -24,19 +32,37 @@ SETTLE_SECONDS = 120  # accounting may lag behind the end that let this job star
 
 def begin(folder: TaskFolder, number: int) -> Exit:
     """Say whether link `number` is to run; if so, submit the next one, which waits for its end."""
-    step, desk = _desk(folder)
-    mine = this_job(desk, step, number)
-    holder = history.hold(folder, number, mine)
+    return WANTED if begin_together([(folder, number)]) else NOTHING_TO_DO
+
+
+def begin_together(links: Sequence[tuple[TaskFolder, int]]) -> list[int]:
+    """Return the places, from 1, of those links of this job that are to run.
+
+    The next job is for those of them that belong to chains.
+    """
+    desk, known = _desk(links)
+    mine = this_job(desk, *known[0])
+    wanted = [each for each in known if _is_wanted(*each, desk, mine)]
+    chained = [each for each in wanted if each[0].chained]
+    if chained:
+        _submit_next(chained, desk, mine)
+    return [known.index(each) + 1 for each in wanted]
+
+
+def _is_wanted(step: Step, number: int, desk: Desk, mine: str) -> bool:
+    """Whether link `number` is to run, and in the job `mine`; if not, it is said why."""
+    task = step.task
+    holder = history.hold(desk.plan.run.task(task.key), number, mine)
     if holder != mine:
-        job, task = desk.plan.link(step, number), step.task
-        desk.note_twin(job, mine, stage=task.stage, task_key=task.key)
-        return _nothing(f"job {holder} is link {number} already; this is one too many")
-    reason = _unwanted(step, desk, number)
+        job, batch = desk.plan.link(step, number), os.environ.get("SLURM_JOB_NAME", "")
+        shared = batch if step.bundle and batch != job.key else ""
+        desk.note_twin(job, mine, stage=task.stage, task_key=task.key, batch_key=shared)
+        reason = f"job {holder} is link {number} already; this is one too many"
+    else:
+        reason = _unwanted(step, desk, number)
     if reason:
-        return _nothing(reason)
-    if step.chained:
-        _submit_next(step, desk, number, mine)
-    return WANTED
+        _say(f"{task.key}: nothing to do: {reason}")
+    return not reason
 
 
 def end(folder: TaskFolder, number: int, code: int) -> Exit:
@@ -44,14 +70,45 @@ def end(folder: TaskFolder, number: int, code: int) -> Exit:
 
     A process that was killed may have been so by the scheduler, who knows why and is asked later.
     """
-    step, desk = _desk(folder)
+    desk, [(step, _)] = _desk([(folder, number)])
+    if code > 128 and not folder.is_done:
+        return WANTED
+    _judge_own(step, number, desk, code)
+    if not _goes_on(step, desk):
+        _release_next([(step, number)], desk)
+    return WANTED
+
+
+def judge_part(folder: TaskFolder, number: int, code: int) -> Exit:
+    """Judge link `number`, a part of a bundle: of it the scheduler knows nothing to ask for."""
+    desk, [(step, _)] = _desk([(folder, number)])
+    _judge_own(step, number, desk, code)
+    return WANTED
+
+
+def onward(links: Sequence[tuple[TaskFolder, int]]) -> Exit:
+    """Make the next job of a bundle fit the links that go on, where it does not already."""
+    desk, known = _desk(links)
+    going = [each for each in known if _goes_on(each[0], desk)]
+    waiting = _waiting(known, desk)
+    if [step.task.key for step, _ in going] == [each.task for each in waiting]:
+        return WANTED
+    _release_next(known, desk)
+    if going:  # a number that was given to a job is never given to another
+        later = [(step, number + bool(waiting)) for step, number in going]
+        _submit_next(later, desk, this_job(desk, *known[0]))
+    return WANTED
+
+
+def _judge_own(step: Step, number: int, desk: Desk, code: int) -> None:
+    """Note how link `number` of this job ended: by itself, with `code`."""
+    folder = desk.plan.run.task(step.task.key)
     if folder.is_done:
         history.end(folder, number, "finished", progressed=True)
-        _release_next(step, desk, number)
-        return WANTED
+        return
     link = next((each for each in history.read(folder) if each.number == number), None)
-    if code > 128 or link is None:
-        return WANTED
+    if link is None:
+        return
     mine = this_job(desk, step, number)
     state = State.FAILED if code else State.COMPLETED
     status = JobStatus(
@@ -62,9 +119,13 @@ def end(folder: TaskFolder, number: int, code: int) -> Exit:
         end=int(time.time()),
         node_names=os.environ.get("SLURM_JOB_NODELIST", ""),
     )
-    if judge(step, desk, link, status) or forbidden(step, desk):
-        _release_next(step, desk, number)
-    return WANTED
+    judge(step, desk, link, status)
+
+
+def _goes_on(step: Step, desk: Desk) -> bool:
+    """Whether another link of a training is wanted."""
+    folder = desk.plan.run.task(step.task.key)
+    return not (folder.is_done or history.over(folder) or forbidden(step, desk))
 
 
 def this_job(desk: Desk, step: Step, number: int) -> str:
@@ -73,9 +134,13 @@ def this_job(desk: Desk, step: Step, number: int) -> str:
     return (batch_job_id() if scheduled else "") or desk.plan.link(step, number).key
 
 
-def _desk(folder: TaskFolder) -> tuple[Step, Desk]:
-    plan, step = order.taken(folder)
-    return step, Desk(plan, connect(plan.site, plan.run))
+def _desk(links: Sequence[tuple[TaskFolder, int]]) -> tuple[Desk, list[Link]]:
+    """Return the desk of the campaign that the links belong to, and them."""
+    orders = [order.taken(folder) for folder, _ in links]
+    steps = [step for _, step in orders]
+    plan = replace(orders[0][0], steps=steps)
+    numbers = (number for _, number in links)
+    return Desk(plan, connect(plan.site, plan.run)), list(zip(steps, numbers, strict=True))
 
 
 def _unwanted(step: Step, desk: Desk, number: int) -> str:
@@ -135,48 +200,66 @@ def _asked(desk: Desk, job_id: str) -> JobStatus:
         return JobStatus(id=job_id, key="", state=State.UNKNOWN)
 
 
-def _submit_next(step: Step, desk: Desk, number: int, mine: str) -> None:
-    """Submit link `number` + 1, to start when this one is over; a full queue is no failure."""
-    if len(history.read(desk.plan.run.task(step.task.key))) >= step.most_links:
+def _submit_next(links: Sequence[Link], desk: Desk, mine: str) -> None:
+    """Submit the links after `links`, to start when job `mine` is over; a full queue is no failure.
+
+    A chain that had all the links it may have is left out.
+    """
+    plan = desk.plan
+    later = [
+        (step, number + 1)
+        for step, number in links
+        if len(history.read(plan.run.task(step.task.key))) < step.most_links
+    ]
+    if not later:
         return
-    job = desk.plan.link(step, number + 1).model_copy(update={"after": mine})
+    job = plan.bundle(later).model_copy(update={"after": mine})
+    shares = [Share(plan.link(*each), each[0].task.stage, each[0].task.key) for each in later]
+    told = ", ".join(f"link {number} of {step.task.key}" for step, number in later)
     try:
-        job_id = desk.submit(job, stage=step.task.stage, task_key=step.task.key)
+        job_id = desk.submit_bundle(job, shares)
     except (SchedulerError, RunError) as error:
-        _say(f"link {number + 1} is left to the controller: {error}")
+        _say(f"{told}: left to the controller: {error}")
         return
-    _say(f"link {number + 1} is job {job_id}, and waits for the end of job {mine}")
+    _say(f"{told}: job {job_id}, which waits for the end of job {mine}")
 
 
-def _release_next(step: Step, desk: Desk, number: int) -> None:
-    """Cancel link `number` + 1, if it waits: nothing is left for it to do."""
-    job = desk.plan.link(step, number + 1)
-    account = desk.ledger.accounts().get(job.key)
-    if account is None or account.end is not None:
-        return
-    job_id = account.job_id or desk.scheduler.find(job.key)
-    if job_id:
-        desk.scheduler.cancel([job_id])
-        _say(f"link {number + 1}, job {job_id}, is not needed and was cancelled")
+def _waiting(links: Sequence[Link], desk: Desk) -> list[Account]:
+    """Return the accounts of the links after `links`, those that are submitted and not over."""
+    accounts = desk.ledger.accounts()
+    found = (accounts.get(desk.plan.link(step, number + 1).key) for step, number in links)
+    return [each for each in found if each is not None and each.end is None]
 
 
-def _nothing(reason: str) -> Exit:
-    _say(f"nothing to do: {reason}")
-    return NOTHING_TO_DO
+def _release_next(links: Sequence[Link], desk: Desk) -> None:
+    """Cancel the jobs of the links after `links`, if they wait: they are not what is needed."""
+    waiting = _waiting(links, desk)
+    found = {each.job_id or desk.scheduler.find(each.known_as) or "" for each in waiting}
+    jobs = sorted(found - {""})
+    if jobs:
+        desk.scheduler.cancel(jobs)
+        _say(f"job {', '.join(jobs)}, the next one, is not needed and was cancelled")
 
 
 def _say(message: str) -> None:
-    sys.stdout.write(f"cosmotron: {message}\n")
-    sys.stdout.flush()
+    """Tell the job's log; what goes to stdout is for the script."""
+    sys.stderr.write(f"cosmotron: {message}\n")
+    sys.stderr.flush()
 
 
-def main(verb: str, path: str, number: str, *code: str) -> Exit:
-    """Run `begin FOLDER NUMBER` or `end FOLDER NUMBER CODE`."""
-    folder = TaskFolder(Path(path))
+def main(verb: str, *words: str) -> Exit:
+    """Run `begin` or `onward` FOLDER NUMBER …, `end` or `judge` FOLDER NUMBER CODE."""
+    pairs = zip(words[::2], words[1::2], strict=False)
+    links = [(TaskFolder(Path(path)), int(number)) for path, number in pairs]
+    path = words[0]
     try:
         if verb == "begin":
-            return begin(folder, int(number))
-        return end(folder, int(number), int(code[0]))
+            wanted = begin_together(links)
+            sys.stdout.write(" ".join(map(str, wanted)) + "\n" if len(links) > 1 else "")
+            return WANTED if wanted else NOTHING_TO_DO
+        if verb == "onward":
+            return onward(links)
+        return (end if verb == "end" else judge_part)(*links[0], int(words[2]))
     except (RunError, SchedulerError) as error:
         _say(f"{verb}: {error}")
         return NOTHING_TO_DO

@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ from pipeline.job import JobStatus, State
 from pipeline.run import CODES, Exit, RunError, TaskFolder, read_json
 from pipeline.scheduler import NotNowError
 from pipeline.workflow import history, order
-from pipeline.workflow.desk import UNKNOWN_SECONDS, Desk
+from pipeline.workflow.desk import UNKNOWN_SECONDS, Desk, Share
 from pipeline.workflow.history import Link, Over
 from pipeline.workflow.judge import diverged, forbidden, judge, saved, silence, verdict
 from pipeline.workflow.plan import Step
@@ -37,6 +38,7 @@ class Chain:
     unknown_since: float | None = None
     seen: set[str] = field(default_factory=set)
     at: tuple[Link, str] | None = None  # the link that is watched and its job, once known
+    wanted: Link | None = None  # the link that is to be submitted as a part of a bundle
     listened_at: float = 0.0
 
     @property
@@ -58,10 +60,17 @@ class Chain:
                 or somebody ordered it to stop.
             NotNowError: The queue is full, or the scheduler does not answer; nothing is lost.
         """
+        if (self.at is None or self.step.bundle) and self.folder.is_done and not self.is_open:
+            return True
         if self.at is not None:
             return self._look(*self.at)
-        if self.folder.is_done and not self.is_open:
-            return True
+        if self.wanted is not None:
+            self._check_may_begin()
+            return False
+        return self._go_on()
+
+    def _go_on(self) -> bool:
+        """Take up the link that is open, or begin the next one; return whether the task is done."""
         over = history.over(self.folder)
         if over is not None and history.tell(self.folder, over):
             raise _error(over)
@@ -101,6 +110,9 @@ class Chain:
         """Submit the job of `link`, or look how it is; return whether the task is done."""
         job = self.desk.plan.link(self.step, link.number)
         account = self.desk.ledger.accounts().get(job.key)
+        if self.step.bundle and (account is None or not account.job_id):
+            self.wanted = link
+            return False
         if account is None or account.end is None:
             job_id = self.desk.submit(job, stage=self.step.task.stage, task_key=self.step.task.key)
             self.seen.add(job_id)
@@ -108,6 +120,12 @@ class Chain:
             job_id = account.job_id
         self.at = (link, job_id)
         return self._look(link, job_id)
+
+    def submitted(self, job_id: str) -> None:
+        """Watch the job `job_id`, in which the wanted link was submitted as a part."""
+        if self.wanted is not None:
+            self.seen.add(job_id)
+            self.at, self.wanted = (self.wanted, job_id), None
 
     def _look(self, link: Link, job_id: str) -> bool:
         """Look how the job of `link` is; return whether the task is done."""
@@ -169,15 +187,22 @@ class Watchers:
         self._waiting: deque[tuple[Chain, Future[None]]] = deque()
         self._active: list[tuple[Chain, Future[None]]] = []
         self._next_look = 0.0
+        self._coming = {step.task.key: step.bundle for step in desk.plan.steps if step.bundle}
 
     def add(self, step: Step) -> "Future[None]":
         """Watch the chain of `step`; it is begun when there is room. Any thread may add one."""
+        self._coming.pop(step.task.key, None)
         watched = (Chain(step, self.desk), Future[None]())
         if watched[0].is_open:
             self._waiting.appendleft(watched)
         else:
             self._waiting.append(watched)
         return watched[1]
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Wait no longer for these to join their bundles: what they need has failed."""
+        for key in keys:
+            self._coming.pop(key, None)
 
     def advance(self) -> None:
         """Look at every chain, at most once in half a polling interval."""
@@ -189,7 +214,36 @@ class Watchers:
             watched = self._waiting.popleft()
             if self._goes_on(*watched):
                 self._active.append(watched)
+        for name in {chain.step.bundle for chain, _ in self._active if chain.wanted is not None}:
+            self._submit_bundle(name)
         self._next_look = time.monotonic() + self.desk.plan.site.poll_seconds / 2
+
+    def _submit_bundle(self, name: str) -> None:
+        """Submit the wanted links of a bundle as one job, if none can join any more."""
+        ours = [each for each in self._active if each[0].step.bundle == name]
+        begun = [each for each in ours if each[0].wanted is not None]
+        joins = any(chain.step.bundle == name for chain, _ in self._waiting)
+        if joins or name in self._coming.values() or self.desk.room() <= 0:
+            return
+        plan = self.desk.plan
+        links = [(chain.step, chain.wanted.number) for chain, _ in begun if chain.wanted]
+        shares = [Share(plan.link(*each), each[0].task.stage, each[0].task.key) for each in links]
+        try:
+            job_id = self.desk.submit_bundle(plan.bundle(links), shares)
+        except NotNowError:
+            return
+        except Exception as error:  # noqa: BLE001 - it is the futures'
+            for each in begun:
+                self._fail(*each, error)
+            self._active = [each for each in self._active if each not in begun]
+            return
+        for chain, _ in begun:
+            chain.submitted(job_id)
+
+    def _fail(self, chain: Chain, future: "Future[None]", error: BaseException) -> None:
+        """Let the future of a chain tell its error."""
+        self.errors[chain.step.task.key] = error
+        future.set_exception(error)
 
     def _goes_on(self, chain: Chain, future: "Future[None]") -> bool:
         """Advance one chain; return whether it is to be looked at again."""
@@ -198,8 +252,7 @@ class Watchers:
         except NotNowError:
             return True
         except Exception as error:  # noqa: BLE001 - it is the future's
-            self.errors[chain.step.task.key] = error
-            future.set_exception(error)
+            self._fail(chain, future, error)
             return False
         if done:
             future.set_result(None)

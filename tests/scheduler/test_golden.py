@@ -27,11 +27,16 @@ CASES = [
     ("perlmutter", "gpu80"),
     ("perlmutter", "overrun"),
     ("frontier", "extended"),
+    ("perlmutter", "bundle"),
+    ("frontier", "bundle"),
 ]
+SUCCESSION = ("python", "-m", "pipeline.workflow.succession")
 QUEUES = ("overrun", "extended")
 
 
 def job(site: Site, kind: str) -> Job:
+    if kind == "bundle":
+        return bundle(site)
     pilot = kind == "pilot"
     role: Role = site.pilot.role if pilot else site.training
     role = Role(
@@ -57,12 +62,40 @@ def job(site: Site, kind: str) -> Job:
     )
 
 
+def bundle(site: Site) -> Job:
+    """Two links of two trainings, of one node and of two, in one job."""
+    parts = []
+    for name, kind in (("m0", "one-node"), ("m1", "two-nodes")):
+        told = (f"/scratch/my runs/quickstart/pretrain/{name}", "1")
+        link = job(site, kind)
+        changes = {
+            "key": f"quickstart.pretrain.{name}.1",
+            "folder": Path(told[0]) / "logs",
+            "before": (),
+            "after": "",
+            "exclude": (),
+            "afterwards": (*SUCCESSION, "judge", *told),
+        }
+        parts.append(link.model_copy(update=changes))
+    told = [word for each in parts for word in each.afterwards[-2:]]
+    changes = {
+        "key": "quickstart.bundle.1-0123abcd",
+        "folder": Path("/scratch/my runs/quickstart/bundles"),
+        "command": (),
+        "nodes": 3,
+        "before": (*SUCCESSION, "begin", *told),
+        "afterwards": (*SUCCESSION, "onward", *told),
+        "parts": tuple(parts),
+    }
+    return parts[0].model_copy(update=changes)
+
+
 def link_of_a_chain(kind: str) -> dict[str, Any]:
     """What a link has that needs no controller; the second one waits, and avoids a node."""
-    program = ("python", "-m", "pipeline.workflow.succession")
     told = ("/scratch/my runs/quickstart/pretrain/m0", "2" if kind == "two-nodes" else "1")
     second = {"after": "4242", "exclude": ("nid000007",)} if kind == "two-nodes" else {}
-    return {"before": (*program, "begin", *told), "afterwards": (*program, "end", *told)} | second
+    both = {"before": (*SUCCESSION, "begin", *told), "afterwards": (*SUCCESSION, "end", *told)}
+    return both | second
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)

@@ -136,9 +136,8 @@ def test_while_the_link_before_runs_no_other_does(scheduler, folder, first, monk
     begin(folder, 1)
     within(monkeypatch, "701")
     assert succession.main("begin", str(folder.path), "2") == NOTHING_TO_DO
-    assert "job 700, the link before, is running: this link leaves it alone" in (
-        capsys.readouterr().out
-    )
+    told = capsys.readouterr().err
+    assert "job 700, the link before, is running: this link leaves it alone" in told
 
 
 def test_a_link_that_saved_and_ended_leaves_the_next_one_to_go_on(scheduler, folder, first):
@@ -175,11 +174,11 @@ def test_a_next_link_that_could_not_be_cancelled_ends_by_itself(
     end(folder, 1, Exit.DIVERGED)
     within(monkeypatch, "701")
     assert begin(folder, 2) == NOTHING_TO_DO
-    assert "nothing to do: the chain is over: diverged" in capsys.readouterr().out
+    assert "nothing to do: the chain is over: diverged" in capsys.readouterr().err
     folder.result.unlink()
     folder.finish({})
     assert begin(folder, 2) == NOTHING_TO_DO
-    assert "nothing to do: the task is done" in capsys.readouterr().out
+    assert "nothing to do: the task is done" in capsys.readouterr().err
 
 
 def test_what_the_scheduler_may_have_killed_is_judged_later(scheduler, folder, first):
@@ -192,7 +191,7 @@ def test_what_the_scheduler_may_have_killed_is_judged_later(scheduler, folder, f
 def test_while_an_order_to_stop_stands_no_link_runs(scheduler, folder, first, desk, capsys):
     stops.give(desk.plan.run.stop, "the queue is needed")
     assert begin(folder, 1) == NOTHING_TO_DO
-    assert "(the queue is needed)" in capsys.readouterr().out
+    assert "(the queue is needed)" in capsys.readouterr().err
     assert list(scheduler.jobs) == ["700"]
 
 
@@ -210,7 +209,7 @@ def test_a_full_queue_is_no_failure_of_the_link(scheduler, folder, first, monkey
 
     monkeypatch.setattr(scheduler, "submit", full)
     assert begin(folder, 1) == WANTED
-    assert "link 2 is left to the controller: sbatch: error: QOSMaxSub" in capsys.readouterr().out
+    assert ": left to the controller: sbatch: error: QOSMaxSub" in capsys.readouterr().err
 
 
 def test_a_chain_has_an_end(scheduler, folder, first, monkeypatch, step):
@@ -230,7 +229,7 @@ def test_a_chain_has_an_end(scheduler, folder, first, monkeypatch, step):
 def test_without_an_order_there_is_a_word(tmp_path, capsys):
     assert succession.main("begin", str(tmp_path / "run" / "pretrain" / "m"), "1") == NOTHING_TO_DO
     assert "order.json: not there. It is written when a training is first submitted." in (
-        capsys.readouterr().out
+        capsys.readouterr().err
     )
 
 
@@ -240,7 +239,7 @@ def test_a_full_disk_is_told_and_is_not_nothing(scheduler, folder, first, monkey
 
     monkeypatch.setattr(history, "hold", full)
     assert succession.main("begin", str(folder.path), "1") == Exit.CANNOT_WRITE
-    assert "begin: /scratch/x: No space left on device. Make room there" in capsys.readouterr().out
+    assert "begin: /scratch/x: No space left on device. Make room there" in capsys.readouterr().err
 
 
 @pytest.mark.slow
