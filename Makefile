@@ -24,7 +24,7 @@ demo: $(READY)
 	$(BIN)/cosmotron run jobs/campaigns/quickstart.toml --site $(SITE) --yes
 
 test: lint slurm servers
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
 
 lint: $(READY)
 	$(BIN)/ruff check .

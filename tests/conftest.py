@@ -1,21 +1,36 @@
 """What tests of several rooms share."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from whole_campaign import run_campaign
 
 from pipeline.cli import main
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process run all tests of a file, and all that use the one Slurm."""
+    for item in items:
+        group = "slurm" if item.get_closest_marker("slurm") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The root of one run of the tiny campaign that nothing disturbed."""
-    root = tmp_path_factory.mktemp("uninterrupted")
-    ended = run_campaign(root)
-    assert ended.returncode == 0, ended.stderr
+    """The root of one run of the tiny campaign that nothing disturbed, for all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    root = base / "uninterrupted"
+    with FileLock(base / "uninterrupted.lock"):
+        if not (root / "ended").exists():
+            ended = run_campaign(root)
+            assert ended.returncode == 0, ended.stderr
+            (root / "ended").touch()
     return root
 
 

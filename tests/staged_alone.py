@@ -28,7 +28,7 @@ def command(store: Path, *words: object) -> list[str]:
 
 
 def ended(
-    words: Sequence[object], seconds: float = 120, **environment: str
+    words: Sequence[object], seconds: float = 300, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command line to its end."""
     return subprocess.run(

@@ -1,8 +1,10 @@
 """A real Slurm for the tests in this folder, brought up by `testbed` beside this file."""
 
+import getpass
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,3 +47,25 @@ def slurm() -> Iterator[dict[str, str]]:
         yield {name: value}
     if not was_up:
         testbed("down")
+
+
+def asked(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def calm(slurm: dict[str, str]) -> None:
+    """No job of another file's tests is left, and every node is idle."""
+    asked("scancel", "--user", getpass.getuser())
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        jobs = asked("squeue", "--noheader")
+        rows = set(asked("sinfo", "--noheader", "--Node", "--format=%N %T").splitlines())
+        busy = sorted(row for row in rows if not row.endswith(" idle"))
+        if rows and not busy and not jobs:
+            return
+        for row in busy:
+            if "down" in row or "drain" in row:
+                asked("scontrol", "update", f"nodename={row.split()[0]}", "state=resume")
+        time.sleep(1)
+    pytest.fail(f"The test bed does not come to rest: {busy}\n{jobs}")
