@@ -265,8 +265,15 @@ def test_the_budget_is_from_the_ledger(cosmotron: Any, tmp_path: Path) -> None:
     told = cosmotron("budget", TINY, "--site", "local", "--root", tmp_path)
     assert "1 completed" in told.words
     assert "0.5 node-hours" in told.words
-    rows = json.loads(cosmotron("budget", TINY, "--root", tmp_path, "--json").out)
-    assert [(row["stage"], row["charged_node_hours"]) for row in rows] == [("pretrain", 0.5)]
+    told = json.loads(
+        cosmotron("budget", TINY, "--site", "local", "--root", tmp_path, "--json").out
+    )
+    assert [(row["stage"], row["charged_node_hours"]) for row in told["stages"]] == [
+        ("pretrain", 0.5)
+    ]
+    assert [(use["into"], use["share"]) for use in told["uses"]] == [
+        ("without a step: completed", 1.0)
+    ]
 
 
 def test_a_damaged_ledger_is_one_message(cosmotron: Any, tmp_path: Path) -> None:

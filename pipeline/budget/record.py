@@ -29,7 +29,8 @@ class Record(Declaration):
     `node_hours` is what the job may cost at most in a reserve, and what it was charged in an end
     or a reconcile: always the whole job, never a difference. A `job_key` stands for one job for
     ever: the next link of a chain has the next key. A link of a bundle shares its batch job, whose
-    own key is `batch_key`, with others; `nodes` and `node_hours` are its share.
+    own key is `batch_key`, with others; `nodes` and `node_hours` are its share. Of a task in pilots
+    that is their kind; they carry the charge.
     """
 
     kind: Kind

@@ -229,15 +229,29 @@ def budget(
 ) -> None:
     """Show the node-hours reserved and charged, per site and stage, from the ledger.
 
+    And what those of this site went into: steps that count, start-ups, and what was lost to what.
+
     Example: `cosmotron budget quickstart`
     """
     from pipeline.budget.ledger import Ledger  # noqa: PLC0415
     from pipeline.budget.summary import summary  # noqa: PLC0415
+    from pipeline.budget.use import uses  # noqa: PLC0415
+    from pipeline.workflow.plan import PACK, PILOT  # noqa: PLC0415
 
-    what = asked_campaign(campaign)
-    rows = summary(Ledger(run_folder(what, load_site(site), root).ledger))
+    what, where = asked_campaign(campaign), load_site(site)
+    folder = run_folder(what, where, root)
+    ledger = Ledger(folder.ledger)
+    rows = summary(ledger)
+    ours = [each for each in ledger.accounts().values() if each.site == where.name]
+    pilots = {PILOT: where.pilot, PACK: where.packs or where.pilot}
+    workers = {kind: each.workers_per_node for kind, each in pilots.items()}
+    went_into = uses(ours, folder, workers)
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
+        told = {
+            "stages": [dataclasses.asdict(row) for row in rows],
+            "uses": [dataclasses.asdict(use) for use in went_into],
+        }
+        typer.echo(json.dumps(told, indent=2))
         return
     if not rows:
         screen.print(f"No record yet. Start with: cosmotron run {campaign}")
@@ -252,6 +266,11 @@ def budget(
         charged = as_hours(sum(r.charged_node_hours for r in rows if r.site == name))
         table.add_row(name, "[bold]all[/]", "", reserved, f"[bold]{charged}[/]", "node-hours")
     out.print(table)
+    if went_into:
+        into = Table(f"\n{where.name} went into", "\nnode-hours", "\nshare", box=None)
+        for use in went_into:
+            into.add_row(use.into, as_hours(use.node_hours), f"{use.share:.1%}")
+        out.print(into)
 
 
 def export(

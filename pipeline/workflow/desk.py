@@ -333,6 +333,7 @@ class Desk:
                 stage=task.stage,
                 task=task.key,
                 job_key=key,
+                batch_key=shared,
                 seconds=round(result.get("seconds") or link_seconds(folder)),
                 state=State.COMPLETED,
                 note=f"in {shared}s",
