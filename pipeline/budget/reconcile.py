@@ -1,8 +1,8 @@
 """Bring the ledger up to what the scheduler's accounting says."""
 
-import time
 from collections.abc import Callable, Mapping
 
+from pipeline import clock
 from pipeline.budget.account import Account
 from pipeline.budget.cost import node_hours
 from pipeline.budget.ledger import Ledger
@@ -46,7 +46,7 @@ def _missed(account: Account, status: JobStatus, site: Site, role: Role) -> list
     A part of a bundle is charged its share of the nodes to the job's end, whenever it was done.
     """
     records = []
-    now = time.time()
+    now = clock.time()
     charged = node_hours(site, role, nodes=status.nodes, seconds=status.seconds)
     if account.batch_key and status.nodes:
         charged *= account.nodes / status.nodes

@@ -1,10 +1,10 @@
 """One record of the ledger: a thing that happened to a job."""
 
-import time
 from enum import StrEnum
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
+from pipeline import clock
 from pipeline.catalog import Declaration
 from pipeline.job import State
 
@@ -34,7 +34,7 @@ class Record(Declaration):
     """
 
     kind: Kind
-    time: NonNegativeFloat = Field(default_factory=time.time)
+    time: NonNegativeFloat = Field(default_factory=clock.time)
     site: str
     stage: str
     task: str

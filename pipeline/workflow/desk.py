@@ -2,10 +2,10 @@
 
 import os
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline import clock
 from pipeline.budget.account import Account
 from pipeline.budget.cost import node_hours
 from pipeline.budget.guard import check
@@ -43,14 +43,14 @@ class BackOff:
         Raises:
             NotNowError: The last one was refused only just.
         """
-        if time.monotonic() < self._until:
+        if clock.monotonic() < self._until:
             raise NotNowError(self.message)
 
     def refused(self, error: Exception) -> None:
         """Note that a submission failed; only a queue that takes no more is waited for."""
         if isinstance(error, NotNowError):
             self.message = str(error)
-            self._until = time.monotonic() + self._intervals * self.interval_seconds
+            self._until = clock.monotonic() + self._intervals * self.interval_seconds
             self._intervals = min(2 * self._intervals, self.LONGEST)
 
     def accepted(self) -> None:
@@ -85,7 +85,7 @@ class Desk:
         self._live: set[str] = set()
         self._known: dict[str, JobStatus] = {}
         self._asked_at = 0.0
-        self._heard_at = time.monotonic()
+        self._heard_at = clock.monotonic()
         self._stopping = threading.Event()
         self._full = BackOff(plan.site.poll_seconds)
 
@@ -221,7 +221,7 @@ class Desk:
     @staticmethod
     def now() -> float:
         """Return the seconds of a clock that never goes back."""
-        return time.monotonic()
+        return clock.monotonic()
 
     def _guard(self, price: float) -> None:
         """Refuse a job that would go beyond the cap, if there is one."""
@@ -245,12 +245,12 @@ class Desk:
         hold, hours and places in the queue, is free when they have ended.
         """
         with self._lock:
-            if time.monotonic() - self._asked_at <= self.plan.site.poll_seconds:
+            if clock.monotonic() - self._asked_at <= self.plan.site.poll_seconds:
                 return
             unended = {each.job_id for each in self.unended()}
             self._live |= unended
             self._known |= self._asked()
-            self._asked_at = time.monotonic()
+            self._asked_at = clock.monotonic()
             over = {job_id for job_id, each in self._known.items() if each.state.is_over}
             self._live -= over
             if over & unended:
@@ -264,10 +264,10 @@ class Desk:
         try:
             found = self.scheduler.query(sorted(self._live))
         except SchedulerError:
-            if time.monotonic() - self._heard_at > SILENT_SECONDS:
+            if clock.monotonic() - self._heard_at > SILENT_SECONDS:
                 raise
             return {}
-        self._heard_at = time.monotonic()
+        self._heard_at = clock.monotonic()
         return found
 
     def stop(self) -> None:
@@ -345,11 +345,11 @@ class Desk:
         if not job_ids:
             return
         self.scheduler.cancel(job_ids)
-        deadline = time.monotonic() + UNKNOWN_SECONDS
-        while time.monotonic() < deadline:
+        deadline = clock.monotonic() + UNKNOWN_SECONDS
+        while clock.monotonic() < deadline:
             if all(self.status(job_id).state.is_over for job_id in job_ids):
                 break
-            time.sleep(self.plan.site.poll_seconds / 2)
+            clock.sleep(self.plan.site.poll_seconds / 2)
         self.settle(job_ids)
 
     def unended(self, *stages: str) -> list[Account]:
@@ -389,5 +389,5 @@ def _submitted(account: Account, job_id: str) -> Record:
 
 def _after(record: Record, kind: Kind, job_id: str = "") -> Record:
     """Return a record of another kind for the job of `record`, now."""
-    changes = {"kind": kind, "time": time.time(), "job_id": job_id, "node_hours": 0.0}
+    changes = {"kind": kind, "time": clock.time(), "job_id": job_id, "node_hours": 0.0}
     return record.model_copy(update=changes)

@@ -1,7 +1,6 @@
 """Whether a job that runs has gone silent, by the heartbeat of its first process."""
 
-import time
-
+from pipeline import clock
 from pipeline.job import JobStatus, State
 from pipeline.run import RunError, TaskFolder, read_json
 
@@ -21,7 +20,7 @@ class Silence:
         since = self._heard() or status.start
         if status.state is not State.RUNNING or since is None:
             return False
-        silent = time.time() - since
+        silent = clock.time() - since
         if silent <= 2 * self.seconds:
             return False
         message = (

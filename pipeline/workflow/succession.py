@@ -10,11 +10,11 @@ it, the next job is made to fit those that go on (`onward`).
 
 import os
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline import clock
 from pipeline.budget.account import Account
 from pipeline.job import JobStatus, State, batch_job_id
 from pipeline.run import Exit, RunError, TaskFolder
@@ -116,7 +116,7 @@ def _judge_own(step: Step, number: int, desk: Desk, code: int) -> None:
         key="",
         state=state,
         exit_code=code,
-        end=int(time.time()),
+        end=int(clock.time()),
         node_names=os.environ.get("SLURM_JOB_NODELIST", ""),
     )
     judge(step, desk, link, status)
@@ -179,8 +179,8 @@ def _ended(desk: Desk, job_id: str) -> JobStatus:
     Raises:
         RunError: It runs, or accounting does not know.
     """
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while time.monotonic() < deadline:
+    deadline = clock.monotonic() + SETTLE_SECONDS
+    while clock.monotonic() < deadline:
         status = _asked(desk, job_id)
         if status.state is State.PENDING:
             desk.scheduler.cancel([job_id])
@@ -188,7 +188,7 @@ def _ended(desk: Desk, job_id: str) -> JobStatus:
         if status.state.is_over:
             desk.settle([job_id])
             return status
-        time.sleep(min(5, desk.plan.site.poll_seconds))
+        clock.sleep(min(5, desk.plan.site.poll_seconds))
     message = f"job {job_id}, the link before, is {status.state}: this link leaves it alone."
     raise RunError(message)
 

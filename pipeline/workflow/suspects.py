@@ -4,10 +4,10 @@ A few nodes cause most failures: of 63 nodes, 3 more than half (arXiv 2605.09370
 nodes it was is seldom known, so a node of several is suspected when it was there twice.
 """
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 
+from pipeline import clock
 from pipeline.run import Run, create_json, read_json
 
 # After these the same nodes may fail again; a walltime or a preemption says nothing of a node.
@@ -19,7 +19,7 @@ MOST_SHARE = 20  # of the machine's nodes at most one in so many is avoided
 def note(run: Run, job_id: str, outcome: str, nodes: Sequence[str]) -> None:
     """Note that a job ended in such a way on `nodes`, once."""
     if outcome in ELSEWHERE and nodes:
-        what = {"outcome": outcome, "nodes": list(nodes), "time": time.time()}
+        what = {"outcome": outcome, "nodes": list(nodes), "time": clock.time()}
         create_json(run.suspects / f"{job_id}.json", what)
 
 
@@ -28,7 +28,7 @@ def avoided(run: Run, count: int | None) -> tuple[str, ...]:
 
     `count` is how many nodes of the kind there are; where that is not known one is avoided at most.
     """
-    since = time.time() - EXPIRY_SECONDS
+    since = clock.time() - EXPIRY_SECONDS
     times: Counter[str] = Counter()
     for path in sorted(run.suspects.glob("*.json")):
         told = read_json(path)

@@ -1,11 +1,11 @@
 """Watch the chains of batch jobs to their ends: from one place, however many there are."""
 
-import time
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from pipeline import clock
 from pipeline.job import JobStatus, State
 from pipeline.run import CODES, Exit, RunError, TaskFolder, read_json
 from pipeline.scheduler import NotNowError
@@ -206,7 +206,7 @@ class Watchers:
 
     def advance(self) -> None:
         """Look at every chain, at most once in half a polling interval."""
-        if time.monotonic() < self._next_look:
+        if clock.monotonic() < self._next_look:
             return
         self.desk.refresh()
         self._active = [watched for watched in self._active if self._goes_on(*watched)]
@@ -216,7 +216,7 @@ class Watchers:
                 self._active.append(watched)
         for name in {chain.step.bundle for chain, _ in self._active if chain.wanted is not None}:
             self._submit_bundle(name)
-        self._next_look = time.monotonic() + self.desk.plan.site.poll_seconds / 2
+        self._next_look = clock.monotonic() + self.desk.plan.site.poll_seconds / 2
 
     def _submit_bundle(self, name: str) -> None:
         """Submit the wanted links of a bundle as one job, if none can join any more."""

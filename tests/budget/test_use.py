@@ -20,9 +20,18 @@ def run(tmp_path: Path) -> Run:
 def job(key: str = "m.1", **changes: Any) -> Account:
     """A job of one node, an hour and a node-hour."""
     what: dict[str, Any] = {
-        "site": "here", "stage": "pretrain", "task": "pretrain/m", "job_key": key,
-        "job_id": "7", "nodes": 1.0, "reserved_node_hours": 0.0, "charged_node_hours": 1.0,
-        "seconds": 3600, "start": 0.0, "end": 3600.0, "state": "completed",
+        "site": "here",
+        "stage": "pretrain",
+        "task": "pretrain/m",
+        "job_key": key,
+        "job_id": "7",
+        "nodes": 1.0,
+        "reserved_node_hours": 0.0,
+        "charged_node_hours": 1.0,
+        "seconds": 3600,
+        "start": 0.0,
+        "end": 3600.0,
+        "state": "completed",
     }
     return Account(**what | changes)
 
@@ -30,8 +39,14 @@ def job(key: str = "m.1", **changes: Any) -> Account:
 def link(run: Run, number: int = 1, key: str = "m.1", **changes: Any) -> None:
     """A link that started up for 100 s, took steps for 3000 s, 200 of which it saved, and ended."""
     what = {
-        "number": number, "key": key, "began": 0.0, "first_step": 100.0, "last_step": 3100.0,
-        "saving_seconds": 200.0, "ended": 3200.0, "outcome": "finished",
+        "number": number,
+        "key": key,
+        "began": 0.0,
+        "first_step": 100.0,
+        "last_step": 3100.0,
+        "saving_seconds": 200.0,
+        "ended": 3200.0,
+        "outcome": "finished",
     }
     write_json(run.task("pretrain/m").links / f"{number:03d}.json", what | changes)
 

@@ -25,7 +25,7 @@ LADDER = Path(__file__).parent.parent / "campaigns" / "ladder.toml"
 @pytest.fixture
 def clock(monkeypatch):
     made = Clock()
-    monkeypatch.setattr(desk_module, "time", made)
+    monkeypatch.setattr(desk_module, "clock", made)
     return made
 
 

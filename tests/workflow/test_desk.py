@@ -19,7 +19,7 @@ from pipeline.workflow.plan import PILOT
 def clock(monkeypatch):
     """A clock in place of the desk's: waiting takes no time."""
     clock = Clock()
-    monkeypatch.setattr(desk_module, "time", clock)
+    monkeypatch.setattr(desk_module, "clock", clock)
     return clock
 
 
@@ -49,7 +49,7 @@ def submit(desk, number=1):
 def wait(desk, job_id):
     """Return the job's last status when it is over and settled."""
     while not (status := desk.status(job_id)).state.is_over:
-        desk_module.time.sleep(desk.plan.site.poll_seconds + 1)
+        desk_module.clock.sleep(desk.plan.site.poll_seconds + 1)
     desk.settle([job_id])
     return status
 

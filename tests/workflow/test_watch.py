@@ -19,7 +19,7 @@ from pipeline.workflow.watch import Chain, TaskError, Watchers
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(desk_module, "time", clock)
+    monkeypatch.setattr(desk_module, "clock", clock)
     return clock
 
 
@@ -49,7 +49,7 @@ def chain(step, desk):
     """Watch one chain to its end, as a controller does."""
     watched = Chain(step, desk)
     while not watched.advance():
-        desk_module.time.sleep(desk.plan.site.poll_seconds + 1)
+        desk_module.clock.sleep(desk.plan.site.poll_seconds + 1)
 
 
 def checkpoints_each_link(scheduler, folder, *, done_after):
@@ -357,7 +357,7 @@ def test_a_queue_that_others_left_full_is_used_when_they_are_gone(tmp_path, cloc
     """Jobs that no chain watches, pilots and links that a link cancelled, hold their places."""
     scheduler = FakeScheduler(state=State.RUNNING, exit_code=None, end=None)
     scheduler.polls = 1
-    plan = tiny_plan(tmp_path, "testbed-frontier", project="nph000")
+    plan = tiny_plan(tmp_path, "testbed-frontier", project="nph000", bundle="never")
     desk = Desk(plan, scheduler)
     step = pretraining(plan)
     others = [

@@ -1,0 +1,51 @@
+"""What time it is: the machine's own clocks, or those of a rehearsal, where nobody waits."""
+
+import time as machine
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """The three functions of the module `time` that the orchestration needs."""
+
+    def time(self) -> float:
+        """Return the seconds since 1970."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return the seconds of a clock that never goes back."""
+        ...
+
+    def sleep(self, seconds: float, /) -> None:
+        """Wait."""
+        ...
+
+
+_clock: Clock = machine
+
+
+def time() -> float:
+    """Return the seconds since 1970."""
+    return _clock.time()
+
+
+def monotonic() -> float:
+    """Return the seconds of a clock that never goes back."""
+    return _clock.monotonic()
+
+
+def sleep(seconds: float) -> None:
+    """Wait."""
+    _clock.sleep(seconds)
+
+
+@contextmanager
+def set_to(clock: Clock) -> Iterator[None]:
+    """Let `clock` say the time while the body runs, to every thread of this process."""
+    global _clock  # noqa: PLW0603 - there is one time
+    before, _clock = _clock, clock
+    try:
+        yield
+    finally:
+        _clock = before
