@@ -77,10 +77,10 @@ class Desk:
     However many watch, the scheduler is asked once for all jobs in each polling interval.
     """
 
-    def __init__(self, plan: Plan, scheduler: Scheduler) -> None:
+    def __init__(self, plan: Plan, scheduler: Scheduler, ledger: Ledger | None = None) -> None:
         self.plan = plan
         self.scheduler = scheduler
-        self.ledger = Ledger(plan.run.ledger)
+        self.ledger = ledger or Ledger(plan.run.ledger)
         self._lock = threading.RLock()
         self._live: set[str] = set()
         self._known: dict[str, JobStatus] = {}

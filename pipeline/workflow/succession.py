@@ -36,12 +36,16 @@ def begin(folder: TaskFolder, number: int) -> Exit:
 
 
 def begin_together(links: Sequence[tuple[TaskFolder, int]]) -> list[int]:
-    """Return the places, from 1, of those links of this job that are to run.
+    """Return the places, from 1, of those links of this job that are to run."""
+    desk, known = _desk(links)
+    return begin_links(desk, known, this_job(desk, *known[0]))
+
+
+def begin_links(desk: Desk, known: Sequence[Link], mine: str) -> list[int]:
+    """Return the places, from 1, of those links of the job `mine` that are to run.
 
     The next job is for those of them that belong to chains.
     """
-    desk, known = _desk(links)
-    mine = this_job(desk, *known[0])
     wanted = [each for each in known if _is_wanted(*each, desk, mine)]
     chained = [each for each in wanted if each[0].chained]
     if chained:
@@ -70,38 +74,50 @@ def end(folder: TaskFolder, number: int, code: int) -> Exit:
 
     A process that was killed may have been so by the scheduler, who knows why and is asked later.
     """
-    desk, [(step, _)] = _desk([(folder, number)])
-    if code > 128 and not folder.is_done:
-        return WANTED
-    _judge_own(step, number, desk, code)
-    if not _goes_on(step, desk):
-        _release_next([(step, number)], desk)
+    desk, [link] = _desk([(folder, number)])
+    end_link(desk, link, this_job(desk, *link), code)
     return WANTED
+
+
+def end_link(desk: Desk, link: Link, mine: str, code: int) -> None:
+    """Do what `end` does for a link of the job `mine`."""
+    step, _ = link
+    if code > 128 and not desk.plan.run.task(step.task.key).is_done:
+        return
+    judge_link(desk, link, mine, code)
+    if not _goes_on(step, desk):
+        _release_next([link], desk)
 
 
 def judge_part(folder: TaskFolder, number: int, code: int) -> Exit:
     """Judge link `number`, a part of a bundle: of it the scheduler knows nothing to ask for."""
-    desk, [(step, _)] = _desk([(folder, number)])
-    _judge_own(step, number, desk, code)
+    desk, [link] = _desk([(folder, number)])
+    judge_link(desk, link, this_job(desk, *link), code)
     return WANTED
 
 
 def onward(links: Sequence[tuple[TaskFolder, int]]) -> Exit:
     """Make the next job of a bundle fit the links that go on, where it does not already."""
     desk, known = _desk(links)
-    going = [each for each in known if _goes_on(each[0], desk)]
-    waiting = _waiting(known, desk)
-    if [step.task.key for step, _ in going] == [each.task for each in waiting]:
-        return WANTED
-    _release_next(known, desk)
-    if going:  # a number that was given to a job is never given to another
-        later = [(step, number + bool(waiting)) for step, number in going]
-        _submit_next(later, desk, this_job(desk, *known[0]))
+    continue_links(desk, known, this_job(desk, *known[0]))
     return WANTED
 
 
-def _judge_own(step: Step, number: int, desk: Desk, code: int) -> None:
-    """Note how link `number` of this job ended: by itself, with `code`."""
+def continue_links(desk: Desk, known: Sequence[Link], mine: str) -> None:
+    """Do what `onward` does for the links of the job `mine`."""
+    going = [each for each in known if _goes_on(each[0], desk)]
+    waiting = _waiting(known, desk)
+    if [step.task.key for step, _ in going] == [each.task for each in waiting]:
+        return
+    _release_next(known, desk)
+    if going:  # a number that was given to a job is never given to another
+        later = [(step, number + bool(waiting)) for step, number in going]
+        _submit_next(later, desk, mine)
+
+
+def judge_link(desk: Desk, of_job: Link, mine: str, code: int) -> None:
+    """Note how a link of the job `mine` ended: by itself, with `code`."""
+    step, number = of_job
     folder = desk.plan.run.task(step.task.key)
     if folder.is_done:
         history.end(folder, number, "finished", progressed=True)
@@ -109,7 +125,6 @@ def _judge_own(step: Step, number: int, desk: Desk, code: int) -> None:
     link = next((each for each in history.read(folder) if each.number == number), None)
     if link is None:
         return
-    mine = this_job(desk, step, number)
     state = State.FAILED if code else State.COMPLETED
     status = JobStatus(
         id=mine,
