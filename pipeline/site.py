@@ -74,6 +74,20 @@ class Bin(Declaration):
     max_minutes: PositiveInt
 
 
+class Wait(Declaration):
+    """How long a job of `from_nodes` or more waits in the queue, in the mean of many."""
+
+    from_nodes: PositiveInt = 1
+    mean_hours: NonNegativeFloat
+
+
+class Maintenance(Declaration):
+    """The machine is away for `hours` every so many days; a job must end before that."""
+
+    every_days: PositiveInt
+    hours: PositiveFloat
+
+
 class Qos(Declaration):
     """A queue as the site's policy page describes it.
 
@@ -81,7 +95,9 @@ class Qos(Declaration):
     says that a job must also state the shortest time that serves it; ours state all of theirs. A
     queue's own `bins` stand for the site's. `partition` is for a queue that Slurm knows as a
     partition, not as a QOS: the site's bins are not its. `internal` are the names that Slurm itself
-    has for the queue, where they are others (Perlmutter's gpu_regular).
+    has for the queue, where they are others (Perlmutter's gpu_regular). `waits` stand for the
+    site's. Others push a job out `hours_to_preemption` after it began, in the mean, but not in the
+    first `protected_minutes`.
     """
 
     max_minutes: PositiveInt
@@ -97,6 +113,9 @@ class Qos(Declaration):
     note: str = ""
     chaining: bool = True
     charge: tuple[Charge, ...] = (Charge(factor=1.0),)
+    waits: tuple[Wait, ...] = ()
+    hours_to_preemption: PositiveFloat | None = None
+    protected_minutes: NonNegativeInt = 0
 
 
 class Role(Declaration):
@@ -167,7 +186,7 @@ class Site(Declaration):
     that a user may have in all queues, `eligible_jobs` at a time may start. `network_plugin`
     is what NCCL (or RCCL) names as its network where the fast one is used, in its log at
     NCCL_DEBUG=INFO. In `packs` trainings of one device share the nodes of `training`, where those
-    are only to be had whole.
+    are only to be had whole. `waits` and `maintenance` are for rehearsals alone.
     """
 
     name: str
@@ -189,6 +208,8 @@ class Site(Declaration):
     submitted_jobs: PositiveInt = 100
     eligible_jobs: PositiveInt | None = None
     poll_seconds: PositiveInt = 30
+    waits: tuple[Wait, ...] = ()
+    maintenance: Maintenance | None = None
     modules: tuple[str, ...] = ()
     network_plugin: str = ""
     file_systems: dict[str, FileSystem] = {}
@@ -265,6 +286,13 @@ class Site(Declaration):
                 raise DeclarationError(message)
             limits.append(max(fitting))
         return min(limits, default=None)
+
+    def mean_wait_hours(self, nodes: float, qos: str) -> float:
+        """Return how long a job of `nodes` nodes waits in `qos`, in the mean; 0 if nobody knows."""
+        queue = self.qos.get(qos)
+        waits = (queue.waits if queue is not None else ()) or self.waits
+        fitting = [each for each in waits if each.from_nodes <= max(nodes, 1)]
+        return max(fitting, key=lambda each: each.from_nodes).mean_hours if fitting else 0.0
 
     def bins_of(self, qos: str) -> tuple[Bin, ...]:
         """Return the bins of a job in `qos`."""

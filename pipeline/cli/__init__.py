@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline import __version__
-from pipeline.cli import campaigns, data, jobs, models, sites, stopping, stores
+from pipeline.cli import campaigns, data, jobs, models, rehearsing, sites, stopping, stores
 from pipeline.cli.screen import told
 from pipeline.run import Exit
 
@@ -21,7 +21,7 @@ app.add_typer(sites.app, name="sites")
 app.add_typer(stores.app, name="data")
 VERBS = (
     *(campaigns.run, campaigns.plan, campaigns.status, stopping.stop, jobs.cancel),
-    jobs.logs,
+    *(jobs.logs, rehearsing.rehearse),
     *(campaigns.budget, campaigns.export, campaigns.report, campaigns.campaigns),
     *(data.simulate, data.stage),
     models.models,

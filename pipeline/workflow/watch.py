@@ -143,11 +143,11 @@ class Chain:
 
     def _is_silent(self, link: Link, status: JobStatus) -> bool:
         """Whether the job gives no sign of life; asked now and then only, since that is a file."""
-        silent = silence(self.step, self.desk, link.number)
-        if self.desk.now() - self.listened_at < silent.seconds / LISTENS:
+        seconds = self.step.task.training.hang_seconds  # type: ignore[union-attr] # only trainings are chained
+        if self.desk.now() - self.listened_at < seconds / LISTENS:
             return False
         self.listened_at = self.desk.now()
-        return silent(status)
+        return silence(self.step, self.desk, link.number)(status)
 
     def _known(self, job_id: str) -> JobStatus:
         status = self.desk.status(job_id)
@@ -214,7 +214,8 @@ class Watchers:
             watched = self._waiting.popleft()
             if self._goes_on(*watched):
                 self._active.append(watched)
-        for name in {chain.step.bundle for chain, _ in self._active if chain.wanted is not None}:
+        wanted = {chain.step.bundle for chain, _ in self._active if chain.wanted is not None}
+        for name in sorted(wanted):
             self._submit_bundle(name)
         self._next_look = clock.monotonic() + self.desk.plan.site.poll_seconds / 2
 

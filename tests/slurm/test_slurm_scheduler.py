@@ -82,8 +82,12 @@ if os.environ["RANK"] == "0":
     server = socket.create_server(address)
     print(me, server.accept()[0].recv(200).decode())
 else:
-    time.sleep(1)
-    socket.create_connection(address, 10).sendall(me.encode())
+    for _ in range(60):
+        try:
+            socket.create_connection(address, 10).sendall(me.encode())
+            break
+        except ConnectionRefusedError:
+            time.sleep(1)
 """
     job = make_job("python3", "-c", program, nodes=2)
     id_ = scheduler.submit(job, render(job, SITE))

@@ -1,0 +1,186 @@
+"""The verb rehearse: a campaign on a machine that is not there."""
+
+import dataclasses
+import json
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import track
+from rich.table import Table
+
+from pipeline.cli.screen import (
+    AsJson,
+    Bundle,
+    CampaignName,
+    Project,
+    QosName,
+    SiteName,
+    as_hours,
+    asked_campaign,
+    escaped,
+    fail,
+    out,
+    run_folder,
+    screen,
+)
+from pipeline.run import Exit
+from pipeline.site import Site, load_site
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.rehearsal import Rehearsal
+    from pipeline.rehearsal.policies import Policy
+
+
+def rehearse(
+    campaign: CampaignName,
+    site: SiteName = None,
+    project: Project = "rehearsal",
+    qos: QosName = "",
+    bundle: Bundle = "cheapest",
+    cap: Annotated[
+        float | None, typer.Option(help="Submit nothing beyond so many node-hours in all.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="How the dice of the first rehearsal fall.")] = 1,
+    times: Annotated[
+        int, typer.Option(min=1, help="Rehearse so often, each with dice of its own.")
+    ] = 1,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Rehearse each queue and each way to share jobs.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the node-hours against the days here (.svg, .png).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a campaign on a simulation of its site: days, node-hours, and what was lost to what.
+
+    Our planner, guard, chains and retries work as they do on the site; only the machine and the
+    work are made up: queues, failures, preemptions and maintenance by the numbers of the site file.
+
+    Example: `cosmotron rehearse quickstart --site frontier --times 10`
+    """
+    from pipeline.rehearsal.policies import Policy, policies, rehearsed  # noqa: PLC0415
+
+    what, where = asked_campaign(campaign), load_site(site)
+    folder = run_folder(what, where, Path("rehearsal"))
+    tasks = what.tasks(folder)
+    asked = Policy(qos or where.training.qos, bundle)
+    chosen = policies(where) if compare else [asked]
+    jobs = [(each, seed + number) for each in chosen for number in range(times)]
+    found: dict[Policy, list[Rehearsal]] = {each: [] for each in chosen}
+    refused: dict[Policy, str] = {}
+    for policy, dice in track(jobs, "rehearsing", console=screen, transient=True):
+        told = rehearsed(tasks, folder, where, policy, project=project, cap=cap, seed=dice)
+        if isinstance(told, str):
+            refused[policy] = told
+        else:
+            found[policy].append(told)
+    if not any(found.values()):
+        fail("\n".join(dict.fromkeys(refused.values())), Exit.USAGE)
+    if plot is not None:
+        from pipeline.rehearsal.picture import draw  # noqa: PLC0415
+
+        draw({str(each): runs[0] for each, runs in found.items() if runs}, plot, cap)
+        screen.print(f"Drew {plot}.")
+    if as_json:
+        rows = [_as_json(policy, each) for policy, runs in found.items() for each in runs]
+        typer.echo(json.dumps({"site": where.name, "rehearsals": rows}, indent=2))
+    elif compare:
+        _compared(found, refused)
+    else:
+        _one(what.name, where, found[asked], times)
+    failed = [each for runs in found.values() for each in runs if each.failed]
+    if failed and not compare:
+        raise SystemExit(int(Exit.FAILED))
+
+
+def _as_json(policy: "Policy", told: "Rehearsal") -> dict[str, object]:
+    """Return a rehearsal for scripts, without its jobs."""
+    fields = dataclasses.asdict(dataclasses.replace(told, accounts=()))
+    del fields["accounts"]
+    return {"qos": policy.qos, "bundle": policy.bundle, **fields}
+
+
+def _one(name: str, site: Site, runs: "Sequence[Rehearsal]", times: int) -> None:
+    """Print how it went, once or in the middle of many."""
+    from pipeline.rehearsal.policies import middle  # noqa: PLC0415
+
+    first = runs[0]
+    days, hours = middle([each.hours / 24 for each in runs]), middle([e.node_hours for e in runs])
+    of = "" if times == 1 else f" in the middle of {times} rehearsals (80 % of them)"
+    out.print(
+        f"{name} on {site.title}{of}: {_range(days)} days, {_range(hours)} node-hours "
+        f"({as_hours(first.planned_node_hours)} planned), {first.links:,} links in "
+        f"{first.jobs:,} jobs, which waited {first.waited_hours / 24:,.0f} days, all together.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    table = Table("\nwent into", "\nnode-hours", "\nshare", box=None, pad_edge=False)
+    for use in first.uses:
+        table.add_row(use.into, as_hours(use.node_hours), f"{use.share:.1%}")
+    out.print(table)
+    out.print(f"\n{_assumed(site)}", highlight=False, soft_wrap=True)
+    for key, told in first.failed.items():
+        if told:
+            screen.print(f"[bold red]failed[/] {key}: {escaped(told)}", soft_wrap=True)
+    if first.failed:
+        screen.print(f"{len(first.failed)} of the tasks were not done.")
+
+
+def _compared(found: "dict[Policy, list[Rehearsal]]", refused: "dict[Policy, str]") -> None:
+    """Print the policies side by side, the cheapest first, and what it saves."""
+    from pipeline.rehearsal.policies import lost_share  # noqa: PLC0415
+
+    rows = []
+    for policy, runs in found.items():
+        whole = [each for each in runs if not each.failed]
+        if whole:
+            hours = median(each.node_hours for each in whole)
+            rows.append((hours, median(each.hours / 24 for each in whole), policy, whole))
+    rows.sort(key=lambda row: row[:2])
+    titles = ("queue", "shared jobs", "node-hours", "days", "jobs", "lost")
+    table = Table(*titles, box=None, pad_edge=False)
+    for hours, days, policy, whole in rows:
+        lost = median(lost_share(each) for each in whole)
+        cells = (as_hours(hours), f"{days:,.1f}", f"{whole[0].jobs:,}", f"{lost:.1%}")
+        table.add_row(policy.qos or "(the default)", policy.bundle, *cells)
+    out.print(table)
+    if len(rows) > 1:
+        best, worst = rows[0], rows[-1]
+        saved = worst[0] - best[0]
+        out.print(
+            f"\nThe cheapest is {best[2]}: {as_hours(saved)} node-hours less than {worst[2]} "
+            f"({saved / worst[0]:.0%}).",
+            highlight=False,
+            soft_wrap=True,
+        )
+    for policy, runs in found.items():
+        broken = next((each for each in runs if each.failed), None)
+        told = refused.get(policy) or (broken and next(filter(None, broken.failed.values()), ""))
+        if told:
+            screen.print(f"not {policy}: {escaped(told)}", highlight=False, soft_wrap=True)
+
+
+def _range(values: tuple[float, float, float]) -> str:
+    """Return a middle, and where 80 % are if they are not all the same."""
+    low, typical, high = (as_hours(each) for each in values)
+    return typical if low == high else f"{typical} ({low} to {high})"
+
+
+def _assumed(site: Site) -> str:
+    """Return what was made up."""
+    from pipeline.rehearsal.rehearse import MINUTES, SPREAD  # noqa: PLC0415
+
+    queue = site.qos.get(site.training.qos)
+    waits = (queue.waits if queue is not None else ()) or site.waits
+    told = ", ".join(f"{w.mean_hours:g} h from {w.from_nodes} node(s) on" for w in waits) or "none"
+    minutes = ", ".join(f"{stage} {value:g} min" for stage, value in MINUTES.items())
+    return (
+        f"Assumed: a training takes its walltime as declared, give or take {SPREAD:.0%}; "
+        f"{minutes}; a link {site.link_overhead_minutes:g} min to begin; {site.node_failures:g} failures in "
+        f"1000 days of a node; waits in the mean: {told}. See sites/{site.name}.toml."
+    )

@@ -1,0 +1,184 @@
+"""A batch job of trainings in a rehearsal: our own links, around work that is only time."""
+
+import math
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import simpy
+
+from pipeline.job import Job
+from pipeline.rehearsal.machine import EPOCH, Life
+from pipeline.run import Exit, TaskFolder, write_json
+from pipeline.scheduler.script import signal_lead_seconds
+from pipeline.workflow.desk import Desk
+from pipeline.workflow.plan import Step
+from pipeline.workflow.succession import Link, begin_links, continue_links, end_link, judge_link
+
+SAVE_SECONDS = 30.0  # of a checkpoint: a guess
+LONGEST_BETWEEN_SAVES = 1800.0  # each half an hour at least, as the trainings do
+
+
+@dataclass
+class Work:
+    """What a training takes in all, and how much of it a checkpoint holds: seconds of steps."""
+
+    seconds: float
+    saved: float = 0.0
+
+    @property
+    def left(self) -> float:
+        """What is not done yet."""
+        return self.seconds - self.saved
+
+
+class Links:
+    """The programs of batch jobs: they begin, work, save and end links as the real ones do."""
+
+    def __init__(
+        self, env: simpy.Environment, desk: Desk, dice: random.Random, work: dict[str, Work]
+    ) -> None:
+        self.env, self.desk, self.dice, self.work = env, desk, dice, work
+        run = desk.plan.run
+        self._steps = {str(run.task(step.task.key).path): step for step in desk.plan.steps}
+
+    def run(self, job: Job, job_id: str, ends_at: float) -> Life:
+        """Run the links of a job side by side; return its exit code."""
+        links = self._links(job)
+        wanted = begin_links(self.desk, links, job_id)
+        parts = [
+            self.env.process(self._link(links[place - 1], job, job_id, ends_at)) for place in wanted
+        ]
+        try:
+            codes = yield self.env.all_of(parts)
+        except simpy.Interrupt as interrupt:
+            for part in parts:
+                if part.is_alive:
+                    part.interrupt(interrupt.cause)
+            yield self.env.all_of(parts)
+            return None
+        if job.parts:
+            continue_links(self.desk, links, job_id)
+            return Exit.FINISHED
+        return next(iter(codes.values())) if wanted else Exit.FINISHED
+
+    def _links(self, job: Job) -> list[Link]:
+        """Return the links of a job, as its script names them: folder and number of each."""
+        words = job.before[job.before.index("begin") + 1 :]
+        return [
+            (self._steps[folder], int(number))
+            for folder, number in zip(words[::2], words[1::2], strict=True)
+        ]
+
+    def _link(self, link: Link, job: Job, job_id: str, ends_at: float) -> Life:
+        """Work until the training is done or the walltime is near; return the exit code."""
+        step, number = link
+        folder, work = self.desk.plan.run.task(step.task.key), self.work[step.task.key]
+        told = Told(folder, number, self.desk.plan.link(step, number).key, self.env.now)
+        told.beats(self.env.now)
+        try:
+            yield self.env.timeout(self._start_up_seconds())
+            yield from self._steps_until(told, work, ends_at - self._lead(job), step)
+        except simpy.Interrupt:
+            told.killed()
+            return None
+        done = work.left <= 0
+        told.ended(self.env.now, "finished" if done else "continue")
+        if done:
+            folder.finish({"seconds": work.seconds})
+        code = Exit.FINISHED if done else Exit.CONTINUE
+        end = judge_link if job.parts else end_link
+        end(self.desk, link, job_id, code)
+        return code
+
+    def _steps_until(self, told: "Told", work: Work, until: float, step: Step) -> Life:
+        """Take steps and save them, as often as costs least, until all is done or time is up."""
+        interval = self._between_saves(step.nodes)
+        while work.left > 0 and self.env.now + SAVE_SECONDS < until:
+            seconds = min(interval, work.left, until - SAVE_SECONDS - self.env.now)
+            told.stepping(self.env.now)
+            yield self.env.timeout(seconds)
+            told.stepped(self.env.now)
+            yield self.env.timeout(SAVE_SECONDS)
+            work.saved += seconds
+            told.saved(work.saved)
+            told.beats(self.env.now)
+
+    def _between_saves(self, nodes: int) -> float:
+        """Return the seconds of steps between two saves: √(2 · save · mean time to failure).
+
+        The first-order optimum of J. W. Young, CACM 17 (1974) 530.
+        """
+        rate = self.desk.plan.site.node_failures / 1000 * nodes / 86400
+        if not rate:
+            return LONGEST_BETWEEN_SAVES
+        return min(LONGEST_BETWEEN_SAVES, math.sqrt(2 * SAVE_SECONDS / rate))
+
+    def _start_up_seconds(self) -> float:
+        """Return how long a link takes to its first step: as the site guesses, or a third off."""
+        mean = 60.0 * self.desk.plan.site.link_overhead_minutes
+        return mean * self.dice.uniform(0.67, 1.33)
+
+    def _lead(self, job: Job) -> float:
+        return float(signal_lead_seconds(job, self.desk.plan.site))
+
+
+class Told:
+    """What a link leaves: the record of its life (`training.links`), and a checkpoint."""
+
+    def __init__(self, folder: TaskFolder, number: int, key: str, began: float) -> None:
+        self.folder, self.number = folder, number
+        self.record: dict[str, Any] = {
+            "number": number,
+            "key": key,
+            "began": EPOCH + began,
+            "ended": None,
+            "outcome": "",
+            "first_step": None,
+            "last_step": None,
+            "saving_seconds": 0.0,
+        }
+        self._last_step = EPOCH + began
+
+    def beats(self, now: float) -> None:
+        """Give a sign of life."""
+        write_json(self.folder.heartbeat, {"time": EPOCH + now, "link": self.record["key"]})
+
+    def stepping(self, now: float) -> None:
+        """Note the first step."""
+        if self.record["first_step"] is None:
+            self.record |= {"first_step": EPOCH + now, "last_step": EPOCH + now}
+
+    def stepped(self, now: float) -> None:
+        """Note a last step; it counts once it is saved."""
+        self._last_step = EPOCH + now
+
+    def saved(self, seconds: float) -> None:
+        """Note that a checkpoint holds so many seconds of work."""
+        self.record["last_step"] = self._last_step
+        self.record["saving_seconds"] += SAVE_SECONDS
+        _checkpoint(self.folder.checkpoints, seconds)
+
+    def ended(self, now: float, outcome: str) -> None:
+        """Record a link that ended by itself."""
+        self.record |= {"ended": EPOCH + now, "outcome": outcome}
+        self._write()
+
+    def killed(self) -> None:
+        """Leave what there is of a link that was killed."""
+        self._write()
+
+    def _write(self) -> None:
+        if self.record["first_step"] is not None:
+            write_json(self.folder.links / f"{self.number:03d}.json", self.record)
+
+
+def _checkpoint(checkpoints: Path, seconds: float) -> None:
+    """Leave one checkpoint, named by the work that it holds."""
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    before = list(checkpoints.iterdir())
+    (checkpoints / f"step-{round(seconds):012d}").mkdir(exist_ok=True)
+    for path in before:
+        if path.name != f"step-{round(seconds):012d}":
+            path.rmdir()

@@ -1,0 +1,103 @@
+"""Pilots in a rehearsal: blocks of nodes that come when tasks wait, and go when none do."""
+
+from collections import deque
+from dataclasses import dataclass
+
+import simpy
+
+from pipeline.job import Job
+from pipeline.rehearsal.machine import Life
+from pipeline.run import Exit
+from pipeline.scheduler import NotNowError
+from pipeline.workflow.desk import Desk
+from pipeline.workflow.pilots import DRAIN_SHARE
+
+
+@dataclass
+class Piece:
+    """A task that wants one place in a pilot: what is left of it, and the event of its end."""
+
+    seconds: float
+    done: simpy.Event
+    saves: bool = False
+
+
+class Pool:
+    """All pilots of one kind; what a pilot's end interrupts goes to the next one."""
+
+    def __init__(self, env: simpy.Environment, desk: Desk, kind: str) -> None:
+        self.env, self.desk, self.kind = env, desk, kind
+        self.pilot = desk.plan.pilots(kind)
+        self.places = self.pilot.nodes_per_block * self.pilot.workers_per_node
+        self.busy_seconds = 0.0
+        self._waiting: deque[Piece] = deque()
+        self._asleep: list[simpy.Event] = []  # of places that wait for work
+        self._asked = 0
+        self._live = 0
+        self._queued = 0
+
+    def add(self, seconds: float, *, saves: bool = False) -> simpy.Event:
+        """Let a task of so many seconds wait for a place; a training `saves` what it has done."""
+        piece = Piece(seconds, self.env.event(), saves)
+        self._put(piece)
+        return piece.done
+
+    def advance(self) -> None:
+        """Submit as many pilots as the waiting tasks can use and the queue takes."""
+        while (
+            self._live < self.pilot.max_blocks and len(self._waiting) > self.places * self._queued
+        ):
+            job = self.desk.plan.pilot(("rehearsal",), self._asked + 1, self.kind)
+            try:
+                self.desk.submit(job, stage=self.kind, task_key=self.kind)
+            except NotNowError:
+                return
+            self._asked += 1
+            self._live += 1
+            self._queued += 1
+
+    def run(self, job: Job, job_id: str, ends_at: float) -> Life:  # noqa: ARG002
+        """Work in all places of a pilot until nothing waits; return its exit code."""
+        self._queued -= 1
+        begun = self.env.now
+        drains_at = begun + DRAIN_SHARE * (ends_at - begun)
+        places = [self.env.process(self._place(drains_at)) for _ in range(self.places)]
+        try:
+            yield self.env.all_of(places)
+        except simpy.Interrupt as interrupt:
+            for place in places:
+                if place.is_alive:
+                    place.interrupt(interrupt.cause)
+            yield self.env.all_of(places)
+        self._live -= 1
+        return Exit.FINISHED
+
+    def _place(self, drains_at: float) -> Life:
+        """Take one task after another, until none comes for a while or the pilot drains."""
+        while self.env.now < drains_at:
+            if not self._waiting:
+                woken = self.env.event()
+                self._asleep.append(woken)
+                try:
+                    yield woken | self.env.timeout(float(self.pilot.idle_seconds))
+                except simpy.Interrupt:
+                    return
+                if not self._waiting:
+                    return
+            piece = self._waiting.popleft()
+            begun = self.env.now
+            try:
+                yield self.env.timeout(piece.seconds)
+            except simpy.Interrupt:
+                piece.seconds -= (self.env.now - begun) if piece.saves else 0.0
+                self._put(piece)
+                return
+            self.busy_seconds += self.env.now - begun
+            piece.done.succeed()
+
+    def _put(self, piece: Piece) -> None:
+        self._waiting.append(piece)
+        for each in self._asleep:
+            if not each.triggered:
+                each.succeed()
+        self._asleep.clear()

@@ -1,0 +1,186 @@
+"""Rehearse a campaign: our planner, guard, chains and retries on a simulated machine."""
+
+import io
+import random
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import simpy
+
+from pipeline import clock
+from pipeline.budget.account import Account
+from pipeline.budget.record import Kind, Record
+from pipeline.budget.use import Use, uses
+from pipeline.campaign import CHAINED, SimulateTask, StageTask
+from pipeline.job import Job, State
+from pipeline.rehearsal.links import Links, Work
+from pipeline.rehearsal.machine import HOUR, Life, Machine, VirtualClock
+from pipeline.rehearsal.memory import MemoryLedger
+from pipeline.rehearsal.pilots import Pool
+from pipeline.run import Run
+from pipeline.workflow.desk import Desk
+from pipeline.workflow.plan import PACK, PILOT, Plan, Step
+from pipeline.workflow.watch import Watchers
+
+# What a task in a pilot takes, in minutes; a guess until some are measured. For staging and
+# simulation it is that of one file.
+MINUTES = {"simulate": 10.0, "stage": 10.0, "tokenize": 30.0, "evaluate": 5.0, "examine": 5.0}
+SPREAD = 0.1  # of the logarithm of what a training takes beside its walltime: a guess
+LONGEST_LOOK = 6 * HOUR  # nothing is looked at less often
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """How it went: the campaign's end, its bill, what that went into, and what was not done.
+
+    `hours` from the start to the last task's end; `waited_hours` of all jobs together.
+    """
+
+    site: str
+    hours: float
+    node_hours: float
+    planned_node_hours: float
+    jobs: int
+    links: int
+    waited_hours: float
+    uses: Sequence[Use]
+    failed: Mapping[str, str] = field(default_factory=dict)
+    accounts: Sequence[Account] = ()
+
+
+def rehearse(plan: Plan, seed: int) -> Rehearsal:
+    """Run the campaign of `plan` on a simulation of its site, as the dice of `seed` fall.
+
+    What it writes lies in memory, where the machine has a file system there, and is removed.
+    """
+    memory = Path("/dev/shm")  # noqa: S108 - Linux has a file system in memory there
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        run = Run(Path(folder), plan.run.campaign)
+        run.identify()
+        play = _Play(replace(plan, run=run), random.Random(seed))  # noqa: S311 - dice
+        with clock.set_to(VirtualClock(play.env)), redirect_stderr(io.StringIO()):
+            return play.result()
+
+
+class _Play:
+    """One rehearsal: the simulation, and the parts that play in it."""
+
+    def __init__(self, plan: Plan, dice: random.Random) -> None:
+        self.env = simpy.Environment()
+        self.plan, self.dice = plan, dice
+        self.machine = Machine(self.env, plan.site, dice)
+        self.desk = Desk(plan, self.machine, MemoryLedger())
+        self.watchers = Watchers(self.desk)
+        self.pools = {kind: Pool(self.env, self.desk, kind) for kind in plan.kinds}
+        work = {
+            step.task.key: Work(self._seconds(step)) for step in plan.steps if not step.in_pilot
+        }
+        self.links = Links(self.env, self.desk, dice, work)
+        self.machine.program = self._program
+        self.machine.changed = self._wake
+        self._look = self.env.event()
+        self._ends: dict[str, simpy.Event] = {}
+        self.failed: dict[str, str] = {}
+
+    def result(self) -> Rehearsal:
+        """Play to the end and return how it went."""
+        for step in self.plan.steps:
+            self._ends[step.task.key] = self.env.process(self._step(step))
+        self.env.process(self._control())
+        self.env.run(self.env.all_of(list(self._ends.values())))
+        hours = self.env.now / HOUR
+        self.env.run()
+        self.desk.settle()
+        accounts = list(self.desk.ledger.accounts().values())
+        workers = {kind: pool.pilot.workers_per_node for kind, pool in self.pools.items()}
+        return Rehearsal(
+            site=self.plan.site.name,
+            hours=hours,
+            node_hours=sum(each.charged_node_hours for each in accounts),
+            planned_node_hours=self.plan.node_hours,
+            jobs=len(self.machine.jobs),
+            links=sum(1 for each in accounts if each.stage not in (PILOT, PACK)),
+            waited_hours=self.machine.waited_hours(),
+            uses=uses(accounts, self.plan.run, workers),
+            failed=self.failed,
+            accounts=accounts,
+        )
+
+    def _program(self, job: Job, job_id: str, ends_at: float) -> Life:
+        """Return what a batch job runs."""
+        if not job.pilot:
+            return self.links.run(job, job_id, ends_at)
+        kind = next(kind for kind in self.pools if f".{kind}." in job.key)
+        return self.pools[kind].run(job, job_id, ends_at)
+
+    def _seconds(self, step: Step) -> float:
+        """Return what a training takes, or one place of another task's."""
+        task = step.task
+        if isinstance(task, CHAINED):
+            minutes = float(task.training.walltime_minutes)
+        else:
+            minutes = MINUTES[task.stage]
+        return 60 * minutes * self.dice.lognormvariate(0.0, SPREAD)
+
+    def _step(self, step: Step) -> Life:
+        """Do one task when those that it needs are done."""
+        needed = [self._ends[key] for key in step.task.needs if key in self._ends]
+        yield self.env.all_of(needed)
+        if any(key in self.failed for key in step.task.needs):
+            self.failed[step.task.key] = ""  # it only waited for one that failed
+        elif step.in_pilot:
+            yield from self._in_pilots(step)
+        else:
+            yield from self._in_chain(step)
+        self._wake()
+
+    def _in_pilots(self, step: Step) -> Life:
+        """Do a task in pilots; what it took is recorded as theirs."""
+        task, pool = step.task, self.pools[step.shares]
+        count = len(task.files) if isinstance(task, SimulateTask | StageTask) else 1
+        takes = [self._seconds(step) for _ in range(count)]
+        done = [pool.add(seconds, saves=isinstance(task, CHAINED)) for seconds in takes]
+        self._wake()
+        yield self.env.all_of(done)
+        self.desk.ledger.append(
+            Record(
+                kind=Kind.END,
+                site=self.plan.site.name,
+                stage=task.stage,
+                task=task.key,
+                job_key=task.key,
+                batch_key=step.shares,
+                seconds=round(sum(takes)),
+                state=State.COMPLETED,
+            )
+        )
+
+    def _in_chain(self, step: Step) -> Life:
+        """Let our watchers bring a training to its end."""
+        over = self.env.event()
+        future = self.watchers.add(step)
+        future.add_done_callback(lambda _: over.succeed())
+        self._wake()
+        yield over
+        error = future.exception()
+        if error is not None:
+            self.failed[step.task.key] = str(error)
+
+    def _wake(self) -> None:
+        """Let the controller look: something has changed."""
+        if not self._look.triggered:
+            self._look.succeed()
+
+    def _control(self) -> Life:
+        """Look at the chains and the pilots whenever something changed, as the controller does."""
+        while not all(each.processed for each in self._ends.values()):
+            yield self._look | self.env.timeout(LONGEST_LOOK)
+            self._look = self.env.event()
+            yield self.env.timeout(self.plan.site.poll_seconds + 1.0)
+            self.watchers.forget(list(self.failed))
+            self.watchers.advance()
+            for pool in self.pools.values():
+                pool.advance()
