@@ -173,14 +173,15 @@ def _range(values: tuple[float, float, float]) -> str:
 
 def _assumed(site: Site) -> str:
     """Return what was made up."""
-    from pipeline.rehearsal.rehearse import MINUTES, SPREAD  # noqa: PLC0415
+    from pipeline.rehearsal.rehearse import MINUTES, SPREAD, TAKES  # noqa: PLC0415
 
     queue = site.qos.get(site.training.qos)
     waits = (queue.waits if queue is not None else ()) or site.waits
     told = ", ".join(f"{w.mean_hours:g} h from {w.from_nodes} node(s) on" for w in waits) or "none"
     minutes = ", ".join(f"{stage} {value:g} min" for stage, value in MINUTES.items())
     return (
-        f"Assumed: a training takes its walltime as declared, give or take {SPREAD:.0%}; "
-        f"{minutes}; a link {site.link_overhead_minutes:g} min to begin; {site.node_failures:g} failures in "
-        f"1000 days of a node; waits in the mean: {told}. See sites/{site.name}.toml."
+        f"Assumed: a training takes {TAKES:.0%} of its declared walltime, give or take {SPREAD:.0%}; "
+        f"{minutes}; {site.link_overhead_minutes:g} min until a link's first step; "
+        f"{site.node_failures:g} failures in 1000 days of a node; waits in the mean: {told}. "
+        f"See sites/{site.name}.toml."
     )

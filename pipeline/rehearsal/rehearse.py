@@ -28,7 +28,8 @@ from pipeline.workflow.watch import Watchers
 # What a task in a pilot takes, in minutes; a guess until some are measured. For staging and
 # simulation it is that of one file.
 MINUTES = {"simulate": 10.0, "stage": 10.0, "tokenize": 30.0, "evaluate": 5.0, "examine": 5.0}
-SPREAD = 0.1  # of the logarithm of what a training takes beside its walltime: a guess
+TAKES = 0.85  # of its declared walltime a training takes, start-up included: a guess,
+SPREAD = 0.05  # and that of its logarithm from one to the next
 LONGEST_LOOK = 6 * HOUR  # nothing is looked at less often
 
 
@@ -120,7 +121,8 @@ class _Play:
         """Return what a training takes, or one place of another task's."""
         task = step.task
         if isinstance(task, CHAINED):
-            minutes = float(task.training.walltime_minutes)
+            begin = self.plan.site.link_overhead_minutes
+            minutes = max(1.0, TAKES * task.training.walltime_minutes - begin)
         else:
             minutes = MINUTES[task.stage]
         return 60 * minutes * self.dice.lognormvariate(0.0, SPREAD)

@@ -110,7 +110,7 @@ def of_link(job: Job, site: Site) -> dict[str, str]:
 
 def signal_lead_seconds(job: Job, site: Site) -> int:
     """Return how long before the walltime `job` is asked to save: at most half of the walltime."""
-    return min(site.signal_lead_seconds, job.walltime_minutes * 30)
+    return site.lead_seconds(job.walltime_minutes)
 
 
 @cache

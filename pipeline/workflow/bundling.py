@@ -83,15 +83,16 @@ def rounds(
 ) -> list[tuple[int, float]]:
     """Return the (nodes, minutes) of each job that brings `members` to their ends, side by side.
 
-    A job lasts until the last of them is done, or as long as it may; the next one is for those that
-    are not. `overhead_minutes` of each are no work.
+    A job lasts until the last of them is done, or it is asked to save; the next one is for those
+    that are not. `overhead_minutes` of each are no work.
     """
     left = [(each.nodes, float(each.minutes)) for each in members]
     found = []
     while left:
         nodes = sum(each for each, _ in left)
-        longest = site.max_minutes(nodes, role.qos) or math.inf
-        work = min(max(minutes for _, minutes in left), max(longest - overhead_minutes, 1.0))
+        wanted = max(minutes for _, minutes in left)
+        _, longest = site.walltime_minutes(math.ceil(wanted + overhead_minutes), nodes, role.qos)
+        work = min(wanted, max(longest - overhead_minutes, 1.0))
         found.append((nodes, work + overhead_minutes))
         left = [(each, minutes - work) for each, minutes in left if minutes > work]
     return found

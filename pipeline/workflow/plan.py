@@ -155,9 +155,8 @@ class Plan:
         jobs = [self.link(*each) for each in links]
         (first, *_) = jobs
         nodes = sum(each.nodes for each in jobs)
-        longest = self.site.max_minutes(nodes, first.qos)
         wanted = max(step.task.training.walltime_minutes for step, _ in links)  # type: ignore[union-attr] # only trainings have links
-        minutes = min(wanted, longest or wanted)
+        minutes, _ = self.site.walltime_minutes(wanted, nodes, first.qos)
         succession = (sys.executable, "-m", "pipeline.workflow.succession")
         of_links = [
             word
@@ -320,7 +319,7 @@ def _step(task: Task, site: Site, role: Role) -> Step:
         return Step(task, shares=shared)
     nodes, per_node = place(task.training, site, role)
     minutes = task.training.walltime_minutes
-    longest = site.max_minutes(nodes, role.qos) or minutes
+    walltime, work = site.walltime_minutes(minutes, nodes, role.qos)
     least = (site.qos[role.qos].min_minutes if role.qos else None) or 1
     if minutes < least:
         message = (
@@ -328,13 +327,12 @@ def _step(task: Task, site: Site, role: Role) -> Step:
             "at least. Raise walltime_minutes, or choose another with --qos."
         )
         raise DeclarationError(message)
-    links = math.ceil(minutes / longest)
     return Step(
         task=task,
         nodes=nodes,
         processes_per_node=per_node,
-        link_minutes=min(minutes, longest),
-        links=links,
+        link_minutes=walltime,
+        links=math.ceil(minutes / work),
         node_hours=node_hours(site, role, nodes=nodes, seconds=minutes * 60),
     )
 
