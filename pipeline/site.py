@@ -1,6 +1,5 @@
 """What the pipeline needs to know of a machine: its nodes, queues, charges and habits."""
 
-import math
 import os
 from datetime import date
 from typing import Literal
@@ -297,7 +296,7 @@ class Site(Declaration):
         short = max(6 * walltime_minutes, min(60, 30 * walltime_minutes))
         return min(self.signal_lead_seconds, short)
 
-    def walltime_minutes(self, minutes: int, nodes: int, qos: str) -> tuple[int, int]:
+    def walltime_minutes(self, minutes: int, nodes: int, qos: str) -> tuple[int, float]:
         """Return (walltime, how much of it is for work) of a job with `minutes` of work to do.
 
         What fits the longest walltime has all of it; of a chain each link saves before its end.
@@ -308,7 +307,7 @@ class Site(Declaration):
         longest = self.max_minutes(nodes, qos)
         if longest is None or minutes <= longest:
             return minutes, minutes
-        return longest, max(1, longest - math.ceil(self.lead_seconds(longest) / 60))
+        return longest, longest - self.lead_seconds(longest) / 60
 
     def mean_wait_hours(self, nodes: float, qos: str) -> float:
         """Return how long a job of `nodes` nodes waits in `qos`, in the mean; 0 if nobody knows."""

@@ -12,6 +12,7 @@ from whole_campaign import run_campaign
 from pipeline.cli import main
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let one process run all tests of a file, and all that use the one Slurm."""
     for item in items:

@@ -18,8 +18,8 @@ HEAVY = (
 # A home folder or another absolute path that exists on one developer's machine only.
 DEVELOPERS = re.compile(r"(?<![\w.$}])/(?:home|Users|root)/\w+")
 VERBS = (
-    "", "simulate", "stage", "plan", "run", "status", "stop", "cancel", "logs", "budget", "report", "rehearse",
-    "export", "campaigns", "sites list", "sites show", "sites check", "models",
+    "", "simulate", "stage", "plan", "run", "status", "stop", "cancel", "logs", "budget", "report",
+    "rehearse", "export", "campaigns", "sites list", "sites show", "sites check", "models",
     "data inspect", "data verify", "data plot",
 )  # fmt: skip
 Function = ast.FunctionDef | ast.AsyncFunctionDef

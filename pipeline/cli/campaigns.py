@@ -140,6 +140,15 @@ def plan(
         }
         typer.echo(json.dumps({"site": where.name, "steps": rows, **total}, indent=2))
         return
+    out.print(_steps(planned))
+    if len(planned.layouts) > 1:
+        out.print(_layouts(planned))
+    if written:
+        screen.print(f"Wrote {len(written)} scripts to {scripts}.")
+
+
+def _steps(planned: "Plan") -> Table:
+    """Return the tasks, what each runs as, and what it may cost."""
     table = Table(box=None, pad_edge=False)
     for column in ("task", "runs as", "at most, node-hours"):
         table.add_column(column, overflow="fold")
@@ -157,12 +166,10 @@ def plan(
             f"× {pilots.walltime_minutes} min",
             as_hours(planned.node_hours_of(kind)),
         )
-    table.add_row("[bold]all[/]", f"on {where.title}", f"[bold]{as_hours(planned.node_hours)}[/]")
-    out.print(table)
-    if len(planned.layouts) > 1:
-        out.print(_layouts(planned))
-    if written:
-        screen.print(f"Wrote {len(written)} scripts to {scripts}.")
+    table.add_row(
+        "[bold]all[/]", f"on {planned.site.title}", f"[bold]{as_hours(planned.node_hours)}[/]"
+    )
+    return table
 
 
 def _layouts(planned: "Plan") -> Table:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated
@@ -29,7 +30,7 @@ from pipeline.run import Exit
 from pipeline.site import Site, load_site
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pipeline.rehearsal import Rehearsal
     from pipeline.rehearsal.policies import Policy
@@ -70,15 +71,8 @@ def rehearse(
     tasks = what.tasks(folder)
     asked = Policy(qos or where.training.qos, bundle)
     chosen = policies(where) if compare else [asked]
-    jobs = [(each, seed + number) for each in chosen for number in range(times)]
-    found: dict[Policy, list[Rehearsal]] = {each: [] for each in chosen}
-    refused: dict[Policy, str] = {}
-    for policy, dice in track(jobs, "rehearsing", console=screen, transient=True):
-        told = rehearsed(tasks, folder, where, policy, project=project, cap=cap, seed=dice)
-        if isinstance(told, str):
-            refused[policy] = told
-        else:
-            found[policy].append(told)
+    play = partial(rehearsed, tasks, folder, where, project=project, cap=cap)
+    found, refused = _all(chosen, range(seed, seed + times), play)
     if not any(found.values()):
         fail("\n".join(dict.fromkeys(refused.values())), Exit.USAGE)
     if plot is not None:
@@ -96,6 +90,22 @@ def rehearse(
     failed = [each for runs in found.values() for each in runs if each.failed]
     if failed and not compare:
         raise SystemExit(int(Exit.FAILED))
+
+
+def _all(
+    chosen: "Sequence[Policy]", seeds: range, play: "Callable[..., Rehearsal | str]"
+) -> "tuple[dict[Policy, list[Rehearsal]], dict[Policy, str]]":
+    """Return the rehearsals of each policy, and why the site refuses some."""
+    found: dict[Policy, list[Rehearsal]] = {each: [] for each in chosen}
+    refused: dict[Policy, str] = {}
+    jobs = [(each, seed) for each in chosen for seed in seeds]
+    for policy, seed in track(jobs, "rehearsing", console=screen, transient=True):
+        told = play(policy=policy, seed=seed)
+        if isinstance(told, str):
+            refused[policy] = told
+        else:
+            found[policy].append(told)
+    return found, refused
 
 
 def _as_json(policy: "Policy", told: "Rehearsal") -> dict[str, object]:
@@ -180,8 +190,8 @@ def _assumed(site: Site) -> str:
     told = ", ".join(f"{w.mean_hours:g} h from {w.from_nodes} node(s) on" for w in waits) or "none"
     minutes = ", ".join(f"{stage} {value:g} min" for stage, value in MINUTES.items())
     return (
-        f"Assumed: a training takes {TAKES:.0%} of its declared walltime, give or take {SPREAD:.0%}; "
-        f"{minutes}; {site.link_overhead_minutes:g} min until a link's first step; "
+        f"Assumed: a training takes {TAKES:.0%} of its declared walltime, give or take "
+        f"{SPREAD:.0%}; {minutes}; {site.link_overhead_minutes:g} min until a link's first step; "
         f"{site.node_failures:g} failures in 1000 days of a node; waits in the mean: {told}. "
         f"See sites/{site.name}.toml."
     )

@@ -148,7 +148,7 @@ def test_a_walltime_that_comes_near_is_a_wish_to_save(
 ) -> None:
     job = bash(make_job, UNTIL_SAVE).model_copy(update={"folder": run.path / "m0" / "logs"})
     job = job.model_copy(update={"command": (*job.command, str(run.path / "m0" / "rank"))})
-    assert started(job, environment, sleep_3000="sleep 1").wait(20) == 85
+    assert started(job, environment, sleep_3240="sleep 1").wait(20) == 85
 
 
 def test_a_job_that_is_ended_saves_and_leaves_the_judgement_to_others(
@@ -169,7 +169,7 @@ def test_a_job_that_is_ended_saves_and_leaves_the_judgement_to_others(
 
 def test_no_alarm_is_left_behind(make_job: MakeJob, environment: dict[str, str]) -> None:
     job = bash(make_job, "true")
-    assert started(job, environment, sleep_3000="sleep 3017").wait(20) == 0
+    assert started(job, environment, sleep_3240="sleep 3017").wait(20) == 0
     time.sleep(0.3)
     found = subprocess.run(["pgrep", "-f", "sleep 3017"], capture_output=True, check=False)
     assert found.returncode == 1

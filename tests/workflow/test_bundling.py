@@ -31,11 +31,11 @@ def cells(count: int, nodes: int, minutes: int = 600) -> list[Member]:
 
 
 def test_frontiers_larger_bin_makes_links_longer() -> None:
-    """Six cells of 16 nodes and ten hours: five links each, or two jobs of 96 nodes."""
+    """Six cells of 16 nodes and ten hours: six links each, or two jobs of 96 nodes."""
     site = without_overhead("frontier")
     together, alone = layouts(cells(6, 16), site, site.training, soonest=False)
     assert (together.from_nodes, together.jobs, set(together.bundles.values())) == (92, 2, {"1"})
-    assert (alone.name, alone.jobs) == ("each alone", 30)
+    assert (alone.name, alone.jobs) == ("each alone", 36)
     assert together.hours == 10
     assert alone.hours == 6 * 10 / 4, "four jobs of a user may start"
 
@@ -43,7 +43,7 @@ def test_frontiers_larger_bin_makes_links_longer() -> None:
 def test_each_start_up_costs_its_nodes() -> None:
     site = without_overhead("frontier", node_failures=0.0, link_overhead_minutes=12.0)
     together, alone = layouts(cells(6, 16), site, site.training, soonest=False)
-    assert alone.node_hours == pytest.approx(6 * 16 * (10 + 6 * 12 / 60))
+    assert alone.node_hours == pytest.approx(6 * 16 * (10 + 7 * 12 / 60))
     assert together.node_hours == pytest.approx(96 * (10 + 2 * 12 / 60))
 
 
