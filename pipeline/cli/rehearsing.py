@@ -8,7 +8,6 @@ from statistics import median
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import track
 from rich.table import Table
 
 from pipeline.cli.screen import (
@@ -96,6 +95,8 @@ def _all(
     chosen: "Sequence[Policy]", seeds: range, play: "Callable[..., Rehearsal | str]"
 ) -> "tuple[dict[Policy, list[Rehearsal]], dict[Policy, str]]":
     """Return the rehearsals of each policy, and why the site refuses some."""
+    from rich.progress import track  # noqa: PLC0415
+
     found: dict[Policy, list[Rehearsal]] = {each: [] for each in chosen}
     refused: dict[Policy, str] = {}
     jobs = [(each, seed) for each in chosen for seed in seeds]

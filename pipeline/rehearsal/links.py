@@ -12,6 +12,7 @@ from pipeline.job import Job
 from pipeline.rehearsal.machine import EPOCH, Life
 from pipeline.run import Exit, TaskFolder, write_json
 from pipeline.scheduler.script import signal_lead_seconds
+from pipeline.site import Site
 from pipeline.workflow.desk import Desk
 from pipeline.workflow.plan import Step
 from pipeline.workflow.succession import Link, begin_links, continue_links, end_link, judge_link
@@ -78,7 +79,7 @@ class Links:
         told = Told(folder, number, self.desk.plan.link(step, number).key, self.env.now)
         told.beats(self.env.now)
         try:
-            yield self.env.timeout(self._start_up_seconds())
+            yield self.env.timeout(self._start_up_seconds(job))
             yield from self._steps_until(told, work, ends_at - self._lead(job), step)
         except simpy.Interrupt:
             told.killed()
@@ -115,13 +116,21 @@ class Links:
             return LONGEST_BETWEEN_SAVES
         return min(LONGEST_BETWEEN_SAVES, math.sqrt(2 * SAVE_SECONDS / rate))
 
-    def _start_up_seconds(self) -> float:
+    def _start_up_seconds(self, job: Job) -> float:
         """Return how long a link takes to its first step: as the site guesses, or a third off."""
-        mean = 60.0 * self.desk.plan.site.link_overhead_minutes
+        mean = 60.0 * start_up_minutes(self.desk.plan.site, job.walltime_minutes)
         return mean * self.dice.uniform(0.67, 1.33)
 
     def _lead(self, job: Job) -> float:
         return float(signal_lead_seconds(job, self.desk.plan.site))
+
+
+def start_up_minutes(site: Site, walltime_minutes: int) -> float:
+    """Return how long a link of that walltime starts up: what the site guesses, or a third of it.
+
+    Nobody gives a job less than what it needs to begin.
+    """
+    return min(site.link_overhead_minutes, walltime_minutes / 3)
 
 
 class Told:

@@ -125,6 +125,11 @@ class Machine:
             if entry.end is None and entry.process is not None and entry.process.is_alive:
                 entry.process.interrupt(State.CANCELLED)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job waits or runs."""
+        return self._live > 0
+
     def waited_hours(self) -> float:
         """Return how long the jobs that began have waited since they were submitted, together."""
         begun = [each for each in self.jobs.values() if each.start is not None]

@@ -16,11 +16,11 @@ from pipeline.budget.record import Kind, Record
 from pipeline.budget.use import Use, uses
 from pipeline.campaign import CHAINED, SimulateTask, StageTask
 from pipeline.job import Job, State
-from pipeline.rehearsal.links import Links, Work
+from pipeline.rehearsal.links import Links, Work, start_up_minutes
 from pipeline.rehearsal.machine import HOUR, Life, Machine, VirtualClock
 from pipeline.rehearsal.memory import MemoryLedger
 from pipeline.rehearsal.pilots import Pool
-from pipeline.run import Run
+from pipeline.run import Run, RunError
 from pipeline.workflow.desk import Desk
 from pipeline.workflow.plan import PACK, PILOT, Plan, Step
 from pipeline.workflow.watch import Watchers
@@ -121,8 +121,9 @@ class _Play:
         """Return what a training takes, or one place of another task's."""
         task = step.task
         if isinstance(task, CHAINED):
-            begin = self.plan.site.link_overhead_minutes
-            minutes = max(1.0, TAKES * task.training.walltime_minutes - begin)
+            walltime = task.training.walltime_minutes
+            begin = start_up_minutes(self.plan.site, walltime)
+            minutes = max(1.0, TAKES * walltime - begin)
         else:
             minutes = MINUTES[task.stage]
         return 60 * minutes * self.dice.lognormvariate(0.0, SPREAD)
@@ -178,10 +179,18 @@ class _Play:
 
     def _control(self) -> Life:
         """Look at the chains and the pilots whenever something changed, as the controller does."""
+        moved = self.env.now
         while not all(each.processed for each in self._ends.values()):
-            yield self._look | self.env.timeout(LONGEST_LOOK)
+            woken, poll = self._look, self.plan.site.poll_seconds + 1.0
+            # Nothing wakes it where what a job's end leads to takes a second look.
+            yield woken | self.env.timeout(LONGEST_LOOK if self.machine.is_busy else poll)
+            if woken.triggered or self.machine.is_busy:
+                moved = self.env.now
+            elif self.env.now - moved > LONGEST_LOOK:
+                message = f"{self.plan.site.name}: no job is left, and none is submitted any more."
+                raise RunError(message)
             self._look = self.env.event()
-            yield self.env.timeout(self.plan.site.poll_seconds + 1.0)
+            yield self.env.timeout(poll)
             self.watchers.forget(list(self.failed))
             self.watchers.advance()
             for pool in self.pools.values():

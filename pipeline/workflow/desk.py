@@ -185,14 +185,20 @@ class Desk:
         self.ledger.append(record)
 
     def room(self) -> int:
-        """Return how many more jobs the queues of this site take from us, pilots kept room for."""
-        site = self.plan.site
-        role = self.plan.training_role
-        of_queue = site.qos[role.qos].submitted_jobs if role.qos else None
-        most = min(site.submitted_jobs, of_queue or site.submitted_jobs)
+        """Return how many more jobs the queues of this site take from us, pilots kept room for.
+
+        Pilots count where they wait: in the site's limit, and in the queue's if that is theirs. One
+        training at a time has a place in any case.
+        """
+        site, qos = self.plan.site, self.plan.training_role.qos
         trainings = {each.job_id for each in self.unended() if each.stage not in (PILOT, PACK)}
-        kept = sum(self.plan.pilots(kind).max_blocks for kind in self.plan.kinds)
-        return most - kept - len(trainings)
+        pilots = [self.plan.pilots(kind) for kind in self.plan.kinds]
+        most = [site.submitted_jobs - sum(each.max_blocks for each in pilots)]
+        of_queue = site.qos[qos].submitted_jobs if qos else None
+        if of_queue is not None:
+            same = sum(each.max_blocks for each in pilots if each.role.qos == qos)
+            most.append(of_queue - same)
+        return max(1, min(most)) - len(trainings)
 
     @property
     def heard_at(self) -> float:
