@@ -185,7 +185,7 @@ class Machine:
         walltime = 60.0 * entry.job.walltime_minutes
         ends_at = self.env.now + walltime
         program = self.env.process(self.program(entry.job, job_id, ends_at))
-        seconds, state = min((walltime, State.TIMEOUT), *self._misfortunes(entry.job))
+        seconds, state = min([(walltime, State.TIMEOUT), *self._misfortunes(entry.job)])
         try:
             yield program | self.env.timeout(seconds)
         except simpy.Interrupt as interrupt:

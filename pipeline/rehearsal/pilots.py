@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import simpy
 
+from pipeline.budget.guard import BudgetError
 from pipeline.job import Job
 from pipeline.rehearsal.machine import Life
 from pipeline.run import Exit
@@ -15,7 +16,10 @@ from pipeline.workflow.pilots import DRAIN_SHARE
 
 @dataclass
 class Piece:
-    """A task that wants one place in a pilot: what is left of it, and the event of its end."""
+    """A task that wants one place in a pilot: what is left of it, and the event of its end.
+
+    The event's value is why the task was not done, None if it was.
+    """
 
     seconds: float
     done: simpy.Event
@@ -51,6 +55,9 @@ class Pool:
             try:
                 self.desk.submit(job, stage=self.kind, task_key=self.kind)
             except NotNowError:
+                return
+            except BudgetError as error:
+                self._give_up(str(error))
                 return
             self._asked += 1
             self._live += 1
@@ -94,6 +101,11 @@ class Pool:
                 return
             self.busy_seconds += self.env.now - begun
             piece.done.succeed()
+
+    def _give_up(self, reason: str) -> None:
+        """Let no task wait any longer: no pilot comes for it."""
+        while self._waiting:
+            self._waiting.popleft().done.succeed(reason)
 
     def _put(self, piece: Piece) -> None:
         self._waiting.append(piece)

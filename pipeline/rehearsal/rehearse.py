@@ -148,6 +148,10 @@ class _Play:
         done = [pool.add(seconds, saves=isinstance(task, CHAINED)) for seconds in takes]
         self._wake()
         yield self.env.all_of(done)
+        refused = next((each.value for each in done if each.value), None)
+        if refused is not None:
+            self.failed[task.key] = refused
+            return
         self.desk.ledger.append(
             Record(
                 kind=Kind.END,
