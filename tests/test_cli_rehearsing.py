@@ -34,7 +34,7 @@ def test_many_rehearsals_are_told_by_their_middle(rehearsal):
 def test_policies_stand_side_by_side_and_the_cheapest_is_named(rehearsal, tmp_path):
     told = rehearsal("--compare", "--plot", str(tmp_path / "burn.png"))
     assert told.code == Exit.FINISHED, told.words
-    assert "The cheapest is " in told.words
+    assert "Cheapest: " in told.words
     assert (tmp_path / "burn.png").read_bytes().startswith(b"\x89PNG")
 
 

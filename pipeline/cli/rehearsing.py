@@ -63,7 +63,12 @@ def rehearse(
 
     Example: `cosmotron rehearse quickstart --site frontier --times 10`
     """
-    from pipeline.rehearsal.policies import Policy, policies, rehearsed  # noqa: PLC0415
+    from pipeline.rehearsal.policies import (  # noqa: PLC0415
+        Policy,
+        by_outcome,
+        policies,
+        rehearsed,
+    )
 
     what, where = asked_campaign(campaign), load_site(site)
     folder = run_folder(what, where, Path("rehearsal"))
@@ -77,7 +82,7 @@ def rehearse(
     if plot is not None:
         from pipeline.rehearsal.picture import draw  # noqa: PLC0415
 
-        draw({str(each): runs[0] for each, runs in found.items() if runs}, plot, cap)
+        draw({name: runs[0] for name, runs in by_outcome(found).items()}, plot, cap)
         screen.print(f"Drew {plot}.")
     if as_json:
         rows = [_as_json(policy, each) for policy, runs in found.items() for each in runs]
@@ -144,36 +149,36 @@ def _one(name: str, site: Site, runs: "Sequence[Rehearsal]", times: int) -> None
 
 def _compared(found: "dict[Policy, list[Rehearsal]]", refused: "dict[Policy, str]") -> None:
     """Print the policies side by side, the cheapest first, and what it saves."""
-    from pipeline.rehearsal.policies import lost_share  # noqa: PLC0415
+    from pipeline.rehearsal.policies import by_outcome, lost_share  # noqa: PLC0415
 
     rows = []
-    for policy, runs in found.items():
+    for name, runs in by_outcome(found).items():
         whole = [each for each in runs if not each.failed]
         if whole:
             hours = median(each.node_hours for each in whole)
-            rows.append((hours, median(each.hours / 24 for each in whole), policy, whole))
+            rows.append((hours, median(each.hours / 24 for each in whole), name, whole))
     rows.sort(key=lambda row: row[:2])
-    titles = ("queue", "shared jobs", "node-hours", "days", "jobs", "lost")
-    table = Table(*titles, box=None, pad_edge=False)
-    for hours, days, policy, whole in rows:
+    table = Table("way", "node-hours", "days", "jobs", "lost", box=None, pad_edge=False)
+    for hours, days, name, whole in rows:
         lost = median(lost_share(each) for each in whole)
-        cells = (as_hours(hours), f"{days:,.1f}", f"{whole[0].jobs:,}", f"{lost:.1%}")
-        table.add_row(policy.qos or "(the default)", policy.bundle, *cells)
+        table.add_row(name, as_hours(hours), f"{days:,.1f}", f"{whole[0].jobs:,}", f"{lost:.1%}")
     out.print(table)
     if len(rows) > 1:
-        best, worst = rows[0], rows[-1]
-        saved = worst[0] - best[0]
+        (cheap, _, best, _), (dear, _, worst, _) = rows[0], rows[-1]
         out.print(
-            f"\nThe cheapest is {best[2]}: {as_hours(saved)} node-hours less than {worst[2]} "
-            f"({saved / worst[0]:.0%}).",
+            f"\nCheapest: {best}. It saves {as_hours(dear - cheap)} node-hours "
+            f"({(dear - cheap) / dear:.0%}) over: {worst}.",
             highlight=False,
             soft_wrap=True,
         )
+    told: dict[str, list[str]] = {}
     for policy, runs in found.items():
         broken = next((each for each in runs if each.failed), None)
-        told = refused.get(policy) or (broken and next(filter(None, broken.failed.values()), ""))
-        if told:
-            screen.print(f"not {policy}: {escaped(told)}", highlight=False, soft_wrap=True)
+        reason = refused.get(policy) or (broken and next(filter(None, broken.failed.values()), ""))
+        if reason:
+            told.setdefault(reason, []).append(str(policy))
+    for reason, names in told.items():
+        screen.print(f"not {'; '.join(names)}: {escaped(reason)}", highlight=False, soft_wrap=True)
 
 
 def _range(values: tuple[float, float, float]) -> str:

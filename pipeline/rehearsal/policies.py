@@ -1,6 +1,6 @@
 """Ways to run the same campaign, and what their rehearsals say side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import quantiles
 from typing import Literal
@@ -61,6 +61,23 @@ def rehearsed(
     except DeclarationError as error:
         return str(error)
     return rehearse(plan, seed)
+
+
+def by_outcome(found: Mapping[Policy, Sequence[Rehearsal]]) -> dict[str, Sequence[Rehearsal]]:
+    """Return the rehearsals of each queue by a name for those ways to share jobs that are one.
+
+    Where no job can be shared to advantage, all ways are the same.
+    """
+    named: dict[tuple[str, tuple[float, ...]], tuple[list[str], Sequence[Rehearsal]]] = {}
+    for policy, runs in found.items():
+        outcome = tuple(value for run in runs for value in (run.hours, run.node_hours, run.jobs))
+        ways, _ = named.setdefault((policy.qos, outcome), ([], runs))
+        ways.append(policy.bundle)
+    return {
+        f"{qos or 'the default queue'}, shared jobs: {' or '.join(ways)}": runs
+        for (qos, _), (ways, runs) in named.items()
+        if runs
+    }
 
 
 def middle(values: Sequence[float]) -> tuple[float, float, float]:

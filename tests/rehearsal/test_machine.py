@@ -28,7 +28,7 @@ CALM = {
 
 def machine(**changes):
     made = Machine(simpy.Environment(), Site.model_validate(CALM | changes), random.Random(3))
-    made.program = lambda job, job_id, ends_at: works(made.env, 1800)
+    made.program = lambda *_: works(made.env, 1800)
     return made
 
 

@@ -9,7 +9,7 @@ from pipeline import clock
 from pipeline.budget.use import USEFUL
 from pipeline.campaign import load_campaign
 from pipeline.rehearsal import rehearse
-from pipeline.rehearsal.policies import Policy, lost_share, middle, policies, rehearsed
+from pipeline.rehearsal.policies import Policy, by_outcome, lost_share, middle, policies, rehearsed
 from pipeline.rehearsal.rehearse import TAKES
 from pipeline.run import Run, RunError
 from pipeline.site import load_site
@@ -105,7 +105,7 @@ def test_a_queue_of_few_places_is_enough(tmp_path):
 
 def test_a_campaign_that_cannot_go_on_says_so(plan, monkeypatch):
     monkeypatch.setattr("pipeline.rehearsal.pilots.Pool.advance", lambda _: None)
-    with pytest.raises(RunError, match="OLCF|frontier: no job is left, and none is submitted"):
+    with pytest.raises(RunError, match="frontier: no job is left, and none is submitted"):
         rehearse(plan, 1)
 
 
@@ -136,6 +136,16 @@ def test_a_way_that_the_site_refuses_says_why(tmp_path):
     )
     assert isinstance(told, str)
     assert "nosuch" in told
+
+
+def test_ways_that_are_one_have_one_name(plan):
+    told, other = rehearse(plan, 1), rehearse(plan, 2)
+    ways = [Policy("regular", "never"), Policy("regular", "cheapest"), Policy("", "never")]
+    found = dict(zip(ways, ([told], [told], [other]), strict=True)) | {Policy("x", "never"): []}
+    assert by_outcome(found) == {
+        "regular, shared jobs: never or cheapest": [told],
+        "the default queue, shared jobs: never": [other],
+    }
 
 
 def test_the_middle_of_many(plan):
