@@ -30,9 +30,10 @@ class NodeClass(Declaration):
 
     A device is what one training process drives: a GPU, one MI250X die (GCD), or a share of the
     CPU. `gpus` is what Slurm counts; 0 where devices are CPU shares. `peak_tflops` is what a device
-    can do at most, 10¹² operations a second, by precision ("fp32", "bf16"). `count` is how many
-    such nodes the machine has; memory is a node's, and one device's own. `directives` are further
-    lines of the script's head, `launch` further options of srun or mpiexec.
+    can do at most, 10¹² operations a second, by precision ("fp32", "bf16"), `mfu` the share of it
+    that a training sustains, for estimates before one was measured. `count` is how many such nodes
+    the machine has; memory is a node's, and one device's own. `directives` are further lines of the
+    script's head, `launch` further options of srun or mpiexec.
     """
 
     count: PositiveInt | None = None
@@ -41,6 +42,7 @@ class NodeClass(Declaration):
     devices: PositiveInt
     cpus_per_device: PositiveInt
     peak_tflops: dict[Literal["fp32", "bf16"], PositiveFloat] = {}
+    mfu: dict[Literal["fp32", "bf16"], PositiveFloat] = {}
     gpus: NonNegativeInt = 0
     constraint: str = ""
     partition: str = ""

@@ -1,10 +1,8 @@
 """A campaign file as a whole, and the grid of tasks that it resolves into."""
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
-from pydantic import NonNegativeInt, model_validator
+from pydantic import NonNegativeInt, PositiveFloat, model_validator
 
 from pipeline import catalog
 from pipeline.campaign import branching
@@ -18,7 +16,7 @@ from pipeline.campaign.sections import (
     Simulation,
     Tokenize,
 )
-from pipeline.campaign.sources import below, found
+from pipeline.campaign.sources import sources_of
 from pipeline.campaign.tasks import (
     EvaluateTask,
     ExamineTask,
@@ -30,7 +28,7 @@ from pipeline.campaign.tasks import (
     TokenizeTask,
     Trunk,
 )
-from pipeline.catalog import Declaration, DeclarationError
+from pipeline.catalog import Declaration
 from pipeline.families import Model
 from pipeline.run import Run
 
@@ -38,11 +36,15 @@ SHELF = "jobs/campaigns"
 
 
 class Campaign(Declaration):
-    """A campaign as declared in `jobs/campaigns/<name>.toml`."""
+    """A campaign as declared in `jobs/campaigns/<name>.toml`.
+
+    `cap_node_hours` is what it may cost on a site at most; nothing is submitted beyond it.
+    """
 
     name: Name
     description: str = ""
     seed: NonNegativeInt = 1
+    cap_node_hours: PositiveFloat | None = None
     simulations: dict[Name, Simulation] = {}
     datasets: dict[Name, Dataset]
     tokenizers: dict[Name, Tokenize] = {}
@@ -90,7 +92,8 @@ class Campaign(Declaration):
                     f"{self.pretrain.dataset} has neighbours = {staged}"
                 )
                 raise ValueError(message)
-            if self.finetune and not model.BACKBONE:
+            tuned = any(not each.models or name in each.models for each in self.finetune.values())
+            if tuned and not model.BACKBONE:
                 message = f"finetune: heads for tracks are not for models.{name}, {model.TITLE}"
                 raise ValueError(message)
         return self
@@ -127,20 +130,33 @@ class Campaign(Declaration):
             yield "pretrain.dataset", self.pretrain.dataset, trainable
             for model in self.pretrain.models:
                 yield "pretrain.models", model, tuple(self.models)
+        pretrained = self.pretrain.models if self.pretrain is not None else ()
         for name, examine in self.examine.items():
             yield f"examine.{name}.dataset", examine.dataset, trainable
+            for model in examine.models:
+                yield f"examine.{name}.models", model, pretrained
         for name, finetune in self.finetune.items():
             yield f"finetune.{name}.dataset", finetune.dataset, datasets
+            for model in finetune.models:
+                yield f"finetune.{name}.models", model, pretrained
 
-    def tasks(self, run: Run) -> list[Task]:
+    def mean_points(self, store: str) -> float | None:
+        """Return the mean points of an event of a store of this name, if it is declared."""
+        tokenizer = self.tokenizers.get(store)
+        return self.datasets[tokenizer.dataset if tokenizer is not None else store].mean_points
+
+    def tasks(self, run: Run, *, elsewhere: bool = False) -> list[Task]:
         """Return every task of the campaign in `run`, each after the tasks it needs.
 
+        With `elsewhere` they will run on another machine: sources that are not here are counted.
+
         Raises:
-            DeclarationError: A source pattern matches no file.
+            DeclarationError: A source pattern matches no file, or fewer than there are to be.
         """
+        datasets = sorted(self.datasets, key=self._bins_first)
         return [
             *(self._simulate(run, name) for name in self.simulations),
-            *(self._stage(run, name) for name in sorted(self.datasets, key=self._bins_first)),
+            *(self._stage(run, name, elsewhere=elsewhere) for name in datasets),
             *(self._tokenize(run, name) for name in self.tokenizers),
             *self._pretrains(run),
             *(each for name in self.examine for each in self._examines(run, name)),
@@ -157,7 +173,7 @@ class Campaign(Declaration):
         output = run.task(key).path / "files"
         return SimulateTask(key=key, seed=seed, simulation=self.simulations[name], output=output)
 
-    def _stage(self, run: Run, name: str) -> StageTask:
+    def _stage(self, run: Run, name: str, *, elsewhere: bool) -> StageTask:
         dataset = self.datasets[name]
         needs = [f"stage/{dataset.bins_from}"] if dataset.bins_from else []
         if dataset.simulation:
@@ -167,7 +183,7 @@ class Campaign(Declaration):
             for split, path in simulated.files:
                 sources[split] = (*sources.get(split, ()), str(path))
         else:
-            sources = _found(name, dataset)
+            sources = sources_of(name, dataset, elsewhere=elsewhere)
         return StageTask(
             key=f"stage/{name}",
             needs=tuple(needs),
@@ -198,25 +214,28 @@ class Campaign(Declaration):
         """Return the key of the task that makes the store of this name."""
         return f"tokenize/{store}" if store in self.tokenizers else f"stage/{store}"
 
-    def _pretrains(self, run: Run) -> list[PretrainTask]:
+    def _pretrains(self, run: Run, models: tuple[str, ...] = ()) -> list[PretrainTask]:
         grid = self.pretrain
         if grid is None:
             return []
         several = self._branches if grid.branch else self._sizes
         return [
             task
-            for model in grid.models
+            for model in models or grid.models
             for seed in grid.seeds
             for task in several(run, grid, model, seed)
         ]
 
-    def _pretrained(self, run: Run) -> list[PretrainTask]:
-        """Return the trainings of finished models: not trunks, whose rate has not come down."""
-        return [task for task in self._pretrains(run) if not task.branch_points]
+    def _pretrained(self, run: Run, models: tuple[str, ...]) -> list[PretrainTask]:
+        """Return the trainings of finished models, of `models` alone if any are named.
+
+        Not trunks, whose rate has not come down.
+        """
+        return [task for task in self._pretrains(run, models) if not task.branch_points]
 
     def _sizes(self, run: Run, grid: Pretrain, model: str, seed: int) -> Iterator[PretrainTask]:
         """Yield a training for each data size, each by itself."""
-        for events in grid.events:
+        for events in grid.events_of(model):
             yield PretrainTask(
                 key=f"pretrain/{model}-d{events}-s{seed}",
                 needs=(self._makes(grid.dataset),),
@@ -225,13 +244,14 @@ class Campaign(Declaration):
                 store=run.store(grid.dataset),
                 split=grid.split,
                 events=events,
-                training=grid.training,
+                training=grid.training_on(model, events),
                 validation=grid.validation,
             )
 
     def _branches(self, run: Run, grid: Pretrain, model: str, seed: int) -> Iterator[PretrainTask]:
         """Yield the trunk, then the decay that branches from it for each data size."""
-        trainings = [branching.trapezoid(grid.training, events) for events in grid.events]
+        longest = grid.training_of(model)
+        trainings = [branching.trapezoid(longest, events) for events in grid.events_of(model)]
         points = tuple(branching.branch_point(training) for training in trainings)
         trunk = PretrainTask(
             key=f"pretrain/{model}-trunk-s{seed}",
@@ -243,7 +263,7 @@ class Campaign(Declaration):
             events=points[-1],
             one_pass=True,
             branch_points=points,
-            training=branching.trunk(grid.training),
+            training=branching.trunk(longest),
             validation=grid.validation,
         )
         yield trunk
@@ -264,7 +284,7 @@ class Campaign(Declaration):
 
     def _examines(self, run: Run, name: str) -> Iterator[ExamineTask]:
         grid = self.examine[name]
-        for parent in self._pretrained(run):
+        for parent in self._pretrained(run, grid.models):
             yield ExamineTask(
                 key=f"examine/{name}-{parent.key.removeprefix('pretrain/')}",
                 needs=(parent.key, self._makes(grid.dataset)),
@@ -278,7 +298,7 @@ class Campaign(Declaration):
 
     def _finetunes(self, run: Run, name: str) -> Iterator[FinetuneTask | EvaluateTask]:
         grid = self.finetune[name]
-        for parent in self._pretrained(run):
+        for parent in self._pretrained(run, grid.models):
             for mode in grid.modes:
                 for labels in grid.labels:
                     for seed in grid.seeds:
@@ -303,7 +323,7 @@ class Campaign(Declaration):
             store=run.store(grid.dataset),
             split=grid.split,
             labels=labels,
-            training=grid.training,
+            training=grid.training_on(labels),
             validation=grid.validation,
         )
 
@@ -317,25 +337,6 @@ class Campaign(Declaration):
             split=grid.test_split,
             threads=grid.training.threads,
         )
-
-
-def _found(name: str, dataset: Dataset) -> dict[str, tuple[str, ...]]:
-    """Return the files that the patterns of `dataset` match, sorted, per split."""
-    folder = os.path.expandvars(str(Path(dataset.folder).expanduser()))
-    if "://" in dataset.folder:
-        folder = os.path.expandvars(dataset.folder)
-    splits = {}
-    for split, patterns in dataset.splits.items():
-        files = [file for each in patterns for file in found(below(folder, each))]
-        there = [file for file in files if "://" in file or Path(file).exists()]
-        if not there:
-            message = (
-                f"datasets.{name}.splits.{split}: no file matches {', '.join(patterns)} "
-                f"below {folder}. Check the folder, or fetch the files first."
-            )
-            raise DeclarationError(message)
-        splits[split] = tuple(sorted(there))
-    return splits
 
 
 def load_campaign(name: str) -> Campaign:

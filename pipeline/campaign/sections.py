@@ -11,6 +11,7 @@ from pydantic import (
 )
 
 from pipeline.campaign import branching
+from pipeline.campaign.cells import Own, changed, in_proportion
 from pipeline.campaign.training import Training, Validation
 from pipeline.catalog import Declaration
 from pipeline.families import Tokenizer
@@ -62,13 +63,18 @@ class Dataset(Declaration):
     The sources are a simulation of this campaign, or `splits` of patterns below `folder`, which may
     be an address (https://, root://, zip://…::https://…). With `fractions` the events of all files
     are dealt to splits by a hash of their id. What is not given is as the experiment has it.
+
+    `files` says how many files each split has: a run begins with no fewer, and a plan may be made
+    where they are not. `mean_points` of an event are for estimates, before there is a store.
     """
 
     experiment: Name
     simulation: str = ""
     folder: str = ""
     splits: dict[Name, tuple[str, ...]] = {}
+    files: dict[Name, PositiveInt] = {}
     fractions: dict[Name, PositiveFloat] = {}
+    mean_points: PositiveFloat | None = None
     min_points: NonNegativeInt = 1
     max_points: PositiveInt | None = None
     neighbours: NonNegativeInt = 0
@@ -85,6 +91,15 @@ class Dataset(Declaration):
         if bool(self.simulation) == bool(self.folder and self.splits):
             message = "give either simulation, or folder and splits"
             raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _files_of_splits(self) -> "Dataset":
+        """Check that files are counted of splits that are there."""
+        for name in self.files:
+            if name not in self.splits:
+                message = f"files.{name}: no such split; splits: {', '.join(self.splits) or 'none'}"
+                raise ValueError(message)
         return self
 
     @model_validator(mode="after")
@@ -130,6 +145,12 @@ class Tokenize(Declaration):
 class Pretrain(Declaration):
     """The pretraining grid: models × data sizes × seeds on one dataset or its tokens.
 
+    `by_model` gives a model data sizes of its own, and changes keys of `training` for it: devices,
+    walltime, a rate.
+
+    With `same_epochs` the training is that on the largest of a model's sizes; on fewer events it
+    sees fewer, in proportion, and gets its share of the walltime. Else all see as many.
+
     With `branch`, one trunk a model and seed serves all sizes, each a decay that branches from it.
     The walltime is that of the longest training; trunk and branches get their share of it.
     """
@@ -140,15 +161,50 @@ class Pretrain(Declaration):
     events: tuple[PositiveInt, ...]
     seeds: tuple[NonNegativeInt, ...] = (1,)
     branch: bool = False
+    same_epochs: bool = False
     validation: Validation | None = None
     training: Training
+    by_model: dict[Name, Own] = {}
 
     @model_validator(mode="after")
-    def _branches(self) -> "Pretrain":
-        """Check that the sizes can branch from one trunk, if they shall."""
-        if self.branch:
-            branching.check(self.training, self.events)
+    def _own(self) -> "Pretrain":
+        """Check what models have of their own, and that the sizes can branch, if they shall."""
+        for name in self.by_model:
+            if name not in self.models:
+                message = f"by_model: {name!r} is none of models: {', '.join(self.models)}"
+                raise ValueError(message)
+        if self.branch and self.same_epochs:
+            message = "branch passes the data once: leave same_epochs out"
+            raise ValueError(message)
+        for name in self.models:
+            try:
+                training = self.training_of(name)
+                if self.branch:
+                    branching.check(training, self.events_of(name))
+                for events in self.events_of(name) if self.same_epochs else ():
+                    self.training_on(name, events)
+            except ValueError as error:
+                where = f"by_model.{name}.training: " if name in self.by_model else ""
+                message = f"{where}{error}"
+                raise ValueError(message) from error
         return self
+
+    def events_of(self, model: str) -> tuple[int, ...]:
+        """Return the data sizes of a model."""
+        own = self.by_model.get(model)
+        return own.events if own is not None and own.events else self.events
+
+    def training_of(self, model: str) -> Training:
+        """Return how a model is trained, on the largest of its sizes if they differ in that."""
+        own = self.by_model.get(model)
+        return self.training if own is None else changed(self.training, own.training)
+
+    def training_on(self, model: str, events: int) -> Training:
+        """Return how a model is trained on so many events."""
+        training = self.training_of(model)
+        if not self.same_epochs:
+            return training
+        return in_proportion(training, events, max(self.events_of(model)))
 
 
 class TrackHead(Declaration):
@@ -161,24 +217,46 @@ class TrackHead(Declaration):
 
 
 class Finetune(Declaration):
-    """The fine-tuning fan-out: modes × label counts × seeds, for each pretrained model."""
+    """The fine-tuning fan-out: modes × label counts × seeds, for each pretrained model.
+
+    Of `models` alone if any are named. With `same_epochs` the training is that on the most labels;
+    on fewer it sees fewer events, in proportion, and gets its share of the walltime.
+    """
 
     dataset: str
     split: str = "train"
     test_split: str = "test"
+    models: tuple[str, ...] = ()
     modes: tuple[Mode, ...] = ("frozen", "full", "scratch")
     labels: tuple[PositiveInt, ...]
     seeds: tuple[NonNegativeInt, ...] = (1,)
+    same_epochs: bool = False
     head: TrackHead = TrackHead()
     validation: Validation | None = None
     training: Training
 
+    def training_on(self, labels: int) -> Training:
+        """Return how a model is trained on so many labelled events."""
+        if not self.same_epochs:
+            return self.training
+        return in_proportion(self.training, labels, max(self.labels))
+
+    @model_validator(mode="after")
+    def _fits_all_labels(self) -> "Finetune":
+        """Check that the training can be as short as the fewest labels ask."""
+        self.training_on(min(self.labels, default=1))
+        return self
+
 
 class Examine(Declaration):
-    """Pretrained models on events that none of them saw: held-out losses, and what they make."""
+    """Pretrained models on events that none of them saw: held-out losses, and what they make.
+
+    Of `models` alone if any are named.
+    """
 
     dataset: str
     split: str = "test"
+    models: tuple[str, ...] = ()
     events: PositiveInt | None = None
     seed: NonNegativeInt = 1
     threads: PositiveInt = 1

@@ -2,9 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.catalog import DeclarationError
+
+if TYPE_CHECKING:
+    from pipeline.campaign.sections import Dataset
 
 WILDCARDS = "*?["
 CHAIN = "::"
@@ -54,6 +57,42 @@ def system_of(address: str) -> tuple[Any, str]:
     system, path = url_to_fs(rest)
     archive = ZipFileSystem(system.open(path, "rb", block_size=ARCHIVE_BLOCK_BYTES))
     return archive, head.removeprefix("zip://").strip("/")
+
+
+def sources_of(name: str, dataset: "Dataset", *, elsewhere: bool) -> dict[str, tuple[str, ...]]:
+    """Return the files that the patterns of a dataset match, sorted, per split.
+
+    With `elsewhere` the files may be on another machine: of a split that has none here stand-ins
+    are returned, as many as the dataset says that there are.
+
+    Raises:
+        DeclarationError: No file is there, or fewer than there are to be.
+    """
+    folder = os.path.expandvars(str(Path(dataset.folder).expanduser()))
+    if "://" in dataset.folder:
+        folder = os.path.expandvars(dataset.folder)
+    splits = {}
+    for split, patterns in dataset.splits.items():
+        files = [file for each in patterns for file in found(below(folder, each))]
+        there = [file for file in files if "://" in file or Path(file).exists()]
+        expected = dataset.files.get(split, 0)
+        where = f"datasets.{name}.splits.{split}"
+        if not there and elsewhere and expected:
+            there = [below(folder, f"{split}-{number:05d}") for number in range(expected)]
+        if not there:
+            message = (
+                f"{where}: no file matches {', '.join(patterns)} "
+                f"below {folder}. Check the folder, or fetch the files first."
+            )
+            raise DeclarationError(message)
+        if len(there) < expected:
+            message = (
+                f"{where}: {len(there)} of {expected} files are below {folder}. Fetch the others "
+                f"first, or correct datasets.{name}.files."
+            )
+            raise DeclarationError(message)
+        splits[split] = tuple(sorted(there))
+    return splits
 
 
 def _remote(pattern: str) -> tuple[str, ...]:

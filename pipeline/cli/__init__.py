@@ -5,7 +5,17 @@ from typing import Annotated
 import typer
 
 from pipeline import __version__
-from pipeline.cli import campaigns, data, jobs, models, rehearsing, sites, stopping, stores
+from pipeline.cli import (
+    campaigns,
+    data,
+    jobs,
+    models,
+    planning,
+    rehearsing,
+    sites,
+    stopping,
+    stores,
+)
 from pipeline.cli.screen import told
 from pipeline.run import Exit
 
@@ -20,7 +30,7 @@ app = typer.Typer(
 app.add_typer(sites.app, name="sites")
 app.add_typer(stores.app, name="data")
 VERBS = (
-    *(campaigns.run, campaigns.plan, campaigns.status, stopping.stop, jobs.cancel),
+    *(campaigns.run, planning.plan, campaigns.status, stopping.stop, jobs.cancel),
     *(jobs.logs, rehearsing.rehearse),
     *(campaigns.budget, campaigns.export, campaigns.report, campaigns.campaigns),
     *(data.simulate, data.stage),

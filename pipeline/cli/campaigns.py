@@ -1,4 +1,4 @@
-"""The verbs of a campaign: run, plan, status, budget, export, report."""
+"""The verbs of a campaign: run, status, budget, export, report."""
 
 import dataclasses
 import json
@@ -43,7 +43,8 @@ def run(
     project: Project = "",
     qos: QosName = "",
     cap: Annotated[
-        float | None, typer.Option(help="Submit nothing beyond so many node-hours in all.")
+        float | None,
+        typer.Option(help="Submit nothing beyond so many node-hours; else as the campaign says."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask about the price.")] = False,
     profile: Annotated[
@@ -63,8 +64,8 @@ def run(
     from pipeline.workflow.controller import drive, unfinished  # noqa: PLC0415
     from pipeline.workflow.plan import Asked  # noqa: PLC0415
 
-    asked = Asked(project, qos, cap, profile, image, bundle)
     where, what = load_site(site), asked_campaign(campaign)
+    asked = Asked(project, qos, cap or what.cap_node_hours, profile, image, bundle)
     folder = there(run_folder(what, where, root), where)
     done_before = not unfinished(what.tasks(folder), folder) and folder.page.exists()
 
@@ -90,101 +91,6 @@ def run(
         screen.print(f"Nothing to do: all {len(what.tasks(folder))} tasks are done.")
     if not left:
         screen.print(f"Report: {folder.page.resolve()}", soft_wrap=True)
-
-
-def plan(
-    campaign: CampaignName,
-    site: SiteName = None,
-    root: Root = None,
-    project: Project = "",
-    qos: QosName = "",
-    scripts: Annotated[
-        Path | None, typer.Option(help="Write the batch scripts that would be submitted here.")
-    ] = None,
-    image: Image = "",
-    bundle: Bundle = "cheapest",
-    as_json: AsJson = False,
-) -> None:
-    """Show what a campaign comes to on a site, before anything is submitted.
-
-    Where trainings may share large jobs, the ways to do so stand side by side.
-
-    Example: `cosmotron plan quickstart --site perlmutter --project m4722 --scripts scripts/`
-    """
-    from pipeline.workflow.plan import Asked, make_plan, write_scripts  # noqa: PLC0415
-
-    what, where = asked_campaign(campaign), load_site(site)
-    folder = run_folder(what, where, root)
-    planned = make_plan(
-        what.tasks(folder), folder, where, Asked(project, qos, image=image, bundle=bundle)
-    )
-    written = write_scripts(planned, scripts) if scripts is not None else []
-    if as_json:
-        rows = [
-            {
-                "task": step.task.key,
-                "needs": step.task.needs,
-                "shares": step.shares,
-                "bundle": step.bundle,
-                "nodes": step.nodes,
-                "links": step.links,
-                "link_minutes": step.link_minutes,
-                "node_hours": step.node_hours,
-            }
-            for step in planned.steps
-        ]
-        total = {
-            "pilot_node_hours": planned.pilot_node_hours,
-            "node_hours": planned.node_hours,
-            "layouts": [dataclasses.asdict(each) for each in planned.layouts],
-        }
-        typer.echo(json.dumps({"site": where.name, "steps": rows, **total}, indent=2))
-        return
-    out.print(_steps(planned))
-    if len(planned.layouts) > 1:
-        out.print(_layouts(planned))
-    if written:
-        screen.print(f"Wrote {len(written)} scripts to {scripts}.")
-
-
-def _steps(planned: "Plan") -> Table:
-    """Return the tasks, what each runs as, and what it may cost."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("task", "runs as", "at most, node-hours"):
-        table.add_column(column, overflow="fold")
-    for step in planned.steps:
-        jobs = f"{step.links} × {step.nodes} node(s) × {step.link_minutes} min"
-        if step.bundle:
-            jobs = f"{step.links} × {step.nodes} node(s) of bundle {step.bundle}"
-        price = "" if step.in_pilot else as_hours(step.node_hours)
-        table.add_row(step.task.key, f"in a {step.shares}" if step.in_pilot else jobs, price)
-    for kind in planned.kinds:
-        pilots = planned.pilots(kind)
-        table.add_row(
-            f"{kind}s",
-            f"up to {pilots.max_blocks} × {pilots.nodes_per_block} node(s) "
-            f"× {pilots.walltime_minutes} min",
-            as_hours(planned.node_hours_of(kind)),
-        )
-    table.add_row(
-        "[bold]all[/]", f"on {planned.site.title}", f"[bold]{as_hours(planned.node_hours)}[/]"
-    )
-    return table
-
-
-def _layouts(planned: "Plan") -> Table:
-    """Return the ways in which the trainings may share jobs, side by side, the one taken first."""
-    from pipeline.workflow.bundling import unconfirmed  # noqa: PLC0415
-
-    site, role = planned.site, planned.training_role
-    titles = ("\ntrainings, start-ups included", "\njobs", "\nnode-hours", "\nhours at least", "\n")
-    table = Table(*titles, box=None, pad_edge=False)
-    for place, each in enumerate(planned.layouts):
-        doubts = [f"if confirmed: {note}" for note in unconfirmed(each, site, role)]
-        told = "; ".join([*([] if place else ["taken"]), *doubts])
-        hours = f"{each.hours:,.1f}"
-        table.add_row(each.name, f"{each.jobs:,}", as_hours(each.node_hours), hours, told)
-    return table
 
 
 def status(

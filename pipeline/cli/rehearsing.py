@@ -42,7 +42,8 @@ def rehearse(
     qos: QosName = "",
     bundle: Bundle = "cheapest",
     cap: Annotated[
-        float | None, typer.Option(help="Submit nothing beyond so many node-hours in all.")
+        float | None,
+        typer.Option(help="Submit nothing beyond so many node-hours; else as the campaign says."),
     ] = None,
     seed: Annotated[int, typer.Option(help="How the dice of the first rehearsal fall.")] = 1,
     times: Annotated[
@@ -72,10 +73,10 @@ def rehearse(
 
     what, where = asked_campaign(campaign), load_site(site)
     folder = run_folder(what, where, Path("rehearsal"))
-    tasks = what.tasks(folder)
+    tasks = what.tasks(folder, elsewhere=True)
     asked = Policy(qos or where.training.qos, bundle)
     chosen = policies(where) if compare else [asked]
-    play = partial(rehearsed, tasks, folder, where, project=project, cap=cap)
+    play = partial(rehearsed, tasks, folder, where, project=project, cap=cap or what.cap_node_hours)
     found, refused = _all(chosen, range(seed, seed + times), play)
     if not any(found.values()):
         fail("\n".join(dict.fromkeys(refused.values())), Exit.USAGE)

@@ -1,0 +1,51 @@
+"""The cells of a pretraining grid: the data sizes of each model, and how each is trained."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, PositiveInt, ValidationError
+
+from pipeline.campaign.branching import minutes
+from pipeline.campaign.training import Training
+from pipeline.catalog import Declaration
+
+
+class Own(Declaration):
+    """What one model has of its own: data sizes, and keys of `[pretrain.training]`."""
+
+    events: tuple[PositiveInt, ...] = ()
+    training: dict[str, Any] = Field(default_factory=dict)
+
+
+def changed(training: Training, changes: Mapping[str, Any]) -> Training:
+    """Return `training` with some keys of its own.
+
+    Raises:
+        ValueError: There is no such key, or it cannot be so; the message is of one line.
+    """
+    try:
+        return Training(**{**training.model_dump(), **changes})
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
+        raise ValueError(message) from error
+
+
+def in_proportion(training: Training, events: int, largest: int) -> Training:
+    """Return `training`, which is on `largest` events, on `events` of them, as many times over.
+
+    Warm-up, decay and walltime shrink with it, and a batch at least is seen.
+    """
+    if events == largest:
+        return training
+    share = events / largest
+    seen = max(training.batch_events, round(training.events_seen * share))
+    return changed(
+        training,
+        {
+            "events_seen": seen,
+            "warmup_events": int(training.warmup_events * share),
+            "decay_events": int(training.decay_events * share),
+            "walltime_minutes": minutes(training, seen),
+        },
+    )

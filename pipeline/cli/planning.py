@@ -1,0 +1,215 @@
+"""The verb plan: what a campaign comes to on a site, before anything is submitted."""
+
+import csv
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from pipeline.cli.screen import (
+    AsJson,
+    Bundle,
+    CampaignName,
+    Image,
+    Project,
+    QosName,
+    Root,
+    SiteName,
+    as_hours,
+    asked_campaign,
+    fail,
+    out,
+    run_folder,
+    screen,
+)
+from pipeline.run import Exit
+from pipeline.site import load_site
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pipeline.budget.estimate import Estimate
+    from pipeline.workflow.arithmetic import Sums
+    from pipeline.workflow.plan import Plan, Step
+
+MOST_ROWS = 40  # of a table that is printed without --all
+
+
+def plan(
+    campaign: CampaignName,
+    site: SiteName = None,
+    root: Root = None,
+    project: Project = "",
+    qos: QosName = "",
+    scripts: Annotated[
+        Path | None, typer.Option(help="Write the batch scripts that would be submitted here.")
+    ] = None,
+    image: Image = "",
+    bundle: Bundle = "cheapest",
+    every: Annotated[
+        bool, typer.Option("--all", help="A row for each task, not each kind.")
+    ] = False,
+    as_json: AsJson = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print the tasks for a spreadsheet.")
+    ] = False,
+) -> None:
+    """Show what a campaign comes to on a site, before anything is submitted.
+
+    Where trainings may share large jobs, the ways to do so stand side by side. MFU is the share of
+    the devices' peak that a training has to sustain, to be done in its walltime.
+
+    Example: `cosmotron plan quickstart --site perlmutter --project m4722 --scripts scripts/`
+    """
+    from pipeline.workflow.arithmetic import estimates, sums  # noqa: PLC0415
+    from pipeline.workflow.plan import Asked, make_plan, write_scripts  # noqa: PLC0415
+
+    if as_json and as_csv:
+        fail("--json and --csv are two formats: take one of them.", Exit.USAGE)
+    what, where = asked_campaign(campaign), load_site(site)
+    folder = run_folder(what, where, root)
+    planned = make_plan(
+        what.tasks(folder, elsewhere=True),
+        folder,
+        where,
+        Asked(project, qos, image=image, bundle=bundle),
+    )
+    found = estimates(planned, what)
+    total = sums(planned, found, what.cap_node_hours)
+    written = write_scripts(planned, scripts) if scripts is not None else []
+    rows = [_row(step, found.get(step.task.key)) for step in planned.steps]
+    if as_json:
+        told = {
+            "pilot_node_hours": planned.pilot_node_hours,
+            "node_hours": planned.node_hours,
+            "cap_node_hours": what.cap_node_hours,
+            "by_arithmetic": dataclasses.asdict(total),
+            "layouts": [dataclasses.asdict(each) for each in planned.layouts],
+        }
+        typer.echo(json.dumps({"site": where.name, "steps": rows, **told}, indent=2))
+        return
+    if as_csv:
+        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, "needs": " ".join(row["needs"])} for row in rows)
+        return
+    out.print(_steps(planned, found, merged=not every and len(planned.steps) > MOST_ROWS))
+    if len(planned.layouts) > 1:
+        out.print(_layouts(planned))
+    for line in _sums(planned, total, found, what.cap_node_hours):
+        out.print(line, highlight=False, soft_wrap=True)
+    if written:
+        screen.print(f"Wrote {len(written)} scripts to {scripts}.")
+
+
+def _row(step: "Step", told: "Estimate | None") -> dict[str, Any]:
+    """Return what scripts get of a step."""
+    return {
+        "task": step.task.key,
+        "needs": step.task.needs,
+        "shares": step.shares,
+        "bundle": step.bundle,
+        "nodes": step.nodes,
+        "links": step.links,
+        "link_minutes": step.link_minutes,
+        "node_hours": step.node_hours,
+        "flops": told.flops if told is not None else None,
+        "mfu_asked": told.asked_mfu if told is not None else None,
+    }
+
+
+def _steps(planned: "Plan", found: "Mapping[str, Estimate]", *, merged: bool) -> Table:
+    """Return the tasks, what each runs as, and what it may cost; those alike in one row."""
+    table = Table(box=None, pad_edge=False)
+    titles = ("task", "runs as", "at most, node-hours", *(("MFU",) if found else ()))
+    for column in titles:
+        table.add_column(column, overflow="fold")
+    kinds: dict[tuple[object, ...], list[Step]] = {}
+    for step in planned.steps:
+        kind = (step.task.stage, _as(step), step.node_hours) if merged else (step.task.key,)
+        kinds.setdefault(kind, []).append(step)
+    for steps in kinds.values():
+        (first, *others) = steps
+        name = first.task.key + (f" and {len(others):,} more" if others else "")
+        price = "" if first.in_pilot else as_hours(sum(step.node_hours for step in steps))
+        table.add_row(name, _as(first), price, *([_mfu(steps, found)] if found else []))
+    for shared in planned.kinds:
+        pilots = planned.pilots(shared)
+        table.add_row(
+            f"{shared}s",
+            f"up to {pilots.max_blocks} × {pilots.nodes_per_block} node(s) "
+            f"× {pilots.walltime_minutes} min",
+            as_hours(planned.node_hours_of(shared)),
+        )
+    table.add_row(
+        "[bold]all[/]", f"on {planned.site.title}", f"[bold]{as_hours(planned.node_hours)}[/]"
+    )
+    return table
+
+
+def _as(step: "Step") -> str:
+    """Return what a step runs as."""
+    if step.in_pilot:
+        return f"in a {step.shares}"
+    if step.bundle:
+        return f"{step.links} × {step.nodes} node(s) of bundle {step.bundle}"
+    return f"{step.links} × {step.nodes} node(s) × {step.link_minutes} min"
+
+
+def _mfu(steps: "Sequence[Step]", found: "Mapping[str, Estimate]") -> str:
+    """Return the MFU that the steps ask, from the least to the most."""
+    asked = [found[step.task.key].asked_mfu for step in steps if step.task.key in found]
+    if not asked:
+        return ""
+    low, high = f"{min(asked):.0%}", f"{max(asked):.0%}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _sums(
+    planned: "Plan", total: "Sums", found: "Mapping[str, Estimate]", cap: float | None
+) -> list[str]:
+    """Return what the trainings come to by arithmetic, and what the cap leaves."""
+    lines = []
+    if total.count:
+        mean = sum(each.mfu * each.flops for each in found.values()) / total.flops
+        measured = all(each.measured for each in found.values())
+        source = "as measured" if measured else "a guess until it is measured"
+        asked = mean * total.arithmetic_node_hours / total.node_hours
+        lines.append(
+            f"\n{total.count} trainings of {total.flops:.2g} FLOP: "
+            f"{as_hours(total.arithmetic_node_hours)} node-hours at an MFU of {mean:.0%}, "
+            f"{source}; their walltimes come to {as_hours(total.node_hours)}, which is {asked:.0%}."
+        )
+    if cap is not None:
+        left = cap - planned.node_hours
+        lines.append(
+            f"The campaign's cap is {as_hours(cap)} node-hours: {as_hours(abs(left))} "
+            f"{'are left for what fails' if left >= 0 else 'are missing'}."
+        )
+    if total.room is not None and total.count:
+        lines.append(
+            f"Under it these trainings may see {total.room:.2f} times as many events, or sustain "
+            f"{1 / total.room:.2f} times the MFU."
+            if total.room > 0
+            else "Under it there is no room for these trainings at all."
+        )
+    return lines
+
+
+def _layouts(planned: "Plan") -> Table:
+    """Return the ways in which the trainings may share jobs, side by side, the one taken first."""
+    from pipeline.workflow.bundling import unconfirmed  # noqa: PLC0415
+
+    site, role = planned.site, planned.training_role
+    titles = ("\ntrainings, start-ups included", "\njobs", "\nnode-hours", "\nhours at least", "\n")
+    table = Table(*titles, box=None, pad_edge=False)
+    for place, each in enumerate(planned.layouts):
+        doubts = [f"if confirmed: {note}" for note in unconfirmed(each, site, role)]
+        told = "; ".join([*([] if place else ["taken"]), *doubts])
+        hours = f"{each.hours:,.1f}"
+        table.add_row(each.name, f"{each.jobs:,}", as_hours(each.node_hours), hours, told)
+    return table
