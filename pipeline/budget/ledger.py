@@ -85,6 +85,11 @@ class Ledger:
             heard = {key: min(each.moment for each in self._by_job[key]) for key in self._by_job}
             return {key: self._accounts[key] for key in sorted(heard, key=heard.__getitem__)}
 
+    def unended(self, site: str) -> list[Account]:
+        """Return the submitted jobs of a site that have not ended."""
+        found = self.accounts().values()
+        return [each for each in found if each.site == site and each.job_id and each.end is None]
+
     def _catch_up(self) -> None:
         """Read the files that are new, forget those that are gone, and replay their jobs."""
         there = {name for name in _names(self.folder) if name[0] != "." and name.endswith(".json")}

@@ -29,11 +29,13 @@ def reconcile(
         site: The site that was asked; jobs of other sites are left alone.
         role_of: The role whose queue a job used, which says what it is charged.
     """
+    accounts = ledger.accounts()
+    known = [(accounts[key], status) for key, status in statuses.items() if key in accounts]
     written = [
         record
-        for key, account in ledger.accounts().items()
-        if account.site == site.name and key in statuses
-        for record in _missed(account, statuses[key], site, role_of(account))
+        for account, status in known
+        if account.site == site.name
+        for record in _missed(account, status, site, role_of(account))
     ]
     for record in written:
         ledger.append(record)

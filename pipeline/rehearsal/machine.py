@@ -36,6 +36,7 @@ class Entry:
     start: float | None = None
     end: float | None = None
     exit_code: int | None = None
+    told: JobStatus | None = None  # what is said of it, until its state changes
 
 
 class VirtualClock:
@@ -137,9 +138,11 @@ class Machine:
 
     def _status(self, job_id: str) -> JobStatus:
         entry = self.jobs[job_id]
+        if entry.told is not None and entry.told.state is entry.state:
+            return entry.told
         until = self.env.now if entry.end is None else entry.end
         seconds = 0 if entry.start is None else round(until) - round(entry.start)
-        return JobStatus(
+        entry.told = JobStatus(
             id=job_id,
             key=entry.job.key,
             state=entry.state,
@@ -149,6 +152,7 @@ class Machine:
             end=None if entry.end is None else round(EPOCH + entry.end),
             exit_code=entry.exit_code,
         )
+        return entry.told
 
     def _life(self, job_id: str, entry: Entry) -> Life:
         """Live the life of a job."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipeline.budget.account import Account, replay
-from pipeline.budget.ledger import Ledger
+from pipeline.budget.ledger import Ledger, Total
 from pipeline.budget.record import Record
 
 
@@ -12,13 +12,40 @@ class MemoryLedger(Ledger):
 
     def __init__(self) -> None:
         super().__init__(Path())
+        self._open: dict[str, Account] = {}
+        self._sums: dict[str, Total] = {}
 
     def append(self, record: Record) -> Path:
         """See `Ledger.append`; there is no file."""
         records = self._by_job.setdefault(record.job_key, [])
         records.append(record)
-        self._accounts[record.job_key] = replay(records)
+        before = self._accounts.get(record.job_key)
+        account = self._accounts[record.job_key] = replay(records)
+        self._open.pop(record.job_key, None)
+        if account.job_id and account.end is None:
+            self._open[record.job_key] = account
+        self._add(account, before)
         return self.folder
+
+    def _add(self, account: Account, before: Account | None) -> None:
+        """Bring the sums of a site up to `account`, which was `before`."""
+        total = self._sums.get(account.site, Total(0.0, 0.0))
+        self._sums[account.site] = Total(
+            total.reserved_node_hours
+            + account.reserved_node_hours
+            - (before.reserved_node_hours if before else 0.0),
+            total.charged_node_hours
+            + account.charged_node_hours
+            - (before.charged_node_hours if before else 0.0),
+        )
+
+    def totals(self) -> dict[str, Total]:
+        """See `Ledger.totals`."""
+        return dict(self._sums)
+
+    def unended(self, site: str) -> list[Account]:
+        """See `Ledger.unended`."""
+        return [each for each in self._open.values() if each.site == site]
 
     def records(self) -> list[Record]:
         """See `Ledger.records`."""

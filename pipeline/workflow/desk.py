@@ -210,6 +210,14 @@ class Desk:
         """Why nothing is submitted just now, in the scheduler's words; empty if it may be."""
         return self._full.message
 
+    def check_queue(self) -> None:
+        """Return if a submission may be tried.
+
+        Raises:
+            NotNowError: The last one was refused only just.
+        """
+        self._full.check()
+
     def submit_patiently(self, job: Job, *, stage: str, task_key: str) -> str:
         """Submit as `submit` does, but wait while the queue is full.
 
@@ -241,8 +249,7 @@ class Desk:
         with self._lock:
             self._live.add(job_id)
             self.refresh()
-            unknown = JobStatus(id=job_id, key="", state=State.UNKNOWN)
-            return self._known.get(job_id, unknown)
+            return self._known.get(job_id) or JobStatus(id=job_id, key="", state=State.UNKNOWN)
 
     def refresh(self) -> None:
         """Ask for all jobs that have not ended, once in a polling interval; settle what has.
@@ -255,9 +262,10 @@ class Desk:
                 return
             unended = {each.job_id for each in self.unended()}
             self._live |= unended
-            self._known |= self._asked()
+            told = self._asked()
+            self._known |= told
             self._asked_at = clock.monotonic()
-            over = {job_id for job_id, each in self._known.items() if each.state.is_over}
+            over = {job_id for job_id, each in told.items() if each.state.is_over}
             self._live -= over
             if over & unended:
                 self.settle(sorted(over & unended))
@@ -301,13 +309,12 @@ class Desk:
     def settle(self, job_ids: Sequence[str] | None = None) -> list[Record]:
         """Bring the ledger up to the scheduler's accounting: of some jobs, or of all unended."""
         with self._lock:
-            accounts = [
-                each
-                for each in self.ledger.accounts().values()
-                if each.job_id
-                and each.site == self.plan.site.name
-                and (each.job_id in job_ids if job_ids is not None else each.end is None)
-            ]
+            accounts = self.unended()
+            if job_ids is not None:
+                known_ids = set(job_ids)
+                site = self.plan.site.name
+                found_here = (a for a in self.ledger.accounts().values() if a.site == site)
+                accounts = [each for each in found_here if each.job_id in known_ids]
             if not accounts:
                 return []
             ids = [each.job_id for each in accounts]
@@ -360,14 +367,8 @@ class Desk:
 
     def unended(self, *stages: str) -> list[Account]:
         """Return the submitted jobs of this site, of some stages or all, that have not ended."""
-        return [
-            each
-            for each in self.ledger.accounts().values()
-            if each.site == self.plan.site.name
-            and each.job_id
-            and each.end is None
-            and (not stages or each.stage in stages)
-        ]
+        found = self.ledger.unended(self.plan.site.name)
+        return [each for each in found if not stages or each.stage in stages]
 
 
 def _leave_traces(job: Job) -> None:

@@ -4,8 +4,10 @@ A controller and the links themselves write here, on several machines at once: e
 once, by whoever is first, and is never changed.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +104,20 @@ def ends(links: Sequence[Link]) -> list[Ended]:
 
 def _link(folder: TaskFolder, number: int) -> Link:
     name, parts = _content(_file(folder, number, "begun"))["before"]
-    ended = read_json(_file(folder, number, "ended")) or {}
+    path = _file(folder, number, "ended")
+    ended = _content(path) if path.exists() else {}
     return Link(number, (name, parts), **ended)
 
 
 def _numbers(folder: TaskFolder, kind: str) -> list[int]:
-    return sorted(int(path.name.split("-")[0]) for path in folder.chain.glob(f"[0-9]*-{kind}.json"))
+    """Return the numbers of the links of which there is a file of `kind`, sorted."""
+    ending = f"-{kind}.json"
+    try:
+        names = os.listdir(folder.chain)  # noqa: PTH208 - names alone
+    except FileNotFoundError:
+        return []
+    found = (name.removesuffix(ending) for name in names if name.endswith(ending))
+    return sorted(int(number) for number in found if number.isdecimal())
 
 
 def _file(folder: TaskFolder, number: int, kind: str) -> Path:
@@ -115,6 +125,13 @@ def _file(folder: TaskFolder, number: int, kind: str) -> Path:
 
 
 def _content(path: Path) -> dict[str, Any]:
+    """Return what a file says, which is written once; a long chain has hundreds."""
+    found = path.stat()
+    return _parsed(path, found.st_ino, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(path: Path, inode: int, changed: int) -> dict[str, Any]:  # noqa: ARG001 - tell files apart
     content = read_json(path)
     if content is None:
         message = f"{path}: gone while it was read."

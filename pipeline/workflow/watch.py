@@ -40,6 +40,7 @@ class Chain:
     at: tuple[Link, str] | None = None  # the link that is watched and its job, once known
     wanted: Link | None = None  # the link that is to be submitted as a part of a bundle
     listened_at: float = 0.0
+    is_refused: bool = False  # the queue did not take its job; until it may, nothing is looked up
 
     @property
     def folder(self) -> TaskFolder:
@@ -60,6 +61,8 @@ class Chain:
                 or somebody ordered it to stop.
             NotNowError: The queue is full, or the scheduler does not answer; nothing is lost.
         """
+        if self.is_refused:
+            self.desk.check_queue()
         if (self.at is None or self.step.bundle) and self.folder.is_done and not self.is_open:
             return True
         if self.at is not None:
@@ -114,7 +117,9 @@ class Chain:
             self.wanted = link
             return False
         if account is None or account.end is None:
+            self.is_refused = True
             job_id = self.desk.submit(job, stage=self.step.task.stage, task_key=self.step.task.key)
+            self.is_refused = False
             self.seen.add(job_id)
         else:
             job_id = account.job_id
@@ -143,6 +148,8 @@ class Chain:
 
     def _is_silent(self, link: Link, status: JobStatus) -> bool:
         """Whether the job gives no sign of life; asked now and then only, since that is a file."""
+        if status.state is not State.RUNNING:
+            return False
         seconds = self.step.task.training.hang_seconds  # type: ignore[union-attr] # only trainings are chained
         if self.desk.now() - self.listened_at < seconds / LISTENS:
             return False
