@@ -8,6 +8,7 @@ State is a replay of the records; nothing is ever changed or removed.
 import os
 import threading
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +90,15 @@ class Ledger:
         """Return the submitted jobs of a site that have not ended."""
         found = self.accounts().values()
         return [each for each in found if each.site == site and each.job_id and each.end is None]
+
+    def of_jobs(self, site: str, job_ids: Collection[str]) -> list[Account]:
+        """Return the accounts of some batch jobs of a site; those of a bundle have one job."""
+        found = self.accounts().values()
+        return [each for each in found if each.site == site and each.job_id in job_ids]
+
+    def of_task(self, task: str) -> list[Account]:
+        """Return the accounts of a task's jobs."""
+        return [each for each in self.accounts().values() if each.task == task]
 
     def _catch_up(self) -> None:
         """Read the files that are new, forget those that are gone, and replay their jobs."""

@@ -1,5 +1,6 @@
 """The ledger of a rehearsal, in memory: the same records, the same replay."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from pipeline.budget.account import Account, replay
@@ -13,6 +14,7 @@ class MemoryLedger(Ledger):
     def __init__(self) -> None:
         super().__init__(Path())
         self._open: dict[str, Account] = {}
+        self._keys: dict[str, dict[str, None]] = {}  # of jobs, by what may be asked of them
         self._sums: dict[str, Total] = {}
 
     def append(self, record: Record) -> Path:
@@ -24,6 +26,8 @@ class MemoryLedger(Ledger):
         self._open.pop(record.job_key, None)
         if account.job_id and account.end is None:
             self._open[record.job_key] = account
+        for name in (f"job {account.job_id}", f"task {account.task}"):
+            self._keys.setdefault(name, {})[record.job_key] = None
         self._add(account, before)
         return self.folder
 
@@ -55,3 +59,15 @@ class MemoryLedger(Ledger):
     def accounts(self) -> dict[str, Account]:
         """See `Ledger.accounts`; time goes on in a rehearsal, so they are in order."""
         return self._accounts
+
+    def of_jobs(self, site: str, job_ids: Collection[str]) -> list[Account]:
+        """See `Ledger.of_jobs`."""
+        found = [each for job_id in job_ids for each in self._of(f"job {job_id}")]
+        return [each for each in found if each.site == site and each.job_id in job_ids]
+
+    def of_task(self, task: str) -> list[Account]:
+        """See `Ledger.of_task`."""
+        return self._of(f"task {task}")
+
+    def _of(self, name: str) -> list[Account]:
+        return [self._accounts[key] for key in self._keys.get(name, {})]

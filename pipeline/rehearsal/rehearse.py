@@ -73,7 +73,7 @@ class _Play:
         self.env = simpy.Environment()
         self.plan, self.dice = plan, dice
         self.machine = Machine(self.env, plan.site, dice)
-        self.desk = Desk(plan, self.machine, MemoryLedger())
+        self.desk = Desk(plan, self.machine, MemoryLedger(), script=lambda *_: "")
         self.watchers = Watchers(self.desk)
         self.pools = {kind: Pool(self.env, self.desk, kind) for kind in plan.kinds}
         work = {

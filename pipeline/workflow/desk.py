@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline import clock
@@ -17,7 +17,7 @@ from pipeline.job import Job, JobStatus, State
 from pipeline.pace import link_seconds
 from pipeline.run import RunError, read_json
 from pipeline.scheduler import NotNowError, Scheduler, SchedulerError, render
-from pipeline.site import Role
+from pipeline.site import Role, Site
 from pipeline.workflow import suspects
 from pipeline.workflow.plan import PACK, PILOT, Plan, job_key, shares
 
@@ -43,8 +43,13 @@ class BackOff:
         Raises:
             NotNowError: The last one was refused only just.
         """
-        if clock.monotonic() < self._until:
+        if self.holds:
             raise NotNowError(self.message)
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is too early to try again."""
+        return clock.monotonic() < self._until
 
     def refused(self, error: Exception) -> None:
         """Note that a submission failed; only a queue that takes no more is waited for."""
@@ -77,9 +82,16 @@ class Desk:
     However many watch, the scheduler is asked once for all jobs in each polling interval.
     """
 
-    def __init__(self, plan: Plan, scheduler: Scheduler, ledger: Ledger | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        scheduler: Scheduler,
+        ledger: Ledger | None = None,
+        script: Callable[[Job, Site], str] = render,
+    ) -> None:
         self.plan = plan
         self.scheduler = scheduler
+        self.script = script
         self.ledger = ledger or Ledger(plan.run.ledger)
         self._lock = threading.RLock()
         self._live: set[str] = set()
@@ -97,8 +109,7 @@ class Desk:
 
     def next_number(self, task_key: str) -> int:
         """Return the number of the task's next job: one more than have ended."""
-        accounts = self.ledger.accounts().values()
-        jobs = [each for each in accounts if each.task == task_key and TWIN not in each.job_key]
+        jobs = [each for each in self.ledger.of_task(task_key) if TWIN not in each.job_key]
         return 1 + sum(1 for job in jobs if job.end is not None)
 
     def submit(self, job: Job, *, stage: str, task_key: str) -> str:
@@ -132,7 +143,7 @@ class Desk:
             job = job.model_copy(update={"exclude": suspects.avoided(self.plan.run, count)})
             _leave_traces(job)
             try:
-                job_id = self.scheduler.submit(job, render(job, site), tried=bool(known))
+                job_id = self.scheduler.submit(job, self.script(job, site), tried=bool(known))
             except Exception as error:
                 self._full.refused(error)
                 for each in reserved:
@@ -210,13 +221,15 @@ class Desk:
         """Why nothing is submitted just now, in the scheduler's words; empty if it may be."""
         return self._full.message
 
-    def check_queue(self) -> None:
-        """Return if a submission may be tried.
+    @property
+    def is_full(self) -> bool:
+        """Whether the queue took no job only just, so that none is tried yet."""
+        return self._full.holds
 
-        Raises:
-            NotNowError: The last one was refused only just.
-        """
-        self._full.check()
+    def waits(self, job_id: str) -> bool:
+        """Whether the job waited in the queue when the scheduler was last asked."""
+        known = self._known.get(job_id)
+        return known is not None and known.state is State.PENDING
 
     def submit_patiently(self, job: Job, *, stage: str, task_key: str) -> str:
         """Submit as `submit` does, but wait while the queue is full.
@@ -309,12 +322,10 @@ class Desk:
     def settle(self, job_ids: Sequence[str] | None = None) -> list[Record]:
         """Bring the ledger up to the scheduler's accounting: of some jobs, or of all unended."""
         with self._lock:
-            accounts = self.unended()
-            if job_ids is not None:
-                known_ids = set(job_ids)
-                site = self.plan.site.name
-                found_here = (a for a in self.ledger.accounts().values() if a.site == site)
-                accounts = [each for each in found_here if each.job_id in known_ids]
+            if job_ids is None:
+                accounts = self.unended()
+            else:
+                accounts = self.ledger.of_jobs(self.plan.site.name, job_ids)
             if not accounts:
                 return []
             ids = [each.job_id for each in accounts]

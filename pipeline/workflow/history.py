@@ -44,30 +44,30 @@ class Over:
 
 def begin(folder: TaskFolder, number: int, before: tuple[str, int]) -> bool:
     """Note that link `number` is to be; return False where somebody has."""
-    return create_json(_file(folder, number, "begun"), {"before": before})
+    return create_json(Path(_file(folder, number, "begun")), {"before": before})
 
 
 def end(folder: TaskFolder, number: int, outcome: str, *, progressed: bool) -> bool:
     """Note how link `number` ended; return False where somebody has."""
     what = {"outcome": outcome, "progressed": progressed}
-    return create_json(_file(folder, number, "ended"), what)
+    return create_json(Path(_file(folder, number, "ended")), what)
 
 
 def close(folder: TaskFolder, over: Over) -> bool:
     """Note that the chain ends with its last link; return False where somebody has."""
     what = {"reason": over.reason, "outcome": over.outcome, "told": over.told}
-    return create_json(_file(folder, over.number, "over"), what)
+    return create_json(Path(_file(folder, over.number, "over")), what)
 
 
 def tell(folder: TaskFolder, over: Over) -> bool:
     """Note that somebody is told of the chain's end; False if that was so: then it may go on."""
-    return create_json(_file(folder, over.number, "told"), {"told": over.told})
+    return create_json(Path(_file(folder, over.number, "told")), {"told": over.told})
 
 
 def hold(folder: TaskFolder, number: int, job_id: str) -> str:
     """Return the id of the one job that is link `number`: of two of its key the first to come."""
     path = _file(folder, number, "held")
-    create_json(path, {"job_id": job_id})
+    create_json(Path(path), {"job_id": job_id})
     return str(_content(path)["job_id"])
 
 
@@ -77,8 +77,26 @@ def read(folder: TaskFolder) -> list[Link]:
     Raises:
         RunError: A file is damaged.
     """
-    last = max(_numbers(folder, "over"), default=0)
-    return [_link(folder, number) for number in _numbers(folder, "begun") if number > last]
+    there = _there(folder)
+    last = max(there["over"], default=0)
+    return [
+        _link(folder, number, ended=number in there["ended"])
+        for number in sorted(there["begun"])
+        if number > last
+    ]
+
+
+def newest(folder: TaskFolder) -> Link | None:
+    """Return the last link of the chain, None if there is none since an earlier chain.
+
+    Raises:
+        RunError: A file is damaged.
+    """
+    there = _there(folder)
+    number = max(there["begun"], default=0)
+    if number <= max(there["over"], default=0):
+        return None
+    return _link(folder, number, ended=number in there["ended"])
 
 
 def over(folder: TaskFolder) -> Over | None:
@@ -87,8 +105,9 @@ def over(folder: TaskFolder) -> Over | None:
     Raises:
         RunError: A file is damaged.
     """
-    last = max(_numbers(folder, "over"), default=0)
-    if not last or max(_numbers(folder, "begun"), default=0) > last:
+    there = _there(folder)
+    last = max(there["over"], default=0)
+    if not last or max(there["begun"], default=0) > last:
         return None
     return Over(last, **_content(_file(folder, last, "over")))
 
@@ -102,37 +121,40 @@ def ends(links: Sequence[Link]) -> list[Ended]:
     ]
 
 
-def _link(folder: TaskFolder, number: int) -> Link:
+def _link(folder: TaskFolder, number: int, *, ended: bool) -> Link:
     name, parts = _content(_file(folder, number, "begun"))["before"]
-    path = _file(folder, number, "ended")
-    ended = _content(path) if path.exists() else {}
-    return Link(number, (name, parts), **ended)
+    end = _content(_file(folder, number, "ended")) if ended else {}
+    return Link(number, (name, parts), **end)
 
 
-def _numbers(folder: TaskFolder, kind: str) -> list[int]:
-    """Return the numbers of the links of which there is a file of `kind`, sorted."""
-    ending = f"-{kind}.json"
+def _there(folder: TaskFolder) -> dict[str, set[int]]:
+    """Return the numbers of the links that there are files of, by what they say."""
+    found: dict[str, set[int]] = {"begun": set(), "ended": set(), "over": set()}
     try:
         names = os.listdir(folder.chain)  # noqa: PTH208 - names alone
     except FileNotFoundError:
-        return []
-    found = (name.removesuffix(ending) for name in names if name.endswith(ending))
-    return sorted(int(number) for number in found if number.isdecimal())
+        return found
+    for name in names:
+        number, _, rest = name.partition("-")
+        kind, _, suffix = rest.partition(".")
+        if kind in found and suffix == "json" and number.isdecimal():
+            found[kind].add(int(number))
+    return found
 
 
-def _file(folder: TaskFolder, number: int, kind: str) -> Path:
-    return folder.chain / f"{number:04d}-{kind}.json"
+def _file(folder: TaskFolder, number: int, kind: str) -> str:
+    return f"{folder.chain}/{number:04d}-{kind}.json"
 
 
-def _content(path: Path) -> dict[str, Any]:
+def _content(path: str) -> dict[str, Any]:
     """Return what a file says, which is written once; a long chain has hundreds."""
-    found = path.stat()
+    found = os.stat(path)  # noqa: PTH116 - quick
     return _parsed(path, found.st_ino, found.st_mtime_ns)
 
 
 @lru_cache(maxsize=4096)
-def _parsed(path: Path, inode: int, changed: int) -> dict[str, Any]:  # noqa: ARG001 - tell files apart
-    content = read_json(path)
+def _parsed(path: str, inode: int, changed: int) -> dict[str, Any]:  # noqa: ARG001 - tell files apart
+    content = read_json(Path(path))
     if content is None:
         message = f"{path}: gone while it was read."
         raise FileNotFoundError(message)

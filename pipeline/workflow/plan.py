@@ -5,6 +5,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Literal
@@ -101,7 +102,7 @@ class Plan:
         """Return how the pilots of a kind run: `PILOT` or `PACK`."""
         return self.site.packs if kind == PACK and self.site.packs else self.site.pilot
 
-    @property
+    @cached_property
     def kinds(self) -> list[str]:
         """The kinds of pilots that the steps need."""
         return [kind for kind in (PILOT, PACK) if any(kind == each.shares for each in self.steps)]

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from pipeline import clock
 from pipeline.job import JobStatus, State
@@ -40,9 +41,10 @@ class Chain:
     at: tuple[Link, str] | None = None  # the link that is watched and its job, once known
     wanted: Link | None = None  # the link that is to be submitted as a part of a bundle
     listened_at: float = 0.0
+    is_ordered: bool = False
     is_refused: bool = False  # the queue did not take its job; until it may, nothing is looked up
 
-    @property
+    @cached_property
     def folder(self) -> TaskFolder:
         """The task's folder."""
         return self.desk.plan.run.task(self.step.task.key)
@@ -50,8 +52,15 @@ class Chain:
     @property
     def is_open(self) -> bool:
         """Whether it has a link that nobody has seen end."""
-        links = history.read(self.folder)
-        return bool(links) and links[-1].is_open
+        link = history.newest(self.folder)
+        return link is not None and link.is_open
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing is to be done: its job waits, or none may be submitted just now."""
+        if self.at is not None:
+            return self.desk.waits(self.at[1])
+        return self.is_refused and self.desk.is_full
 
     def advance(self) -> bool:
         """Do what is to be done next, which never waits; return whether the task is done.
@@ -61,8 +70,6 @@ class Chain:
                 or somebody ordered it to stop.
             NotNowError: The queue is full, or the scheduler does not answer; nothing is lost.
         """
-        if self.is_refused:
-            self.desk.check_queue()
         if (self.at is None or self.step.bundle) and self.folder.is_done and not self.is_open:
             return True
         if self.at is not None:
@@ -77,10 +84,10 @@ class Chain:
         over = history.over(self.folder)
         if over is not None and history.tell(self.folder, over):
             raise _error(over)
-        links = history.read(self.folder)
-        if links and links[-1].is_open:
-            return self._watch(links[-1])
-        if links and verdict(self.step, self.desk) is not None:
+        link = history.newest(self.folder)
+        if link is not None and link.is_open:
+            return self._watch(link)
+        if link is not None and verdict(self.step, self.desk) is not None:
             return False
         self._begin()
         return False
@@ -88,7 +95,9 @@ class Chain:
     def _begin(self) -> None:
         """Note the next link; it is submitted then, unless the one before has done that."""
         self._check_may_begin()
-        order.give(self.desk.plan, self.step)
+        if not self.is_ordered:
+            order.give(self.desk.plan, self.step)
+            self.is_ordered = True
         number = self.desk.next_number(self.step.task.key)
         history.begin(self.folder, number, saved(self.folder))
         self.advance()
@@ -216,7 +225,9 @@ class Watchers:
         if clock.monotonic() < self._next_look:
             return
         self.desk.refresh()
-        self._active = [watched for watched in self._active if self._goes_on(*watched)]
+        self._active = [
+            watched for watched in self._active if watched[0].rests or self._goes_on(*watched)
+        ]
         while self._waiting and (self._waiting[0][0].is_open or self.desk.room() > 0):
             watched = self._waiting.popleft()
             if self._goes_on(*watched):
