@@ -27,6 +27,7 @@ VERBS = [
     ["stop"],
     ["cancel"],
     ["logs"],
+    ["rehearse"],
     ["budget"],
     ["export"],
     ["report"],

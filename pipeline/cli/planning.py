@@ -83,19 +83,10 @@ def plan(
     written = write_scripts(planned, scripts) if scripts is not None else []
     rows = [_row(step, found.get(step.task.key)) for step in planned.steps]
     if as_json:
-        told = {
-            "pilot_node_hours": planned.pilot_node_hours,
-            "node_hours": planned.node_hours,
-            "cap_node_hours": what.cap_node_hours,
-            "by_arithmetic": dataclasses.asdict(total),
-            "layouts": [dataclasses.asdict(each) for each in planned.layouts],
-        }
-        typer.echo(json.dumps({"site": where.name, "steps": rows, **told}, indent=2))
+        _print_json(planned, rows, total, what.cap_node_hours)
         return
     if as_csv:
-        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**row, "needs": " ".join(row["needs"])} for row in rows)
+        _print_csv(rows)
         return
     out.print(_steps(planned, found, merged=not every and len(planned.steps) > MOST_ROWS))
     if len(planned.layouts) > 1:
@@ -104,6 +95,29 @@ def plan(
         out.print(line, highlight=False, soft_wrap=True)
     if written:
         screen.print(f"Wrote {len(written)} scripts to {scripts}.")
+
+
+def _print_json(
+    planned: "Plan", rows: "Sequence[Mapping[str, Any]]", total: "Sums", cap: float | None
+) -> None:
+    """Print the plan for scripts."""
+    told = {
+        "site": planned.site.name,
+        "steps": rows,
+        "pilot_node_hours": planned.pilot_node_hours,
+        "node_hours": planned.node_hours,
+        "cap_node_hours": cap,
+        "by_arithmetic": dataclasses.asdict(total),
+        "layouts": [dataclasses.asdict(each) for each in planned.layouts],
+    }
+    typer.echo(json.dumps(told, indent=2))
+
+
+def _print_csv(rows: "Sequence[Mapping[str, Any]]") -> None:
+    """Print the tasks for a spreadsheet."""
+    writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, "needs": " ".join(row["needs"])} for row in rows)
 
 
 def _row(step: "Step", told: "Estimate | None") -> dict[str, Any]:

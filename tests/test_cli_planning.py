@@ -1,0 +1,50 @@
+"""The verb plan, beyond what every campaign shows."""
+
+import csv
+import io
+import json
+
+from whole_campaign import TINY
+
+from pipeline.run import Exit, Run, write_text
+
+
+def test_a_large_plan_has_a_row_for_each_kind_of_task(cosmotron, tmp_path):
+    words = ("plan", "fm4npp", "--site", "perlmutter", "--root", tmp_path)
+    told = cosmotron(*words)
+    assert told.code == 0, told.err
+    assert "and 179 more" in told.out
+    assert len(told.out.splitlines()) < 120
+    every = cosmotron(*words, "--all")
+    assert "more" not in every.out
+    assert len(every.out.splitlines()) > 1500
+
+
+def test_it_stands_beside_the_cap_and_the_arithmetic(cosmotron, tmp_path):
+    told = cosmotron("plan", "fm4npp", "--site", "perlmutter", "--root", tmp_path)
+    assert "87 trainings of 5.4e+21 FLOP:" in told.words
+    assert "node-hours at an MFU of 40%, a guess until it is measured" in told.words
+    assert "The campaign's cap is 58,134 node-hours:" in told.words
+    assert "times as many events, or sustain" in told.words
+
+
+def test_a_measured_mfu_is_taken_and_said(cosmotron, tmp_path):
+    run = Run(tmp_path, "fm4npp")
+    line = {"seconds": 1.0, "data_seconds": 0.1, "mfu": 0.2}
+    lines = "".join(json.dumps(line) + "\n" for _ in range(3))
+    write_text(run.task("pretrain/m6-d10000000-s1").metrics, lines)
+    words = ("plan", "fm4npp", "--site", "perlmutter", "--root", tmp_path, "--json")
+    before = json.loads(cosmotron(*words[:-2], tmp_path / "other", "--json").out)["by_arithmetic"]
+    after = json.loads(cosmotron(*words).out)["by_arithmetic"]
+    assert after["arithmetic_node_hours"] > before["arithmetic_node_hours"]
+    assert after["flops"] == before["flops"]
+
+
+def test_a_plan_for_a_spreadsheet(cosmotron, tmp_path):
+    told = cosmotron("plan", TINY, "--site", "frontier", "--root", tmp_path, "--csv")
+    rows = list(csv.DictReader(io.StringIO(told.out)))
+    assert len(rows) == 11
+    assert {"task", "nodes", "links", "node_hours", "mfu_asked"} <= rows[0].keys()
+    both = cosmotron("plan", TINY, "--site", "frontier", "--root", tmp_path, "--csv", "--json")
+    assert both.code == Exit.USAGE
+    assert "--json and --csv are two formats: take one of them." in both.words
