@@ -9,6 +9,7 @@ import os
 import threading
 import uuid
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 
 from pipeline.budget.account import Account, replay
 from pipeline.budget.record import Record
+from pipeline.budget.turn import turn
 from pipeline.run import Exit, RunError
 
 
@@ -47,6 +49,10 @@ class Ledger:
         self._records: dict[str, Record] = {}
         self._by_job: dict[str, list[Record]] = {}
         self._accounts: dict[str, Account] = {}
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Return the only turn of any process at this ledger, see `pipeline.budget.turn`."""
+        return turn(self.folder)
 
     def append(self, record: Record) -> Path:
         """Add `record` and return its file, which is there as a whole or not at all.

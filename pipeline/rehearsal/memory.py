@@ -1,6 +1,7 @@
 """The ledger of a rehearsal, in memory: the same records, the same replay."""
 
 from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from pipeline.budget.account import Account, replay
@@ -16,6 +17,10 @@ class MemoryLedger(Ledger):
         self._open: dict[str, Account] = {}
         self._keys: dict[str, dict[str, None]] = {}  # of jobs, by what may be asked of them
         self._sums: dict[str, Total] = {}
+
+    def turn(self) -> AbstractContextManager[None]:
+        """See `Ledger.turn`; nobody else is there."""
+        return nullcontext()
 
     def append(self, record: Record) -> Path:
         """See `Ledger.append`; there is no file."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline import clock
 from pipeline.budget.account import Account
 from pipeline.budget.cost import node_hours
-from pipeline.budget.guard import check
+from pipeline.budget.guard import reserve
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.reconcile import reconcile
 from pipeline.budget.record import Kind, Record
@@ -135,10 +135,7 @@ class Desk:
                 raise NotNowError(message)
             held = {each.job_key for each in known if each.reserved_node_hours}
             missing = [each for each in reserved if each.job_key not in held]
-            if missing:
-                self._guard(sum(each.node_hours for each in missing))
-            for each in missing:
-                self.ledger.append(each)
+            reserve(self.ledger, missing, self.plan.asked.cap_node_hours)
             count = site.nodes[job.node].count
             job = job.model_copy(update={"exclude": suspects.avoided(self.plan.run, count)})
             _leave_traces(job)
@@ -249,13 +246,6 @@ class Desk:
     def now() -> float:
         """Return the seconds of a clock that never goes back."""
         return clock.monotonic()
-
-    def _guard(self, price: float) -> None:
-        """Refuse a job that would go beyond the cap, if there is one."""
-        cap = self.plan.asked.cap_node_hours
-        if cap is not None:
-            site = self.plan.site.name
-            check(self.ledger, site, new_node_hours=price, cap_node_hours=cap)
 
     def status(self, job_id: str) -> JobStatus:
         """Return what the scheduler said of the job, at most one polling interval ago."""

@@ -1,6 +1,5 @@
 import pytest
 
-from pipeline.budget.guard import BudgetError, check
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.reconcile import reconcile
 from pipeline.budget.record import Kind, Record
@@ -97,18 +96,6 @@ def test_jobs_of_other_sites_and_unknown_jobs_are_left_alone(ledger):
     ledger.append(record(Kind.RESERVE, 1, site="there", job_key="far"))
     statuses = {"far": done(key="far"), "stranger": done(key="stranger")}
     assert reconcile(ledger, statuses, SITE, role_of) == []
-
-
-def test_the_guard_counts_what_is_charged_and_what_is_promised(ledger):
-    ledger.append(record(Kind.END, 5, job_key="m0-0", node_hours=1))
-    check(ledger, "here", new_node_hours=6, cap_node_hours=10)
-    check(ledger, "elsewhere", new_node_hours=10, cap_node_hours=10)
-    with pytest.raises(BudgetError) as refusal:
-        check(ledger, "here", new_node_hours=6.01, cap_node_hours=10)
-    assert str(refusal.value) == (
-        "here: 6.01 node-hours asked, 6.00 left of 10.00 (1.00 charged, 3.00 reserved). "
-        "Raise the cap or ask for less."
-    )
 
 
 def test_the_summary_has_one_row_per_site_and_stage(ledger):
