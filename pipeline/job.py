@@ -84,7 +84,8 @@ class JobStatus(Declaration):
 
     `seconds` is what it has run so far, at the scheduler's resolution; `nodes` may be a fraction
     where jobs share a node; `node_names` are the scheduler's words for them. `start` and `end` are
-    seconds since 1970, None before they happen.
+    seconds since 1970, None before they happen. Of a job that was put back into the queue
+    `attempts` are the seconds of each time that it ran.
     """
 
     id: str
@@ -96,3 +97,4 @@ class JobStatus(Declaration):
     end: int | None = None
     node_names: str = ""
     exit_code: int | None = None
+    attempts: tuple[int, ...] = ()

@@ -184,10 +184,10 @@ class Site(Declaration):
 
     `node_failures` is how often a node fails, per 1000 days of one node. `link_overhead_minutes` is
     what a training's link takes from its start to the first step, and from the last one to its end,
-    as long as none has been measured. Of the `submitted_jobs`
-    that a user may have in all queues, `eligible_jobs` at a time may start. `network_plugin`
-    is what NCCL (or RCCL) names as its network where the fast one is used, in its log at
-    NCCL_DEBUG=INFO. In `packs` trainings of one device share the nodes of `training`, where those
+    as long as none has been measured. Of the `submitted_jobs` that a user may have in all queues,
+    `eligible_jobs` at a time may start. `charges_lost_jobs` is whether a job of which accounting
+    knows no end is charged. `network_plugin` is what NCCL (or RCCL) names as its network where the
+    fast one is used, in its log at NCCL_DEBUG=INFO. In `packs` trainings of one device share the nodes of `training`, where those
     are only to be had whole. `waits` and `maintenance` are for rehearsals alone.
     """
 
@@ -202,6 +202,7 @@ class Site(Declaration):
     scratch: str = "runs"
     purge_days: PositiveInt | None = None
     balance_command: str = ""
+    charges_lost_jobs: bool = True
     master_address: str = "$(hostname)"
     mpi: str = ""
     signal_lead_seconds: PositiveInt = 300

@@ -49,7 +49,7 @@ def _missed(account: Account, status: JobStatus, site: Site, role: Role) -> list
     """
     records = []
     now = clock.time()
-    charged = node_hours(site, role, nodes=status.nodes, seconds=status.seconds)
+    charged = _charge(status, site, role)
     if account.batch_key and status.nodes:
         charged *= account.nodes / status.nodes
         status = status.model_copy(update={"nodes": account.nodes})
@@ -66,6 +66,14 @@ def _missed(account: Account, status: JobStatus, site: Site, role: Role) -> list
         drift = _record(Kind.RECONCILE, account, status, now)
         records.append(drift.model_copy(update={"node_hours": charged, "note": difference}))
     return records
+
+
+def _charge(status: JobStatus, site: Site, role: Role) -> float:
+    """Return the node-hours of a job: each time that it ran is a charge of its own."""
+    if status.state.is_over and status.end is None and not site.charges_lost_jobs:
+        return 0.0
+    attempts = status.attempts or (status.seconds,)
+    return sum(node_hours(site, role, nodes=status.nodes, seconds=each) for each in attempts)
 
 
 def _record(kind: Kind, account: Account, status: JobStatus, when: float) -> Record:

@@ -40,8 +40,10 @@ def merged(statuses: Iterable[JobStatus]) -> dict[str, JobStatus]:
     merged: dict[str, JobStatus] = {}
     for status in statuses:
         earlier = merged.get(status.id)
-        seconds = status.seconds + (earlier.seconds if earlier else 0)
-        merged[status.id] = status.model_copy(update={"seconds": seconds})
+        before = (earlier.attempts or (earlier.seconds,)) if earlier else ()
+        attempts = (*before, status.seconds)
+        changes = {"seconds": sum(attempts), "attempts": attempts if earlier else ()}
+        merged[status.id] = status.model_copy(update=changes)
     return merged
 
 
