@@ -188,7 +188,8 @@ class Site(Declaration):
     `eligible_jobs` at a time may start. `charges_lost_jobs` is whether a job of which accounting
     knows no end is charged. `network_plugin` is what NCCL (or RCCL) names as its network where the
     fast one is used, in its log at NCCL_DEBUG=INFO. In `packs` trainings of one device share the
-    nodes of `training`, where those are only to be had whole. `waits` and `maintenance` are for rehearsals alone.
+    nodes of `training`, where those are only to be had whole. `waits` and `maintenance` are for
+    rehearsals alone.
     """
 
     name: str
