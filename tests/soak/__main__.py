@@ -4,7 +4,6 @@ python -m tests.soak --times 10 --seed 1 [--only "node down"] [--to docs/measure
 """
 
 import argparse
-import os
 import random
 import shutil
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from soak.bed import Bed, slurm, testbed
+from soak.bed import Bed, bring_up, slurm
 from soak.faults import FAULTS, nothing
 from soak.once import Soaked, soak
 
@@ -37,8 +36,7 @@ HEAD = """\
 def main() -> int:
     """Run what is asked, print a line for each campaign and the table; 1 if anything was wrong."""
     asked = _arguments()
-    testbed("up")
-    folder = Path(os.environ["SLURM_CONF"]).parent.parent / "scratch" / "soak"
+    folder = bring_up() / "soak"
     dice = random.Random(asked.seed)
     calm = _one(folder, dice, "calm", 0.0, asked.site)
     _tell("calm", calm, calm)

@@ -109,3 +109,12 @@ class Bed:
 def testbed(verb: str) -> None:
     """Run one of the test bed's own verbs."""
     subprocess.run([TESTBED, verb], check=True, capture_output=True)
+
+
+def bring_up() -> Path:
+    """Bring the test bed up, let Slurm's commands find it, and return its scratch folder."""
+    testbed("up")
+    told = subprocess.run([TESTBED, "env"], check=True, capture_output=True, text=True).stdout
+    name, _, value = told.removeprefix("export ").strip().partition("=")
+    os.environ[name] = value
+    return Path(value).parent.parent / "scratch"

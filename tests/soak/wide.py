@@ -4,14 +4,13 @@ Twelve pretraining cells, 24 fine-tunings and 24 evaluations go through links, p
 results on the partition with Perlmutter's rules and on that with Frontier's are to be the same.
 """
 
-import os
 import random
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from soak.bed import Bed, testbed
+from soak.bed import Bed, bring_up
 from soak.faults import nothing
 from soak.once import Soaked, soak
 
@@ -21,8 +20,7 @@ SITES = {"testbed": "m4722", "testbed-frontier": "nph000"}
 
 def main() -> int:
     """Run it on each, print what it took, and whether the results are equal."""
-    testbed("up")
-    root = Path(os.environ["SLURM_CONF"]).parent.parent / "scratch"
+    root = bring_up()
     found: dict[str, Soaked] = {}
     for site, project in SITES.items():
         bed = Bed(root / f"wide-{site}", random.Random(1), CAMPAIGN)
