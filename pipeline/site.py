@@ -303,12 +303,15 @@ class Site(Declaration):
     def walltime_minutes(self, minutes: int, nodes: int, qos: str) -> tuple[int, float]:
         """Return (walltime, how much of it is for work) of a job with `minutes` of work to do.
 
-        What fits the longest walltime has all of it; of a chain each link saves before its end.
+        What fits the longest walltime has all of it; of a chain each link saves before its end. No
+        job asks less than what the queue takes at least.
 
         Raises:
             DeclarationError: The job is larger than the site or the queue takes.
         """
         longest = self.max_minutes(nodes, qos)
+        least = self.qos[qos].min_minutes if qos in self.qos else None
+        minutes = max(minutes, least or 0)
         if longest is None or minutes <= longest:
             return minutes, minutes
         return longest, longest - self.lead_seconds(longest) / 60

@@ -321,20 +321,13 @@ def _step(task: Task, site: Site, role: Role) -> Step:
     nodes, per_node = place(task.training, site, role)
     minutes = task.training.walltime_minutes
     walltime, work = site.walltime_minutes(minutes, nodes, role.qos)
-    least = (site.qos[role.qos].min_minutes if role.qos else None) or 1
-    if minutes < least:
-        message = (
-            f"{site.name}: {task.key} asks {minutes} minutes, and QOS {role.qos!r} takes {least} "
-            "at least. Raise walltime_minutes, or choose another with --qos."
-        )
-        raise DeclarationError(message)
     return Step(
         task=task,
         nodes=nodes,
         processes_per_node=per_node,
         link_minutes=walltime,
         links=math.ceil(minutes / work),
-        node_hours=node_hours(site, role, nodes=nodes, seconds=minutes * 60),
+        node_hours=node_hours(site, role, nodes=nodes, seconds=max(minutes, work) * 60),
     )
 
 

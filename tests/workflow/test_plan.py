@@ -53,13 +53,12 @@ def test_a_training_longer_than_its_queue_is_a_chain(tmp_path, minutes, links, l
     assert (step.links, step.link_minutes) == (links, link_minutes)
 
 
-def test_a_training_shorter_than_its_queue_takes_is_told(tmp_path):
-    with pytest.raises(DeclarationError) as caught:
-        retrained(tmp_path, "polaris", walltime_minutes=4)
-    assert str(caught.value) == (
-        "polaris: pretrain/m0-d960-s1 asks 4 minutes, and QOS 'preemptable' takes 5 at least. "
-        "Raise walltime_minutes, or choose another with --qos."
-    )
+def test_a_training_shorter_than_its_queue_takes_asks_and_may_cost_that(tmp_path):
+    asked = Asked(qos="preempt")
+    (step,) = retrained(tmp_path, "perlmutter", asked=asked, walltime_minutes=45).steps
+    assert (step.links, step.link_minutes, step.node_hours) == (1, 120, 2 * step.nodes)
+    (longer,) = retrained(tmp_path, "perlmutter", asked=asked, walltime_minutes=360).steps
+    assert (longer.link_minutes, longer.node_hours) == (360, 3 * longer.nodes)
 
 
 def test_node_hours_are_those_of_the_whole_chain(tmp_path):
