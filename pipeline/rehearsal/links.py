@@ -27,6 +27,7 @@ class Work:
 
     seconds: float
     saved: float = 0.0
+    stepping_since: float | None = None
 
     @property
     def left(self) -> float:
@@ -38,11 +39,26 @@ class Links:
     """The programs of batch jobs: they begin, work, save and end links as the real ones do."""
 
     def __init__(
-        self, env: simpy.Environment, desk: Desk, dice: random.Random, work: dict[str, Work]
+        self,
+        env: simpy.Environment,
+        desk: Desk,
+        dice: random.Random,
+        work: dict[str, Work],
+        at_once: frozenset[str] = frozenset(),
     ) -> None:
         self.env, self.desk, self.dice, self.work = env, desk, dice, work
+        self.at_once = at_once  # keys of links that have started up already
         run = desk.plan.run
         self._steps = {str(run.task(step.task.key).path): step for step in desk.plan.steps}
+
+    def shares(self) -> dict[str, float]:
+        """Return how much of each training is done, what is not saved yet included."""
+        found = {}
+        for key, work in self.work.items():
+            since = work.stepping_since
+            done = work.saved + (self.env.now - since if since is not None else 0.0)
+            found[key] = min(1.0, done / work.seconds)
+        return found
 
     def run(self, job: Job, job_id: str, ends_at: float) -> Life:
         """Run the links of a job side by side; return its exit code."""
@@ -79,9 +95,11 @@ class Links:
         told = Told(folder, number, self.desk.plan.link(step, number).key, self.env.now)
         told.beats(self.env.now)
         try:
-            yield self.env.timeout(self._start_up_seconds(job))
+            if told.record["key"] not in self.at_once:
+                yield self.env.timeout(self._start_up_seconds(job))
             yield from self._steps_until(told, work, ends_at - self._lead(job), step)
         except simpy.Interrupt:
+            work.stepping_since = None
             told.killed()
             return None
         done = work.left <= 0
@@ -99,10 +117,11 @@ class Links:
         while work.left > 0 and self.env.now + SAVE_SECONDS < until:
             seconds = min(interval, work.left, until - SAVE_SECONDS - self.env.now)
             told.stepping(self.env.now)
+            work.stepping_since = self.env.now
             yield self.env.timeout(seconds)
             told.stepped(self.env.now)
             yield self.env.timeout(SAVE_SECONDS)
-            work.saved += seconds
+            work.saved, work.stepping_since = work.saved + seconds, None
             told.saved(work.saved)
             told.beats(self.env.now)
 

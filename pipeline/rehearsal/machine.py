@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from pipeline.site import Site
 HOUR, DAY = 3600.0, 86400.0
 NO_LIMIT = 10**6
 WAIT_SIGMA = 1.0  # of the logarithm of a wait: a guess, some wait ten times as long as others
+MOST_THROWS = 200
 EPOCH = 1_767_225_600.0  # 2026-01-01 UTC: a rehearsal depends on its seed alone
 
 Life = Generator[simpy.Event, Any, Any]
@@ -73,6 +74,8 @@ class Machine:
         self.jobs: dict[str, Entry] = {}
         self.program: Program | None = None
         self.changed: Callable[[], None] = lambda: None
+        self.at_once: frozenset[str] = frozenset()  # keys of jobs that run already
+        self.waited: Mapping[str, float] = {}  # seconds that jobs have waited already, by key
         self._by_key: dict[str, str] = {}
         self._live = 0
         self._live_in: dict[str, int] = {}
@@ -203,11 +206,19 @@ class Machine:
             entry.state = State.FAILED if entry.exit_code else State.COMPLETED
 
     def _wait_seconds(self, job: Job) -> float:
-        """Return how long a job waits in its queue: log-normal, of the site's mean."""
+        """Return how long a job waits in its queue: log-normal, of the site's mean.
+
+        One that has waited already waits for what is left of such a wait.
+        """
         mean = self.site.mean_wait_hours(job.nodes, job.qos) * HOUR
-        if not mean:
+        if not mean or self.at_once & {job.key, *(part.key for part in job.parts)}:
             return 0.0
-        return self.dice.lognormvariate(math.log(mean) - WAIT_SIGMA**2 / 2, WAIT_SIGMA)
+        waited = self.waited.get(job.key, 0.0)
+        for _ in range(MOST_THROWS):
+            drawn = self.dice.lognormvariate(math.log(mean) - WAIT_SIGMA**2 / 2, WAIT_SIGMA)
+            if drawn > waited:
+                return drawn - waited
+        return waited  # longer than all that was thought of: as long again
 
     def _misfortunes(self, job: Job) -> list[tuple[float, State]]:
         """Return in how many seconds one of its nodes fails, and others push it out."""

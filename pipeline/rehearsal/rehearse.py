@@ -1,9 +1,10 @@
 """Rehearse a campaign: our planner, guard, chains and retries on a simulated machine."""
 
 import io
+import math
 import random
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +21,9 @@ from pipeline.rehearsal.links import Links, Work, start_up_minutes
 from pipeline.rehearsal.machine import HOUR, Life, Machine, VirtualClock
 from pipeline.rehearsal.memory import MemoryLedger
 from pipeline.rehearsal.pilots import Pool
+from pipeline.rehearsal.standing import Rates, Seen, Standing
 from pipeline.run import Run, RunError
+from pipeline.site import Site
 from pipeline.workflow.desk import Desk
 from pipeline.workflow.plan import PACK, PILOT, Plan, Step
 from pipeline.workflow.watch import Watchers
@@ -31,6 +34,8 @@ MINUTES = {"simulate": 10.0, "stage": 10.0, "tokenize": 30.0, "evaluate": 5.0, "
 TAKES = 0.85  # of its declared walltime a training takes, start-up included: a guess,
 SPREAD = 0.05  # and that of its logarithm from one to the next
 LONGEST_LOOK = 6 * HOUR  # nothing is looked at less often
+
+Look = Callable[[Seen], None]
 
 
 @dataclass(frozen=True)
@@ -52,34 +57,65 @@ class Rehearsal:
     accounts: Sequence[Account] = ()
 
 
-def rehearse(plan: Plan, seed: int) -> Rehearsal:
+def rehearse(
+    plan: Plan,
+    seed: int,
+    *,
+    rates: Rates | None = None,
+    standing: Standing | None = None,
+    looks: Mapping[float, Look] | None = None,
+) -> Rehearsal:
     """Run the campaign of `plan` on a simulation of its site, as the dice of `seed` fall.
 
     What it writes lies in memory, where the machine has a file system there, and is removed.
+
+    Args:
+        plan: The whole campaign.
+        seed: Of the dice.
+        rates: In what site and trainings differ from what is assumed.
+        standing: What is done already; only the rest is rehearsed.
+        looks: Called with what there is to be seen, at so many hours from the start.
     """
     memory = Path("/dev/shm")  # noqa: S108 - Linux has a file system in memory there
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         run = Run(Path(folder), plan.run.campaign)
         run.identify()
-        play = _Play(replace(plan, run=run), random.Random(seed))  # noqa: S311 - dice
+        rates, standing = rates or Rates(), standing or Standing()
+        steps = [step for step in plan.steps if standing.share(step.task.key) < 1]
+        rest = replace(plan, run=run, site=rates.of(plan.site), steps=steps)
+        play = _Play(rest, random.Random(seed), rates.work, standing)  # noqa: S311 - dice
+        for hours, look in (looks or {}).items():
+            play.env.process(play.look_at(hours, look))
         with clock.set_to(VirtualClock(play.env)), redirect_stderr(io.StringIO()):
             return play.result()
+
+
+def work_minutes(site: Site, walltime_minutes: int) -> float:
+    """Return what a training takes that declares such a walltime, without its links' start-ups."""
+    return max(1.0, TAKES * walltime_minutes - start_up_minutes(site, walltime_minutes))
 
 
 class _Play:
     """One rehearsal: the simulation, and the parts that play in it."""
 
-    def __init__(self, plan: Plan, dice: random.Random) -> None:
+    def __init__(self, plan: Plan, dice: random.Random, pace: float, standing: Standing) -> None:
         self.env = simpy.Environment()
-        self.plan, self.dice = plan, dice
+        self.plan, self.dice, self.pace, self.standing = plan, dice, pace, standing
         self.machine = Machine(self.env, plan.site, dice)
         self.desk = Desk(plan, self.machine, MemoryLedger(), script=lambda *_: "")
         self.watchers = Watchers(self.desk)
         self.pools = {kind: Pool(self.env, self.desk, kind) for kind in plan.kinds}
-        work = {
-            step.task.key: Work(self._seconds(step)) for step in plan.steps if not step.in_pilot
+        work = {step.task.key: self._work(step) for step in plan.steps if not step.in_pilot}
+        running = [step for step in plan.steps if step.task.key in standing.running]
+        self.machine.at_once = frozenset(
+            plan.link(step, 1).key for step in running if not step.in_pilot
+        )
+        self.machine.waited = {
+            plan.link(step, 1).key: standing.waited[step.task.key]
+            for step in plan.steps
+            if step.task.key in standing.waited and not step.in_pilot
         }
-        self.links = Links(self.env, self.desk, dice, work)
+        self.links = Links(self.env, self.desk, dice, work, self.machine.at_once)
         self.machine.program = self._program
         self.machine.changed = self._wake
         self._look = self.env.event()
@@ -117,13 +153,34 @@ class _Play:
         kind = next(kind for kind in self.pools if f".{kind}." in job.key)
         return self.pools[kind].run(job, job_id, ends_at)
 
+    def look_at(self, hours: float, look: Look) -> Life:
+        """Let somebody look at what there is to be seen, at so many hours from the start."""
+        yield self.env.timeout(hours * HOUR)
+        look(self.seen())
+
+    def seen(self) -> Seen:
+        """Return what can be seen now, once the ledger knows which jobs have begun."""
+        self.desk.settle()
+        shares = {key: 1.0 for key, end in self._ends.items() if end.processed}
+        shares |= self.links.shares()
+        accounts = list(self.desk.ledger.accounts().values())
+        submitted = {
+            each.job_key: each.time
+            for each in self.desk.ledger.records()
+            if each.kind is Kind.SUBMIT
+        }
+        return Seen(clock.time(), shares, accounts, submitted)
+
+    def _work(self, step: Step) -> Work:
+        """Return what a training takes, and what of it is done."""
+        seconds = self._seconds(step)
+        return Work(seconds, seconds * self.standing.share(step.task.key))
+
     def _seconds(self, step: Step) -> float:
         """Return what a training takes, or one place of another task's."""
         task = step.task
         if isinstance(task, CHAINED):
-            walltime = task.training.walltime_minutes
-            begin = start_up_minutes(self.plan.site, walltime)
-            minutes = max(1.0, TAKES * walltime - begin)
+            minutes = work_minutes(self.plan.site, task.training.walltime_minutes) * self.pace
         else:
             minutes = MINUTES[task.stage]
         return 60 * minutes * self.dice.lognormvariate(0.0, SPREAD)
@@ -144,6 +201,7 @@ class _Play:
         """Do a task in pilots; what it took is recorded as theirs."""
         task, pool = step.task, self.pools[step.shares]
         count = len(task.files) if isinstance(task, SimulateTask | StageTask) else 1
+        count = math.ceil(count * (1 - self.standing.share(task.key)))
         takes = [self._seconds(step) for _ in range(count)]
         done = [pool.add(seconds, saves=isinstance(task, CHAINED)) for seconds in takes]
         self._wake()

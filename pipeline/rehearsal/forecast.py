@@ -1,0 +1,175 @@
+"""What a campaign will have cost, and when it is over: rehearsals of the rest, as it goes so far.
+
+What was assumed of a site is a beginning. The campaign's own trainings, waits and failures correct
+it, the more of them there are: each rehearsal draws its rates from what they leave open.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import quantiles
+
+from pipeline.budget.account import Account
+from pipeline.budget.cost import node_hours
+from pipeline.campaign import CHAINED
+from pipeline.job import State
+from pipeline.rehearsal.links import LONGEST_BETWEEN_SAVES, SAVE_SECONDS, start_up_minutes
+from pipeline.rehearsal.machine import DAY, HOUR, WAIT_SIGMA
+from pipeline.rehearsal.rehearse import rehearse, work_minutes
+from pipeline.rehearsal.standing import Rates, Seen
+from pipeline.workflow.plan import PACK, PILOT, Plan, Step
+
+# How far off the assumptions may be, before anything was measured: guesses.
+WORK_SIGMA, WAITS_SIGMA = 0.25, 0.5  # of the logarithms of the factors
+FAILURES = 2.0  # the shape of the gamma distribution of the factor, whose mean is 1
+TRAINING_SIGMA = 0.1  # of the logarithm of what one training takes against the others
+LEAST_SHARE = 0.05  # of a training, before its pace says anything
+SHARES = 80  # per cent of the outcomes that an interval is to hold
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The middle of the outcomes, and the bounds between which `SHARES` per cent of them lie."""
+
+    low: float
+    middle: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The node-hours of the whole campaign, and the days from now to its end."""
+
+    node_hours: Interval
+    days: Interval
+    spent_node_hours: float
+    rates: Rates
+
+
+def forecast(plan: Plan, seen: Seen, *, samples: int, seed: int = 1) -> Forecast:
+    """Return what the campaign of `plan` comes to, from what is `seen` of it now.
+
+    Args:
+        plan: The whole campaign.
+        seen: What is done, what runs, and the jobs so far.
+        samples: How many rehearsals of the rest are made.
+        seed: Of the dice.
+    """
+    dice = random.Random(seed)  # noqa: S311 - dice
+    spent = sum(_spent(each, plan, seen.now) for each in seen.accounts)
+    known = _Measured(plan, seen)
+    hours, node_hours = [], []
+    for _ in range(samples):
+        rest = rehearse(plan, dice.getrandbits(32), rates=known.draw(dice), standing=seen.standing)
+        hours.append(rest.hours)
+        node_hours.append(spent + rest.node_hours)
+    return Forecast(
+        node_hours=_interval(node_hours),
+        days=_interval([each / 24 for each in hours]),
+        spent_node_hours=spent,
+        rates=known.middle,
+    )
+
+
+class _Measured:
+    """What the campaign's own jobs say of the rates, beside what was assumed before."""
+
+    def __init__(self, plan: Plan, seen: Seen) -> None:
+        self.work = _normal(_paces(plan, seen), TRAINING_SIGMA, WORK_SIGMA)
+        self.waits = _normal(_waits(plan, seen), WAIT_SIGMA, WAITS_SIGMA)
+        failed = sum(each.state == State.NODE_FAIL for each in seen.accounts)
+        node_days = sum(_node_seconds(each, seen.now) for each in seen.accounts) / DAY
+        expected = node_days * plan.site.node_failures / 1000
+        self.failures = (FAILURES + failed, FAILURES + expected)
+
+    @property
+    def middle(self) -> Rates:
+        """The rates in the middle of what is left open."""
+        shape, rate = self.failures
+        return Rates(math.exp(self.work[0]), math.exp(self.waits[0]), shape / rate)
+
+    def draw(self, dice: random.Random) -> Rates:
+        """Return rates that may be the true ones."""
+        shape, rate = self.failures
+        return Rates(
+            work=dice.lognormvariate(*self.work),
+            waits=dice.lognormvariate(*self.waits),
+            failures=dice.gammavariate(shape, 1 / rate),
+        )
+
+
+def _normal(logs: Sequence[float], sigma: float, before: float) -> tuple[float, float]:
+    """Return mean and deviation of the logarithm of a factor, given values that scatter by `sigma`.
+
+    `before` is its deviation from nothing before any value is known (the conjugate normal).
+    """
+    precision = 1 / before**2 + len(logs) / sigma**2
+    return sum(logs) / sigma**2 / precision, 1 / math.sqrt(precision)
+
+
+def _paces(plan: Plan, seen: Seen) -> list[float]:
+    """Return the logarithm of what each training takes, over what it is assumed to take."""
+    jobs: dict[str, list[Account]] = {}
+    for each in seen.accounts:
+        if each.start is not None:
+            jobs.setdefault(each.task, []).append(each)
+    found = []
+    for step in plan.steps:
+        share = seen.shares.get(step.task.key, 0.0)
+        if step.in_pilot or share < LEAST_SHARE or step.task.key not in jobs:
+            continue
+        took = _work_seconds(step, jobs[step.task.key], plan, seen.now)
+        declared = step.task.training.walltime_minutes if isinstance(step.task, CHAINED) else 0
+        assumed = 60 * work_minutes(plan.site, declared) * share
+        if took > 0:
+            found.append(math.log(took / assumed))
+    return found
+
+
+def _work_seconds(step: Step, jobs: Sequence[Account], plan: Plan, now: float) -> float:
+    """Return how long the jobs of a training took steps: without starting up, and saving."""
+    begin = 60 * start_up_minutes(plan.site, step.link_minutes)
+    ran = sum(max(0.0, (each.end or now) - (each.start or now) - begin) for each in jobs)
+    return ran * LONGEST_BETWEEN_SAVES / (LONGEST_BETWEEN_SAVES + SAVE_SECONDS)
+
+
+def _waits(plan: Plan, seen: Seen) -> list[float]:
+    """Return the logarithm of each job's wait, over the mean that is assumed of such jobs.
+
+    A job that waits for another one's end waits in the queue from then on. Where the site lets only
+    some of a user's jobs wait in earnest, the others' time says nothing of its queue.
+    """
+    if plan.site.eligible_jobs is not None:
+        return []
+    found = []
+    for each in seen.accounts:
+        asked = seen.asked(each)
+        mean = plan.site.mean_wait_hours(each.nodes, plan.training_role.qos) * HOUR
+        if asked is None or each.start is None or each.batch_key or not mean:
+            continue
+        if each.start > asked:
+            found.append(math.log((each.start - asked) / mean) + WAIT_SIGMA**2 / 2)
+    return found
+
+
+def _spent(account: Account, plan: Plan, now: float) -> float:
+    """Return what a job was charged, or what it has come to so far if it runs."""
+    if account.end is not None or account.start is None:
+        return account.charged_node_hours
+    shared = account.stage in (PILOT, PACK)
+    role = plan.pilots(account.stage).role if shared else plan.training_role
+    return node_hours(plan.site, role, nodes=account.nodes, seconds=now - account.start)
+
+
+def _node_seconds(account: Account, now: float) -> float:
+    """Return for how long a job held how many nodes."""
+    if account.end is None and account.start is not None:
+        return account.nodes * (now - account.start)
+    return account.nodes * account.seconds
+
+
+def _interval(values: Sequence[float]) -> Interval:
+    """Return the middle of the outcomes, and where most of them lie."""
+    tenths = quantiles(values, n=10, method="inclusive")
+    return Interval(tenths[0], tenths[4], tenths[8])

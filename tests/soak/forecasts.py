@@ -1,0 +1,113 @@
+"""How often forecasts hold what comes true: `python -m tests.soak.forecasts --campaigns 100`.
+
+Campaigns are rehearsed with rates that the forecasts do not know: trainings that take longer or
+shorter than assumed, queues and nodes that are worse or better. At 10, 30 and 60 per cent of the
+time each of them takes a forecast is made, of what anybody could see then.
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from pipeline.campaign import load_campaign
+from pipeline.rehearsal import rehearse
+from pipeline.rehearsal.forecast import (
+    FAILURES,
+    WAITS_SIGMA,
+    WORK_SIGMA,
+    Forecast,
+    Interval,
+    forecast,
+)
+from pipeline.rehearsal.standing import Rates, Seen
+from pipeline.run import Run
+from pipeline.site import load_site
+from pipeline.workflow.plan import Asked, Plan, make_plan
+
+LADDER = Path(__file__).parent.parent / "campaigns" / "ladder.toml"
+MOMENTS = (0.1, 0.3, 0.6)
+HOURS = (20, 60, 100)  # of the ladder's trainings; a link is of 48 at most
+
+
+def planned(root: Path, site: str, hours: tuple[int, ...] = HOURS) -> Plan:
+    """Return the plan of a ladder whose trainings take so many hours, two seeds each."""
+    campaign, run = load_campaign(str(LADDER)), Run(root, "ladder")
+    assert campaign.pretrain is not None
+    grid = campaign.pretrain.model_copy(update={"seeds": (1, 2)})
+    tasks = campaign.model_copy(update={"pretrain": grid}).tasks(run)
+    trainings = iter(hours * 2)
+    changed = [
+        task.model_copy(
+            update={
+                "training": task.training.model_copy(
+                    update={"walltime_minutes": 60 * next(trainings)}
+                )
+            }
+        )
+        if task.stage == "pretrain"
+        else task
+        for task in tasks
+    ]
+    return make_plan(changed, run, load_site(site), Asked(project="m4722", bundle="never"))
+
+
+def one(plan: Plan, seed: int, samples: int) -> Iterator[tuple[float, str, bool, Forecast]]:
+    """Yield of one campaign each moment, what was forecast, whether it came true, and the whole."""
+    dice = random.Random(seed)
+    rates = Rates(
+        work=dice.lognormvariate(0, WORK_SIGMA),
+        waits=dice.lognormvariate(0, WAITS_SIGMA),
+        failures=dice.gammavariate(FAILURES, 1 / FAILURES),
+    )
+    truth = rehearse(plan, seed, rates=rates)
+    found: dict[float, Forecast] = {}
+
+    def look(moment: float, seen: Seen) -> None:
+        found[moment] = forecast(plan, seen, samples=samples, seed=seed)
+
+    looks = {moment * truth.hours: partial(look, moment) for moment in MOMENTS}
+    assert rehearse(plan, seed, rates=rates, looks=looks).hours == truth.hours
+    for moment, told in found.items():
+        left = (1 - moment) * truth.hours / 24
+        yield moment, "days", _holds(told.days, left), told
+        yield moment, "node-hours", _holds(told.node_hours, truth.node_hours), told
+
+
+def _holds(interval: Interval, truth: float) -> bool:
+    return interval.low <= truth <= interval.high
+
+
+def main() -> int:
+    """Print a line a moment: how often the intervals held, and how wide they were."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--campaigns", type=int, default=100)
+    parser.add_argument("--samples", type=int, default=40)
+    parser.add_argument("--site", default="perlmutter")
+    given = parser.parse_args()
+    began = time.monotonic()
+    held: Counter[tuple[float, str]] = Counter()
+    widths: Counter[tuple[float, str]] = Counter()
+    with tempfile.TemporaryDirectory() as root:
+        plan = planned(Path(root), given.site)
+        for seed in range(given.campaigns):
+            for moment, what, came_true, told in one(plan, seed, given.samples):
+                held[moment, what] += came_true
+                interval = told.days if what == "days" else told.node_hours
+                widths[moment, what] += (interval.high - interval.low) / interval.middle
+    for (moment, what), count in sorted(held.items()):
+        share, width = count / given.campaigns, widths[moment, what] / given.campaigns
+        sys.stdout.write(f"at {moment:.0%}, {what}: held {share:.0%}, {width:.0%} wide\n")
+    sys.stdout.write(f"{given.campaigns} campaigns in {time.monotonic() - began:.0f} s\n")
+    return int(min(held.values(), default=0) < 0.8 * given.campaigns)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
