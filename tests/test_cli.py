@@ -28,6 +28,7 @@ VERBS = [
     ["cancel"],
     ["logs"],
     ["rehearse"],
+    ["forecast"],
     ["budget"],
     ["export"],
     ["report"],

@@ -19,8 +19,8 @@ HEAVY = (
 DEVELOPERS = re.compile(r"(?<![\w.$}])/(?:home|Users|root)/\w+")
 VERBS = (
     "", "simulate", "stage", "plan", "run", "status", "stop", "cancel", "logs", "budget", "report",
-    "rehearse", "export", "campaigns", "sites list", "sites show", "sites check", "models",
-    "data inspect", "data verify", "data plot",
+    "rehearse", "forecast", "export", "campaigns", "sites list", "sites show", "sites check",
+    "models", "data inspect", "data verify", "data plot",
 )  # fmt: skip
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -8,6 +8,7 @@ from pipeline import __version__
 from pipeline.cli import (
     campaigns,
     data,
+    forecasting,
     jobs,
     models,
     planning,
@@ -31,7 +32,7 @@ app.add_typer(sites.app, name="sites")
 app.add_typer(stores.app, name="data")
 VERBS = (
     *(campaigns.run, planning.plan, campaigns.status, stopping.stop, jobs.cancel),
-    *(jobs.logs, rehearsing.rehearse),
+    *(jobs.logs, rehearsing.rehearse, forecasting.forecast),
     *(campaigns.budget, campaigns.export, campaigns.report, campaigns.campaigns),
     *(data.simulate, data.stage),
     models.models,

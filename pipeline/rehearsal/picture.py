@@ -7,8 +7,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.budget.account import Account
+from pipeline.rehearsal.forecast import Forecast
 from pipeline.rehearsal.machine import DAY, EPOCH
 from pipeline.rehearsal.rehearse import Rehearsal
+from pipeline.rehearsal.standing import Seen
 from pipeline.report.figure import MUTED, colours, style
 
 MOMENTS = 400
@@ -26,6 +28,36 @@ def draw(runs: Mapping[str, Rehearsal], path: Path, cap_node_hours: float | None
             axes.axhline(cap_node_hours, color=MUTED, linestyle="--", label="the cap")
         axes.set(xlabel="days since the start", ylabel="node-hours charged", ylim=(0, None))
         axes.margins(x=0)
+        axes.grid()
+        axes.legend(loc="upper left")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150)
+
+
+def burn_down(seen: Seen, told: Forecast, path: Path, cap_node_hours: float | None) -> None:
+    """Draw what was charged so far, and where 4 of 5 outcomes lie, and write it to `path`.
+
+    The time axis is of days from now.
+    """
+    begun = min((each.start for each in seen.accounts if each.start is not None), default=seen.now)
+    moments = np.linspace(begun, seen.now, MOMENTS)
+    past = spent(seen.accounts, (moments - EPOCH) / DAY)
+    with style():
+        figure = Figure(figsize=(9, 4.8), layout="constrained")
+        axes = figure.add_subplot()
+        (colour,) = colours(1)
+        # What runs is not charged yet; it is in what is spent now.
+        past[-1] = told.spent_node_hours
+        axes.plot((moments - seen.now) / DAY, past, color=colour, label="charged so far")
+        ends = [(told.days.low, told.node_hours.low), (told.days.high, told.node_hours.high)]
+        corners = [(0.0, told.spent_node_hours), *ends]
+        axes.fill(*zip(*corners, strict=True), color=colour, alpha=0.2, label="4 of 5 outcomes")
+        middle = ([0.0, told.days.middle], [told.spent_node_hours, told.node_hours.middle])
+        axes.plot(*middle, color=colour, linestyle=":", label="the middle of them")
+        if cap_node_hours is not None:
+            axes.axhline(cap_node_hours, color=MUTED, linestyle="--", label="the cap")
+        axes.axvline(0.0, color=MUTED, linewidth=0.8)
+        axes.set(xlabel="days from now", ylabel="node-hours charged", ylim=(0, None))
         axes.grid()
         axes.legend(loc="upper left")
         path.parent.mkdir(parents=True, exist_ok=True)

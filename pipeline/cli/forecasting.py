@@ -1,0 +1,125 @@
+"""The verb forecast: what a campaign will have cost, and when it is over."""
+
+import dataclasses
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.screen import (
+    AsJson,
+    Bundle,
+    CampaignName,
+    Project,
+    QosName,
+    Root,
+    SiteName,
+    as_hours,
+    asked_campaign,
+    escaped,
+    fail,
+    out,
+    run_folder,
+    screen,
+)
+from pipeline.run import Exit
+from pipeline.site import load_site
+
+if TYPE_CHECKING:
+    from pipeline.rehearsal.forecast import Forecast, Interval
+
+
+def forecast(
+    campaign: CampaignName,
+    site: SiteName = None,
+    root: Root = None,
+    project: Project = "forecast",
+    qos: QosName = "",
+    bundle: Bundle = "cheapest",
+    cap: Annotated[
+        float | None,
+        typer.Option(help="Warn beyond so many node-hours; else what the campaign says."),
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=5, help="How many rehearsals of the rest are made.")
+    ] = 20,
+    seed: Annotated[int, typer.Option(help="How the dice fall.")] = 1,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the node-hours, so far and to come (.svg, .png).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a campaign will have cost and when it is over, with where 4 of 5 outcomes lie.
+
+    The rest is rehearsed again and again, at the pace, the waits and the failures that the
+    campaign's own jobs had so far; what they leave open is drawn by lot. It ends with 1 if the
+    middle of the outcomes passes the cap.
+
+    Example: `cosmotron forecast quickstart --site perlmutter --plot burn-down.svg`
+    """
+    from pipeline.rehearsal.forecast import forecast as foresee  # noqa: PLC0415
+    from pipeline.rehearsal.look import look  # noqa: PLC0415
+    from pipeline.workflow.plan import Asked, make_plan  # noqa: PLC0415
+
+    what, where = asked_campaign(campaign), load_site(site)
+    folder = run_folder(what, where, root)
+    if not folder.ledger.is_dir():
+        message = f"{folder.ledger}: not there, so nothing was submitted yet. Before that: "
+        fail(f"{message}cosmotron rehearse {campaign} --site {where.name}", Exit.USAGE)
+    tasks = what.tasks(folder, elsewhere=True)
+    planned = make_plan(tasks, folder, where, Asked(project, qos, bundle=bundle))
+    now, unheard = look(planned)
+    if unheard:
+        screen.print(f"[bold]note[/] {escaped(unheard)}", highlight=False, soft_wrap=True)
+    if all(share >= 1 for share in now.shares.values()):
+        screen.print("All tasks are done: see cosmotron budget.")
+        return
+    with screen.status("rehearsing the rest"):
+        told = foresee(planned, now, samples=samples, seed=seed)
+    limit = cap or what.cap_node_hours
+    if plot is not None:
+        from pipeline.rehearsal.picture import burn_down  # noqa: PLC0415
+
+        burn_down(now, told, plot, limit)
+        screen.print(f"Drew {plot}.")
+    if as_json:
+        typer.echo(json.dumps({"now": now.now, "cap": limit, **dataclasses.asdict(told)}, indent=2))
+    else:
+        _print(what.name, now.now, told)
+    if limit is not None and told.node_hours.high > limit:
+        sure = told.node_hours.middle > limit
+        screen.print(
+            f"[bold red]beyond the cap[/] of {as_hours(limit)} node-hours: "
+            f"{'in the middle of the outcomes' if sure else 'in some of the outcomes'}. "
+            "Raise it, or leave something out: nothing is submitted beyond it.",
+            soft_wrap=True,
+        )
+        if sure:
+            raise SystemExit(int(Exit.FAILED))
+
+
+def _print(name: str, now: float, told: "Forecast") -> None:
+    """Print the forecast, and at which rates."""
+    end = datetime.fromtimestamp(now, UTC)
+    dates = [
+        f"{end + timedelta(days=days):%Y-%m-%d}"
+        for days in (told.days.middle, told.days.low, told.days.high)
+    ]
+    rates = told.rates
+    out.print(
+        f"{name}: {_range(told.node_hours)} node-hours in all, of which "
+        f"{as_hours(told.spent_node_hours)} are spent; done in {_range(told.days)} days, on "
+        f"{dates[0]} (80 %: {dates[1]} to {dates[2]}).\n"
+        f"By its own jobs so far trainings take {rates.work:.2f} of the time assumed, the queue "
+        f"{rates.waits:.2f}, and nodes fail {rates.failures:.2f} times as often.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _range(interval: "Interval") -> str:
+    """Return the middle of the outcomes, and where most of them lie."""
+    low, middle, high = map(as_hours, (interval.low, interval.middle, interval.high))
+    return f"{middle} (80 %: {low} to {high})"

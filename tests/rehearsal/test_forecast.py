@@ -1,0 +1,113 @@
+"""Forecasts: what they learn from a campaign's own jobs, and how often they hold."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from soak.forecasts import one, planned
+
+from pipeline.rehearsal import rehearse
+from pipeline.rehearsal.forecast import forecast
+from pipeline.rehearsal.machine import HOUR
+from pipeline.rehearsal.picture import burn_down
+from pipeline.rehearsal.standing import Rates
+from pipeline.site import load_site
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory):
+    return planned(tmp_path_factory.mktemp("forecast"), "perlmutter")
+
+
+def seen_at(plan, moment, rates=None, seed=5):
+    """What is to be seen at a share of a campaign's time, and the whole of it."""
+    truth = rehearse(plan, seed, rates=rates)
+    found = []
+    rehearse(plan, seed, rates=rates, looks={moment * truth.hours: found.append})
+    return found[0], truth
+
+
+def test_a_look_changes_nothing(plan):
+    truth = rehearse(plan, 2)
+    looked = rehearse(plan, 2, looks={truth.hours / 3: lambda _: None})
+    assert (looked.hours, looked.node_hours) == (truth.hours, truth.node_hours)
+
+
+def test_before_anything_ran_the_assumptions_stand(plan):
+    seen, _ = seen_at(plan, 0.0)
+    told = forecast(plan, seen, samples=6)
+    assert told.rates == Rates()
+    assert told.spent_node_hours == 0
+    assert told.node_hours.low < told.node_hours.middle < told.node_hours.high
+
+
+@pytest.mark.parametrize("work", [0.6, 1.5])
+def test_the_pace_of_trainings_is_learnt(plan, work):
+    seen, truth = seen_at(plan, 0.6, Rates(work=work))
+    told = forecast(plan, seen, samples=6)
+    assert told.rates.work == pytest.approx(work, rel=0.1)
+    assert told.node_hours.middle == pytest.approx(truth.node_hours, rel=0.1)
+    assert told.spent_node_hours < truth.node_hours
+
+
+def test_the_waits_of_a_queue_are_learnt(plan):
+    quick, slow = (
+        forecast(plan, seen_at(plan, 0.8, Rates(waits=factor))[0], samples=5).rates.waits
+        for factor in (0.2, 5.0)
+    )
+    assert quick < 0.7
+    assert slow > 1.5
+
+
+def test_what_is_done_is_not_rehearsed_again(plan):
+    seen, _ = seen_at(plan, 0.8)
+    done = {key for key, share in seen.shares.items() if share == 1}
+    assert done
+    rest = rehearse(plan, 1, standing=seen.standing)
+    assert not done & {each.task for each in rest.accounts}
+    whole = rehearse(plan, 1)
+    assert rest.node_hours < whole.node_hours
+
+
+def test_a_running_job_goes_on_and_a_waiting_one_has_waited(plan):
+    seen, _ = seen_at(plan, 0.4)
+    standing = seen.standing
+    assert standing.running
+    assert not standing.running & standing.waited.keys()
+    rest = rehearse(plan, 1, standing=standing)
+    begun = {}
+    for each in rest.accounts:
+        if each.start is not None:
+            begun[each.task] = min(each.start, begun.get(each.task, math.inf))
+    first = min(begun.values())
+    assert all(begun[key] - first < HOUR for key in standing.running if key in begun)
+
+
+def test_where_only_some_jobs_may_wait_their_time_says_nothing_of_the_queue(plan):
+    seen, _ = seen_at(plan, 0.6, Rates(waits=5.0))
+    capped = plan.site.model_copy(update={"eligible_jobs": 4})
+    assert forecast(replace(plan, site=capped), seen, samples=5).rates.waits == 1.0
+
+
+def test_intervals_hold_about_as_often_as_they_say(plan):
+    """A few campaigns here; a hundred in docs/measured/forecasts.md."""
+    came_true = [told for seed in range(4) for *_, told, _ in one(plan, seed, samples=8)]
+    assert len(came_true) == 24
+    assert sum(came_true) > 12
+
+
+def test_the_picture_has_what_was_and_what_may_come(plan, tmp_path):
+    seen, _ = seen_at(plan, 0.5)
+    told = forecast(plan, seen, samples=5)
+    burn_down(seen, told, tmp_path / "burn.svg", 1000.0)
+    text = (tmp_path / "burn.svg").read_text()
+    for each in ("charged so far", "4 of 5 outcomes", "the middle of them", "the cap"):
+        assert each in text
+
+
+def test_rates_scale_what_a_site_declares():
+    site = Rates(waits=2.0, failures=3.0).of(load_site("perlmutter"))
+    before = load_site("perlmutter")
+    assert site.mean_wait_hours(1, "regular") == 2 * before.mean_wait_hours(1, "regular")
+    assert site.mean_wait_hours(1, "premium") == 2 * before.mean_wait_hours(1, "premium")
+    assert site.node_failures == 3 * before.node_failures
