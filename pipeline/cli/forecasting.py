@@ -66,8 +66,9 @@ def forecast(
     what, where = asked_campaign(campaign), load_site(site)
     folder = run_folder(what, where, root)
     if not folder.ledger.is_dir():
-        message = f"{folder.ledger}: not there, so nothing was submitted yet. Before that: "
-        fail(f"{message}cosmotron rehearse {campaign} --site {where.name}", Exit.USAGE)
+        first = f"cosmotron rehearse {campaign} --site {where.name}"
+        message = f"{folder.ledger}: not there; nothing was submitted yet. Before that: {first}"
+        fail(message, Exit.USAGE)
     tasks = what.tasks(folder, elsewhere=True)
     planned = make_plan(tasks, folder, where, Asked(project, qos, bundle=bundle))
     now, unheard = look(planned)
@@ -80,24 +81,30 @@ def forecast(
         told = foresee(planned, now, samples=samples, seed=seed)
     limit = cap or what.cap_node_hours
     if plot is not None:
+        from pipeline.rehearsal.forecast import so_far  # noqa: PLC0415
         from pipeline.rehearsal.picture import burn_down  # noqa: PLC0415
 
-        burn_down(now, told, plot, limit)
+        burn_down(so_far(planned, now), now.now, told, plot, limit)
         screen.print(f"Drew {plot}.")
     if as_json:
         typer.echo(json.dumps({"now": now.now, "cap": limit, **dataclasses.asdict(told)}, indent=2))
     else:
         _print(what.name, now.now, told)
     if limit is not None and told.node_hours.high > limit:
-        sure = told.node_hours.middle > limit
-        screen.print(
-            f"[bold red]beyond the cap[/] of {as_hours(limit)} node-hours: "
-            f"{'in the middle of the outcomes' if sure else 'in some of the outcomes'}. "
-            "Raise it, or leave something out: nothing is submitted beyond it.",
-            soft_wrap=True,
-        )
-        if sure:
-            raise SystemExit(int(Exit.FAILED))
+        _warn(told.node_hours, limit)
+
+
+def _warn(node_hours: "Interval", limit: float) -> None:
+    """Say that the cap may not be enough, and end with 1 where it rather is not."""
+    likely = node_hours.middle > limit
+    screen.print(
+        f"[bold red]beyond the cap[/] of {as_hours(limit)} node-hours in "
+        f"{'the middle' if likely else 'some'} of the outcomes. Raise it, or leave something out: "
+        "nothing is submitted beyond it.",
+        soft_wrap=True,
+    )
+    if likely:
+        raise SystemExit(int(Exit.FAILED))
 
 
 def _print(name: str, now: float, told: "Forecast") -> None:

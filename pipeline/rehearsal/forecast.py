@@ -7,7 +7,7 @@ it, the more of them there are: each rehearsal draws its rates from what they le
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import quantiles
 
 from pipeline.budget.account import Account
@@ -57,16 +57,16 @@ def forecast(plan: Plan, seen: Seen, *, samples: int, seed: int = 1) -> Forecast
         seed: Of the dice.
     """
     dice = random.Random(seed)  # noqa: S311 - dice
-    spent = sum(_spent(each, plan, seen.now) for each in seen.accounts)
+    spent = sum(each.charged_node_hours for each in so_far(plan, seen))
     known = _Measured(plan, seen)
-    hours, node_hours = [], []
-    for _ in range(samples):
-        rest = rehearse(plan, dice.getrandbits(32), rates=known.draw(dice), standing=seen.standing)
-        hours.append(rest.hours)
-        node_hours.append(spent + rest.node_hours)
+    free = replace(plan, asked=replace(plan.asked, cap_node_hours=None))
+    rests = [
+        rehearse(free, dice.getrandbits(32), rates=known.draw(dice), standing=seen.standing)
+        for _ in range(samples)
+    ]
     return Forecast(
-        node_hours=_interval(node_hours),
-        days=_interval([each / 24 for each in hours]),
+        node_hours=_interval([spent + rest.node_hours for rest in rests]),
+        days=_interval([rest.hours / 24 for rest in rests]),
         spent_node_hours=spent,
         rates=known.middle,
     )
@@ -153,13 +153,19 @@ def _waits(plan: Plan, seen: Seen) -> list[float]:
     return found
 
 
-def _spent(account: Account, plan: Plan, now: float) -> float:
-    """Return what a job was charged, or what it has come to so far if it runs."""
-    if account.end is not None or account.start is None:
-        return account.charged_node_hours
-    shared = account.stage in (PILOT, PACK)
-    role = plan.pilots(account.stage).role if shared else plan.training_role
-    return node_hours(plan.site, role, nodes=account.nodes, seconds=now - account.start)
+def so_far(plan: Plan, seen: Seen) -> list[Account]:
+    """Return the accounts; jobs that run have come to what they would if they ended now."""
+    found = []
+    for each in seen.accounts:
+        if each.end is not None or each.start is None:
+            found.append(each)
+            continue
+        shared = each.stage in (PILOT, PACK)
+        role = plan.pilots(each.stage).role if shared else plan.training_role
+        seconds = seen.now - each.start
+        charged = node_hours(plan.site, role, nodes=each.nodes, seconds=seconds)
+        found.append(replace(each, charged_node_hours=charged, end=seen.now))
+    return found
 
 
 def _node_seconds(account: Account, now: float) -> float:

@@ -10,7 +10,6 @@ from pipeline.budget.account import Account
 from pipeline.rehearsal.forecast import Forecast
 from pipeline.rehearsal.machine import DAY, EPOCH
 from pipeline.rehearsal.rehearse import Rehearsal
-from pipeline.rehearsal.standing import Seen
 from pipeline.report.figure import MUTED, colours, style
 
 MOMENTS = 400
@@ -34,21 +33,32 @@ def draw(runs: Mapping[str, Rehearsal], path: Path, cap_node_hours: float | None
         figure.savefig(path, dpi=150)
 
 
-def burn_down(seen: Seen, told: Forecast, path: Path, cap_node_hours: float | None) -> None:
-    """Draw what was charged so far, and where 4 of 5 outcomes lie, and write it to `path`.
+def burn_down(
+    accounts: Sequence[Account],
+    now: float,
+    told: Forecast,
+    path: Path,
+    cap_node_hours: float | None,
+) -> None:
+    """Draw what was spent so far, and where 4 of 5 outcomes lie, and write it to `path`.
 
     The time axis is of days from now.
+
+    Args:
+        accounts: The jobs until now, see `pipeline.rehearsal.forecast.so_far`.
+        now: In seconds since 1970.
+        told: The forecast of now.
+        path: A file of any of matplotlib's formats.
+        cap_node_hours: Drawn as a line, where there is one.
     """
-    begun = min((each.start for each in seen.accounts if each.start is not None), default=seen.now)
-    moments = np.linspace(begun, seen.now, MOMENTS)
-    past = spent(seen.accounts, (moments - EPOCH) / DAY)
+    begun = min((each.start for each in accounts if each.start is not None), default=now)
+    moments = np.linspace(begun, now, MOMENTS)
+    past = spent(accounts, (moments - EPOCH) / DAY)
     with style():
         figure = Figure(figsize=(9, 4.8), layout="constrained")
         axes = figure.add_subplot()
         (colour,) = colours(1)
-        # What runs is not charged yet; it is in what is spent now.
-        past[-1] = told.spent_node_hours
-        axes.plot((moments - seen.now) / DAY, past, color=colour, label="charged so far")
+        axes.plot((moments - now) / DAY, past, color=colour, label="spent so far")
         ends = [(told.days.low, told.node_hours.low), (told.days.high, told.node_hours.high)]
         corners = [(0.0, told.spent_node_hours), *ends]
         axes.fill(*zip(*corners, strict=True), color=colour, alpha=0.2, label="4 of 5 outcomes")
@@ -57,9 +67,9 @@ def burn_down(seen: Seen, told: Forecast, path: Path, cap_node_hours: float | No
         if cap_node_hours is not None:
             axes.axhline(cap_node_hours, color=MUTED, linestyle="--", label="the cap")
         axes.axvline(0.0, color=MUTED, linewidth=0.8)
-        axes.set(xlabel="days from now", ylabel="node-hours charged", ylim=(0, None))
+        axes.set(xlabel="days from now", ylabel="node-hours", ylim=(0, None))
         axes.grid()
-        axes.legend(loc="upper left")
+        axes.legend(loc="lower right")
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150)
 

@@ -16,6 +16,7 @@ from pipeline.budget.account import Account
 from pipeline.budget.record import Kind, Record
 from pipeline.budget.use import Use, uses
 from pipeline.campaign import CHAINED, SimulateTask, StageTask
+from pipeline.catalog import DeclarationError
 from pipeline.job import Job, State
 from pipeline.rehearsal.links import Links, Work, start_up_minutes
 from pipeline.rehearsal.machine import HOUR, Life, Machine, VirtualClock
@@ -75,7 +76,15 @@ def rehearse(
         rates: In what site and trainings differ from what is assumed.
         standing: What is done already; only the rest is rehearsed.
         looks: Called with what there is to be seen, at so many hours from the start.
+
+    Raises:
+        DeclarationError: The site has no scheduler.
     """
+    if plan.site.scheduler == "local":
+        message = (
+            f"{plan.site.name}: has no queue, so there is nothing to rehearse. Run it instead."
+        )
+        raise DeclarationError(message)
     memory = Path("/dev/shm")  # noqa: S108 - Linux has a file system in memory there
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         run = Run(Path(folder), plan.run.campaign)
@@ -202,8 +211,11 @@ class _Play:
         task, pool = step.task, self.pools[step.shares]
         count = len(task.files) if isinstance(task, SimulateTask | StageTask) else 1
         count = math.ceil(count * (1 - self.standing.share(task.key)))
-        takes = [self._seconds(step) for _ in range(count)]
-        done = [pool.add(seconds, saves=isinstance(task, CHAINED)) for seconds in takes]
+        saves = isinstance(task, CHAINED)
+        # Nobody has pilots that are shorter than the tasks in them.
+        longest = math.inf if saves else 60 * pool.pilot.walltime_minutes / 2
+        takes = [min(longest, self._seconds(step)) for _ in range(count)]
+        done = [pool.add(seconds, saves=saves) for seconds in takes]
         self._wake()
         yield self.env.all_of(done)
         refused = next((each.value for each in done if each.value), None)

@@ -98,6 +98,12 @@ def test_short_trainings_and_pilots_are_done_too(tmp_path):
         assert {"pretrain", "finetune", "evaluate", "tokenize"} & done >= {"pretrain", "evaluate"}
 
 
+def test_pilots_of_minutes_are_long_enough_for_their_tasks(tmp_path):
+    told = rehearse(planned(tmp_path, "testbed", CAMPAIGNS / "tiny.toml", hours=0.1), 1)
+    assert told.failed == {}
+    assert any(each.stage == "pilot" for each in told.accounts)
+
+
 def test_a_queue_of_few_places_is_enough(tmp_path):
     told = rehearse(planned(tmp_path, "perlmutter", WIDE, hours=0.5, qos="premium"), 1)
     assert told.failed == {}

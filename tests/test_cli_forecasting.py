@@ -1,0 +1,89 @@
+"""The verb forecast, as a user meets it."""
+
+import json
+
+import pytest
+from desk_fakes import FakeScheduler, pretraining, tiny_plan
+from whole_campaign import TINY
+
+import pipeline.scheduler
+from pipeline.job import State
+from pipeline.rehearsal import look
+from pipeline.run import Exit, write_json
+from pipeline.workflow.desk import Desk
+
+
+@pytest.fixture
+def scheduler(monkeypatch):
+    made = FakeScheduler(state=State.RUNNING, exit_code=None, end=None)
+    made.polls = 1
+    for module in (pipeline.scheduler, look):
+        monkeypatch.setattr(module, "connect", lambda *_: made)
+    return made
+
+
+@pytest.fixture
+def desk(tmp_path, scheduler):
+    """The desk of a campaign whose pretraining runs, a third done."""
+    desk = Desk(tiny_plan(tmp_path, "testbed", project="m4722"), scheduler)
+    desk.plan.run.identify()
+    step = pretraining(desk.plan)
+    desk.submit(desk.plan.link(step, 1), stage="pretrain", task_key=step.task.key)
+    folder = desk.plan.run.task(step.task.key)
+    write_json(folder.progress, {"done": 16, "total": 48, "unit": "events"})
+    return desk
+
+
+@pytest.fixture
+def forecast(cosmotron, tmp_path):
+    def said(*words):
+        there = ("--site", "testbed", "--root", tmp_path, "--samples", "5")
+        return cosmotron("forecast", TINY, *there, *words)
+
+    return said
+
+
+def test_it_says_node_hours_date_and_rates(desk, forecast):
+    told = forecast()
+    assert told.code == Exit.FINISHED, told.err
+    for each in ("tiny:", "node-hours in all, of which", "done in", "(80 %:", "time assumed"):
+        assert each in told.words
+
+
+def test_it_warns_of_the_cap_and_says_so_to_scripts(desk, forecast):
+    told = forecast("--cap", "0.001")
+    assert told.code == Exit.FAILED
+    assert "beyond the cap of 0.001 node-hours in the middle of the outcomes" in told.words
+    assert forecast("--cap", "1e9").code == Exit.FINISHED
+
+
+def test_numbers_and_a_picture(desk, forecast, tmp_path):
+    told = forecast("--json", "--plot", tmp_path / "burn.png")
+    numbers = json.loads(told.out)
+    assert numbers["node_hours"].keys() == {"low", "middle", "high"}
+    assert numbers["spent_node_hours"] > 0
+    assert (tmp_path / "burn.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_the_scheduler_it_goes_by_the_ledger_and_says_so(desk, forecast, scheduler):
+    scheduler.is_silent = True
+    told = forecast()
+    assert told.code == Exit.FINISHED, told.err
+    assert "slurmdbd not responding" in told.words
+    assert "as the ledger last heard of them" in told.words
+
+
+def test_before_anything_is_submitted_a_rehearsal_is_the_answer(scheduler, forecast):
+    told = forecast()
+    assert told.code == Exit.USAGE
+    assert "nothing was submitted yet. Before that: cosmotron rehearse" in told.words
+
+
+def test_a_campaign_that_is_done_needs_none(desk, forecast):
+    for step in desk.plan.steps:
+        folder = desk.plan.run.task(step.task.key)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.finish({"seconds": 1.0})
+    told = forecast()
+    assert told.code == Exit.FINISHED
+    assert "All tasks are done" in told.words
