@@ -103,7 +103,7 @@ def test_all_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
 
 def test_unknown_keys_of_a_site_s_tables_are_corrected(tmp_path: Path) -> None:
     text = (SITES / "perlmutter.toml").read_text()
-    text = text.replace("gpu_bind", "gpus_bind", 1).replace("from_nodes", "form_nodes", 1)
+    text = text.replace("gpu_bind", "gpus_bind", 1).replace("from_nodes", "form_nodes")
     found = problem(tmp_path, text.replace("workers_per_node", "workers_per_nodes"), Site)
     assert "nodes.gpu.gpus_bind: unknown key. Did you mean 'gpu_bind'?" in found
     assert "qos.regular.charge.1.form_nodes: unknown key. Did you mean 'from_nodes'?" in found

@@ -29,6 +29,8 @@ from pipeline.site import load_site
 
 if TYPE_CHECKING:
     from pipeline.rehearsal.forecast import Forecast, Interval
+    from pipeline.rehearsal.standing import Seen
+    from pipeline.workflow.plan import Plan
 
 
 def forecast(
@@ -81,17 +83,22 @@ def forecast(
         told = foresee(planned, now, samples=samples, seed=seed)
     limit = cap or what.cap_node_hours
     if plot is not None:
-        from pipeline.rehearsal.forecast import so_far  # noqa: PLC0415
-        from pipeline.rehearsal.picture import burn_down  # noqa: PLC0415
-
-        burn_down(so_far(planned, now), now.now, told, plot, limit)
-        screen.print(f"Drew {plot}.")
+        _draw(planned, now, told, plot, limit)
     if as_json:
         typer.echo(json.dumps({"now": now.now, "cap": limit, **dataclasses.asdict(told)}, indent=2))
     else:
         _print(what.name, now.now, told)
     if limit is not None and told.node_hours.high > limit:
         _warn(told.node_hours, limit)
+
+
+def _draw(planned: "Plan", now: "Seen", told: "Forecast", plot: Path, limit: float | None) -> None:
+    """Draw the node-hours, so far and to come."""
+    from pipeline.rehearsal.forecast import so_far  # noqa: PLC0415
+    from pipeline.rehearsal.picture import burn_down  # noqa: PLC0415
+
+    burn_down(so_far(planned, now), now.now, told, plot, limit)
+    screen.print(f"Drew {plot}.")
 
 
 def _warn(node_hours: "Interval", limit: float) -> None:

@@ -4,11 +4,13 @@ import getpass
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 TESTBED = Path(__file__).with_name("testbed")
 DAEMONS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd")
@@ -31,22 +33,29 @@ def testbed(verb: str) -> subprocess.CompletedProcess[str]:
 def slurm() -> Iterator[dict[str, str]]:
     """A Slurm that runs, and the environment of its clients; taken down if it was brought up here.
 
-    COSMOTRON_REQUIRE_SLURM=1 makes it a failure that there is none.
+    Another run of these tests on this machine has the test bed for itself: its jobs would be
+    cancelled by us, and ours by it. COSMOTRON_REQUIRE_SLURM=1 makes it a failure that there is no
+    Slurm.
     """
     reason = unable()
-    was_up = not reason and testbed("status").returncode == 0
-    if not reason:
-        brought_up = testbed("up")
-        reason = brought_up.stderr if brought_up.returncode else ""
     if reason:
-        give_up = pytest.fail if os.environ.get("COSMOTRON_REQUIRE_SLURM") == "1" else pytest.skip
         give_up(reason)
-    name, _, value = testbed("env").stdout.removeprefix("export ").strip().partition("=")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(name, value)
-        yield {name: value}
-    if not was_up:
-        testbed("down")
+    with FileLock(Path(tempfile.gettempdir()) / "cosmotron-testbed.tests.lock"):
+        was_up = testbed("status").returncode == 0
+        brought_up = testbed("up")
+        if brought_up.returncode:
+            give_up(brought_up.stderr)
+        name, _, value = testbed("env").stdout.removeprefix("export ").strip().partition("=")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(name, value)
+            yield {name: value}
+        if not was_up:
+            testbed("down")
+
+
+def give_up(reason: str) -> None:
+    required = os.environ.get("COSMOTRON_REQUIRE_SLURM") == "1"
+    (pytest.fail if required else pytest.skip)(reason)
 
 
 def asked(*command: str) -> str:
