@@ -4,11 +4,12 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pipeline import clock
 from pipeline.budget.account import Account
 from pipeline.budget.cost import node_hours
-from pipeline.budget.guard import reserve
+from pipeline.budget.guard import BudgetError, reserve
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.reconcile import reconcile
 from pipeline.budget.record import Kind, Record
@@ -19,6 +20,7 @@ from pipeline.run import RunError, read_json
 from pipeline.scheduler import NotNowError, Scheduler, SchedulerError, render
 from pipeline.site import Role, Site
 from pipeline.workflow import suspects
+from pipeline.workflow.commitments import to_come
 from pipeline.workflow.plan import PACK, PILOT, Plan, job_key, shares
 
 UNKNOWN_SECONDS = 300
@@ -63,6 +65,10 @@ class BackOff:
         self.message, self._intervals, self._until = "", 1, 0.0
 
 
+class NoRoomError(NotNowError):
+    """The cap has no room for a job yet: running ones are promised more than they will take."""
+
+
 class StoppedError(RunError):
     """The controller stops before a job was submitted."""
 
@@ -100,6 +106,7 @@ class Desk:
         self._heard_at = clock.monotonic()
         self._stopping = threading.Event()
         self._full = BackOff(plan.site.poll_seconds)
+        self._no_room = ""
 
     def role_of(self, account: Account) -> Role:
         """Return the nodes and queue that a job of the ledger used."""
@@ -135,7 +142,16 @@ class Desk:
                 raise NotNowError(message)
             held = {each.job_key for each in known if each.reserved_node_hours}
             missing = [each for each in reserved if each.job_key not in held]
-            reserve(self.ledger, missing, self.plan.asked.cap_node_hours)
+            asked = {each.task: each.node_hours for each in reserved}
+            rest = partial(to_come, self.plan, self.ledger, asked)
+            self._no_room = ""
+            try:
+                reserve(self.ledger, missing, self.plan.asked.cap_node_hours, rest)
+            except BudgetError as error:
+                if job.pilot or not error.may_fit:
+                    raise
+                self._no_room = str(error)
+                raise NoRoomError(self._no_room) from error
             count = site.nodes[job.node].count
             job = job.model_copy(update={"exclude": suspects.avoided(self.plan.run, count)})
             _leave_traces(job)
@@ -215,8 +231,8 @@ class Desk:
 
     @property
     def waits_because(self) -> str:
-        """Why nothing is submitted just now, in the scheduler's words; empty if it may be."""
-        return self._full.message
+        """Why a job was not taken only just, by the scheduler or the guard; empty if it was."""
+        return self._full.message or self._no_room
 
     @property
     def is_full(self) -> bool:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from pipeline import clock
-from pipeline.job import JobStatus, State
+from pipeline.job import Job, JobStatus, State
 from pipeline.run import CODES, Exit, RunError, TaskFolder, read_json
 from pipeline.scheduler import NotNowError
 from pipeline.workflow import history, order
-from pipeline.workflow.desk import UNKNOWN_SECONDS, Desk, Share
+from pipeline.workflow.desk import UNKNOWN_SECONDS, BackOff, Desk, NoRoomError, Share
 from pipeline.workflow.history import Link, Over
 from pipeline.workflow.judge import diverged, forbidden, judge, saved, silence, verdict
 from pipeline.workflow.plan import Step
@@ -49,6 +49,11 @@ class Chain:
         """The task's folder."""
         return self.desk.plan.run.task(self.step.task.key)
 
+    @cached_property
+    def patience(self) -> BackOff:
+        """Keeps it from asking the guard again and again."""
+        return BackOff(self.desk.plan.site.poll_seconds)
+
     @property
     def is_open(self) -> bool:
         """Whether it has a link that nobody has seen end."""
@@ -60,7 +65,7 @@ class Chain:
         """Whether nothing is to be done: its job waits, or none may be submitted just now."""
         if self.at is not None:
             return self.desk.waits(self.at[1])
-        return self.is_refused and self.desk.is_full
+        return self.is_refused and (self.desk.is_full or self.patience.holds)
 
     def advance(self) -> bool:
         """Do what is to be done next, which never waits; return whether the task is done.
@@ -127,13 +132,21 @@ class Chain:
             return False
         if account is None or account.end is None:
             self.is_refused = True
-            job_id = self.desk.submit(job, stage=self.step.task.stage, task_key=self.step.task.key)
+            job_id = self._submit(job)
             self.is_refused = False
             self.seen.add(job_id)
         else:
             job_id = account.job_id
         self.at = (link, job_id)
         return self._look(link, job_id)
+
+    def _submit(self, job: Job) -> str:
+        """Submit the job of a link and return its id; where there is no room, rest for a while."""
+        try:
+            return self.desk.submit(job, stage=self.step.task.stage, task_key=self.step.task.key)
+        except NoRoomError as error:
+            self.patience.refused(error)
+            raise
 
     def submitted(self, job_id: str) -> None:
         """Watch the job `job_id`, in which the wanted link was submitted as a part."""

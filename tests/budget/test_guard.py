@@ -29,10 +29,10 @@ def test_what_is_charged_and_promised_counts(tmp_path):
     ledger = Ledger(tmp_path)
     ledger.append(asked("m0-1", 3))
     ledger.append(asked("m0-0", 1).model_copy(update={"kind": Kind.END}))
-    check(ledger, "here", new_node_hours=6, cap_node_hours=CAP)
-    check(ledger, "elsewhere", new_node_hours=10, cap_node_hours=CAP)
+    check(ledger, "here", 6, CAP)
+    check(ledger, "elsewhere", 10, CAP)
     with pytest.raises(BudgetError) as refusal:
-        check(ledger, "here", new_node_hours=6.5, cap_node_hours=CAP)
+        check(ledger, "here", 6.5, CAP)
     assert str(refusal.value) == (
         "here: 6.50 node-hours asked, 6.00 left of 10.00 (1.00 charged, 3.00 reserved): 0.50 too "
         "many. Raise the cap, ask for less, or wait for what running jobs give back."
@@ -86,9 +86,9 @@ def paused(root, begun):
     """Reserve, but stand still between the look and the deed until the turn is lost."""
     look = guard.check
 
-    def slow(*args, **more):
-        look(*args, **more)
-        if more["new_node_hours"]:
+    def slow(ledger, site, new_node_hours, *more):
+        look(ledger, site, new_node_hours, *more)
+        if new_node_hours:
             begun.set()
             time.sleep(2)
 

@@ -83,11 +83,22 @@ def test_failing_nodes_cost_what_was_not_saved(tmp_path):
     assert badly.node_hours > well.node_hours
 
 
-def test_chains_stop_at_the_cap(tmp_path):
+def test_what_fits_under_the_cap_is_done_and_the_rest_is_not_begun(tmp_path):
     whole = rehearse(planned(tmp_path), 1)
-    told = rehearse(planned(tmp_path, cap_node_hours=whole.node_hours / 2), 1)
-    assert told.node_hours <= whole.node_hours / 2
-    assert any("node-hours asked" in each for each in told.failed.values())
+    cap = whole.planned_node_hours * 0.75
+    told = rehearse(planned(tmp_path, cap_node_hours=cap), 1)
+    assert told.node_hours <= cap
+    (refused,) = told.failed.values()
+    assert "node-hours asked, as a whole" in refused
+    assert len({each.task for each in trainings(told)}) == 2
+
+
+def test_what_waits_for_hours_that_others_give_back_is_done_in_the_end(tmp_path):
+    whole = rehearse(planned(tmp_path, hours=11), 1)
+    cap = 3 * 11 - 0.1  # they take less than planned
+    told = rehearse(planned(tmp_path, hours=11, cap_node_hours=cap), 1)
+    assert told.failed == {}
+    assert told.hours > whole.hours
 
 
 def test_short_trainings_and_pilots_are_done_too(tmp_path):

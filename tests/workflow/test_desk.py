@@ -8,10 +8,10 @@ import pytest
 from desk_fakes import Clock, FakeScheduler, pretraining, tiny_plan
 
 from pipeline.job import State
-from pipeline.run import RunError, write_json
+from pipeline.run import write_json
 from pipeline.scheduler import NotNowError, SchedulerError
 from pipeline.workflow import desk as desk_module
-from pipeline.workflow.desk import SILENT_SECONDS, Desk, StoppedError
+from pipeline.workflow.desk import SILENT_SECONDS, Desk, NoRoomError, StoppedError
 from pipeline.workflow.plan import PILOT
 
 
@@ -163,7 +163,7 @@ def test_a_cap_is_not_gone_beyond(tmp_path, scheduler, clock):
     plan = tiny_plan(tmp_path, "perlmutter", project="m4722", cap_node_hours=0.1)
     capped = Desk(plan, scheduler)
     submit(capped, 1)
-    with pytest.raises(RunError, match="node-hours"):
+    with pytest.raises(NoRoomError, match="node-hours"):
         submit(capped, 2)
     assert len(scheduler.jobs) == 1
     assert kinds(capped) == ["reserve", "submit"]

@@ -1,0 +1,41 @@
+"""What trainings that were begun have still to come: what begins now leaves room for it."""
+
+from collections.abc import Iterable, Mapping
+
+from pipeline.budget.guard import ToCome
+from pipeline.budget.ledger import Ledger
+from pipeline.workflow.plan import Plan
+
+
+def to_come(plan: Plan, ledger: Ledger, asked: Mapping[str, float]) -> ToCome:
+    """Return the node-hours for which the guard keeps room before tasks may submit a job.
+
+    None if each of them was begun before: a chain goes on as long as its next job fits under the
+    cap, so that two chains never wait for each other. To begin one is another matter. It has to fit
+    as a whole, beside what the plan still has for all those with a job that has not ended.
+
+    Args:
+        plan: Says what each training comes to.
+        ledger: Says what was begun.
+        asked: The node-hours that the job asks, by the tasks that share it.
+    """
+    steps = {step.task.key: step for step in plan.steps if not step.in_pilot}
+
+    def rest(keys: Iterable[str]) -> float:
+        """Return what the plan has for some trainings beyond what their jobs took or may take."""
+        return sum(
+            max(0.0, steps[key].node_hours - _promised(ledger, key) - asked.get(key, 0.0))
+            for key in keys
+        )
+
+    new = {key for key in asked if key in steps and not ledger.of_task(key)}
+    if not new:
+        return ToCome()
+    live = {each.task for each in ledger.unended(plan.site.name)}
+    return ToCome(asking=rest(new), others=rest(live & steps.keys() - new))
+
+
+def _promised(ledger: Ledger, task: str) -> float:
+    """Return the node-hours that the jobs of a task were charged, or may be yet."""
+    accounts = ledger.of_task(task)
+    return sum(each.charged_node_hours + each.reserved_node_hours for each in accounts)
