@@ -85,7 +85,8 @@ class JobStatus(Declaration):
     `seconds` is what it has run so far, at the scheduler's resolution; `nodes` may be a fraction
     where jobs share a node; `node_names` are the scheduler's words for them. `start` and `end` are
     seconds since 1970, None before they happen. Of a job that was put back into the queue
-    `attempts` are the seconds of each time that it ran.
+    `attempts` are the seconds of each time that it ran. `energy_joules` is what its nodes took,
+    None where the site does not measure that.
     """
 
     id: str
@@ -98,3 +99,4 @@ class JobStatus(Declaration):
     node_names: str = ""
     exit_code: int | None = None
     attempts: tuple[int, ...] = ()
+    energy_joules: float | None = None

@@ -186,10 +186,11 @@ class Site(Declaration):
     what a training's link takes from its start to the first step, and from the last one to its end,
     as long as none has been measured. Of the `submitted_jobs` that a user may have in all queues,
     `eligible_jobs` at a time may start. `charges_lost_jobs` is whether a job of which accounting
-    knows no end is charged. `network_plugin` is what NCCL (or RCCL) names as its network where the
-    fast one is used, in its log at NCCL_DEBUG=INFO. In `packs` trainings of one device share the
-    nodes of `training`, where those are only to be had whole. `waits` and `maintenance` are for
-    rehearsals alone.
+    knows no end is charged. `balance_format` is how its balance is printed, by `balance_command` or
+    where the user gets it; a job may be missing there until `balance_lag_hours` after its end.
+    `network_plugin` is what NCCL (or RCCL) names as its network where the fast one is used, in its
+    log at NCCL_DEBUG=INFO. In `packs` trainings of one device share the nodes of `training`, where
+    those are only to be had whole. `waits` and `maintenance` are for rehearsals alone.
     """
 
     name: str
@@ -203,6 +204,8 @@ class Site(Declaration):
     scratch: str = "runs"
     purge_days: PositiveInt | None = None
     balance_command: str = ""
+    balance_format: Literal["showusage", "sbank", "sfapi"] | None = None
+    balance_lag_hours: NonNegativeFloat = 24.0
     charges_lost_jobs: bool = True
     master_address: str = "$(hostname)"
     mpi: str = ""

@@ -11,11 +11,8 @@ import pytest
 from whole_campaign import TINY
 
 from pipeline import __version__
-from pipeline.budget.ledger import Ledger
-from pipeline.budget.record import Kind, Record
 from pipeline.campaign import load_campaign
 from pipeline.catalog import names
-from pipeline.job import State
 from pipeline.run import Exit, Run
 from pipeline.site import Site, load_site
 from pipeline.workflow.plan import Asked, make_plan
@@ -249,42 +246,6 @@ def test_an_unknown_experiment_is_found_before_anything_runs(
     told = cosmotron("plan", path, "--site", "local", "--root", tmp_path)
     assert told.code == Exit.USAGE
     assert "'sphenyx': unknown. Did you mean 'sphenix'?" in told.words
-
-
-def spend(run: Run) -> None:
-    """Put one finished job of half a node-hour into the ledger."""
-    job = {"site": "local", "stage": "pretrain", "task": "pretrain/m", "job_key": "k"}
-    ledger = Ledger(run.ledger)
-    ledger.append(Record(kind=Kind.RESERVE, **job, nodes=1, node_hours=2.0))
-    end = {"seconds": 1800, "node_hours": 0.5, "state": State.COMPLETED}
-    ledger.append(Record(kind=Kind.END, **job, nodes=1, **end))
-
-
-def test_the_budget_is_from_the_ledger(cosmotron: Any, tmp_path: Path) -> None:
-    told = cosmotron("budget", TINY, "--site", "local", "--root", tmp_path)
-    assert "No record yet. Start with: cosmotron run" in told.words
-    spend(Run(tmp_path, "tiny"))
-    told = cosmotron("budget", TINY, "--site", "local", "--root", tmp_path)
-    assert "1 completed" in told.words
-    assert "0.5 node-hours" in told.words
-    told = json.loads(
-        cosmotron("budget", TINY, "--site", "local", "--root", tmp_path, "--json").out
-    )
-    assert [(row["stage"], row["charged_node_hours"]) for row in told["stages"]] == [
-        ("pretrain", 0.5)
-    ]
-    assert [(use["into"], use["share"]) for use in told["uses"]] == [
-        ("without a step: completed", 1.0)
-    ]
-
-
-def test_a_damaged_ledger_is_one_message(cosmotron: Any, tmp_path: Path) -> None:
-    run = Run(tmp_path, "tiny")
-    spend(run)
-    next(run.ledger.glob("*.json")).write_text("{")
-    told = cosmotron("budget", TINY, "--site", "local", "--root", tmp_path)
-    assert told.code == Exit.BUSY
-    assert "no record of the ledger can be read here" in told.words
 
 
 def test_a_report_of_no_run(cosmotron: Any, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ class Account:
     end: float | None
     state: str
     batch_key: str = ""
+    energy_joules: float | None = None
 
     @property
     def known_as(self) -> str:
@@ -63,6 +64,7 @@ def replay(records: Iterable[Record]) -> Account:
         end=end.time if end else None,
         state=_state(last, final, promise),
         batch_key=next((each.batch_key for each in newest_first if each.batch_key), ""),
+        energy_joules=final.energy_joules if final else None,
     )
 
 

@@ -51,8 +51,10 @@ def _missed(account: Account, status: JobStatus, site: Site, role: Role) -> list
     now = clock.time()
     charged = _charge(status, site, role)
     if account.batch_key and status.nodes:
-        charged *= account.nodes / status.nodes
-        status = status.model_copy(update={"nodes": account.nodes})
+        share = account.nodes / status.nodes
+        charged *= share
+        joules = status.energy_joules and status.energy_joules * share
+        status = status.model_copy(update={"nodes": account.nodes, "energy_joules": joules})
     if not account.job_id:
         records.append(_record(Kind.SUBMIT, account, status, status.start or now))
     if account.start is None and status.start is not None:
@@ -90,6 +92,7 @@ def _record(kind: Kind, account: Account, status: JobStatus, when: float) -> Rec
         nodes=status.nodes,
         seconds=status.seconds,
         state=status.state,
+        energy_joules=status.energy_joules,
     )
 
 

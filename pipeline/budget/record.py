@@ -30,7 +30,8 @@ class Record(Declaration):
     or a reconcile: always the whole job, never a difference. A `job_key` stands for one job for
     ever: the next link of a chain has the next key. A link of a bundle shares its batch job, whose
     own key is `batch_key`, with others; `nodes` and `node_hours` are its share. Of a task in pilots
-    that is their kind; they carry the charge.
+    that is their kind; they carry the charge. `energy_joules` is the job's share too, None where
+    the site does not measure it.
     """
 
     kind: Kind
@@ -44,6 +45,7 @@ class Record(Declaration):
     nodes: NonNegativeFloat = 0.0
     seconds: NonNegativeInt = 0
     node_hours: NonNegativeFloat = 0.0
+    energy_joules: NonNegativeFloat | None = None
     state: State | None = None
     note: str = ""
 

@@ -6,6 +6,7 @@ import typer
 
 from pipeline import __version__
 from pipeline.cli import (
+    budgeting,
     campaigns,
     data,
     forecasting,
@@ -33,7 +34,7 @@ app.add_typer(stores.app, name="data")
 VERBS = (
     *(campaigns.run, planning.plan, campaigns.status, stopping.stop, jobs.cancel),
     *(jobs.logs, rehearsing.rehearse, forecasting.forecast),
-    *(campaigns.budget, campaigns.export, campaigns.report, campaigns.campaigns),
+    *(budgeting.budget, campaigns.export, campaigns.report, campaigns.campaigns),
     *(data.simulate, data.stage),
     models.models,
 )

@@ -1,4 +1,4 @@
-"""The verbs of a campaign: run, status, budget, export, report."""
+"""The verbs of a campaign: run, status, export, report."""
 
 import dataclasses
 import json
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from pipeline.campaign import SHELF
 from pipeline.catalog import names
@@ -135,55 +134,6 @@ def status(
         out.print(told)
     if watch and any(row.state != "done" for row in rows):
         raise SystemExit(int(Exit.FAILED))
-
-
-def budget(
-    campaign: CampaignName, site: SiteName = None, root: Root = None, as_json: AsJson = False
-) -> None:
-    """Show the node-hours reserved and charged, per site and stage, from the ledger.
-
-    And what those of this site went into: steps that count, start-ups, and what was lost to what.
-
-    Example: `cosmotron budget quickstart`
-    """
-    from pipeline.budget.ledger import Ledger  # noqa: PLC0415
-    from pipeline.budget.summary import summary  # noqa: PLC0415
-    from pipeline.budget.use import uses  # noqa: PLC0415
-    from pipeline.workflow.plan import PACK, PILOT  # noqa: PLC0415
-
-    what, where = asked_campaign(campaign), load_site(site)
-    folder = run_folder(what, where, root)
-    ledger = Ledger(folder.ledger)
-    rows = summary(ledger)
-    ours = [each for each in ledger.accounts().values() if each.site == where.name]
-    pilots = {PILOT: where.pilot, PACK: where.packs or where.pilot}
-    workers = {kind: each.workers_per_node for kind, each in pilots.items()}
-    went_into = uses(ours, folder, workers)
-    if as_json:
-        told = {
-            "stages": [dataclasses.asdict(row) for row in rows],
-            "uses": [dataclasses.asdict(use) for use in went_into],
-        }
-        typer.echo(json.dumps(told, indent=2))
-        return
-    if not rows:
-        screen.print(f"No record yet. Start with: cosmotron run {campaign}")
-        return
-    table = Table("site", "stage", "jobs", "reserved", "charged", "states", box=None)
-    for row in rows:
-        states = ", ".join(f"{count} {state}" for state, count in row.states.items())
-        reserved, charged = as_hours(row.reserved_node_hours), as_hours(row.charged_node_hours)
-        table.add_row(row.site, row.stage, str(row.jobs), reserved, charged, states)
-    for name in dict.fromkeys(row.site for row in rows):
-        reserved = as_hours(sum(r.reserved_node_hours for r in rows if r.site == name))
-        charged = as_hours(sum(r.charged_node_hours for r in rows if r.site == name))
-        table.add_row(name, "[bold]all[/]", "", reserved, f"[bold]{charged}[/]", "node-hours")
-    out.print(table)
-    if went_into:
-        into = Table(f"\n{where.name} went into", "\nnode-hours", "\nshare", box=None)
-        for use in went_into:
-            into.add_row(use.into, as_hours(use.node_hours), f"{use.share:.1%}")
-        out.print(into)
 
 
 def export(

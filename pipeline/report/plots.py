@@ -75,7 +75,7 @@ def node_hours_chart(rows: Sequence[Row]) -> Figure:
     with style():
         figure = Figure(figsize=(9, 1.3 + 0.55 * len(rows)))
         axes = figure.add_subplot()
-        stages = [row.stage for row in rows]
+        stages = [row.group for row in rows]
         charged = np.array([row.charged_node_hours for row in rows])
         reserved = np.array([row.reserved_node_hours for row in rows])
         axes.barh(stages, charged, color=PALETTE[0], label="charged", height=0.6)

@@ -29,7 +29,9 @@ STATES = {
     "TIMEOUT": State.TIMEOUT,
 }
 
-FIELDS = "JobIDRaw,State,ElapsedRaw,NNodes,Start,End,ExitCode,NodeList,JobName"
+# ConsumedEnergyRaw: joules of the whole job (docs.lumi-supercomputer.eu, "Job energy"); 0 or empty
+# where the site does not measure it
+FIELDS = "JobIDRaw,State,ElapsedRaw,NNodes,Start,End,ExitCode,NodeList,ConsumedEnergyRaw,JobName"
 # sacct's name for a job of whose end it has heard, but not of its start (22.05: for up to 5 s)
 NAMELESS = "allocation"
 QUEUE_FORMAT = "%A|%T|%D|%S|%j"
@@ -42,14 +44,19 @@ def merged(statuses: Iterable[JobStatus]) -> dict[str, JobStatus]:
         earlier = merged.get(status.id)
         before = (earlier.attempts or (earlier.seconds,)) if earlier else ()
         attempts = (*before, status.seconds)
-        changes = {"seconds": sum(attempts), "attempts": attempts if earlier else ()}
+        joules = (status.energy_joules or 0.0) + ((earlier and earlier.energy_joules) or 0.0)
+        changes = {
+            "seconds": sum(attempts),
+            "attempts": attempts if earlier else (),
+            "energy_joules": joules or None,
+        }
         merged[status.id] = status.model_copy(update=changes)
     return merged
 
 
 def from_accounting(row: str) -> JobStatus:
     """Return the status in one row of `FIELDS`; the job's name comes last, it may hold a |."""
-    id_, state, seconds, nodes, start, end, code, names, key = row.split("|", 8)
+    id_, state, seconds, nodes, start, end, code, names, joules, key = row.split("|", 9)
     status = JobStatus(
         id=id_,
         key=key,
@@ -59,6 +66,7 @@ def from_accounting(row: str) -> JobStatus:
         start=_time(start),
         end=_time(end),
         node_names="" if names == "None assigned" else names,
+        energy_joules=float(joules or 0) or None,
     )
     exit_code = _exit_code(code, status.state) if status.state.is_over else None
     return status.model_copy(update={"exit_code": exit_code})

@@ -65,7 +65,7 @@ class BackOff:
         self.message, self._intervals, self._until = "", 1, 0.0
 
 
-class NoRoomError(NotNowError):
+class NoHoursError(NotNowError):
     """The cap has no room for a job yet: running ones are promised more than they will take."""
 
 
@@ -151,7 +151,7 @@ class Desk:
                 if job.pilot or not error.may_fit:
                     raise
                 self._no_room = str(error)
-                raise NoRoomError(self._no_room) from error
+                raise NoHoursError(self._no_room) from error
             count = site.nodes[job.node].count
             job = job.model_copy(update={"exclude": suspects.avoided(self.plan.run, count)})
             _leave_traces(job)

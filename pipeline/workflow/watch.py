@@ -11,7 +11,7 @@ from pipeline.job import Job, JobStatus, State
 from pipeline.run import CODES, Exit, RunError, TaskFolder, read_json
 from pipeline.scheduler import NotNowError
 from pipeline.workflow import history, order
-from pipeline.workflow.desk import UNKNOWN_SECONDS, BackOff, Desk, NoRoomError, Share
+from pipeline.workflow.desk import UNKNOWN_SECONDS, BackOff, Desk, NoHoursError, Share
 from pipeline.workflow.history import Link, Over
 from pipeline.workflow.judge import diverged, forbidden, judge, saved, silence, verdict
 from pipeline.workflow.plan import Step
@@ -144,7 +144,7 @@ class Chain:
         """Submit the job of a link and return its id; where there is no room, rest for a while."""
         try:
             return self.desk.submit(job, stage=self.step.task.stage, task_key=self.step.task.key)
-        except NoRoomError as error:
+        except NoHoursError as error:
             self.patience.refused(error)
             raise
 

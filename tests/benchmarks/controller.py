@@ -27,7 +27,7 @@ COMMANDS = {
     "scancel": "",
     "sacctmgr": "echo m1",
     "sacct": """for id in $(echo "$*" | sed -n 's/.*--jobs=\\([0-9,]*\\).*/\\1/p' | tr , ' '); do
-        echo "$id|RUNNING|60|1|1790000000|Unknown|0:0|nid1|x"; done""",
+        echo "$id|RUNNING|60|1|1790000000|Unknown|0:0|nid1|0|x"; done""",
 }
 
 

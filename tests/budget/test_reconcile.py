@@ -3,7 +3,6 @@ import pytest
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.reconcile import reconcile
 from pipeline.budget.record import Kind, Record
-from pipeline.budget.summary import Row, summary
 from pipeline.job import JobStatus, State
 from pipeline.site import Role, Site
 
@@ -98,12 +97,10 @@ def test_jobs_of_other_sites_and_unknown_jobs_are_left_alone(ledger):
     assert reconcile(ledger, statuses, SITE, role_of) == []
 
 
-def test_the_summary_has_one_row_per_site_and_stage(ledger):
-    ledger.append(record(Kind.RESERVE, 3, site="there", job_key="far", node_hours=7))
-    ledger.append(record(Kind.RESERVE, 4, stage="pilot", job_key="p", node_hours=2))
-    ledger.append(record(Kind.END, 5, job_key="m0-0", node_hours=1, state=State.FAILED))
-    assert summary(ledger) == [
-        Row("here", "pretrain", 2, 3, 1, {"submitted": 1, "failed": 1}),
-        Row("here", "pilot", 1, 2, 0, {"reserved": 1}),
-        Row("there", "pretrain", 1, 7, 0, {"reserved": 1}),
-    ]
+def test_what_a_job_s_nodes_took_is_recorded_and_shared_like_its_hours(ledger):
+    ledger.append(record(Kind.RESERVE, 1, job_key="part", batch_key="all", nodes=1))
+    measured = done(nodes=4, energy_joules=8e6)
+    reconcile(ledger, {"m0-1": measured, "part": measured}, SITE, role_of)
+    accounts = ledger.accounts()
+    assert accounts["m0-1"].energy_joules == 8e6
+    assert accounts["part"].energy_joules == 2e6

@@ -143,13 +143,13 @@ def test_without_slurm_the_way_out_is_named(
 def test_all_jobs_are_asked_for_in_one_call(slurm: Slurm) -> None:
     slurm.answers(
         "sacct",
-        "1|COMPLETED|60|2|1000|1060|0:0|nid[1-2]|a",
-        "2|CANCELLED by 1000|5|1|1000|1005|0:0|nid[1-2]|b",
-        "3|FAILED|9|1|1000|1009|85:0|nid3|c",
-        "4|FAILED|9|1|1000|1009|0:9|None assigned|d",
-        "5|RUNNING|7|1|1000|Unknown|0:0|nid[1-2]|e|f",
-        "6|PENDING|0|1|Unknown|Unknown|0:0|nid[1-2]|g",
-        "7|NEW_IN_SLURM_99|0|1|Unknown|Unknown|0:0|nid[1-2]|h",
+        "1|COMPLETED|60|2|1000|1060|0:0|nid[1-2]|0|a",
+        "2|CANCELLED by 1000|5|1|1000|1005|0:0|nid[1-2]|0|b",
+        "3|FAILED|9|1|1000|1009|85:0|nid3|0|c",
+        "4|FAILED|9|1|1000|1009|0:9|None assigned|0|d",
+        "5|RUNNING|7|1|1000|Unknown|0:0|nid[1-2]|0|e|f",
+        "6|PENDING|0|1|Unknown|Unknown|0:0|nid[1-2]|0|g",
+        "7|NEW_IN_SLURM_99|0|1|Unknown|Unknown|0:0|nid[1-2]|0|h",
     )
     jobs = SCHEDULER.query(str(id_) for id_ in range(1, 8))
     assert len(slurm.calls) == 1
@@ -161,16 +161,18 @@ def test_all_jobs_are_asked_for_in_one_call(slurm: Slurm) -> None:
     first = jobs["1"]
     assert (first.seconds, first.nodes, first.start, first.end) == (60, 2.0, 1000, 1060)
     assert jobs["5"].key == "e|f"
+    assert first.energy_joules is None
 
 
 def test_every_attempt_of_a_requeued_job_counts(slurm: Slurm) -> None:
     slurm.answers(
         "sacct",
-        "1|PREEMPTED|100|4|1000|1100|0:0|nid1|a",
-        "1|COMPLETED|50|4|2000|2050|0:0|nid1|a",
+        "1|PREEMPTED|100|4|1000|1100|0:0|nid1|7200000|a",
+        "1|COMPLETED|50|4|2000|2050|0:0|nid1|3600000|a",
     )
     job = SCHEDULER.query(["1"])["1"]
     assert (job.state, job.seconds, job.start) == (State.COMPLETED, 150, 2000)
+    assert job.energy_joules == 7200000 + 3600000
 
 
 def test_a_job_that_accounting_does_not_know_yet_is_in_the_queue(slurm: Slurm) -> None:
@@ -182,7 +184,7 @@ def test_a_job_that_accounting_does_not_know_yet_is_in_the_queue(slurm: Slurm) -
 
 
 def test_a_job_of_which_only_the_end_arrived_is_not_believed_yet(slurm: Slurm) -> None:
-    slurm.answers("sacct", "8|COMPLETED|1|2|1000|1001|0:0|nid1|allocation")
+    slurm.answers("sacct", "8|COMPLETED|1|2|1000|1001|0:0|nid1|0|allocation")
     assert SCHEDULER.query(["8"])["8"].state is State.UNKNOWN
 
 

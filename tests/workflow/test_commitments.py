@@ -12,7 +12,7 @@ from pipeline.campaign import load_campaign
 from pipeline.run import Run
 from pipeline.site import load_site
 from pipeline.workflow.commitments import to_come
-from pipeline.workflow.desk import Desk, NoRoomError
+from pipeline.workflow.desk import Desk, NoHoursError
 from pipeline.workflow.plan import Asked, make_plan
 
 LADDER = Path(__file__).parent.parent / "campaigns" / "ladder.toml"
@@ -89,7 +89,7 @@ def test_a_chain_that_is_over_needs_nothing_more(desk):
 def test_a_second_training_waits_until_the_first_leaves_it_room(desk):
     first, second, _ = trainings(capped(desk, 15.0))
     submit(desk, first)
-    with pytest.raises(NoRoomError) as told:
+    with pytest.raises(NoHoursError) as told:
         submit(desk, second)
     assert str(told.value).startswith(
         "frontier: 2.00 node-hours asked, as a whole 10.00, 5.00 left of 15.00 "

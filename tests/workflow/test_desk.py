@@ -11,7 +11,7 @@ from pipeline.job import State
 from pipeline.run import write_json
 from pipeline.scheduler import NotNowError, SchedulerError
 from pipeline.workflow import desk as desk_module
-from pipeline.workflow.desk import SILENT_SECONDS, Desk, NoRoomError, StoppedError
+from pipeline.workflow.desk import SILENT_SECONDS, Desk, NoHoursError, StoppedError
 from pipeline.workflow.plan import PILOT
 
 
@@ -163,7 +163,7 @@ def test_a_cap_is_not_gone_beyond(tmp_path, scheduler, clock):
     plan = tiny_plan(tmp_path, "perlmutter", project="m4722", cap_node_hours=0.1)
     capped = Desk(plan, scheduler)
     submit(capped, 1)
-    with pytest.raises(NoRoomError, match="node-hours"):
+    with pytest.raises(NoHoursError, match="node-hours"):
         submit(capped, 2)
     assert len(scheduler.jobs) == 1
     assert kinds(capped) == ["reserve", "submit"]
