@@ -38,10 +38,18 @@ def test_policies_stand_side_by_side_and_the_cheapest_is_named(rehearsal, tmp_pa
     assert (tmp_path / "burn.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_another_site_stands_beside(rehearsal):
+    told = rehearsal("--beside", "perlmutter")
+    assert told.code == Exit.FINISHED, told.words
+    assert told.words.count("Cheapest: ") == 2
+    assert "frontier: extended" in told.words
+    assert "perlmutter: preempt" in told.words
+
+
 def test_scripts_get_numbers(rehearsal):
     told = json.loads(rehearsal("--json", "--seed", "4").out)
     (only,) = told["rehearsals"]
-    assert told["site"] == only["site"] == "frontier"
+    assert only["site"] == "frontier"
     assert only["node_hours"] > 0
     assert only["uses"][0].keys() == {"into", "node_hours", "share"}
 

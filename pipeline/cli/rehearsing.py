@@ -29,10 +29,12 @@ from pipeline.run import Exit
 from pipeline.site import Site, load_site
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from pipeline.campaign import Task
     from pipeline.rehearsal import Rehearsal
     from pipeline.rehearsal.policies import Policy
+    from pipeline.run import Run
 
 
 def rehearse(
@@ -50,8 +52,13 @@ def rehearse(
         int, typer.Option(min=1, help="Rehearse so often, each with dice of its own.")
     ] = 1,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Rehearse each queue and each way to share jobs.")
+        bool,
+        typer.Option("--compare", help="Rehearse each queue, each way to share jobs, and trunks."),
     ] = False,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option(metavar="<site>", help="Compare with another site too; as often as needed."),
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the node-hours against the days here (.svg, .png).")
     ] = None,
@@ -62,32 +69,32 @@ def rehearse(
     Our planner, guard, chains and retries work as they do on the site; only the machine and the
     work are made up: queues, failures, preemptions and maintenance by the numbers of the site file.
 
+    With --compare the ways to do it stand side by side: queues, shared jobs, and, where a model is
+    trained on several data sizes, one trunk with a branch for each.
+
     Example: `cosmotron rehearse quickstart --site frontier --times 10`
     """
-    from pipeline.rehearsal.policies import (  # noqa: PLC0415
-        Policy,
-        by_outcome,
-        policies,
-        rehearsed,
-    )
+    from pipeline.rehearsal.policies import Policy, policies  # noqa: PLC0415
+    from pipeline.rehearsal.trunks import on_trunks  # noqa: PLC0415
 
     what, where = asked_campaign(campaign), load_site(site)
+    sites = {each.name: each for each in (where, *map(load_site, beside or ()))}
     folder = run_folder(what, where, Path("rehearsal"))
     tasks = what.tasks(folder, elsewhere=True)
-    asked = Policy(qos or where.training.qos, bundle)
-    chosen = policies(where) if compare else [asked]
-    play = partial(rehearsed, tasks, folder, where, project=project, cap=cap or what.cap_node_hours)
-    found, refused = _all(chosen, range(seed, seed + times), play)
+    limit = cap or what.cap_node_hours
+    asked = Policy(where.name, qos or where.training.qos, bundle)
+    compare = compare or bool(beside)
+    trunks = (False, True) if on_trunks(tasks, folder) != tasks else (False,)
+    chosen = [way for each in sites.values() for way in policies(each, trunks)]
+    play = partial(_played, tasks, folder, sites, project, limit)
+    found, refused = _all(chosen if compare else [asked], range(seed, seed + times), play)
     if not any(found.values()):
         fail("\n".join(dict.fromkeys(refused.values())), Exit.USAGE)
     if plot is not None:
-        from pipeline.rehearsal.picture import draw  # noqa: PLC0415
-
-        draw({name: runs[0] for name, runs in by_outcome(found).items()}, plot, cap)
-        screen.print(f"Drew {plot}.")
+        _draw(found, plot, limit)
     if as_json:
         rows = [_as_json(policy, each) for policy, runs in found.items() for each in runs]
-        typer.echo(json.dumps({"site": where.name, "rehearsals": rows}, indent=2))
+        typer.echo(json.dumps({"rehearsals": rows}, indent=2))
     elif compare:
         _compared(found, refused)
     else:
@@ -95,6 +102,30 @@ def rehearse(
     failed = [each for runs in found.values() for each in runs if each.failed]
     if failed and not compare:
         raise SystemExit(int(Exit.FAILED))
+
+
+def _played(
+    tasks: "Sequence[Task]",
+    run: "Run",
+    sites: "Mapping[str, Site]",
+    project: str,
+    cap: float | None,
+    policy: "Policy",
+    seed: int,
+) -> "Rehearsal | str":
+    """Return how the campaign goes on the site of `policy`, or why that refuses it."""
+    from pipeline.rehearsal.policies import rehearsed  # noqa: PLC0415
+
+    return rehearsed(tasks, run, sites[policy.site], policy, project=project, cap=cap, seed=seed)
+
+
+def _draw(found: "dict[Policy, list[Rehearsal]]", plot: Path, cap: float | None) -> None:
+    """Draw the first rehearsal of each policy."""
+    from pipeline.rehearsal.picture import draw  # noqa: PLC0415
+    from pipeline.rehearsal.policies import by_outcome  # noqa: PLC0415
+
+    draw({name: runs[0] for name, runs in by_outcome(found).items()}, plot, cap)
+    screen.print(f"Drew {plot}.")
 
 
 def _all(
@@ -107,7 +138,7 @@ def _all(
     refused: dict[Policy, str] = {}
     jobs = [(each, seed) for each in chosen for seed in seeds]
     for policy, seed in track(jobs, "rehearsing", console=screen, transient=True):
-        told = play(policy=policy, seed=seed)
+        told = play(policy, seed)
         if isinstance(told, str):
             refused[policy] = told
         else:
@@ -119,7 +150,7 @@ def _as_json(policy: "Policy", told: "Rehearsal") -> dict[str, object]:
     """Return a rehearsal for scripts, without its jobs."""
     fields = dataclasses.asdict(dataclasses.replace(told, accounts=()))
     del fields["accounts"]
-    return {"qos": policy.qos, "bundle": policy.bundle, **fields}
+    return {**dataclasses.asdict(policy), **fields}
 
 
 def _one(name: str, site: Site, runs: "Sequence[Rehearsal]", times: int) -> None:
@@ -149,29 +180,15 @@ def _one(name: str, site: Site, runs: "Sequence[Rehearsal]", times: int) -> None
 
 
 def _compared(found: "dict[Policy, list[Rehearsal]]", refused: "dict[Policy, str]") -> None:
-    """Print the policies side by side, the cheapest first, and what it saves."""
-    from pipeline.rehearsal.policies import by_outcome, lost_share  # noqa: PLC0415
+    """Print the policies side by side, the cheapest first, and what it saves.
 
-    rows = []
-    for name, runs in by_outcome(found).items():
-        whole = [each for each in runs if not each.failed]
-        if whole:
-            hours = median(each.node_hours for each in whole)
-            rows.append((hours, median(each.hours / 24 for each in whole), name, whole))
-    rows.sort(key=lambda row: row[:2])
-    table = Table("way", "node-hours", "days", "jobs", "lost", box=None, pad_edge=False)
-    for hours, days, name, whole in rows:
-        lost = median(lost_share(each) for each in whole)
-        table.add_row(name, as_hours(hours), f"{days:,.1f}", f"{whole[0].jobs:,}", f"{lost:.1%}")
-    out.print(table)
-    if len(rows) > 1:
-        (cheap, _, best, _), (dear, _, worst, _) = rows[0], rows[-1]
-        out.print(
-            f"\nCheapest: {best}. It saves {as_hours(dear - cheap)} node-hours "
-            f"({(dear - cheap) / dear:.0%}) over: {worst}.",
-            highlight=False,
-            soft_wrap=True,
-        )
+    Those of two sites are two tables: their node-hours are not the same thing.
+    """
+    from pipeline.rehearsal.policies import by_outcome  # noqa: PLC0415
+
+    for site in dict.fromkeys(policy.site for policy in found):
+        here = {policy: runs for policy, runs in found.items() if policy.site == site}
+        _table(by_outcome(here))
     told: dict[str, list[str]] = {}
     for policy, runs in found.items():
         broken = next((each for each in runs if each.failed), None)
@@ -180,6 +197,35 @@ def _compared(found: "dict[Policy, list[Rehearsal]]", refused: "dict[Policy, str
             told.setdefault(reason, []).append(str(policy))
     for reason, names in told.items():
         screen.print(f"not {'; '.join(names)}: {escaped(reason)}", highlight=False, soft_wrap=True)
+
+
+def _table(found: "Mapping[str, Sequence[Rehearsal]]") -> None:
+    """Print the ways of one site side by side; those that did not come to an end are left out."""
+    from pipeline.rehearsal.policies import lost_share  # noqa: PLC0415
+
+    rows = []
+    for name, runs in found.items():
+        whole = [each for each in runs if not each.failed]
+        if whole:
+            hours = median(each.node_hours for each in whole)
+            rows.append((hours, median(each.hours / 24 for each in whole), name, whole))
+    rows.sort(key=lambda row: row[:2])
+    titles = ("way", "node-hours", "days", "jobs", "waited, days a job", "lost")
+    table = Table(*titles, box=None, pad_edge=False)
+    for hours, days, name, whole in rows:
+        lost = median(lost_share(each) for each in whole)
+        waited = median(each.waited_hours / 24 / each.jobs for each in whole)
+        jobs = f"{whole[0].jobs:,}"
+        table.add_row(name, as_hours(hours), f"{days:,.1f}", jobs, f"{waited:,.1f}", f"{lost:.1%}")
+    out.print(table)
+    if len(rows) > 1:
+        (cheap, _, best, _), (dear, _, worst, _) = rows[0], rows[-1]
+        out.print(
+            f"\nCheapest: {best}. It saves {as_hours(dear - cheap)} node-hours "
+            f"({(dear - cheap) / dear:.0%}) over: {worst}.\n",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _range(values: tuple[float, float, float]) -> str:

@@ -1,7 +1,8 @@
 """Ways to run the same campaign, and what their rehearsals say side by side."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from statistics import quantiles
 from typing import Literal
 
@@ -9,6 +10,7 @@ from pipeline.budget.use import SAVES, START_UP, USEFUL
 from pipeline.campaign import Task
 from pipeline.catalog import DeclarationError
 from pipeline.rehearsal.rehearse import Rehearsal, rehearse
+from pipeline.rehearsal.trunks import on_trunks
 from pipeline.run import Run
 from pipeline.site import Site
 from pipeline.workflow.plan import Asked, make_plan
@@ -18,20 +20,29 @@ Bundles = Literal["cheapest", "soonest", "never"]
 
 @dataclass(frozen=True)
 class Policy:
-    """A queue, and when trainings share jobs."""
+    """A queue of a site, when trainings share jobs, and whether data sizes share a trunk."""
 
+    site: str
     qos: str
     bundle: Bundles
+    trunk: bool = False
 
     def __str__(self) -> str:
         """Return it as a person says it."""
-        return f"{self.qos or 'the default queue'}, shared jobs: {self.bundle}"
+        return self.named([self.bundle])
+
+    def named(self, ways: Sequence[str]) -> str:
+        """Return what a person calls it, if several ways to share jobs come to the same."""
+        queue = self.qos or "the default queue"
+        trunk = ", sizes from one trunk" if self.trunk else ""
+        return f"{self.site}: {queue}, shared jobs: {' or '.join(ways)}{trunk}"
 
 
-def policies(site: Site) -> list[Policy]:
+def policies(site: Site, trunks: Sequence[bool] = (False,)) -> list[Policy]:
     """Return the ways that a site offers: each queue of chains that costs something, each sharing.
 
-    A queue without charge is for those who have nothing left.
+    A queue without charge is for those who have nothing left. `trunks` says whether data sizes may
+    be trainings of their own, branches of a trunk, or both.
     """
     queues = [
         name
@@ -41,7 +52,7 @@ def policies(site: Site) -> list[Policy]:
     if not site.training.qos:
         queues.insert(0, "")
     ways: tuple[Bundles, ...] = ("never", "cheapest", "soonest")
-    return [Policy(queue, way) for queue in queues for way in ways]
+    return [Policy(site.name, *each) for each in product(queues, ways, trunks)]
 
 
 def rehearsed(
@@ -56,8 +67,9 @@ def rehearsed(
 ) -> Rehearsal | str:
     """Return how the campaign goes under `policy`, or why the site refuses that."""
     asked = Asked(project, policy.qos, cap, bundle=policy.bundle)
+    wanted = on_trunks(tasks, run) if policy.trunk else tasks
     try:
-        plan = make_plan(tasks, run, site, asked)
+        plan = make_plan(wanted, run, site, asked)
     except DeclarationError as error:
         return str(error)
     return rehearse(plan, seed)
@@ -68,15 +80,14 @@ def by_outcome(found: Mapping[Policy, Sequence[Rehearsal]]) -> dict[str, Sequenc
 
     Where no job can be shared to advantage, all ways are the same.
     """
-    named: dict[tuple[str, tuple[float, ...]], tuple[list[str], Sequence[Rehearsal]]] = {}
+    alike: dict[tuple[Policy, tuple[float, ...]], list[Policy]] = {}
     for policy, runs in found.items():
         outcome = tuple(value for run in runs for value in (run.hours, run.node_hours, run.jobs))
-        ways, _ = named.setdefault((policy.qos, outcome), ([], runs))
-        ways.append(policy.bundle)
+        alike.setdefault((replace(policy, bundle="never"), outcome), []).append(policy)
     return {
-        f"{qos or 'the default queue'}, shared jobs: {' or '.join(ways)}": runs
-        for (qos, _), (ways, runs) in named.items()
-        if runs
+        same[0].named([each.bundle for each in same]): found[same[0]]
+        for same in alike.values()
+        if found[same[0]]
     }
 
 

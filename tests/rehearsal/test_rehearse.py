@@ -142,12 +142,13 @@ def test_a_site_s_ways_are_its_paid_queues_by_the_ways_to_share():
     assert {each.qos for each in ways} == {"regular", "preempt", "premium"}
     assert {each.bundle for each in ways} == {"never", "cheapest", "soonest"}
     assert len(policies(load_site("frontier"))) >= 3
+    assert {each.trunk for each in policies(load_site("frontier"), (False, True))} == {False, True}
 
 
 def test_a_way_that_the_site_refuses_says_why(tmp_path):
     what = load_campaign(str(CAMPAIGNS / "ladder.toml"))
     run = Run(tmp_path, what.name)
-    policy = Policy("nosuch", "never")
+    policy = Policy("perlmutter", "nosuch", "never")
     told = rehearsed(
         what.tasks(run), run, load_site("perlmutter"), policy, project="m1", cap=None, seed=1
     )
@@ -157,11 +158,17 @@ def test_a_way_that_the_site_refuses_says_why(tmp_path):
 
 def test_ways_that_are_one_have_one_name(plan):
     told, other = rehearse(plan, 1), rehearse(plan, 2)
-    ways = [Policy("regular", "never"), Policy("regular", "cheapest"), Policy("", "never")]
-    found = dict(zip(ways, ([told], [told], [other]), strict=True)) | {Policy("x", "never"): []}
+    found = {
+        Policy("here", "regular", "never"): [told],
+        Policy("here", "regular", "cheapest"): [told],
+        Policy("here", "regular", "never", trunk=True): [told],
+        Policy("there", "", "never"): [other],
+        Policy("there", "x", "never"): [],
+    }
     assert by_outcome(found) == {
-        "regular, shared jobs: never or cheapest": [told],
-        "the default queue, shared jobs: never": [other],
+        "here: regular, shared jobs: never or cheapest": [told],
+        "here: regular, shared jobs: never, sizes from one trunk": [told],
+        "there: the default queue, shared jobs: never": [other],
     }
 
 
