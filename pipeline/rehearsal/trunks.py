@@ -12,8 +12,8 @@ DECAY = 0.2  # of each size; the middle of what Hägele et al., arXiv:2405.18392
 def on_trunks(tasks: Sequence[Task], run: Run) -> list[Task]:
     """Return the tasks of the same campaign with a trunk for each model and seed of several sizes.
 
-    Each size is a decay that branches from it (`pipeline.campaign.branching`) and ends after as many
-    events as its training sees; what needs the trainings needs the branches. It says what that
+    Each size is a decay that branches from it (`pipeline.campaign.branching`) and ends after as
+    many events as its training sees; what needs the trainings needs the branches. It says what that
     would cost, and is not meant to be run: to branch, the data are passed once, in one order.
 
     Trainings that see the same number of events, on whatever subset, stay as they are.
