@@ -216,6 +216,11 @@ class Run:
         return self.path / "ledger"
 
     @property
+    def forecast(self) -> Path:
+        """What was expected when somebody last asked, for the report."""
+        return self.path / "forecast.json"
+
+    @property
     def report(self) -> Path:
         """The folder of the report."""
         return self.path / "report"

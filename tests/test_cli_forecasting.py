@@ -63,6 +63,8 @@ def test_numbers_and_a_picture(desk, forecast, tmp_path):
     assert numbers["node_hours"].keys() == {"low", "middle", "high"}
     assert numbers["spent_node_hours"] > 0
     assert (tmp_path / "burn.png").read_bytes().startswith(b"\x89PNG")
+    kept = json.loads((desk.plan.run.forecast).read_text())
+    assert kept["node_hours"] == numbers["node_hours"]
 
 
 def test_without_the_scheduler_it_goes_by_the_ledger_and_says_so(desk, forecast, scheduler):

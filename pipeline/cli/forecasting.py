@@ -28,7 +28,8 @@ from pipeline.run import Exit
 from pipeline.site import load_site
 
 if TYPE_CHECKING:
-    from pipeline.rehearsal.forecast import Forecast, Interval
+    from pipeline.budget.outlook import Interval
+    from pipeline.rehearsal.forecast import Forecast
     from pipeline.rehearsal.standing import Seen
     from pipeline.workflow.plan import Plan
 
@@ -61,6 +62,7 @@ def forecast(
 
     Example: `cosmotron forecast quickstart --site perlmutter --plot burn-down.svg`
     """
+    from pipeline.budget.outlook import keep  # noqa: PLC0415
     from pipeline.rehearsal.forecast import forecast as foresee  # noqa: PLC0415
     from pipeline.rehearsal.look import look  # noqa: PLC0415
     from pipeline.workflow.plan import Asked, make_plan  # noqa: PLC0415
@@ -81,11 +83,12 @@ def forecast(
         return
     with screen.status("rehearsing the rest"):
         told = foresee(planned, now, samples=samples, seed=seed)
+    keep(told, folder)
     limit = cap or what.cap_node_hours
     if plot is not None:
         _draw(planned, now, told, plot, limit)
     if as_json:
-        typer.echo(json.dumps({"now": now.now, "cap": limit, **dataclasses.asdict(told)}, indent=2))
+        typer.echo(json.dumps({"cap": limit, **dataclasses.asdict(told)}, indent=2))
     else:
         _print(what.name, now.now, told)
     if limit is not None and told.node_hours.high > limit:
@@ -95,9 +98,10 @@ def forecast(
 def _draw(planned: "Plan", now: "Seen", told: "Forecast", plot: Path, limit: float | None) -> None:
     """Draw the node-hours, so far and to come."""
     from pipeline.rehearsal.forecast import so_far  # noqa: PLC0415
-    from pipeline.rehearsal.picture import burn_down  # noqa: PLC0415
+    from pipeline.report.spending import spending_chart  # noqa: PLC0415
 
-    burn_down(so_far(planned, now), now.now, told, plot, limit)
+    plot.parent.mkdir(parents=True, exist_ok=True)
+    spending_chart(so_far(planned, now), told, limit).savefig(plot, dpi=150)
     screen.print(f"Drew {plot}.")
 
 

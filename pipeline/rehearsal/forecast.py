@@ -12,6 +12,7 @@ from statistics import quantiles
 
 from pipeline.budget.account import Account
 from pipeline.budget.cost import node_hours
+from pipeline.budget.outlook import Interval, Outlook
 from pipeline.campaign import CHAINED
 from pipeline.job import State
 from pipeline.rehearsal.links import LONGEST_BETWEEN_SAVES, SAVE_SECONDS, start_up_minutes
@@ -25,25 +26,12 @@ WORK_SIGMA, WAITS_SIGMA = 0.25, 0.5  # of the logarithms of the factors
 FAILURES = 2.0  # the shape of the gamma distribution of the factor, whose mean is 1
 TRAINING_SIGMA = 0.1  # of the logarithm of what one training takes against the others
 LEAST_SHARE = 0.05  # of a training, before its pace says anything
-SHARES = 80  # per cent of the outcomes that an interval is to hold
 
 
 @dataclass(frozen=True)
-class Interval:
-    """The middle of the outcomes, and the bounds between which `SHARES` per cent of them lie."""
+class Forecast(Outlook):
+    """The node-hours of the whole campaign, the days to its end, and the rates they rest on."""
 
-    low: float
-    middle: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """The node-hours of the whole campaign, and the days from now to its end."""
-
-    node_hours: Interval
-    days: Interval
-    spent_node_hours: float
     rates: Rates
 
 
@@ -65,6 +53,8 @@ def forecast(plan: Plan, seen: Seen, *, samples: int, seed: int = 1) -> Forecast
         for _ in range(samples)
     ]
     return Forecast(
+        site=plan.site.name,
+        now=seen.now,
         node_hours=_interval([spent + rest.node_hours for rest in rests]),
         days=_interval([rest.hours / 24 for rest in rests]),
         spent_node_hours=spent,

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pipeline import __version__
 from pipeline.budget.account import Account
 from pipeline.budget.ledger import Ledger, LedgerError
+from pipeline.budget.outlook import Outlook, kept
 from pipeline.budget.summary import Row, summary
 from pipeline.campaign import Campaign, to_toml
 from pipeline.report import formats
@@ -17,9 +18,16 @@ from pipeline.report.datasets import view_datasets
 from pipeline.report.looks import looks
 from pipeline.report.reader import Reader
 from pipeline.report.scores import SCORES, best, evaluations, settings
-from pipeline.report.sections import galleries, look_plots, losses, node_hours_charts, paces
+from pipeline.report.sections import (
+    galleries,
+    look_plots,
+    losses,
+    node_hours_charts,
+    paces,
+    spending_charts,
+)
 from pipeline.report.tasks import shares, view_tasks
-from pipeline.run import Run
+from pipeline.run import Run, RunError
 from pipeline.site import Site
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -53,7 +61,10 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
         "rows": rows,
         "charged": charged(rows),
         "shares": shares(tasks),
-        "charts": node_hours_charts(rows),
+        "charts": [
+            *node_hours_charts(rows),
+            *spending_charts(accounts, _outlook(run, reader), campaign.cap_node_hours),
+        ],
         "datasets": view_datasets(campaign, run, reader),
         "campaign_toml": to_toml(campaign),
         "site_toml": to_toml(site),
@@ -70,6 +81,15 @@ def _ledger(run: Run, reader: Reader) -> tuple[list[Row], list[Account]]:
     except LedgerError as error:
         reader.problems.append(str(error))
         return [], []
+
+
+def _outlook(run: Run, reader: Reader) -> Outlook | None:
+    """Return what was last expected of the campaign, None if nothing or if that is damaged."""
+    try:
+        return kept(run)
+    except RunError as error:
+        reader.problems.append(str(error))
+        return None
 
 
 def charged(rows: Sequence[Row]) -> dict[str, float]:

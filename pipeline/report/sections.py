@@ -8,6 +8,8 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from pipeline.budget.account import Account
+from pipeline.budget.outlook import Outlook
 from pipeline.budget.summary import Row
 from pipeline.pace import Pace, pace
 from pipeline.report.display import event_display, events_of
@@ -16,6 +18,7 @@ from pipeline.report.looks import LookView, histograms_chart
 from pipeline.report.plots import Curve, loss_curves, node_hours_chart
 from pipeline.report.reader import Reader
 from pipeline.report.scores import Evaluation
+from pipeline.report.spending import spending_chart
 from pipeline.report.tasks import TaskView
 from pipeline.run import Run
 
@@ -103,6 +106,20 @@ def node_hours_charts(rows: Sequence[Row]) -> list[Plot]:
         _plot(f"Node-hours of {site}", node_hours_chart([row for row in rows if row.site == site]))
         for site in sites
     ]
+
+
+def spending_charts(
+    accounts: Sequence[Account], outlook: Outlook | None, cap_node_hours: float | None
+) -> list[Plot]:
+    """Return the node-hours of each site against time, once one of its jobs has ended."""
+    ended = [each for each in accounts if each.charged_node_hours and each.start is not None]
+    plots = []
+    for site in dict.fromkeys(each.site for each in ended):
+        here = [each for each in accounts if each.site == site]
+        told = outlook if outlook is not None and outlook.site == site else None
+        chart = spending_chart(here, told, cap_node_hours)
+        plots.append(_plot(f"Node-hours of {site} in time", chart))
+    return plots
 
 
 def _plot(title: str, figure: Figure) -> Plot:

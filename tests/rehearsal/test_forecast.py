@@ -7,9 +7,8 @@ import pytest
 from soak.forecasts import one, planned
 
 from pipeline.rehearsal import rehearse
-from pipeline.rehearsal.forecast import forecast, so_far
+from pipeline.rehearsal.forecast import forecast
 from pipeline.rehearsal.machine import HOUR
-from pipeline.rehearsal.picture import burn_down
 from pipeline.rehearsal.standing import Rates
 from pipeline.site import load_site
 
@@ -94,15 +93,6 @@ def test_intervals_hold_about_as_often_as_they_say(plan):
     came_true = [told for seed in range(4) for *_, told, _ in one(plan, seed, samples=8)]
     assert len(came_true) == 24
     assert sum(came_true) > 12
-
-
-def test_the_picture_has_what_was_and_what_may_come(plan, tmp_path):
-    seen, _ = seen_at(plan, 0.5)
-    told = forecast(plan, seen, samples=5)
-    burn_down(so_far(plan, seen), seen.now, told, tmp_path / "burn.svg", 1000.0)
-    text = (tmp_path / "burn.svg").read_text()
-    for each in ("spent so far", "4 of 5 outcomes", "the middle of them", "the cap"):
-        assert each in text
 
 
 def test_rates_scale_what_a_site_declares():

@@ -1,9 +1,6 @@
-import numpy as np
-import pytest
-
 from pipeline.budget.account import Account
 from pipeline.rehearsal.machine import DAY, EPOCH
-from pipeline.rehearsal.picture import draw, spent
+from pipeline.rehearsal.picture import draw
 from pipeline.rehearsal.rehearse import Rehearsal
 
 
@@ -25,11 +22,6 @@ def account(node_hours, begin_days, end_days):
 
 
 ACCOUNTS = [account(10, 1, 3), account(4, 2, 2.5)]
-
-
-def test_a_job_is_charged_evenly_while_it_runs():
-    days = np.array([0, 1, 2, 2.25, 3, 9])
-    assert spent(ACCOUNTS, days) == pytest.approx([0, 0, 5, 5 + 1.25 + 2, 14, 14])
 
 
 def test_the_picture_is_of_its_policies_and_the_cap(tmp_path):

@@ -178,6 +178,7 @@ def _ledger(run, campaign):
             continue
         about = {"site": "local", "stage": task.stage, "task": task.key, "job_key": f"j{place}"}
         ledger.append(Record(kind=Kind.RESERVE, time=place, node_hours=0.16, **about))
+        ledger.append(Record(kind=Kind.START, time=place + 10, **about))
         end = {"node_hours": 0.02 + place / 500, "seconds": 90, "state": State.COMPLETED}
         ledger.append(Record(kind=Kind.END, time=place + 100, **end, **about))
     pilot = {"site": "local", "stage": "pilot", "task": "pilot", "job_key": "p1"}

@@ -160,6 +160,20 @@ def test_what_is_damaged_is_named_and_the_rest_shown(whole, campaign, site):
     assert "0.9250 ± 0.0071" in words
 
 
+def test_what_is_expected_is_drawn_until_it_is_damaged(whole, campaign, site):
+    assert "outcomes" not in write_report(whole, campaign, site).read_text()
+    bounds = {"low": 1.0, "middle": 2.0, "high": 3.0}
+    told = {"site": "local", "now": 2000.0, "spent_node_hours": 1.0}
+    write_json(whole.forecast, {**told, "node_hours": bounds, "days": bounds})
+    page = write_report(whole, campaign, site).read_text()
+    assert "Node-hours of local in time" in page
+    assert "4 of 5 outcomes" in page
+    write_text(whole.forecast, "{}")
+    page = write_report(whole, campaign, site).read_text()
+    assert "no forecast. Move it away" in page
+    assert "Node-hours of local in time" in page
+
+
 def test_a_torn_last_line_of_metrics_is_no_damage(whole, campaign, site):
     metrics = whole.task("pretrain/m0-d960-s1").metrics
     metrics.write_text(metrics.read_text() + '{"step": 251, "eve')

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from pipeline.budget.account import Account
+from pipeline.budget.outlook import Interval, Outlook
 from pipeline.budget.summary import Row
 from pipeline.report.display import (
     MOSTLY_NOISE,
@@ -12,6 +14,7 @@ from pipeline.report.display import (
 )
 from pipeline.report.figure import PALETTE, to_svg
 from pipeline.report.plots import Curve, binned, loss_curves, node_hours_chart
+from pipeline.report.spending import spending_chart
 
 
 def curve(loss, label="m0"):
@@ -43,14 +46,19 @@ def test_many_curves_stay_told_apart():
 
 
 def test_a_bar_says_what_is_charged_and_what_is_reserved():
-    rows = [Row("here", "pretrain", 2, 1.5, 2.0, {}), Row("here", "pilot", 1, 0.0, 0.25, {})]
+    rows = [
+        Row("here", "pretrain", 2, 1.5, 2.0, None, {}),
+        Row("here", "pilot", 1, 0.0, 0.25, None, {}),
+    ]
     axes = node_hours_chart(rows).axes[0]
     assert [text.get_text() for text in axes.texts] == ["3.5", "0.25"]
     assert [bar.get_width() for bar in axes.patches] == [2.0, 0.25, 1.5, 0.0]
 
 
 def test_no_node_hour_at_all_can_be_drawn():
-    assert "<svg" in to_svg(node_hours_chart([Row("here", "pretrain", 1, 0.0, 0.0, {})]), "none")
+    assert "<svg" in to_svg(
+        node_hours_chart([Row("here", "pretrain", 1, 0.0, 0.0, None, {})]), "none"
+    )
 
 
 def test_points_come_back_in_cartesian_coordinates():
@@ -87,3 +95,21 @@ def test_an_event_where_nothing_was_found_can_be_drawn():
     event = Event(1, np.ones((4, 3)), np.array([1, 1, 2, 2]), np.zeros(4, int))
     titles = [axes.get_title() for axes in event_display(event).axes]
     assert titles[:2] == ["true: 2 particles", "found: 0 tracks"]
+
+
+def job(node_hours, start, end):
+    fields = {"site": "frontier", "stage": "pretrain", "task": "t", "job_key": "k", "job_id": "1"}
+    hours = {"reserved_node_hours": 0.0, "charged_node_hours": node_hours}
+    times = {"seconds": 60, "start": start, "end": end}
+    return Account(nodes=1.0, state="completed", **fields, **hours, **times)
+
+
+def test_spending_shows_what_was_what_may_come_and_the_cap():
+    jobs = [job(10, 1e9, 1e9 + 3e4), job(0, 1e9, None)]
+    expected = Outlook("frontier", 1e9 + 4e4, 10.0, Interval(90, 100, 120), Interval(1, 2, 4))
+    text = to_svg(spending_chart(jobs, expected, 150.0), "node-hours")
+    for each in ("charged", "4 of 5 outcomes, seen from 2001-09-09", "the cap"):
+        assert each in text
+    text = to_svg(spending_chart(jobs, None, None), "node-hours")
+    assert "outcomes" not in text
+    assert "the cap" not in text

@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from pipeline.budget.outlook import Interval
 from pipeline.campaign import load_campaign
 from pipeline.rehearsal import rehearse
 from pipeline.rehearsal.forecast import (
@@ -24,7 +25,6 @@ from pipeline.rehearsal.forecast import (
     WAITS_SIGMA,
     WORK_SIGMA,
     Forecast,
-    Interval,
     forecast,
 )
 from pipeline.rehearsal.standing import Rates, Seen

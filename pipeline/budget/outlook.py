@@ -1,0 +1,51 @@
+"""What a campaign is expected to have cost in the end, and when: kept for the report."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.run import Run, RunError, read_json, write_json
+
+SHARE = 80  # per cent of the outcomes that an interval is to hold
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The middle of the outcomes, and the bounds between which `SHARE` per cent of them lie."""
+
+    low: float
+    middle: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What was expected at `now` (seconds since 1970): all node-hours of a site, and days to go."""
+
+    site: str
+    now: float
+    spent_node_hours: float
+    node_hours: Interval
+    days: Interval
+
+
+def keep(outlook: Outlook, run: Run) -> None:
+    """Keep the newest outlook of a campaign in its run folder."""
+    write_json(run.forecast, dataclasses.asdict(outlook))
+
+
+def kept(run: Run) -> Outlook | None:
+    """Return the outlook that was kept last, None if none was.
+
+    Raises:
+        RunError: There is one, and it cannot be read.
+    """
+    told = read_json(run.forecast)
+    if told is None:
+        return None
+    try:
+        return TypeAdapter(Outlook).validate_python(told)
+    except ValidationError as error:
+        message = f"{run.forecast}: no forecast. Move it away, and make one: cosmotron forecast."
+        raise RunError(message) from error
