@@ -1,6 +1,7 @@
 """The verb forecast, as a user meets it."""
 
 import json
+from pathlib import Path
 
 import pytest
 from desk_fakes import FakeScheduler, pretraining, tiny_plan
@@ -55,6 +56,19 @@ def test_it_warns_of_the_cap_and_says_so_to_scripts(desk, forecast):
     assert told.code == Exit.FAILED
     assert "beyond the cap of 0.001 node-hours in the middle of the outcomes" in told.words
     assert forecast("--cap", "1e9").code == Exit.FINISHED
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"), [("2001-01-01", Exit.FAILED), ("2999-01-01", Exit.FINISHED)]
+)
+def test_it_warns_of_the_allocation_s_end(desk, cosmotron, tmp_path, ends, code):
+    text = Path(TINY).read_text()
+    (tmp_path / "tiny.toml").write_text(f"allocation_ends = {ends}\n{text}")
+    there = ("--site", "testbed", "--root", tmp_path, "--samples", "5")
+    told = cosmotron("forecast", tmp_path / "tiny.toml", *there)
+    assert told.code == code, told.err
+    said = f"after the allocation's end on {ends} in the middle of the outcomes"
+    assert (said in told.words) == (code == Exit.FAILED)
 
 
 def test_numbers_and_a_picture(desk, forecast, tmp_path):

@@ -1,6 +1,7 @@
 """A campaign file as a whole, and the grid of tasks that it resolves into."""
 
 from collections.abc import Iterator
+from datetime import date
 
 from pydantic import NonNegativeInt, PositiveFloat, model_validator
 
@@ -39,12 +40,14 @@ class Campaign(Declaration):
     """A campaign as declared in `jobs/campaigns/<name>.toml`.
 
     `cap_node_hours` is what it may cost on a site at most; nothing is submitted beyond it.
+    `allocation_ends` is the last day on which there is something to pay it from; forecasts warn.
     """
 
     name: Name
     description: str = ""
     seed: NonNegativeInt = 1
     cap_node_hours: PositiveFloat | None = None
+    allocation_ends: date | None = None
     simulations: dict[Name, Simulation] = {}
     datasets: dict[Name, Dataset]
     tokenizers: dict[Name, Tokenize] = {}

@@ -4,12 +4,11 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
 
-from pipeline.budget.summary import By
 from pipeline.cli.screen import (
     AsJson,
     CampaignName,
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from pipeline.budget.summary import Row
     from pipeline.budget.use import Use
 
+By = Literal["stage", "cell", "task", "seed"]
 JOULES_PER_KWH = 3.6e6
 ASK = "ask"
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,12 +25,15 @@ from pipeline.cli.screen import (
     screen,
 )
 from pipeline.run import Exit
-from pipeline.site import load_site
+from pipeline.site import Site, load_site
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pipeline.budget.outlook import Interval
     from pipeline.rehearsal.forecast import Forecast
     from pipeline.rehearsal.standing import Seen
+    from pipeline.run import Run
     from pipeline.workflow.plan import Plan
 
 
@@ -58,7 +61,7 @@ def forecast(
 
     The rest is rehearsed again and again, at the pace, the waits and the failures that the
     campaign's own jobs had so far; what they leave open is drawn by lot. It ends with 1 if the
-    middle of the outcomes passes the cap.
+    middle of the outcomes passes the cap, or the end of the allocation (allocation_ends).
 
     Example: `cosmotron forecast quickstart --site perlmutter --plot burn-down.svg`
     """
@@ -69,10 +72,7 @@ def forecast(
 
     what, where = asked_campaign(campaign), load_site(site)
     folder = run_folder(what, where, root)
-    if not folder.ledger.is_dir():
-        first = f"cosmotron rehearse {campaign} --site {where.name}"
-        message = f"{folder.ledger}: not there; nothing was submitted yet. Before that: {first}"
-        fail(message, Exit.USAGE)
+    _check_begun(campaign, where, folder)
     tasks = what.tasks(folder, elsewhere=True)
     planned = make_plan(tasks, folder, where, Asked(project, qos, bundle=bundle))
     now, unheard = look(planned)
@@ -90,9 +90,20 @@ def forecast(
     if as_json:
         typer.echo(json.dumps({"cap": limit, **dataclasses.asdict(told)}, indent=2))
     else:
-        _print(what.name, now.now, told)
-    if limit is not None and told.node_hours.high > limit:
-        _warn(told.node_hours, limit)
+        _print(what.name, told)
+    warnings = list(_warnings(told, limit, what.allocation_ends))
+    for _, words in warnings:
+        screen.print(f"[bold red]{words}", soft_wrap=True, highlight=False)
+    if any(likely for likely, _ in warnings):
+        raise SystemExit(int(Exit.FAILED))
+
+
+def _check_begun(campaign: str, site: Site, run: "Run") -> None:
+    """End with a message if nothing was submitted yet."""
+    if not run.ledger.is_dir():
+        first = f"cosmotron rehearse {campaign} --site {site.name}"
+        message = f"{run.ledger}: not there; nothing was submitted yet. Before that: {first}"
+        fail(message, Exit.USAGE)
 
 
 def _draw(planned: "Plan", now: "Seen", told: "Forecast", plot: Path, limit: float | None) -> None:
@@ -105,26 +116,34 @@ def _draw(planned: "Plan", now: "Seen", told: "Forecast", plot: Path, limit: flo
     screen.print(f"Drew {plot}.")
 
 
-def _warn(node_hours: "Interval", limit: float) -> None:
-    """Say that the cap may not be enough, and end with 1 where it rather is not."""
-    likely = node_hours.middle > limit
-    screen.print(
-        f"[bold red]beyond the cap[/] of {as_hours(limit)} node-hours in "
-        f"{'the middle' if likely else 'some'} of the outcomes. Raise it, or leave something out: "
-        "nothing is submitted beyond it.",
-        soft_wrap=True,
-    )
-    if likely:
-        raise SystemExit(int(Exit.FAILED))
+def _warnings(
+    told: "Forecast", limit: float | None, last: date | None
+) -> "Iterator[tuple[bool, str]]":
+    """Yield whether the cap, or the allocation's time, is likely not enough, and what to do."""
+    if limit is not None and told.node_hours.high > limit:
+        likely = told.node_hours.middle > limit
+        where = f"beyond the cap[/] of {as_hours(limit)} node-hours in {_share(likely=likely)}"
+        yield likely, f"{where}. Raise it, or leave something out: nothing is submitted beyond it."
+    if last is not None and _day(told.now, told.days.high) > last:
+        likely = _day(told.now, told.days.middle) > last
+        where = f"after the allocation's end[/] on {last} in {_share(likely=likely)}"
+        ways = "take a sooner queue (cosmotron rehearse --compare), or leave something out"
+        yield likely, f"{where}. Ask for an extension, {ways}."
 
 
-def _print(name: str, now: float, told: "Forecast") -> None:
+def _share(*, likely: bool) -> str:
+    return "the middle of the outcomes" if likely else "some of the outcomes"
+
+
+def _day(now: float, days: float) -> date:
+    """Return the day that many days from now."""
+    return (datetime.fromtimestamp(now, UTC) + timedelta(days=days)).date()
+
+
+def _print(name: str, told: "Forecast") -> None:
     """Print the forecast, and at which rates."""
-    end = datetime.fromtimestamp(now, UTC)
-    dates = [
-        f"{end + timedelta(days=days):%Y-%m-%d}"
-        for days in (told.days.middle, told.days.low, told.days.high)
-    ]
+    days = told.days
+    dates = [_day(told.now, each) for each in (days.middle, days.low, days.high)]
     rates = told.rates
     out.print(
         f"{name}: {_range(told.node_hours)} node-hours in all, of which "

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated
@@ -29,12 +28,12 @@ from pipeline.run import Exit
 from pipeline.site import Site, load_site
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from pipeline.campaign import Task
+    from pipeline.campaign import Campaign
     from pipeline.rehearsal import Rehearsal
     from pipeline.rehearsal.policies import Policy
-    from pipeline.run import Run
+    from pipeline.workflow.plan import Plan
 
 
 def rehearse(
@@ -74,22 +73,17 @@ def rehearse(
 
     Example: `cosmotron rehearse quickstart --site frontier --times 10`
     """
-    from pipeline.rehearsal.policies import Policy, policies  # noqa: PLC0415
-    from pipeline.rehearsal.trunks import on_trunks  # noqa: PLC0415
+    from pipeline.rehearsal.policies import Policy  # noqa: PLC0415
 
     what, where = asked_campaign(campaign), load_site(site)
-    sites = {each.name: each for each in (where, *map(load_site, beside or ()))}
-    folder = run_folder(what, where, Path("rehearsal"))
-    tasks = what.tasks(folder, elsewhere=True)
+    sites = [where, *map(load_site, beside or ())]
     limit = cap or what.cap_node_hours
     asked = Policy(where.name, qos or where.training.qos, bundle)
     compare = compare or bool(beside)
-    trunks = (False, True) if on_trunks(tasks, folder) != tasks else (False,)
-    chosen = [way for each in sites.values() for way in policies(each, trunks)]
-    play = partial(_played, tasks, folder, sites, project, limit)
-    found, refused = _all(chosen if compare else [asked], range(seed, seed + times), play)
-    if not any(found.values()):
+    plans, refused = _plans(what, sites, None if compare else asked, project, limit)
+    if not plans:
         fail("\n".join(dict.fromkeys(refused.values())), Exit.USAGE)
+    found = _rehearsed(plans, range(seed, seed + times))
     if plot is not None:
         _draw(found, plot, limit)
     if as_json:
@@ -104,19 +98,45 @@ def rehearse(
         raise SystemExit(int(Exit.FAILED))
 
 
-def _played(
-    tasks: "Sequence[Task]",
-    run: "Run",
-    sites: "Mapping[str, Site]",
+def _plans(
+    what: "Campaign",
+    sites: "Sequence[Site]",
+    only: "Policy | None",
     project: str,
     cap: float | None,
-    policy: "Policy",
-    seed: int,
-) -> "Rehearsal | str":
-    """Return how the campaign goes on the site of `policy`, or why that refuses it."""
-    from pipeline.rehearsal.policies import rehearsed  # noqa: PLC0415
+) -> "tuple[dict[Policy, Plan], dict[Policy, str]]":
+    """Return the plan of each policy, all or `only` one, and why the sites refuse some."""
+    from pipeline.rehearsal.policies import plan_of, policies  # noqa: PLC0415
+    from pipeline.rehearsal.trunks import on_trunks  # noqa: PLC0415
 
-    return rehearsed(tasks, run, sites[policy.site], policy, project=project, cap=cap, seed=seed)
+    folder = run_folder(what, sites[0], Path("rehearsal"))
+    tasks = what.tasks(folder, elsewhere=True)
+    trunks = (False, True) if on_trunks(tasks, folder) != tasks else (False,)
+    plans: dict[Policy, Plan] = {}
+    refused: dict[Policy, str] = {}
+    for site in {each.name: each for each in sites}.values():
+        for policy in [only] if only is not None else policies(site, trunks):
+            told = plan_of(policy, tasks, folder, site, project=project, cap=cap)
+            if isinstance(told, str):
+                refused[policy] = told
+            else:
+                plans[policy] = told
+    return plans, refused
+
+
+def _rehearsed(plans: "Mapping[Policy, Plan]", seeds: range) -> "dict[Policy, list[Rehearsal]]":
+    """Return the rehearsals of each policy; what is the same plan is rehearsed once."""
+    from rich.progress import track  # noqa: PLC0415
+
+    from pipeline.rehearsal import rehearse as play  # noqa: PLC0415
+    from pipeline.rehearsal.policies import is_same  # noqa: PLC0415
+
+    found: dict[Policy, list[Rehearsal]] = {}
+    for policy in track(plans, "rehearsing", console=screen, transient=True):
+        plan = plans[policy]
+        same = next((each for each in found if is_same(plans[each], plan)), None)
+        found[policy] = found[same] if same else [play(plan, seed) for seed in seeds]
+    return found
 
 
 def _draw(found: "dict[Policy, list[Rehearsal]]", plot: Path, cap: float | None) -> None:
@@ -126,24 +146,6 @@ def _draw(found: "dict[Policy, list[Rehearsal]]", plot: Path, cap: float | None)
 
     draw({name: runs[0] for name, runs in by_outcome(found).items()}, plot, cap)
     screen.print(f"Drew {plot}.")
-
-
-def _all(
-    chosen: "Sequence[Policy]", seeds: range, play: "Callable[..., Rehearsal | str]"
-) -> "tuple[dict[Policy, list[Rehearsal]], dict[Policy, str]]":
-    """Return the rehearsals of each policy, and why the site refuses some."""
-    from rich.progress import track  # noqa: PLC0415
-
-    found: dict[Policy, list[Rehearsal]] = {each: [] for each in chosen}
-    refused: dict[Policy, str] = {}
-    jobs = [(each, seed) for each in chosen for seed in seeds]
-    for policy, seed in track(jobs, "rehearsing", console=screen, transient=True):
-        told = play(policy, seed)
-        if isinstance(told, str):
-            refused[policy] = told
-        else:
-            found[policy].append(told)
-    return found, refused
 
 
 def _as_json(policy: "Policy", told: "Rehearsal") -> dict[str, object]:

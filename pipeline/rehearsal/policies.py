@@ -9,11 +9,11 @@ from typing import Literal
 from pipeline.budget.use import SAVES, START_UP, USEFUL
 from pipeline.campaign import Task
 from pipeline.catalog import DeclarationError
-from pipeline.rehearsal.rehearse import Rehearsal, rehearse
+from pipeline.rehearsal.rehearse import Rehearsal
 from pipeline.rehearsal.trunks import on_trunks
 from pipeline.run import Run
 from pipeline.site import Site
-from pipeline.workflow.plan import Asked, make_plan
+from pipeline.workflow.plan import Asked, Plan, make_plan
 
 Bundles = Literal["cheapest", "soonest", "never"]
 
@@ -55,24 +55,22 @@ def policies(site: Site, trunks: Sequence[bool] = (False,)) -> list[Policy]:
     return [Policy(site.name, *each) for each in product(queues, ways, trunks)]
 
 
-def rehearsed(
-    tasks: Sequence[Task],
-    run: Run,
-    site: Site,
-    policy: Policy,
-    *,
-    project: str,
-    cap: float | None,
-    seed: int,
-) -> Rehearsal | str:
-    """Return how the campaign goes under `policy`, or why the site refuses that."""
+def plan_of(
+    policy: Policy, tasks: Sequence[Task], run: Run, site: Site, *, project: str, cap: float | None
+) -> Plan | str:
+    """Return the plan of a campaign's tasks under `policy`, or why the site refuses that."""
     asked = Asked(project, policy.qos, cap, bundle=policy.bundle)
     wanted = on_trunks(tasks, run) if policy.trunk else tasks
     try:
-        plan = make_plan(wanted, run, site, asked)
+        return make_plan(wanted, run, site, asked)
     except DeclarationError as error:
         return str(error)
-    return rehearse(plan, seed)
+
+
+def is_same(one: Plan, other: Plan) -> bool:
+    """Whether two plans are the same jobs, so that one rehearsal tells of both."""
+    ours, theirs = ((each.site, each.training_role, each.steps) for each in (one, other))
+    return ours == theirs
 
 
 def by_outcome(found: Mapping[Policy, Sequence[Rehearsal]]) -> dict[str, Sequence[Rehearsal]]:

@@ -45,17 +45,17 @@ def spending_chart(
         axes.set(ylabel="node-hours", ylim=(0, None))
         axes.margins(x=0)
         axes.grid()
-        axes.legend(loc="upper left")
+        axes.legend(loc="lower right")
     return figure
 
 
 def _wedge(axes: Axes, outlook: Outlook) -> None:
-    """Draw from what was spent to where 4 of 5 outcomes lie, and the middle of them."""
+    """Draw from what was spent to the bounds of 4 of 5 outcomes, and to the middle of them."""
     now, days, hours = outlook.now / DAY, outlook.days, outlook.node_hours
     begin = outlook.spent_node_hours
     axes.fill(
-        [now, now + days.low, now + days.high],
-        [begin, hours.low, hours.high],
+        [now, now + days.low, now + days.high, now + days.high],
+        [begin, hours.high, hours.high, hours.low],
         color=PALETTE[0],
         alpha=0.2,
         label=f"4 of 5 outcomes, seen from {datetime.fromtimestamp(outlook.now, UTC):%Y-%m-%d}",

@@ -9,7 +9,15 @@ from pipeline import clock
 from pipeline.budget.use import USEFUL
 from pipeline.campaign import load_campaign
 from pipeline.rehearsal import rehearse
-from pipeline.rehearsal.policies import Policy, by_outcome, lost_share, middle, policies, rehearsed
+from pipeline.rehearsal.policies import (
+    Policy,
+    by_outcome,
+    is_same,
+    lost_share,
+    middle,
+    plan_of,
+    policies,
+)
 from pipeline.rehearsal.rehearse import TAKES
 from pipeline.run import Run, RunError
 from pipeline.site import load_site
@@ -147,13 +155,18 @@ def test_a_site_s_ways_are_its_paid_queues_by_the_ways_to_share():
 
 def test_a_way_that_the_site_refuses_says_why(tmp_path):
     what = load_campaign(str(CAMPAIGNS / "ladder.toml"))
-    run = Run(tmp_path, what.name)
+    run, site = Run(tmp_path, what.name), load_site("perlmutter")
     policy = Policy("perlmutter", "nosuch", "never")
-    told = rehearsed(
-        what.tasks(run), run, load_site("perlmutter"), policy, project="m1", cap=None, seed=1
-    )
+    told = plan_of(policy, what.tasks(run), run, site, project="m1", cap=None)
     assert isinstance(told, str)
     assert "nosuch" in told
+
+
+def test_plans_are_the_same_if_their_jobs_are(tmp_path):
+    plans = [planned(tmp_path, bundle=bundle) for bundle in ("never", "cheapest")]
+    assert is_same(*plans)
+    assert not is_same(plans[0], planned(tmp_path, hours=9))
+    assert not is_same(plans[0], planned(tmp_path, qos="extended"))
 
 
 def test_ways_that_are_one_have_one_name(plan):
