@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pipeline.workflow.arithmetic import Sums
     from pipeline.workflow.plan import Plan, Step
 
+SIZE_AND_SEED = re.compile(r"-d\d.*|-s\d+$")  # what tells the tasks of one model apart
 MOST_ROWS = 40  # of a table that is printed without --all
 
 
@@ -144,13 +146,14 @@ def _steps(planned: "Plan", found: "Mapping[str, Estimate]", *, merged: bool) ->
         table.add_column(column, overflow="fold")
     kinds: dict[tuple[object, ...], list[Step]] = {}
     for step in planned.steps:
-        kind = (step.task.stage, _as(step), step.node_hours) if merged else (step.task.key,)
+        of_model = step.task.stage if step.in_pilot else SIZE_AND_SEED.sub("", step.task.key)
+        kind = (of_model, step.shares, step.nodes) if merged else (step.task.key,)
         kinds.setdefault(kind, []).append(step)
     for steps in kinds.values():
         (first, *others) = steps
         name = first.task.key + (f" and {len(others):,} more" if others else "")
         price = "" if first.in_pilot else as_hours(sum(step.node_hours for step in steps))
-        table.add_row(name, _as(first), price, *([_mfu(steps, found)] if found else []))
+        table.add_row(name, _together(steps), price, *([_mfu(steps, found)] if found else []))
     for shared in planned.kinds:
         pilots = planned.pilots(shared)
         table.add_row(
@@ -163,6 +166,23 @@ def _steps(planned: "Plan", found: "Mapping[str, Estimate]", *, merged: bool) ->
         "[bold]all[/]", f"on {planned.site.title}", f"[bold]{as_hours(planned.node_hours)}[/]"
     )
     return table
+
+
+def _together(steps: "Sequence[Step]") -> str:
+    """Return what steps of as many nodes run as."""
+    (first, *_) = steps
+    ways = {_as(step) for step in steps}
+    if len(ways) == 1 or first.in_pilot:
+        return _as(first)
+    links = _from_to([step.links for step in steps])
+    minutes = _from_to([step.link_minutes for step in steps])
+    return f"{links} × {first.nodes} node(s) × {minutes} min"
+
+
+def _from_to(values: "Sequence[int]") -> str:
+    """Return the least and the greatest of values."""
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _as(step: "Step") -> str:

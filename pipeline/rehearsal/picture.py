@@ -17,7 +17,7 @@ MOMENTS = 400
 def draw(runs: Mapping[str, Rehearsal], path: Path, cap_node_hours: float | None) -> None:
     """Draw what was charged until each day, a line a policy, and write it to `path`."""
     with style():
-        figure = Figure(figsize=(9, 4.8), layout="constrained")
+        figure = Figure(figsize=(9, 4.6 + 0.24 * len(runs)), layout="constrained")
         axes = figure.add_subplot()
         for (name, run), colour in zip(runs.items(), colours(len(runs)), strict=True):
             days = np.linspace(0, run.hours / 24, MOMENTS)
@@ -28,6 +28,6 @@ def draw(runs: Mapping[str, Rehearsal], path: Path, cap_node_hours: float | None
         axes.set(xlabel="days since the start", ylabel="node-hours charged", ylim=(0, None))
         axes.margins(x=0)
         axes.grid()
-        axes.legend(loc="upper left")
+        figure.legend(loc="outside lower left")
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150)

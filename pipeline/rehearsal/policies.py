@@ -16,6 +16,7 @@ from pipeline.site import Site
 from pipeline.workflow.plan import Asked, Plan, make_plan
 
 Bundles = Literal["cheapest", "soonest", "never"]
+WAYS: tuple[Bundles, ...] = ("never", "cheapest", "soonest")
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,14 @@ class Policy:
         return self.named([self.bundle])
 
     def named(self, ways: Sequence[str]) -> str:
-        """Return what a person calls it, if several ways to share jobs come to the same."""
+        """Return what a person calls it, if several ways to share jobs come to the same.
+
+        Where all do, no job is shared, and none of them is told.
+        """
         queue = self.qos or "the default queue"
+        shared = "" if set(ways) == set(WAYS) else f", shared jobs: {' or '.join(ways)}"
         trunk = ", sizes from one trunk" if self.trunk else ""
-        return f"{self.site}: {queue}, shared jobs: {' or '.join(ways)}{trunk}"
+        return f"{self.site}: {queue}{shared}{trunk}"
 
 
 def policies(site: Site, trunks: Sequence[bool] = (False,)) -> list[Policy]:
@@ -51,8 +56,7 @@ def policies(site: Site, trunks: Sequence[bool] = (False,)) -> list[Policy]:
     ]
     if not site.training.qos:
         queues.insert(0, "")
-    ways: tuple[Bundles, ...] = ("never", "cheapest", "soonest")
-    return [Policy(site.name, *each) for each in product(queues, ways, trunks)]
+    return [Policy(site.name, *each) for each in product(queues, WAYS, trunks)]
 
 
 def plan_of(
