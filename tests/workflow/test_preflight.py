@@ -130,6 +130,23 @@ def test_a_balance_is_shown_as_the_site_prints_it(tmp_path):
     assert looked(site, tmp_path)["balance"].state == "warning"
 
 
+@pytest.mark.parametrize(
+    ("left", "state", "words"),
+    [
+        (19873.7, "ok", "19,874 node-hours left of 20,000 of m4722"),
+        (-5.0, "warning", "-5 node-hours left of"),
+        ("some", "warning", "cannot be read"),
+    ],
+)
+def test_a_balance_whose_print_is_known_is_read(tmp_path, left, state, words):
+    used = 20000 - left if isinstance(left, float) else left
+    command = f"echo 'm4722 | 20000 | {used} | {left} | 0'"
+    site = TESTBED.model_copy(update={"balance_command": command, "balance_format": "showusage"})
+    row = looked(site, tmp_path, project="m4722")["balance"]
+    assert row.state == state
+    assert words in row.found + row.todo
+
+
 def test_a_package_that_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(PACKAGES, "no-such-package", "data")
     row = looked(TESTBED, tmp_path)["package no-such-package"]

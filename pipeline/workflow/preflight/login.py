@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+from pipeline.budget.balance import BalanceError, read_balance
 from pipeline.scheduler import Scheduler, SchedulerError
 from pipeline.site import Site
 from pipeline.workflow.misuse import image_problem
@@ -27,7 +28,7 @@ def login(site: Site, scheduler: Scheduler, root: Path, asked: Asked) -> Iterato
     yield from _accounts(site, scheduler, asked)
     yield _queue(site, asked)
     yield from _modules(site)
-    yield _balance(site)
+    yield _balance(site, asked)
     yield from files(site, root)
     yield _python(root)
     yield from _packages()
@@ -101,14 +102,24 @@ def _modules(site: Site) -> Iterator[Check]:
             )
 
 
-def _balance(site: Site) -> Check:
+def _balance(site: Site, asked: Asked) -> Check:
     if not site.balance_command:
         return skipped("balance", f"{site.name} declares no command that prints it")
     code, words = printed(["bash", "-lc", site.balance_command])
     if code:
         todo = f"`{site.balance_command}` failed: look at the project's page."
         return warning("balance", words, todo)
-    return ok("balance", f"{site.balance_command}:\n{words}")
+    as_printed = f"{site.balance_command}:\n{words}"
+    if site.balance_format is None or not asked.project:
+        return ok("balance", as_printed)
+    try:
+        found = read_balance(site.balance_format, words, asked.project, site.name)
+    except BalanceError as error:
+        return warning("balance", as_printed, str(error))
+    told = f"{found.left:,.0f} node-hours left of {found.granted:,.0f} of {found.project}"
+    if found.left <= 0:
+        return warning("balance", told, "Jobs of an overdrawn project wait longest, or do not run.")
+    return ok("balance", told)
 
 
 def _python(root: Path) -> Check:
