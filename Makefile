@@ -39,13 +39,14 @@ slurm:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then tests/slurm/testbed install; \
 	else echo "slurm: not root on Debian, so the tests that need a real Slurm will skip"; fi
 
-# Debian's XRootD, which serves root:// addresses to tests of remote sources.
+# Debian's XRootD, which serves root:// addresses to tests of remote sources, and bindfs, which stands
+# for a file system whose locks are each client's own.
 servers:
-	@if command -v xrootd >/dev/null; then :; \
+	@if command -v xrootd >/dev/null && command -v bindfs >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-			apt-get install -y -qq --no-install-recommends xrootd-server >/dev/null; \
-	else echo "servers: not root on Debian, so the tests that need an XRootD server will skip"; fi
+			apt-get install -y -qq --no-install-recommends xrootd-server bindfs >/dev/null; \
+	else echo "servers: not root on Debian, so tests that need XRootD or bindfs will skip"; fi
 
 TIMES ?= 10
 
