@@ -50,7 +50,7 @@ def forecast(
     ] = None,
     samples: Annotated[
         int, typer.Option(min=5, help="How many rehearsals of the rest are made.")
-    ] = 20,
+    ] = 40,
     seed: Annotated[int, typer.Option(help="How the dice fall.")] = 1,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the node-hours, so far and to come (.svg, .png).")

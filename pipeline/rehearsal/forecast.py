@@ -8,11 +8,11 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import quantiles
+from statistics import NormalDist, median
 
 from pipeline.budget.account import Account
 from pipeline.budget.cost import node_hours
-from pipeline.budget.outlook import Interval, Outlook
+from pipeline.budget.outlook import SHARE, Interval, Outlook
 from pipeline.campaign import CHAINED
 from pipeline.job import State
 from pipeline.rehearsal.links import LONGEST_BETWEEN_SAVES, SAVE_SECONDS, start_up_minutes
@@ -25,6 +25,9 @@ from pipeline.workflow.plan import PACK, PILOT, Plan, Step
 WORK_SIGMA, WAITS_SIGMA = 0.25, 0.5  # of the logarithms of the factors
 FAILURES = 2.0  # the shape of the gamma distribution of the factor, whose mean is 1
 TRAINING_SIGMA = 0.1  # of the logarithm of what one training takes against the others
+CONFIDENCE = 0.8  # that an interval holds what it says
+GRID = 60  # steps to either side, over which the factor of waits is looked for
+TINY = 1e-300
 LEAST_SHARE = 0.05  # of a training, before its pace says anything
 
 
@@ -67,7 +70,7 @@ class _Measured:
 
     def __init__(self, plan: Plan, seen: Seen) -> None:
         self.work = _normal(_paces(plan, seen), TRAINING_SIGMA, WORK_SIGMA)
-        self.waits = _normal(_waits(plan, seen), WAIT_SIGMA, WAITS_SIGMA)
+        self.waits = _factors(_waits(plan, seen))
         failed = sum(each.state == State.NODE_FAIL for each in seen.accounts)
         node_days = sum(_node_seconds(each, seen.now) for each in seen.accounts) / DAY
         expected = node_days * plan.site.node_failures / 1000
@@ -77,14 +80,15 @@ class _Measured:
     def middle(self) -> Rates:
         """The rates in the middle of what is left open."""
         shape, rate = self.failures
-        return Rates(math.exp(self.work[0]), math.exp(self.waits[0]), shape / rate)
+        waits = sum(factor * weight for factor, weight in self.waits.items())
+        return Rates(math.exp(self.work[0]), math.exp(waits), shape / rate)
 
     def draw(self, dice: random.Random) -> Rates:
         """Return rates that may be the true ones."""
         shape, rate = self.failures
         return Rates(
             work=dice.lognormvariate(*self.work),
-            waits=dice.lognormvariate(*self.waits),
+            waits=math.exp(*dice.choices(list(self.waits), list(self.waits.values()))),
             failures=dice.gammavariate(shape, 1 / rate),
         )
 
@@ -124,8 +128,8 @@ def _work_seconds(step: Step, jobs: Sequence[Account], plan: Plan, now: float) -
     return ran * LONGEST_BETWEEN_SAVES / (LONGEST_BETWEEN_SAVES + SAVE_SECONDS)
 
 
-def _waits(plan: Plan, seen: Seen) -> list[float]:
-    """Return the logarithm of each job's wait, over the mean that is assumed of such jobs.
+def _waits(plan: Plan, seen: Seen) -> list[tuple[float, bool]]:
+    """Return the logarithm of each job's wait, over the mean of such jobs, and whether it is over.
 
     A job that waits for another one's end waits in the queue from then on. Where the site lets only
     some of a user's jobs wait in earnest, the others' time says nothing of its queue.
@@ -135,12 +139,36 @@ def _waits(plan: Plan, seen: Seen) -> list[float]:
     found = []
     for each in seen.accounts:
         asked = seen.asked(each)
-        mean = plan.site.mean_wait_hours(each.nodes, plan.training_role.qos) * HOUR
-        if asked is None or each.start is None or each.batch_key or not mean:
+        shared = each.stage in (PILOT, PACK)
+        role = plan.pilots(each.stage).role if shared else plan.training_role
+        mean = plan.site.mean_wait_hours(each.nodes, role.qos) * HOUR
+        if asked is None or each.batch_key or not mean or (each.end and not each.start):
             continue
-        if each.start > asked:
-            found.append(math.log((each.start - asked) / mean) + WAIT_SIGMA**2 / 2)
+        waited = (each.start or seen.now) - asked
+        if waited > 0:
+            found.append((math.log(waited / mean), each.start is not None))
     return found
+
+
+def _factors(waits: Sequence[tuple[float, bool]]) -> dict[float, float]:
+    """Return how likely each logarithm of the factor of all waits is, given those that were seen.
+
+    Before any was seen it is normal, of deviation `WAITS_SIGMA`. A wait is log-normal about its
+    mean, of deviation `WAIT_SIGMA`; one that is not over yet was at least so long, and to leave it
+    out would make queues look quicker than they are.
+    """
+    steps = range(-GRID, GRID + 1)
+    logs = [4 * WAITS_SIGMA * step / GRID for step in steps]
+    single = NormalDist(-(WAIT_SIGMA**2) / 2, WAIT_SIGMA)
+    likely = []
+    for factor in logs:
+        total = math.log(NormalDist(0, WAITS_SIGMA).pdf(factor))
+        for wait, is_over in waits:
+            left = wait - factor
+            total += math.log(max(single.pdf(left) if is_over else 1 - single.cdf(left), TINY))
+        likely.append(total)
+    weights = [math.exp(each - max(likely)) for each in likely]
+    return {factor: each / sum(weights) for factor, each in zip(logs, weights, strict=True)}
 
 
 def so_far(plan: Plan, seen: Seen) -> list[Account]:
@@ -166,6 +194,15 @@ def _node_seconds(account: Account, now: float) -> float:
 
 
 def _interval(values: Sequence[float]) -> Interval:
-    """Return the middle of the outcomes, and where most of them lie."""
-    tenths = quantiles(values, n=10, method="inclusive")
-    return Interval(tenths[0], tenths[4], tenths[8])
+    """Return the middle of the outcomes, and bounds between which `SHARE` per cent of all lie.
+
+    As few outcomes are left out on each side as it takes for that to be so with a confidence of
+    `CONFIDENCE`, whatever their distribution (Wilks, Annals of Mathematical Statistics 12, 1941,
+    p. 91): that `count` outcomes are fewer than those between two of them is binomial.
+    """
+    ordered, count, share = sorted(values), len(values), SHARE / 100
+    beyond = [math.comb(count, k) * share**k * (1 - share) ** (count - k) for k in range(count + 1)]
+    left_out = 1
+    while sum(beyond[: count - 2 * (left_out + 1) + 1]) >= CONFIDENCE:
+        left_out += 1
+    return Interval(ordered[left_out - 1], median(ordered), ordered[-left_out])

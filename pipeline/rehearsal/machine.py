@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import simpy
@@ -15,7 +16,6 @@ from pipeline.site import Site
 HOUR, DAY = 3600.0, 86400.0
 NO_LIMIT = 10**6
 WAIT_SIGMA = 1.0  # of the logarithm of a wait: a guess, some wait ten times as long as others
-MOST_THROWS = 200
 EPOCH = 1_767_225_600.0  # 2026-01-01 UTC: a rehearsal depends on its seed alone
 
 Life = Generator[simpy.Event, Any, Any]
@@ -214,11 +214,15 @@ class Machine:
         if not mean or self.at_once & {job.key, *(part.key for part in job.parts)}:
             return 0.0
         waited = self.waited.get(job.key, 0.0)
-        for _ in range(MOST_THROWS):
-            drawn = self.dice.lognormvariate(math.log(mean) - WAIT_SIGMA**2 / 2, WAIT_SIGMA)
-            if drawn > waited:
-                return drawn - waited
-        return waited  # longer than all that was thought of: as long again
+        middle = math.log(mean) - WAIT_SIGMA**2 / 2
+        if not waited:
+            return self.dice.lognormvariate(middle, WAIT_SIGMA)
+        logs = NormalDist(middle, WAIT_SIGMA)
+        passed = logs.cdf(math.log(waited))
+        share = passed + (1 - passed) * self.dice.random()
+        if not 0 < share < 1:
+            return waited  # longer than all that was thought of: as long again
+        return max(0.0, math.exp(logs.inv_cdf(share)) - waited)
 
     def _misfortunes(self, job: Job) -> list[tuple[float, State]]:
         """Return in how many seconds one of its nodes fails, and others push it out."""

@@ -104,6 +104,21 @@ def work_minutes(site: Site, walltime_minutes: int) -> float:
     return max(1.0, TAKES * walltime_minutes - start_up_minutes(site, walltime_minutes))
 
 
+def _live(plan: Plan, standing: Standing) -> dict[str, float | None]:
+    """Return for how long each job has waited, by its key in the rest; None for one that runs."""
+    found: dict[str, float | None] = {}
+    for step in plan.steps:
+        key = step.task.key
+        if not step.in_pilot and key in standing.running:
+            found[plan.link(step, 1).key] = None
+        elif not step.in_pilot and key in standing.waited:
+            found[plan.link(step, 1).key] = standing.waited[key]
+    for kind, pilots in standing.pilots.items():
+        for number, waited in enumerate(pilots, 1):
+            found[plan.pilot((), number, kind).key] = waited
+    return found
+
+
 class _Play:
     """One rehearsal: the simulation, and the parts that play in it."""
 
@@ -115,15 +130,9 @@ class _Play:
         self.watchers = Watchers(self.desk)
         self.pools = {kind: Pool(self.env, self.desk, kind) for kind in plan.kinds}
         work = {step.task.key: self._work(step) for step in plan.steps if not step.in_pilot}
-        running = [step for step in plan.steps if step.task.key in standing.running]
-        self.machine.at_once = frozenset(
-            plan.link(step, 1).key for step in running if not step.in_pilot
-        )
-        self.machine.waited = {
-            plan.link(step, 1).key: standing.waited[step.task.key]
-            for step in plan.steps
-            if step.task.key in standing.waited and not step.in_pilot
-        }
+        live = _live(plan, standing)
+        self.machine.at_once = frozenset(key for key, waited in live.items() if waited is None)
+        self.machine.waited = {key: waited for key, waited in live.items() if waited is not None}
         self.links = Links(self.env, self.desk, dice, work, self.machine.at_once)
         self.machine.program = self._program
         self.machine.changed = self._wake

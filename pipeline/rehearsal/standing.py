@@ -6,6 +6,7 @@ from functools import cached_property
 
 from pipeline.budget.account import Account
 from pipeline.site import Site, Wait
+from pipeline.workflow.plan import PACK, PILOT
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,14 @@ class Standing:
     """How much of each task is done, from 0 to 1, and how its jobs stand.
 
     `running` are the trainings of which a job runs; `waited` is for how many seconds the job of
-    others has waited in the queue.
+    others has waited in the queue. `pilots` has both of each kind of pilots: None for one that
+    runs, those first, else the seconds that it has waited.
     """
 
     shares: Mapping[str, float] = field(default_factory=dict)
     running: frozenset[str] = frozenset()
     waited: Mapping[str, float] = field(default_factory=dict)
+    pilots: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
 
     def share(self, key: str) -> float:
         """Return how much of a task is done."""
@@ -65,16 +68,24 @@ class Seen:
     @property
     def standing(self) -> Standing:
         """How the tasks and their jobs stand."""
-        begun = [each for each in self.accounts if each.start is not None and each.end is None]
-        running = frozenset(each.task for each in begun)
-        waited = {
-            each.task: self.now - asked
-            for each in self.accounts
-            if each.start is None and each.end is None and each.task not in running
-            for asked in [self.asked(each)]
-            if asked is not None
+        live = [each for each in self.accounts if each.end is None and self.asked(each) is not None]
+        own = [each for each in live if each.stage not in (PILOT, PACK)]
+        running = frozenset(each.task for each in own if each.start is not None)
+        waited = {each.task: self._waited(each) for each in own if each.task not in running}
+        pilots = {
+            kind: self._pilots([each for each in live if each.stage == kind])
+            for kind in (PILOT, PACK)
         }
-        return Standing(self.shares, running, waited)
+        return Standing(self.shares, running, waited, pilots)
+
+    def _waited(self, account: Account) -> float:
+        """Return for how many seconds a job has waited in earnest."""
+        return self.now - (self.asked(account) or self.now)
+
+    def _pilots(self, live: Sequence[Account]) -> list[float | None]:
+        """Return None for each that runs, then for how long each of the others has waited."""
+        waiting = sorted((self._waited(each) for each in live if each.start is None), reverse=True)
+        return [None] * sum(each.start is not None for each in live) + list(waiting)
 
     def asked(self, account: Account) -> float | None:
         """Return since when a job waits, or waited, in earnest; None if it was never submitted.

@@ -1,16 +1,18 @@
 """Forecasts: what they learn from a campaign's own jobs, and how often they hold."""
 
 import math
+import random
 from dataclasses import replace
 
 import pytest
 from soak.forecasts import one, planned
 
 from pipeline.rehearsal import rehearse
-from pipeline.rehearsal.forecast import forecast
+from pipeline.rehearsal.forecast import WAITS_SIGMA, _factors, _interval, forecast
 from pipeline.rehearsal.machine import HOUR
-from pipeline.rehearsal.standing import Rates
+from pipeline.rehearsal.standing import Rates, Standing
 from pipeline.site import load_site
+from pipeline.workflow.plan import PILOT
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,37 @@ def test_the_waits_of_a_queue_are_learnt(plan):
     assert slow > 1.5
 
 
+def test_jobs_that_still_wait_say_that_a_queue_is_slow():
+    over = [(math.log(0.5), True)] * 3
+    waiting = [(math.log(4.0), False)] * 5
+    told = _factors(over + waiting)
+    assert sum(told.values()) == pytest.approx(1)
+    slow, quick = (
+        sum(u * weight for u, weight in _factors(each).items()) for each in (over + waiting, over)
+    )
+    assert quick < 0 < slow
+
+
+def test_a_queue_of_which_nothing_is_known_is_as_was_assumed():
+    told = _factors([])
+    assert sum(u * weight for u, weight in told.items()) == pytest.approx(0, abs=1e-9)
+    spread = math.sqrt(sum(u**2 * weight for u, weight in told.items()))
+    assert spread == pytest.approx(WAITS_SIGMA, rel=0.02)
+
+
+@pytest.mark.parametrize("count", [5, 20, 40, 100])
+def test_an_interval_holds_what_it_says_with_its_confidence(count):
+    """Of outcomes of any distribution, here an even one, where the share between is known."""
+    dice = random.Random(count)
+    held = 0
+    for _ in range(2000):
+        interval = _interval([dice.random() for _ in range(count)])
+        held += interval.high - interval.low >= 0.8
+    if count >= 20:  # of fewer, all together hold less surely
+        assert held / 2000 > 0.78
+    assert held / 2000 < 0.96
+
+
 def test_what_is_done_is_not_rehearsed_again(plan):
     seen, _ = seen_at(plan, 0.8)
     done = {key for key, share in seen.shares.items() if share == 1}
@@ -80,6 +113,17 @@ def test_a_running_job_goes_on_and_a_waiting_one_has_waited(plan):
             begun[each.task] = min(each.start, begun.get(each.task, math.inf))
     first = min(begun.values())
     assert all(begun[key] - first < HOUR for key in standing.running if key in begun)
+
+
+def test_pilots_that_wait_have_waited_and_those_that_run_go_on(plan):
+    seen, _ = seen_at(plan, 0.05)
+    assert seen.standing.pilots[PILOT]
+    months = 90 * 24 * HOUR
+    waits = {
+        waited: rehearse(plan, 1, standing=replace(Standing(), pilots={PILOT: [waited]})).hours
+        for waited in (None, months)
+    }
+    assert waits[None] < waits[months]
 
 
 def test_where_only_some_jobs_may_wait_their_time_says_nothing_of_the_queue(plan):

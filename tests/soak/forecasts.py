@@ -102,6 +102,7 @@ def main() -> int:
                 held[moment, what] += came_true
                 interval = told.days if what == "days" else told.node_hours
                 widths[moment, what] += (interval.high - interval.low) / interval.middle
+            sys.stderr.write(f"{seed + 1} of {given.campaigns}\n")
     for (moment, what), count in sorted(held.items()):
         share, width = count / given.campaigns, widths[moment, what] / given.campaigns
         sys.stdout.write(f"at {moment:.0%}, {what}: held {share:.0%}, {width:.0%} wide\n")
