@@ -87,7 +87,7 @@ def moment(text):
 
 def row(state, seconds, nodes, start, end, code="0:0"):
     times = [moment(each) if each[0].isdigit() else each for each in (start, end)]
-    return f"71|{state}|{seconds}|{nodes}|{times[0]}|{times[1]}|{code}|nid1|m0-1"
+    return f"71|{state}|{seconds}|{nodes}|{times[0]}|{times[1]}|{code}|nid1|0|m0-1"
 
 
 NIGHT = ("2026-11-24T23:00:00", "2026-11-25T02:00:00")

@@ -89,6 +89,7 @@ def main() -> int:
     """Print a line a moment: how often the intervals held, and how wide they were."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--campaigns", type=int, default=100)
+    parser.add_argument("--first", type=int, default=0, help="The seed of the first.")
     parser.add_argument("--samples", type=int, default=40)
     parser.add_argument("--site", default="perlmutter")
     given = parser.parse_args()
@@ -97,12 +98,12 @@ def main() -> int:
     widths: Counter[tuple[float, str]] = Counter()
     with tempfile.TemporaryDirectory() as root:
         plan = planned(Path(root), given.site)
-        for seed in range(given.campaigns):
+        for seed in range(given.first, given.first + given.campaigns):
             for moment, what, came_true, told in one(plan, seed, given.samples):
                 held[moment, what] += came_true
                 interval = told.days if what == "days" else told.node_hours
                 widths[moment, what] += (interval.high - interval.low) / interval.middle
-            sys.stderr.write(f"{seed + 1} of {given.campaigns}\n")
+            sys.stderr.write(f"campaign {seed} done\n")
     for (moment, what), count in sorted(held.items()):
         share, width = count / given.campaigns, widths[moment, what] / given.campaigns
         sys.stdout.write(f"at {moment:.0%}, {what}: held {share:.0%}, {width:.0%} wide\n")
