@@ -17,6 +17,7 @@ from pipeline.report import formats
 from pipeline.report.datasets import view_datasets
 from pipeline.report.looks import looks
 from pipeline.report.reader import Reader
+from pipeline.report.scaling import PUBLISHED, scalings
 from pipeline.report.scores import SCORES, best, evaluations, settings
 from pipeline.report.sections import (
     galleries,
@@ -24,6 +25,7 @@ from pipeline.report.sections import (
     losses,
     node_hours_charts,
     paces,
+    scaling_plots,
     spending_charts,
 )
 from pipeline.report.tasks import shares, view_tasks
@@ -41,6 +43,7 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
     found = evaluations(tasks, campaign)
     gathered = settings(found)
     examined = list(looks(tasks, reader))
+    scaled = list(scalings(tasks))
     content = {
         "version": __version__,
         "campaign": campaign,
@@ -53,6 +56,9 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
         "paces": paces(tasks),
         "looks": examined,
         "look_plots": look_plots(examined),
+        "scalings": scaled,
+        "scaling_plots": scaling_plots(scaled),
+        "published": PUBLISHED,
         "scores": SCORES,
         "settings": gathered,
         "best": best(gathered, "ari"),

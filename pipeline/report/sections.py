@@ -17,6 +17,7 @@ from pipeline.report.figure import to_svg
 from pipeline.report.looks import LookView, histograms_chart
 from pipeline.report.plots import Curve, loss_curves, node_hours_chart
 from pipeline.report.reader import Reader
+from pipeline.report.scaling import ScalingView, scaling_chart
 from pipeline.report.scores import Evaluation
 from pipeline.report.spending import spending_chart
 from pipeline.report.tasks import TaskView
@@ -96,6 +97,15 @@ def look_plots(found: Sequence[LookView]) -> dict[str, Plot]:
         each.name: _plot(f"Truth and model: {each.name}", histograms_chart(each.histograms))
         for each in found
         if each.histograms
+    }
+
+
+def scaling_plots(found: Sequence[ScalingView]) -> dict[str, Plot]:
+    """Return the losses of each family against its sizes, by the view's name."""
+    return {
+        each.name: _plot(f"Held-out losses: {each.name}", scaling_chart(each))
+        for each in found
+        if len(each.measured.loss)
     }
 
 

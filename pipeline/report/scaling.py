@@ -1,0 +1,133 @@
+"""Scaling laws for the page: held-out losses against parameters and events, and what they say."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from pydantic import TypeAdapter
+
+from pipeline.evaluation.scaling import Fit, Floats, Measured, Saturation, ScalingError
+from pipeline.families import Model
+from pipeline.report.figure import style
+from pipeline.report.tasks import TaskView
+
+RESAMPLES = 50
+# Of language models: Kaplan et al., arXiv:2001.08361, eqs. 1.1 and 1.2; Hoffmann et al.,
+# arXiv:2203.15556, eq. 10.
+PUBLISHED = {
+    "L(N)": {"αN": 0.076},
+    "L(D)": {"αD": 0.095},
+    "L(N, D)": {"αN": 0.076, "αD": 0.095},
+    "Chinchilla": {"α": 0.34, "β": 0.28},
+}
+
+
+@dataclass(frozen=True)
+class ScalingView:
+    """The held-out losses of one family on one examination's events, and the laws fitted to them.
+
+    L(N) is of the models trained on most events, L(D) of the largest model; the other two of all.
+    `refused` says by law why there is none; `saturated` has N and D where the loss stopped to fall.
+    """
+
+    name: str
+    measured: Measured
+    fits: Sequence[Fit]
+    refused: Mapping[str, str]
+    saturated: Mapping[str, Saturation]
+
+
+def scalings(tasks: Sequence[TaskView]) -> Iterator[ScalingView]:
+    """Yield a view of each examination and family with models or data of at least two sizes."""
+    for name, rows in _losses(tasks).items():
+        parameters, data, loss = (np.array(column, float) for column in zip(*rows, strict=True))
+        if max(len(set(parameters)), len(set(data))) > 1:
+            try:
+                yield _view(name, Measured(parameters, data, loss))
+            except ScalingError as error:
+                nothing = Measured(*(np.array([]) for _ in range(3)))
+                yield ScalingView(name, nothing, (), {"no law": str(error)}, {})
+
+
+def _losses(tasks: Sequence[TaskView]) -> dict[str, list[tuple[float, float, float]]]:
+    """Return (parameters, events, held-out loss) of each examined model, by examination, family."""
+    pretrained = {task.key: task for task in tasks if task.stage == "pretrain"}
+    found: dict[str, list[tuple[float, float, float]]] = {}
+    for task in tasks:
+        parent = next((pretrained[k] for k in task.declaration["needs"] if k in pretrained), None)
+        if task.stage != "examine" or task.state != "done" or parent is None:
+            continue
+        model = TypeAdapter[Model](Model).validate_python(parent.declaration["model"])
+        parameters = model.parameters()
+        if parameters is not None and {"loss", "pretraining_events"} <= task.result.keys():
+            grid = task.name.removesuffix(f"-{parent.name}")
+            row = (parameters.total, task.result["pretraining_events"], task.result["loss"])
+            found.setdefault(f"{grid}, {model.family}", []).append(row)
+    return found
+
+
+def _view(name: str, measured: Measured) -> ScalingView:
+    """Return the laws of one family's losses."""
+    from pipeline.evaluation.scaling import fit, saturation  # noqa: PLC0415 - scipy
+
+    longest = _only(measured, measured.data == measured.data.max())
+    largest = _only(measured, measured.parameters == measured.parameters.max())
+    of = {"L(N)": longest, "L(D)": largest, "L(N, D)": measured, "Chinchilla": measured}
+    fits: list[Fit] = []
+    refused: dict[str, str] = {}
+    saturated: dict[str, Saturation] = {}
+    for law, some in of.items():
+        try:
+            fits.append(fit(law, some, resamples=RESAMPLES))
+            if law in ("L(N)", "L(D)"):
+                told = saturation(some, law)
+                saturated |= {law: told} if told.is_there else {}
+        except ScalingError as error:
+            refused[law] = str(error).removeprefix(f"{law}: ")
+    return ScalingView(name, measured, fits, refused, saturated)
+
+
+def _only(measured: Measured, chosen: np.ndarray) -> Measured:
+    """Return the measurements of a mask (M)."""
+    return Measured(measured.parameters[chosen], measured.data[chosen], measured.loss[chosen])
+
+
+def scaling_chart(view: ScalingView) -> Figure:
+    """Return the losses against parameters, a colour an amount of data, and against data.
+
+    Lines are the law of both that scatters least, where there is one.
+    """
+    both = [each for each in view.fits if each.law in ("L(N, D)", "Chinchilla")]
+    law = min(both, key=lambda each: each.scatter, default=None)
+    n, d, loss = view.measured.parameters, view.measured.data, view.measured.loss
+    with style():
+        figure = Figure(figsize=(9, 4.2), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True)
+        _panel(left, n, d, loss, law.predict if law else None)
+        _panel(right, d, n, loss, (lambda x, other: law.predict(other, x)) if law else None)
+        left.set(xlabel="parameters", ylabel="held-out loss")
+        right.set(xlabel="events trained on")
+        for axes, title in ((left, "events"), (right, "parameters")):
+            axes.legend(title=title, fontsize=8, ncols=2)
+    return figure
+
+
+def _panel(axes: Axes, x: Floats, other: Floats, loss: Floats, law: object) -> None:
+    """Draw the losses against x, and the law, a colour for each value of the other quantity."""
+    values = np.unique(other)
+    shades = colormaps["viridis"](np.linspace(0.05, 0.85, len(values)))
+    for value, shade in zip(values, shades, strict=True):
+        here = other == value
+        axes.plot(x[here], loss[here], "o", color=shade, markersize=5, label=f"{value:,.3g}")
+        if callable(law):
+            line = np.geomspace(x.min(), x.max(), 60)
+            axes.plot(line, law(line, np.full_like(line, value)), color=shade, linewidth=1)
+    axes.set(xscale="log", yscale="log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(which="both")

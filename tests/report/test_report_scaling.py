@@ -1,0 +1,87 @@
+"""Scaling laws on the page, of a grid that is made up by a known law."""
+
+import re
+
+import numpy as np
+import pytest
+
+from pipeline.campaign import Campaign
+from pipeline.report import write_report
+from pipeline.report.reader import Reader
+from pipeline.report.scaling import scaling_chart, scalings
+from pipeline.report.tasks import view_tasks
+from pipeline.run import write_json
+
+WIDTHS = (32, 128, 512, 2048)
+EVENTS = (100, 1000, 10_000, 100_000)
+
+
+@pytest.fixture
+def grid(fresh, campaign):
+    """Four models on four data sizes, examined: L = 0.5 + 40/N^0.4 + 2/D^0.3, to a per cent."""
+    declared = campaign.model_dump()
+    model = declared["models"].pop("m0")
+    declared["models"] = {f"m{width}": {**model, "width": width} for width in WIDTHS}
+    declared["pretrain"] |= {"models": list(declared["models"]), "events": list(EVENTS)}
+    declared["examine"] = {"heldout": {"dataset": "unlabelled", "split": "train"}}
+    declared["finetune"] = {}
+    asked = Campaign.model_validate(declared)
+    rng = np.random.default_rng(5)
+    tasks = asked.tasks(fresh)
+    models = {each.key: each for each in tasks if each.stage == "pretrain"}
+    for task in tasks:
+        if task.stage != "examine":
+            continue
+        parent = next(models[key] for key in task.needs if key in models)
+        n, d = parent.model.parameters().total, parent.events
+        loss = (0.5 + 40 / n**0.4 + 2 / d**0.3) * np.exp(rng.normal(0, 0.01))
+        told = {"loss": loss, "loss_interval": [loss, loss], "pretraining_events": d}
+        write_json(fresh.task(task.key).result, told)
+        fresh.task(task.key).done.touch()
+    return fresh, asked
+
+
+def view_of(run, asked):
+    (view,) = scalings(view_tasks(run, asked, Reader(), []))
+    return view
+
+
+def test_the_laws_of_a_grid_stand_on_the_page(grid, site):
+    page = write_report(*grid, site).read_text()
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.split("</style>", 1)[1]))
+    assert "heldout, fm4npp-mamba2 16 models, held-out losses" in words
+    for law in ("L(N)", "L(D)", "L(N, D)", "Chinchilla"):
+        assert re.search(re.escape(law) + r" \S+ [\d.e+]+ \(", words), law
+    assert "αN 0.076" in words  # what was published stands beside
+
+
+def test_the_law_is_found_again(grid):
+    view = view_of(*grid)
+    found = next(each for each in view.fits if each.law == "Chinchilla")
+    assert found.scatter < 0.02
+    exponent = found.constants["β"]
+    assert exponent.low < 0.3 < exponent.high
+    assert "<svg" not in str(scaling_chart(view))
+
+
+def test_too_few_sizes_say_so(grid):
+    run, asked = grid
+    fewer = asked.pretrain.model_copy(update={"models": ("m32", "m128")})
+    view = view_of(run, asked.model_copy(update={"pretrain": fewer}))
+    assert view.refused["L(N)"] == "2 model sizes, at least 4 are needed for a law"
+    assert [each.law for each in view.fits] == ["L(D)"]
+
+
+def test_one_model_on_one_size_is_no_scaling(grid):
+    run, asked = grid
+    one = asked.pretrain.model_copy(update={"models": ("m32",), "events": (1000,)})
+    tasks = view_tasks(run, asked.model_copy(update={"pretrain": one}), Reader(), [])
+    assert list(scalings(tasks)) == []
+
+
+def test_a_loss_without_logarithm_is_told(grid, site):
+    run, asked = grid
+    task = next(each for each in asked.tasks(run) if each.stage == "examine")
+    write_json(run.task(task.key).result, {"loss": -1.0, "pretraining_events": 100})
+    page = write_report(run, asked, site).read_text()
+    assert "loss: measurement 0 is -1.0; it has no logarithm" in page
