@@ -8,7 +8,7 @@ State is a replay of the records; nothing is ever changed or removed.
 import os
 import threading
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +104,15 @@ class Ledger:
 
     def of_task(self, task: str) -> list[Account]:
         """Return the accounts of a task's jobs."""
-        return [each for each in self.accounts().values() if each.task == task]
+        return self.of_tasks([task])[task]
+
+    def of_tasks(self, tasks: Iterable[str]) -> dict[str, list[Account]]:
+        """Return the accounts of several tasks' jobs; the folder is looked at once for all."""
+        found: dict[str, list[Account]] = {task: [] for task in tasks}
+        for each in self.accounts().values():
+            if each.task in found:
+                found[each.task].append(each)
+        return found
 
     def _catch_up(self) -> None:
         """Read the files that are new, forget those that are gone, and replay their jobs."""

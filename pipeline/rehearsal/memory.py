@@ -1,6 +1,6 @@
 """The ledger of a rehearsal, in memory: the same records, the same replay."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -70,9 +70,9 @@ class MemoryLedger(Ledger):
         found = [each for job_id in job_ids for each in self._of(f"job {job_id}")]
         return [each for each in found if each.site == site and each.job_id in job_ids]
 
-    def of_task(self, task: str) -> list[Account]:
-        """See `Ledger.of_task`."""
-        return self._of(f"task {task}")
+    def of_tasks(self, tasks: Iterable[str]) -> dict[str, list[Account]]:
+        """See `Ledger.of_tasks`."""
+        return {task: self._of(f"task {task}") for task in tasks}
 
     def _of(self, name: str) -> list[Account]:
         return [self._accounts[key] for key in self._keys.get(name, {})]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from pipeline.budget.account import Account
 from pipeline.budget.guard import ToCome
 from pipeline.budget.ledger import Ledger
 from pipeline.workflow.plan import Plan
@@ -20,22 +21,22 @@ def to_come(plan: Plan, ledger: Ledger, asked: Mapping[str, float]) -> ToCome:
         asked: The node-hours that the job asks, by the tasks that share it.
     """
     steps = {step.task.key: step for step in plan.steps if not step.in_pilot}
-
-    def rest(keys: Iterable[str]) -> float:
-        """Return what the plan has for some trainings beyond what their jobs took or may take."""
-        return sum(
-            max(0.0, steps[key].node_hours - _promised(ledger, key) - asked.get(key, 0.0))
-            for key in keys
-        )
-
-    new = {key for key in asked if key in steps and not ledger.of_task(key)}
+    known = ledger.of_tasks(key for key in asked if key in steps)
+    new = [key for key, jobs in known.items() if not jobs]
     if not new:
         return ToCome()
-    live = {each.task for each in ledger.unended(plan.site.name)}
-    return ToCome(asking=rest(new), others=rest(live & steps.keys() - new))
+    live = {each.task for each in ledger.unended(plan.site.name)} & steps.keys() - set(new)
+
+    def rest(jobs: Mapping[str, Iterable[Account]]) -> float:
+        """Return what the plan has for some trainings beyond what their jobs took or may take."""
+        return sum(
+            max(0.0, steps[key].node_hours - _promised(accounts) - asked.get(key, 0.0))
+            for key, accounts in jobs.items()
+        )
+
+    return ToCome(asking=rest(dict.fromkeys(new, ())), others=rest(ledger.of_tasks(live)))
 
 
-def _promised(ledger: Ledger, task: str) -> float:
-    """Return the node-hours that the jobs of a task were charged, or may be yet."""
-    accounts = ledger.of_task(task)
+def _promised(accounts: Iterable[Account]) -> float:
+    """Return the node-hours that jobs were charged, or may be yet."""
     return sum(each.charged_node_hours + each.reserved_node_hours for each in accounts)
