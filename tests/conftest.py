@@ -20,6 +20,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(group))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse a pytest of which xdist cannot keep groups together: tests would share one Slurm."""
+    grouped = getattr(session.config.option, "loadgroup", False)  # in a worker alone
+    if grouped and not all("@" in item.nodeid for item in session.items):
+        message = "pytest-xdist ignores groups with this pytest: install that of constraints.txt"
+        raise pytest.UsageError(message)
+
+
 @pytest.fixture(scope="session")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The root of one run of the tiny campaign that nothing disturbed, for all test processes."""

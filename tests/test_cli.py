@@ -369,20 +369,11 @@ def test_long_names_are_whole_where_nobody_watches(tmp_path: Path, verb: str) ->
     assert "evaluate/tracking-m0-d960-s1-scratch-l240-s1 " in done.stdout
 
 
-def test_the_command_line_is_there_at_once_and_loads_nothing_heavy() -> None:
-    # seconds of the processor: what a busy machine adds is not ours
-    code = (
-        "import sys, time; began = time.process_time(); import pipeline.cli; "
-        "print(time.process_time() - began, [n for n in sys.argv[1:] if n in sys.modules])"
-    )
-    seconds = []
-    for _ in range(3):
-        command = [sys.executable, "-c", code, *HEAVY]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        taken, loaded = done.stdout.split(maxsplit=1)
-        assert loaded.strip() == "[]"
-        seconds.append(float(taken))
-    assert min(seconds) < 0.5
+def test_the_command_line_loads_nothing_heavy() -> None:
+    code = "import sys, pipeline.cli; print([n for n in sys.argv[1:] if n in sys.modules])"
+    command = [sys.executable, "-c", code, *HEAVY]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_the_module_and_the_command_are_the_same() -> None:

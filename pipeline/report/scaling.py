@@ -58,7 +58,8 @@ def _losses(tasks: Sequence[TaskView]) -> dict[str, list[tuple[float, float, flo
     pretrained = {task.key: task for task in tasks if task.stage == "pretrain"}
     found: dict[str, list[tuple[float, float, float]]] = {}
     for task in tasks:
-        parent = next((pretrained[k] for k in task.declaration["needs"] if k in pretrained), None)
+        needs = task.declaration.get("needs", ())  # missing where only a part of it is on disk
+        parent = next((pretrained[key] for key in needs if key in pretrained), None)
         if task.stage != "examine" or task.state != "done" or parent is None:
             continue
         model = TypeAdapter[Model](Model).validate_python(parent.declaration["model"])

@@ -20,9 +20,11 @@ def to_come(plan: Plan, ledger: Ledger, asked: Mapping[str, float]) -> ToCome:
         ledger: Says what was begun.
         asked: The node-hours that the job asks, by the tasks that share it.
     """
+    unknown = [key for key, jobs in ledger.of_tasks(asked).items() if not jobs]
+    if not unknown:
+        return ToCome()
     steps = {step.task.key: step for step in plan.steps if not step.in_pilot}
-    known = ledger.of_tasks(key for key in asked if key in steps)
-    new = [key for key, jobs in known.items() if not jobs]
+    new = [key for key in unknown if key in steps]  # not pilots, which nothing is kept for
     if not new:
         return ToCome()
     live = {each.task for each in ledger.unended(plan.site.name)} & steps.keys() - set(new)
