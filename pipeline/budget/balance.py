@@ -10,7 +10,6 @@ from pipeline.budget.account import Account
 from pipeline.run import Exit, RunError
 
 Format = Literal["showusage", "sbank", "sfapi"]
-DAY = 86400
 ROUNDING = 0.01  # of the sum: sites print a digit or two
 
 

@@ -6,7 +6,7 @@ from pipeline.campaign import PretrainTask, Task, Training, branching
 from pipeline.campaign.tasks import Trunk
 from pipeline.run import Run
 
-DECAY = 0.2  # of each size; the middle of what Hägele et al., arXiv:2405.18392, §4, found to serve
+DECAY = 0.2  # of each size: our assumption, as in docs/training.md
 
 
 def on_trunks(tasks: Sequence[Task], run: Run) -> list[Task]:

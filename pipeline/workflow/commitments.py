@@ -20,7 +20,8 @@ def to_come(plan: Plan, ledger: Ledger, asked: Mapping[str, float]) -> ToCome:
         ledger: Says what was begun.
         asked: The node-hours that the job asks, by the tasks that share it.
     """
-    unknown = [key for key, jobs in ledger.of_tasks(asked).items() if not jobs]
+    known = ledger.of_tasks(asked).items()  # a job that the queue refused began nothing
+    unknown = [key for key, jobs in known if not any(each.job_id for each in jobs)]
     if not unknown:
         return ToCome()
     steps = {step.task.key: step for step in plan.steps if not step.in_pilot}

@@ -10,6 +10,7 @@ from pipeline.budget.guard import BudgetError, ToCome
 from pipeline.budget.record import Kind, Record
 from pipeline.campaign import load_campaign
 from pipeline.run import Run
+from pipeline.scheduler import SchedulerError
 from pipeline.site import load_site
 from pipeline.workflow.commitments import to_come
 from pipeline.workflow.desk import Desk, NoHoursError
@@ -108,6 +109,14 @@ def test_a_training_that_can_never_fit_is_refused_at_once(desk):
     with pytest.raises(BudgetError, match=r"as a whole 10\.00, 9\.00 left of 9\.00"):
         submit(desk, first)
     assert desk.ledger.records() == []
+
+
+def test_a_job_that_the_queue_refused_began_nothing(desk):
+    first, *_ = trainings(capped(desk, 30.0))
+    desk.scheduler.refuses = True
+    with pytest.raises(SchedulerError):
+        submit(desk, first)
+    assert before(desk, first) == ToCome(asking=8.0)
 
 
 def test_a_chain_that_took_more_than_its_plan_goes_on_to_the_cap(desk):
