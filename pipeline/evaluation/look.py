@@ -1,6 +1,6 @@
-"""What an examination of a pretrained model finds: numbers with intervals, and histograms.
+"""What an examination of a model finds: numbers with intervals, histograms, curves and matrices.
 
-Axes: V values, K bins.
+Axes: V values, K bins, C classes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,8 +31,40 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """One quantity against another (K each), with the 68 % interval of y where it is known.
+
+    Raises:
+        ValueError: The columns are not of one length; `low` and `high` may be empty.
+    """
+
+    name: str
+    x_title: str
+    y_title: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+
+    def __post_init__(self) -> None:
+        lengths = [len(each) for each in (self.x, self.y, self.low, self.high)]
+        if lengths not in ([lengths[0]] * 4, [lengths[0], lengths[0], 0, 0]):
+            message = f"curve {self.name}: x, y, low, high of {lengths} values; expected as many."
+            raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """How often each class was taken for each: `counts`[true][told], C × C."""
+
+    name: str
+    labels: Sequence[str]
+    counts: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
 class Look:
-    """What was found: `scores` by name, their 68 % intervals where known, and histograms.
+    """What was found: `scores` by name, their 68 % intervals where known, and pictures.
 
     `about` says in a word or two what a score means, for the page.
     """
@@ -41,14 +73,20 @@ class Look:
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
     histograms: Sequence[Histogram] = ()
+    curves: Sequence[Curve] = ()
+    matrices: Sequence[Matrix] = ()
 
     def table(self) -> dict[str, Any]:
-        """Return all of it as JSON has it; what is no number is null."""
+        """Return all of it as JSON has it: no number is null, an endless interval absent."""
         return {
             "scores": {name: _plain(value) for name, value in self.scores.items()},
-            "intervals": {name: list(each) for name, each in self.intervals.items()},
+            "intervals": {
+                name: list(each) for name, each in self.intervals.items() if np.isfinite(each).all()
+            },
             "about": dict(self.about),
             "histograms": [asdict(each) for each in self.histograms],
+            "curves": [asdict(each) for each in self.curves],
+            "matrices": [asdict(each) for each in self.matrices],
         }
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.evaluation.look import Histogram, Look, histogram, mean_interval
+from pipeline.evaluation.look import Curve, Histogram, Look, Matrix, histogram, mean_interval
 
 
 def test_all_values_are_counted_whatever_lies_outside():
@@ -47,6 +47,28 @@ def test_a_look_is_json_and_what_is_no_number_is_null():
     assert told["scores"] == {"a": None, "b": 1.0}
     assert told["intervals"] == {"b": [0.5, 1.5]}
     assert told["histograms"][0]["edges"] == [0.0, 1.0]
+
+
+def test_curves_and_matrices_are_told_too():
+    curve = Curve("ROC", "signal", "background", [0.5, 1.0], [9.0, 1.0], [8.0, 1.0], [10.0, 1.0])
+    look = Look({}, curves=[curve], matrices=[Matrix("confusion", ["a", "b"], [[3, 1], [0, 2]])])
+    told = json.loads(json.dumps(look.table()))
+    assert told["curves"][0]["y"] == [9.0, 1.0]
+    assert told["curves"][0]["x_title"] == "signal"
+    assert told["matrices"] == [
+        {"name": "confusion", "labels": ["a", "b"], "counts": [[3, 1], [0, 2]]}
+    ]
+
+
+def test_an_interval_without_an_end_is_not_told():
+    look = Look({"a": 1.0, "b": 1.0}, {"a": (0.5, float("inf")), "b": (0.5, 2.0)})
+    assert list(look.table()["intervals"]) == ["b"]
+
+
+@pytest.mark.parametrize("columns", [([1.0], []), ([1.0], [1.0], [0.5]), ([1.0], [1.0], [], [2.0])])
+def test_a_curve_of_unequal_columns_is_refused(columns):
+    with pytest.raises(ValueError, match=r"curve c: x, y, low, high of .* expected as many"):
+        Curve("c", "x", "y", *columns)
 
 
 def _one():

@@ -1,0 +1,249 @@
+"""How well classes of points or jets are told: scores, rejection of background, calibration.
+
+Axes: N points or jets, E events, C classes, G groups of events, R resamples, B bins of confidence,
+M sums: C × C counts, one of log losses, B of right minus confidence.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.evaluation.inputs import check_offsets, check_rows, check_shape
+from pipeline.evaluation.intervals import (
+    Floats,
+    Interval,
+    Ints,
+    groups,
+    of_fraction,
+    percentiles,
+    resampled,
+)
+from pipeline.evaluation.look import RESAMPLES, Curve, Look, Matrix
+from pipeline.evaluation.ranking import Ranked, auc, ranked, rejection, rejection_intervals, roc
+
+BINS = 15  # of confidence: Guo et al., arXiv:1706.04599, §4
+EFFICIENCIES = (0.3, 0.5)
+BACKGROUND = "QCD"
+# Signal efficiencies other than 50 %: Qu, Li, Qian, arXiv:2202.03772, table 1.
+WORKING_POINTS = {"Hqql": 0.99, "Tbl": 0.995}
+TOLERANCE = 1e-3  # of a sum of probabilities in single precision
+SMALLEST = float(np.finfo(np.float64).eps)  # probability in the log loss, as in scikit-learn
+ABOUT = {
+    "accuracy": "share of all that are told right",
+    "macro_recall": "mean over classes of the share of a class told right",
+    "macro_precision": "mean over classes of the share right of what is told to be the class",
+    "macro_f1": "mean over classes of the harmonic mean of precision and recall",
+    "auc": "area under the ROC curve, mean over pairs of classes",
+    "log_loss": "cross-entropy, nats",
+    "calibration_error": f"expected calibration error, {BINS} bins of the highest probability",
+}
+Signals = Mapping[str, tuple[Ranked, float]]
+
+
+@dataclass(frozen=True)
+class _Told:
+    """The true classes (N), the probabilities (N, C) and the group (N) of events of each."""
+
+    true: Ints
+    scores: Floats
+    group: Ints
+    names: Sequence[str]
+
+    @cached_property
+    def told(self) -> Ints:
+        """The most probable class (N)."""
+        told: Ints = self.scores.argmax(1)
+        return told
+
+    @cached_property
+    def confidence(self) -> Floats:
+        """The probability (N) of that class."""
+        confidence: Floats = self.scores.max(1)
+        return confidence
+
+    @cached_property
+    def bin(self) -> Ints:
+        """The bin (N) of the confidence; the upper edge of a bin belongs to it."""
+        return np.clip(np.ceil(self.confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+
+
+def evaluate_classes(
+    true: NDArray[np.integer],
+    probabilities: NDArray[np.floating],
+    offsets: NDArray[np.integer] | None,
+    *,
+    names: Sequence[str],
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> Look:
+    """Return how well the classes of N points, or of N jets, are told.
+
+    The class told is the most probable. Macro means are over the classes that occur or are told,
+    with 0 for 0/0. Intervals are of a bootstrap over events; `pipeline.evaluation.ranking` says
+    how those of AUC and rejections are found.
+
+    Args:
+        true: (N,) classes from 0.
+        probabilities: (N, C); each row sums to one.
+        offsets: (E+1,) event e holds the points offsets[e] to offsets[e+1] − 1; None if each row
+            is an event of its own, as jets are.
+        names: (C) of the classes. Of two, the second is the signal. Of more, each is a signal
+            against "QCD" if that is one of them.
+        seed: Of the bootstrap.
+        resamples: How often the events are drawn anew.
+
+    Raises:
+        ValueError: Something is empty, of another shape, out of range, or no probability.
+    """
+    _check(true, probabilities, offsets, names)
+    group = _group(len(true), offsets, seed)
+    found = _Told(true.astype(np.int64), probabilities.astype(np.float64), group, names)
+    sums = _sums(found)
+    values = {name: float(each[0]) for name, each in _scores(sums.sum(0)[None], names).items()}
+    drawn = _scores(resampled(sums, resamples, seed=seed), names)
+    intervals = {name: percentiles(each) for name, each in drawn.items()}
+    intervals["calibration_error"] = _spread(values["calibration_error"], drawn)
+    values["auc"], intervals["auc"] = auc(found.true, found.scores, group)
+    signals = _signals(found)
+    values |= {name: rejection(*each) for name, each in signals.items()}
+    ends = rejection_intervals(list(signals.values()), len(sums), seed=seed)
+    intervals |= dict(zip(signals, ends, strict=True))
+    counts = sums.sum(0)[: len(names) ** 2].reshape(len(names), -1).astype(np.int64)
+    curves = [roc(signals["rejection_50"][0])] if len(names) == 2 else []
+    return Look(
+        values,
+        intervals,
+        _about(names, signals, values),
+        curves=[*curves, _calibration(found)],
+        matrices=[Matrix("confusion", list(names), counts.tolist())],
+    )
+
+
+def _check(
+    true: NDArray[np.integer],
+    probabilities: NDArray[np.floating],
+    offsets: NDArray[np.integer] | None,
+    names: Sequence[str],
+) -> None:
+    """Raise ValueError where there are no classes or no probabilities of them."""
+    rows, classes = len(true), len(names)
+    if not np.issubdtype(true.dtype, np.integer):
+        message = f"true: {true.dtype} of shape {true.shape}; expected integers."
+        raise ValueError(message)
+    check_shape("true", true, (rows,), "(N,) classes of one point or more")
+    shape = f"({rows}, {classes}), a row for each true class and a column for each name"
+    check_shape("probabilities", probabilities, (rows, classes), shape)
+    if classes < 2:
+        message = f"names: {list(names)}; expected two classes or more."
+        raise ValueError(message)
+    expected = f"a class from 0 to {classes - 1} ({', '.join(names)})"
+    check_rows("true", np.asarray((true >= 0) & (true < classes)), true, expected)
+    good = np.all((probabilities >= 0) & (probabilities <= 1 + TOLERANCE), axis=1)
+    check_rows("probabilities", good, probabilities, "numbers from 0 to 1")
+    sums = probabilities.sum(1, dtype=np.float64)
+    check_rows("sum of probabilities", np.abs(sums - 1) <= TOLERANCE, sums, "1, as of a softmax")
+    if offsets is not None:
+        check_offsets(offsets, rows)
+
+
+def _group(rows: int, offsets: NDArray[np.integer] | None, seed: int) -> Ints:
+    """Return the group (N) of events that each row belongs to."""
+    if offsets is None:
+        return groups(rows, seed=seed)
+    ends = offsets.astype(np.int64)
+    return np.repeat(groups(len(offsets) - 1, seed=seed), ends[1:] - ends[:-1])
+
+
+def _sums(found: _Told) -> Floats:
+    """Return the sums (G, M) over each group, of which the scores are made."""
+    classes, count = len(found.names), int(found.group.max()) + 1
+    likelihood = np.clip(found.scores[np.arange(len(found.true)), found.true], SMALLEST, 1)
+    gap = (found.told == found.true) - found.confidence
+
+    def summed(index: Ints, width: int, values: Floats | None = None) -> Floats:
+        flat = np.bincount(found.group * width + index, values, minlength=count * width)
+        return flat.reshape(count, width).astype(np.float64)
+
+    counts = summed(found.true * classes + found.told, classes**2)
+    losses = summed(np.zeros_like(found.true), 1, -np.log(likelihood))
+    return np.concatenate([counts, losses, summed(found.bin, BINS, gap)], axis=1)
+
+
+def _scores(sums: Floats, names: Sequence[str]) -> dict[str, Floats]:
+    """Return the scores (R) of sums (R, M); NaN for the F1 of a class that is not there."""
+    classes = len(names)
+    table = sums[:, : classes**2].reshape(-1, classes, classes)
+    right, true, told = table.diagonal(axis1=1, axis2=2), table.sum(2), table.sum(1)
+    total, occurs = true.sum(1), true + told > 0
+    f1 = _share(2 * right, true + told)
+    shares = {"recall": _share(right, true), "precision": _share(right, told), "f1": f1}
+    found = {"accuracy": right.sum(1) / total}
+    found |= {f"macro_{name}": each.sum(1) / occurs.sum(1) for name, each in shares.items()}
+    of_class = np.where(occurs, f1, np.nan)
+    found |= {f"f1_{name}": of_class[:, place] for place, name in enumerate(names)}
+    found["log_loss"] = sums[:, classes**2] / total
+    found["calibration_error"] = np.abs(sums[:, -BINS:]).sum(1) / total
+    return found
+
+
+def _share(tops: Floats, bottoms: Floats) -> Floats:
+    """Return tops/bottoms, 0 for 0/0."""
+    return np.divide(tops, bottoms, out=np.zeros_like(tops), where=bottoms > 0)
+
+
+def _spread(value: float, drawn: Mapping[str, Floats]) -> Interval:
+    """Return the calibration error and less or more of its standard deviation over resamples.
+
+    A sum of absolute values is larger in resamples, so their percentiles may not hold it.
+    """
+    deviation = float(drawn["calibration_error"].std())
+    return max(value - deviation, 0.0), value + deviation
+
+
+def _signals(found: _Told) -> Signals:
+    """Return what is to be told from what, and at which efficiency, by the name of the score."""
+    if len(found.names) == 2:
+        only = ranked(found.scores[:, 1], found.true, found.group)
+        return {f"rejection_{each:.0%}".rstrip("%"): (only, each) for each in EFFICIENCIES}
+    if BACKGROUND not in found.names:
+        return {}
+    background = list(found.names).index(BACKGROUND)
+    return {
+        f"rejection_{name}": (_against(found, place, background), WORKING_POINTS.get(name, 0.5))
+        for place, name in enumerate(found.names)
+        if place != background
+    }
+
+
+def _against(found: _Told, signal: int, background: int) -> Ranked:
+    """Return one class and the background by p_S/(p_S + p_B): arXiv:2202.03772."""
+    rows = np.flatnonzero((found.true == signal) | (found.true == background))
+    of_signal = found.scores[rows, signal]
+    discriminant = _share(of_signal, of_signal + found.scores[rows, background])
+    return ranked(discriminant, (found.true[rows] == signal).astype(np.int64), found.group[rows])
+
+
+def _about(names: Sequence[str], signals: Signals, values: Mapping[str, float]) -> dict[str, str]:
+    """Return what each score means."""
+    about = ABOUT | {f"f1_{name}": f"F1 of {name}" for name in names}
+    for name, (found, efficiency) in signals.items():
+        about[name] = f"1/ε_B at a signal efficiency of {100 * efficiency:g} %"
+        if np.isnan(values[name]):
+            about[name] += f": none, for no background of {len(found.background)} passes"
+    return about
+
+
+def _calibration(found: _Told) -> Curve:
+    """Return the accuracy against the mean confidence of each bin that holds anything."""
+    total, right, sure = (
+        np.bincount(found.bin, each, minlength=BINS)
+        for each in (None, (found.told == found.true).astype(float), found.confidence)
+    )
+    there = total > 0
+    total, right, sure = total[there], right[there], sure[there]
+    low, high = of_fraction(right, total)
+    points = (each.tolist() for each in (sure / total, right / total, low, high))
+    return Curve("calibration", "confidence", "accuracy", *points)
