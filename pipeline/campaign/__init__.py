@@ -12,7 +12,6 @@ from pipeline.campaign.sections import (
     Pretrain,
     Simulation,
     Tokenize,
-    TrackHead,
 )
 from pipeline.campaign.tasks import (
     CHAINED,
@@ -51,7 +50,6 @@ __all__ = [
     "Task",
     "Tokenize",
     "TokenizeTask",
-    "TrackHead",
     "Training",
     "Trunk",
     "Validation",

@@ -30,7 +30,7 @@ from pipeline.campaign.tasks import (
     Trunk,
 )
 from pipeline.catalog import Declaration
-from pipeline.families import Model
+from pipeline.families import Model, Tokenizer
 from pipeline.run import Run
 
 SHELF = "jobs/campaigns"
@@ -87,7 +87,7 @@ class Campaign(Declaration):
         staged = dataset.neighbours if dataset is not None else 0
         for name in self.pretrain.models:
             model = self.models[name]
-            self._check_codes(name, model.reads().codes)
+            self._check_codes(name)
             wanted = model.reads().neighbours
             if wanted > staged:
                 message = (
@@ -97,17 +97,22 @@ class Campaign(Declaration):
                 raise ValueError(message)
             tuned = any(not each.models or name in each.models for each in self.finetune.values())
             if tuned and not model.BACKBONE:
-                message = f"finetune: heads for tracks are not for models.{name}, {model.TITLE}"
+                message = f"finetune: no head can be put on models.{name}, {model.TITLE}"
                 raise ValueError(message)
         return self
 
-    def _check_codes(self, model: str, wanted: int) -> None:
+    def _check_codes(self, model: str) -> None:
         """Check that a model of tokens has the vocabulary of the tokenizers it is given."""
-        given = {section.dataset for section in (self.pretrain, *self.examine.values()) if section}
-        for name in sorted(given):
-            tokenizer = self.tokenizers.get(name)
-            codes = tokenizer.model.codes if tokenizer is not None else 0
-            if wanted and tokenizer is None:
+        declared = self.models[model]
+        before, after = declared.reads().codes, declared.reads_downstream().codes
+        whole = [each for each in (self.pretrain, *self.examine.values()) if each is not None]
+        tuned = [each for each in self.finetune.values() if model in (each.models or (model,))]
+        given = {(each.dataset, before) for each in whole} | {
+            (each.dataset, after) for each in tuned
+        }
+        for name, wanted in sorted(given):
+            codes = self.tokenizer(name).codes if name in self.tokenizers else 0
+            if wanted and name not in self.tokenizers:
                 message = f"models.{model}: takes tokens, and {name!r} is none of [tokenizers]"
                 raise ValueError(message)
             if wanted and codes != wanted:
@@ -129,6 +134,9 @@ class Campaign(Declaration):
                 yield f"datasets.{name}.bins_from", dataset.bins_from, fitted
         for name, tokenizer in self.tokenizers.items():
             yield f"tokenizers.{name}.dataset", tokenizer.dataset, datasets
+            if tokenizer.like:
+                trained = tuple(n for n, each in self.tokenizers.items() if each.model is not None)
+                yield f"tokenizers.{name}.like", tokenizer.like, trained
         if self.pretrain is not None:
             yield "pretrain.dataset", self.pretrain.dataset, trainable
             for model in self.pretrain.models:
@@ -139,7 +147,7 @@ class Campaign(Declaration):
             for model in examine.models:
                 yield f"examine.{name}.models", model, pretrained
         for name, finetune in self.finetune.items():
-            yield f"finetune.{name}.dataset", finetune.dataset, datasets
+            yield f"finetune.{name}.dataset", finetune.dataset, trainable
             for model in finetune.models:
                 yield f"finetune.{name}.models", model, pretrained
 
@@ -160,7 +168,7 @@ class Campaign(Declaration):
         return [
             *(self._simulate(run, name) for name in self.simulations),
             *(self._stage(run, name, elsewhere=elsewhere) for name in datasets),
-            *(self._tokenize(run, name) for name in self.tokenizers),
+            *(self._tokenize(run, name) for name in sorted(self.tokenizers, key=self._own_first)),
             *self._pretrains(run),
             *(each for name in self.examine for each in self._examines(run, name)),
             *(each for name in self.finetune for each in self._finetunes(run, name)),
@@ -169,6 +177,10 @@ class Campaign(Declaration):
     def _bins_first(self, name: str) -> bool:
         """Sort datasets that fit their own bins before those that take another's."""
         return bool(self.datasets[name].bins_from)
+
+    def _own_first(self, name: str) -> bool:
+        """Sort tokenizers that are trained before those that take another's weights."""
+        return bool(self.tokenizers[name].like)
 
     def _simulate(self, run: Run, name: str) -> SimulateTask:
         key = f"simulate/{name}"
@@ -199,11 +211,12 @@ class Campaign(Declaration):
     def _tokenize(self, run: Run, name: str) -> TokenizeTask:
         asked = self.tokenizers[name]
         dataset = self.datasets[asked.dataset]
+        other = (f"tokenize/{asked.like}",) if asked.like else ()
         return TokenizeTask(
             key=f"tokenize/{name}",
-            needs=(f"stage/{asked.dataset}",),
+            needs=(f"stage/{asked.dataset}", *other),
             seed=asked.seed,
-            model=asked.model,
+            model=self.tokenizer(name),
             jets=run.store(asked.dataset),
             split=asked.split,
             events=asked.events,
@@ -211,7 +224,15 @@ class Campaign(Declaration):
             chunk_points=dataset.chunk_points,
             codec=dataset.codec,
             training=asked.training,
+            trained=run.task(other[0]).path if other else None,
         )
+
+    def tokenizer(self, name: str) -> Tokenizer:
+        """Return the tokenizer that makes the store of tokens of this name."""
+        asked = self.tokenizers[name]
+        model = asked.model or self.tokenizers[asked.like].model
+        assert model is not None, "a declaration was checked"
+        return model
 
     def _makes(self, store: str) -> str:
         """Return the key of the task that makes the store of this name."""
@@ -317,11 +338,12 @@ class Campaign(Declaration):
         scratch = mode == "scratch"
         return FinetuneTask(
             key=f"finetune/{name}-{below}-{mode}-l{labels}-s{seed}",
-            needs=(f"stage/{grid.dataset}", *(() if scratch else (parent.key,))),
+            needs=(self._makes(grid.dataset), *(() if scratch else (parent.key,))),
             seed=seed,
             mode=mode,
             model=parent.model,
             head=grid.head,
+            lora_rank=grid.lora_rank,
             backbone=None if scratch else run.task(parent.key).path,
             store=run.store(grid.dataset),
             split=grid.split,

@@ -15,8 +15,9 @@ from pipeline.campaign.cells import Own, changed, in_proportion
 from pipeline.campaign.training import Training, Validation
 from pipeline.catalog import Declaration
 from pipeline.families import Tokenizer
+from pipeline.heads import Head, TrackHead
 
-Mode = Literal["frozen", "full", "scratch"]
+Mode = Literal["frozen", "lora", "full", "scratch"]
 Order = Literal["file", "none", "EPR", "REP", "RPE", "PER", "hilbert", "zorder"]
 # JetClass names its files by process, one class each, in the order of its labels.
 JETCLASS_PROCESSES = (
@@ -124,18 +125,27 @@ class Tokenize(Declaration):
 
     It is trained on the first `events` jets of `split`, all if None, and then makes tokens of every
     split. Bins are not trained; `training` gives their devices and walltime alone.
+
+    In place of a `model`, `like` names another tokenizer, which is taken as it was trained: so that
+    jets of another kind become the tokens that a pretrained model knows.
     """
 
     dataset: str
     split: str = "train"
     events: PositiveInt | None = None
     seed: NonNegativeInt = 1
-    model: Tokenizer
+    like: str = ""
+    model: Tokenizer | None = None
     training: Training = UNTRAINED
 
     @model_validator(mode="after")
     def _trained(self) -> "Tokenize":
-        """Check that what has weights is trained."""
+        """Check that there is one tokenizer, and that what has weights is trained."""
+        if bool(self.like) == (self.model is not None):
+            message = "give either model, or like = the tokenizer to take as it was trained"
+            raise ValueError(message)
+        if self.model is None:
+            return self
         if self.model.parameters().trained and self.training == UNTRAINED:
             message = f"training: {self.model.family} is learnt; say how in a section .training"
             raise ValueError(message)
@@ -207,17 +217,11 @@ class Pretrain(Declaration):
         return in_proportion(training, events, max(self.events_of(model)))
 
 
-class TrackHead(Declaration):
-    """The mask-classification head that finds tracks (FM4NPP §downstream)."""
-
-    queries: PositiveInt = 150
-    width: PositiveInt = 256
-    layers: PositiveInt = 2
-    heads: PositiveInt = 8
-
-
 class Finetune(Declaration):
     """The fine-tuning fan-out: modes × label counts × seeds, for each pretrained model.
+
+    `frozen` trains the head alone; `lora` the head and, of each matrix of the backbone, a change of
+    `lora_rank`; `full` all weights; `scratch` all, from random ones.
 
     Of `models` alone if any are named. With `same_epochs` the training is that on the most labels;
     on fewer it sees fewer events, in proportion, and gets its share of the walltime.
@@ -231,7 +235,8 @@ class Finetune(Declaration):
     labels: tuple[PositiveInt, ...]
     seeds: tuple[NonNegativeInt, ...] = (1,)
     same_epochs: bool = False
-    head: TrackHead = TrackHead()
+    head: Head = TrackHead()
+    lora_rank: PositiveInt = 8
     validation: Validation | None = None
     training: Training
 

@@ -6,10 +6,11 @@ from typing import Literal
 import tomli_w
 from pydantic import PositiveInt
 
-from pipeline.campaign.sections import Dataset, Mode, Simulation, TrackHead
+from pipeline.campaign.sections import Dataset, Mode, Simulation
 from pipeline.campaign.training import Training, Validation
 from pipeline.catalog import Declaration, DeclarationError
 from pipeline.families import Model, Tokenizer
+from pipeline.heads import Head
 from pipeline.run import TaskFolder, write_text
 
 
@@ -61,7 +62,8 @@ class StageTask(Declaration):
 class TokenizeTask(Declaration):
     """Train a tokenizer on the first `events` jets (all, if None) of a split of the store `jets`.
 
-    Then write the tokens of all its splits to `store`, a shard for each of its shards.
+    Or take that which was trained in the folder `trained`. Then write the tokens of all its splits
+    to `store`, a shard for each of its shards.
     """
 
     stage: Literal["tokenize"] = "tokenize"
@@ -76,6 +78,7 @@ class TokenizeTask(Declaration):
     chunk_points: PositiveInt = 8192
     codec: Literal["zstd", "lz4", "none"] = "zstd"
     training: Training
+    trained: Path | None = None
 
 
 class Trunk(Declaration):
@@ -109,7 +112,7 @@ class PretrainTask(Declaration):
 
 
 class FinetuneTask(Declaration):
-    """Fine-tune a head, with the backbone frozen, trained along, or trained from scratch."""
+    """Fine-tune a head on a backbone that is frozen, adapted, trained along, or from scratch."""
 
     stage: Literal["finetune"] = "finetune"
     key: str
@@ -117,7 +120,8 @@ class FinetuneTask(Declaration):
     seed: int
     mode: Mode
     model: Model
-    head: TrackHead
+    head: Head
+    lora_rank: PositiveInt = 8
     backbone: Path | None = None
     store: Path
     split: str

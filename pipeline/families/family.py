@@ -5,7 +5,7 @@ built in the training room, at the place that `MODULE` names.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from pydantic import PositiveFloat, ValidationError, model_validator
@@ -54,7 +54,8 @@ class Family(Declaration):
     values of `OBJECTIVES` are places, "module:name": a function that builds the module of such a
     declaration, and functions of the module's output and a batch that return named losses.
     `EXAMINE` is the place of what an examination of the pretrained model looks at beside losses,
-    `BACKBONE` that of what heads for tracks are put on, empty where there is none.
+    `BACKBONE` that of a function which gives what heads for downstream tasks are put on
+    (`pipeline.training.downstream`), empty where there is none.
     `RULES` are the parametrisations that the family has beside the standard one: "mup" needs a
     field `width`, "completep" also `layers`, and a module whose blocks take `residual_scale`.
     `WIDENS` are the fields that grow along with the width: heads, whose channels stay as many.
@@ -143,12 +144,16 @@ class Family(Declaration):
 
     @property
     def hidden(self) -> tuple[int, int]:
-        """The number of hidden states that the backbone gives of a point, and their width."""
+        """The number of hidden states that a head is given of a point, and their width."""
         raise NotImplementedError
 
     def reads(self) -> Reads:
         """Return what the model reads of a store."""
         raise NotImplementedError
+
+    def reads_downstream(self) -> Reads:
+        """Return what the backbone alone reads: nothing that only pretraining learns from."""
+        return replace(self.reads(), neighbours=0)
 
     def parameters(self) -> Parameters | None:
         """Return the numbers of parameters of the model with its pretraining heads, if known."""

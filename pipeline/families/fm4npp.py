@@ -44,7 +44,7 @@ class FM4NPP(Family):
     }
     MODULE: ClassVar[str] = "pipeline.training.models.fm4npp:build"
     EXAMINE: ClassVar[str] = "pipeline.training.examinations.fm4npp:examine"
-    BACKBONE: ClassVar[str] = "pipeline.training.models.fm4npp:Backbone"
+    BACKBONE: ClassVar[str] = "pipeline.training.models.fm4npp:downstream"
     OBJECTIVES: ClassVar[Mapping[str, str]] = {
         "neighbours": "pipeline.training.objectives.neighbours:next_neighbours"
     }

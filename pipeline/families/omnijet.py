@@ -5,6 +5,7 @@ words for 8192 codes.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import NonNegativeFloat, PositiveInt, model_validator
@@ -31,6 +32,7 @@ class OmniJet(Family):
     SIZES: ClassVar[Mapping[str, Mapping[str, Any]]] = {"alpha": {"codes": 8192}}
     MODULE: ClassVar[str] = "pipeline.training.models.omnijet:build"
     EXAMINE: ClassVar[str] = "pipeline.training.examinations.omnijet:examine"
+    BACKBONE: ClassVar[str] = "pipeline.training.models.omnijet:downstream"
     OBJECTIVES: ClassVar[Mapping[str, str]] = {
         "next_token": "pipeline.training.objectives.tokens:next_token"
     }
@@ -60,12 +62,18 @@ class OmniJet(Family):
 
     @property
     def hidden(self) -> tuple[int, int]:
-        """The layers, and their width."""
-        return self.layers, self.width
+        """One, the last, and its width."""
+        return 1, self.width
 
     def reads(self) -> Reads:
         """Return the features and the token of each constituent, of at most 128 a jet."""
         return Reads(FEATURES, per_point=(TOKEN,), most_points=MOST_CONSTITUENTS, codes=self.codes)
+
+    def reads_downstream(self) -> Reads:
+        """Return the features in a store of tokens, and the token if the model is given that."""
+        if self.inputs == "tokens":
+            return self.reads()
+        return replace(self.reads(), per_point=())
 
     def _blocks(self) -> int:
         """Return the count of all blocks; queries, keys and values have no bias."""

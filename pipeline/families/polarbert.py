@@ -1,6 +1,7 @@
 """PolarBERT: sensors of masked pulses, and the charge of the event, told from the other pulses."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
@@ -36,6 +37,7 @@ class PolarBERT(Family):
     }
     MODULE: ClassVar[str] = "pipeline.training.models.polarbert:build"
     EXAMINE: ClassVar[str] = "pipeline.training.examinations.polarbert:examine"
+    BACKBONE: ClassVar[str] = "pipeline.training.models.polarbert:downstream"
     OBJECTIVES: ClassVar[Mapping[str, str]] = {
         "sensors": "pipeline.training.objectives.sensors:masked_sensors",
         "charge": "pipeline.training.objectives.sensors:total_charge",
@@ -83,8 +85,8 @@ class PolarBERT(Family):
 
     @property
     def hidden(self) -> tuple[int, int]:
-        """The layers, and their width."""
-        return self.layers, self.width
+        """One, the last, and its width."""
+        return 1, self.width
 
     @property
     def classes(self) -> int:
@@ -100,6 +102,10 @@ class PolarBERT(Family):
             tables=("geometry",),
             most_points=MOST_PULSES,
         )
+
+    def reads_downstream(self) -> Reads:
+        """Return pulses with their sensors, and where the sensors hang."""
+        return replace(self.reads(), per_event=())
 
     def parameters(self) -> Parameters:
         """Return the counts with the heads for sensors and charge."""

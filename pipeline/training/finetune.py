@@ -7,36 +7,47 @@ import torch
 from pipeline import catalog
 from pipeline.campaign import FinetuneTask, PretrainTask
 from pipeline.data.errors import BadInput
+from pipeline.data.store import Store
 from pipeline.families import Family
 from pipeline.run import Exit, RunError, TaskFolder, read_json
-from pipeline.training import engine, loader, program
+from pipeline.training import engine, loader, lora, program
+from pipeline.training.downstream import Downstream, task_of
 from pipeline.training.loop import Work, carry_out
-from pipeline.training.models.tracks import TrackFinder
 from pipeline.training.objectives import only
-from pipeline.training.objectives.tracks import track_finding
 from pipeline.training.weights import WEIGHTS, load
 
 
-def build(task: FinetuneTask) -> TrackFinder:
-    """Return the model of `task`; the head starts the same in all modes of one seed.
-
-    Raises:
-        RunError: The pretrained weights are not there, or are of another model.
-    """
+def build(task: FinetuneTask, store: Store | None = None) -> Downstream:
+    """Return the untrained model of `task`; the head starts the same in all modes of one seed."""
     torch.manual_seed(task.seed)
-    model = TrackFinder(task.model, task.head)
-    if task.backbone is not None:
-        prefix = "backbone."
-        model.backbone.load_state_dict(
-            {
-                name.removeprefix(prefix): value
-                for name, value in trained(task.backbone, task.model).items()
-                if name.startswith(prefix)
-            }
-        )
+    return Downstream(task.model, task.head, store)
+
+
+def adapt(model: Downstream, task: FinetuneTask) -> None:
+    """Let only that be trained which the mode of `task` trains; a change of low rank is made."""
     if task.mode == "frozen":
         model.backbone.requires_grad_(False)
-    return model
+    elif task.mode == "lora":
+        lora.adapt(model.backbone, task.lora_rank)
+
+
+def load_backbone(model: Downstream, task: FinetuneTask) -> None:
+    """Give `model` the pretrained weights that `task` begins with, if any.
+
+    Raises:
+        RunError: The pretrained weights are not there.
+        BadInput: They are of another model.
+    """
+    if task.backbone is None:
+        return
+    prefix = "backbone."
+    model.backbone.load_state_dict(
+        {
+            name.removeprefix(prefix): value
+            for name, value in trained(task.backbone, task.model).items()
+            if name.startswith(prefix)
+        }
+    )
 
 
 def trained(folder: Path, model: Family | None = None) -> dict[str, torch.Tensor]:
@@ -82,19 +93,24 @@ def _check_same(folder: Path, model: Family) -> None:
 def finetune(
     task: FinetuneTask, folder: TaskFolder, world: engine.World, stop: program.Stop
 ) -> Exit:
-    """Fine-tune the track-finding head on labelled events."""
-    events = loader.Source(task.store, task.split, loader.with_truth(task.model), task.labels)
-    events.open()
+    """Fine-tune the head of a downstream task on labelled events."""
+    reads = loader.with_truth(task.model, task.head)
+    events = loader.Source(task.store, task.split, reads, task.labels)
+    store = events.open()
     engine.join(world)
     held_back = loader.held_back(events, task.validation)
+    model = build(task, store)
+    load_backbone(model, task)
+    adapt(model, task)
+    loss = task_of(task.head).loss
     work = Work(
-        build(task),
-        only(track_finding),
+        model,
+        only(lambda output, batch: loss(output, batch, task.head)),
         events,
         task.seed,
         task.training,
         held_back,
-        about=task.model.about,
+        about=task.model.about | {"task": task.head.task},
     )
     return carry_out(work, folder, world, stop)
 

@@ -23,6 +23,7 @@ from pipeline.data.loading import Loader, Packed, Reading
 from pipeline.data.store import Store
 from pipeline.data.store.tokens import check_codes
 from pipeline.families import Family, Reads
+from pipeline.heads import AnyHead
 from pipeline.training import shares
 from pipeline.training.batch import Batch, MicroBatch
 
@@ -32,10 +33,23 @@ TRACK = "track"
 MADE_OF = {TRACK: ("track_id", "noise")}
 
 
-def with_truth(model: Family) -> Reads:
-    """Return what a head for tracks reads: the columns of its backbone, and the truth."""
-    reads = model.reads()
-    return replace(reads, per_point=(*reads.per_point, TRACK), neighbours=0)
+def with_truth(model: Family, head: AnyHead) -> Reads:
+    """Return what a downstream task reads: what its backbone does, and the truth."""
+    reads = model.reads_downstream()
+    return replace(
+        reads,
+        per_point=tuple(dict.fromkeys((*reads.per_point, *head.PER_POINT))),
+        per_event=tuple(dict.fromkeys((*reads.per_event, *head.PER_EVENT))),
+    )
+
+
+def also(source: "Source", names: tuple[str, ...]) -> "Source":
+    """Return `source` with those arrays of the points too that its store has of `names`."""
+    known = Store.open(source.path).shards(source.split)[0].record.arrays
+    there = tuple(name for name in names if name in known)
+    reads = source.reads
+    per_point = tuple(dict.fromkeys((*reads.per_point, *there)))
+    return replace(source, reads=replace(reads, per_point=per_point))
 
 
 def arrays_of(reads: Reads) -> tuple[str, ...]:
@@ -73,6 +87,7 @@ class Source:
         if self.reads.codes:
             check_codes(store, self.reads.codes)
         _check_columns(store, self.reads)
+        _check_arrays(store, self.split, self.reads)
         _check_sizes(store, self.split, self.reads)
         return store
 
@@ -142,6 +157,22 @@ def _check_columns(store: Store, reads: Reads) -> None:
         raise BadInput(message)
 
 
+def _check_arrays(store: Store, split: str, reads: Reads) -> None:
+    """Refuse a store that lacks an array that is read: the truth, where nobody stored it.
+
+    Raises:
+        BadInput: One is not there.
+    """
+    known = store.shards(split)[0].record.arrays
+    missing = [name for name in arrays_of(reads) if name not in known and name != "neighbours"]
+    if missing:
+        message = (
+            f"{store.path}: split {split!r} has no {', '.join(missing)}; it holds "
+            f"{', '.join(sorted(known))}. Was it staged from files without truth?"
+        )
+        raise BadInput(message)
+
+
 def _check_sizes(store: Store, split: str, reads: Reads) -> None:
     """Refuse a split whose events do not fit the model.
 
@@ -196,7 +227,7 @@ def _extremes(store: Store, split: str) -> tuple[int, int]:
 def batch_of(packed: Packed, columns: tuple[Column, ...], reads: Reads) -> Batch:
     """Return `packed` as torch sees it: points normalised as `columns` say, and what is read."""
     stored = packed.per_point
-    per_point = {name: _tensor(_made(stored, name)) for name in reads.per_point}
+    per_point = {name: _tensor(made(stored, name)) for name in reads.per_point}
     if reads.neighbours:
         per_point["neighbours"] = _tensor(stored["neighbours"][:, : reads.neighbours])
     by_name = {column.name: place for place, column in enumerate(columns)}
@@ -214,7 +245,7 @@ def batch_of(packed: Packed, columns: tuple[Column, ...], reads: Reads) -> Batch
     )
 
 
-def _made(stored: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:
+def made(stored: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:
     """Return the array `name`, stored as it is or made of what is stored."""
     return _tracks(stored) if name == TRACK else stored[name]
 
@@ -271,10 +302,13 @@ class EventSet:
         """The global id of each event, (E)."""
         return self.packed.event_id
 
-    @property
-    def track(self) -> Tracks:
-        """The true track of each point, (P)."""
-        return _tracks(self.packed.per_point)
+    def per_point(self, name: str) -> NDArray[Any]:
+        """Return the array `name` of the points, (P, ...), stored as it is or made of others."""
+        return made(self.packed.per_point, name)
+
+    def per_event(self, name: str) -> NDArray[Any]:
+        """Return the array `name` of the events, (E, ...)."""
+        return self.packed.per_event[name]
 
     def batch(self, start: int, stop: int) -> Batch:
         """Return the events `start` to `stop`, the last not included."""

@@ -21,7 +21,7 @@ from pipeline.campaign import TokenizeTask
 from pipeline.data.checksums import sha256, unchanged
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array
-from pipeline.data.preparation.constituents import COLUMNS, NEEDED, constituents
+from pipeline.data.preparation.constituents import COLUMNS, constituents, needed
 from pipeline.data.store import MANIFEST, Manifest, Shard, ShardRecord, Store
 from pipeline.data.store.manifest import SourceRecord
 from pipeline.data.store.shard import write_shard
@@ -140,7 +140,7 @@ class Shards:
         kept = [name for name, each in there.items() if each.per == "event" and name not in OWN]
         stored = source.read(("points", "offsets", "event_id", *kept))
         columns = [column.name for column in self.jets.manifest.columns]
-        chosen = [columns.index(name) for name in NEEDED]
+        chosen = [columns.index(name) for name in needed(columns)]
         left = constituents(stored["points"][:, chosen], stored["offsets"])
         codes, decoded = self._coded(left.points, left.offsets)
         error = physical(decoded, COLUMNS) - left.points

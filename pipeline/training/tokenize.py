@@ -18,6 +18,7 @@ from pipeline.data.store.tokens import write_tokenizer
 from pipeline.job import batch_job_id
 from pipeline.run import Exit, TaskFolder, read_json, write_json
 from pipeline.training import engine, loader, program, systems, tokenizers
+from pipeline.training.finetune import trained
 from pipeline.training.loop import Work, train
 from pipeline.training.token_shards import Shards, manifest, quality, total_cut
 from pipeline.training.weights import WEIGHTS, load
@@ -61,6 +62,13 @@ def _trained(
     """
     if not task.model.parameters().trained:
         return {"steps": 0, "parameters": 0, "weights_sha256": ""}
+    if task.trained is not None:
+        weights = engine.weights_hash(trained(task.trained))
+        return {
+            "steps": 0,
+            "parameters": task.model.parameters().trained,
+            "weights_sha256": weights,
+        }
     found = read_json(folder.path / TRAINED)
     if found is not None:
         return found
@@ -87,7 +95,8 @@ def _shards(task: TokenizeTask, folder: TaskFolder, world: engine.World) -> Shar
     jets = tokenizers.jets(task.jets, task.split, None).open()
     module = systems.build(task.model, None).module
     if task.model.parameters().trained:
-        module.load_state_dict(load(folder.path / WEIGHTS))
+        weights = load(folder.path / WEIGHTS) if task.trained is None else trained(task.trained)
+        module.load_state_dict(weights)
     module.to(world.device).eval()
     digest = engine.weights_hash(module.state_dict())
     return Shards(folder, task, jets, module, digest, world.device)  # type: ignore[arg-type]

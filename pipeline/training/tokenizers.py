@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pipeline.campaign import Training
 from pipeline.data.errors import BadInput
 from pipeline.data.files import written
-from pipeline.data.preparation.constituents import COLUMNS, NEEDED, constituents
+from pipeline.data.preparation.constituents import COLUMNS, constituents, needed
 from pipeline.data.store import Store
 from pipeline.data.store.tokens import WEIGHTS, read_tokenizer
 from pipeline.families import Reads, Tokenizer
@@ -34,7 +34,7 @@ class Codec(Protocol):
 
 @dataclass(frozen=True)
 class Jets(Source):
-    """Jets of a store of JetClass, each batch cut to the constituents that a tokenizer takes.
+    """Jets of a store, each batch cut to the constituents that a tokenizer takes.
 
     A jet of which nothing is left is in no batch: a mean over events is one over those left.
     """
@@ -48,12 +48,17 @@ class Jets(Source):
 
 
 def jets(path: Path, split: str, events: int | None) -> Jets:
-    """Return `events` jets (all, if None) of a split of the store in `path`."""
-    return Jets(path, split, Reads(NEEDED), events)
+    """Return `events` jets (all, if None) of a split of the store in `path`.
+
+    Raises:
+        BadInput: There is no store.
+    """
+    known = [column.name for column in Store.open(path).manifest.columns]
+    return Jets(path, split, Reads(needed(known)), events)
 
 
 def featured(batch: Batch) -> Batch:
-    """Return the jets of `batch`, of px, py, Δη, Δφ, as the features of what is left of them.
+    """Return the jets of `batch`, of the columns needed, as the features of what is left of them.
 
     Raises:
         BadInput: Nothing is left of any jet.
@@ -62,7 +67,7 @@ def featured(batch: Batch) -> Batch:
     if not left.kept.any():
         message = (
             f"events {batch.event_id.tolist()}: no constituent within 0.8 of its jet's axis. "
-            "Is this a store of JetClass, deta and dphi relative to the axis?"
+            "Is this a store of jets, deta and dphi relative to the axis?"
         )
         raise BadInput(message)
     return Batch(

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.campaign import TrackHead
 from pipeline.data.experiment import Column
 from pipeline.data.store.manifest import Manifest, write_manifest
 from pipeline.data.store.shard import write_shard
 from pipeline.families import FM4NPPMamba2
+from pipeline.heads import TrackHead
 from pipeline.training.batch import Batch
 
 MODEL = FM4NPPMamba2(width=32, layers=2, neighbours=2)

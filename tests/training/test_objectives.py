@@ -6,7 +6,8 @@ torch = pytest.importorskip("torch")
 
 from made_batches import HEAD, MODEL, batch, part
 
-from pipeline.training.models.tracks import NO_MASK, NOISE, NOTHING, TRACK, TrackFinder, Tracks
+from pipeline.training.downstream import Downstream
+from pipeline.training.models.tracks import NO_MASK, NOISE, NOTHING, TRACK, Tracks
 from pipeline.training.objectives.neighbours import next_neighbours
 from pipeline.training.objectives.tracks import track_finding
 
@@ -33,7 +34,7 @@ def test_the_neighbour_loss_is_the_same_however_the_batch_is_shared_out(partitio
 @pytest.mark.parametrize("partition", PARTITIONS, ids=str)
 def test_the_track_loss_is_the_same_however_the_batch_is_shared_out(partition):
     torch.manual_seed(0)
-    finder, whole = TrackFinder(MODEL, HEAD), batch(SIZES)
+    finder, whole = Downstream(MODEL, HEAD), batch(SIZES)
     losses = [track_finding(finder(part(whole, i)), part(whole, i)) for i in partition]
     found = track_finding(finder(whole), whole)
     torch.testing.assert_close(means(losses), found, rtol=1e-4, atol=1e-5)
@@ -131,7 +132,7 @@ def test_padding_costs_nothing():
 )
 def test_every_kind_of_event_gives_a_finite_loss_and_gradient(track):
     torch.manual_seed(0)
-    finder, made = TrackFinder(MODEL, HEAD), event(track)
+    finder, made = Downstream(MODEL, HEAD), event(track)
     losses = track_finding(finder(made), made)
     torch.stack(list(losses.values())).sum().backward()
     for name, parameter in finder.named_parameters():

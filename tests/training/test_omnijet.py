@@ -10,7 +10,9 @@ from made_constituents import feature_batch
 
 from pipeline.families import OmniJet
 from pipeline.training import systems
-from pipeline.training.models.omnijet import Seen, SummationHead
+from pipeline.training.downstream import Hidden
+from pipeline.training.downstream.jets import SummationHead
+from pipeline.training.models.omnijet import Seen
 
 INPUTS = ("tokens", "continuous")
 
@@ -29,8 +31,8 @@ def test_the_count_of_8192_codes_is_the_sum_of_its_three_parts_and_not_the_slide
     model = OmniJet(size="alpha")
     with torch.device("meta"):
         module = systems.build(model, None).module
-    assert counted(module.embedding) == 2_097_664
-    assert counted(module.blocks) == 2_366_976
+    assert counted(module.backbone.embedding) == 2_097_664
+    assert counted(module.backbone.blocks) == 2_366_976
     assert counted(module.head) == 2_105_858
     assert counted(module) == model.parameters().trained == 6_570_498
     missing = 1 - counted(module) / 6.7e6
@@ -46,13 +48,14 @@ def test_the_declaration_knows_the_count_of_every_variant(inputs, codes):
 
 
 def test_the_summation_head():
-    head = SummationHead(256)
+    head = SummationHead(256, 2)
     assert counted(head) == 66_306
-    hidden = torch.rand(5, 256)
-    event = torch.tensor([0, 0, 1, 1, 1])
-    assert head(hidden, event, 2).shape == (2, 2)
-    alone = head(hidden[2:], event[2:] - 1, 1)
-    torch.testing.assert_close(head(hidden, event, 2)[1:], alone, rtol=1e-4, atol=1e-5)
+    both = part(feature_batch(4), [0, 1])
+    hidden, first = torch.rand(len(both.points), 256), int(both.offsets[1])
+    found = head(Hidden([hidden]), both)
+    assert found.shape == (2, 2)
+    alone = head(Hidden([hidden[first:]]), part(both, [1]))
+    torch.testing.assert_close(found[1:], alone, rtol=1e-4, atol=1e-5)
 
 
 def test_start_comes_first_and_stop_last():
@@ -104,10 +107,10 @@ def test_labels_are_never_read():
 def test_one_word_at_a_time_is_all_at_once(inputs):
     module, batch = made(inputs=inputs).module.eval(), part(feature_batch(3), [1])
     if inputs == "tokens":
-        entries = module._embedded(batch.per_point["token"])
+        entries = module.backbone.embedded(batch.per_point["token"])
     else:
-        entries = module._embedded(batch.points)
-    cache = [Seen() for _ in module.blocks]
+        entries = module.backbone.embedded(batch.points)
+    cache = [Seen() for _ in module.backbone.blocks]
     steps = [module._step(module._started()[None], cache)]
     steps += [module._step(each[None], cache) for each in entries]
     assert torch.allclose(torch.cat(steps), module(batch).logits, atol=1e-5)

@@ -14,11 +14,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.data.errors import BadInput
 from pipeline.families import FM4NPPMamba2, PolarBERT
+from pipeline.heads import DirectionHead
 from pipeline.training import systems
+from pipeline.training.downstream import Downstream
 from pipeline.training.loader import Source, load
 from pipeline.training.loop import parameters
 from pipeline.training.models import polarbert
-from pipeline.training.models.polarbert import DirectionFinder, Pretrainer
+from pipeline.training.models.polarbert import Pretrainer
 from pipeline.training.models.transformer import Block
 from pipeline.training.parametrisation import parametrise
 
@@ -59,7 +61,7 @@ def test_the_published_sizes(size, pretraining, direction):
     model = PolarBERT(size=size)
     with torch.device("meta"):
         system = systems.build(model, None)
-        finder = DirectionFinder(model, torch.zeros(model.sensors, 3))
+        finder = Downstream(model, DirectionHead())
     assert parameters(system.module) == (pretraining, pretraining)
     assert parameters(finder) == (direction, direction)
     assert model.parameters().trained == pretraining
@@ -290,7 +292,7 @@ def test_the_losses_fall(backbone, embedding, steps):
 
 def test_directions_are_unit_vectors_of_unmasked_events():
     torch.manual_seed(0)
-    finder, batch = DirectionFinder(small(), geometry()), pulses([20, 30])
+    finder, batch = Downstream(small(), DirectionHead()), pulses([20, 30])
     found = finder(batch)
     assert found.shape == (2, 3)
     torch.testing.assert_close(found.norm(dim=1), torch.ones(2))
@@ -301,7 +303,7 @@ def test_directions_are_unit_vectors_of_unmasked_events():
 
 
 def test_a_pretrained_backbone_fits_the_direction_finder():
-    model, finder = pretrainer(), DirectionFinder(small(), geometry())
+    model, finder = pretrainer(), Downstream(small(), DirectionHead())
     finder.backbone.load_state_dict(model.backbone.state_dict(), strict=True)
 
 

@@ -6,12 +6,12 @@ torch = pytest.importorskip("torch")
 
 from made_batches import HEAD, MODEL, batch, part
 
+from pipeline.training.downstream import Downstream
 from pipeline.training.models.tracks import (
     NO_MASK,
     NOISE,
     NOTHING,
     TRACK,
-    TrackFinder,
     Tracks,
     assign,
 )
@@ -20,7 +20,7 @@ from pipeline.training.models.tracks import (
 @pytest.fixture(scope="module")
 def finder():
     torch.manual_seed(0)
-    return TrackFinder(MODEL, HEAD).eval()
+    return Downstream(MODEL, HEAD).eval()
 
 
 def test_it_answers_after_each_round(finder):

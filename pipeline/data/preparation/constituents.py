@@ -9,6 +9,7 @@ Features and constants of OmniJet-alpha (arXiv:2403.05618, §2): ln(pT / GeV) - 
 constituents, Q constituents that are left.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,8 @@ from pipeline.data.events import Array, Floats, Integers, Mask, offsets_of
 from pipeline.data.experiment import Column
 from pipeline.families.tokenizers import FEATURES, MOST_CONSTITUENTS
 
-NEEDED = ("px", "py", "deta", "dphi")
+# Columns that say what is needed of a constituent: JetClass's, and OmniLearned's.
+NEEDED = (("px", "py", "deta", "dphi"), ("log_pt", "deta", "dphi"))
 WIDEST = 0.8
 _FACTOR = "OmniJet-alpha: (value - offset) / scale is the feature"
 COLUMNS = (
@@ -41,13 +43,19 @@ class Constituents:
     cut: dict[str, int]
 
 
-def constituents(points: Array, offsets: Array) -> Constituents:
-    """Return what a tokenizer takes of points (P, 4), px and py in GeV, Δη and Δφ to the axis.
+def needed(known: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns to read of a store that has those `known`."""
+    return next((names for names in NEEDED if set(names) <= set(known)), NEEDED[0])
 
-    Jet e owns the rows offsets[e] to offsets[e + 1].
+
+def constituents(points: Array, offsets: Array) -> Constituents:
+    """Return what a tokenizer takes of points (P, 4) or (P, 3), of either columns `NEEDED`.
+
+    px and py in GeV, or ln(pT / GeV); Δη and Δφ to the axis. Jet e owns the rows offsets[e] to
+    offsets[e + 1].
     """
-    px, py, deta, dphi = np.asarray(points, np.float32).T
-    pt = np.hypot(px, py)
+    *momentum, deta, dphi = np.asarray(points, np.float32).T
+    pt = np.hypot(*momentum) if len(momentum) == 2 else np.exp(momentum[0])
     narrow = (np.abs(deta) < WIDEST) & (np.abs(dphi) < WIDEST)
     rows = np.flatnonzero(narrow & (pt > 0))
     event = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))

@@ -99,7 +99,9 @@ class Rows:
 
 
 @contextlib.contextmanager
-def arrays(path: Path, *names: str) -> Iterator[list[Rows]]:
+def arrays(
+    path: Path, *names: str, layout: str = "the layout of TPCpp-10M: data and size"
+) -> Iterator[list[Rows]]:
     """Open the arrays `names` of the npz file `path`.
 
     Raises:
@@ -113,7 +115,7 @@ def arrays(path: Path, *names: str) -> Iterator[list[Rows]]:
         if missing:
             message = (
                 f"{path}: no array {missing[0]!r}, only {', '.join(there) or 'none'}. "
-                "Expected the layout of TPCpp-10M: data and size."
+                f"Expected {layout}."
             )
             raise BadInput(message)
         with whole(path):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pipeline.data.store import Store
 from pipeline.families.fm4npp import FM4NPP
 from pipeline.training.batch import Batch
+from pipeline.training.downstream import Hidden, HiddenOf
 from pipeline.training.models import kernels
 from pipeline.training.models.embedding import Embedding
 from pipeline.training.models.kernels import Scan
@@ -72,6 +73,12 @@ class NeighbourPredictor(nn.Module):
         """Return the predicted normalised (eta, phi, r) of the k next neighbours (P, k, 3)."""
         predicted: Tensor = self.head(self.norm(self.backbone(batch)[-1]))
         return predicted.unflatten(-1, (-1, 3))
+
+
+def downstream(model: FM4NPP, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # noqa: ARG001
+    """Return the backbone, and how a head is given all of its layers."""
+    backbone = Backbone(model)
+    return backbone, lambda batch: Hidden(backbone(batch))
 
 
 def build(model: FM4NPP, store: Store | None) -> NeighbourPredictor:  # noqa: ARG001

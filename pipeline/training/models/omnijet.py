@@ -16,6 +16,7 @@ from pipeline.data.store import Store
 from pipeline.families.omnijet import START, TOKEN, OmniJet
 from pipeline.families.tokenizers import FEATURES, MOST_CONSTITUENTS
 from pipeline.training.batch import Batch
+from pipeline.training.downstream import Hidden, HiddenOf
 from pipeline.training.models.attention import Lengths
 from pipeline.training.models.transformer import Block, Style
 
@@ -31,12 +32,12 @@ class NextWords:
     event: Tensor
 
 
-class NextTokenModel(nn.Module):
-    """Embedding, causal post-norm blocks, and a head over the vocabulary."""
+class Backbone(nn.Module):
+    """The pretrained part: embedding, and causal post-norm blocks."""
 
     def __init__(self, model: OmniJet) -> None:
         super().__init__()
-        self.model = model
+        self.inputs = model.inputs
         width = model.width
         style = Style(
             width,
@@ -52,31 +53,16 @@ class NextTokenModel(nn.Module):
             self.entry = nn.Linear(len(FEATURES), width)
         self.embedding = nn.Embedding(1 if continuous else model.vocabulary, width)
         self.blocks = nn.ModuleList(Block(style) for _ in range(model.layers))
-        self.head = nn.Linear(width, model.vocabulary)
 
-    def forward(self, batch: Batch) -> NextWords:
-        """Return what comes after start and after each constituent; the last of it is stop."""
-        jets = len(batch.sizes)
-        offsets = batch.offsets + torch.arange(jets + 1, device=batch.offsets.device)
-        first = offsets[:-1]
-        hidden = self.backbone(batch)
-        target = torch.full((len(hidden),), self.model.codes + 1, device=hidden.device)
-        inside = torch.ones_like(target, dtype=torch.bool)
-        inside[offsets[1:] - 1] = False
-        target[inside] = batch.per_point[TOKEN] + 1
-        event = torch.arange(jets, device=first.device).repeat_interleave(batch.sizes + 1)
-        return NextWords(self.head(hidden), target, event)
-
-    def backbone(self, batch: Batch) -> Tensor:
-        """Return the hidden states (T, W) of start and of each constituent."""
-        jets = len(batch.sizes)
-        offsets = batch.offsets + torch.arange(jets + 1, device=batch.offsets.device)
-        follows = torch.ones(len(batch.points) + jets, dtype=torch.bool, device=offsets.device)
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the hidden states (T, W) of start and of each constituent, jet by jet."""
+        offsets = started(batch.offsets)
+        follows = torch.ones(int(offsets[-1]), dtype=torch.bool, device=offsets.device)
         follows[offsets[:-1]] = False
         words = torch.full(follows.shape, START, device=follows.device)
-        if self.model.inputs == "continuous":
+        if self.inputs == "continuous":
             hidden = self.embedding(words)
-            hidden[follows] = self._embedded(batch.points)
+            hidden[follows] = self.embedded(batch.points)
         else:
             words[follows] = batch.per_point[TOKEN] + 1
             hidden = self.embedding(words)
@@ -85,17 +71,42 @@ class NextTokenModel(nn.Module):
             hidden = block(hidden, lengths, causal=True)
         return hidden
 
-    def _embedded(self, given: Tensor) -> Tensor:
+    def embedded(self, given: Tensor) -> Tensor:
         """Return (P, W) of the features (P, 3) or of the codes (P)."""
-        if self.model.inputs == "continuous":
+        if self.inputs == "continuous":
             features: Tensor = self.entry(given.to(self.entry.weight.dtype))
             return features
         words: Tensor = self.embedding(given + 1)
         return words
 
+
+def started(offsets: Tensor) -> Tensor:
+    """Return where jets (B + 1) are cut once each has a word more, that of start."""
+    return offsets + torch.arange(len(offsets), device=offsets.device)
+
+
+class NextTokenModel(nn.Module):
+    """The backbone, and a head over the vocabulary."""
+
+    def __init__(self, model: OmniJet) -> None:
+        super().__init__()
+        self.model = model
+        self.backbone = Backbone(model)
+        self.head = nn.Linear(model.width, model.vocabulary)
+
+    def forward(self, batch: Batch) -> NextWords:
+        """Return what comes after start and after each constituent; the last of it is stop."""
+        hidden, offsets = self.backbone(batch), started(batch.offsets)
+        target = torch.full((len(hidden),), self.model.codes + 1, device=hidden.device)
+        inside = torch.ones_like(target, dtype=torch.bool)
+        inside[offsets[1:] - 1] = False
+        target[inside] = batch.per_point[TOKEN] + 1
+        jets = torch.arange(len(batch.sizes), device=offsets.device)
+        return NextWords(self.head(hidden), target, jets.repeat_interleave(batch.sizes + 1))
+
     def _started(self) -> Tensor:
         """Return the vector of start (W)."""
-        start: Tensor = self.embedding(torch.tensor(START, device=self.head.weight.device))
+        start: Tensor = self.backbone.embedding(torch.tensor(START, device=self.head.weight.device))
         return start
 
     @torch.no_grad()
@@ -115,7 +126,7 @@ class NextTokenModel(nn.Module):
         device = self.head.weight.device
         codes = torch.zeros(count, 0, dtype=torch.int64, device=device)
         growing = torch.arange(count, device=device)
-        cache = [Seen() for _ in self.blocks]
+        cache = [Seen() for _ in self.backbone.blocks]
         finished: list[Tensor] = [codes[0]] * count if count else []
         entry = self._started().expand(count, -1)
         while len(growing):
@@ -133,7 +144,7 @@ class NextTokenModel(nn.Module):
             for seen in cache:
                 seen.keep(~stops)
             if len(growing):
-                entry = self._embedded(self._last(codes, decode))
+                entry = self.backbone.embedded(self._last(codes, decode))
         return finished
 
     def _draw(self, logits: Tensor, generator: torch.Generator, *, first: bool) -> Tensor:
@@ -153,7 +164,7 @@ class NextTokenModel(nn.Module):
 
     def _step(self, x: Tensor, cache: list["Seen"]) -> Tensor:
         """Return the logits (S, V) after one more word, embedded (S, W), of each sequence."""
-        for block, seen in zip(self.blocks, cache, strict=True):
+        for block, seen in zip(self.backbone.blocks, cache, strict=True):
             assert isinstance(block, Block)
             before, after = block.norms
             x = before(x + seen.attend(block, x))
@@ -185,19 +196,15 @@ class Seen:
             self.keys, self.values = self.keys[rows], self.values[rows]
 
 
-class SummationHead(nn.Module):
-    """Classes of jets from the sum over the hidden states: 66,306 parameters of two classes."""
+def downstream(model: OmniJet, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # noqa: ARG001
+    """Return the backbone, and how a head is given the constituents, without start."""
+    backbone = Backbone(model)
 
-    def __init__(self, width: int, classes: int = 2) -> None:
-        super().__init__()
-        self.each = nn.Linear(width, width)
-        self.classes = nn.Linear(width, classes)
+    def look(batch: Batch) -> Hidden:
+        rows = started(batch.offsets)[batch.event] + 1 + batch.place
+        return Hidden([backbone(batch)[rows]])
 
-    def forward(self, hidden: Tensor, event: Tensor, jets: int) -> Tensor:
-        """Return logits (B, classes) of hidden (T, W), the words of the jets `event` (T)."""
-        each = functional.relu(self.each(hidden))
-        logits: Tensor = self.classes(each.new_zeros(jets, each.shape[1]).index_add(0, event, each))
-        return logits
+    return backbone, look
 
 
 def build(model: OmniJet, store: Store | None) -> NextTokenModel:  # noqa: ARG001

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pipeline.data.preparation.pulses import CHARGE_SCALE
 from pipeline.data.store import Store
 from pipeline.families import PolarBERT
-from pipeline.families.polarbert import DIRECTION_INNER, FEATURES, POSITION
+from pipeline.families.polarbert import FEATURES
 from pipeline.training.batch import Batch
+from pipeline.training.downstream import Hidden, HiddenOf
 from pipeline.training.models import kernels
 from pipeline.training.models.attention import Lengths
 from pipeline.training.models.fm4npp import Layer
@@ -172,32 +172,16 @@ class Pretrainer(nn.Module):
         return Told(masked, self.sensors(pulses[masked]), self.charge(events).squeeze(1))
 
 
-class DirectionHead(nn.Sequential):
-    """From the class token to the unit vector of where the particle came from: W to 1024 to 3."""
+def downstream(model: PolarBERT, store: Store | None) -> tuple[nn.Module, HiddenOf]:
+    """Return the backbone, and how a head is given pulses and events of which nothing is masked."""
+    backbone = Backbone(model, geometry(model, store))
 
-    def __init__(self, width: int) -> None:
-        super().__init__(
-            nn.Linear(width, DIRECTION_INNER), nn.GELU(), nn.Linear(DIRECTION_INNER, POSITION)
-        )
-
-    def forward(self, events: Tensor) -> Tensor:
-        """Return unit vectors (B, 3), in single precision, of events (B, W)."""
-        return functional.normalize(super().forward(events).float(), dim=1)
-
-
-class DirectionFinder(nn.Module):
-    """The backbone with the head for the direction instead of its pretraining heads."""
-
-    def __init__(self, model: PolarBERT, geometry: Tensor) -> None:
-        super().__init__()
-        self.backbone = Backbone(model, geometry)
-        self.direction = DirectionHead(model.width)
-
-    def forward(self, batch: Batch) -> Tensor:
-        """Return the unit vector (B, 3) of each event; nothing is masked."""
+    def look(batch: Batch) -> Hidden:
         nothing = torch.zeros(len(batch.points), dtype=torch.bool, device=batch.points.device)
-        found: Tensor = self.direction(self.backbone(batch, nothing)[1])
-        return found
+        pulses, events = backbone(batch, nothing)
+        return Hidden([pulses], events)
+
+    return backbone, look
 
 
 def build(model: PolarBERT, store: Store | None) -> Pretrainer:

@@ -6,16 +6,17 @@ Mask classification as FM4NPP uses it downstream (arXiv 2508.14087), after MaskF
 Axes: B events · L points of the largest event · P points, packed · Q queries · W width · K heads.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.campaign import TrackHead
-from pipeline.data.experiment import named
 from pipeline.families import Family
+from pipeline.heads import TrackHead
 from pipeline.training.batch import Batch
+from pipeline.training.downstream import Hidden
 
 NO_MASK = -1e4
 
@@ -83,7 +84,7 @@ class Adapter(nn.Module):
         self.project = nn.Linear(hidden, width)
         self.feed_forward = FeedForward(width, 2 * width)
 
-    def forward(self, layers: list[Tensor]) -> Tensor:
+    def forward(self, layers: Sequence[Tensor]) -> Tensor:
         """Return the points' features (P, W) from the backbone's L outputs."""
         weights = self.weights.softmax(0)
         combined = torch.stack([w * x for w, x in zip(weights, layers, strict=True)]).sum(0)
@@ -108,11 +109,10 @@ class Refinement(nn.Module):
 
 
 class TrackFinder(nn.Module):
-    """A backbone with the track-finding head."""
+    """The track-finding head, on the points that a backbone has seen."""
 
     def __init__(self, model: Family, head: TrackHead) -> None:
         super().__init__()
-        self.backbone = named(model.BACKBONE)(model)
         self.adapter = Adapter(model, head.width)
         self.queries = nn.Parameter(torch.randn(head.queries, head.width))
         self.rounds = nn.ModuleList(Refinement(head) for _ in range(head.layers))
@@ -120,9 +120,9 @@ class TrackFinder(nn.Module):
         self.classify = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 3))
         self.mask = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 
-    def forward(self, batch: Batch) -> Tracks:
+    def forward(self, hidden: Hidden, batch: Batch) -> Tracks:
         """Return masks and classes of every query after each round, the untouched ones first."""
-        points, real = batch.padded(self.adapter(self.backbone(batch)))
+        points, real = batch.padded(self.adapter(hidden.points))
         queries = self.queries.expand(len(points), -1, -1)
         masks, classes = [self._masks(queries, points, real)], [self.classify(queries)]
         for refine in self.rounds:

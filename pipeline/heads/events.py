@@ -1,0 +1,62 @@
+"""What an event is as a whole: the class of a jet, the direction of a neutrino."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import PositiveInt, model_validator
+
+from pipeline.heads.head import Head
+
+JETCLASS = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
+
+
+class JetHead(Head):
+    """Classes of jets, in the order of their labels, the first of them the background.
+
+    `pooling` "sum" is OmniJet-alpha's summation head; "attention" a learned query that looks at
+    the constituents, with `heads` heads.
+    """
+
+    TITLE: ClassVar[str] = "jet classification"
+    SOURCE: ClassVar[str] = "arXiv:2403.05618, §3.3"
+    PLACE: ClassVar[str] = "pipeline.training.downstream.jets"
+    PER_EVENT: ClassVar[tuple[str, ...]] = ("label",)
+    SHOWN: ClassVar[dict[str, str]] = {
+        "accuracy": "Accuracy",
+        "auc": "AUC",
+        "rejection_50": "1/εB at εS = 0.5",
+        "rejection_30": "1/εB at εS = 0.3",
+        "calibration_error": "Calibration error",
+    }
+    SMALL: ClassVar[frozenset[str]] = frozenset({"calibration_error"})
+
+    task: Literal["jets"] = "jets"
+    classes: tuple[str, ...] = JETCLASS
+    pooling: Literal["sum", "attention"] = "sum"
+    heads: PositiveInt = 8
+
+    @model_validator(mode="after")
+    def _several(self) -> Self:
+        """Check that there are classes to tell apart, each with a name of its own."""
+        if len(set(self.classes)) < 2 or len(set(self.classes)) != len(self.classes):
+            message = f"classes {list(self.classes)}: give two or more, each once"
+            raise ValueError(message)
+        return self
+
+
+class DirectionHead(Head):
+    """Where a neutrino came from, as a unit vector: PolarBERT's head."""
+
+    TITLE: ClassVar[str] = "neutrino direction"
+    SOURCE: ClassVar[str] = "github.com/timinar/PolarBERT, NeurIPS 2024 workshop ML4PS"
+    PLACE: ClassVar[str] = "pipeline.training.downstream.direction"
+    PER_EVENT: ClassVar[tuple[str, ...]] = ("azimuth", "zenith")
+    SHOWN: ClassVar[dict[str, str]] = {
+        "mean_angle_rad": "Mean angle, rad",
+        "median_deg": "Median, °",
+        "p68_deg": "68 %, °",
+        "p90_deg": "90 %, °",
+    }
+    SMALL: ClassVar[frozenset[str]] = frozenset(SHOWN)
+
+    task: Literal["direction"] = "direction"
+    inner: PositiveInt = 1024

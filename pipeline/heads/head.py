@@ -1,0 +1,25 @@
+"""What every downstream task declares: what it is put on, what truth it learns, and its numbers.
+
+Nothing here knows torch. `PLACE` names a module of the training room that holds four functions of
+fixed names (`pipeline.training.downstream.Task`): the head itself, its loss, its answer, its score.
+"""
+
+from typing import ClassVar
+
+from pipeline.catalog import Declaration
+
+
+class Head(Declaration):
+    """A downstream task as a campaign asks for it; each is a subclass in a file of its own.
+
+    `PER_POINT` and `PER_EVENT` are the arrays of truth in the store. `SHOWN` are the scores that a
+    table of results shows, best first, with their titles; of those in `SMALL` less is better.
+    """
+
+    TITLE: ClassVar[str]
+    SOURCE: ClassVar[str]
+    PLACE: ClassVar[str]
+    PER_POINT: ClassVar[tuple[str, ...]] = ()
+    PER_EVENT: ClassVar[tuple[str, ...]] = ()
+    SHOWN: ClassVar[dict[str, str]]
+    SMALL: ClassVar[frozenset[str]] = frozenset()
