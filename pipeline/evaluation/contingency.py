@@ -33,6 +33,8 @@ class Contingency:
         particle: (K,) the particle of each pair, an index of `particles`.
         track: (K,) the track of each pair, an index of `tracks`.
         shared: (K,) the number of points they share.
+        particle_of_point: (P,) the particle of each point.
+        track_of_point: (P,) the track of each point.
     """
 
     events: int
@@ -41,6 +43,8 @@ class Contingency:
     particle: Ints
     track: Ints
     shared: Ints
+    particle_of_point: Ints
+    track_of_point: Ints
 
 
 def contingency(event: Ints, true: Ints, predicted: Ints, *, events: int) -> Contingency:
@@ -49,7 +53,8 @@ def contingency(event: Ints, true: Ints, predicted: Ints, *, events: int) -> Con
     tracks, track = _classes(event, predicted)
     width = max(1, len(tracks.id))
     pairs, shared = np.unique(particle * width + track, return_counts=True)
-    return Contingency(events, particles, tracks, pairs // width, pairs % width, shared)
+    of_pairs = (pairs // width, pairs % width, shared)
+    return Contingency(events, particles, tracks, *of_pairs, particle, track)
 
 
 def _classes(event: Ints, ids: Ints) -> tuple[Classes, Ints]:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from pipeline.evaluation.contingency import Classes, Contingency, Floats, Ints
 
 Style = Literal["ATLAS", "one_way", "two_way"]
+Flags = NDArray[np.bool_]
+STYLES: tuple[Style, ...] = ("ATLAS", "one_way", "two_way")
 
 
 @dataclass(frozen=True)
@@ -20,13 +22,15 @@ class Rule:
     `ATLAS` asks purity > `fraction`, for both sides. `one_way` asks purity > `fraction` for a track
     to be matched, and efficiency > `fraction` for a particle to be reconstructed. `two_way` asks
     both for both: the double majority of FM4NPP (arXiv 2508.14087). The names are Exa.TrkX's
-    (arXiv 2103.06995). Shorter particles and shorter tracks are left out of the counts.
+    (arXiv 2103.06995). Shorter particles and shorter tracks are left out of the counts, and pairs
+    that share fewer points match in no style.
     """
 
     style: Style = "two_way"
     fraction: float = 0.5
     min_particle_points: int = 3
     min_track_points: int = 3
+    min_shared_points: int = 1
 
     def __post_init__(self) -> None:
         if not 0.5 <= self.fraction < 1:
@@ -35,6 +39,11 @@ class Rule:
                 "both own one track. Give 0.5 for a majority."
             )
             raise ValueError(message)
+
+
+# What train/downstream/calculate_tracking_eff_purity.py of github.com/FM4NPP/PP_collision asks; it
+# counts the noise of an event as one particle besides, which is none here.
+FM4NPP = Rule(min_track_points=4, min_shared_points=4)
 
 
 @dataclass(frozen=True)
@@ -60,54 +69,99 @@ class Matches:
     track_shares: Floats
 
 
+@dataclass(frozen=True)
+class Found:
+    """Which particles (T) and tracks (R) of a table count, and which of them are found.
+
+    Attributes:
+        is_particle: Whether the particle is long enough to be found.
+        tracks: How many tracks reconstruct it, 0 unless it is long enough.
+        is_track: Whether the track is long enough to count.
+        is_matched: Whether it is, and matches a particle.
+    """
+
+    is_particle: Flags
+    tracks: Ints
+    is_track: Flags
+    is_matched: Flags
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """The pairs (K) of a particle and a track; id 0 (noise, unassigned) is neither."""
+
+    particle: Ints
+    track: Ints
+    shared: Ints
+    purity: Floats
+    efficiency: Floats
+
+
 def match(table: Contingency, rule: Rule) -> Matches:
     """Return what `rule` matches; id 0 (noise, unassigned) is neither a particle nor a track."""
-    real = (table.particles.id[table.particle] != 0) & (table.tracks.id[table.track] != 0)
-    particle, track, shared = table.particle[real], table.track[real], table.shared[real]
-    purity = shared / table.tracks.points[track]
-    efficiency = shared / table.particles.points[particle]
-    matches, reconstructs = _pairs(rule, purity, efficiency)
+    pairs, found = _pairs(table), find(table, rule)
 
-    long_particle = _is_long(table.particles, rule.min_particle_points)
-    long_track = _is_long(table.tracks, rule.min_track_points)
-    found = particle[reconstructs & long_particle[particle] & long_track[track]]
-    distinct = np.unique(found)
+    def count(classes: Classes, chosen: Flags) -> Floats:
+        return np.bincount(classes.event[chosen], minlength=table.events).astype(float)
 
-    def count(classes: Classes, index: Ints | NDArray[np.bool_]) -> Floats:
-        return np.bincount(classes.event[index], minlength=table.events).astype(float)
-
-    reconstructed = count(table.particles, distinct)
+    reconstructed = count(table.particles, found.tracks > 0)
+    tracks = np.bincount(table.particles.event, found.tracks, minlength=table.events)
+    of_particles = (pairs.particle, pairs.efficiency, found.is_particle)
+    of_tracks = (pairs.track, pairs.purity, found.is_track)
     return Matches(
-        particles=count(table.particles, long_particle),
+        particles=count(table.particles, found.is_particle),
         reconstructed=reconstructed,
-        duplicates=count(table.particles, found) - reconstructed,
-        tracks=count(table.tracks, long_track),
-        matched=count(table.tracks, track[matches & long_track[track]]),
-        particle_shares=_shares(table, table.particles, particle, efficiency, long_particle),
-        track_shares=_shares(table, table.tracks, track, purity, long_track),
+        duplicates=tracks - reconstructed,
+        tracks=count(table.tracks, found.is_track),
+        matched=count(table.tracks, found.is_matched),
+        particle_shares=_shares(table, table.particles, *of_particles),
+        track_shares=_shares(table, table.tracks, *of_tracks),
     )
 
 
-def _pairs(
-    rule: Rule, purity: Floats, efficiency: Floats
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def find(table: Contingency, rule: Rule) -> Found:
+    """Return which particles and tracks `rule` counts, and which it matches."""
+    pairs = _pairs(table)
+    matches, reconstructs = _matching(rule, pairs)
+    is_particle = _is_long(table.particles, rule.min_particle_points)
+    is_track = _is_long(table.tracks, rule.min_track_points)
+    reconstructs &= is_particle[pairs.particle] & is_track[pairs.track]
+    matched = np.bincount(pairs.track[matches], minlength=len(is_track)) > 0
+    return Found(
+        is_particle=is_particle,
+        tracks=np.bincount(pairs.particle[reconstructs], minlength=len(is_particle)),
+        is_track=is_track,
+        is_matched=matched & is_track,
+    )
+
+
+def _pairs(table: Contingency) -> _Pairs:
+    real = (table.particles.id[table.particle] != 0) & (table.tracks.id[table.track] != 0)
+    particle, track, shared = table.particle[real], table.track[real], table.shared[real]
+    purity = shared / table.tracks.points[track]
+    return _Pairs(particle, track, shared, purity, shared / table.particles.points[particle])
+
+
+def _matching(rule: Rule, pairs: _Pairs) -> tuple[Flags, Flags]:
     """Return which pairs make their track matched, and which their particle reconstructed."""
-    pure, complete = purity > rule.fraction, efficiency > rule.fraction
+    enough = pairs.shared >= rule.min_shared_points
+    pure = enough & (pairs.purity > rule.fraction)
+    complete = enough & (pairs.efficiency > rule.fraction)
     if rule.style == "ATLAS":
-        return pure, pure
+        return pure, pure.copy()
     if rule.style == "one_way":
         return pure, complete
     return pure & complete, pure & complete
 
 
-def _is_long(classes: Classes, points: int) -> NDArray[np.bool_]:
+def _is_long(classes: Classes, points: int) -> Flags:
     """Return which classes are objects of at least `points` points."""
-    is_long: NDArray[np.bool_] = (classes.id != 0) & (classes.points >= points)
+    is_long: Flags = (classes.id != 0) & (classes.points >= points)
     return is_long
 
 
 def _shares(
-    table: Contingency, classes: Classes, index: Ints, share: Floats, chosen: NDArray[np.bool_]
+    table: Contingency, classes: Classes, index: Ints, share: Floats, chosen: Flags
 ) -> Floats:
     """Return the (E,) sums over the `chosen` classes of the largest share of each."""
     largest = np.zeros(len(classes.id))

@@ -1,21 +1,23 @@
 """How good the found tracks are: grouping, efficiency and purity, with intervals over events."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evaluation.contingency import (
+    Contingency,
     Floats,
     Ints,
     adjusted_rand_index,
     contingency,
     pooled_rand_index,
 )
-from pipeline.evaluation.matching import Matches, Rule, match
+from pipeline.evaluation.inputs import check_offsets
+from pipeline.evaluation.intervals import Interval, ratio_interval, resampled
+from pipeline.evaluation.matching import STYLES, Matches, Rule, match
 
-Interval = tuple[float, float]
 RULE = Rule()
 
 
@@ -84,29 +86,28 @@ def evaluate_events(
     Raises:
         ValueError: An array has another shape or kind, or there is no event.
     """
-    _check(true, predicted, offsets)
-    events = len(offsets) - 1
+    table = tabulated(true, predicted, offsets)
+    events = table.events
     event = np.repeat(np.arange(events), np.diff(offsets))
-    table = contingency(event, _ids(true), _ids(predicted), events=events)
     signal = true != 0
     clean = contingency(event[signal], _ids(true[signal]), _ids(predicted[signal]), events=events)
     ari, found = adjusted_rand_index(table), match(table, rule)
     has_signal = np.bincount(event[signal], minlength=events) > 0
     ari_particles = np.where(has_signal, adjusted_rand_index(clean), np.nan)
     columns = [ari, np.ones(events), found.reconstructed, found.particles]
-    sums = _resampled(np.stack([*columns, found.matched, found.tracks], axis=1), resamples, seed)
+    sums = resampled(np.stack([*columns, found.matched, found.tracks], 1), resamples, seed=seed)
     return TrackingScores(
         events=events,
         points=len(true),
         rule=rule,
         ari=float(ari.mean()),
-        ari_interval=_interval(sums[:, 0], sums[:, 1]),
+        ari_interval=ratio_interval(sums[:, 0], sums[:, 1]),
         ari_particles=_ratio(ari_particles[has_signal], has_signal),
         ari_pooled=pooled_rand_index(table),
         track_efficiency=_ratio(found.reconstructed, found.particles),
-        track_efficiency_interval=_interval(sums[:, 2], sums[:, 3]),
+        track_efficiency_interval=ratio_interval(sums[:, 2], sums[:, 3]),
         track_purity=_ratio(found.matched, found.tracks),
-        track_purity_interval=_interval(sums[:, 4], sums[:, 5]),
+        track_purity_interval=ratio_interval(sums[:, 4], sums[:, 5]),
         fake_rate=1 - _ratio(found.matched, found.tracks),
         duplicate_rate=_ratio(found.duplicates, found.reconstructed),
         hit_efficiency=_ratio(found.particle_shares, found.particles),
@@ -115,6 +116,46 @@ def evaluate_events(
         ari_particles_per_event=ari_particles,
         matches_per_event=found,
     )
+
+
+def under_all_rules(
+    true: NDArray[np.integer],
+    predicted: NDArray[np.integer],
+    offsets: NDArray[np.integer],
+    *,
+    rule: Rule = RULE,
+) -> dict[str, float]:
+    """Return track efficiency, purity, fake and duplicate rate in each style of matching.
+
+    The names end in the style, as `track_efficiency_ATLAS`; fraction and least lengths are those
+    of `rule`. Arguments, errors and definitions are those of `evaluate_events`.
+    """
+    table = tabulated(true, predicted, offsets)
+    found: dict[str, float] = {}
+    for style in STYLES:
+        matches = match(table, replace(rule, style=style))
+        purity = _ratio(matches.matched, matches.tracks)
+        found |= {
+            f"track_efficiency_{style}": _ratio(matches.reconstructed, matches.particles),
+            f"track_purity_{style}": purity,
+            f"fake_rate_{style}": 1 - purity,
+            f"duplicate_rate_{style}": _ratio(matches.duplicates, matches.reconstructed),
+        }
+    return found
+
+
+def tabulated(
+    true: NDArray[np.integer], predicted: NDArray[np.integer], offsets: NDArray[np.integer]
+) -> Contingency:
+    """Return the table of the tracks found in E events; arguments as of `evaluate_events`.
+
+    Raises:
+        ValueError: An array has another shape or kind, or there is no event.
+    """
+    _check(true, predicted, offsets)
+    events = len(offsets) - 1
+    event = np.repeat(np.arange(events), np.diff(offsets))
+    return contingency(event, _ids(true), _ids(predicted), events=events)
 
 
 def _check(
@@ -133,10 +174,7 @@ def _check(
             f"{len(true)} true ids and {len(predicted)} predicted ids; one per point expected."
         )
         raise ValueError(message)
-    ends = (int(offsets[0]), int(offsets[-1])) if len(offsets) > 1 else None
-    if ends != (0, len(true)) or (np.diff(offsets.astype(np.int64)) < 0).any():
-        message = f"offsets: expected to rise from 0 to {len(true)} over one event or more."
-        raise ValueError(message)
+    check_offsets(offsets, len(true))
 
 
 def _ids(array: NDArray[np.integer]) -> Ints:
@@ -147,23 +185,6 @@ def _ids(array: NDArray[np.integer]) -> Ints:
 def _ratio(top: NDArray[Any], bottom: NDArray[Any]) -> float:
     """Return the ratio of the sums over events, NaN for 0/0."""
     return float(top.sum() / bottom.sum()) if bottom.sum() else float("nan")
-
-
-def _resampled(columns: Floats, resamples: int, seed: int) -> Floats:
-    """Return the (resamples, C) sums of the (E, C) columns over events drawn with replacement."""
-    rng = np.random.default_rng(seed)
-    events = len(columns)
-    even = np.full(events, 1 / events)
-    return np.stack([rng.multinomial(events, even) @ columns for _ in range(resamples)])
-
-
-def _interval(tops: Floats, bottoms: Floats) -> Interval:
-    """Return the 16th and 84th percentile of top/bottom over the resamples, NaN if all are 0/0."""
-    ratios = tops[bottoms > 0] / bottoms[bottoms > 0]
-    if not len(ratios):
-        return float("nan"), float("nan")
-    low, high = np.percentile(ratios, (16, 84))
-    return float(low), float(high)
 
 
 def _plain(value: Any) -> Any:
