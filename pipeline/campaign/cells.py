@@ -11,8 +11,9 @@ from pipeline.catalog import Declaration
 
 
 class Own(Declaration):
-    """What one model has of its own: data sizes, and keys of `[pretrain.training]`."""
+    """What one model has of its own: a dataset, data sizes, and keys of `[pretrain.training]`."""
 
+    dataset: str = ""
     events: tuple[PositiveInt, ...] = ()
     training: dict[str, Any] = Field(default_factory=dict)
 

@@ -83,16 +83,16 @@ class Campaign(Declaration):
         """Check that the pretrained models fit what is staged for them, and the heads asked."""
         if self.pretrain is None:
             return self
-        dataset = self.datasets.get(self.pretrain.dataset)
-        staged = dataset.neighbours if dataset is not None else 0
         for name in self.pretrain.models:
-            model = self.models[name]
+            model, source = self.models[name], self.pretrain.dataset_of(name)
+            dataset = self.datasets.get(source)
+            staged = dataset.neighbours if dataset is not None else 0
             self._check_codes(name)
             wanted = model.reads().neighbours
             if wanted > staged:
                 message = (
                     f"models.{name}: predicts {wanted} next neighbours, and datasets."
-                    f"{self.pretrain.dataset} has neighbours = {staged}"
+                    f"{source} has neighbours = {staged}"
                 )
                 raise ValueError(message)
             tuned = any(not each.models or name in each.models for each in self.finetune.values())
@@ -105,11 +105,12 @@ class Campaign(Declaration):
         """Check that a model of tokens has the vocabulary of the tokenizers it is given."""
         declared = self.models[model]
         before, after = declared.reads().codes, declared.reads_downstream().codes
-        whole = [each for each in (self.pretrain, *self.examine.values()) if each is not None]
+        whole = [each for each in self.examine.values() if model in (each.models or (model,))]
         tuned = [each for each in self.finetune.values() if model in (each.models or (model,))]
-        given = {(each.dataset, before) for each in whole} | {
-            (each.dataset, after) for each in tuned
-        }
+        given = {(each.dataset, before) for each in whole}
+        given |= {(each.dataset, after) for each in tuned}
+        if self.pretrain is not None:
+            given.add((self.pretrain.dataset_of(model), before))
         for name, wanted in sorted(given):
             codes = self.tokenizer(name).codes if name in self.tokenizers else 0
             if wanted and name not in self.tokenizers:
@@ -139,6 +140,9 @@ class Campaign(Declaration):
                 yield f"tokenizers.{name}.like", tokenizer.like, trained
         if self.pretrain is not None:
             yield "pretrain.dataset", self.pretrain.dataset, trainable
+            for model, own in self.pretrain.by_model.items():
+                if own.dataset:
+                    yield f"pretrain.by_model.{model}.dataset", own.dataset, trainable
             for model in self.pretrain.models:
                 yield "pretrain.models", model, tuple(self.models)
         pretrained = self.pretrain.models if self.pretrain is not None else ()
@@ -262,10 +266,10 @@ class Campaign(Declaration):
         for events in grid.events_of(model):
             yield PretrainTask(
                 key=f"pretrain/{model}-d{events}-s{seed}",
-                needs=(self._makes(grid.dataset),),
+                needs=(self._makes(grid.dataset_of(model)),),
                 seed=seed,
                 model=self.models[model],
-                store=run.store(grid.dataset),
+                store=run.store(grid.dataset_of(model)),
                 split=grid.split,
                 events=events,
                 training=grid.training_on(model, events),
@@ -279,10 +283,10 @@ class Campaign(Declaration):
         points = tuple(branching.branch_point(training) for training in trainings)
         trunk = PretrainTask(
             key=f"pretrain/{model}-trunk-s{seed}",
-            needs=(f"stage/{grid.dataset}",),
+            needs=(self._makes(grid.dataset_of(model)),),
             seed=seed,
             model=self.models[model],
-            store=run.store(grid.dataset),
+            store=run.store(grid.dataset_of(model)),
             split=grid.split,
             events=points[-1],
             one_pass=True,

@@ -155,8 +155,8 @@ class Tokenize(Declaration):
 class Pretrain(Declaration):
     """The pretraining grid: models × data sizes × seeds on one dataset or its tokens.
 
-    `by_model` gives a model data sizes of its own, and changes keys of `training` for it: devices,
-    walltime, a rate.
+    `by_model` gives a model a dataset or data sizes of its own, and changes keys of `training` for
+    it: devices, walltime, a rate.
 
     With `same_epochs` the training is that on the largest of a model's sizes; on fewer events it
     sees fewer, in proportion, and gets its share of the walltime. Else all see as many.
@@ -198,6 +198,11 @@ class Pretrain(Declaration):
                 message = f"{where}{error}"
                 raise ValueError(message) from error
         return self
+
+    def dataset_of(self, model: str) -> str:
+        """Return the dataset, or the tokens, that a model is trained on."""
+        own = self.by_model.get(model)
+        return own.dataset if own is not None and own.dataset else self.dataset
 
     def events_of(self, model: str) -> tuple[int, ...]:
         """Return the data sizes of a model."""

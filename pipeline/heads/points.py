@@ -70,7 +70,7 @@ class MomentumHead(PointHead):
     PER_POINT: ClassVar[tuple[str, ...]] = ("pt_gev", "track")
     SHOWN: ClassVar[dict[str, str]] = {
         "resolution": "pT resolution",
-        "bias": "pT bias",
+        "relative_bias": "pT bias",
         "rms_log_ratio": "RMS of ln ratio",
     }
     SMALL: ClassVar[frozenset[str]] = frozenset({"resolution", "rms_log_ratio"})

@@ -26,10 +26,6 @@ class Sums:
 
 def estimates(plan: Plan, campaign: Campaign) -> dict[str, Estimate]:
     """Return the estimate of each pretraining whose FLOPs and devices are known, by its key."""
-    grid = campaign.pretrain
-    points = campaign.mean_points(grid.dataset) if grid is not None else None
-    if points is None:
-        return {}
     node = plan.site.nodes[plan.training_role.node]
     tasks = [step.task for step in plan.steps if isinstance(step.task, PretrainTask)]
     measured: dict[str, list[float]] = {}
@@ -39,6 +35,9 @@ def estimates(plan: Plan, campaign: Campaign) -> dict[str, Estimate]:
         measured.setdefault(repr(task.model), []).extend(rates)
     found = {}
     for task in tasks:
+        points = campaign.mean_points(task.store.stem)
+        if points is None:
+            continue
         rates = measured[repr(task.model)]
         mean = sum(rates) / len(rates) if rates else None
         found[task.key] = estimate(task.model, task.training, node, points, mean)
