@@ -1,0 +1,74 @@
+"""How well codes are used, and whether what they stand for can be told from what was coded.
+
+Axes: N samples, F features, K codes.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.evaluation.inputs import check_rows
+
+FOLDS = 5
+
+
+def usage(codes: NDArray[np.integer], size: int) -> float:
+    """Return the share of the `size` codes that occur among N.
+
+    Raises:
+        ValueError: There is no code, or one is not from 0 to size − 1.
+    """
+    return float((_counts(codes, size) > 0).mean())
+
+
+def perplexity(codes: NDArray[np.integer], size: int) -> float:
+    """Return exp(entropy) of the N codes: how many there would be if all were as frequent.
+
+    Raises:
+        ValueError: There is no code, or one is not from 0 to size − 1.
+    """
+    counts = _counts(codes, size)
+    shares = counts[counts > 0] / counts.sum()
+    return float(np.exp(-np.sum(shares * np.log(shares))))
+
+
+def _counts(codes: NDArray[np.integer], size: int) -> NDArray[np.int64]:
+    """Return how often each of the K codes occurs."""
+    found = np.asarray(codes).ravel()
+    if not len(found) or not np.issubdtype(found.dtype, np.integer):
+        message = f"codes: {len(found)} of {found.dtype}; expected one integer or more."
+        raise ValueError(message)
+    check_rows("codes", (found >= 0) & (found < size), found, f"a code from 0 to {size - 1}")
+    return np.bincount(found.astype(np.int64), minlength=size)
+
+
+def two_sample_auc(real: NDArray[Any], made: NDArray[Any], *, seed: int) -> float:
+    """Return how well boosted trees tell made samples (N, F) from real ones: 0.5 is not at all.
+
+    The area under the ROC curve of scores from five-fold cross-validation; no sample is scored by
+    trees that it taught. Classifier two-sample test: Lopez-Paz and Oquab, arXiv:1610.06545. NaN in
+    a feature is a value like others to the trees. The samples may differ in number.
+
+    Raises:
+        ValueError: The features differ, or there are fewer than five of either.
+    """
+    if real.ndim != 2 or real.shape[1:] != made.shape[1:]:
+        message = f"real {real.shape} and made {made.shape}; expected (N, F) of the same features."
+        raise ValueError(message)
+    if min(len(real), len(made)) < FOLDS:
+        message = (
+            f"{len(real)} real and {len(made)} made samples; expected {FOLDS} or more of each."
+        )
+        raise ValueError(message)
+    # These take a while to load.
+    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict  # noqa: PLC0415
+
+    features = np.concatenate([real, made]).astype(np.float64)
+    is_made = np.repeat([0, 1], [len(real), len(made)])
+    trees = HistGradientBoostingClassifier(random_state=seed)
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    scores = cross_val_predict(trees, features, is_made, cv=folds, method="predict_proba")
+    return float(roc_auc_score(is_made, scores[:, 1]))

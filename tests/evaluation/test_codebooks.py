@@ -1,0 +1,80 @@
+"""How many codes are used, and samples that can or cannot be told apart."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import entropy
+
+from pipeline.evaluation.codebooks import perplexity, two_sample_auc, usage
+
+
+def test_codes_used_and_their_perplexity_by_hand():
+    codes = np.array([0, 0, 0, 0, 1, 1, 2, 2])
+    assert usage(codes, 8) == 3 / 8
+    assert perplexity(codes, 8) == pytest.approx(2**1.5)
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=50))
+def test_the_perplexity_is_the_exponential_of_scipy_s_entropy(found):
+    codes = np.array(found, np.uint16)
+    told = perplexity(codes, 10)
+    assert told == pytest.approx(np.exp(entropy(np.bincount(codes))))
+    assert 1 - 1e-9 <= told <= 10 * usage(codes, 10) + 1e-9
+
+
+def test_all_codes_equally_often_are_all_of_them():
+    codes = np.tile(np.arange(512), 3)
+    assert usage(codes, 512) == 1
+    assert perplexity(codes, 512) == pytest.approx(512)
+
+
+@pytest.mark.parametrize("of", [usage, perplexity])
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        ([0, 8], "codes: row 1 holds 8; expected a code from 0 to 7"),
+        ([-1], "codes: row 0 holds -1"),
+        ([0.5], "codes: 1 of float64; expected one integer or more"),
+        ([], "codes: 0 of float64; expected one integer or more"),
+    ],
+)
+def test_what_is_no_code_is_refused(of, codes, message):
+    with pytest.raises(ValueError, match=message):
+        of(np.array(codes), 8)
+
+
+def normal(samples, seed, shift=0.0):
+    return np.random.default_rng(seed).normal(shift, 1, (samples, 3))
+
+
+def test_samples_of_one_distribution_cannot_be_told_apart():
+    assert two_sample_auc(normal(1000, 1), normal(800, 2), seed=1) == pytest.approx(0.5, abs=0.05)
+
+
+def test_shifted_samples_are_told_apart_as_well_as_can_be():
+    """The best score of two normals a distance d apart has the area Φ(d/√2)."""
+    found = two_sample_auc(normal(4000, 1), normal(4000, 2, shift=1 / np.sqrt(3)), seed=1)
+    assert found == pytest.approx(0.760, abs=0.04)
+
+
+def test_samples_of_another_kind_are_always_told_apart():
+    assert two_sample_auc(normal(200, 1), normal(200, 2, shift=10), seed=1) > 0.99
+
+
+def test_the_seed_decides():
+    samples = normal(300, 1), normal(300, 2)
+    assert two_sample_auc(*samples, seed=3) == two_sample_auc(*samples, seed=3)
+
+
+@pytest.mark.parametrize(
+    ("real", "made", "message"),
+    [
+        (np.zeros((9, 2)), np.zeros((9, 3)), r"real \(9, 2\) and made \(9, 3\); expected \(N, F\)"),
+        (np.zeros(9), np.zeros(9), r"real \(9,\) and made \(9,\)"),
+        (np.zeros((9, 2)), np.zeros((4, 2)), "9 real and 4 made samples; expected 5 or more"),
+    ],
+)
+def test_samples_that_cannot_be_compared_are_refused(real, made, message):
+    with pytest.raises(ValueError, match=message):
+        two_sample_auc(real, made, seed=1)
