@@ -125,8 +125,29 @@ class Campaign(Declaration):
 
     def _references(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         """Yield (key, name used there, names declared) for each name used."""
+        yield from self._references_of_stores()
+        trainable = (*self.datasets, *self.tokenizers)
+        pretrained: tuple[str, ...] = ()
+        if self.pretrain is not None:
+            pretrained = self.pretrain.models
+            yield "pretrain.dataset", self.pretrain.dataset, trainable
+            for model, own in self.pretrain.by_model.items():
+                if own.dataset:
+                    yield f"pretrain.by_model.{model}.dataset", own.dataset, trainable
+            for model in pretrained:
+                yield "pretrain.models", model, tuple(self.models)
+        later: dict[str, Examine | Finetune] = {
+            **{f"examine.{name}": each for name, each in self.examine.items()},
+            **{f"finetune.{name}": each for name, each in self.finetune.items()},
+        }
+        for section, grid in later.items():
+            yield f"{section}.dataset", grid.dataset, trainable
+            for model in grid.models:
+                yield f"{section}.models", model, pretrained
+
+    def _references_of_stores(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+        """Yield those of datasets and tokenizers, each of which makes a store."""
         datasets = tuple(self.datasets)
-        trainable = (*datasets, *self.tokenizers)
         fitted = tuple(name for name, dataset in self.datasets.items() if not dataset.bins_from)
         for name, dataset in self.datasets.items():
             if dataset.simulation:
@@ -138,22 +159,6 @@ class Campaign(Declaration):
             if tokenizer.like:
                 trained = tuple(n for n, each in self.tokenizers.items() if each.model is not None)
                 yield f"tokenizers.{name}.like", tokenizer.like, trained
-        if self.pretrain is not None:
-            yield "pretrain.dataset", self.pretrain.dataset, trainable
-            for model, own in self.pretrain.by_model.items():
-                if own.dataset:
-                    yield f"pretrain.by_model.{model}.dataset", own.dataset, trainable
-            for model in self.pretrain.models:
-                yield "pretrain.models", model, tuple(self.models)
-        pretrained = self.pretrain.models if self.pretrain is not None else ()
-        for name, examine in self.examine.items():
-            yield f"examine.{name}.dataset", examine.dataset, trainable
-            for model in examine.models:
-                yield f"examine.{name}.models", model, pretrained
-        for name, finetune in self.finetune.items():
-            yield f"finetune.{name}.dataset", finetune.dataset, trainable
-            for model in finetune.models:
-                yield f"finetune.{name}.models", model, pretrained
 
     def mean_points(self, store: str) -> float | None:
         """Return the mean points of an event of a store of this name, if it is declared."""

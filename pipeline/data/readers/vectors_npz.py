@@ -72,8 +72,8 @@ def _jets(
     path: Path, padded: Array, label: Array, start: int, *, labelled: bool
 ) -> tuple[Events, Rejected]:
     """Return the jets of `padded` (E, 4, M), the first of which is jet `start` of the file."""
-    finite = np.isfinite(padded).all(axis=(1, 2))
-    there = finite[:, None] & (padded[:, 3] > 0)
+    finite = np.asarray(np.isfinite(padded).all(axis=(1, 2)))
+    there = finite[:, np.newaxis] & (padded[:, 3] > 0)
     sizes = there.sum(axis=1)
     good = finite & (sizes > 0)
     events = from_four_vectors(
