@@ -1,6 +1,7 @@
 """Scores of classes: those of scikit-learn, those worked by hand, and what is refused."""
 
 import json
+import time
 import warnings
 
 import numpy as np
@@ -299,3 +300,17 @@ def test_what_are_no_probabilities_of_classes_is_refused(true, probabilities, of
 def test_names_are_of_as_many_classes():
     with pytest.raises(ValueError, match=r"probabilities: .*\(20, 3\), a row for each true class"):
         look(TRUE, GOOD, names=["a", "b", "c"])
+
+
+def test_twice_the_points_take_about_twice_as_long():
+    def seconds(count):
+        true, scores = points(count, 5)
+        offsets = np.arange(0, count + 1, 100)
+        found = []
+        for _ in range(3):
+            began = time.process_time()
+            look(true, scores, offsets, names=FIVE, resamples=100)
+            found.append(time.process_time() - began)
+        return min(found)
+
+    assert seconds(200_000) < 3.5 * seconds(100_000)
