@@ -96,3 +96,40 @@ def test_bins_need_no_training(tmp_path: Path, run: Run) -> None:
     task = next(t for t in load_campaign(str(path)).tasks(run) if isinstance(t, TokenizeTask))
     assert task.model.codes == 512
     assert task.model.parameters().total == 0
+
+
+REAL_JETS = """
+[datasets.real]
+experiment = "jetclass"
+simulation = "jets"
+
+[tokenizers.real-tokens]
+dataset = "real"
+like = "tokens"
+
+[models.small]"""
+
+
+def test_other_jets_become_tokens_by_a_tokenizer_that_is_trained(tmp_path: Path, run: Run) -> None:
+    campaign = changed(tmp_path, "\n[models.small]", REAL_JETS)
+    tasks = {task.key: task for task in campaign.tasks(run)}
+    task = tasks["tokenize/real-tokens"]
+    assert isinstance(task, TokenizeTask)
+    assert task.needs == ("stage/real", "tokenize/tokens")
+    assert task.trained == run.task("tokenize/tokens").path
+    assert task.model == campaign.tokenizers["tokens"].model
+    keys = list(tasks)
+    assert keys.index("tokenize/tokens") < keys.index("tokenize/real-tokens")
+
+
+@pytest.mark.parametrize(
+    ("new", "message"),
+    [
+        ('like = "real-tokens"', r"tokenizers.real-tokens.like: 'real-tokens' is none of: tokens"),
+        ("seed = 2", "give either model, or like"),
+    ],
+)
+def test_a_tokenizer_is_its_own_or_another_s(tmp_path: Path, new: str, message: str) -> None:
+    asked = REAL_JETS.replace('like = "tokens"', new)
+    with pytest.raises(DeclarationError, match=message):
+        changed(tmp_path, "\n[models.small]", asked)

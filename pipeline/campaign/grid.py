@@ -344,7 +344,7 @@ class Campaign(Declaration):
     ) -> FinetuneTask:
         grid = self.finetune[name]
         below = parent.key.removeprefix("pretrain/")
-        scratch = mode == "scratch"
+        scratch = mode in ("scratch", "head")
         return FinetuneTask(
             key=f"finetune/{name}-{below}-{mode}-l{labels}-s{seed}",
             needs=(self._makes(grid.dataset), *(() if scratch else (parent.key,))),

@@ -17,7 +17,7 @@ from pipeline.catalog import Declaration
 from pipeline.families import Tokenizer
 from pipeline.heads import Head, TrackHead
 
-Mode = Literal["frozen", "lora", "full", "scratch"]
+Mode = Literal["frozen", "lora", "full", "scratch", "head"]
 Order = Literal["file", "none", "EPR", "REP", "RPE", "PER", "hilbert", "zorder"]
 # JetClass names its files by process, one class each, in the order of its labels.
 JETCLASS_PROCESSES = (
@@ -226,7 +226,8 @@ class Finetune(Declaration):
     """The fine-tuning fan-out: modes × label counts × seeds, for each pretrained model.
 
     `frozen` trains the head alone; `lora` the head and, of each matrix of the backbone, a change of
-    `lora_rank`; `full` all weights; `scratch` all, from random ones.
+    `lora_rank`; `full` all weights; `scratch` all, from random ones; `head` those of the head on
+    embedded points, without the backbone's layers: what the head can do alone.
 
     Of `models` alone if any are named. With `same_epochs` the training is that on the most labels;
     on fewer it sees fewer events, in proportion, and gets its share of the walltime.

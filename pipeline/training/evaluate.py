@@ -34,7 +34,7 @@ def evaluate(
     source = loader.Source(task.store, task.split, loader.with_truth(finetuned.model, head))
     store = source.open()
     events = loader.load(loader.also(source, WELCOME))
-    model = finetune.build(finetuned, store)
+    model = finetune.network(finetuned, store)
     finetune.adapt(model, finetuned)
     weights = finetune.trained(task.finetuned)
     model.load_state_dict(weights)

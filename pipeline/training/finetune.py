@@ -17,10 +17,16 @@ from pipeline.training.objectives import only
 from pipeline.training.weights import WEIGHTS, load
 
 
-def build(task: FinetuneTask, store: Store | None = None) -> Downstream:
-    """Return the untrained model of `task`; the head starts the same in all modes of one seed."""
+def network(task: FinetuneTask, store: Store | None = None) -> Downstream:
+    """Return the untrained model of `task`; the head starts the same in all modes of one seed.
+
+    But for the mode "head", whose backbone has no layers: it gives the embedded points.
+    """
     torch.manual_seed(task.seed)
-    return Downstream(task.model, task.head, store)
+    model = task.model
+    if task.mode == "head":
+        model = model.model_copy(update={"layers": 0})
+    return Downstream(model, task.head, store)
 
 
 def adapt(model: Downstream, task: FinetuneTask) -> None:
@@ -31,23 +37,25 @@ def adapt(model: Downstream, task: FinetuneTask) -> None:
         lora.adapt(model.backbone, task.lora_rank)
 
 
-def load_backbone(model: Downstream, task: FinetuneTask) -> None:
-    """Give `model` the pretrained weights that `task` begins with, if any.
+def build(task: FinetuneTask, store: Store | None = None) -> Downstream:
+    """Return the model of `task` as its training begins, with pretrained weights if it has any.
 
     Raises:
         RunError: The pretrained weights are not there.
         BadInput: They are of another model.
     """
-    if task.backbone is None:
-        return
-    prefix = "backbone."
-    model.backbone.load_state_dict(
-        {
-            name.removeprefix(prefix): value
-            for name, value in trained(task.backbone, task.model).items()
-            if name.startswith(prefix)
-        }
-    )
+    model = network(task, store)
+    if task.backbone is not None:
+        prefix = "backbone."
+        model.backbone.load_state_dict(
+            {
+                name.removeprefix(prefix): value
+                for name, value in trained(task.backbone, task.model).items()
+                if name.startswith(prefix)
+            }
+        )
+    adapt(model, task)
+    return model
 
 
 def trained(folder: Path, model: Family | None = None) -> dict[str, torch.Tensor]:
@@ -100,8 +108,6 @@ def finetune(
     engine.join(world)
     held_back = loader.held_back(events, task.validation)
     model = build(task, store)
-    load_backbone(model, task)
-    adapt(model, task)
     loss = task_of(task.head).loss
     work = Work(
         model,

@@ -148,13 +148,13 @@ def asked(mode):
 
 
 def trainable(mode):
-    model = finetune.build(asked(mode))
+    model = finetune.network(asked(mode))
     finetune.adapt(model, asked(mode))
     return model, {name for name, each in model.named_parameters() if each.requires_grad}
 
 
 def test_each_mode_trains_what_it_says():
-    whole = {name for name, _ in finetune.build(asked("full")).named_parameters()}
+    whole = {name for name, _ in finetune.network(asked("full")).named_parameters()}
     heads = {name for name in whole if name.startswith("head.")}
     assert trainable("full")[1] == trainable("scratch")[1] == whole
     assert trainable("frozen")[1] == heads
@@ -163,8 +163,23 @@ def test_each_mode_trains_what_it_says():
     assert all(".parametrizations.weight.0." in name for name in adapted)
 
 
+@every_task
+def test_a_head_alone_learns_too(task):
+    head, model, data = HEAD_OF[task]
+    bare, batch = Downstream(model.model_copy(update={"layers": 0}), head), data()
+    whole = Downstream(model, head)
+    assert not [
+        name for name, _ in bare.named_parameters() if ".layers." in name or "blocks" in name
+    ]
+    assert {name for name, _ in bare.head.named_parameters()} == {
+        name for name, _ in whole.head.named_parameters()
+    }
+    summed(bare, head, batch).backward()
+    assert all(each.grad is not None for each in bare.head.parameters())
+
+
 def test_low_rank_changes_begin_with_nothing_and_are_of_the_rank_asked():
-    plain, (adapted, _) = finetune.build(asked("full")).eval(), trainable("lora")
+    plain, (adapted, _) = finetune.network(asked("full")).eval(), trainable("lora")
     data = jets()
     torch.testing.assert_close(adapted.eval()(data), plain(data))
     change = adapted.backbone.entry.parametrizations.weight[0]

@@ -118,8 +118,9 @@ def test_noise_belongs_to_no_track(store):
         column(store, "noise"),
     )
     assert noise.any()
-    assert (events.track[noise] == 0).all()
-    assert (events.track[~noise] > 0).all()
+    track = events.per_point("track")
+    assert (track[noise] == 0).all()
+    assert (track[~noise] > 0).all()
 
 
 def test_truth_and_neighbours_are_read_only_if_asked(store):
@@ -180,7 +181,7 @@ def test_columns_are_read_in_the_order_of_the_model(store):
 
 def test_a_store_without_truth(tmp_path):
     store = write_store(tmp_path / "plain.zarr", labelled=False)
-    with pytest.raises(BadInput, match="no array 'track_id'; this shard has points, offsets"):
+    with pytest.raises(BadInput, match="split 'train' has no track_id, noise; it holds"):
         load(Source(store, "train", Reads(POINT, per_point=("track",))))
 
 

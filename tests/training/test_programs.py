@@ -174,3 +174,28 @@ def test_an_examination_tells_the_held_out_losses_and_their_intervals(store, und
     assert low <= told["neighbours"] <= high
     assert told["loss"] == told["neighbours"]
     assert json.loads((tmp_path / "look.json").read_text())["histograms"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["lora", "head"])
+def test_the_other_modes_end_and_are_evaluated_too(store, undisturbed, tmp_path, mode):
+    backbone = undisturbed.path if mode == "lora" else None
+    folder = finetuning(tmp_path / "fine", store, mode=mode, backbone=backbone, devices=1)
+    assert run(folder, "finetune", size=1) == Exit.FINISHED, (folder.path / "log.txt").read_text()
+    task = EvaluateTask(key="evaluate/x", seed=1, finetuned=folder.path, store=store, split="train")
+    declare(TaskFolder(tmp_path / "told"), task)
+    assert run(TaskFolder(tmp_path / "told"), "evaluate", size=1) == Exit.FINISHED
+    assert result(TaskFolder(tmp_path / "told"))["mode"] == mode
+
+
+@pytest.mark.slow
+def test_predictions_that_are_no_numbers_are_told_by_name(store, tmp_path):
+    folder = finetuning(tmp_path / "fine", store, mode="scratch")
+    weights = model_of(folder).state_dict()
+    weights["head.classify.0.weight"][:] = torch.nan
+    folder.finish({"weights_sha256": weights_hash(weights)})
+    save(weights, folder.path / WEIGHTS, {})
+    task = EvaluateTask(key="evaluate/x", seed=1, finetuned=folder.path, store=store, split="train")
+    declare(TaskFolder(tmp_path / "told"), task)
+    assert run(TaskFolder(tmp_path / "told"), "evaluate", size=1) == Exit.BAD_INPUT
+    assert "no number, of events 0 to 7" in result(TaskFolder(tmp_path / "told"))["message"]

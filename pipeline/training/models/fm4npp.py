@@ -78,6 +78,8 @@ class NeighbourPredictor(nn.Module):
 def downstream(model: FM4NPP, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # noqa: ARG001
     """Return the backbone, and how a head is given all of its layers."""
     backbone = Backbone(model)
+    if not model.layers:
+        return backbone, lambda batch: Hidden([backbone.embedding(batch.points)])
     return backbone, lambda batch: Hidden(backbone(batch))
 
 

@@ -179,7 +179,7 @@ def downstream(model: PolarBERT, store: Store | None) -> tuple[nn.Module, Hidden
     def look(batch: Batch) -> Hidden:
         nothing = torch.zeros(len(batch.points), dtype=torch.bool, device=batch.points.device)
         pulses, events = backbone(batch, nothing)
-        return Hidden([pulses], events)
+        return Hidden([pulses], events if model.layers else None)
 
     return backbone, look
 

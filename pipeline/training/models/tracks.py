@@ -79,7 +79,7 @@ class Adapter(nn.Module):
     def __init__(self, model: Family, width: int) -> None:
         super().__init__()
         layers, hidden = model.hidden
-        self.weights = nn.Parameter(torch.zeros(layers))
+        self.weights = nn.Parameter(torch.zeros(max(1, layers)))  # of none, the embedding is left
         self.norm = nn.LayerNorm(hidden)
         self.project = nn.Linear(hidden, width)
         self.feed_forward = FeedForward(width, 2 * width)
