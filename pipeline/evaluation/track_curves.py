@@ -41,7 +41,8 @@ def efficiency_curves(
         true: (P,) as of `evaluate_events`, whose errors are raised here too.
         predicted: (P,) likewise.
         offsets: (E+1,) likewise.
-        pt_gev: (P,) the true pT of the particle of each point; that of noise is not looked at.
+        pt_gev: (P,) the true pT of the particle of each point, 0 where it is unknown: such a
+            particle is in no bin. That of noise is not looked at.
         eta: (P,) the pseudorapidity of each point.
         rule: When a track matches a particle.
 
@@ -56,7 +57,8 @@ def efficiency_curves(
     if pt_gev is not None:
         pt = _pt(pt_gev, true != 0)
         of_particle = _means(pt, table.particle_of_point, len(found.is_particle))
-        drawn = _shares(of_particle, *particles, edges=PT_EDGES_GEV)
+        known = found.is_particle & (of_particle > 0)
+        drawn = _shares(of_particle, known, particles[1], edges=PT_EDGES_GEV)
         curves.append(Curve("efficiency by pT", PT_TITLE, "track efficiency", *drawn))
     if eta is not None:
         eta = _checked("eta", eta, len(true))

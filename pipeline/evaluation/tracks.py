@@ -6,18 +6,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evaluation.look import Look
-from pipeline.evaluation.tracking import evaluate_events
+from pipeline.evaluation.track_curves import efficiency_curves
+from pipeline.evaluation.tracking import evaluate_events, under_all_rules
 
 ABOUT = {
     "ari": "adjusted Rand index, mean over events, over all points, noise as one class",
     "ari_particles": "over the points of particles alone",
     "ari_pooled": "of all points of all events as one set",
-    "track_efficiency": "share of particles found by a double majority of points",
-    "track_purity": "share of tracks that are a particle by that rule",
+    "track_efficiency": "share of particles found, by a double majority of points",
+    "track_purity": "share of tracks that are a particle, by the same rule",
     "fake_rate": "share of tracks that are none",
     "duplicate_rate": "tracks beyond the first of a particle, over particles found",
     "hit_efficiency": "mean largest share of a particle's points in one track",
     "hit_purity": "mean largest share of a track's points of one particle",
+}
+OTHER_RULES = {
+    "ATLAS": "where a majority of the track's points is enough",
+    "one_way": "where a majority of either side's points finds that side",
 }
 
 
@@ -30,18 +35,25 @@ def look_of_tracks(
     pt_gev: NDArray[Any] | None = None,
     eta: NDArray[Any] | None = None,
 ) -> Look:
-    """Return the scores of the tracks found in E events, and where known those by pT and η.
+    """Return the scores of the tracks found in E events, and curves by pT and η where known.
 
-    `pt_gev` (P) is the true pT of each point's particle, `eta` (P) of each point; the other
-    arguments and errors are those of `evaluate_events`.
+    Arguments and errors are those of `evaluate_events` and `efficiency_curves`.
     """
     scores = evaluate_events(true, predicted, offsets, seed=seed)
+    rules = under_all_rules(true, predicted, offsets)
+    others = {
+        f"{name}_{style}": f"{text.split(', by')[0]}, {words}"
+        for style, words in OTHER_RULES.items()
+        for name, text in ABOUT.items()
+        if f"{name}_{style}" in rules
+    }
     return Look(
-        scores={name: getattr(scores, name) for name in ABOUT},
+        scores={name: getattr(scores, name) for name in ABOUT} | {n: rules[n] for n in others},
         intervals={
             name: getattr(scores, f"{name}_interval")
             for name in ABOUT
             if hasattr(scores, f"{name}_interval")
         },
-        about=ABOUT,
+        about=ABOUT | others,
+        curves=efficiency_curves(true, predicted, offsets, pt_gev=pt_gev, eta=eta),
     )

@@ -15,6 +15,7 @@ from pipeline.evaluation.intervals import of_fraction
 from pipeline.evaluation.matching import FM4NPP, STYLES, Rule, match
 from pipeline.evaluation.track_curves import efficiency_curves
 from pipeline.evaluation.tracking import evaluate_events, under_all_rules
+from pipeline.evaluation.tracks import look_of_tracks
 
 few = settings(max_examples=40, deadline=None)
 
@@ -81,6 +82,21 @@ def test_efficiency_by_pt_by_hand():
     found = curves(rule=Rule(style="ATLAS"))["efficiency by pT"]
     assert found == {0.5: 1, 1.1: 0, 2.9: 1}  # 9 GeV is in the last bin, which is open
     assert curves()["efficiency by pT"] == {0.5: 1, 1.1: 0, 2.9: 0.5}
+
+
+def test_particles_of_unknown_momentum_are_in_no_bin():
+    pt = np.where(EVENT[0][0] == 2, 0.0, EVENT[1]["pt_gev"])
+    assert curves(pt_gev=pt)["efficiency by pT"] == {0.5: 1, 2.9: 0.5}
+
+
+def test_all_that_is_said_of_tracks_is_one_look():
+    look = look_of_tracks(*EVENT[0], seed=1, **EVENT[1])
+    assert look.scores["track_efficiency"] == 0.5
+    assert look.scores["track_efficiency_ATLAS"] == 0.75
+    assert look.about["fake_rate_ATLAS"].endswith("a majority of the track's points is enough")
+    assert set(look.scores) == set(look.about)
+    assert len(look.curves) == 3
+    assert look_of_tracks(*EVENT[0], seed=1).curves == []
 
 
 def test_efficiency_and_fakes_by_eta_by_hand():
