@@ -13,8 +13,11 @@ def number(value: float | str | None, digits: int = 4) -> str:
 
 
 def score(value: float | None) -> str:
-    """Return a fraction with four decimals."""
-    return NOTHING if value is None else f"{value:.4f}"
+    """Return a fraction with four decimals, larger numbers with four digits or all."""
+    if value is None:
+        return NOTHING
+    size = abs(value)
+    return f"{value:.4f}" if size < 10 else f"{value:.4g}" if size < 1000 else f"{value:,.0f}"
 
 
 def short(digest: str | None) -> str:

@@ -13,14 +13,17 @@ from pipeline.budget.ledger import Ledger, LedgerError
 from pipeline.budget.outlook import Outlook, kept
 from pipeline.budget.summary import Row, summary
 from pipeline.campaign import Campaign, to_toml
+from pipeline.heads import HEADS
 from pipeline.report import formats
 from pipeline.report.datasets import view_datasets
 from pipeline.report.looks import looks
 from pipeline.report.reader import Reader
+from pipeline.report.results import results
 from pipeline.report.scaling import PUBLISHED, scalings
-from pipeline.report.scores import SCORES, best, evaluations, settings
+from pipeline.report.scores import evaluations
 from pipeline.report.sections import (
     galleries,
+    label_plots,
     look_plots,
     losses,
     node_hours_charts,
@@ -41,7 +44,7 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
     rows, accounts = _ledger(run, reader)
     tasks = view_tasks(run, campaign, reader, accounts)
     found = evaluations(tasks, campaign)
-    gathered = settings(found)
+    gathered = results(found, run, reader)
     examined = list(looks(tasks, reader))
     scaled = list(scalings(tasks))
     content = {
@@ -59,11 +62,10 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
         "scalings": scaled,
         "scaling_plots": scaling_plots(scaled),
         "published": PUBLISHED,
-        "scores": SCORES,
-        "settings": gathered,
-        "best": best(gathered, "ari"),
-        "evaluations": found,
-        "galleries": list(galleries(found, run, reader)),
+        "heads": HEADS,
+        "results": gathered,
+        "by_labels": label_plots(gathered),
+        "galleries": list(galleries(gathered, run, reader)),
         "rows": rows,
         "charged": charged(rows),
         "shares": shares(tasks),

@@ -6,27 +6,25 @@ from statistics import mean, stdev
 from typing import Any
 
 from pipeline.campaign import Campaign
+from pipeline.heads import FIRST, HEADS, AnyHead
 from pipeline.report.tasks import Table, TaskView
 
-SCORES = {
-    "ari": "ARI",
-    "track_efficiency": "Track efficiency",
-    "track_purity": "Track purity",
-    "fake_rate": "Fake rate",
-    "hit_efficiency": "Hit efficiency",
-    "hit_purity": "Hit purity",
-    "ari_pooled": "ARI, pooled",
-}
+# Scores that are best where they are nearest to zero.
+CENTRED = frozenset({"bias"})
 
 
 @dataclass(frozen=True)
 class Configuration:
     """What one evaluation was of; None where the run folder does not say.
 
-    `data` is the SHA-256 that stands for the store's shards, `checkpoint` that of the weights.
+    `task` is the name of the fine-tuning, `head` what its head tells, `training` the key of the
+    task that trained it. `data` is the SHA-256 that stands for the store's shards, `checkpoint`
+    that of the weights.
     """
 
     task: str
+    head: str
+    training: str | None
     model: str | None
     width: int | None
     layers: int | None
@@ -112,10 +110,20 @@ def settings(found: Sequence[Evaluation]) -> list[Setting]:
     return [Setting(list(group.values())) for group in groups.values()]
 
 
-def best(found: Sequence[Setting], score: str) -> Setting | None:
-    """Return the setting with the greatest mean of `score`, None where none has it."""
+def best(found: Sequence[Setting], score: str, head: type[AnyHead]) -> Setting | None:
+    """Return the setting whose mean of `score` is best, None where none has it.
+
+    That is the greatest, but the least of the scores in `head.SMALL`, and of a bias the nearest to
+    zero.
+    """
     known = [(value, each) for each in found if (value := each.mean(score)) is not None]
-    return max(known, key=lambda pair: pair[0])[1] if known else None
+
+    def badness(pair: tuple[float, Setting]) -> float:
+        if score in CENTRED:
+            return abs(pair[0])
+        return pair[0] if score in head.SMALL else -pair[0]
+
+    return min(known, key=badness)[1] if known else None
 
 
 def _configuration(
@@ -130,7 +138,9 @@ def _configuration(
     model: Table = asked.get("model", {})
     names = {str(each.model_dump(mode="json")): name for name, each in campaign.models.items()}
     return Configuration(
-        task=max((n for n in campaign.finetune if task.name.startswith(f"{n}-")), key=len),
+        task=_finetuning(task.name, campaign),
+        head=_head(task.result),
+        training=finetune.key if finetune else None,
         model=names.get(str(model)),
         width=model.get("width"),
         layers=model.get("layers"),
@@ -144,6 +154,18 @@ def _configuration(
         data=task.result.get("store_sha256"),
         checkpoint=task.result.get("weights_sha256"),
     )
+
+
+def _finetuning(name: str, campaign: Campaign) -> str:
+    """Return which fine-tuning of the campaign the task `name` is of, its name if of none."""
+    matching = (each for each in campaign.finetune if name.startswith(f"{each}-"))
+    return max(matching, key=len, default=name)
+
+
+def _head(result: Table) -> str:
+    """Return the task of the head that a result is of; before it was said there was one alone."""
+    head = result.get("task", FIRST)
+    return head if head in HEADS else FIRST
 
 
 def _needed(task: Table, stage: str, by_key: Mapping[str, TaskView]) -> TaskView | None:

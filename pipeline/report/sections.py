@@ -14,11 +14,12 @@ from pipeline.budget.summary import Row
 from pipeline.pace import Pace, pace
 from pipeline.report.display import event_display, events_of
 from pipeline.report.figure import to_svg
+from pipeline.report.labels import labels_chart
 from pipeline.report.looks import LookView, histograms_chart
 from pipeline.report.plots import Curve, loss_curves, node_hours_chart
 from pipeline.report.reader import Reader
+from pipeline.report.results import TaskResults, chosen
 from pipeline.report.scaling import ScalingView, scaling_chart
-from pipeline.report.scores import Evaluation
 from pipeline.report.spending import spending_chart
 from pipeline.report.tasks import TaskView
 from pipeline.run import Run
@@ -41,8 +42,9 @@ class Plot:
 
 @dataclass(frozen=True)
 class Gallery:
-    """The first events of one evaluation, the one chosen for its `mode`."""
+    """The first events of one evaluation, the one chosen for its fine-tuning and `mode`."""
 
+    task: str
     mode: str
     key: str
     plots: Sequence[Plot]
@@ -78,17 +80,25 @@ def paces(tasks: Sequence[TaskView]) -> list[tuple[TaskView, Pace]]:
     return [(task, told) for task, told in found if told is not None and told.links]
 
 
-def galleries(found: Sequence[Evaluation], run: Run, reader: Reader) -> Iterator[Gallery]:
-    """Yield the first events of each mode; of its evaluations, that of most labels."""
-    modes = dict.fromkeys(each.configuration.mode for each in found)
-    for mode in modes:
-        of_mode = [each for each in found if each.configuration.mode == mode]
-        best = max(of_mode, key=lambda each: each.configuration.labels or 0)
-        arrays = reader.arrays(run.task(best.key).path / "events.npz")
-        events = islice(events_of(arrays), EVENTS_SHOWN)
-        plots = [_plot(f"Event {event.id}", event_display(event)) for event in events]
-        if plots:
-            yield Gallery(mode or "mode unknown", best.key, plots)
+def label_plots(found: Sequence[TaskResults]) -> dict[str, Plot]:
+    """Return the scores against labels, of each fine-tuning with several counts, by its name."""
+    charts = {each.name: labels_chart(each) for each in found}
+    return {
+        name: _plot(f"{name} against labelled events", chart)
+        for name, chart in charts.items()
+        if chart is not None
+    }
+
+
+def galleries(found: Sequence[TaskResults], run: Run, reader: Reader) -> Iterator[Gallery]:
+    """Yield the first events of each fine-tuning and mode."""
+    for result in found:
+        for mode, each in chosen(result).items():
+            arrays = reader.arrays(run.task(each.key).path / "events.npz")
+            events = islice(events_of(arrays), EVENTS_SHOWN)
+            plots = [_plot(f"Event {event.id}", event_display(event)) for event in events]
+            if plots:
+                yield Gallery(result.name, mode, each.key, plots)
 
 
 def look_plots(found: Sequence[LookView]) -> dict[str, Plot]:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from made_evaluations import campaign_of_all_tasks, write_evaluation
 
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.record import Kind, Record
@@ -59,10 +60,32 @@ def page(tmp_path_factory, campaign, site):
     return write_report(run, campaign, site).read_text()
 
 
+@pytest.fixture(scope="session")
+def every_task(tmp_path_factory, campaign):
+    """A finished run with a fine-tuning of each downstream task, and its campaign."""
+    run, asked = (
+        Run(tmp_path_factory.mktemp("tasks"), "quickstart"),
+        campaign_of_all_tasks(campaign),
+    )
+    make_run(run, asked, events=0)
+    return run, asked
+
+
+@pytest.fixture(scope="session")
+def page_of_every_task(every_task, site):
+    """The report of that run."""
+    return write_report(*every_task, site).read_text()
+
+
 def make_run(run, campaign, events):
     """Fill the folder of `run` as a whole campaign would."""
     rng = np.random.default_rng(1)
-    for task in campaign.tasks(run):
+    tasks = {task.key: task for task in campaign.tasks(run)}
+    for task in tasks.values():
+        if task.stage == "evaluate" and list(campaign.finetune) != ["tracking"]:
+            (trained,) = (tasks[key] for key in task.needs if key.startswith("finetune/"))
+            write_evaluation(run.task(task.key), task, trained)
+            continue
         MAKERS[task.stage](run.task(task.key), task, rng)
         if events and task.stage == "evaluate":
             np.savez(run.task(task.key).path / "events.npz", **event_arrays(events, rng))
@@ -113,6 +136,7 @@ def _evaluate(folder, task, rng):
             "track_purity": ari - 0.01,
             "fake_rate": 0.01 + (1 - ari),
             "hit_efficiency": 0.97,
+            **({} if mode == "frozen" else {"hit_purity": 0.98}),
             "events": 125,
             "rule": {"style": "two_way"},
             "store_sha256": "5e" * 32,

@@ -42,7 +42,7 @@ def test_a_finished_campaign_fills_every_section(page):
     assert "Best ARI 0.9550 full" in words
     assert "Node-hours, local 0.268 charged" in words
     assert "Commit c0ffee" in words
-    assert "frozen tracking, m0, pretrained on 960 events" in words
+    assert "frozen m0, pretrained on 960 events" in words
     assert "width 64, 4 layers 345,678 parameters" in words
     assert "240 labelled events, seed 2" in words
     assert "of 125 events two_way matching 5e5e5e5e5e5e ab12ab12ab12" in words
@@ -72,8 +72,17 @@ def test_one_seed_gives_the_interval_over_events(whole, campaign, site):
 
 
 def test_a_score_that_was_not_taken_is_a_dash(page):
-    purity = re.search(r"Hit purity.*?frozen.*?240 2 (.*?)full", text_of(page)).group(1)
-    assert " – " in purity
+    frozen, full = re.search(
+        r"Hit purity.*? frozen .*?240 2 (.*?) full .*?240 2 (.*?) scratch", text_of(page)
+    ).groups()
+    assert " – " in frozen
+    assert " – " not in full
+
+
+def test_a_score_that_no_setting_has_takes_no_column(page):
+    heads = re.findall(r"<th class=\"n\">([^<]*)</th>", page)
+    assert "Hit efficiency" in heads
+    assert "Hit efficiency, pooled" not in heads
 
 
 def test_the_page_needs_nothing_else(page):

@@ -1,0 +1,122 @@
+"""The chart of a score against the number of labelled events, a line for each mode."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from pipeline.report.figure import PALETTE, style
+from pipeline.report.results import TaskResults
+from pipeline.report.scores import Setting
+
+# A mode has one look in all charts, also for readers who see no colours.
+COLOURS = {"frozen": PALETTE[0], "lora": PALETTE[1], "full": PALETTE[2], "scratch": PALETTE[3]}
+MARKERS = {"frozen": "o", "lora": "s", "full": "^", "scratch": "D"}
+DASHES = ("-", "--", ":", "-.")
+DRAWN = {"jets": ("accuracy", "auc")}
+APART = 0.02  # of a decade between the marks of neighbouring lines, so that error bars do not hide
+Line = tuple[Any, ...]
+
+
+def labels_chart(result: TaskResults) -> Figure | None:
+    """Return the first score (of jets accuracy and AUC) against labels, None for one count.
+
+    Error bars are the standard deviation over seeds; of one seed the 68 % interval over events.
+    """
+    lines = {key: each for key, each in _lines(result.settings).items() if len(each) > 1}
+    scores = [name for name in DRAWN.get(_task(result), (result.first,)) if name in result.shown]
+    if not lines or not scores:
+        return None
+    names = _names(list(lines))
+    with style():
+        figure = Figure(figsize=(9 if len(scores) > 1 else 6.5, 4.4), layout="constrained")
+        panels = figure.subplots(1, len(scores), squeeze=False)[0]
+        for axes, score in zip(panels, scores, strict=True):
+            for place, (key, line) in enumerate(lines.items()):
+                shift = 10 ** (APART * (place - (len(lines) - 1) / 2))
+                look = _look(key, list(lines))
+                _draw(axes, line, score, shift=shift, label=names[key], **look)
+            _dress(axes, result.shown[score], [each for line in lines.values() for each in line])
+        handles, titles = panels[0].get_legend_handles_labels()
+        figure.legend(handles, titles, loc="outside lower center", ncols=min(4, len(lines)))
+    return figure
+
+
+def _task(result: TaskResults) -> str:
+    """Return the task of the head."""
+    return str(result.head.model_fields["task"].default)
+
+
+def _lines(found: Sequence[Setting]) -> dict[Line, list[Setting]]:
+    """Return the settings that differ in their labels alone, the fewest first."""
+    lines: dict[Line, list[Setting]] = {}
+    for each in found:
+        what = each.configuration
+        if what.labels is not None:
+            lines.setdefault((what.mode, what.model, what.pretraining_events), []).append(each)
+    return {
+        key: sorted(line, key=lambda each: each.configuration.labels or 0)
+        for key, line in lines.items()
+    }
+
+
+def _names(keys: Sequence[Line]) -> dict[Line, str]:
+    """Return what tells each line from the others: its mode, and what else differs."""
+    differs = [len({key[part] for key in keys}) > 1 for part in (1, 2)]
+
+    def name(mode: str | None, model: str | None, events: int | None) -> str:
+        parts = [mode or "mode unknown"]
+        parts += [model or "model unknown"] if differs[0] else []
+        parts += [f"{events:,} events"] if differs[1] and events else []
+        return ", ".join(parts)
+
+    return {key: name(*key) for key in keys}
+
+
+def _look(key: Line, keys: Sequence[Line]) -> dict[str, Any]:
+    """Return the look of a line: colour and marker by mode, the dash by what was pretrained."""
+    mode = key[0]
+    kinds = list(dict.fromkeys(each[1:] for each in keys))
+    return {
+        "color": COLOURS.get(mode, PALETTE[4]),
+        "marker": MARKERS.get(mode, "v"),
+        "linestyle": DASHES[kinds.index(key[1:]) % len(DASHES)],
+    }
+
+
+def _draw(axes: Axes, line: Sequence[Setting], score: str, *, shift: float, **look: Any) -> None:
+    """Draw one line with its error bars, each as far down and up as is known."""
+    known = [each for each in line if each.mean(score) is not None]
+    labels = [(each.configuration.labels or 0) * shift for each in known]
+    means = [each.mean(score) or 0.0 for each in known]
+    below, above = zip(*(_error(each, score) for each in known), strict=True) if known else ((), ())
+    axes.errorbar(labels, means, (below, above), markersize=5, elinewidth=1.2, capsize=2.5, **look)
+
+
+def _error(setting: Setting, score: str) -> tuple[float, float]:
+    """Return how far the error bar of a mean reaches down and up, not a number if unknown."""
+    spread, mean = setting.spread(score), setting.mean(score)
+    if spread is not None:
+        return spread, spread
+    interval = setting.evaluations[0].interval(score)
+    if interval is None or mean is None:
+        return math.nan, math.nan
+    return max(mean - interval[0], 0.0), max(interval[1] - mean, 0.0)
+
+
+def _dress(axes: Axes, title: str, found: Sequence[Setting]) -> None:
+    """Give the axes their words, and a tick at each number of labels that fits."""
+    axes.set(xscale="log", xlabel="labelled events", ylabel=title)
+    axes.xaxis.set_major_locator(LogLocator(subs=_subs(found)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.grid()
+
+
+def _subs(found: Sequence[Setting]) -> tuple[int, ...]:
+    """Return which digits are ticked: more of them where the counts span less than two decades."""
+    counts = [each.configuration.labels or 1 for each in found]
+    return (1, 2, 5) if max(counts) < 100 * min(counts) else (1,)

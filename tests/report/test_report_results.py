@@ -1,0 +1,135 @@
+"""Results of each downstream task on the page, and against labels."""
+
+import re
+
+import pytest
+
+from pipeline.heads import HEADS
+from pipeline.report.labels import COLOURS, labels_chart
+from pipeline.report.results import TaskResults, chosen
+from pipeline.report.scores import Configuration, Evaluation, Setting, best, settings
+
+
+def evaluation(score, seed=1, mode="full", labels=100, name="ari", interval=None, **more):
+    what = {"model": "m0", "width": 8, "layers": 2, "parameters": 9, "pretraining_events": 50}
+    what |= {"pretraining_seed": 1, "steps": 3, "data": "5e", "checkpoint": "ab", "training": "t"}
+    what |= {"task": "tracking", "head": "tracks", "mode": mode, "labels": labels, "seed": seed}
+    result = {name: score} | ({f"{name}_interval": interval} if interval else {})
+    return Evaluation(f"evaluate/{mode}-{labels}-{seed}", Configuration(**what | more), result)
+
+
+def result_of(found, head="tracks"):
+    return TaskResults("tracking", HEADS[head], found, settings(found), {})
+
+
+def section(page, name):
+    """Return the words of the results of one fine-tuning."""
+    html = re.search(rf"<h3>{name} <span.*?(?=<h3>|<h2>)", page, re.DOTALL)[0]
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("tracks", "track finding Setting Labelled events Runs ARI"),
+        (
+            "particles",
+            "particle identification Setting Labelled events Runs Accuracy Recall, macro",
+        ),
+        ("noise", "noise tagging Setting Labelled events Runs Accuracy"),
+        ("momentum", "momentum regression Setting Labelled events Runs pT resolution pT bias"),
+        ("jets", "jet classification Setting Labelled events Runs Accuracy AUC 1/εB at εS = 0.5"),
+        ("direction", "neutrino direction Setting Labelled events Runs Mean angle, rad"),
+    ],
+)
+def test_each_task_has_a_table_of_its_own_scores(page_of_every_task, name, first):
+    words = section(page_of_every_task, name)
+    assert first in words
+    assert "scratch m0" in words
+    assert re.search(r" 1,000 2 [\d.]+ ± ", words)
+    assert "The configuration behind each number" in words
+
+
+def test_what_a_score_means_stands_below_the_table(page_of_every_task):
+    assert "mean opening angle, rad" in section(page_of_every_task, "direction")
+
+
+def test_the_head_of_the_page_has_the_best_of_each_task(page_of_every_task):
+    head = page_of_every_task.partition("<h2>")[0]
+    assert re.search(r"Best Mean angle, rad</dt><dd>0\.\d+ <small>frozen, direction", head)
+
+
+@pytest.mark.parametrize(
+    ("head", "score", "values", "wanted"),
+    [
+        ("tracks", "ari", (0.8, 0.9), 0.9),
+        ("tracks", "fake_rate", (0.2, 0.1), 0.1),
+        ("momentum", "bias", (-0.2, 0.01), 0.01),
+        ("momentum", "bias", (0.3, -0.02), -0.02),
+        ("direction", "mean_angle_rad", (1.2, 0.9), 0.9),
+    ],
+)
+def test_the_best_is_what_is_better_and_not_what_is_more(head, score, values, wanted):
+    found = [Setting([evaluation(value, name=score)]) for value in values]
+    assert best(found, score, HEADS[head]).mean(score) == wanted
+
+
+def test_of_a_score_that_nobody_has_nothing_is_best():
+    assert best([Setting([evaluation(0.5)])], "fake_rate", HEADS["tracks"]) is None
+
+
+def test_classes_of_jets_have_a_rejection_each():
+    found = [evaluation(0.8, name="accuracy")]
+    found[0].result.update({"rejection_Hbb": 50.0, "rejection_Hbb_interval": [40, 60]})
+    shown = result_of(found, "jets").shown
+    assert shown == {"accuracy": "Accuracy", "rejection_Hbb": "1/εB, Hbb"}
+
+
+def test_pictures_are_of_the_most_labels_and_the_most_pretraining():
+    found = [
+        evaluation(0.9, labels=100, pretraining_events=500),
+        evaluation(0.8, labels=1000, pretraining_events=5),
+        evaluation(0.7, labels=1000, pretraining_events=50),
+        evaluation(0.6, mode="scratch", labels=10),
+    ]
+    picked = chosen(result_of(found))
+    assert [each.result["ari"] for each in picked.values()] == [0.7, 0.6]
+
+
+def lines_of(figure):
+    return {each.get_label(): each for each in figure.axes[0].containers}
+
+
+def test_a_line_for_each_mode_with_the_deviation_over_seeds():
+    found = [evaluation(0.5 + 0.1 * s, s, labels=n) for s in (1, 2, 3) for n in (100, 1000)]
+    found += [evaluation(0.4, mode="scratch", labels=n) for n in (100, 1000)]
+    lines = lines_of(labels_chart(result_of(found)))
+    assert set(lines) == {"full", "scratch"}
+    middle, _, (bars,) = lines["full"]
+    assert middle.get_color() == COLOURS["full"]
+    assert [float(each) for each in middle.get_ydata()] == pytest.approx([0.7, 0.7])
+    low, high = bars.get_segments()[0][:, 1]
+    assert (low, high) == (pytest.approx(0.6), pytest.approx(0.8))
+
+
+def test_one_seed_has_the_interval_over_events_as_its_error_bar():
+    found = [evaluation(0.5, labels=n, interval=[0.3, 0.6]) for n in (100, 1000)]
+    *_, (bars,) = lines_of(labels_chart(result_of(found)))["full"]
+    assert bars.get_segments()[0][:, 1].tolist() == [pytest.approx(0.3), pytest.approx(0.6)]
+
+
+def test_models_are_told_apart_where_there_are_several():
+    found = [evaluation(0.5, labels=n, model=m) for n in (100, 1000) for m in ("m1", "m2")]
+    assert set(lines_of(labels_chart(result_of(found)))) == {"full, m1", "full, m2"}
+
+
+def test_jets_are_drawn_by_accuracy_and_by_auc():
+    found = [evaluation(0.8, labels=n, name="accuracy") for n in (100, 1000)]
+    for each in found:
+        each.result["auc"] = 0.9
+    figure = labels_chart(result_of(found, "jets"))
+    assert [axes.get_ylabel() for axes in figure.axes] == ["Accuracy", "AUC"]
+
+
+def test_one_count_of_labels_makes_no_chart():
+    assert labels_chart(result_of([evaluation(0.5), evaluation(0.6, mode="scratch")])) is None
