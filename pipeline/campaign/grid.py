@@ -21,6 +21,7 @@ from pipeline.campaign.sources import sources_of
 from pipeline.campaign.tasks import (
     EvaluateTask,
     ExamineTask,
+    FeaturesTask,
     FinetuneTask,
     PretrainTask,
     SimulateTask,
@@ -180,6 +181,7 @@ class Campaign(Declaration):
             *(self._tokenize(run, name) for name in sorted(self.tokenizers, key=self._own_first)),
             *self._pretrains(run),
             *(each for name in self.examine for each in self._examines(run, name)),
+            *self._features(run),
             *(each for name in self.finetune for each in self._finetunes(run, name)),
         ]
 
@@ -329,6 +331,31 @@ class Campaign(Declaration):
                 threads=grid.threads,
             )
 
+    def _features(self, run: Run) -> Iterator[FeaturesTask]:
+        """Yield what is kept of frozen backbones, once for all heads that share it."""
+        seen = set()
+        for grid in self.finetune.values():
+            if not grid.cache or "frozen" not in grid.modes:
+                continue
+            for parent in self._pretrained(run, grid.models):
+                name = self._feature_store(grid, parent)
+                if name not in seen:
+                    seen.add(name)
+                    yield FeaturesTask(
+                        key=f"features/{name}",
+                        needs=(parent.key, self._makes(grid.dataset)),
+                        model=parent.model,
+                        backbone=run.task(parent.key).path,
+                        combine=grid.cache,
+                        source=run.store(grid.dataset),
+                        store=run.store(name),
+                        threads=grid.training.threads,
+                    )
+
+    def _feature_store(self, grid: Finetune, parent: PretrainTask) -> str:
+        """Return the name of the store of features of a dataset, by a pretrained model."""
+        return f"{grid.dataset}-{grid.cache}-{parent.key.removeprefix('pretrain/')}"
+
     def _finetunes(self, run: Run, name: str) -> Iterator[FinetuneTask | EvaluateTask]:
         grid = self.finetune[name]
         for parent in self._pretrained(run, grid.models):
@@ -345,16 +372,20 @@ class Campaign(Declaration):
         grid = self.finetune[name]
         below = parent.key.removeprefix("pretrain/")
         scratch = mode in ("scratch", "head")
+        cached = mode == "frozen" and grid.cache != ""
+        features = self._feature_store(grid, parent)
+        makes = f"features/{features}" if cached else self._makes(grid.dataset)
         return FinetuneTask(
             key=f"finetune/{name}-{below}-{mode}-l{labels}-s{seed}",
-            needs=(self._makes(grid.dataset), *(() if scratch else (parent.key,))),
+            needs=(makes, *(() if scratch else (parent.key,))),
             seed=seed,
             mode=mode,
             model=parent.model,
             head=grid.head,
             lora_rank=grid.lora_rank,
+            cached=cached,
             backbone=None if scratch else run.task(parent.key).path,
-            store=run.store(grid.dataset),
+            store=run.store(features if cached else grid.dataset),
             split=grid.split,
             labels=labels,
             training=grid.training_on(labels),

@@ -229,6 +229,9 @@ class Finetune(Declaration):
     `lora_rank`; `full` all weights; `scratch` all, from random ones; `head` those of the head on
     embedded points, without the backbone's layers: what the head can do alone.
 
+    With `cache` a frozen backbone sees each event once: the "mean" of its layers, or the "last", is
+    kept in a store that all heads on it share. Without, a head learns how to combine the layers.
+
     Of `models` alone if any are named. With `same_epochs` the training is that on the most labels;
     on fewer it sees fewer events, in proportion, and gets its share of the walltime.
     """
@@ -243,6 +246,7 @@ class Finetune(Declaration):
     same_epochs: bool = False
     head: Head = TrackHead()
     lora_rank: PositiveInt = 8
+    cache: Literal["", "mean", "last"] = ""
     validation: Validation | None = None
     training: Training
 

@@ -111,8 +111,31 @@ class PretrainTask(Declaration):
     trunk: Trunk | None = None
 
 
+class FeaturesTask(Declaration):
+    """Write to `store` what a frozen backbone makes of all events of the store `source`.
+
+    Of the layers of a point the mean is kept, or the last.
+    """
+
+    stage: Literal["features"] = "features"
+    key: str
+    needs: tuple[str, ...] = ()
+    model: Model
+    backbone: Path
+    combine: Literal["mean", "last"]
+    source: Path
+    store: Path
+    chunk_points: PositiveInt = 8192
+    codec: Literal["zstd", "lz4", "none"] = "zstd"
+    threads: PositiveInt = 1
+
+
 class FinetuneTask(Declaration):
-    """Fine-tune a head on a backbone that is frozen, adapted, trained along, or from scratch."""
+    """Fine-tune a head on a backbone that is frozen, adapted, trained along, or from scratch.
+
+    `cached`: the store holds what the frozen backbone makes of its events, and the head is trained
+    on that.
+    """
 
     stage: Literal["finetune"] = "finetune"
     key: str
@@ -122,6 +145,7 @@ class FinetuneTask(Declaration):
     model: Model
     head: Head
     lora_rank: PositiveInt = 8
+    cached: bool = False
     backbone: Path | None = None
     store: Path
     split: str
@@ -162,6 +186,7 @@ Task = (
     | StageTask
     | TokenizeTask
     | PretrainTask
+    | FeaturesTask
     | FinetuneTask
     | EvaluateTask
     | ExamineTask

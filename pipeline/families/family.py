@@ -55,7 +55,8 @@ class Family(Declaration):
     declaration, and functions of the module's output and a batch that return named losses.
     `EXAMINE` is the place of what an examination of the pretrained model looks at beside losses,
     `BACKBONE` that of a function which gives what heads for downstream tasks are put on
-    (`pipeline.training.downstream`), empty where there is none.
+    (`pipeline.training.downstream`), empty where there is none; `EVENT_TOKEN` says that it has a
+    token that stands for the event.
     `RULES` are the parametrisations that the family has beside the standard one: "mup" needs a
     field `width`, "completep" also `layers`, and a module whose blocks take `residual_scale`.
     `WIDENS` are the fields that grow along with the width: heads, whose channels stay as many.
@@ -73,6 +74,7 @@ class Family(Declaration):
     DEFAULT_OBJECTIVES: ClassVar[Mapping[str, float]]
     EXAMINE: ClassVar[str] = ""
     BACKBONE: ClassVar[str] = ""
+    EVENT_TOKEN: ClassVar[bool] = False
     RULES: ClassVar[tuple[str, ...]] = ()
     WIDENS: ClassVar[tuple[str, ...]] = ()
     TOKENS: ClassVar[float]

@@ -38,6 +38,7 @@ class PolarBERT(Family):
     MODULE: ClassVar[str] = "pipeline.training.models.polarbert:build"
     EXAMINE: ClassVar[str] = "pipeline.training.examinations.polarbert:examine"
     BACKBONE: ClassVar[str] = "pipeline.training.models.polarbert:downstream"
+    EVENT_TOKEN: ClassVar[bool] = True
     OBJECTIVES: ClassVar[Mapping[str, str]] = {
         "sensors": "pipeline.training.objectives.sensors:masked_sensors",
         "charge": "pipeline.training.objectives.sensors:total_charge",

@@ -31,7 +31,14 @@ from pipeline.workflow.watch import Watchers
 
 # What a task in a pilot takes, in minutes; a guess until some are measured. For staging and
 # simulation it is that of one file.
-MINUTES = {"simulate": 10.0, "stage": 10.0, "tokenize": 30.0, "evaluate": 5.0, "examine": 5.0}
+MINUTES = {
+    "simulate": 10.0,
+    "stage": 10.0,
+    "tokenize": 30.0,
+    "features": 30.0,
+    "evaluate": 5.0,
+    "examine": 5.0,
+}
 TAKES = 0.85  # of its declared walltime a training takes, start-up included: a guess,
 SPREAD = 0.05  # and that of its logarithm from one to the next
 LONGEST_LOOK = 6 * HOUR  # nothing is looked at less often

@@ -31,7 +31,8 @@ def evaluate(
     began = time.time()
     finetuned = catalog.read(TaskFolder(task.finetuned).declaration, FinetuneTask)
     head = finetuned.head
-    source = loader.Source(task.store, task.split, loader.with_truth(finetuned.model, head))
+    reads = loader.with_truth(finetuned.model, head, stored=finetuned.cached)
+    source = loader.Source(task.store, task.split, reads)
     store = source.open()
     events = loader.load(loader.also(source, WELCOME))
     model = finetune.network(finetuned, store)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from pipeline import catalog
 from pipeline.campaign import FinetuneTask, PretrainTask
@@ -20,13 +21,14 @@ from pipeline.training.weights import WEIGHTS, load
 def network(task: FinetuneTask, store: Store | None = None) -> Downstream:
     """Return the untrained model of `task`; the head starts the same in all modes of one seed.
 
-    But for the mode "head", whose backbone has no layers: it gives the embedded points.
+    But for the mode "head", whose backbone has no layers: it gives the embedded points; and on
+    stored features, where the head is all there is.
     """
     torch.manual_seed(task.seed)
     model = task.model
     if task.mode == "head":
         model = model.model_copy(update={"layers": 0})
-    return Downstream(model, task.head, store)
+    return Downstream(model, task.head, store, stored=task.cached)
 
 
 def adapt(model: Downstream, task: FinetuneTask) -> None:
@@ -45,17 +47,27 @@ def build(task: FinetuneTask, store: Store | None = None) -> Downstream:
         BadInput: They are of another model.
     """
     model = network(task, store)
-    if task.backbone is not None:
-        prefix = "backbone."
-        model.backbone.load_state_dict(
-            {
-                name.removeprefix(prefix): value
-                for name, value in trained(task.backbone, task.model).items()
-                if name.startswith(prefix)
-            }
-        )
+    if task.backbone is not None and not task.cached:
+        load_backbone(model.backbone, task.backbone, task.model)
     adapt(model, task)
     return model
+
+
+def load_backbone(backbone: nn.Module, folder: Path, model: Family) -> None:
+    """Give `backbone` the weights of the pretraining in `folder`, which was of `model`.
+
+    Raises:
+        RunError: They are not there.
+        BadInput: They are of another model.
+    """
+    prefix = "backbone."
+    backbone.load_state_dict(
+        {
+            name.removeprefix(prefix): value
+            for name, value in trained(folder, model).items()
+            if name.startswith(prefix)
+        }
+    )
 
 
 def trained(folder: Path, model: Family | None = None) -> dict[str, torch.Tensor]:
@@ -102,7 +114,7 @@ def finetune(
     task: FinetuneTask, folder: TaskFolder, world: engine.World, stop: program.Stop
 ) -> Exit:
     """Fine-tune the head of a downstream task on labelled events."""
-    reads = loader.with_truth(task.model, task.head)
+    reads = loader.with_truth(task.model, task.head, stored=task.cached)
     events = loader.Source(task.store, task.split, reads, task.labels)
     store = events.open()
     engine.join(world)

@@ -26,6 +26,7 @@ from pipeline.families import Family, Reads
 from pipeline.heads import AnyHead
 from pipeline.training import shares
 from pipeline.training.batch import Batch, MicroBatch
+from pipeline.training.downstream import EVENT_FEATURES, FEATURES
 
 Tracks = NDArray[np.int64]
 TRACK = "track"
@@ -33,9 +34,17 @@ TRACK = "track"
 MADE_OF = {TRACK: ("track_id", "noise")}
 
 
-def with_truth(model: Family, head: AnyHead) -> Reads:
-    """Return what a downstream task reads: what its backbone does, and the truth."""
+def with_truth(model: Family, head: AnyHead, *, stored: bool = False) -> Reads:
+    """Return what a downstream task reads: what its backbone does, and the truth.
+
+    With `stored` in its place what the backbone made; of events too, where it has a token for them.
+    """
     reads = model.reads_downstream()
+    if stored:
+        events = (EVENT_FEATURES,) if model.EVENT_TOKEN else ()
+        reads = replace(
+            reads, per_point=(*reads.per_point, FEATURES), per_event=(*reads.per_event, *events)
+        )
     return replace(
         reads,
         per_point=tuple(dict.fromkeys((*reads.per_point, *head.PER_POINT))),

@@ -25,6 +25,7 @@ PROGRAMS = {
     "stage": "pipeline.data.stage",
     "tokenize": "pipeline.training.tokenize",
     "pretrain": "pipeline.training.pretrain",
+    "features": "pipeline.training.features",
     "finetune": "pipeline.training.finetune",
     "evaluate": "pipeline.training.evaluate",
     "examine": "pipeline.training.examine",

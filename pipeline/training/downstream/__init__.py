@@ -20,6 +20,8 @@ from pipeline.heads import AnyHead
 from pipeline.training.batch import Batch
 
 Rows = Mapping[str, NDArray[Any]]
+# What a store of features holds beside what it was made from (pipeline/training/features.py).
+FEATURES, EVENT_FEATURES = "features", "event_features"
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,30 @@ def task_of(head: AnyHead) -> Task:
     return cast("Task", importlib.import_module(head.PLACE))
 
 
-class Downstream(nn.Module):
-    """A backbone with the head of a downstream task."""
+def backbone_of(model: Family, store: Store | None) -> tuple[nn.Module, HiddenOf]:
+    """Return the untrained backbone of `model`, and how a head is given what it sees."""
+    made: tuple[nn.Module, HiddenOf] = named(model.BACKBONE)(model, store)
+    return made
 
-    def __init__(self, model: Family, head: AnyHead, store: Store | None = None) -> None:
+
+def _as_stored(batch: Batch) -> Hidden:
+    """Return what is read of a store of features."""
+    return Hidden([batch.per_point[FEATURES]], batch.per_event.get(EVENT_FEATURES))
+
+
+class Downstream(nn.Module):
+    """A backbone with the head of a downstream task; or the head alone, on stored features."""
+
+    def __init__(
+        self, model: Family, head: AnyHead, store: Store | None = None, *, stored: bool = False
+    ) -> None:
         super().__init__()
-        self.backbone, self.look = named(model.BACKBONE)(model, store)
+        self.look: HiddenOf
+        if stored:
+            self.backbone, self.look = nn.Module(), _as_stored
+            model = model.model_copy(update={"layers": 1})
+        else:
+            self.backbone, self.look = backbone_of(model, store)
         self.head = task_of(head).build(head, model)
 
     def forward(self, batch: Batch) -> Any:

@@ -1,0 +1,128 @@
+"""Features of a frozen backbone: kept once, as the backbone would give them, and trained on."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("deepspeed")
+
+from made_batches import HEAD, MODEL, write_store
+from made_neutrinos import pulses, small
+from ranks import pretraining, result, run, training
+
+from pipeline.campaign import EvaluateTask, FeaturesTask, FinetuneTask, declare
+from pipeline.data.store import Store
+from pipeline.run import Exit, TaskFolder
+from pipeline.training import loader
+from pipeline.training.downstream import backbone_of
+from pipeline.training.engine import weights_hash
+from pipeline.training.features import combined
+from pipeline.training.finetune import trained
+from pipeline.training.models.fm4npp import NeighbourPredictor
+from pipeline.training.weights import WEIGHTS, save
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return write_store(tmp_path_factory.mktemp("data") / "events.zarr", held_back=1)
+
+
+@pytest.fixture(scope="module")
+def pretrained(store, tmp_path_factory):
+    """The folder of a pretraining that took no step: its weights are as they were drawn."""
+    folder = pretraining(tmp_path_factory.mktemp("pretrained"), store)
+    torch.manual_seed(0)
+    weights = NeighbourPredictor(MODEL).state_dict()
+    folder.finish({"weights_sha256": weights_hash(weights)})
+    save(weights, folder.path / WEIGHTS, {})
+    return folder
+
+
+def asked(path, store, pretrained, combine="mean"):
+    task = FeaturesTask(
+        key="features/made",
+        model=MODEL,
+        backbone=pretrained.path,
+        combine=combine,
+        source=store,
+        store=path / "features.zarr",
+    )
+    declare(TaskFolder(path / "task"), task)
+    return TaskFolder(path / "task"), task
+
+
+@pytest.fixture(scope="module")
+def kept(store, pretrained, tmp_path_factory):
+    folder, task = asked(tmp_path_factory.mktemp("features"), store, pretrained)
+    assert run(folder, "features", size=1) == Exit.FINISHED, (folder.path / "log.txt").read_text()
+    return folder, task
+
+
+@pytest.mark.slow
+def test_what_is_kept_is_what_the_backbone_gives(store, pretrained, kept):
+    _, task = kept
+    source, made = Store.open(store), Store.open(task.store)
+    assert made.manifest.events == source.manifest.events
+    model = NeighbourPredictor(MODEL)
+    model.load_state_dict(trained(pretrained.path))
+    events = loader.load(loader.Source(store, "train", MODEL.reads_downstream()))
+    with torch.no_grad():
+        expected = combined(model.backbone(events.batch(0, len(events))), "mean")
+    reads = loader.with_truth(MODEL, HEAD, stored=True)
+    batch = loader.load(loader.Source(task.store, "train", reads)).batch(0, len(events))
+    torch.testing.assert_close(batch.per_point["features"], expected, rtol=2e-3, atol=2e-3)
+    for shard, before in zip(made.shards("val"), source.shards("val"), strict=True):
+        arrays, old = shard.read(), before.read()
+        assert "neighbours" not in arrays
+        assert np.array_equal(arrays["track_id"], old["track_id"])
+        assert arrays["features"].dtype == np.float16
+
+
+@pytest.mark.slow
+def test_shards_that_are_whole_are_not_made_again(kept):
+    folder, task = kept
+    shards = {path: path.stat().st_mtime_ns for path in task.store.glob("*/*/zarr.json")}
+    assert len(shards) == 2
+    folder.done.unlink()
+    damaged = next(iter(task.store.glob("train/00000/features/c/*/*")))
+    damaged.write_bytes(b"")
+    assert run(folder, "features", size=1) == Exit.FINISHED
+    again = {path: path.stat().st_mtime_ns for path in task.store.glob("*/*/zarr.json")}
+    changed = [path for path in shards if again[path] != shards[path]]
+    assert [path.parent.parent.name for path in changed] == ["train"]
+    Store.open(task.store).verify()
+
+
+@pytest.mark.slow
+def test_a_head_is_trained_and_evaluated_on_the_store_alone(kept, pretrained, tmp_path):
+    _, task = kept
+    tuning = FinetuneTask(
+        key="finetune/made",
+        seed=5,
+        mode="frozen",
+        model=MODEL,
+        head=HEAD,
+        cached=True,
+        backbone=pretrained.path,
+        store=task.store,
+        split="train",
+        labels=8,
+        training=training(events_seen=16, devices=1),
+    )
+    folder = TaskFolder(tmp_path / "fine")
+    declare(folder, tuning)
+    assert run(folder, "finetune", size=1) == Exit.FINISHED, (folder.path / "log.txt").read_text()
+    told = TaskFolder(tmp_path / "told")
+    declare(
+        told,
+        EvaluateTask(
+            key="evaluate/x", seed=1, finetuned=folder.path, store=task.store, split="val"
+        ),
+    )
+    assert run(told, "evaluate", size=1) == Exit.FINISHED, (told.path / "log.txt").read_text()
+    assert 0 <= result(told)["track_efficiency"] <= 1
+
+
+def test_backbones_say_whether_they_have_a_token_of_the_event():
+    _, look = backbone_of(small(), None)
+    assert (look(pulses([4, 5])).events is not None) == small().EVENT_TOKEN
