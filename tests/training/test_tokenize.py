@@ -19,7 +19,7 @@ from pipeline.campaign import TokenizeTask
 from pipeline.data.errors import BadInput
 from pipeline.data.preparation.constituents import COLUMNS
 from pipeline.data.store import Store
-from pipeline.evaluation.jets import OF_CONSTITUENTS, OF_JETS
+from pipeline.evaluation.jets import OF_CONSTITUENTS, OF_JETS, OF_SHAPES
 from pipeline.families import Binning, OmniJet, Reads
 from pipeline.run import Exit
 from pipeline.training import checkpoint, systems
@@ -214,5 +214,5 @@ def test_an_examination_lays_generated_jets_beside_held_out_ones(tokenized, tmp_
     assert set(look.about) == set(look.scores)
     assert look.scores["w1_multiplicity_of_tokens"] == 0
     assert look.scores["w1_constituent_pt_of_tokens"] > 0
-    assert len(look.histograms) == len(OF_JETS) + len(OF_CONSTITUENTS)
+    assert len(look.histograms) == len(OF_JETS) + len(OF_CONSTITUENTS) + len(OF_SHAPES)
     assert sum(look.histograms[0].made) == sum(look.histograms[0].true) == 12

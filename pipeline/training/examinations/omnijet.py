@@ -6,14 +6,27 @@ constituents.
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from pipeline.data.events import offsets_of
-from pipeline.evaluation.distances import quantile_divergence, wasserstein
-from pipeline.evaluation.jets import OF_CONSTITUENTS, OF_JETS, UNITS, observables
+from pipeline.evaluation.distances import (
+    Distance,
+    quantile_divergence,
+    wasserstein,
+    with_interval,
+)
+from pipeline.evaluation.jets import (
+    OF_CONSTITUENTS,
+    OF_JETS,
+    OF_SHAPES,
+    UNITS,
+    observables,
+    shapes,
+)
 from pipeline.evaluation.look import Histogram, Look, histogram
 from pipeline.families.omnijet import TOKEN
 from pipeline.families.tokenizers import MOST_CONSTITUENTS
@@ -23,7 +36,7 @@ from pipeline.training.models.omnijet import NextTokenModel
 from pipeline.training.tokenizers import Codec, load
 
 JETS_AT_ONCE = 256
-BINS = dict.fromkeys(OF_JETS, 30) | dict.fromkeys(OF_CONSTITUENTS, 50)
+BINS = dict.fromkeys((*OF_JETS, *OF_SHAPES), 30) | dict.fromkeys(OF_CONSTITUENTS, 50)
 OFFSETS = ("jet_eta", "jet_phi")
 Measured = Mapping[str, NDArray[np.float64]]
 Jets = tuple[torch.Tensor, NDArray[np.int64]]  # codes (P) and offsets (J + 1)
@@ -39,14 +52,20 @@ def examine(examined: Examined) -> Look:
     drawn = generated(examined, codec, len(events))
     made = _decoded(examined, codec, drawn)
     full = np.diff(drawn[1]) == MOST_CONSTITUENTS
-    scores = {"full_jets": float(full.mean())}
+    scores, intervals = {"full_jets": float(full.mean())}, {}
     for name, bins in BINS.items():
-        scores[f"kl_{name}"] = quantile_divergence(true[name], made[name], bins=bins)
+        kinds: dict[str, Distance] = {
+            "kl": partial(quantile_divergence, bins=bins),
+            "w1": wasserstein,
+        }
+        for kind, distance in kinds.items():
+            found = with_interval(distance, true[name], made[name], seed=examined.seed)
+            scores[f"{kind}_{name}"], intervals[f"{kind}_{name}"] = found
         scores[f"kl_{name}_reconstructed"] = quantile_divergence(best[name], made[name], bins=bins)
-        scores[f"w1_{name}"] = wasserstein(true[name], made[name])
         scores[f"w1_{name}_reconstructed"] = wasserstein(best[name], made[name])
         scores[f"w1_{name}_of_tokens"] = wasserstein(true[name], best[name])
-    return Look(scores, about=_about(), histograms=_histograms(true, best, made))
+    histograms = _histograms(true, best, made)
+    return Look(scores, intervals, about=_about(), histograms=histograms)
 
 
 def _about() -> dict[str, str]:
@@ -108,4 +127,5 @@ def _decoded(examined: Examined, codec: Codec, jets: Jets) -> Measured:
 def _measured(points: NDArray[np.float32], offsets: NDArray[np.int64]) -> Measured:
     """Return what is measured of jets with constituents (P, 3): ln(pT / GeV), Δη, Δφ."""
     log_pt, deta, dphi = points.astype(np.float64).T
-    return observables(np.exp(log_pt), deta, dphi, offsets)
+    constituents = (np.exp(log_pt), deta, dphi, offsets)
+    return observables(*constituents) | shapes(*constituents)
