@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.campaign import Campaign
+from pipeline.campaign import Campaign, Finetune
 from pipeline.catalog import Declaration, read
 from pipeline.families import Model
 from pipeline.site import Site
@@ -25,7 +25,18 @@ class Models(Declaration):
     models: dict[str, Model]
 
 
-KINDS = {"# a campaign": Campaign, "# a site": Site, "# models of a campaign": Models}
+class Finetunes(Declaration):
+    """The fine-tunings of a campaign."""
+
+    finetune: dict[str, Finetune]
+
+
+KINDS = {
+    "# a campaign": Campaign,
+    "# a site": Site,
+    "# models of a campaign": Models,
+    "# fine-tuning in a campaign": Finetunes,
+}
 
 
 def blocks(language):
