@@ -366,7 +366,7 @@ def test_long_names_are_whole_where_nobody_watches(tmp_path: Path, verb: str) ->
         check=True,
         env={**os.environ, "COLUMNS": "80"},
     )
-    assert "evaluate/tracking-m0-d960-s1-scratch-l240-s1 " in done.stdout
+    assert "evaluate/tracking-m0-scratch-l240-s1 " in done.stdout
 
 
 def test_the_command_line_loads_nothing_heavy() -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import date
+from itertools import product
 
 from pydantic import NonNegativeInt, PositiveFloat, model_validator
 
 from pipeline import catalog
 from pipeline.campaign import branching
+from pipeline.campaign.provenance import Provenance
 from pipeline.campaign.sections import (
     Dataset,
     Examine,
@@ -35,6 +37,8 @@ from pipeline.families import Model, Tokenizer
 from pipeline.run import Run
 
 SHELF = "jobs/campaigns"
+FROM_NOTHING: tuple[Mode, ...] = ("scratch", "head")  # modes that no pretraining decides
+Cell = tuple[int, int]  # labels and seed
 
 
 class Campaign(Declaration):
@@ -56,6 +60,7 @@ class Campaign(Declaration):
     pretrain: Pretrain | None = None
     examine: dict[Name, Examine] = {}
     finetune: dict[Name, Finetune] = {}
+    provenance: Provenance | None = None
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Campaign":
@@ -357,28 +362,33 @@ class Campaign(Declaration):
         return f"{grid.dataset}-{grid.cache}-{parent.key.removeprefix('pretrain/')}"
 
     def _finetunes(self, run: Run, name: str) -> Iterator[FinetuneTask | EvaluateTask]:
+        """Yield each cell and its evaluation; what begins with nothing once for each model."""
         grid = self.finetune[name]
-        for parent in self._pretrained(run, grid.models):
-            for mode in grid.modes:
-                for labels in grid.labels:
-                    for seed in grid.seeds:
-                        task = self._finetune(run, name, parent, mode, labels, seed)
-                        yield task
-                        yield self._evaluate(run, task, grid)
+        models = grid.models or (self.pretrain.models if self.pretrain is not None else ())
+        for model in models:
+            parents = self._pretrained(run, (model,))
+            for parent, mode in product(parents, grid.modes):
+                if mode in FROM_NOTHING and parent is not parents[0]:
+                    continue
+                below = parent.key.removeprefix("pretrain/")
+                cell = f"{name}-{model if mode in FROM_NOTHING else below}-{mode}"
+                for labels, seed in product(grid.labels, grid.seeds):
+                    key = f"finetune/{cell}-l{labels}-s{seed}"
+                    task = self._finetune(run, grid, key, parent, mode, (labels, seed))
+                    yield task
+                    yield self._evaluate(run, task, grid)
 
     def _finetune(
-        self, run: Run, name: str, parent: PretrainTask, mode: Mode, labels: int, seed: int
+        self, run: Run, grid: Finetune, key: str, parent: PretrainTask, mode: Mode, cell: Cell
     ) -> FinetuneTask:
-        grid = self.finetune[name]
-        below = parent.key.removeprefix("pretrain/")
-        scratch = mode in ("scratch", "head")
+        scratch = mode in FROM_NOTHING
         cached = mode == "frozen" and grid.cache != ""
         features = self._feature_store(grid, parent)
         makes = f"features/{features}" if cached else self._makes(grid.dataset)
         return FinetuneTask(
-            key=f"finetune/{name}-{below}-{mode}-l{labels}-s{seed}",
+            key=key,
             needs=(makes, *(() if scratch else (parent.key,))),
-            seed=seed,
+            seed=cell[1],
             mode=mode,
             model=parent.model,
             head=grid.head,
@@ -387,8 +397,8 @@ class Campaign(Declaration):
             backbone=None if scratch else run.task(parent.key).path,
             store=run.store(features if cached else grid.dataset),
             split=grid.split,
-            labels=labels,
-            training=grid.training_on(labels),
+            labels=cell[0],
+            training=grid.training_on(cell[0]),
             validation=grid.validation,
         )
 

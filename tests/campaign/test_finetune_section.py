@@ -49,6 +49,16 @@ def test_the_grid_has_every_cell_once(run: Run) -> None:
     }
 
 
+def test_what_begins_with_nothing_is_trained_once_for_all_data_sizes(
+    tmp_path: Path, run: Run
+) -> None:
+    path = changed(tmp_path, ("events = [400]", "events = [100, 200, 400]"))
+    keys = [task.key for task in load_campaign(str(path)).tasks(run)]
+    scratch = [key for key in keys if key.startswith("finetune/jets-omnijet-scratch-")]
+    assert scratch == [f"finetune/jets-omnijet-scratch-l{labels}-s1" for labels in (100, 400)]
+    assert sum(key.startswith("finetune/jets-") and "-full-" in key for key in keys) == 3 * 2
+
+
 def test_frozen_heads_on_one_backbone_share_its_features(tmp_path: Path, run: Run) -> None:
     cache = [
         (f"[finetune.{name}]\n", f'[finetune.{name}]\ncache = "mean"\n')
