@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import escape
 from itertools import cycle, islice
 from typing import Any
 
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 # is the page's text colour here, and its yellow is left out: it is lost on white.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 MUTED = "#8a8f98"
+PAGE_REM, REM_PER_INCH, SMALLEST = 54.0, 6.0, 0.6  # widths on the page; the share on a phone
 INK = "#010203"  # stands for the text colour of the page, see `to_svg`
 STYLE: Any = {
     "axes.edgecolor": INK,
@@ -57,6 +59,8 @@ def to_svg(figure: Figure, title: str) -> str:
     """Return `figure` as an SVG element for a page: no file, no font, no link outside.
 
     `INK` becomes `currentColor`, so that axes and words have the colour of the text around them.
+    It is as wide as the figure, so that words are of one size in all; on a phone it shrinks until
+    they could not be read, and is then scrolled.
     """
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -68,4 +72,6 @@ def to_svg(figure: Figure, title: str) -> str:
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+    width = min(PAGE_REM, REM_PER_INCH * figure.get_figwidth())
+    size = f"max-width: {width:.1f}rem; min-width: {SMALLEST * width:.1f}rem"
+    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(title)}" style="{size}"', 1)

@@ -1,5 +1,7 @@
 """How the page writes numbers; what is not known is a dash."""
 
+import math
+
 NOTHING = "–"
 
 
@@ -13,10 +15,12 @@ def number(value: float | str | None, digits: int = 4) -> str:
 
 
 def score(value: float | None) -> str:
-    """Return a fraction with four decimals, larger numbers with four digits or all."""
+    """Return a fraction with four decimals, larger numbers with four digits or more."""
     if value is None:
         return NOTHING
     size = abs(value)
+    if math.isinf(value):
+        return "∞"
     return f"{value:.4f}" if size < 10 else f"{value:.4g}" if size < 1000 else f"{value:,.0f}"
 
 

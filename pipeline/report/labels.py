@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, LogLocator, NullFormatter
 
 from pipeline.report.figure import PALETTE, style
 from pipeline.report.results import TaskResults
@@ -18,6 +19,7 @@ MARKERS = {"frozen": "o", "lora": "s", "full": "^", "scratch": "D"}
 DASHES = ("-", "--", ":", "-.")
 DRAWN = {"jets": ("accuracy", "auc")}
 APART = 0.02  # of a decade between the marks of neighbouring lines, so that error bars do not hide
+MOST_TICKS = 6
 Line = tuple[Any, ...]
 
 
@@ -27,7 +29,7 @@ def labels_chart(result: TaskResults) -> Figure | None:
     Error bars are the standard deviation over seeds; of one seed the 68 % interval over events.
     """
     lines = {key: each for key, each in _lines(result.settings).items() if len(each) > 1}
-    scores = [name for name in DRAWN.get(_task(result), (result.first,)) if name in result.shown]
+    scores = [name for name in DRAWN.get(result.task, (result.first,)) if name in result.shown]
     if not lines or not scores:
         return None
     names = _names(list(lines))
@@ -45,11 +47,6 @@ def labels_chart(result: TaskResults) -> Figure | None:
     return figure
 
 
-def _task(result: TaskResults) -> str:
-    """Return the task of the head."""
-    return str(result.head.model_fields["task"].default)
-
-
 def _lines(found: Sequence[Setting]) -> dict[Line, list[Setting]]:
     """Return the settings that differ in their labels alone, the fewest first."""
     lines: dict[Line, list[Setting]] = {}
@@ -65,7 +62,7 @@ def _lines(found: Sequence[Setting]) -> dict[Line, list[Setting]]:
 
 def _names(keys: Sequence[Line]) -> dict[Line, str]:
     """Return what tells each line from the others: its mode, and what else differs."""
-    differs = [len({key[part] for key in keys}) > 1 for part in (1, 2)]
+    differs = [len({key[part] for key in keys} - {None}) > 1 for part in (1, 2)]
 
     def name(mode: str | None, model: str | None, events: int | None) -> str:
         parts = [mode or "mode unknown"]
@@ -79,11 +76,11 @@ def _names(keys: Sequence[Line]) -> dict[Line, str]:
 def _look(key: Line, keys: Sequence[Line]) -> dict[str, Any]:
     """Return the look of a line: colour and marker by mode, the dash by what was pretrained."""
     mode = key[0]
-    kinds = list(dict.fromkeys(each[1:] for each in keys))
+    alike = list(dict.fromkeys(each[1:] for each in keys if each[0] == mode))
     return {
         "color": COLOURS.get(mode, PALETTE[4]),
         "marker": MARKERS.get(mode, "v"),
-        "linestyle": DASHES[kinds.index(key[1:]) % len(DASHES)],
+        "linestyle": DASHES[alike.index(key[1:]) % len(DASHES)],
     }
 
 
@@ -101,8 +98,8 @@ def _error(setting: Setting, score: str) -> tuple[float, float]:
     spread, mean = setting.spread(score), setting.mean(score)
     if spread is not None:
         return spread, spread
-    interval = setting.evaluations[0].interval(score)
-    if interval is None or mean is None:
+    interval = setting.interval(score)
+    if interval is None or mean is None or not math.isfinite(interval[1]):
         return math.nan, math.nan
     return max(mean - interval[0], 0.0), max(interval[1] - mean, 0.0)
 
@@ -110,13 +107,14 @@ def _error(setting: Setting, score: str) -> tuple[float, float]:
 def _dress(axes: Axes, title: str, found: Sequence[Setting]) -> None:
     """Give the axes their words, and a tick at each number of labels that fits."""
     axes.set(xscale="log", xlabel="labelled events", ylabel=title)
-    axes.xaxis.set_major_locator(LogLocator(subs=_subs(found)))
+    axes.xaxis.set_major_locator(_ticks(found))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid()
 
 
-def _subs(found: Sequence[Setting]) -> tuple[int, ...]:
-    """Return which digits are ticked: more of them where the counts span less than two decades."""
-    counts = [each.configuration.labels or 1 for each in found]
-    return (1, 2, 5) if max(counts) < 100 * min(counts) else (1,)
+def _ticks(found: Sequence[Setting]) -> Locator:
+    """Return ticks at the counts themselves, at decades where those are many or close."""
+    counts = sorted({each.configuration.labels or 1 for each in found})
+    close = any(more < 2 * less for less, more in pairwise(counts))
+    return LogLocator() if close or len(counts) > MOST_TICKS else FixedLocator(counts)

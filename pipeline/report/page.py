@@ -28,6 +28,7 @@ from pipeline.report.sections import (
     losses,
     node_hours_charts,
     paces,
+    pictures,
     scaling_plots,
     spending_charts,
 )
@@ -43,8 +44,8 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
     reader = Reader()
     rows, accounts = _ledger(run, reader)
     tasks = view_tasks(run, campaign, reader, accounts)
-    found = evaluations(tasks, campaign)
-    gathered = results(found, run, reader)
+    found = evaluations(tasks, campaign, reader)
+    gathered = results(found)
     examined = list(looks(tasks, reader))
     scaled = list(scalings(tasks))
     content = {
@@ -65,6 +66,7 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
         "heads": HEADS,
         "results": gathered,
         "by_labels": label_plots(gathered),
+        "pictures": pictures(gathered),
         "galleries": list(galleries(gathered, run, reader)),
         "rows": rows,
         "charged": charged(rows),

@@ -14,6 +14,7 @@ from pipeline.report.figure import MUTED, PALETTE, colours, style
 
 Floats = NDArray[np.float64]
 MOST_BINS = 120
+MOST_BANDS = 12
 STEPS_PER_BIN = 4
 HATCHED: dict[str, Any] = {"color": "none", "edgecolor": MUTED, "hatch": "///"}
 
@@ -28,7 +29,10 @@ class Curve:
 
 
 def loss_curves(curves: Sequence[Curve]) -> Figure:
-    """Return the losses against events seen: median in bold, 68 % of the steps as a band."""
+    """Return the losses against events seen: median in bold, 68 % of the steps as a band.
+
+    Of many curves the bands are left out: they would hide each other.
+    """
     with style():
         rows = -(-len(curves) // 2)
         figure = Figure(figsize=(9, 4.6 + 0.28 * rows))
@@ -37,7 +41,8 @@ def loss_curves(curves: Sequence[Curve]) -> Figure:
         for place, (curve, colour) in enumerate(zip(curves, colours(len(curves)), strict=True)):
             events, low, middle, high = binned(curve)
             dash = lines[place // len(PALETTE) % len(lines)]
-            axes.fill_between(events, low, high, color=colour, alpha=0.18, linewidth=0)
+            if len(curves) <= MOST_BANDS:
+                axes.fill_between(events, low, high, color=colour, alpha=0.18, linewidth=0)
             axes.plot(events, middle, color=colour, linestyle=dash, label=curve.label)
         if _spans_decades([curve.loss for curve in curves]):
             axes.set_yscale("log")

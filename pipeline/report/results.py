@@ -4,25 +4,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.heads import HEADS, AnyHead
-from pipeline.report.reader import Reader
 from pipeline.report.scores import Evaluation, Setting, best, settings
-from pipeline.run import Run
 
 PER_CLASS = "rejection_"
 
 
 @dataclass(frozen=True)
 class TaskResults:
-    """The finished evaluations of one `[finetune.<name>]`.
-
-    `about` says in a word or two what a score means.
-    """
+    """The finished evaluations of one `[finetune.<name>]`."""
 
     name: str
     head: type[AnyHead]
     evaluations: Sequence[Evaluation]
     settings: Sequence[Setting]
-    about: Mapping[str, str]
+
+    @property
+    def task(self) -> str:
+        """What the head tells: "tracks", "jets" and so on."""
+        return str(self.head.model_fields["task"].default)
+
+    @property
+    def about(self) -> Mapping[str, str]:
+        """What the scores mean in a word or two, as the first evaluation that says so has it."""
+        told = (each.look.get("about") for each in self.evaluations)
+        return next((dict(each) for each in told if each), {})
 
     @property
     def shown(self) -> dict[str, str]:
@@ -45,10 +50,18 @@ class TaskResults:
 
     @property
     def best(self) -> dict[str, Setting]:
-        """The best setting by each score shown; none where there is nothing to compare."""
+        """The best setting by each score shown; none where it cannot be said.
+
+        That is of one setting, and where one has no value: a rejection may be endless.
+        """
         if len(self.settings) < 2:
             return {}
-        found = {score: best(self.settings, score, self.head) for score in self.shown}
+        whole = [
+            score
+            for score in self.shown
+            if all(len(each.values(score)) == len(each.evaluations) for each in self.settings)
+        ]
+        found = {score: best(self.settings, score, self.head) for score in whole}
         return {score: each for score, each in found.items() if each is not None}
 
     @property
@@ -57,30 +70,15 @@ class TaskResults:
         return best(self.settings, self.first, self.head)
 
 
-def results(found: Sequence[Evaluation], run: Run, reader: Reader) -> list[TaskResults]:
+def results(found: Sequence[Evaluation]) -> list[TaskResults]:
     """Return the evaluations by fine-tuning, in the order of the campaign."""
     by_name: dict[str, list[Evaluation]] = {}
     for each in found:
         by_name.setdefault(each.configuration.task, []).append(each)
     return [
-        TaskResults(
-            name=name,
-            head=HEADS[of_task[0].configuration.head],
-            evaluations=of_task,
-            settings=settings(of_task),
-            about=_about(of_task, run, reader),
-        )
+        TaskResults(name, HEADS[of_task[0].configuration.head], of_task, settings(of_task))
         for name, of_task in by_name.items()
     ]
-
-
-def _about(found: Sequence[Evaluation], run: Run, reader: Reader) -> dict[str, str]:
-    """Return what the scores mean, as the first evaluation that says so has it."""
-    for each in found:
-        told = reader.table(run.task(each.key).path / "look.json").get("about")
-        if told:
-            return dict(told)
-    return {}
 
 
 def chosen(result: TaskResults) -> dict[str, Evaluation]:

@@ -1,5 +1,6 @@
 """The scores of every evaluation, with the configuration behind each number."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
@@ -7,6 +8,7 @@ from typing import Any
 
 from pipeline.campaign import Campaign
 from pipeline.heads import FIRST, HEADS, AnyHead
+from pipeline.report.reader import Reader
 from pipeline.report.tasks import Table, TaskView
 
 # Scores that are best where they are nearest to zero.
@@ -52,16 +54,22 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One finished evaluation."""
+    """One finished evaluation; `look` is its look.json, empty where it has none."""
 
     key: str
     configuration: Configuration
     result: Table
+    look: Table
 
     def interval(self, score: str) -> tuple[float, float] | None:
-        """Return the 68 % interval of `score` over events, where the result has one."""
+        """Return the 68 % interval of `score` over events, where the result has one.
+
+        Its upper end may be infinite: that of a rejection, where no background passes.
+        """
         low, high = self.result.get(f"{score}_interval") or (None, None)
-        return None if low is None or high is None else (low, high)
+        if low is None or high is None or not math.isfinite(low):
+            return None
+        return low, high
 
 
 @dataclass(frozen=True)
@@ -90,12 +98,22 @@ class Setting:
         values = self.values(score)
         return stdev(values) if len(values) > 1 else None
 
+    def interval(self, score: str) -> tuple[float, float] | None:
+        """Return the 68 % interval over events of the only evaluation that has `score`."""
+        known = [each for each in self.evaluations if each.result.get(score) is not None]
+        return known[0].interval(score) if len(known) == 1 else None
 
-def evaluations(tasks: Sequence[TaskView], campaign: Campaign) -> list[Evaluation]:
+
+def evaluations(tasks: Sequence[TaskView], campaign: Campaign, reader: Reader) -> list[Evaluation]:
     """Return the finished evaluations among `tasks`."""
     by_key = {task.key: task for task in tasks}
     return [
-        Evaluation(task.key, _configuration(task, by_key, campaign), task.result)
+        Evaluation(
+            key=task.key,
+            configuration=_configuration(task, by_key, campaign),
+            result=task.result,
+            look=reader.table(task.folder.path / "look.json"),
+        )
         for task in tasks
         if task.stage == "evaluate" and task.state == "done"
     ]
@@ -136,12 +154,11 @@ def _configuration(
     pretrain = _needed(asked, "pretrain", by_key)
     parent: Table = pretrain.declaration if pretrain else {}
     model: Table = asked.get("model", {})
-    names = {str(each.model_dump(mode="json")): name for name, each in campaign.models.items()}
     return Configuration(
         task=_finetuning(task.name, campaign),
         head=_head(task.result),
         training=finetune.key if finetune else None,
-        model=names.get(str(model)),
+        model=model_name(model, campaign),
         width=model.get("width"),
         layers=model.get("layers"),
         parameters=made.get("parameters"),
@@ -154,6 +171,12 @@ def _configuration(
         data=task.result.get("store_sha256"),
         checkpoint=task.result.get("weights_sha256"),
     )
+
+
+def model_name(model: Table, campaign: Campaign) -> str | None:
+    """Return the name that the campaign gives to the declaration of a model, None if none."""
+    names = {str(each.model_dump(mode="json")): name for name, each in campaign.models.items()}
+    return names.get(str(model))
 
 
 def _finetuning(name: str, campaign: Campaign) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 from markupsafe import Markup
@@ -12,10 +11,11 @@ from pipeline.budget.account import Account
 from pipeline.budget.outlook import Outlook
 from pipeline.budget.summary import Row
 from pipeline.pace import Pace, pace
-from pipeline.report.display import event_display, events_of
+from pipeline.report.displays import DISPLAYS, drawn
 from pipeline.report.figure import to_svg
 from pipeline.report.labels import labels_chart
 from pipeline.report.looks import LookView, histograms_chart
+from pipeline.report.pictures import MatrixView, curves_chart, matrices
 from pipeline.report.plots import Curve, loss_curves, node_hours_chart
 from pipeline.report.reader import Reader
 from pipeline.report.results import TaskResults, chosen
@@ -25,6 +25,7 @@ from pipeline.report.tasks import TaskView
 from pipeline.run import Run
 
 EVENTS_SHOWN = 3
+MANY_GALLERIES = 8  # beyond which each shows one event, since one takes 100 kB of the page
 TRAININGS = {
     "tokenize": "Training of tokenizers",
     "pretrain": "Pretraining",
@@ -47,7 +48,26 @@ class Gallery:
     task: str
     mode: str
     key: str
+    caption: str
     plots: Sequence[Plot]
+
+
+@dataclass(frozen=True)
+class ModePictures:
+    """The pictures of one evaluation, the one chosen for its `mode`."""
+
+    mode: str
+    key: str
+    matrices: Sequence[MatrixView]
+    histograms: Plot | None
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures of one fine-tuning: curves of all modes together, and what each has alone."""
+
+    curves: Plot | None
+    modes: Sequence[ModePictures]
 
 
 def losses(tasks: Sequence[TaskView], reader: Reader) -> list[Plot]:
@@ -90,15 +110,38 @@ def label_plots(found: Sequence[TaskResults]) -> dict[str, Plot]:
     }
 
 
+def pictures(found: Sequence[TaskResults]) -> dict[str, Pictures]:
+    """Return the pictures of each fine-tuning whose evaluations left any, by its name."""
+    made = {each.name: _pictures(each) for each in found}
+    return {name: each for name, each in made.items() if each.curves or each.modes}
+
+
+def _pictures(result: TaskResults) -> Pictures:
+    """Return the pictures of one fine-tuning."""
+    picked = chosen(result)
+    chart = curves_chart({mode: each.look for mode, each in picked.items()})
+    modes = []
+    for mode, each in picked.items():
+        histograms = each.look.get("histograms")
+        title = f"Histograms: {result.name}, {mode}"
+        plot = _plot(title, histograms_chart(histograms)) if histograms else None
+        tables = matrices(each.look)
+        if plot or tables:
+            modes.append(ModePictures(mode, each.key, tables, plot))
+    return Pictures(_plot(f"Curves: {result.name}", chart) if chart else None, modes)
+
+
 def galleries(found: Sequence[TaskResults], run: Run, reader: Reader) -> Iterator[Gallery]:
-    """Yield the first events of each fine-tuning and mode."""
-    for result in found:
-        for mode, each in chosen(result).items():
-            arrays = reader.arrays(run.task(each.key).path / "events.npz")
-            events = islice(events_of(arrays), EVENTS_SHOWN)
-            plots = [_plot(f"Event {event.id}", event_display(event)) for event in events]
-            if plots:
-                yield Gallery(result.name, mode, each.key, plots)
+    """Yield the first events of each fine-tuning and mode, fewer where there are many of those."""
+    picked = [(result, *pair) for result in found for pair in chosen(result).items()]
+    most = EVENTS_SHOWN if len(picked) <= MANY_GALLERIES else 1
+    for result, mode, each in picked:
+        arrays = reader.arrays(run.task(each.key).path / "events.npz")
+        names = next((table["labels"] for table in each.look.get("matrices", ())), ())
+        shown = drawn(result.task, arrays, names, most)
+        plots = [_plot(f"Event {event_id}", figure) for event_id, figure in shown]
+        if plots:
+            yield Gallery(result.name, mode, each.key, DISPLAYS[result.task].caption, plots)
 
 
 def look_plots(found: Sequence[LookView]) -> dict[str, Plot]:

@@ -13,7 +13,7 @@ from pipeline.evaluation.momenta import evaluate_momenta
 from pipeline.heads import HEADS
 from pipeline.run import write_json
 
-SKILL = {"frozen": 1.2, "lora": 1.6, "full": 2.0, "scratch": 0.7}
+SKILL = {"frozen": 0.6, "lora": 0.8, "full": 1.0, "scratch": 0.4}
 LABELS = (100, 1000)
 FEW = 20  # resamples
 

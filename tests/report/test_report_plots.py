@@ -4,14 +4,8 @@ import pytest
 from pipeline.budget.account import Account
 from pipeline.budget.outlook import Interval, Outlook
 from pipeline.budget.summary import Row
-from pipeline.report.display import (
-    MOSTLY_NOISE,
-    Event,
-    event_display,
-    events_of,
-    found_looks,
-    looks,
-)
+from pipeline.report.displays.event import events_of
+from pipeline.report.displays.tracks import MOSTLY_NOISE, Tracks, event_display, found_looks, looks
 from pipeline.report.figure import PALETTE, to_svg
 from pipeline.report.plots import Curve, binned, loss_curves, node_hours_chart
 from pipeline.report.spending import spending_chart
@@ -85,14 +79,14 @@ def test_a_found_track_looks_like_its_particle_and_a_further_one_is_hollow():
     true = np.array([1, 1, 1, 1, 1, 0, 0, 0, 2])
     found = np.array([4, 4, 4, 5, 5, 6, 6, 0, 0])
     truth = looks(true)
-    drawn = found_looks(Event(1, np.zeros((9, 3)), true, found), truth)
+    drawn = found_looks(Tracks(np.zeros((9, 3)), true, found), truth)
     assert (drawn[4].colour, drawn[4].filled) == (truth[1].colour, True)
     assert (drawn[5].colour, drawn[5].filled) == (truth[1].colour, False)
     assert drawn[6] == MOSTLY_NOISE
 
 
 def test_an_event_where_nothing_was_found_can_be_drawn():
-    event = Event(1, np.ones((4, 3)), np.array([1, 1, 2, 2]), np.zeros(4, int))
+    event = Tracks(np.ones((4, 3)), np.array([1, 1, 2, 2]), np.zeros(4, int))
     titles = [axes.get_title() for axes in event_display(event).axes]
     assert titles[:2] == ["true: 2 particles", "found: 0 tracks"]
 

@@ -15,11 +15,11 @@ def evaluation(score, seed=1, mode="full", labels=100, name="ari", interval=None
     what |= {"pretraining_seed": 1, "steps": 3, "data": "5e", "checkpoint": "ab", "training": "t"}
     what |= {"task": "tracking", "head": "tracks", "mode": mode, "labels": labels, "seed": seed}
     result = {name: score} | ({f"{name}_interval": interval} if interval else {})
-    return Evaluation(f"evaluate/{mode}-{labels}-{seed}", Configuration(**what | more), result)
+    return Evaluation(f"evaluate/{mode}-{labels}-{seed}", Configuration(**what | more), result, {})
 
 
 def result_of(found, head="tracks"):
-    return TaskResults("tracking", HEADS[head], found, settings(found), {})
+    return TaskResults("tracking", HEADS[head], found, settings(found))
 
 
 def section(page, name):
@@ -76,6 +76,20 @@ def test_the_best_is_what_is_better_and_not_what_is_more(head, score, values, wa
 
 def test_of_a_score_that_nobody_has_nothing_is_best():
     assert best([Setting([evaluation(0.5)])], "fake_rate", HEADS["tracks"]) is None
+
+
+def test_where_a_rejection_is_endless_nobody_is_the_best():
+    found = [evaluation(v, name="rejection_50", mode=m) for v, m in ((None, "full"), (9.0, "lora"))]
+    assert result_of(found, "jets").best == {}
+    found = [evaluation(v, name="rejection_50", mode=m) for v, m in ((8.0, "full"), (9.0, "lora"))]
+    assert result_of(found, "jets").best["rejection_50"].configuration.mode == "lora"
+
+
+def test_an_interval_without_end_has_no_error_bar_and_one_without_beginning_is_none():
+    found = evaluation(50.0, name="rejection_50", interval=[40.0, float("inf")])
+    assert found.interval("rejection_50") == (40.0, float("inf"))
+    found.result["rejection_50_interval"] = [float("inf"), float("inf")]
+    assert found.interval("rejection_50") is None
 
 
 def test_classes_of_jets_have_a_rejection_each():

@@ -1,6 +1,6 @@
-"""The event display: true tracks beside found ones, across and along the beam."""
+"""True tracks beside found ones, across and along the beam."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from pipeline.report.displays.chamber import chamber
+from pipeline.report.displays.event import Event, Floats
 from pipeline.report.figure import MUTED, PALETTE, style
 
 MARKERS = ("o", "s", "^", "D")
-KEYS = ("points", "offsets", "event_id", "true_track", "predicted_track")
 Ints = NDArray[np.int64]
 
 
@@ -30,33 +31,25 @@ Looks = Mapping[int, Look]
 MOSTLY_NOISE = Look("#E0115F", "x")
 
 
-@dataclass(frozen=True)
-class Event:
-    """One event: (P, 3) positions x, y, z in cm, and the particle and track of each point."""
+def draw(event: Event, names: Sequence[str]) -> Figure | None:  # noqa: ARG001 - tracks have none
+    """Return the event, None where its points have no place or its tracks are not there."""
+    if event.position is None or not event.has("true_track", "predicted_track"):
+        return None
+    return event_display(
+        Tracks(event.position, event.arrays["true_track"], event.arrays["predicted_track"])
+    )
 
-    id: int
-    position: NDArray[np.float64]
+
+@dataclass(frozen=True)
+class Tracks:
+    """(P, 3) positions x, y, z in cm of one event, and the particle and track of each point."""
+
+    position: Floats
     true: Ints
     found: Ints
 
 
-def events_of(arrays: Mapping[str, NDArray[Any]]) -> Iterator[Event]:
-    """Yield the events of an `events.npz`, whose points are (energy, η, φ, r).
-
-    x = r cos φ, y = r sin φ, z = r sinh η: η = −ln tan(θ/2) gives z/r = cot θ = sinh η.
-    """
-    if not arrays.keys() >= set(KEYS):
-        return
-    _, eta, phi, r = arrays["points"].astype(np.float64).T
-    position = np.stack([r * np.cos(phi), r * np.sin(phi), r * np.sinh(eta)], axis=1)
-    offsets = arrays["offsets"]
-    for event_id, first, last in zip(arrays["event_id"], offsets, offsets[1:], strict=False):
-        rows = slice(int(first), int(last))
-        true, found = arrays["true_track"][rows], arrays["predicted_track"][rows]
-        yield Event(int(event_id), position[rows], true, found)
-
-
-def event_display(event: Event) -> Figure:
+def event_display(event: Tracks) -> Figure:
     """Return the event in x–y above z–r, truth on the left, found tracks on the right.
 
     A found track bears the look of the particle that most of its points belong to, hollow where
@@ -65,19 +58,13 @@ def event_display(event: Event) -> Figure:
     """
     truth = looks(event.true)
     found = found_looks(event, truth)
+    titles = f"true: {_objects(event.true)} particles", f"found: {_objects(event.found)} tracks"
     with style():
-        figure = Figure(figsize=(10.5, 9.2), layout="constrained")
-        panels = figure.subplots(2, 2, height_ratios=(5, 3), sharex="row", sharey="row")
-        x, y, z = event.position.T
-        sides: list[tuple[Ints, Looks]] = [(event.true, truth), (event.found, found)]
-        for column, (ids, look) in enumerate(sides):
-            _draw(panels[0, column], x, y, ids, look)
-            _draw(panels[1, column], z, np.hypot(x, y), ids, look)
-            panels[0, column].set(xlabel="x [cm]", aspect="equal")
-            panels[1, column].set(xlabel="z [cm]")
-        panels[0, 0].set(ylabel="y [cm]", title=f"true: {_objects(event.true)} particles")
-        panels[0, 1].set(title=f"found: {_objects(event.found)} tracks")
-        panels[1, 0].set(ylabel="r [cm]")
+        figure, sides = chamber(titles)
+        looked: list[tuple[Ints, Looks]] = [(event.true, truth), (event.found, found)]
+        for side, (ids, look) in zip(sides, looked, strict=True):
+            for axes, across, up in side.views(event.position):
+                _draw(axes, across, up, ids, look)
     return figure
 
 
@@ -89,7 +76,7 @@ def looks(ids: Ints) -> dict[int, Look]:
     return {int(objects[n]): every[place % len(every)] for place, n in enumerate(order)}
 
 
-def found_looks(event: Event, truth: Looks) -> dict[int, Look]:
+def found_looks(event: Tracks, truth: Looks) -> dict[int, Look]:
     """Return the look of each found track, the largest first, from those of the particles."""
     tracks, points = np.unique(event.found[event.found != 0], return_counts=True)
     result: dict[int, Look] = {}
@@ -128,4 +115,3 @@ def _draw(
         mine, shape = ids == track, look[int(track)]
         pixels |= {"color": shape.colour, "fillstyle": "full" if shape.filled else "none"}
         axes.plot(across[mine], up[mine], marker=shape.marker, markersize=3.7, **pixels)
-    axes.grid()

@@ -1,0 +1,63 @@
+"""One event of an `events.npz`, as the program `evaluate` writes it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+KEYS = ("points", "offsets", "event_id")
+CHAMBER = ("energy", "eta", "phi", "r")  # what points are that do not say it
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event: its points by column, in physical units, and what is true and told of it.
+
+    `columns` are (P) each. `arrays` begin with `true_` or `predicted_`, and are of its P points or
+    of the event; `tables` are constants of the detector.
+    """
+
+    id: int
+    columns: Mapping[str, Floats]
+    arrays: Mapping[str, NDArray[Any]]
+    tables: Mapping[str, NDArray[Any]]
+
+    def has(self, *names: str) -> bool:
+        """Return whether all of these arrays are there."""
+        return set(names) <= self.arrays.keys()
+
+    @cached_property
+    def position(self) -> Floats | None:
+        """(P, 3) x, y, z in the unit of r, None where the points are not given by r, φ and η.
+
+        x = r cos φ, y = r sin φ, z = r sinh η: η = −ln tan(θ/2) gives z/r = cot θ = sinh η.
+        """
+        if not {"eta", "phi", "r"} <= self.columns.keys():
+            return None
+        eta, phi, r = (self.columns[name] for name in ("eta", "phi", "r"))
+        return np.stack([r * np.cos(phi), r * np.sin(phi), r * np.sinh(eta)], axis=1)
+
+
+def events_of(arrays: Mapping[str, NDArray[Any]]) -> Iterator[Event]:
+    """Yield the events of an `events.npz`."""
+    if not arrays.keys() >= set(KEYS):
+        return
+    names = [str(name) for name in arrays.get("columns", CHAMBER)]
+    points, offsets = arrays["points"].astype(np.float64), arrays["offsets"].astype(np.int64)
+    answers = {n: each for n, each in arrays.items() if n.startswith(("true_", "predicted_"))}
+    tables = {n: each for n, each in arrays.items() if n not in {*KEYS, "columns", *answers}}
+    for place, event_id in enumerate(arrays["event_id"]):
+        rows = slice(int(offsets[place]), int(offsets[place + 1]))
+        yield Event(
+            id=int(event_id),
+            columns=dict(zip(names, points[rows].T, strict=False)),
+            arrays={
+                name: each[rows] if len(each) == len(points) else each[place]
+                for name, each in answers.items()
+            },
+            tables=tables,
+        )

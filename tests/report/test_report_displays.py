@@ -1,0 +1,127 @@
+"""Displays of events of each downstream task."""
+
+import numpy as np
+import pytest
+from made_evaluations import MAKERS
+
+from pipeline.heads import HEADS
+from pipeline.report.displays import DISPLAYS, drawn
+from pipeline.report.displays.event import events_of
+from pipeline.report.figure import PALETTE, to_svg
+
+
+def arrays_of(task):
+    return MAKERS[task](2.0, np.random.default_rng(3))[1]
+
+
+@pytest.mark.parametrize("task", HEADS)
+def test_the_first_events_of_each_task_can_be_drawn(task):
+    shown = list(drawn(task, arrays_of(task), (), 3))
+    assert len(shown) == 3
+    assert "<svg" in to_svg(shown[0][1], "event")
+
+
+@pytest.mark.parametrize("task", HEADS)
+def test_what_lacks_an_array_is_not_drawn(task):
+    arrays = arrays_of(task)
+    for name in [each for each in arrays if each.startswith("predicted_")]:
+        assert list(drawn(task, {n: arrays[n] for n in arrays if n != name}, (), 3)) == []
+    assert list(drawn(task, {}, (), 3)) == []
+
+
+@pytest.mark.parametrize("task", HEADS)
+def test_points_of_other_columns_are_not_drawn(task):
+    arrays = arrays_of(task)
+    names = np.array([f"c{n}" for n in range(arrays["points"].shape[1])])
+    assert list(drawn(task, arrays | {"columns": names}, (), 3)) == []
+
+
+def test_points_without_an_energy_have_a_place_too():
+    arrays = arrays_of("tracks")
+    arrays |= {"points": arrays["points"][:, 1:], "columns": np.array(["eta", "phi", "r"])}
+    assert len(list(drawn("tracks", arrays, (), 1))) == 1
+
+
+def jet(told):
+    return {
+        "points": np.log([[40.0, 1, 1], [10.0, 1, 1]]).astype(np.float32),
+        "columns": np.array(["log_pt", "deta", "dphi"]),
+        "offsets": np.array([0, 2]),
+        "event_id": np.array([4]),
+        "true_label": np.array([1]),
+        "predicted_probabilities": np.array([told]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("told", "title", "colour"),
+    [
+        ((0.2, 0.8), "true: top · told: top (80 %)", 0),
+        ((0.9, 0.1), "true: top · told: QCD (90 %)", 5),
+    ],
+)
+def test_a_jet_says_what_it_is_and_what_it_was_told_to_be(told, title, colour):
+    ((_, figure),) = drawn("jets", jet(told), ("QCD", "top"), 3)
+    (axes,) = figure.axes
+    assert axes.get_title().splitlines() == [title, "2 constituents, Σ pT 50 GeV"]
+    circles = axes.collections[0]
+    assert circles.get_sizes().tolist() == pytest.approx([900, 225])  # areas are as pT
+    assert circles.get_facecolor()[0][:3] == pytest.approx(
+        [int(PALETTE[colour][n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    )
+
+
+def neutrino():
+    """One from above, told from the side; a sensor saw light twice."""
+    return {
+        "points": np.array([[10.0, 1.0], [20.0, 2.0], [5.0, 3.0]], np.float32),
+        "columns": np.array(["time", "charge"]),
+        "offsets": np.array([0, 3]),
+        "event_id": np.array([1]),
+        "true_sensor_id": np.array([1, 2, 1]),
+        "true_azimuth": np.array([0.0]),
+        "true_zenith": np.array([0.0]),
+        "predicted_direction": np.array([[1.0, 0.0, 0.0]]),
+        "geometry": np.array([[0.0, 0, 0], [0, 0, 100], [0, 0, -100]]),
+    }
+
+
+def test_a_sensor_is_coloured_by_its_first_light_and_sized_by_its_charge():
+    ((_, figure),) = drawn("direction", neutrino(), (), 3)
+    seen = figure.axes[1].collections[0]
+    assert seen.get_offsets().tolist() == [[0, -100], [0, 100]]
+    assert seen.get_array().tolist() == [15.0, 0.0]
+    small, large = seen.get_sizes()
+    assert small < large
+
+
+def test_arrows_point_where_the_neutrino_went():
+    ((_, figure),) = drawn("direction", neutrino(), (), 3)
+    true, told = figure.axes[1].texts
+    assert true.xyann[1] > true.xy[1]  # from above: downwards
+    assert told.xyann[0] > told.xy[0]
+    assert [each.get_text() for each in figure.legends[0].texts][1] == "told direction, 90.0° apart"
+
+
+def test_sensors_whose_place_is_unknown_are_not_drawn():
+    arrays = neutrino()
+    del arrays["geometry"]
+    assert list(drawn("direction", arrays, (), 3)) == []
+
+
+def test_arrays_of_events_and_of_points_are_told_apart():
+    (event,) = events_of(neutrino())
+    assert event.arrays["true_sensor_id"].tolist() == [1, 2, 1]
+    assert event.arrays["predicted_direction"].tolist() == [1, 0, 0]
+    assert set(event.tables) == {"geometry"}
+
+
+def test_every_task_has_a_display_and_words_below_it():
+    assert set(DISPLAYS) == set(HEADS)
+    assert all(each.caption.endswith(".") for each in DISPLAYS.values())
+
+
+def test_events_of_each_task_stand_on_the_page(page_of_every_task):
+    for words in ("told direction, ", "constituents, Σ pT", "% right", "found: ", "pT [GeV]"):
+        assert words in page_of_every_task
+    assert len(page_of_every_task) < 10_000_000
