@@ -15,6 +15,9 @@ from pipeline.training import engine, loader, program, systems
 from pipeline.training.examinations import BATCH_EVENTS, Examined
 from pipeline.training.finetune import trained
 
+# Truth that an examination likes to have beside what the model reads, where the store has it.
+WELCOME = ("label",)
+
 
 def examine(task: ExamineTask, folder: TaskFolder, world: engine.World, stop: program.Stop) -> Exit:
     """Examine a pretrained model on events it never saw."""
@@ -22,7 +25,7 @@ def examine(task: ExamineTask, folder: TaskFolder, world: engine.World, stop: pr
     pretrained = catalog.read(TaskFolder(task.pretrained).declaration, PretrainTask)
     model = pretrained.model
     source = loader.Source(task.store, task.split, model.reads(), task.events)
-    store, events = source.open(), loader.load(source)
+    store, events = source.open(), loader.load(loader.also(source, WELCOME))
     system = systems.build(model, store)
     weights = trained(task.pretrained, model)
     system.module.load_state_dict(weights)

@@ -53,12 +53,18 @@ def with_truth(model: Family, head: AnyHead, *, stored: bool = False) -> Reads:
 
 
 def also(source: "Source", names: tuple[str, ...]) -> "Source":
-    """Return `source` with those arrays of the points too that its store has of `names`."""
+    """Return `source` with those arrays of points and events too that its store has of `names`."""
     known = Store.open(source.path).shards(source.split)[0].record.arrays
-    there = tuple(name for name in names if name in known)
-    reads = source.reads
-    per_point = tuple(dict.fromkeys((*reads.per_point, *there)))
-    return replace(source, reads=replace(reads, per_point=per_point))
+    there = {
+        kind: [name for name in names if name in known and known[name].per == kind]
+        for kind in ("point", "event")
+    }
+    reads = replace(
+        source.reads,
+        per_point=tuple(dict.fromkeys((*source.reads.per_point, *there["point"]))),
+        per_event=tuple(dict.fromkeys((*source.reads.per_event, *there["event"]))),
+    )
+    return replace(source, reads=reads)
 
 
 def arrays_of(reads: Reads) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import entropy
 
-from pipeline.evaluation.codebooks import perplexity, two_sample_auc, usage
+from pipeline.evaluation.codebooks import class_accuracy, perplexity, two_sample_auc, usage
 
 
 def test_codes_used_and_their_perplexity_by_hand():
@@ -78,3 +78,18 @@ def test_the_seed_decides():
 def test_samples_that_cannot_be_compared_are_refused(real, made, message):
     with pytest.raises(ValueError, match=message):
         two_sample_auc(real, made, seed=1)
+
+
+def test_a_class_that_a_feature_tells_is_told_and_one_of_noise_is_guessed():
+    rng = np.random.default_rng(0)
+    label = np.repeat([3, 7], 200)
+    features = rng.normal(size=(400, 3))
+    guessed = class_accuracy(features, label, seed=1)
+    features[:, 1] += 6 * (label == 7)
+    assert class_accuracy(features, label, seed=1) > 0.98
+    assert abs(guessed - 0.5) < 0.1
+
+
+def test_one_class_is_no_task():
+    with pytest.raises(ValueError, match="1 classes, the least with 9 samples; expected two"):
+        class_accuracy(np.zeros((9, 2)), np.zeros(9, int), seed=1)

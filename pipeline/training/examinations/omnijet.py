@@ -7,12 +7,14 @@ constituents.
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from pipeline.data.events import offsets_of
+from pipeline.evaluation.codebooks import FOLDS, class_accuracy, two_sample_auc
 from pipeline.evaluation.distances import (
     Distance,
     quantile_divergence,
@@ -38,6 +40,7 @@ from pipeline.training.tokenizers import Codec, load
 JETS_AT_ONCE = 256
 BINS = dict.fromkeys((*OF_JETS, *OF_SHAPES), 30) | dict.fromkeys(OF_CONSTITUENTS, 50)
 OFFSETS = ("jet_eta", "jet_phi")
+JUDGED = ("jet_pt", "jet_mass", "multiplicity", *OF_SHAPES)
 Measured = Mapping[str, NDArray[np.float64]]
 Jets = tuple[torch.Tensor, NDArray[np.int64]]  # codes (P) and offsets (J + 1)
 
@@ -64,13 +67,40 @@ def examine(examined: Examined) -> Look:
         scores[f"kl_{name}_reconstructed"] = quantile_divergence(best[name], made[name], bins=bins)
         scores[f"w1_{name}_reconstructed"] = wasserstein(best[name], made[name])
         scores[f"w1_{name}_of_tokens"] = wasserstein(true[name], best[name])
+    label = events.packed.per_event.get("label")
+    scores |= _judged(true, best, made, label, examined.seed)
+    about = {name: text for name, text in _about().items() if name in scores}
     histograms = _histograms(true, best, made)
-    return Look(scores, intervals, about=_about(), histograms=histograms)
+    return Look(scores, intervals, about=about, histograms=histograms)
+
+
+def _judged(
+    true: Measured, best: Measured, made: Measured, label: NDArray[Any] | None, seed: int
+) -> dict[str, float]:
+    """Return what boosted trees can tell by a jet's mass, multiplicity, pT and substructure."""
+    of_truth, of_tokens, of_made = (
+        np.stack([each[name] for name in JUDGED], 1) for each in (true, best, made)
+    )
+    scores = {}
+    if len(of_truth) >= FOLDS:
+        scores["auc_generated"] = two_sample_auc(of_truth, of_made, seed=seed)
+        scores["auc_of_tokens"] = two_sample_auc(of_truth, of_tokens, seed=seed)
+    counts = np.unique(label, return_counts=True)[1] if label is not None else np.zeros(1)
+    if label is not None and len(counts) > 1 and counts.min() >= FOLDS:
+        scores["class_accuracy"] = class_accuracy(of_truth, label, seed=seed)
+        scores["class_accuracy_of_tokens"] = class_accuracy(of_tokens, label, seed=seed)
+    return scores
 
 
 def _about() -> dict[str, str]:
     """Return what each score means."""
-    about = {"full_jets": "share of generated jets that were ended at 128 constituents"}
+    about = {
+        "full_jets": "share of generated jets that were ended at 128 constituents",
+        "auc_generated": "by which trees tell generated jets from true ones; 0.5: not at all",
+        "auc_of_tokens": "by which they tell jets after tokenising from those before",
+        "class_accuracy": "of trees that tell the class of true jets",
+        "class_accuracy_of_tokens": "after tokenising: what is missing was lost in it",
+    }
     for name in BINS:
         unit = UNITS.get(name, "1")
         about[f"kl_{name}"] = "KL divergence, nats: truth to generated"
