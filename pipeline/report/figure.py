@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 # is the page's text colour here, and its yellow is left out: it is lost on white.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 MUTED = "#8a8f98"
-PAGE_REM, REM_PER_INCH, SMALLEST = 54.0, 6.0, 0.6  # widths on the page; the share on a phone
+PAGE_REM, REM_PER_INCH, SMALLEST = 54.0, 6.0, 0.7  # widths on the page; the share on a phone
 INK = "#010203"  # stands for the text colour of the page, see `to_svg`
 STYLE: Any = {
     "axes.edgecolor": INK,

@@ -16,6 +16,7 @@ from pipeline.campaign import Campaign, to_toml
 from pipeline.heads import HEADS
 from pipeline.report import formats
 from pipeline.report.datasets import view_datasets
+from pipeline.report.grid import grids
 from pipeline.report.looks import looks
 from pipeline.report.reader import Reader
 from pipeline.report.results import results
@@ -23,6 +24,7 @@ from pipeline.report.scaling import PUBLISHED, scalings
 from pipeline.report.scores import evaluations
 from pipeline.report.sections import (
     galleries,
+    grid_plots,
     label_plots,
     look_plots,
     losses,
@@ -47,6 +49,7 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
     found = evaluations(tasks, campaign, reader)
     gathered = results(found)
     examined = list(looks(tasks, reader))
+    drawn_grids = list(grids(tasks, campaign))
     scaled = list(scalings(tasks))
     content = {
         "version": __version__,
@@ -60,6 +63,8 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
         "paces": paces(tasks),
         "looks": examined,
         "look_plots": look_plots(examined),
+        "grids": drawn_grids,
+        "grid_plots": grid_plots(drawn_grids, reader),
         "scalings": scaled,
         "scaling_plots": scaling_plots(scaled),
         "published": PUBLISHED,

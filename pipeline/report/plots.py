@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
@@ -44,17 +45,22 @@ def loss_curves(curves: Sequence[Curve]) -> Figure:
             if len(curves) <= MOST_BANDS:
                 axes.fill_between(events, low, high, color=colour, alpha=0.18, linewidth=0)
             axes.plot(events, middle, color=colour, linestyle=dash, label=curve.label)
-        if _spans_decades([curve.loss for curve in curves]):
-            axes.set_yscale("log")
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        axes.set(xlabel="events seen", ylabel="loss")
-        axes.margins(x=0)
-        axes.grid()
+        dress_losses(axes, [curve.loss for curve in curves])
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     return figure
+
+
+def dress_losses(axes: Axes, losses: Sequence[Floats]) -> None:
+    """Give axes of losses against events their words, and a logarithmic scale where it serves."""
+    if _spans_decades(losses):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.set(xlabel="events seen", ylabel="loss")
+    axes.margins(x=0)
+    axes.grid()
 
 
 def binned(curve: Curve) -> tuple[Floats, Floats, Floats, Floats]:

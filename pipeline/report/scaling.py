@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from pipeline.evaluation.scaling import Fit, Floats, Measured, Saturation, ScalingError
 from pipeline.families import Model
+from pipeline.report.examined import examined
 from pipeline.report.figure import style
 from pipeline.report.tasks import TaskView
 
@@ -55,19 +56,12 @@ def scalings(tasks: Sequence[TaskView]) -> Iterator[ScalingView]:
 
 def _losses(tasks: Sequence[TaskView]) -> dict[str, list[tuple[float, float, float]]]:
     """Return (parameters, events, held-out loss) of each examined model, by examination, family."""
-    pretrained = {task.key: task for task in tasks if task.stage == "pretrain"}
     found: dict[str, list[tuple[float, float, float]]] = {}
-    for task in tasks:
-        needs = task.declaration.get("needs", ())  # missing where only a part of it is on disk
-        parent = next((pretrained[key] for key in needs if key in pretrained), None)
-        if task.stage != "examine" or task.state != "done" or parent is None:
-            continue
-        model = TypeAdapter[Model](Model).validate_python(parent.declaration["model"])
+    for each in examined(tasks):
+        model = TypeAdapter[Model](Model).validate_python(each.model)
         parameters = model.parameters()
-        if parameters is not None and {"loss", "pretraining_events"} <= task.result.keys():
-            grid = task.name.removesuffix(f"-{parent.name}")
-            row = (parameters.total, task.result["pretraining_events"], task.result["loss"])
-            found.setdefault(f"{grid}, {model.family}", []).append(row)
+        if parameters is not None:
+            found.setdefault(each.grid, []).append((parameters.total, each.events, each.loss))
     return found
 
 

@@ -13,6 +13,7 @@ from pipeline.budget.summary import Row
 from pipeline.pace import Pace, pace
 from pipeline.report.displays import DISPLAYS, drawn
 from pipeline.report.figure import to_svg
+from pipeline.report.grid import GridView, grid_chart
 from pipeline.report.labels import labels_chart
 from pipeline.report.looks import LookView, histograms_chart
 from pipeline.report.pictures import MatrixView, curves_chart, matrices
@@ -159,6 +160,16 @@ def scaling_plots(found: Sequence[ScalingView]) -> dict[str, Plot]:
         each.name: _plot(f"Held-out losses: {each.name}", scaling_chart(each))
         for each in found
         if len(each.measured.loss)
+    }
+
+
+def grid_plots(found: Sequence[GridView], reader: Reader) -> dict[str, Plot]:
+    """Return the loss curves of the cells of each grid, by its name."""
+    charts = {each.name: grid_chart(each, lambda task: _curve(task, reader)) for each in found}
+    return {
+        name: _plot(f"Loss curves: {name}", chart)
+        for name, chart in charts.items()
+        if chart is not None
     }
 
 

@@ -77,6 +77,28 @@ def page_of_every_task(every_task, site):
     return write_report(*every_task, site).read_text()
 
 
+@pytest.fixture(scope="session")
+def examined_grid(tmp_path_factory, campaign):
+    """A run whose models of two sizes, on two of data, are examined, all but one; two seeds."""
+    declared = campaign.model_dump()
+    model = declared["models"].pop("m0")
+    declared["models"] = {"small": model | {"width": 32}, "large": model | {"width": 64}}
+    declared["pretrain"] |= {"models": ["small", "large"], "events": [100, 1000], "seeds": [1, 2]}
+    declared["examine"] = {"heldout": {"dataset": "unlabelled", "split": "train"}}
+    declared["finetune"] = {}
+    asked = Campaign.model_validate(declared)
+    run, rng = Run(tmp_path_factory.mktemp("grid"), "quickstart"), np.random.default_rng(1)
+    losses = {"small-d100-s1": 1.9, "small-d100-s2": 2.1, "small-d1000-s1": 1.5, "large-d100-s1": 1}
+    for task in asked.tasks(run):
+        name = task.key.partition("/")[2].removeprefix("heldout-")
+        if task.stage == "pretrain":
+            _train(run.task(task.key), task, rng)
+        elif task.stage == "examine" and name in losses:
+            told = {"loss": losses[name], "pretraining_events": int(name.split("-")[1][1:])}
+            run.task(task.key).finish(told)
+    return run, asked
+
+
 def make_run(run, campaign, events):
     """Fill the folder of `run` as a whole campaign would."""
     rng = np.random.default_rng(1)
