@@ -14,7 +14,7 @@ from pipeline.budget.outlook import Outlook, kept
 from pipeline.budget.summary import Row, summary
 from pipeline.campaign import Campaign, to_toml
 from pipeline.heads import HEADS
-from pipeline.report import formats
+from pipeline.report import formats, published
 from pipeline.report.datasets import view_datasets
 from pipeline.report.grid import grids
 from pipeline.report.looks import looks
@@ -72,6 +72,10 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
         "results": gathered,
         "by_labels": label_plots(gathered),
         "pictures": pictures(gathered),
+        "literature": published.PUBLISHED,
+        "caution": published.CAUTION,
+        "score_columns": published.columns,
+        "score_title": published.title,
         "galleries": list(galleries(gathered, run, reader)),
         "rows": rows,
         "charged": charged(rows),

@@ -1,0 +1,45 @@
+"""Numbers of others beside the results of each task."""
+
+import re
+
+import pytest
+
+from pipeline.heads import HEADS
+from pipeline.report.published import CAUTION, PUBLISHED, columns, title
+
+
+@pytest.mark.parametrize("task", PUBLISHED)
+def test_every_number_has_a_source_and_a_name_of_ours(task):
+    known = {*HEADS[task].SHOWN, "ari_pooled"}
+    for row in PUBLISHED[task].rows:
+        assert row.source
+        assert row.scores
+        assert all(n in known or n.startswith("rejection_") for n in row.scores), row
+
+
+@pytest.mark.parametrize("task", PUBLISHED)
+def test_fractions_are_fractions_and_rejections_are_not(task):
+    for row in PUBLISHED[task].rows:
+        for name, value in row.scores.items():
+            assert value > 10 if name.startswith("rejection") else 0 < value < 1
+
+
+def test_titles_are_those_of_the_head_where_it_has_one():
+    shown = HEADS["jets"].SHOWN
+    assert title("auc", shown) == "AUC"
+    assert title("rejection_Hbb", shown) == "1/εB, Hbb"
+
+
+def test_columns_are_those_that_a_benchmark_has():
+    rows = PUBLISHED["jets"].benchmarks["Top tagging"]
+    assert columns(rows) == ["accuracy", "auc", "rejection_50", "rejection_30"]
+    assert len(rows) == 8
+
+
+def test_the_page_shows_them_with_a_caution_and_what_disagrees(page_of_every_task):
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page_of_every_task))
+    assert words.count("Published numbers of") == len(PUBLISHED)
+    assert words.count(CAUTION) == len(PUBLISHED)
+    assert "Slides and paper disagree on Exa.TrkX" in words
+    assert "FM4NPP m6, frozen 0.9448 0.9608 0.9308" in words
+    assert "PolarBERT of the level of a silver medal 0.984 slides of PolarBERT" in words
