@@ -19,11 +19,13 @@ LANES = 64
 class Validation(Declaration):
     """Events on which the loss is told at each checkpoint, the first `events` of `split`.
 
-    The checkpoint where it is lowest is kept.
+    The checkpoint where it is lowest is kept. With `weights` "best" its weights are the result, as
+    if the training had been stopped there, in place of the last.
     """
 
     split: str
     events: PositiveInt
+    weights: Literal["last", "best"] = "last"
 
 
 class Training(Declaration):

@@ -276,6 +276,14 @@ class Engine:
         if found[0] is None:
             return 0
         path, events_seen = found[0]
+        self._load(path)
+        return events_seen
+
+    def take(self, checkpoints: Path, step: str) -> None:
+        """Load the checkpoint of the name `step`, which all processes have seen."""
+        self._load(checkpoints / step)
+
+    def _load(self, path: Path) -> None:
         written_by = checkpoint.written_by(path)
         if written_by in ({}, self.written_by):
             self.engine.load_checkpoint(str(path), tag=STATE)
@@ -285,7 +293,6 @@ class Engine:
         restore(path, self.world.rank)
         if self.average is not None:
             self.average.load(torch.load(path / AVERAGE, weights_only=True))
-        return events_seen
 
     def export(self, path: Path, about: Mapping[str, str] = {}) -> str:
         """Write the plain weights to `path`, once; return the SHA-256 of their values.

@@ -128,6 +128,7 @@ def finetune(
         task.seed,
         task.training,
         held_back,
+        takes_best=loader.takes_best(task.validation),
         about=task.model.about | {"task": task.head.task},
     )
     return carry_out(work, folder, world, stop)

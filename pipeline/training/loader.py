@@ -155,6 +155,11 @@ def held_back(events: Source, asked: Validation | None) -> Source | None:
     return source
 
 
+def takes_best(asked: Validation | None) -> bool:
+    """Return whether the weights of the best checkpoint are to be the result."""
+    return asked is not None and asked.weights == "best"
+
+
 def _check_columns(store: Store, reads: Reads) -> None:
     """Refuse a store without the columns that are read.
 

@@ -36,7 +36,8 @@ class Work:
 
     `scales` are of the parameters that have a rate of their own. A training may begin at a
     checkpoint of its `trunk`, and keep its own `branch_points` for others to begin at. At each
-    checkpoint the loss on the events of `validation` is told. `told` is what else the result says,
+    checkpoint the loss on the events of `validation` is told; `takes_best` makes the weights where
+    it is lowest the result. `told` is what else the result says,
     `about` what the file of weights does; `flops_per_point` are those of forward and backward, if
     known.
     """
@@ -47,6 +48,7 @@ class Work:
     seed: int
     training: Training
     validation: Source | None = None
+    takes_best: bool = False
     scales: Mapping[str, Scale] = field(default_factory=dict)
     trunk: Trunk | None = None
     branch_points: tuple[int, ...] = ()
@@ -135,10 +137,13 @@ def _train(
                 link.leave()
                 return None
         last = last or metrics.last()
+    best = _best(folder)
+    if work.takes_best and best:
+        engine.take(folder.checkpoints, best["best_checkpoint"])
     digest = engine.export(folder.path / WEIGHTS, work.about)
     engine.leave()
     return {
-        **_best(folder),
+        **best,
         "events_seen": seen,
         "steps": training.steps,
         "loss": last["loss"],
@@ -146,7 +151,7 @@ def _train(
         "parameters_trained": trained,
         "weights": WEIGHTS,
         "weights_sha256": digest,
-        "weights_are": "last" if training.ema_events is None else "average",
+        "weights_are": _kind(work),
         "processes": world.size,
         "device": world.device.type,
     }
@@ -173,6 +178,12 @@ def _save(
     told = {name: last[name]} if name in last else {}
     engine.save(folder.checkpoints, seen, work.branch_points, told)
     saving.saved(time.monotonic() - began)
+
+
+def _kind(work: Work) -> str:
+    """Return what the exported weights are: the last, the best, a mean, or the mean then."""
+    kinds = ["best"] * work.takes_best + ["average"] * (work.training.ema_events is not None)
+    return " ".join(kinds) or "last"
 
 
 def _best(folder: TaskFolder) -> dict[str, Any]:

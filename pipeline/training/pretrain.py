@@ -31,6 +31,7 @@ def pretrain(
         task.seed,
         task.training,
         validation=loader.held_back(events, task.validation),
+        takes_best=loader.takes_best(task.validation),
         scales=parametrise(system.module, partial(_module, store), task.model),
         trunk=task.trunk,
         branch_points=task.branch_points,

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+torch = pytest.importorskip("torch")
 pytest.importorskip("deepspeed")
 
 from made_batches import write_store
@@ -12,8 +13,11 @@ from ranks import finetuning, pretraining, result, run
 from pipeline.campaign import Validation
 from pipeline.run import Exit
 from pipeline.training import checkpoint
+from pipeline.training.engine import weights_hash
 
 HELD_BACK = Validation(split="val", events=11)
+# At this rate the loss falls, and rises at the end.
+CHANGES = {"events_seen": 120, "warmup_events": 0, "learning_rate": 3e-3}
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +32,11 @@ def both(tmp_path_factory):
 def validated(both, tmp_path_factory):
     """A training by number of ranks, and one on two ranks without a validation."""
     path = tmp_path_factory.mktemp("validated")
-    # At this rate the loss falls, and rises at the end.
-    changes = {"events_seen": 120, "warmup_events": 0, "learning_rate": 3e-3}
     folders = {
-        size: pretraining(path / f"{size}", both, validation=HELD_BACK, **changes)
+        size: pretraining(path / f"{size}", both, validation=HELD_BACK, **CHANGES)
         for size in (1, 2)
     }
-    folders[0] = pretraining(path / "without", both, **changes)
+    folders[0] = pretraining(path / "without", both, **CHANGES)
     for size, folder in folders.items():
         assert run(folder, size=size or 2) == Exit.FINISHED, (folder.path / "log.txt").read_text()
     return folders
@@ -102,3 +104,25 @@ def test_fine_tuning_is_validated_too(both, tmp_path):
     folder = finetuning(tmp_path, both, validation=HELD_BACK, checkpoint_events=8)
     assert run(folder, "finetune", size=1) == Exit.FINISHED
     assert list(losses(folder)) == [8, 16]
+
+
+@pytest.mark.slow
+def test_the_best_weights_are_the_result_where_that_is_asked(both, tmp_path):
+    """At a rate that does not come down, the last checkpoint is not the best."""
+    changes = {**CHANGES, "learning_rate": 0.03, "schedule": "constant"}
+    told = {}
+    for weights in ("best", "last"):
+        asked = HELD_BACK.model_copy(update={"weights": weights})
+        folder = pretraining(tmp_path / weights, both, validation=asked, **changes)
+        assert run(folder, size=1) == Exit.FINISHED
+        told[weights] = result(folder)
+    assert told["best"]["best_checkpoint"] == told["last"]["best_checkpoint"] != "step-000000000120"
+    assert {name: each["weights_are"] for name, each in told.items()} == {
+        "best": "best",
+        "last": "last",
+    }
+    best = folder.checkpoints / told["last"]["best_checkpoint"]
+    (state,) = best.rglob("mp_rank_00_model_states.pt")
+    saved = torch.load(state, weights_only=False)["module"]
+    assert told["best"]["weights_sha256"] == weights_hash(saved)
+    assert told["last"]["weights_sha256"] != weights_hash(saved)
