@@ -4,7 +4,7 @@ import dataclasses
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -155,10 +155,18 @@ def export(
     typer.echo(write(what, folder, task, to, force=force))
 
 
-def report(campaign: CampaignName, site: SiteName = None, root: Root = None) -> None:
-    """Write the report again, from what lies in the run folder.
+def report(
+    campaign: CampaignName,
+    site: SiteName = None,
+    root: Root = None,
+    form: Annotated[
+        Literal["html", "json", "csv", "latex"],
+        typer.Option("--format", help="The page; or the results alone, printed for scripts."),
+    ] = "html",
+) -> None:
+    """Write the report again, from what lies in the run folder; or print its results.
 
-    Example: `cosmotron report quickstart`
+    Example: `cosmotron report quickstart --format csv`
     """
     from pipeline.report import write_report  # noqa: PLC0415
 
@@ -167,7 +175,15 @@ def report(campaign: CampaignName, site: SiteName = None, root: Root = None) -> 
     if not folder.path.is_dir():
         message = f"{folder.path}: no such run. Start with: cosmotron run {campaign}"
         raise RunError(message)
-    typer.echo(write_report(folder, what, where))
+    if form == "html":
+        typer.echo(write_report(folder, what, where))
+        return
+    from pipeline.report.tables import results_as  # noqa: PLC0415
+
+    text, problems = results_as(folder, what, form)
+    typer.echo(text, nl=False)
+    for problem in problems:
+        screen.print(f"[bold red]left out[/] {escaped(problem)}", highlight=False, soft_wrap=True)
 
 
 def campaigns() -> None:

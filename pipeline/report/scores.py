@@ -84,9 +84,9 @@ class Setting:
         return self.evaluations[0].configuration
 
     def values(self, score: str) -> list[float]:
-        """Return `score` of each evaluation that has it."""
+        """Return `score` of each evaluation that has it, and of which it is a number."""
         values = [each.result.get(score) for each in self.evaluations]
-        return [value for value in values if value is not None]
+        return [value for value in values if value is not None and math.isfinite(value)]
 
     def mean(self, score: str) -> float | None:
         """Return the mean of `score` over the seeds."""

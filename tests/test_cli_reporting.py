@@ -1,0 +1,63 @@
+"""The report as other programs read it."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from whole_campaign import TINY
+
+from pipeline.campaign import load_campaign
+from pipeline.run import Exit, Run, write_json
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Run:
+    """A run with one evaluation of those asked."""
+    campaign, run = load_campaign(str(TINY)), Run(tmp_path, "tiny")
+    task = next(each for each in campaign.tasks(run) if each.stage == "evaluate")
+    run.task(task.key).finish({"ari": 0.5, "ari_interval": [0.4, 0.6], "store_sha256": "5e"})
+    return run
+
+
+def test_results_are_printed_for_scripts(cosmotron: Any, begun: Run) -> None:
+    there = ("--site", "local", "--root", begun.root)
+    told = cosmotron("report", TINY, *there, "--format", "json")
+    assert told.code == 0
+    (setting,) = json.loads(told.out)
+    ari = setting["scores"][0]
+    assert [ari[name] for name in ("score", "mean", "low", "high")] == ["ari", 0.5, 0.4, 0.6]
+    (row,) = csv.DictReader(io.StringIO(cosmotron("report", TINY, *there, "--format", "csv").out))
+    assert (row["score"], row["mean"], row["stores"]) == ("ari", "0.5", "5e")
+    assert "0.5000 [0.4000, 0.6000]" in cosmotron("report", TINY, *there, "--format", "latex").out
+    assert not begun.page.exists()
+
+
+def test_the_page_is_what_is_written_by_default(cosmotron: Any, begun: Run) -> None:
+    told = cosmotron("report", TINY, "--site", "local", "--root", begun.root)
+    assert told.out.strip() == str(begun.page)
+
+
+def test_what_cannot_be_read_is_told_beside_the_results(cosmotron: Any, begun: Run) -> None:
+    write_json(begun.ledger / "broken.json", {})
+    there = ("--site", "local", "--root", begun.root)
+    told = cosmotron("report", TINY, *there, "--format", "json")
+    assert told.code == 0
+    assert len(json.loads(told.out)) == 1
+    assert "left out" in told.words
+    assert "broken.json" in told.words
+
+
+def test_results_of_no_run(cosmotron: Any, tmp_path: Path) -> None:
+    there = ("--site", "local", "--root", tmp_path)
+    told = cosmotron("report", TINY, *there, "--format", "csv")
+    assert told.code == Exit.BUSY
+    assert "no such run. Start with: cosmotron run" in told.words
+
+
+def test_a_format_that_there_is_not(cosmotron: Any, tmp_path: Path) -> None:
+    told = cosmotron("report", TINY, "--root", tmp_path, "--format", "excel")
+    assert told.code == Exit.USAGE
+    assert "excel" in told.words
