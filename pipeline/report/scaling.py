@@ -17,6 +17,8 @@ from pipeline.report.figure import style
 from pipeline.report.tasks import TaskView
 
 RESAMPLES = 50
+LEAST = "best_validation_loss"  # of a training that was validated
+TIMES = 10  # as many FLOPs as the largest training, for which the best trade is said
 # Of language models: Kaplan et al., arXiv:2001.08361, eqs. 1.1 and 1.2; Hoffmann et al.,
 # arXiv:2203.15556, eq. 10.
 PUBLISHED = {
@@ -33,6 +35,7 @@ class ScalingView:
 
     L(N) is of the models trained on most events, L(D) of the largest model; the other two of all.
     `refused` says by law why there is none; `saturated` has N and D where the loss stopped to fall.
+    `trades` are N and D of the least loss, by law, for ten times the FLOPs of the largest training.
     """
 
     name: str
@@ -40,6 +43,7 @@ class ScalingView:
     fits: Sequence[Fit]
     refused: Mapping[str, str]
     saturated: Mapping[str, Saturation]
+    trades: Mapping[str, tuple[float, float]]
 
 
 def scalings(tasks: Sequence[TaskView]) -> Iterator[ScalingView]:
@@ -51,26 +55,40 @@ def scalings(tasks: Sequence[TaskView]) -> Iterator[ScalingView]:
                 yield _view(name, Measured(parameters, data, loss))
             except ScalingError as error:
                 nothing = Measured(*(np.array([]) for _ in range(3)))
-                yield ScalingView(name, nothing, (), {"no law": str(error)}, {})
+                yield ScalingView(name, nothing, (), {"no law": str(error)}, {}, {})
 
 
 def _losses(tasks: Sequence[TaskView]) -> dict[str, list[tuple[float, float, float]]]:
-    """Return (parameters, events, held-out loss) of each examined model, by examination, family."""
+    """Return (parameters, events, held-out loss) of each model, by examination and family.
+
+    Beside them the least losses by validation, each where its training might have been stopped:
+    what laws in the data are of (Kaplan et al., §4.1).
+    """
     found: dict[str, list[tuple[float, float, float]]] = {}
     for each in examined(tasks):
-        model = TypeAdapter[Model](Model).validate_python(each.model)
-        parameters = model.parameters()
-        if parameters is not None:
-            found.setdefault(each.grid, []).append((parameters.total, each.events, each.loss))
-    return found
+        row = _row(each.model, each.events, each.loss)
+        found.setdefault(each.grid, []).extend(row)
+    for task in tasks:
+        if task.stage == "pretrain" and LEAST in task.result:
+            model, events = task.declaration["model"], task.declaration["events"]
+            name = f"validation, each at its least, {model['family']}"
+            found.setdefault(name, []).extend(_row(model, events, task.result[LEAST]))
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def _row(declared: object, events: int, loss: float) -> list[tuple[float, float, float]]:
+    """Return the row of a model, none where its parameters are not known."""
+    parameters = TypeAdapter[Model](Model).validate_python(declared).parameters()
+    return [] if parameters is None else [(parameters.total, events, loss)]
 
 
 def _view(name: str, measured: Measured) -> ScalingView:
     """Return the laws of one family's losses."""
-    from pipeline.evaluation.scaling import fit, saturation  # noqa: PLC0415 - scipy
+    from pipeline.evaluation.scaling import fit, optimal, saturation  # noqa: PLC0415 - scipy
 
     longest = _only(measured, measured.data == measured.data.max())
     largest = _only(measured, measured.parameters == measured.parameters.max())
+    of_both = ("L(N, D)", "Chinchilla")
     of = {"L(N)": longest, "L(D)": largest, "L(N, D)": measured, "Chinchilla": measured}
     fits: list[Fit] = []
     refused: dict[str, str] = {}
@@ -83,7 +101,10 @@ def _view(name: str, measured: Measured) -> ScalingView:
                 saturated |= {law: told} if told.is_there else {}
         except ScalingError as error:
             refused[law] = str(error).removeprefix(f"{law}: ")
-    return ScalingView(name, measured, fits, refused, saturated)
+    # Six FLOPs a parameter and sample: events for tokens changes nothing in the trade of both.
+    flops = 6.0 * TIMES * measured.parameters.max() * measured.data.max()
+    trades = {each.law: optimal(each, flops) for each in fits if each.law in of_both}
+    return ScalingView(name, measured, fits, refused, saturated, trades)
 
 
 def _only(measured: Measured, chosen: np.ndarray) -> Measured:

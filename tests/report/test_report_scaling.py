@@ -85,3 +85,23 @@ def test_a_loss_without_logarithm_is_told(grid, site):
     write_json(run.task(task.key).result, {"loss": -1.0, "pretraining_events": 100})
     page = write_report(run, asked, site).read_text()
     assert "loss: measurement 0 is -1.0; it has no logarithm" in page
+
+
+def test_the_best_trade_for_ten_times_the_compute_stands_on_the_page(grid, site):
+    view = view_of(*grid)
+    n, d = view.trades["Chinchilla"]
+    assert n * d == pytest.approx(10 * view.measured.parameters.max() * EVENTS[-1], rel=0.01)
+    page = write_report(*grid, site).read_text()
+    assert "Chinchilla has the least loss at" in re.sub(r"\s+", " ", page)
+
+
+def test_validated_trainings_have_laws_of_their_least_losses(grid):
+    run, asked = grid
+    for task in asked.tasks(run):
+        if task.stage == "pretrain":
+            loss = 3 * task.events**-0.1
+            write_json(run.task(task.key).result, {"best_validation_loss": loss})
+    views = {each.name: each for each in scalings(view_tasks(run, asked, Reader(), []))}
+    view = views["validation, each at its least, fm4npp-mamba2"]
+    law = next(each for each in view.fits if each.law == "L(D)")
+    assert law.constants["αD"].value == pytest.approx(0.1, rel=0.01)
