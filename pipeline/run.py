@@ -231,6 +231,11 @@ class Run:
         return self.report / "index.html"
 
     @property
+    def crate(self) -> Path:
+        """What lies in the folder, and which task made it of what: an RO-Crate."""
+        return self.path / "ro-crate-metadata.json"
+
+    @property
     def stop(self) -> Path:
         """While this file is there every training saves and ends, and nothing is submitted."""
         return self.path / "STOP"
@@ -289,6 +294,10 @@ class Run:
     def store(self, dataset: str) -> Path:
         """Return the folder of the Zarr store of `dataset`."""
         return self.path / "data" / f"{dataset}.zarr"
+
+    def croissant(self, dataset: str) -> Path:
+        """Return the file that describes the store of `dataset` to other tools."""
+        return self.store(dataset).with_name(f"{dataset}.croissant.json")
 
     def task(self, key: str) -> TaskFolder:
         """Return the folder of the task `key`, "<stage>/<name>"."""

@@ -29,6 +29,7 @@ VERBS = [
     ["budget"],
     ["export"],
     ["report"],
+    ["crate"],
     ["campaigns"],
     ["simulate"],
     ["stage"],

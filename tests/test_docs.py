@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.campaign import Campaign, Finetune
+from pipeline.campaign.provenance import Provenance
 from pipeline.catalog import Declaration, read
 from pipeline.families import Model
 from pipeline.site import Site
@@ -31,11 +32,18 @@ class Finetunes(Declaration):
     finetune: dict[str, Finetune]
 
 
+class Provenanced(Declaration):
+    """The licence and the citations of a campaign."""
+
+    provenance: Provenance
+
+
 KINDS = {
     "# a campaign": Campaign,
     "# a site": Site,
     "# models of a campaign": Models,
     "# fine-tuning in a campaign": Finetunes,
+    "# provenance in a campaign": Provenanced,
 }
 
 

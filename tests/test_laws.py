@@ -12,15 +12,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "pipeline").rglob("*.py"))
 HEAVY = (
-    "awkward", "deepspeed", "h5py", "matplotlib", "mplhep", "parsl", "pythia8mc", "scipy",
-    "sklearn", "torch", "uproot", "zarr",
+    "awkward", "deepspeed", "h5py", "matplotlib", "mplhep", "parsl", "pythia8mc", "rocrate",
+    "scipy", "sklearn", "torch", "uproot", "zarr",
 )  # fmt: skip
 # A home folder or another absolute path that exists on one developer's machine only.
 DEVELOPERS = re.compile(r"(?<![\w.$}])/(?:home|Users|root)/\w+")
 VERBS = (
     "", "simulate", "stage", "plan", "run", "status", "stop", "cancel", "logs", "budget", "report",
-    "rehearse", "forecast", "export", "campaigns", "sites list", "sites show", "sites check",
-    "models", "data inspect", "data verify", "data plot",
+    "rehearse", "forecast", "export", "crate", "campaigns", "sites list", "sites show",
+    "sites check", "models", "data inspect", "data verify", "data plot",
 )  # fmt: skip
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -165,6 +165,8 @@ class Campaign(Declaration):
             if tokenizer.like:
                 trained = tuple(n for n, each in self.tokenizers.items() if each.model is not None)
                 yield f"tokenizers.{name}.like", tokenizer.like, trained
+        for name in self.provenance.cite_as if self.provenance is not None else ():
+            yield "provenance.cite_as", name, (*datasets, *self.tokenizers)
 
     def mean_points(self, store: str) -> float | None:
         """Return the mean points of an event of a store of this name, if it is declared."""

@@ -1,14 +1,13 @@
 """What others may do with the products of a campaign, and whom they cite for its data."""
 
-from typing import Annotated
+import re
 
-from pydantic import Field
+from pydantic import field_validator
 
 from pipeline.campaign.sections import Name
 from pipeline.catalog import Declaration
 
-# An SPDX identifier (https://spdx.org/licenses), or an address.
-Licence = Annotated[str, Field(pattern=r"^(https?://\S+|[A-Za-z0-9.+-]+)$")]
+SPDX = "https://spdx.org/licenses"
 
 
 class Provenance(Declaration):
@@ -17,12 +16,21 @@ class Provenance(Declaration):
     It enters no task, so that it may be written and changed when everything is done.
     """
 
-    licence: Licence | None = None
+    licence: str = ""
     cite_as: dict[Name, str] = {}
+
+    @field_validator("licence")
+    @classmethod
+    def _is_named(cls, value: str) -> str:
+        """Check that the licence is an identifier or an address, and no sentence."""
+        if re.fullmatch(r"(https?://\S+|[A-Za-z0-9.+-]+)?", value) is None:
+            message = f"{value!r}: expected an identifier of {SPDX}, CC-BY-4.0 say, or an address"
+            raise ValueError(message)
+        return value
 
     @property
     def licence_address(self) -> str:
         """The address of the licence, empty where none is declared."""
-        if self.licence is None or self.licence.startswith("http"):
-            return self.licence or ""
-        return f"https://spdx.org/licenses/{self.licence}"
+        if not self.licence or self.licence.startswith("http"):
+            return self.licence
+        return f"{SPDX}/{self.licence}"

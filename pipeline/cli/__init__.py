@@ -34,7 +34,7 @@ app.add_typer(stores.app, name="data")
 VERBS = (
     *(campaigns.run, planning.plan, campaigns.status, stopping.stop, jobs.cancel),
     *(jobs.logs, rehearsing.rehearse, forecasting.forecast),
-    *(budgeting.budget, campaigns.export, campaigns.report, campaigns.campaigns),
+    *(budgeting.budget, campaigns.export, campaigns.report, campaigns.crate, campaigns.campaigns),
     *(data.simulate, data.stage),
     models.models,
 )

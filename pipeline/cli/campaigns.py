@@ -1,4 +1,4 @@
-"""The verbs of a campaign: run, status, export, report."""
+"""The verbs of a campaign: run, status, export, report, crate."""
 
 import dataclasses
 import json
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pipeline.campaign import SHELF
+from pipeline.campaign import SHELF, Campaign
 from pipeline.catalog import names
 from pipeline.cli.screen import (
     AsJson,
@@ -28,8 +28,8 @@ from pipeline.cli.screen import (
     screen,
     there,
 )
-from pipeline.run import Exit, RunError
-from pipeline.site import load_site
+from pipeline.run import Exit, Run, RunError
+from pipeline.site import Site, load_site
 
 if TYPE_CHECKING:
     from pipeline.workflow.plan import Plan
@@ -171,10 +171,7 @@ def report(
     from pipeline.report import write_report  # noqa: PLC0415
 
     what, where = asked_campaign(campaign), load_site(site)
-    folder = run_folder(what, where, root)
-    if not folder.path.is_dir():
-        message = f"{folder.path}: no such run. Start with: cosmotron run {campaign}"
-        raise RunError(message)
+    folder = _begun(what, where, root, campaign)
     if form == "html":
         typer.echo(write_report(folder, what, where))
         return
@@ -184,6 +181,43 @@ def report(
     typer.echo(text, nl=False)
     for problem in problems:
         screen.print(f"[bold red]left out[/] {escaped(problem)}", highlight=False, soft_wrap=True)
+
+
+def crate(
+    campaign: CampaignName, site: SiteName = None, root: Root = None, as_json: AsJson = False
+) -> None:
+    """Describe a run for other tools: an RO-Crate of the folder, a Croissant file for each store.
+
+    From what is there now; of a run that goes on, do it again at its end.
+
+    Example: `cosmotron crate quickstart`
+    """
+    from pipeline.report.provenance import write_provenance  # noqa: PLC0415
+
+    what, where = asked_campaign(campaign), load_site(site)
+    written = write_provenance(_begun(what, where, root, campaign), what)
+    if as_json:
+        croissants = [str(path) for path in written.croissants]
+        told = {"crate": str(written.crate), "croissants": croissants}
+        typer.echo(json.dumps(told | {"problems": written.problems}, indent=2))
+        return
+    for path in (written.crate, *written.croissants):
+        typer.echo(path)
+    for problem in written.problems:
+        screen.print(f"[bold red]left out[/] {escaped(problem)}", highlight=False, soft_wrap=True)
+
+
+def _begun(campaign: Campaign, site: Site, root: Path | None, name: str) -> Run:
+    """Return the run folder of the campaign of this `name`.
+
+    Raises:
+        RunError: There is none.
+    """
+    folder = run_folder(campaign, site, root)
+    if not folder.path.is_dir():
+        message = f"{folder.path}: no such run. Start with: cosmotron run {name}"
+        raise RunError(message)
+    return folder
 
 
 def campaigns() -> None:
