@@ -10,6 +10,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 # Okabe and Ito's palette (jfly.uni-koeln.de/color), told apart by colour-blind readers; its black
 # is the page's text colour here, and its yellow is left out: it is lost on white.
@@ -64,10 +65,10 @@ def to_svg(figure: Figure, title: str) -> str:
     """
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    # A constrained layout fills the figure already, and to find its bounds is to draw it twice.
+    bounds = None if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine) else "tight"
     with style():
-        figure.savefig(
-            buffer, format="svg", transparent=True, bbox_inches="tight", metadata=nothing
-        )
+        figure.savefig(buffer, format="svg", transparent=True, bbox_inches=bounds, metadata=nothing)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)

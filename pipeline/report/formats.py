@@ -14,14 +14,18 @@ def number(value: float | str | None, digits: int = 4) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}g}"
 
 
-def score(value: float | None) -> str:
-    """Return a fraction with four decimals, larger numbers with four digits or more."""
+def score(value: float | None, like: float | None = None) -> str:
+    """Return a fraction with four decimals, larger numbers with as many as say something.
+
+    A spread has the decimals of the number that it is `like`.
+    """
     if value is None:
         return NOTHING
-    size = abs(value)
     if math.isinf(value):
         return "∞"
-    return f"{value:.4f}" if size < 10 else f"{value:.4g}" if size < 1000 else f"{value:,.0f}"
+    size = abs(value if like is None else like)
+    decimals = next((count for count, end in ((4, 10), (2, 100), (1, 1000)) if size < end), 0)
+    return f"{value:,.{decimals}f}"
 
 
 def short(digest: str | None) -> str:

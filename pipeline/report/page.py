@@ -128,6 +128,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for each in (formats.number, formats.score, formats.short, formats.duration):
+    filters = (formats.number, formats.score, formats.short, formats.duration, published.printed)
+    for each in filters:
         environment.filters[each.__name__] = each
     return environment

@@ -7,6 +7,8 @@ reproduction that quotes the source, not in the source itself.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.report.formats import number
+
 CAUTION = (
     "Sizes of models, data and selections differ from those of this run: these numbers say where "
     "the field stands, not what this run should have reached."
@@ -51,6 +53,13 @@ class Literature:
 def columns(rows: Sequence[Published]) -> list[str]:
     """Return the scores that any of the rows has, in the order in which they come."""
     return list(dict.fromkeys(score for row in rows for score in row.scores))
+
+
+def printed(value: float | None) -> str:
+    """Return a score as it was printed: fractions with three decimals, or four if it has them."""
+    if value is None or value > 1:
+        return number(value)
+    return f"{value:.3f}" if round(value, 3) == value else f"{value:.4f}"
 
 
 def title(score: str, shown: Mapping[str, str]) -> str:
@@ -115,7 +124,7 @@ TRACKS = Literature(
                   {"track_efficiency": 0.946}, FM4NPP, "pT > 1 GeV, |η| < 1.1, 20 points or more"),
         Published("sPHENIX simulation", "FM4NPP", {"track_efficiency": 0.996}, FM4NPP,
                   "the same selection"),
-        Published("TrackML", "EggNet", {"track_efficiency": 0.996}, "as quoted", "about"),
+        Published("TrackML", "EggNet", {"track_efficiency": 0.996}, "as quoted", "roughly"),
     ),
     (
         ("Slides and paper disagree on Exa.TrkX (ARI 0.8052 and 0.877, purity 0.8608 and 0.664), "

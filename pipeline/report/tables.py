@@ -204,9 +204,9 @@ def _cell(told: Told) -> str:
     value = escaped(rounded(told.mean))
     text = rf"\textbf{{{value}}}" if told.best else value
     if told.spread is not None:
-        return rf"{text} $\pm$ {rounded(told.spread)}"
+        return rf"{text} $\pm$ {rounded(told.spread, told.mean)}"
     if told.low is not None and told.high is not None:
-        return f"{text} [{rounded(told.low)}, {rounded(told.high)}]"
+        return f"{text} [{rounded(told.low, told.mean)}, {rounded(told.high, told.mean)}]"
     return text
 
 

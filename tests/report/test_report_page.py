@@ -134,8 +134,8 @@ def test_failed_running_queued_and_interrupted_tasks_say_so(fresh, campaign, sit
     ledger = Ledger(fresh.ledger)
     about = {"site": "local", "stage": "finetune"}
     name = "finetune/tracking-m0-d960-s1-{}-l240-s1"
-    for kind, mode in ((Kind.START, "full"), (Kind.RESERVE, "scratch")):
-        task = name.format(mode)
+    scratch = "finetune/tracking-m0-scratch-l240-s1"
+    for kind, task in ((Kind.START, name.format("full")), (Kind.RESERVE, scratch)):
         ledger.append(Record(kind=kind, time=1, task=task, job_key=task, **about))
     fresh.task("pretrain/m0-d960-s1").fail("diverged", "The loss is nan after 48 events.")
     write_json(
@@ -145,7 +145,7 @@ def test_failed_running_queued_and_interrupted_tasks_say_so(fresh, campaign, sit
     words = text_of(write_report(fresh, campaign, site).read_text())
     assert "pretrain/m0-d960-s1 failed The loss is nan after 48 events." in words
     assert name.format("full") + " running" in words
-    assert name.format("scratch") + " queued" in words
+    assert scratch + " queued" in words
     assert name.format("frozen") + " begun 1,500 of 2,000 events" in words
     assert "simulate/collisions begun 1 of 5 files" in words
     assert "stage/labelled waiting 0 of 3 files" in words

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from pipeline.heads import HEADS
-from pipeline.report.published import CAUTION, PUBLISHED, columns, title
+from pipeline.report.published import CAUTION, PUBLISHED, columns, printed, title
 
 
 @pytest.mark.parametrize("task", PUBLISHED)
@@ -28,6 +28,13 @@ def test_titles_are_those_of_the_head_where_it_has_one():
     shown = HEADS["jets"].SHOWN
     assert title("auc", shown) == "AUC"
     assert title("rejection_Hbb", shown) == "1/εB, Hbb"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.78, "0.780"), (0.9877, "0.9877"), (10638, "10,638"), (None, "–")]
+)
+def test_numbers_keep_the_digits_they_were_printed_with(value, text):
+    assert printed(value) == text
 
 
 def test_columns_are_those_that_a_benchmark_has():
