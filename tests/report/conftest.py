@@ -99,6 +99,12 @@ def examined_grid(tmp_path_factory, campaign):
     return run, asked
 
 
+@pytest.fixture(scope="session")
+def page_of_a_grid(examined_grid, site):
+    """The report of that run."""
+    return write_report(*examined_grid, site).read_text()
+
+
 def make_run(run, campaign, events):
     """Fill the folder of `run` as a whole campaign would."""
     rng = np.random.default_rng(1)

@@ -3,8 +3,6 @@
 import pytest
 from browser import asked, browser
 
-from pipeline.report import write_report
-
 pytestmark = pytest.mark.skipif(
     browser() is None, reason="no Chromium here: apt-get install --no-install-recommends chromium"
 )
@@ -84,10 +82,11 @@ COLOURED = """[...document.querySelectorAll(".curves g[id^=curve] path")]
 
 
 @pytest.fixture(scope="module")
-def gridded(examined_grid, site, tmp_path_factory):
+def gridded(page_of_a_grid, tmp_path_factory):
     """Return a function that asks the page of a grid."""
-    page = write_report(*examined_grid, site).read_text()
-    return lambda script, **more: asked(page, script, tmp_path_factory.mktemp("grid"), **more)
+    return lambda script, **more: asked(
+        page_of_a_grid, script, tmp_path_factory.mktemp("grid"), **more
+    )
 
 
 def test_a_cell_that_is_pressed_shows_its_curve(gridded):

@@ -27,18 +27,12 @@ def test_models_stand_below_each_other_and_data_beside(examined_grid):
     assert view.cells["small", 100].loss == pytest.approx(2.0)  # the mean of two seeds
 
 
-def test_a_cell_that_is_not_examined_is_a_dash(examined_grid, site):
+def test_a_cell_that_is_not_examined_is_a_dash(examined_grid, page_of_a_grid):
     (view,) = views(examined_grid)
     assert ("large", 1000) not in view.cells
-    table = re.search(
-        r'<table class="matrix grid">.*?</table>', page_of(examined_grid, site), re.DOTALL
-    )
+    table = re.search(r'<table class="matrix grid">.*?</table>', page_of_a_grid, re.DOTALL)
     words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", table[0])).strip()
     assert words == "model ↓ events → 100 1,000 small 2.0000 1.5000 large 1.0000 –"
-
-
-def page_of(examined_grid, site):
-    return write_report(*examined_grid, site).read_text()
 
 
 def test_the_least_loss_is_the_darkest_and_words_on_it_are_light(examined_grid):
@@ -48,8 +42,8 @@ def test_the_least_loss_is_the_darkest_and_words_on_it_are_light(examined_grid):
     assert (dark.ink, light.ink) == ("#ffffff", "#000000")
 
 
-def test_each_cell_leads_to_its_curve_without_a_script(examined_grid, site):
-    page = page_of(examined_grid, site)
+def test_each_cell_leads_to_its_curve_without_a_script(page_of_a_grid):
+    page = page_of_a_grid
     anchors = re.findall(r'<a href="#(curve-[^"]+)"', page)
     assert len(anchors) == len(set(anchors)) == 3
     for anchor in anchors:

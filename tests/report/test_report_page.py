@@ -85,7 +85,9 @@ def test_a_score_that_no_setting_has_takes_no_column(page):
     assert "Hit efficiency, pooled" not in heads
 
 
-def test_the_page_needs_nothing_else(page):
+@pytest.mark.parametrize("name", ["page", "page_of_every_task", "page_of_a_grid"])
+def test_a_page_needs_nothing_else(name, request):
+    page = request.getfixturevalue(name)
     html = Page(page)
     assert [each for each in html.fetched if not each.startswith(("#", "data:"))] == []
     assert "@import" not in page
@@ -93,8 +95,9 @@ def test_the_page_needs_nothing_else(page):
     assert "<script src" not in page
 
 
-def test_the_page_is_well_formed(page):
-    html = Page(page)
+@pytest.mark.parametrize("name", ["page", "page_of_every_task", "page_of_a_grid"])
+def test_a_page_is_well_formed(name, request):
+    html = Page(request.getfixturevalue(name))
     assert html.unclosed == []
     assert html.open == []
 
