@@ -1,6 +1,6 @@
 # make demo   environment, sample data, the whole pipeline, the report
-# make test   environment, lint, types, import laws, all tests; real Slurm and XRootD where they can
-#             be installed
+# make test   environment, lint, types, import laws, all tests; real Slurm, XRootD and Chromium where
+#             they can be installed
 # make soak   faults at random moments over campaigns on a real Slurm: hours, and a table
 # make bench  ratios against what one would otherwise pick, and against the machine's limits
 
@@ -11,7 +11,7 @@ READY  := $(VENV)/.ready
 RIVALS := $(VENV)/.rivals-ready
 SITE   ?= local
 
-.PHONY: demo test lint slurm servers soak bench clean
+.PHONY: demo test lint slurm servers browser soak bench clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,7 +23,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/cosmotron run jobs/campaigns/quickstart.toml --site $(SITE) --yes
 
-test: lint slurm servers
+test: lint slurm servers browser
 	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
 
 lint: $(READY)
@@ -47,6 +47,14 @@ servers:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 			apt-get install -y -qq --no-install-recommends xrootd-server bindfs >/dev/null; \
 	else echo "servers: not root on Debian, so tests that need XRootD or bindfs will skip"; fi
+
+# The browser that the report's page is tried in.
+browser:
+	@if command -v chromium >/dev/null || command -v google-chrome >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else echo "browser: not root on Debian, so tests of the page in Chromium will skip"; fi
 
 TIMES ?= 10
 

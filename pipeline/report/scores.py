@@ -64,12 +64,12 @@ class Evaluation:
     def interval(self, score: str) -> tuple[float, float] | None:
         """Return the 68 % interval of `score` over events, where the result has one.
 
-        Its upper end may be infinite: that of a rejection, where no background passes.
+        Its upper end may be infinite, null in JSON: that of a rejection, if no background passes.
         """
         low, high = self.result.get(f"{score}_interval") or (None, None)
-        if low is None or high is None or not math.isfinite(low):
+        if low is None or not math.isfinite(low):
             return None
-        return low, high
+        return low, math.inf if high is None else high
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def evaluate(
     folder.finish(
         {
             **look.table()["scores"],
-            **{f"{name}_interval": list(each) for name, each in look.intervals.items()},
+            **{f"{name}_interval": _plain(each) for name, each in look.intervals.items()},
             **_configuration(finetuned, task, events),
             "weights_sha256": engine.weights_hash(weights),
             "answers_sha256": {name: loader.array_hash(told[name]) for name in sorted(told)},
@@ -93,6 +93,11 @@ def _answers(
             told = {"done": stop_at, "total": len(events), "unit": "events"}
             write_json(folder.progress, told)
     return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _plain(interval: tuple[float, float]) -> list[float | None]:
+    """Return an interval as JSON has it: an end that is no number, or infinite, is null."""
+    return [end if np.isfinite(end) else None for end in interval]
 
 
 def _truth(events: EventSet, store: Store) -> Truth:
