@@ -132,17 +132,25 @@ def scaling_chart(view: ScalingView) -> Figure:
     return figure
 
 
+def _size(value: float) -> str:
+    """Return a number of parameters or events in few characters."""
+    return f"{value:,.0f}" if value < 1e6 else f"{value:.2g}"
+
+
 def _panel(axes: Axes, x: Floats, other: Floats, loss: Floats, law: object) -> None:
     """Draw the losses against x, and the law, a colour for each value of the other quantity."""
     values = np.unique(other)
     shades = colormaps["viridis"](np.linspace(0.05, 0.85, len(values)))
     for value, shade in zip(values, shades, strict=True):
         here = other == value
-        axes.plot(x[here], loss[here], "o", color=shade, markersize=5, label=f"{value:,.3g}")
+        axes.plot(x[here], loss[here], "o", color=shade, markersize=5, label=_size(value))
         if callable(law):
             line = np.geomspace(x.min(), x.max(), 60)
             axes.plot(line, law(line, np.full_like(line, value)), color=shade, linewidth=1)
     axes.set(xscale="log", yscale="log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _size(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
