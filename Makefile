@@ -59,7 +59,7 @@ browser:
 TIMES ?= 10
 
 soak: $(READY) slurm
-	$(BIN)/python -m tests.soak --times $(TIMES) --to docs/measured/soak.md
+	$(BIN)/python -m tests.soak --times $(TIMES) --together --to docs/measured/soak.md
 
 # MosaicML streaming declares numpy < 2.2 and what clouds need; it lies apart, without these.
 $(RIVALS): $(READY)

@@ -21,6 +21,7 @@ EXPONENTS = (-10.0, 2.0)  # logarithms, beyond which a law is no law
 LARGEST = 700.0  # logarithm of a number that is still one
 RESAMPLES = 200
 LEVEL = 95  # per cent, of the intervals
+MOST_LEVERAGE = 0.9  # of one measurement, where it decides a constant alone
 
 
 class ScalingError(ValueError):
@@ -186,20 +187,19 @@ def fit(law: str, measured: Measured, *, seed: int = 0, resamples: int = RESAMPL
         signs = rng.choice((-1.0, 1.0), len(log_loss))
         again = _solve(form, best, log_n, log_d, fitted + signs * residuals)
         draws.append(form.constants(again))
-    values = form.constants(best)
-    free = len(log_loss) - len(best)
+    values, free = form.constants(best), _freedom(form, best, log_n, log_d)
     return Fit(
         law=law,
         constants={
-            name: _constant(value, [each[name] for each in draws], free)
+            name: _constant(value, [each[name] for each in draws], free[name])
             for name, value in values.items()
         },
-        scatter=float(np.sqrt(np.sum((log_loss - fitted) ** 2) / free)),
+        scatter=float(np.sqrt(np.sum((log_loss - fitted) ** 2) / (len(log_loss) - len(best)))),
         predict=lambda n, d: np.exp(form.function(best, np.log(n), np.log(d))),
     )
 
 
-def _constant(log: float, drawn: Sequence[float], free: int) -> Constant:
+def _constant(log: float, drawn: Sequence[float], free: float) -> Constant:
     """Return a constant with its interval: all are positive, so it is even in the logarithm.
 
     Student's t of `free` degrees makes up for a deviation that few measurements tell.
@@ -266,11 +266,38 @@ def _solve(form: _Form, start: Floats, log_n: Floats, log_d: Floats, log_loss: F
 
 def _leverages(form: _Form, p: Floats, log_n: Floats, log_d: Floats) -> Floats:
     """Return how much each measurement draws the fit to itself (M), below one."""
+    basis, _ = np.linalg.qr(_slopes(form, p, log_n, log_d))
+    return np.asarray(np.minimum(np.sum(basis**2, axis=1), MOST_LEVERAGE))
+
+
+def _slopes(form: _Form, p: Floats, log_n: Floats, log_d: Floats) -> Floats:
+    """Return the derivative of ln L of each measurement by each parameter (M, P)."""
     from scipy.optimize import approx_fprime  # noqa: PLC0415
 
-    jacobian = approx_fprime(p, lambda each: form.function(each, log_n, log_d), 1e-6)
-    basis, _ = np.linalg.qr(jacobian)
-    return np.asarray(np.minimum(np.sum(basis**2, axis=1), 0.9))
+    found: Floats = approx_fprime(p, lambda each: form.function(each, log_n, log_d), 1e-6)
+    return found
+
+
+def _freedom(form: _Form, p: Floats, log_n: Floats, log_d: Floats) -> dict[str, float]:
+    """Return the degrees of freedom of the deviation of each constant.
+
+    Few measurements decide a constant, those at the ends, so its deviation is known less well than
+    M - P would have it: Bell and McCaffrey, Survey Methodology 28, 2002, p. 169; Imbens and
+    Kolesár, Rev. Econ. Stat. 98, 2016, p. 701.
+    """
+    from scipy.optimize import approx_fprime  # noqa: PLC0415
+
+    slopes = _slopes(form, p, log_n, log_d)
+    inverse = np.linalg.pinv(slopes)
+    left = np.eye(len(log_n)) - slopes @ inverse
+    leverages = np.minimum(1 - np.diag(left), MOST_LEVERAGE)
+    free = {}
+    for name in form.constants(p):
+        turn = approx_fprime(p, lambda each, name=name: form.constants(each)[name], 1e-6)
+        weighed = (turn @ inverse / (1 - leverages))[:, None] * left
+        square = weighed @ weighed.T
+        free[name] = float(np.trace(square) ** 2 / np.sum(square**2)) if np.any(square) else 1.0
+    return free
 
 
 def optimal(found: Fit, flops: float, *, flops_per_sample: float = 6.0) -> tuple[float, float]:

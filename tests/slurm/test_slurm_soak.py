@@ -30,7 +30,7 @@ def test_faults_cost_time_and_nothing_else(slurm: dict[str, str], uninterrupted:
     folder = Path(os.environ["SLURM_CONF"]).parent.parent / "scratch" / "faults"
     bed = Bed(folder, random.Random(5), TINY)
     bed.prepare("testbed")
-    found = soak(bed, three_faults, after_seconds=1.0)
+    found = soak(bed, [(1.0, three_faults)])
     log = (folder / "controller.log").read_text()
     assert found.wrong == (), log
     assert found.runs == 2, log

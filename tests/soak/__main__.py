@@ -1,6 +1,8 @@
 """`make soak`: each fault at random moments over campaigns on the test bed, as a table.
 
 python -m tests.soak --times 10 --seed 1 [--only "node down"] [--to docs/measured/soak.md]
+
+With --together each of so many campaigns is hit by all of them, one after the other in any order.
 """
 
 import argparse
@@ -8,20 +10,21 @@ import random
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from soak.bed import Bed, bring_up, slurm
-from soak.faults import FAULTS, nothing
+from soak.faults import FAULTS, Fault
 from soak.once import Soaked, soak
 
 PAGE = """\
 # Faults on a real Slurm
 
 `python -m tests.soak --times {times} --seed {seed}` on the site {site} of the test bed, {date}:
-campaigns of two chained pretrainings with what precedes and follows them, each hit once at a random
-moment. Passed is what ended with every task done, results equal to the calm run's to the bit, no
+campaigns of two chained pretrainings with what precedes and follows them, {way} at random
+moments. Passed is what ended with every task done, results equal to the calm run's to the bit, no
 job left, and each job's seconds in the ledger equal to those of `sacct -D`. Extra is beside the
 calm run, which took {seconds:.0f} s and {node_hours:.4f} node-hours. What each fault does:
 [faults.py](../../tests/soak/faults.py).
@@ -38,35 +41,60 @@ def main() -> int:
     asked = _arguments()
     folder = bring_up() / "soak"
     dice = random.Random(asked.seed)
-    calm = _one(folder, dice, "calm", 0.0, asked.site)
+    calm = _one(folder, dice, "calm", [], asked.site)
     _tell("calm", calm, calm)
-    rows, failed = [], bool(calm.wrong)
-    for name in asked.only or FAULTS:
-        done = []
-        for _ in range(asked.times):
-            after = dice.uniform(2.0, calm.seconds - 2.0)
-            found = _one(folder, dice, name, after, asked.site)
-            _tell(name, found, calm)
-            done.append(found)
-        rows.append(_row(name, done, calm))
-        failed = failed or any(_wrong(each, calm) for each in done)
+    names = asked.only or list(FAULTS)
+    several = _together if asked.together else _one_by_one
+    found = list(several(folder, dice, names, calm, asked))
+    rows = [_row(name, [each for of, each in found if of == name], calm) for name in names]
     table = HEAD + "\n".join(rows) + "\n"
     sys.stdout.write(table)
     if asked.to is not None:
         told = {"seconds": calm.seconds, "node_hours": calm.node_hours}
-        asked_for = {"times": asked.times, "seed": asked.seed, "site": asked.site}
+        way = "all ten in a row, in any order" if asked.together else "each hit once"
+        asked_for = {"times": asked.times, "seed": asked.seed, "site": asked.site, "way": way}
         page = PAGE.format(date=time.strftime("%Y-%m-%d"), **asked_for, **told)
         asked.to.write_text(page + table)
-    return int(failed)
+    return int(bool(calm.wrong) or any(_wrong(each, calm) for _, each in found))
 
 
-def _one(folder: Path, dice: random.Random, name: str, after: float, site: str) -> Soaked:
+Found = Iterator[tuple[str, Soaked]]
+
+
+def _one_by_one(
+    folder: Path, dice: random.Random, names: list[str], calm: Soaked, asked: argparse.Namespace
+) -> Found:
+    """Yield a fault's name and the campaign that it was done to."""
+    for name in names:
+        for _ in range(asked.times):
+            after = dice.uniform(2.0, calm.seconds - 2.0)
+            found = _one(folder, dice, name, [(after, FAULTS[name])], asked.site)
+            _tell(name, found, calm)
+            yield name, found
+
+
+def _together(
+    folder: Path, dice: random.Random, names: list[str], calm: Soaked, asked: argparse.Namespace
+) -> Found:
+    """Yield each fault's name with the campaign that it was done to beside the others."""
+    for _ in range(asked.times):
+        order, after, faults = dice.sample(names, len(names)), 0.0, []
+        for name in order:
+            after += dice.uniform(2.0, 2 * calm.seconds / len(names))
+            faults.append((after, FAULTS[name]))
+        found = _one(folder, dice, "all, preemption too", faults, asked.site)
+        _tell(", ".join(order), found, calm)
+        yield from ((name, found) for name in names if FAULTS[name] in found.done)
+
+
+def _one(
+    folder: Path, dice: random.Random, name: str, faults: list[tuple[float, Fault]], site: str
+) -> Soaked:
     bed = Bed(folder, dice)
     bed.prepare(site)
     for node in slurm("sinfo", "-h", "-N", "-t", "down,drain", "-o", "%N").split():
         slurm("scontrol", "update", f"nodename={node}", "state=resume", check=False)
-    qos = "preempt" if name.startswith("preemption") else ""
-    found = soak(bed, FAULTS.get(name, nothing), after, qos=qos)
+    found = soak(bed, faults, qos="preempt" if "preemption" in name else "")
     logs = folder.with_name("soak-logs")
     logs.mkdir(exist_ok=True)
     shutil.copy(bed.folder / "controller.log", logs / f"{time.time():.0f} {name}.log")
@@ -89,6 +117,8 @@ def _tell(name: str, found: Soaked, calm: Soaked) -> None:
 
 
 def _row(name: str, done: list[Soaked], calm: Soaked) -> str:
+    if not done:
+        return f"| {name} | 0 | 0 | | | |"
     passed = sum(not _wrong(each, calm) for each in done)
     hours = sum(each.node_hours - calm.node_hours for each in done) / len(done)
     seconds = sum(each.seconds - calm.seconds for each in done) / len(done)
@@ -101,6 +131,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--times", type=int, default=10, help="how often each fault is injected")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--site", default="testbed")
+    parser.add_argument("--together", action="store_true", help="all of them to each campaign")
     parser.add_argument("--only", action="append", choices=list(FAULTS), help="this fault alone")
     parser.add_argument("--to", type=Path, help="also write the table here")
     return parser.parse_args()

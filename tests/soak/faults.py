@@ -15,14 +15,12 @@ OUTAGE_SECONDS = 30
 FULL_SECONDS = 60
 
 
-def nothing(bed: Bed, controller: "subprocess.Popen[str]") -> str:
-    """Nothing: the calm run."""
-    return "calm"
-
-
 def kill_controller(bed: Bed, controller: "subprocess.Popen[str]") -> str:
     """kill -9 of the process on the login node."""
-    os.kill(controller.pid, signal.SIGKILL)
+    if controller.poll() is not None:
+        return "it was between two"
+    with suppress(ProcessLookupError):
+        os.kill(controller.pid, signal.SIGKILL)
     return "killed"
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whole_campaign import fingerprint
@@ -21,6 +22,7 @@ class Soaked:
     """How it went: what was done when, how often the command was typed, and what was wrong."""
 
     what: str
+    done: tuple[Fault, ...]
     runs: int
     seconds: float
     node_hours: float
@@ -30,33 +32,39 @@ class Soaked:
 
 
 def soak(
-    bed: Bed, fault: Fault, after_seconds: float, *, qos: str = "", project: str = "m4722"
+    bed: Bed,
+    faults: Sequence[tuple[float, Fault]],
+    *,
+    qos: str = "",
+    project: str = "m4722",
 ) -> Soaked:
-    """Run the campaign, do `fault` to it after so many seconds; repeat the command till done."""
+    """Run the campaign, do each fault to it after so many seconds; repeat the command till done."""
     words = ["run", str(bed.campaign), "--site", str(bed.site), "--root", str(bed.folder), "--yes"]
     command = [sys.executable, "-m", "pipeline", *words, "--project", project]
     command += ["--qos", qos] if qos else []
     began = time.monotonic()
-    what, code, runs = "", 1, 0
-    while code != 0 and runs < MOST_RUNS:
+    code, runs = 1, 0
+    injury = Injury(bed, faults)
+    while code != 0 and runs < MOST_RUNS + len(faults):
         runs += 1
         with (bed.folder / "controller.log").open("a") as log:
             log.write(f"\n--- run {runs}\n")
             log.flush()
-            controller = subprocess.Popen(
+            injury.controller = subprocess.Popen(
                 command, env=bed.environment, stdout=log, stderr=log, text=True
             )
-            if runs == 1:
-                what = _at(controller, after_seconds, bed, fault)
+            injury.begin()
             try:
-                code = controller.wait(RUN_SECONDS)
+                code = injury.controller.wait(RUN_SECONDS)
             except subprocess.TimeoutExpired:
-                controller.kill()
-                code = controller.wait()
+                injury.controller.kill()
+                code = injury.controller.wait()
+    injury.end()
     seconds = time.monotonic() - began
     accounts = Ledger(bed.folder / bed.name / "ledger").accounts().values()
     return Soaked(
-        what=what,
+        what="; ".join(injury.told),
+        done=tuple(injury.done),
         runs=runs,
         seconds=seconds,
         node_hours=sum(each.charged_node_hours for each in accounts),
@@ -66,16 +74,38 @@ def soak(
     )
 
 
-def _at(controller: "subprocess.Popen[str]", after: float, bed: Bed, fault: Fault) -> str:
-    """Do `fault` after so many seconds; return what was done."""
-    told: list[str] = []
-    timer = threading.Timer(after, lambda: told.append(fault(bed, controller)))
-    timer.start()
-    while timer.is_alive() and controller.poll() is None:
-        time.sleep(0.2)
-    timer.cancel()
-    timer.join()
-    return f"after {after:.0f} s: {told[0] if told else 'it had ended'}"
+class Injury(threading.Thread):
+    """Faults at their seconds, done to whichever controller there is then."""
+
+    controller: "subprocess.Popen[str]"
+
+    def __init__(self, bed: Bed, faults: Sequence[tuple[float, Fault]]) -> None:
+        super().__init__(daemon=True)
+        self.bed, self.faults = bed, sorted(faults, key=lambda pair: pair[0])
+        self.told: list[str] = []
+        self.done: list[Fault] = []
+        self.over = threading.Event()
+
+    def begin(self) -> None:
+        """Start the clock, with the first controller."""
+        if not self.is_alive() and not self.told:
+            self.start()
+
+    def run(self) -> None:
+        """Do each fault in turn, until the campaign is over."""
+        began = time.monotonic()
+        for after, fault in self.faults:
+            if self.over.wait(max(0.0, began + after - time.monotonic())):
+                return
+            told = fault(self.bed, self.controller)
+            self.told.append(f"after {time.monotonic() - began:.0f} s: {told}")
+            self.done.append(fault)
+
+    def end(self) -> None:
+        """Wait for the fault that is being done; none comes after it."""
+        self.over.set()
+        if self.ident is not None:
+            self.join()
 
 
 def _wrong(bed: Bed, code: int) -> list[str]:

@@ -11,7 +11,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from soak.bed import Bed, bring_up
-from soak.faults import nothing
 from soak.once import Soaked, soak
 
 CAMPAIGN = Path(__file__).with_name("wide.toml")
@@ -25,7 +24,7 @@ def main() -> int:
     for site, project in SITES.items():
         bed = Bed(root / f"wide-{site}", random.Random(1), CAMPAIGN)
         bed.prepare(site)
-        each = found[site] = soak(bed, nothing, 0.0, project=project)
+        each = found[site] = soak(bed, [], project=project)
         wrong = "; ".join(each.wrong) or "nothing wrong"
         took = f"{each.runs} run(s), {each.jobs} jobs, {each.seconds:.0f} s"
         sys.stdout.write(f"{site}: {took}, {each.node_hours:.4f} node-hours: {wrong}\n")
