@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from pipeline.workflow.arithmetic import Sums
     from pipeline.workflow.plan import Plan, Step
 
-SIZE_AND_SEED = re.compile(r"-d\d.*|-s\d+$")  # what tells the tasks of one model apart
+SIZE_AND_SEED = re.compile(
+    r"-d\d.*|-(scratch|head)-l\d.*|-s\d+$"
+)  # what tells the tasks of one model apart
 MOST_ROWS = 40  # of a table that is printed without --all
 
 

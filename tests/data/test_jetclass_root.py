@@ -319,4 +319,4 @@ def test_damage_is_told_or_changes_nothing_but_numbers(made):
 def test_experiments_of_jets_are_registered():
     assert experiment("jetclass").max_points == 256
     assert experiment("jetclass2").readers.keys() == {".parquet"}
-    assert set(experiment("omnilearned").readers) == {".h5", ".hdf5"}
+    assert set(experiment("omnilearned").readers) == {".h5", ".hdf5", ".npz"}

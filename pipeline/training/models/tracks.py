@@ -145,8 +145,18 @@ def assign(tracks: Tracks, batch: Batch) -> Tensor:
     of the two assignments that FM4NPP compares, the one it recommends. What goes to a query that
     claims noise is noise.
     """
-    classes = tracks.classes[-1].float().softmax(-1)
-    claims = tracks.masks[-1].float().sigmoid() * (1 - classes[..., NOTHING:])
+    classes, claims = _claims(tracks)
     query = claims.argmax(1)[batch.event, batch.place]
     is_track = classes[..., TRACK] >= classes[..., NOISE]
     return torch.where(is_track[batch.event, query], query + 1, 0)
+
+
+def confidence(tracks: Tracks, batch: Batch) -> Tensor:
+    """Return the claim (P) of the query that each point goes to: mask × class probability."""
+    return _claims(tracks)[1].amax(1)[batch.event, batch.place]
+
+
+def _claims(tracks: Tracks) -> tuple[Tensor, Tensor]:
+    """Return the class probabilities (B, Q, 3) and the claims (B, Q, L) of the last round."""
+    classes = tracks.classes[-1].float().softmax(-1)
+    return classes, tracks.masks[-1].float().sigmoid() * (1 - classes[..., NOTHING:])
