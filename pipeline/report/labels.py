@@ -14,8 +14,8 @@ from pipeline.report.results import TaskResults
 from pipeline.report.scores import Setting
 
 # A mode has one look in all charts, also for readers who see no colours.
-COLOURS = {"frozen": PALETTE[0], "lora": PALETTE[1], "full": PALETTE[2], "scratch": PALETTE[3]}
-MARKERS = {"frozen": "o", "lora": "s", "full": "^", "scratch": "D"}
+COLOURS = dict(zip(("frozen", "lora", "full", "scratch", "head"), PALETTE, strict=False))
+MARKERS = dict(zip(COLOURS, "os^Dv", strict=True))
 DASHES = ("-", "--", ":", "-.")
 DRAWN = {"jets": ("accuracy", "auc")}
 APART = 0.02  # of a decade between the marks of neighbouring lines, so that error bars do not hide
@@ -78,8 +78,8 @@ def _look(key: Line, keys: Sequence[Line]) -> dict[str, Any]:
     mode = key[0]
     alike = list(dict.fromkeys(each[1:] for each in keys if each[0] == mode))
     return {
-        "color": COLOURS.get(mode, PALETTE[4]),
-        "marker": MARKERS.get(mode, "v"),
+        "color": COLOURS.get(mode, PALETTE[5]),
+        "marker": MARKERS.get(mode, "x"),
         "linestyle": DASHES[alike.index(key[1:]) % len(DASHES)],
     }
 

@@ -102,7 +102,7 @@ def _draw_panel(axes: Axes, titles: Panel, curves: Sequence[tuple[str, Table]]) 
             continue
         for mode, curve in of_name:
             label = mode if len(names) == 1 or name == names[0] else f"{mode}, {name}"
-            colour = COLOURS.get(mode, PALETTE[4])
+            colour = COLOURS.get(mode, PALETTE[5])
             _draw_line(axes, curve, label=label, color=colour, marker=marker)
     if "calibration" in names:
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9)

@@ -12,7 +12,7 @@ from pipeline.report.reader import Reader
 from pipeline.report.tasks import Table, TaskView
 
 # Scores that are best where they are nearest to zero.
-CENTRED = frozenset({"bias"})
+CENTRED = frozenset({"relative_bias"})
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The pictures of the page: losses, events and node-hours."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from markupsafe import Markup
@@ -12,6 +12,7 @@ from pipeline.budget.outlook import Outlook
 from pipeline.budget.summary import Row
 from pipeline.pace import Pace, pace
 from pipeline.report.displays import DISPLAYS, drawn
+from pipeline.report.displays.scene import Scene
 from pipeline.report.figure import to_svg
 from pipeline.report.grid import GridView, grid_chart
 from pipeline.report.labels import labels_chart
@@ -36,10 +37,11 @@ TRAININGS = {
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure of the page, as SVG."""
+    """A figure of the page, as SVG; of an event the same in space, as the page's script has it."""
 
     title: str
     svg: Markup
+    scene: Markup | None = None
 
 
 @dataclass(frozen=True)
@@ -140,9 +142,17 @@ def galleries(found: Sequence[TaskResults], run: Run, reader: Reader) -> Iterato
         arrays = reader.arrays(run.task(each.key).path / "events.npz")
         names = next((table["labels"] for table in each.look.get("matrices", ())), ())
         shown = drawn(result.task, arrays, names, most)
-        plots = [_plot(f"Event {event_id}", figure) for event_id, figure in shown]
+        plots = [
+            replace(_plot(f"Event {event_id}", figure), scene=_scene(scene))
+            for event_id, figure, scene in shown
+        ]
         if plots:
             yield Gallery(result.name, mode, each.key, DISPLAYS[result.task].caption, plots)
+
+
+def _scene(scene: Scene | None) -> Markup | None:
+    """Return a scene ready for the page: numbers, colours, and words of ours."""
+    return None if scene is None else Markup(scene.json())  # noqa: S704
 
 
 def look_plots(found: Sequence[LookView]) -> dict[str, Plot]:

@@ -16,16 +16,16 @@ def browser():
 
 
 def asked(page, script, folder, *, address="", javascript=True):
-    """Return what the body of a JavaScript function returns on `page`, and the console's lines.
+    """Return what the body of an async function returns on `page`, and the console's lines.
 
     The page is loaded from a file with a script more at its end, whose result is written into it;
     the browser then prints the page as it has become.
     """
-    found = f"JSON.stringify((() => {{ {script} }})())"
     more = (
-        '<script>addEventListener("load", () => { const found = document.createElement("pre");'
-        f'found.id = "{MARK}"; found.textContent = {found}; document.body.append(found); }});'
-        "</script>"
+        f"<script>addEventListener('load', async () => {{ const asked = async () => {{ {script} }};"
+        "const found = document.createElement('pre'); const told = await asked();"
+        f"found.id = '{MARK}'; found.textContent = JSON.stringify(told);"
+        "document.body.append(found); });</script>"
     )
     if not javascript:  # scripts of the page are taken out; ours has to ask
         page = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)

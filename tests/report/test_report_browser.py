@@ -114,3 +114,26 @@ def test_an_address_with_a_cell_opens_with_its_curve(gridded):
     anchor = "curve-heldout-fm4npp-mamba2-small-100"
     found, _ = gridded(f"return {LIFTED};", address=f"#{anchor}")
     assert found == [anchor]
+
+
+TURNED = """
+const box = document.querySelector(".scene");
+box.closest("details").open = true;
+await new Promise((done) => setTimeout(done, 300));
+const canvas = box.querySelector("canvas");
+const inked = () => {
+  const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  return pixels.filter((value, n) => n % 4 === 3 && value > 0).length;
+};
+const before = [inked(), canvas.toDataURL()];
+canvas.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
+return [before[0], canvas.toDataURL() === before[1], box.querySelectorAll("canvas").length];
+"""
+
+
+def test_an_event_in_space_is_drawn_and_turns(opened):
+    (ink, same, views), complaints = opened(TURNED)
+    assert complaints == []
+    assert ink > 100
+    assert not same
+    assert views == 2

@@ -1,5 +1,7 @@
 """Displays of events of each downstream task."""
 
+import json
+
 import numpy as np
 import pytest
 from made_evaluations import MAKERS
@@ -7,6 +9,7 @@ from made_evaluations import MAKERS
 from pipeline.heads import HEADS
 from pipeline.report.displays import DISPLAYS, drawn
 from pipeline.report.displays.event import events_of
+from pipeline.report.displays.scene import Scene, View
 from pipeline.report.figure import PALETTE, to_svg
 
 
@@ -61,7 +64,7 @@ def jet(told):
     ],
 )
 def test_a_jet_says_what_it_is_and_what_it_was_told_to_be(told, title, colour):
-    ((_, figure),) = drawn("jets", jet(told), ("QCD", "top"), 3)
+    ((_, figure, _),) = drawn("jets", jet(told), ("QCD", "top"), 3)
     (axes,) = figure.axes
     assert axes.get_title().splitlines() == [title, "2 constituents, Σ pT 50 GeV"]
     circles = axes.collections[0]
@@ -87,7 +90,7 @@ def neutrino():
 
 
 def test_a_sensor_is_coloured_by_its_first_light_and_sized_by_its_charge():
-    ((_, figure),) = drawn("direction", neutrino(), (), 3)
+    ((_, figure, _),) = drawn("direction", neutrino(), (), 3)
     seen = figure.axes[1].collections[0]
     assert seen.get_offsets().tolist() == [[0, -100], [0, 100]]
     assert seen.get_array().tolist() == [15.0, 0.0]
@@ -96,7 +99,7 @@ def test_a_sensor_is_coloured_by_its_first_light_and_sized_by_its_charge():
 
 
 def test_arrows_point_where_the_neutrino_went():
-    ((_, figure),) = drawn("direction", neutrino(), (), 3)
+    ((_, figure, _),) = drawn("direction", neutrino(), (), 3)
     true, told = figure.axes[1].texts
     assert true.xyann[1] > true.xy[1]  # from above: downwards
     assert told.xyann[0] > told.xy[0]
@@ -125,3 +128,27 @@ def test_events_of_each_task_stand_on_the_page(page_of_every_task):
     for words in ("told direction, ", "constituents, Σ pT", "% right", "found: ", "pT [GeV]"):
         assert words in page_of_every_task
     assert len(page_of_every_task) < 10_000_000
+
+
+@pytest.mark.parametrize(("task", "views"), [("tracks", ["true", "found"]), ("direction", 1)])
+def test_tracks_and_neutrinos_can_be_turned_in_space(task, views):
+    _, _, scene = next(drawn(task, arrays_of(task), (), 1))
+    told = json.loads(scene.json())
+    titles = [view["title"] for view in told["views"]]
+    assert titles == views if isinstance(views, list) else len(titles) == views
+    for view in told["views"]:
+        assert len(view["colours"]) == len(told["points"])
+        assert max(view["colours"]) < len(told["palette"])
+    assert [np.linalg.norm(each["direction"]).round(3) for each in told["arrows"]] == (
+        [1, 1] if task == "direction" else []
+    )
+
+
+def test_a_great_event_is_cut_to_what_a_phone_turns():
+    many = Scene(np.zeros((9000, 3)), "cm", [View("true", ["#000000"] * 9000)])
+    assert len(json.loads(many.json())["points"]) == 4000
+
+
+@pytest.mark.parametrize("task", ["jets", "particles", "momentum"])
+def test_other_events_stay_flat(task):
+    assert [scene for _, _, scene in drawn(task, arrays_of(task), (), 1)] == [None]

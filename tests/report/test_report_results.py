@@ -64,8 +64,8 @@ def test_the_head_of_the_page_has_the_best_of_each_task(page_of_every_task):
     [
         ("tracks", "ari", (0.8, 0.9), 0.9),
         ("tracks", "fake_rate", (0.2, 0.1), 0.1),
-        ("momentum", "bias", (-0.2, 0.01), 0.01),
-        ("momentum", "bias", (0.3, -0.02), -0.02),
+        ("momentum", "relative_bias", (-0.2, 0.01), 0.01),
+        ("momentum", "relative_bias", (0.3, -0.02), -0.02),
         ("direction", "mean_angle_rad", (1.2, 0.9), 0.9),
     ],
 )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.report.displays import jets, neutrinos, points, tracks
 from pipeline.report.displays.event import Event, events_of
+from pipeline.report.displays.scene import Scene
 
 Draw = Callable[[Event, Sequence[str]], Figure | None]
 
@@ -20,6 +21,7 @@ class Display:
 
     draw: Draw
     caption: str
+    scene: Callable[[Event], Scene | None] = lambda _: None
 
 
 CHAMBER = "Truth left, told right; above across the beam, below along it. "
@@ -29,6 +31,7 @@ DISPLAYS = {
         "Truth left, found right; above across the beam, below along it. A found track looks like "
         "the particle that most of its points belong to, hollow where a larger track has that "
         "particle already; red crosses: mostly noise; grey: noise, or not assigned.",
+        tracks.scene,
     ),
     "particles": Display(points.draw_classes, CHAMBER + "A colour and a shape for each class."),
     "noise": Display(points.draw_classes, CHAMBER + "Blue circles: noise."),
@@ -44,14 +47,15 @@ DISPLAYS = {
         neutrinos.draw,
         "Sensors that saw light; areas are as the charge, colours as the time of the first light. "
         "Arrows: where the neutrino went, through the middle of the light. Grey: all sensors.",
+        neutrinos.scene,
     ),
 }
 
 
 def drawn(
     task: str, arrays: Mapping[str, NDArray[Any]], names: Sequence[str], most: int
-) -> Iterator[tuple[int, Figure]]:
-    """Yield the id and the display of the first events of an `events.npz`, where they can be drawn.
+) -> Iterator[tuple[int, Figure, Scene | None]]:
+    """Yield id, display and scene of the first events of an `events.npz`, where they can be drawn.
 
     Args:
         task: What the head tells.
@@ -63,4 +67,4 @@ def drawn(
     for event in islice(events_of(arrays), most):
         figure = display.draw(event, names)
         if figure is not None:
-            yield event.id, figure
+            yield event.id, figure, display.scene(event)

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pipeline.evaluation.directions import opening_angles
 from pipeline.report.displays.event import Event, Floats
+from pipeline.report.displays.scene import Arrow, Scene, View
 from pipeline.report.figure import INK, MUTED, PALETTE, style
 
 LARGEST, SMALLEST = 160.0, 8.0  # points², of the sensor that saw most light, and the least drawn
@@ -58,6 +61,24 @@ def draw(event: Event, names: Sequence[str]) -> Figure | None:  # noqa: ARG001 -
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure
+
+
+def scene(event: Event) -> Scene | None:
+    """Return the light in space, coloured by time, with both directions; None if not known."""
+    light = _light(event) if event.has("true_azimuth", "predicted_direction") else None
+    if light is None:
+        return None
+    true = _unit(float(event.arrays["true_azimuth"]), float(event.arrays["true_zenith"]))
+    told = event.arrays["predicted_direction"].astype(np.float64)
+    shade = colormaps["viridis"](light.time / max(light.time.max(), 1.0))
+    colours = [to_hex(each) for each in np.round(shade, 1)]
+    arrows = [Arrow("black: true", TRUE, _up(-true)), Arrow("red: told", TOLD, _up(-told))]
+    return Scene(_up(light.place), "m", [View("first light, late is yellow", colours)], arrows)
+
+
+def _up(vectors: Floats) -> Floats:
+    """Return vectors (..., 3) with the vertical second, as the page holds it upright."""
+    return vectors[..., [0, 2, 1]]
 
 
 def _unit(azimuth: float, zenith: float) -> Floats:

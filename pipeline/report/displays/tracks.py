@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.report.displays.chamber import chamber
 from pipeline.report.displays.event import Event, Floats
+from pipeline.report.displays.scene import Scene, View
 from pipeline.report.figure import MUTED, PALETTE, style
 
 MARKERS = ("o", "s", "^", "D")
@@ -38,6 +39,20 @@ def draw(event: Event, names: Sequence[str]) -> Figure | None:  # noqa: ARG001 -
     return event_display(
         Tracks(event.position, event.arrays["true_track"], event.arrays["predicted_track"])
     )
+
+
+def scene(event: Event) -> Scene | None:
+    """Return the event in space, true beside found; None where it cannot be drawn."""
+    if event.position is None or not event.has("true_track", "predicted_track"):
+        return None
+    tracks = Tracks(event.position, event.arrays["true_track"], event.arrays["predicted_track"])
+    truth = looks(tracks.true)
+    sides = [("true", tracks.true, truth), ("found", tracks.found, found_looks(tracks, truth))]
+    views = [
+        View(title, [look[n].colour if n in look else MUTED for n in ids.tolist()])
+        for title, ids, look in sides
+    ]
+    return Scene(event.position, "cm", views)
 
 
 @dataclass(frozen=True)
