@@ -93,7 +93,8 @@ def test_cancel_lets_the_controller_go_first(
     cosmotron: Any, scheduler: FakeScheduler, job: str, there: Any, tmp_path: Path
 ) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from pipeline.run import claimed\n"
+        "import signal, sys, time; from pathlib import Path; from pipeline.run import claimed\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "try:\n with claimed(Path(sys.argv[1])): time.sleep(60)\n"
         "except KeyboardInterrupt: sys.exit(130)"
     )
@@ -162,3 +163,22 @@ def test_logs_of_an_unknown_task(cosmotron: Any, there: Any) -> None:
     told = cosmotron("logs", TINY, "pretrain/x", *there)
     assert told.code == Exit.USAGE
     assert "no task 'pretrain/x'. There are: simulate/collisions" in told.words
+
+
+@pytest.mark.slow
+def test_a_controller_that_a_script_started_behind_its_back_can_be_asked_to_go(
+    tmp_path: Path,
+) -> None:
+    """A shell without job control has what it starts with & ignore the interrupt."""
+    words = ["run", str(TINY), "--site", "local", "--root", str(tmp_path), "--yes"]
+    command = ["sh", "-c", f"trap '' INT; exec {sys.executable} -m pipeline {' '.join(words)}"]
+    claim = Run(tmp_path, "tiny").claim
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as controller:
+        deadline = time.monotonic() + 60
+        while not claim.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        controller.send_signal(signal.SIGINT)
+        assert controller.stderr is not None
+        assert "the same command takes over from here" in controller.stderr.read()
+        assert controller.wait(60) == 130

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import signal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -76,6 +77,8 @@ def run(
         )
         return yes or where.scheduler == "local" or typer.confirm("Submit?")
 
+    # A script that starts us with & has told us to ignore what `cosmotron cancel` asks us by.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         problems = drive(what, where, folder, asked, console=screen, agree=agree, checks=checks)
     except KeyboardInterrupt:
