@@ -73,7 +73,9 @@ def scene(event: Event) -> Scene | None:
     shade = colormaps["viridis"](light.time / max(light.time.max(), 1.0))
     colours = [to_hex(each) for each in np.round(shade, 1)]
     arrows = [Arrow("black: true", TRUE, _up(-true)), Arrow("red: told", TOLD, _up(-told))]
-    return Scene(_up(light.place), "m", [View("first light, late is yellow", colours)], arrows)
+    middle = np.average(light.place, axis=0, weights=np.maximum(light.charge, 1e-9))
+    view = View("first light, late is yellow", colours)
+    return Scene(_up(light.place), "m", [view], arrows, axis=1, hub=_up(middle))
 
 
 def _up(vectors: Floats) -> Floats:

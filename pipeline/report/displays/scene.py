@@ -24,7 +24,7 @@ class View:
 
 @dataclass(frozen=True)
 class Arrow:
-    """A direction (3) through the middle of the points, and what it is."""
+    """A direction (3), and what it is."""
 
     title: str
     colour: str
@@ -33,12 +33,18 @@ class Arrow:
 
 @dataclass(frozen=True)
 class Scene:
-    """Positions (P, 3) in `unit`, seen in one or two views that turn together."""
+    """Positions (P, 3) in `unit`, seen in one or two views that turn together.
+
+    `axis` is the number of the coordinate along which a thin line is drawn: the beam, the vertical.
+    Arrows go through the place `hub` (3), the middle of what is drawn if None.
+    """
 
     position: Floats
     unit: str
     views: Sequence[View]
     arrows: Sequence[Arrow] = ()
+    axis: int = 2
+    hub: Floats | None = None
 
     def json(self) -> str:
         """Return the scene as the page's script takes it, in whole units; the first points only."""
@@ -47,6 +53,8 @@ class Scene:
             {
                 "points": np.round(self.position[:MOST_POINTS]).astype(int).tolist(),
                 "unit": self.unit,
+                "axis": self.axis,
+                "hub": None if self.hub is None else np.round(self.hub, 1).tolist(),
                 "palette": palette,
                 "views": [
                     {

@@ -7,6 +7,7 @@ for (const box of document.querySelectorAll(".scene")) {
   });
   const away = scene.points.map((point) => point.map((value, axis) => value - middle[axis]));
   const reach = Math.max(1, ...away.map((point) => Math.hypot(...point)));
+  const hub = (scene.hub ?? middle).map((value, axis) => value - middle[axis]);
   let [yaw, pitch] = [0.6, 0.4];
 
   // Across, up and towards us: z of the detector is level at first, y is up where there is a beam.
@@ -32,7 +33,8 @@ for (const box of document.querySelectorAll(".scene")) {
       pen.lineTo(...place(to));
       pen.stroke();
     };
-    line([0, 0, -reach], [0, 0, reach], "#999999", 1); // the beam, or the vertical of a telescope
+    const end = [0, 1, 2].map((axis) => (axis === scene.axis ? reach : 0));
+    line(end.map((value) => -value), end, "#999999", 1); // the beam, or the vertical of a telescope
     const order = away.map((point, n) => [seen(point)[2], n]).sort((a, b) => a[0] - b[0]);
     for (const [depth, n] of order) {
       const [x, y] = place(away[n]);
@@ -42,8 +44,9 @@ for (const box of document.querySelectorAll(".scene")) {
       pen.fill();
     }
     for (const arrow of scene.arrows) {
-      const tip = arrow.direction.map((value) => value * reach * 0.9);
-      line(tip.map((value) => -value), tip, arrow.colour, 2);
+      const along = (length) => arrow.direction.map((value, axis) => hub[axis] + value * length);
+      const tip = along(reach * 0.9);
+      line(along(-reach * 0.9), tip, arrow.colour, 2);
       const [x, y] = place(tip);
       pen.fillStyle = arrow.colour;
       pen.beginPath();
