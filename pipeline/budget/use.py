@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.budget.account import Account
 from pipeline.pace import links
 from pipeline.run import Run
+from pipeline.site import Site
 
 STEPS, SAVES, START_UP = "steps that count", "checkpoints", "start-up and end"
 TASKS, IDLE = "tasks in pilots", "idle in pilots"
@@ -44,6 +45,12 @@ def uses(accounts: Sequence[Account], run: Run, workers: Mapping[str, int]) -> l
     total = sum(hours.values())
     order = sorted(hours, key=lambda into: (into not in USEFUL, -hours[into]))
     return [Use(into, hours[into], hours[into] / total) for into in order]
+
+
+def workers_of(site: Site) -> dict[str, int]:
+    """Return how many tasks share a node of a site, by the kind of pilots."""
+    pilots = {"pilot": site.pilot, "pack": site.packs or site.pilot}
+    return {kind: each.workers_per_node for kind, each in pilots.items()}
 
 
 def _of_training(account: Account, run: Run) -> dict[str, float]:

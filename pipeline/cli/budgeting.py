@@ -65,17 +65,14 @@ def budget(
     """
     from pipeline.budget.ledger import Ledger  # noqa: PLC0415
     from pipeline.budget.summary import summary  # noqa: PLC0415
-    from pipeline.budget.use import uses  # noqa: PLC0415
-    from pipeline.workflow.plan import PACK, PILOT  # noqa: PLC0415
+    from pipeline.budget.use import uses, workers_of  # noqa: PLC0415
 
     what, where = asked_campaign(campaign), load_site(site)
     folder = run_folder(what, where, root)
     ledger = Ledger(folder.ledger)
     rows = summary(ledger, by)
     ours = [each for each in ledger.accounts().values() if each.site == where.name]
-    pilots = {PILOT: where.pilot, PACK: where.packs or where.pilot}
-    workers = {kind: each.workers_per_node for kind, each in pilots.items()}
-    went_into = uses(ours, folder, workers)
+    went_into = uses(ours, folder, workers_of(where))
     beside = _beside(where, project, ledger, balance) if balance else None
     if as_json:
         told: dict[str, Any] = {

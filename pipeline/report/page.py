@@ -12,6 +12,7 @@ from pipeline.budget.account import Account
 from pipeline.budget.ledger import Ledger, LedgerError
 from pipeline.budget.outlook import Outlook, kept
 from pipeline.budget.summary import Row, summary
+from pipeline.budget.use import Use, uses, workers_of
 from pipeline.campaign import Campaign, to_toml
 from pipeline.heads import HEADS
 from pipeline.report import formats, published
@@ -58,6 +59,7 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
         "now": now,
         "environment": reader.table(run.environment),
         "tasks": tasks,
+        "uses": _uses(accounts, run, site, reader),
         "states": Counter(task.state for task in tasks),
         "losses": losses(tasks, reader),
         "paces": paces(tasks),
@@ -100,6 +102,16 @@ def _ledger(run: Run, reader: Reader) -> tuple[list[Row], list[Account]]:
     except LedgerError as error:
         reader.problems.append(str(error))
         return [], []
+
+
+def _uses(accounts: Sequence[Account], run: Run, site: Site, reader: Reader) -> list[Use]:
+    """Return what the node-hours of the site went into, nothing where a record is damaged."""
+    ours = [each for each in accounts if each.site == site.name]
+    try:
+        return uses(ours, run, workers_of(site))
+    except RunError as error:
+        reader.problems.append(str(error))
+        return []
 
 
 def _outlook(run: Run, reader: Reader) -> Outlook | None:
