@@ -14,6 +14,7 @@ from soak.bed import Bed
 from soak.faults import Fault
 
 MOST_RUNS = 5
+AGAIN_SECONDS = 10  # until somebody has read what went wrong, and types the command again
 RUN_SECONDS = 900
 
 
@@ -46,6 +47,7 @@ def soak(
     code, runs = 1, 0
     injury = Injury(bed, faults)
     while code != 0 and runs < MOST_RUNS + len(faults):
+        time.sleep(AGAIN_SECONDS if runs else 0)
         runs += 1
         with (bed.folder / "controller.log").open("a") as log:
             log.write(f"\n--- run {runs}\n")
