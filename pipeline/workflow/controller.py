@@ -129,6 +129,7 @@ def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
         pilots.leave(kernel)
         desk.settle()
         desk.cancel(_not_needed(desk))
+        desk.recheck()
         desk.note_pilot_tasks(tasks)
 
 

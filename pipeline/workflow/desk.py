@@ -26,6 +26,7 @@ from pipeline.workflow.plan import PACK, PILOT, Plan, job_key, shares
 UNKNOWN_SECONDS = 300
 TWIN = "+"  # between a key and the id of a second job that bears it
 SILENT_SECONDS = 900
+RECHECK_SECONDS = 86_400
 
 
 class BackOff:
@@ -342,6 +343,24 @@ class Desk:
                 statuses = self.scheduler.query(ids)
             found = {a.job_key: statuses[a.job_id] for a in accounts if a.job_id in statuses}
             return reconcile(self.ledger, found, self.plan.site, self.role_of)
+
+    def recheck(self) -> list[Record]:
+        """Ask once more for jobs that ended lately, and correct the ledger; return by what.
+
+        Slurm takes back what accounting said: of a controller that was killed, jobs end at that
+        moment, until it is back and knows better. Accounting that is silent now is left alone.
+        """
+        since = clock.time() - RECHECK_SECONDS
+        here = [
+            each for each in self.ledger.accounts().values() if each.site == self.plan.site.name
+        ]
+        lately = [each for each in here if each.job_id and each.end and each.end > since]
+        try:
+            told = self.scheduler.query(sorted({each.job_id for each in lately})) if lately else {}
+        except SchedulerError:
+            return []
+        found = {each.job_key: told[each.job_id] for each in lately if each.job_id in told}
+        return reconcile(self.ledger, found, self.plan.site, self.role_of)
 
     def note_pilot_tasks(self, tasks: Sequence[Task]) -> None:
         """Record each finished task that ran in a pilot, once: its seconds, and no charge.

@@ -1,6 +1,7 @@
 """The desk: every job passes here once, whoever asks how often, and into the ledger."""
 
 import threading
+import time
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -219,6 +220,40 @@ def test_settling_twice_adds_nothing(desk, scheduler):
     assert [str(record.kind) for record in first] == ["start", "end"]
     assert desk.settle() == []
     assert desk.settle([job_id]) == []
+
+
+def test_what_accounting_takes_back_is_corrected(desk, scheduler):
+    """As after a kill of slurmctld: the job had ended, and then it had not."""
+    job, job_id = submit(desk)
+    scheduler.end(job_id, state=State.NODE_FAIL, seconds=1800, end=time.time())
+    desk.settle([job_id])
+    before = desk.ledger.accounts()[job.key]
+    assert desk.recheck() == []
+    late = {"seconds": 5400, "end": time.time(), "state": State.TIMEOUT}
+    scheduler.jobs[job_id] = scheduler.jobs[job_id].model_copy(update=late)
+    (record,) = desk.recheck()
+    after = desk.ledger.accounts()[job.key]
+    assert (str(record.kind), record.seconds) == ("reconcile", 5400)
+    assert (after.seconds, after.state) == (5400, str(State.TIMEOUT))
+    assert after.charged_node_hours == pytest.approx(3 * before.charged_node_hours)
+    assert desk.recheck() == []
+
+
+def test_a_recheck_that_nobody_answers_changes_nothing(desk, scheduler):
+    _, job_id = submit(desk)
+    scheduler.end(job_id, state=State.COMPLETED, end=time.time())
+    desk.settle([job_id])
+    scheduler.is_silent = True
+    assert desk.recheck() == []
+
+
+def test_jobs_that_ended_days_ago_are_left_in_peace(desk, scheduler):
+    _, job_id = submit(desk)
+    scheduler.end(job_id, state=State.COMPLETED)
+    desk.settle([job_id])
+    asked = len(scheduler.asked)
+    assert desk.recheck() == []
+    assert len(scheduler.asked) == asked
 
 
 def test_with_nothing_unended_the_scheduler_is_left_in_peace(desk, scheduler):
