@@ -21,6 +21,7 @@ from pipeline.scheduler.record import Record
 
 AFTER_POLL_SECONDS = 0.5
 KILL_WAIT_SECONDS = 30.0  # Slurm's default KillWait
+LOOK_SECONDS = 0.05
 
 
 class Cancelled(BaseException):
@@ -84,11 +85,24 @@ def _ends_in_time(script: "subprocess.Popen[bytes]", record: Record) -> bool:
 
 def _ends(script: "subprocess.Popen[bytes]", within_seconds: float) -> bool:
     """Return whether `script` ends within that time."""
-    try:
-        script.wait(within_seconds)
-    except subprocess.TimeoutExpired:
-        return False
+    deadline = time.monotonic() + within_seconds
+    while not _is_over(script):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(LOOK_SECONDS)
     return True
+
+
+def _is_over(script: "subprocess.Popen[bytes]") -> bool:
+    """Return whether `script` has ended; a TERM waits until that is known.
+
+    What it raises in the midst of a poll would leave the lock of Popen taken for ever.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        return script.poll() is not None
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def _cancel(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
