@@ -8,39 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.inputs import check_rows
-
 FOLDS = 5
 
 
-def usage(codes: NDArray[np.integer], size: int) -> float:
-    """Return the share of the `size` codes that occur among N.
+def usage(counts: NDArray[np.integer]) -> float:
+    """Return the share of codes that occur, of `counts` (K) how often each does."""
+    return float((counts > 0).mean())
 
-    Raises:
-        ValueError: There is no code, or one is not from 0 to size − 1.
+
+def perplexity(counts: NDArray[np.integer]) -> float:
+    """Return exp(entropy) by `counts` (K): how many codes there would be, all as frequent.
+
+    One where none occurs.
     """
-    return float((_counts(codes, size) > 0).mean())
-
-
-def perplexity(codes: NDArray[np.integer], size: int) -> float:
-    """Return exp(entropy) of the N codes: how many there would be if all were as frequent.
-
-    Raises:
-        ValueError: There is no code, or one is not from 0 to size − 1.
-    """
-    counts = _counts(codes, size)
-    shares = counts[counts > 0] / counts.sum()
+    shares = counts[counts > 0] / max(1, counts.sum())
     return float(np.exp(-np.sum(shares * np.log(shares))))
-
-
-def _counts(codes: NDArray[np.integer], size: int) -> NDArray[np.int64]:
-    """Return how often each of the K codes occurs."""
-    found = np.asarray(codes).ravel()
-    if not len(found) or not np.issubdtype(found.dtype, np.integer):
-        message = f"codes: {len(found)} of {found.dtype}; expected one integer or more."
-        raise ValueError(message)
-    check_rows("codes", (found >= 0) & (found < size), found, f"a code from 0 to {size - 1}")
-    return np.bincount(found.astype(np.int64), minlength=size)
 
 
 def two_sample_auc(real: NDArray[Any], made: NDArray[Any], *, seed: int) -> float:

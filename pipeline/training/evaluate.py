@@ -14,12 +14,21 @@ from pipeline.data.store.tables import read_tables
 from pipeline.job import batch_job_id
 from pipeline.run import Exit, TaskFolder, write_json
 from pipeline.training import engine, finetune, loader, program
-from pipeline.training.downstream import Downstream, Rows, Truth, task_of
+from pipeline.training.batch import Batch
+from pipeline.training.downstream import (
+    EVENT_FEATURES,
+    FEATURES,
+    Downstream,
+    Rows,
+    Truth,
+    joined,
+    task_of,
+)
 from pipeline.training.loader import EventSet
 
 BATCH_EVENTS = 8
+READ_EVENTS = 1024
 SHOWN_EVENTS = 8
-ANSWERS = "answers.npz"
 # Truth that a score likes to have beside what the head was trained on, where the store has it.
 WELCOME = ("pt_gev",)
 
@@ -32,25 +41,25 @@ def evaluate(
     finetuned = catalog.read(TaskFolder(task.finetuned).declaration, FinetuneTask)
     head = finetuned.head
     reads = loader.with_truth(finetuned.model, head, stored=finetuned.cached)
-    source = loader.Source(task.store, task.split, reads)
+    source = loader.also(loader.Source(task.store, task.split, reads), WELCOME)
     store = source.open()
-    events = loader.load(loader.also(source, WELCOME))
     model = finetune.network(finetuned, store)
     finetune.adapt(model, finetuned)
     weights = finetune.trained(task.finetuned)
     model.load_state_dict(weights)
-    told = _answers(model.to(world.device).eval(), finetuned, events, folder, world, stop)
-    if told is None:
+    found = _told(model.to(world.device).eval(), finetuned, source, store, folder, world, stop)
+    if found is None:
         return Exit.CONTINUE
-    truth = _truth(events, store)
+    told, truth = found
     look = task_of(head).score(told, truth, head, task.seed)
-    _save_shown(folder, truth, events, told)
+    _save_shown(folder, truth, told)
     write_json(folder.path / "look.json", look.table())
     folder.finish(
         {
             **look.table()["scores"],
             **{f"{name}_interval": _plain(each) for name, each in look.intervals.items()},
-            **_configuration(finetuned, task, events),
+            **_configuration(finetuned, task, truth),
+            "store_sha256": loader.store_hash(store),
             "weights_sha256": engine.weights_hash(weights),
             "answers_sha256": {name: loader.array_hash(told[name]) for name in sorted(told)},
             "seconds": time.time() - began,
@@ -60,39 +69,55 @@ def evaluate(
     return Exit.FINISHED
 
 
-@torch.no_grad()
-def _answers(
+def _told(
     model: Downstream,
     finetuned: FinetuneTask,
-    events: EventSet,
+    source: loader.Source,
+    store: Store,
     folder: TaskFolder,
     world: engine.World,
     stop: program.Stop,
-) -> Rows | None:
-    """Return what the head tells of all events, by name; None when asked to stop.
+) -> tuple[Rows, Truth] | None:
+    """Return what the head tells of all events, by name, and what is true of them.
+
+    Events are read some at a time, and what the model alone takes of them is let go. None when
+    asked to stop.
+    """
+    tables = read_tables(store.path) if source.reads.tables else {}
+    told: dict[str, list[Any]] = {}
+    truths: list[Truth] = []
+    tell, done = program.Every(1.0), 0
+    for events in loader.stream(source, READ_EVENTS):
+        for start in range(0, len(events), BATCH_EVENTS):
+            if stop.asked:
+                return None
+            batch = events.batch(start, min(start + BATCH_EVENTS, len(events)))
+            for name, each in _answer(model, finetuned, batch.to(world.device)).items():
+                told.setdefault(name, []).append(each)
+            done += len(batch.event_id)
+            if tell():
+                write_json(folder.progress, {"done": done, "total": source.count, "unit": "events"})
+        truths.append(_truth(events, tables))
+    return {name: np.concatenate(parts) for name, parts in told.items()}, joined(truths)
+
+
+@torch.no_grad()
+def _answer(model: Downstream, finetuned: FinetuneTask, batch: Batch) -> Rows:
+    """Return what the head tells of a batch.
 
     Raises:
         BadInput: It tells what is no number.
     """
-    found: dict[str, list[Any]] = {}
-    tell, answer = program.Every(1.0), task_of(finetuned.head).answer
-    for start in range(0, len(events), BATCH_EVENTS):
-        if stop.asked:
-            return None
-        stop_at = min(start + BATCH_EVENTS, len(events))
-        batch = events.batch(start, stop_at).to(world.device)
-        for name, each in answer(model(batch), batch, finetuned.head).items():
-            if not bool(each.isfinite().all()):
-                message = (
-                    f"{folder.path.name}: the model tells a {name} that is no number, of events "
-                    f"{start} to {stop_at - 1}. Was its training stopped by a loss of NaN?"
-                )
-                raise BadInput(message)
-            found.setdefault(name, []).append(each.cpu().numpy())
-        if tell():
-            told = {"done": stop_at, "total": len(events), "unit": "events"}
-            write_json(folder.progress, told)
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+    answer = task_of(finetuned.head).answer(model(batch), batch, finetuned.head)
+    for name, each in answer.items():
+        if not bool(each.isfinite().all()):
+            first, last = batch.event_id[0].item(), batch.event_id[-1].item()
+            message = (
+                f"the model tells a {name} that is no number, of events {first} to {last}. Was its "
+                "training stopped by a loss of NaN?"
+            )
+            raise BadInput(message)
+    return {name: each.cpu().numpy() for name, each in answer.items()}
 
 
 def _plain(interval: tuple[float, float]) -> list[float | None]:
@@ -100,21 +125,21 @@ def _plain(interval: tuple[float, float]) -> list[float | None]:
     return [end if np.isfinite(end) else None for end in interval]
 
 
-def _truth(events: EventSet, store: Store) -> Truth:
-    """Return what is known of all events."""
+def _truth(events: EventSet, tables: Rows) -> Truth:
+    """Return what is known of some events, but for what a backbone made of them."""
     reads = events.reads
-    tables = read_tables(store.path) if reads.tables else {}
     return Truth(
-        per_point={name: events.per_point(name) for name in reads.per_point},
-        per_event={name: events.per_event(name) for name in reads.per_event},
+        per_point={n: events.per_point(n) for n in reads.per_point if n != FEATURES},
+        per_event={n: events.per_event(n) for n in reads.per_event if n != EVENT_FEATURES},
         tables={name: tables[name] for name in reads.tables},
         offsets=events.offsets,
+        event_id=events.event_id,
         points=events.physical(int(events.offsets[-1])),
         columns=[column.name for column in events.columns],
     )
 
 
-def _configuration(finetuned: FinetuneTask, task: EvaluateTask, events: EventSet) -> dict[str, Any]:
+def _configuration(finetuned: FinetuneTask, task: EvaluateTask, truth: Truth) -> dict[str, Any]:
     """Return the configuration behind the numbers."""
     backbone = finetuned.backbone
     return {
@@ -130,20 +155,18 @@ def _configuration(finetuned: FinetuneTask, task: EvaluateTask, events: EventSet
         "batch_events": finetuned.training.batch_events,
         "learning_rate": finetuned.training.learning_rate,
         "split": task.split,
-        "events": len(events),
-        "points": int(events.offsets[-1]),
-        "store_sha256": events.store_hash,
+        "events": len(truth.event_id),
+        "points": int(truth.offsets[-1]),
     }
 
 
-def _save_shown(folder: TaskFolder, truth: Truth, events: EventSet, told: Rows) -> None:
+def _save_shown(folder: TaskFolder, truth: Truth, told: Rows) -> None:
     """Save the first events, in physical units, for the report's event display.
 
     Arrays of what is true and told bear these words before their names.
     """
-    shown = min(SHOWN_EVENTS, len(events))
-    stop = int(events.offsets[shown])
-    total = int(events.offsets[-1])
+    shown = min(SHOWN_EVENTS, len(truth.event_id))
+    stop, total = int(truth.offsets[shown]), int(truth.offsets[-1])
 
     def first(values: Any) -> Any:
         return values[:stop] if len(values) == total else values[:shown]
@@ -152,8 +175,8 @@ def _save_shown(folder: TaskFolder, truth: Truth, events: EventSet, told: Rows) 
     arrays: dict[str, Any] = {
         "points": truth.points[:stop],
         "columns": np.array(truth.columns),
-        "offsets": events.offsets[: shown + 1],
-        "event_id": events.event_id[:shown],
+        "offsets": truth.offsets[: shown + 1],
+        "event_id": truth.event_id[:shown],
         **{f"true_{name}": first(values) for name, values in true.items()},
         **{f"predicted_{name}": first(values) for name, values in told.items()},
         **truth.tables,

@@ -28,7 +28,7 @@ from pipeline.job import batch_job_id
 from pipeline.run import Exit, TaskFolder, read_json, write_json
 from pipeline.training import engine, loader, program
 from pipeline.training.downstream import EVENT_FEATURES, FEATURES, HiddenOf, backbone_of
-from pipeline.training.finetune import load_backbone, trained
+from pipeline.training.finetune import load_backbone
 
 BATCH_EVENTS = 32
 LEFT_OUT = frozenset({"neighbours"})  # what pretraining alone learns from
@@ -44,8 +44,8 @@ def features(
         loader.Source(task.source, split, task.model.reads_downstream()).open()
     backbone, look = backbone_of(task.model, store)
     load_backbone(backbone, task.backbone, task.model)
+    digest = (read_json(TaskFolder(task.backbone).result) or {})["weights_sha256"]
     backbone.requires_grad_(False).to(world.device).eval()
-    digest = engine.weights_hash(trained(task.backbone))
     writing = Writing(folder, task, store, look, digest, world.device)
     records = []
     shards = [shard for split in store.splits for shard in store.shards(split)]

@@ -60,11 +60,11 @@ def load_backbone(backbone: nn.Module, folder: Path, model: Family) -> None:
         RunError: They are not there.
         BadInput: They are of another model.
     """
-    prefix = "backbone."
+    prefix, weights = "backbone.", trained(folder, model)
     backbone.load_state_dict(
         {
             name.removeprefix(prefix): value
-            for name, value in trained(folder, model).items()
+            for name, value in weights.items()
             if name.startswith(prefix)
         }
     )

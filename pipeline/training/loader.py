@@ -351,16 +351,26 @@ def load(source: Source) -> EventSet:
     Raises:
         BadInput: There is no such store or split, or something that is read is not in it.
     """
-    store = source.open()
-    everything = Reading(
+    source.open()
+    (events,) = stream(source, source.count)
+    return events
+
+
+def stream(source: Source, events: int) -> Iterator[EventSet]:
+    """Yield the events of `source`, which was opened before, in the order of the store.
+
+    So many `events` at a time are in memory, the last with what is left.
+    """
+    store = Store.open(source.path)
+    reading = Reading(
         arrays=arrays_of(source.reads),
-        lane_events=source.count,
+        lane_events=events,
         events=source.events,
         shuffle=False,
         epochs=1,
     )
-    (packed,) = Loader(store, source.split, everything)
-    return EventSet(packed, store.manifest.columns, source.reads, store_hash(store))
+    for packed in Loader(store, source.split, reading):
+        yield EventSet(packed, store.manifest.columns, source.reads, store_hash(store))
 
 
 def store_hash(store: Store) -> str:

@@ -26,6 +26,7 @@ from pipeline.data.store import MANIFEST, Manifest, Shard, ShardRecord, Store
 from pipeline.data.store.manifest import SourceRecord
 from pipeline.data.store.shard import write_shard
 from pipeline.data.store.tokens import TOKENIZER, WEIGHTS
+from pipeline.evaluation.codebooks import perplexity, usage
 from pipeline.families.omnijet import TOKEN
 from pipeline.families.tokenizers import FEATURES, MOST_CONSTITUENTS
 from pipeline.run import TaskFolder, read_json, write_json
@@ -212,17 +213,14 @@ def total_cut(made: list[Made]) -> dict[str, int]:
 def quality(made: list[Made], split: str) -> dict[str, Any]:
     """Return usage, perplexity and reconstruction of the jets of one split.
 
-    `usage` is the share of codes that are used; `perplexity`, exp of the entropy of how often, the
-    number of codes that would be as varied if all were used alike. `reconstruction` is the root
-    mean square of decoded less true: of ln(pT / GeV), Δη and Δφ.
+    `reconstruction` is the root mean square of decoded less true: of ln(pT / GeV), Δη and Δφ.
     """
     mine = [each for each in made if each.shard.split == split]
     used = np.sum([each.used for each in mine], axis=0)
     points = max(1, sum(each.shard.points for each in mine))
     squares = np.sum([each.squares for each in mine], axis=0)
-    share = used[used > 0] / points
     return {
-        "usage": float((used > 0).mean()),
-        "perplexity": float(np.exp(-(share * np.log(share)).sum())),
+        "usage": usage(used),
+        "perplexity": perplexity(used),
         "reconstruction": dict(zip(FEATURES, np.sqrt(squares / points).tolist(), strict=True)),
     }

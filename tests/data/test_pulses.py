@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from made_pulses import pulses, same
 
 from pipeline.data.events import concatenate
-from pipeline.data.preparation.directions import angles, opening_angles, unit_vectors
+from pipeline.data.preparation.directions import angles, unit_vectors
 from pipeline.data.preparation.pulses import _first, in_time_order, polarbert_inputs, select_pulses
+from pipeline.evaluation.directions import opening_angles
 
 CASES = {
     "sizes": st.lists(st.integers(0, 60), min_size=1, max_size=8),

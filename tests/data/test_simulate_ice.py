@@ -5,7 +5,7 @@ from made_events import simulate_task, stage_task
 from made_pulses import read, same
 
 from pipeline.data.events import Events
-from pipeline.data.preparation.directions import opening_angles, unit_vectors
+from pipeline.data.preparation.directions import unit_vectors
 from pipeline.data.preparation.pulses import in_time_order, select_pulses
 from pipeline.data.program import run
 from pipeline.data.simulate import SIMULATE
@@ -22,6 +22,7 @@ from pipeline.data.simulation.ice_light import (
 from pipeline.data.simulation.ice_pulses import _signal, coincident
 from pipeline.data.stage import STAGE
 from pipeline.data.store import Store
+from pipeline.evaluation.directions import opening_angles
 
 
 @pytest.fixture(scope="module")

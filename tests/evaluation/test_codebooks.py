@@ -10,38 +10,27 @@ from pipeline.evaluation.codebooks import class_accuracy, perplexity, two_sample
 
 
 def test_codes_used_and_their_perplexity_by_hand():
-    codes = np.array([0, 0, 0, 0, 1, 1, 2, 2])
-    assert usage(codes, 8) == 3 / 8
-    assert perplexity(codes, 8) == pytest.approx(2**1.5)
+    counts = np.array([4, 2, 2, 0, 0, 0, 0, 0])
+    assert usage(counts) == 3 / 8
+    assert perplexity(counts) == pytest.approx(2**1.5)
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=50))
-def test_the_perplexity_is_the_exponential_of_scipy_s_entropy(found):
-    codes = np.array(found, np.uint16)
-    told = perplexity(codes, 10)
-    assert told == pytest.approx(np.exp(entropy(np.bincount(codes))))
-    assert 1 - 1e-9 <= told <= 10 * usage(codes, 10) + 1e-9
+def test_the_perplexity_is_the_exponential_of_scipy_s_entropy(codes):
+    counts = np.bincount(codes, minlength=10)
+    told = perplexity(counts)
+    assert told == pytest.approx(np.exp(entropy(counts)))
+    assert 1 - 1e-9 <= told <= 10 * usage(counts) + 1e-9
 
 
 def test_all_codes_equally_often_are_all_of_them():
-    codes = np.tile(np.arange(512), 3)
-    assert usage(codes, 512) == 1
-    assert perplexity(codes, 512) == pytest.approx(512)
+    counts = np.full(512, 3)
+    assert usage(counts) == 1
+    assert perplexity(counts) == pytest.approx(512)
 
 
-@pytest.mark.parametrize("of", [usage, perplexity])
-@pytest.mark.parametrize(
-    ("codes", "message"),
-    [
-        ([0, 8], "codes: row 1 holds 8; expected a code from 0 to 7"),
-        ([-1], "codes: row 0 holds -1"),
-        ([0.5], "codes: 1 of float64; expected one integer or more"),
-        ([], "codes: 0 of float64; expected one integer or more"),
-    ],
-)
-def test_what_is_no_code_is_refused(of, codes, message):
-    with pytest.raises(ValueError, match=message):
-        of(np.array(codes), 8)
+def test_no_code_at_all_is_as_varied_as_one():
+    assert perplexity(np.zeros(8, int)) == 1
 
 
 def normal(samples, seed, shift=0.0):

@@ -13,7 +13,8 @@ from made_neutrinos import geometry, pulses, small
 
 from pipeline.campaign import FinetuneTask, Training
 from pipeline.data.errors import BadInput
-from pipeline.data.preparation.directions import opening_angles, unit_vectors
+from pipeline.data.preparation.directions import unit_vectors
+from pipeline.evaluation.directions import opening_angles
 from pipeline.families import OmniJet
 from pipeline.heads import (
     HEADS,
@@ -123,6 +124,7 @@ def truth_of(data):
         per_event={name: each.numpy() for name, each in data.per_event.items()},
         tables={"geometry": geometry().numpy()},
         offsets=data.offsets.numpy(),
+        event_id=data.event_id.numpy(),
         points=data.points.numpy(),
         columns=columns.get(data.points.shape[1], ("time", "charge")),
     )
@@ -251,6 +253,7 @@ def test_a_muon_s_line_of_light_tells_the_trivial_guess_where_it_came_from():
         per_event={},
         tables={"geometry": sensors},
         offsets=np.array([0, 4, 5]),
+        event_id=np.arange(2),
         points=np.stack([time, np.array([1.0, 3.0, 0.5, 2.0, 1.0])], 1).astype(np.float32),
         columns=("time", "charge"),
     )

@@ -11,8 +11,9 @@ import numpy as np
 
 from pipeline.data.events import Events, Floats, Mask
 from pipeline.data.experiment import Column, Experiment, Limit, Rejected
+from pipeline.heads import events as heads
 
-CLASSES = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
+CLASSES = heads.JETCLASS
 SPECIES = ("ChargedHadron", "NeutralHadron", "Photon", "Electron", "Muon")
 JET = ("pt", "eta", "phi", "energy")
 TAU = ("tau1", "tau2", "tau3", "tau4")

@@ -21,10 +21,3 @@ def angles(vectors: Doubles) -> tuple[Doubles, Doubles]:
     azimuth = np.arctan2(y, x) % (2 * np.pi)
     # The remainder of a tiny negative angle rounds to 2π itself.
     return np.where(azimuth < 2 * np.pi, azimuth, 0.0), np.arctan2(np.hypot(x, y), z)
-
-
-def opening_angles(one: Doubles, other: Doubles) -> Doubles:
-    """Return the angles (E) between vectors (E, 3), in radians; exact for small ones too."""
-    across = np.linalg.norm(np.cross(one, other), axis=-1)
-    angle: Doubles = np.arctan2(across, np.sum(one * other, axis=-1))
-    return angle

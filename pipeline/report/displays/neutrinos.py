@@ -12,6 +12,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from pipeline.data.preparation.directions import unit_vectors
 from pipeline.evaluation.directions import opening_angles
 from pipeline.report.displays.event import Event, Floats
 from pipeline.report.displays.scene import Arrow, Scene, View
@@ -41,7 +42,7 @@ def draw(event: Event, names: Sequence[str]) -> Figure | None:  # noqa: ARG001 -
     light = _light(event)
     if light is None:
         return None
-    true = _unit(float(event.arrays["true_azimuth"]), float(event.arrays["true_zenith"]))
+    true = unit_vectors(event.arrays["true_azimuth"], event.arrays["true_zenith"])
     told = event.arrays["predicted_direction"].astype(np.float64)
     with style():
         figure = Figure(figsize=(10.5, 5.2), layout="constrained")
@@ -68,7 +69,7 @@ def scene(event: Event) -> Scene | None:
     light = _light(event) if event.has("true_azimuth", "predicted_direction") else None
     if light is None:
         return None
-    true = _unit(float(event.arrays["true_azimuth"]), float(event.arrays["true_zenith"]))
+    true = unit_vectors(event.arrays["true_azimuth"], event.arrays["true_zenith"])
     told = event.arrays["predicted_direction"].astype(np.float64)
     shade = colormaps["viridis"](light.time / max(light.time.max(), 1.0))
     colours = [to_hex(each) for each in np.round(shade, 1)]
@@ -81,12 +82,6 @@ def scene(event: Event) -> Scene | None:
 def _up(vectors: Floats) -> Floats:
     """Return vectors (..., 3) with the vertical second, as the page holds it upright."""
     return vectors[..., [0, 2, 1]]
-
-
-def _unit(azimuth: float, zenith: float) -> Floats:
-    """Return the unit vector (3) to where a neutrino came from, of angles in rad."""
-    level = np.sin(zenith)
-    return np.array([np.cos(azimuth) * level, np.sin(azimuth) * level, np.cos(zenith)])
 
 
 def _light(event: Event) -> Light | None:

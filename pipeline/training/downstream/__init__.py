@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline.data.events import offsets_of
 from pipeline.data.experiment import named
 from pipeline.data.store import Store
 from pipeline.evaluation import look
@@ -57,12 +58,31 @@ class Truth:
     per_event: Rows
     tables: Rows
     offsets: NDArray[np.int64]
+    event_id: NDArray[np.int64]
     points: NDArray[np.float32]
     columns: Sequence[str]
 
     def column(self, name: str) -> NDArray[np.float32]:
         """Return a column of the points (P), in physical units."""
         return self.points[:, list(self.columns).index(name)]
+
+
+def joined(several: Sequence[Truth]) -> Truth:
+    """Return the events of several truths of one store, one after another."""
+    first = several[0]
+
+    def together(rows: Sequence[Rows]) -> Rows:
+        return {name: np.concatenate([each[name] for each in rows]) for name in rows[0]}
+
+    return Truth(
+        per_point=together([each.per_point for each in several]),
+        per_event=together([each.per_event for each in several]),
+        tables=first.tables,
+        offsets=offsets_of(np.concatenate([np.diff(each.offsets) for each in several])),
+        event_id=np.concatenate([each.event_id for each in several]),
+        points=np.concatenate([each.points for each in several]),
+        columns=first.columns,
+    )
 
 
 class Task(Protocol):

@@ -1,7 +1,6 @@
 """Where neutrinos came from. Axes: B events · E events of a split · P pulses · W width."""
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -13,10 +12,10 @@ from pipeline.families import Family
 from pipeline.heads import DirectionHead
 from pipeline.training.batch import Batch
 from pipeline.training.downstream import Hidden, Rows, Truth
+from pipeline.training.objectives.directions import opening_angle
 
 TOLD = "direction"
 UP = np.array([0.0, 0.0, 1.0])
-SMALLEST = 1e-4  # arccos has no slope at its ends
 
 
 class DirectionTeller(nn.Module):
@@ -38,11 +37,7 @@ def build(head: DirectionHead, model: Family) -> nn.Module:
 
 def loss(output: Tensor, batch: Batch, head: DirectionHead) -> dict[str, Tensor]:  # noqa: ARG001
     """Return the mean opening angle, rad, of told and true directions."""
-    azimuth, zenith = batch.per_event["azimuth"], batch.per_event["zenith"]
-    level = zenith.sin()
-    true = torch.stack([azimuth.cos() * level, azimuth.sin() * level, zenith.cos()], 1)
-    cosine = (output * true).sum(1).clamp(SMALLEST - 1, 1 - SMALLEST)
-    return {"angle": cosine.arccos().mean()}
+    return opening_angle(output, batch)
 
 
 def answer(output: Tensor, batch: Batch, head: DirectionHead) -> dict[str, Tensor]:  # noqa: ARG001

@@ -8,7 +8,7 @@ from pipeline.families import Family
 from pipeline.heads import TrackHead
 from pipeline.training.batch import Batch
 from pipeline.training.downstream import Rows, Truth
-from pipeline.training.models.tracks import TrackFinder, Tracks, assign, confidence
+from pipeline.training.models.tracks import TrackFinder, Tracks, assign
 from pipeline.training.objectives.tracks import track_finding
 
 TOLD = "track"
@@ -26,7 +26,8 @@ def loss(output: Tracks, batch: Batch, head: TrackHead) -> dict[str, Tensor]:  #
 
 def answer(output: Tracks, batch: Batch, head: TrackHead) -> dict[str, Tensor]:  # noqa: ARG001
     """Return the track that each point was put in (P), 0 for noise, and how surely (P)."""
-    return {TOLD: assign(output, batch), "confidence": confidence(output, batch)}
+    track, claim = assign(output, batch)
+    return {TOLD: track, "confidence": claim}
 
 
 def score(told: Rows, truth: Truth, head: TrackHead, seed: int) -> Look:  # noqa: ARG001

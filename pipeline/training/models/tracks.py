@@ -138,25 +138,17 @@ class TrackFinder(nn.Module):
         return logits.masked_fill(~real.unsqueeze(1), NO_MASK)
 
 
-def assign(tracks: Tracks, batch: Batch) -> Tensor:
-    """Return the found track of each point (P), counted from 1 in its event; 0 is noise.
+def assign(tracks: Tracks, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return the found track of each point (P), and the claim on it (P) that won.
+
+    Tracks are counted from 1 in their event; 0 is noise.
 
     A point goes to the query with the largest mask probability × probability to claim anything:
     of the two assignments that FM4NPP compares, the one it recommends. What goes to a query that
     claims noise is noise.
     """
-    classes, claims = _claims(tracks)
-    query = claims.argmax(1)[batch.event, batch.place]
-    is_track = classes[..., TRACK] >= classes[..., NOISE]
-    return torch.where(is_track[batch.event, query], query + 1, 0)
-
-
-def confidence(tracks: Tracks, batch: Batch) -> Tensor:
-    """Return the claim (P) of the query that each point goes to: mask × class probability."""
-    return _claims(tracks)[1].amax(1)[batch.event, batch.place]
-
-
-def _claims(tracks: Tracks) -> tuple[Tensor, Tensor]:
-    """Return the class probabilities (B, Q, 3) and the claims (B, Q, L) of the last round."""
     classes = tracks.classes[-1].float().softmax(-1)
-    return classes, tracks.masks[-1].float().sigmoid() * (1 - classes[..., NOTHING:])
+    claims = tracks.masks[-1].float().sigmoid() * (1 - classes[..., NOTHING:])
+    most, which = (each[batch.event, batch.place] for each in claims.max(1))
+    is_track = classes[..., TRACK] >= classes[..., NOISE]
+    return torch.where(is_track[batch.event, which], which + 1, 0), most
