@@ -15,7 +15,7 @@ from whole_campaign import TINY, fingerprint
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 
-def three_faults(bed: Bed, controller: "Popen[str]") -> str:
+def three_faults(bed: Bed, controller: "Popen[str]") -> str | None:
     """sbatch is silent, a node fails under a training, and the controller is killed."""
     silent_sbatch(bed, controller)
     while not bed.jobs("R", "pretrain"):

@@ -10,25 +10,27 @@ from contextlib import suppress
 
 from soak.bed import Bed, slurm, testbed
 
-Fault = Callable[[Bed, "subprocess.Popen[str]"], str]
+# What it did, None if there was nothing to do it to.
+Fault = Callable[[Bed, "subprocess.Popen[str]"], str | None]
 OUTAGE_SECONDS = 30
 FULL_SECONDS = 60
 
 
-def kill_controller(bed: Bed, controller: "subprocess.Popen[str]") -> str:
+def kill_controller(bed: Bed, controller: "subprocess.Popen[str]") -> str | None:
     """kill -9 of the process on the login node."""
     if controller.poll() is not None:
-        return "it was between two"
+        time.sleep(1)
+        return None
     with suppress(ProcessLookupError):
         os.kill(controller.pid, signal.SIGKILL)
-    return "killed"
+    return "controller killed"
 
 
-def node_down(bed: Bed, controller: "subprocess.Popen[str]") -> str:
+def node_down(bed: Bed, controller: "subprocess.Popen[str]") -> str | None:
     """A node that a job runs on fails."""
     found = bed.any_job()
     if found is None:
-        return "no job ran"
+        return None
     (node, *_) = slurm("scontrol", "show", "hostnames", found[1]).split()
     slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=soak")
     time.sleep(5)
@@ -45,11 +47,11 @@ def resume(node: str) -> None:
         time.sleep(1)
 
 
-def requeue(bed: Bed, controller: "subprocess.Popen[str]") -> str:
+def requeue(bed: Bed, controller: "subprocess.Popen[str]") -> str | None:
     """Somebody puts a training back into the queue."""
     found = bed.any_job("pretrain")
     if found is None:
-        return "no training ran"
+        return None
     slurm("scontrol", "update", f"jobid={found[0]}", "requeue=1", check=False)
     slurm("scontrol", "requeue", found[0], check=False)
     return f"job {found[0]}"
@@ -62,20 +64,20 @@ def preempt(bed: Bed, controller: "subprocess.Popen[str]") -> str:
     return "by job " + slurm("sbatch", "--parsable", *options, "--wrap=sleep 5").strip()
 
 
-def time_limit(bed: Bed, controller: "subprocess.Popen[str]") -> str:
+def time_limit(bed: Bed, controller: "subprocess.Popen[str]") -> str | None:
     """A pilot's walltime ends under the work in it."""
-    found = bed.any_job("pilot")
+    found = bed.any_job("pilot", seconds=5.0)
     if found is None:
-        return "no pilot ran"
+        return None
     slurm("scontrol", "update", f"jobid={found[0]}", "timelimit=1", check=False)
     return f"job {found[0]}"
 
 
-def scancel(bed: Bed, controller: "subprocess.Popen[str]") -> str:
+def scancel(bed: Bed, controller: "subprocess.Popen[str]") -> str | None:
     """Somebody cancels a job by hand."""
     found = bed.any_job()
     if found is None:
-        return "no job ran"
+        return None
     slurm("scancel", found[0], check=False)
     return f"job {found[0]}"
 

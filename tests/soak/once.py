@@ -94,12 +94,17 @@ class Injury(threading.Thread):
             self.start()
 
     def run(self) -> None:
-        """Do each fault in turn, until the campaign is over."""
+        """Do each in turn, and later what finds nothing to do now, until the campaign is over."""
         began = time.monotonic()
-        for after, fault in self.faults:
+        waiting = list(self.faults)
+        while waiting:
+            after, fault = waiting.pop(0)
             if self.over.wait(max(0.0, began + after - time.monotonic())):
                 return
             told = fault(self.bed, self.controller)
+            if told is None:
+                waiting.append((after, fault))
+                continue
             self.told.append(f"after {time.monotonic() - began:.0f} s: {told}")
             self.done.append(fault)
 
