@@ -1,19 +1,20 @@
-"""What Particle Transformer takes of a particle, from the arrays that a store of jets holds.
+"""What models of jets take of a particle, made of whatever a store of jets holds.
 
-The 17 inputs `full` of Qu, Li, Qian, arXiv:2202.03772, table 2, and the choices `kinpid` (13) and
-`kin` (7), standardised with the constants of jet-universe/particle_transformer,
-data/JetClass/JetClass_full.yaml: (value - centre) × scale, clipped. Axes: P particles, E jets.
+A column may be made of others in more than one way, since stores differ: JetClass's hold momenta,
+OmniLearned's and those of tokens logarithms and offsets from the axis. The first way that a store
+allows is taken. Particle Transformer's inputs are standardised with the constants of
+jet-universe/particle_transformer, data/JetClass/JetClass_full.yaml: (value - centre) × scale,
+clipped; the jet is the sum of its particles. Axes: P particles, E jets.
 """
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
 
 import numpy as np
 
 from pipeline.data.events import Array, Floats, Integers
-from pipeline.data.experiments.jetclass import COLUMN_NAMES, SPECIES
-
-Choice = Literal["full", "kinpid", "kin"]
+from pipeline.families.jet_columns import SPECIES
 
 
 @dataclass(frozen=True)
@@ -25,67 +26,116 @@ class Standard:
     low: float = -5.0
     high: float = 5.0
 
-    def __call__(self, values: Floats) -> Floats:
+    def __call__(self, values: Array) -> Array:
         """Return `values` standardised."""
-        scaled: Floats = np.clip((values - self.centre) * self.scale, self.low, self.high)
+        scaled: Array = np.clip((values - self.centre) * self.scale, self.low, self.high)
         return scaled
 
 
-KINEMATICS = ("pt_log", "e_log", "logptrel", "logerel", "deltaR")
-IDENTITY = ("charge", *(f"is{name}" for name in SPECIES))
-IMPACT = ("d0", "d0err", "dz", "dzerr")
-PLACE = ("deta", "dphi")
-CHOICES: dict[Choice, tuple[str, ...]] = {
-    "full": (*KINEMATICS, *IDENTITY, *IMPACT, *PLACE),
-    "kinpid": (*KINEMATICS, *IDENTITY, *PLACE),
-    "kin": (*KINEMATICS, *PLACE),
+@dataclass(frozen=True)
+class Way:
+    """A function of the columns `of`, all (P); with `jets` it is given the offsets (E + 1) too."""
+
+    of: tuple[str, ...]
+    make: Callable[..., Array]
+    jets: bool = False
+
+
+def _total(values: Array, offsets: Integers) -> Array:
+    """Return for each particle the sum over its jet (P)."""
+    sums: Array = np.add.reduceat(values, offsets[:-1])
+    return np.repeat(sums, np.diff(offsets))
+
+
+def _log_share(px: Array, py: Array, offsets: Integers) -> Array:
+    """Return ln of a particle's pT over its jet's."""
+    jet = np.hypot(_total(px, offsets), _total(py, offsets))
+    share: Array = np.log(np.hypot(px, py) / jet)
+    return share
+
+
+def _log_energy_share(energy: Array, offsets: Integers) -> Array:
+    """Return ln of a particle's energy over its jet's."""
+    share: Array = np.log(energy / _total(energy, offsets))
+    return share
+
+
+_LOG_REL, _ERROR = Standard(-4.7, 0.7), Standard(0.0, 1.0, 0.0, 1.0)
+WAYS: dict[str, tuple[Way, ...]] = {
+    "pt": (Way(("px", "py"), np.hypot), Way(("log_pt",), np.exp)),
+    "log_pt": (Way(("pt",), np.log),),
+    "px": (Way(("pt", "dphi"), lambda pt, dphi: pt * np.cos(dphi)),),
+    "py": (Way(("pt", "dphi"), lambda pt, dphi: pt * np.sin(dphi)),),
+    "pz": (Way(("pt", "deta"), lambda pt, deta: pt * np.sinh(deta)),),
+    # Where nobody kept the energy, a particle has no mass.
+    "energy": (
+        Way(("log_energy",), np.exp),
+        Way(("pt", "deta"), lambda pt, deta: pt * np.cosh(deta)),
+    ),
+    "log_energy": (Way(("energy",), np.log),),
+    "pt_log": (Way(("log_pt",), Standard(1.7, 0.7)),),
+    "e_log": (Way(("log_energy",), Standard(2.0, 0.7)),),
+    "logptrel": (Way(("px", "py"), lambda *of: _LOG_REL(_log_share(*of)), jets=True),),
+    "logerel": (Way(("energy",), lambda *of: _LOG_REL(_log_energy_share(*of)), jets=True),),
+    "deltaR": (Way(("deta", "dphi"), lambda *of: Standard(0.2, 4.0)(np.hypot(*of))),),
+    **{
+        f"is{name}": (Way(("species",), partial(lambda at, species: species[:, at], at)),)
+        for at, name in enumerate(SPECIES)
+    },
+    "d0": (Way(("d0val",), np.tanh),),
+    "dz": (Way(("dzval",), np.tanh),),
+    "d0err_clipped": (Way(("d0err",), _ERROR),),
+    "dzerr_clipped": (Way(("dzerr",), _ERROR),),
 }
-STANDARDS = {
-    "pt_log": Standard(1.7, 0.7),
-    "e_log": Standard(2.0, 0.7),
-    "logptrel": Standard(-4.7, 0.7),
-    "logerel": Standard(-4.7, 0.7),
-    "deltaR": Standard(0.2, 4.0),
-    "d0err": Standard(0.0, 1.0, 0.0, 1.0),
-    "dzerr": Standard(0.0, 1.0, 0.0, 1.0),
-}
+ARRAYS = ("charge", "species")  # of particles, which ways take beside the columns of points
 
 
-def inputs(
-    points: Floats,
-    offsets: Integers,
-    *,
-    charge: Array,
-    species: Array,
-    jet: Floats,
-    choice: Choice = "full",
-) -> Floats:
-    """Return the inputs (P, 17), (P, 13) or (P, 7), in the order of CHOICES[choice].
+def made_of(name: str, known: Iterable[str]) -> frozenset[str] | None:
+    """Return which of the `known` columns and arrays make `name`; None if they cannot."""
+    return _made_of(name, frozenset(known), frozenset())
 
-    `points` (P, 10) are the columns of the experiment jetclass; `charge` (P), `species` (P, 5) and
-    `jet` (E, 4) its arrays; jet e owns the rows offsets[e] to offsets[e + 1].
+
+def _made_of(name: str, known: frozenset[str], asked: frozenset[str]) -> frozenset[str] | None:
+    """Return what makes `name`, by no way through those `asked` for already."""
+    if name in known:
+        return frozenset({name})
+    way = _way(name, known, asked)
+    if way is None:
+        return None
+    parts = [_made_of(each, known, asked | {name}) for each in way.of]
+    return frozenset().union(*(part for part in parts if part is not None))
+
+
+def _way(name: str, known: frozenset[str], asked: frozenset[str]) -> Way | None:
+    """Return the first way to make `name` whose columns can all be had."""
+    if name in asked:
+        return None
+    asked = asked | {name}
+    for way in WAYS.get(name, ()):
+        if all(each in known or _way(each, known, asked) is not None for each in way.of):
+            return way
+    return None
+
+
+def columns_of(names: Sequence[str], stored: Mapping[str, Array], offsets: Integers) -> Floats:
+    """Return the columns `names` (P, N) float32, of those `stored` or made of them.
+
+    `stored` are the columns of points (P) and the arrays `ARRAYS`, in physical units; jet e owns
+    the rows offsets[e] to offsets[e + 1].
+
+    Raises:
+        KeyError: One cannot be made of them.
     """
-    of = {name: points[:, column] for column, name in enumerate(COLUMN_NAMES)}
-    pt, energy = np.hypot(of["px"], of["py"]), of["energy"]
-    jet_pt, jet_energy = np.repeat(jet[:, (0, 3)], np.diff(offsets), axis=0).T
+    found, known = dict(stored), frozenset(stored)
+
+    def value(name: str) -> Array:
+        if name not in found:
+            way = _way(name, known, frozenset())
+            if way is None:
+                raise KeyError(name)
+            more = (offsets,) if way.jets else ()
+            found[name] = way.make(*(value(each) for each in way.of), *more)
+        return found[name]
+
     with np.errstate(divide="ignore"):  # a particle of no energy: the clip makes it finite
-        values: dict[str, Array] = {
-            "pt_log": np.log(pt),
-            "e_log": np.log(energy),
-            "logptrel": np.log(pt / jet_pt),
-            "logerel": np.log(energy / jet_energy),
-            "deltaR": np.hypot(of["deta"], of["dphi"]),
-            "charge": charge,
-            **{f"is{name}": species[:, column] for column, name in enumerate(SPECIES)},
-            "d0": np.tanh(of["d0val"]),
-            "d0err": of["d0err"],
-            "dz": np.tanh(of["dzval"]),
-            "dzerr": of["dzerr"],
-            "deta": of["deta"],
-            "dphi": of["dphi"],
-        }
-    found = np.empty((len(points), len(CHOICES[choice])), np.float32)
-    for column, name in enumerate(CHOICES[choice]):
-        standard = STANDARDS.get(name)
-        found[:, column] = standard(values[name]) if standard else values[name]
-    return found
+        return np.stack([value(name).astype(np.float32) for name in names], 1)

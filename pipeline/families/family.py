@@ -34,7 +34,8 @@ class Reads:
     `columns` of `points`, in this order; arrays `per_point` and `per_event` by name; `neighbours`
     of each point; `tables`, the constants of a detector. An event may hold
     from `least_points` to `most_points`. `codes` is the number of codes of the tokenizer whose
-    tokens are read, 0 where none are.
+    tokens are read, 0 where none are. With `physical` columns come in their own units, not
+    normalised as the store says, and may be made of others (`pipeline.data.jet_inputs`).
     """
 
     columns: tuple[str, ...]
@@ -45,6 +46,7 @@ class Reads:
     least_points: int = 1
     most_points: int | None = None
     codes: int = 0
+    physical: bool = False
 
 
 class Family(Declaration):

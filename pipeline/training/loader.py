@@ -19,6 +19,7 @@ from torch import Tensor
 from pipeline.campaign import Training, Validation
 from pipeline.data.errors import BadInput
 from pipeline.data.experiment import Column
+from pipeline.data.jet_inputs import ARRAYS, columns_of, made_of
 from pipeline.data.loading import Loader, Packed, Reading
 from pipeline.data.store import Store
 from pipeline.data.store.tokens import check_codes
@@ -71,7 +72,9 @@ def arrays_of(reads: Reads) -> tuple[str, ...]:
     """Return the names of the stored arrays that `reads` takes."""
     per_point = [each for name in reads.per_point for each in MADE_OF.get(name, (name,))]
     neighbours = ["neighbours"] * bool(reads.neighbours)
-    return tuple(dict.fromkeys(["points", *neighbours, *per_point, *reads.per_event]))
+    names = reads.columns if reads.physical else ()
+    of_columns = [each for name in names for each in made_of(name, ARRAYS) or ()]
+    return tuple(dict.fromkeys(["points", *neighbours, *of_columns, *per_point, *reads.per_event]))
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,8 @@ def _check_columns(store: Store, reads: Reads) -> None:
     """
     known = [column.name for column in store.manifest.columns]
     missing = [name for name in reads.columns if name not in known]
+    if reads.physical:
+        missing = [name for name in missing if made_of(name, (*known, *ARRAYS)) is None]
     if missing:
         message = (
             f"{store.path}: a store of experiment {store.manifest.experiment!r} with columns "
@@ -250,19 +255,26 @@ def batch_of(packed: Packed, columns: tuple[Column, ...], reads: Reads) -> Batch
     per_point = {name: _tensor(made(stored, name)) for name in reads.per_point}
     if reads.neighbours:
         per_point["neighbours"] = _tensor(stored["neighbours"][:, : reads.neighbours])
-    by_name = {column.name: place for place, column in enumerate(columns)}
-    chosen = [by_name[name] for name in reads.columns]
-    kept = tuple(columns[place] for place in chosen)
-    points = stored["points"]
-    if chosen != list(range(len(columns))):
-        points = points[:, chosen]
     return Batch(
-        points=torch.from_numpy(normalised(points, kept)),
+        points=torch.from_numpy(_points(packed, columns, reads)),
         offsets=torch.from_numpy(packed.offsets),
         event_id=torch.from_numpy(packed.event_id.copy()),
         per_point=per_point,
         per_event={name: _tensor(packed.per_event[name]) for name in reads.per_event},
     )
+
+
+def _points(packed: Packed, columns: tuple[Column, ...], reads: Reads) -> NDArray[np.float32]:
+    """Return the columns that are read (P, F): normalised, or physical and perhaps made."""
+    points, names = packed.per_point["points"], [column.name for column in columns]
+    if reads.physical:
+        there = dict(zip(names, points.T, strict=True))
+        there |= {name: packed.per_point[name] for name in ARRAYS if name in packed.per_point}
+        return columns_of(reads.columns, there, packed.offsets)
+    chosen = [names.index(name) for name in reads.columns]
+    if chosen != list(range(len(columns))):
+        points = points[:, chosen]
+    return normalised(points, tuple(columns[place] for place in chosen))
 
 
 def made(stored: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:

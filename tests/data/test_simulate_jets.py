@@ -6,7 +6,7 @@ from made_events import simulate_task
 
 from pipeline.campaign import JETCLASS_PROCESSES, Simulation
 from pipeline.data.experiments.jetclass import CLASSES, JETCLASS
-from pipeline.data.jet_inputs import inputs
+from pipeline.data.jet_inputs import columns_of
 from pipeline.data.program import run
 from pipeline.data.readers import opened
 from pipeline.data.simulate import SIMULATE
@@ -19,6 +19,7 @@ from pipeline.data.simulation.jet_finding import (
     polar,
     subjettiness,
 )
+from pipeline.families.jet_columns import CHOICES
 from pipeline.run import Exit, read_json
 
 JETS = 4
@@ -151,8 +152,9 @@ def test_two_prongs_are_seen_in_the_subjettiness(higgs):
 
 def test_simulated_jets_make_inputs_of_order_one(files):
     events, _ = read(files[8])
-    mine = {name: events.per_point[name] for name in ("charge", "species")}
-    values = inputs(events.points, events.offsets, jet=events.per_event["jet"], **mine)
+    stored = dict(zip(events.columns, events.points.T, strict=True))
+    stored |= {name: events.per_point[name] for name in ("charge", "species")}
+    values = columns_of(CHOICES["full"], stored, events.offsets)
     assert np.isfinite(values).all()
     assert np.abs(values.mean(axis=0)).max() < 2
     assert np.abs(values).max() <= 5

@@ -55,6 +55,7 @@ def write_jets(path: Path, shards=(20, 20, 12), *, splits=("train", "train", "te
                     "offsets": offsets,
                     "event_id": np.arange(count) + (number << 32),
                     "charge": np.zeros(len(points), np.int8),
+                    "species": np.eye(5, dtype=np.bool_)[np.arange(len(points)) % 5],
                     "label": np.full(count, number, np.int8),
                     "jet": np.full((count, 4), 500 + number, np.float32),
                 },

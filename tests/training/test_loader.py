@@ -8,14 +8,17 @@ torch = pytest.importorskip("torch")
 
 import numpy as np
 from made_batches import write_store
+from made_constituents import write_jets
 from ranks import training
 
 from pipeline.data.errors import BadInput
+from pipeline.data.experiments.jetclass import COLUMN_NAMES as JETCLASS_COLUMNS
 from pipeline.data.store import Store
 from pipeline.families import Reads
 from pipeline.training.loader import Source, load, store_hash
 
 POINT = ("energy", "eta", "phi", "r")
+MADE = ("log_energy", "isMuon", "deta")
 
 
 def column(store, name):
@@ -195,3 +198,18 @@ def test_a_store_s_hash_is_of_its_content_and_not_of_its_place(store, tmp_path):
     other = write_store(tmp_path / "other.zarr", shards=(24,))
     assert store_hash(Store.open(again)) == store_hash(Store.open(store))
     assert store_hash(Store.open(other)) != store_hash(Store.open(store))
+
+
+def test_columns_that_a_store_does_not_hold_are_made_of_those_it_holds(tmp_path):
+    jets = write_jets(tmp_path / "jets")
+    events = load(Source(jets, "train", Reads(MADE, physical=True)))
+    batch = events.batch(0, len(events))
+    energy = column(jets, "points")[:, JETCLASS_COLUMNS.index("energy")]
+    np.testing.assert_allclose(batch.points[:, 0], np.log(energy), rtol=1e-6)
+    assert batch.points[:, 1].tolist() == column(jets, "species")[:, 4].tolist()
+
+
+def test_a_store_of_another_experiment_cannot_make_the_columns(store):
+    reads = Reads(MADE, physical=True)
+    with pytest.raises(BadInput, match="this model reads log_energy, isMuon"):
+        Source(store, "train", reads).open()

@@ -11,10 +11,10 @@ import numpy as np
 
 from pipeline.data.events import Events, Floats, Mask
 from pipeline.data.experiment import Column, Experiment, Limit, Rejected
+from pipeline.families.jet_columns import SPECIES
 from pipeline.heads import events as heads
 
 CLASSES = heads.JETCLASS
-SPECIES = ("ChargedHadron", "NeutralHadron", "Photon", "Electron", "Muon")
 JET = ("pt", "eta", "phi", "energy")
 TAU = ("tau1", "tau2", "tau3", "tau4")
 UNITS = {
