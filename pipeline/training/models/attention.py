@@ -5,12 +5,15 @@ event · H heads · D channels of a head.
 
 For every event by itself (Vaswani et al., arXiv 1706.03762, eq. 1),
 
-    y_i = Σ_j softmax_j(q_i · k_j / √D) v_j
+    y_i = Σ_j softmax_j(q_i · k_j / √D + b_ij) v_j
 
-Nothing is padded: not the batch on a GPU, where a kernel takes the offsets, and not the runs of
-equally long events on a CPU, where each run is one call on views of the packed tokens.
+where a bias b is given. Nothing is padded: not the batch on a GPU, where a kernel takes the
+offsets, and not the runs of equally long events on a CPU, where each run is one call on views of
+the packed tokens. But for a bias on a GPU, which the kernel for ragged batches cannot take: there
+a call for each run costs more than the padding.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, pairwise, repeat
@@ -62,9 +65,29 @@ class Lengths:
         return min(size for _, size in self.runs)
 
     @cached_property
+    def padded(self) -> Tensor:
+        """Where each token (P) stands among B · L, were all events as long as the longest."""
+        sizes = self.offsets.diff()
+        starts = torch.arange(len(sizes), device=sizes.device) * self.longest - self.offsets[:-1]
+        tokens = torch.arange(self.tokens, device=sizes.device)
+        return tokens + starts.repeat_interleave(sizes)
+
+    @cached_property
     def tokens(self) -> int:
         """The number of tokens of all events, P."""
         return sum(count * size for count, size in self.runs)
+
+
+@dataclass(frozen=True)
+class Bias:
+    """What is added to the scores of each pair, (query, key); `Pairs.bias` makes it.
+
+    runs: (N, H, L, L) for each run of the lengths; or, where a device is better off with one call,
+    padded: (B, H, L, L) of all events, -∞ where a key is none.
+    """
+
+    runs: tuple[Tensor, ...] = ()
+    padded: Tensor | None = None
 
 
 def attend(  # noqa: D417 - the axes are in the signature
@@ -75,15 +98,17 @@ def attend(  # noqa: D417 - the axes are in the signature
     *,
     causal: bool = False,
     hidden_P: Tensor | None = None,
+    bias: Bias | None = None,
 ) -> Tensor:
     """Return y (P, H, D): what each token sees in its own event.
 
     Events of several lengths on a GPU go to a kernel for ragged batches. What that cannot take
-    (keys hidden one by one), and all on a CPU, goes run by run.
+    (keys hidden one by one), and all on a CPU, goes run by run; a padded bias in one padded call.
 
     Args:
         causal: Whether a token sees only itself and what stands before it in its event.
         hidden_P: Tokens, bool, that no other token sees; each still sees itself.
+        bias: Added to the scores.
 
     Raises:
         ValueError: If `lengths` are of another number of tokens.
@@ -94,9 +119,13 @@ def attend(  # noqa: D417 - the axes are in the signature
             " of what is packed, with start and class tokens."
         )
         raise ValueError(message)
-    if q_PHD.is_cuda and hidden_P is None and len(lengths.runs) > 1:
+    if bias is not None and bias.padded is not None:
+        whole = bias.padded
+        return padded(q_PHD, k_PHD, v_PHD, lengths, whole, causal=causal, hidden_P=hidden_P)
+    if q_PHD.is_cuda and hidden_P is None and bias is None and len(lengths.runs) > 1:
         return ragged(q_PHD, k_PHD, v_PHD, lengths, causal=causal)
-    return by_runs(q_PHD, k_PHD, v_PHD, lengths, causal=causal, hidden_P=hidden_P)
+    runs = () if bias is None else bias.runs
+    return by_runs(q_PHD, k_PHD, v_PHD, lengths, causal=causal, hidden_P=hidden_P, bias=runs)
 
 
 def ragged(
@@ -129,8 +158,12 @@ def by_runs(
     *,
     causal: bool = False,
     hidden_P: Tensor | None = None,
+    bias: Sequence[Tensor] = (),
 ) -> Tensor:
-    """Return `attend` by one call of PyTorch's dense attention for each run of `lengths`."""
+    """Return `attend` by one call of PyTorch's dense attention for each run of `lengths`.
+
+    bias: (N, H, L, L) of each run, or none at all.
+    """
     dtype = q_PHD.dtype
     if q_PHD.device.type == "cpu" and dtype.itemsize < 4:
         # Fused attention on CPUs is up to three times slower in half precision than in single.
@@ -139,14 +172,55 @@ def by_runs(
     hidden = repeat(None) if hidden_P is None else hidden_P.split(sizes)
     parts = zip(*(x_PHD.split(sizes) for x_PHD in (q_PHD, k_PHD, v_PHD)), strict=True)
     outputs = []
-    for run, part, hide in zip(lengths.runs, parts, hidden, strict=False):
+    for run, part, hide, b in zip(lengths.runs, parts, hidden, bias or repeat(None), strict=False):
         q, k, v = (x.unflatten(0, run).transpose(1, 2) for x in part)
         seen = None if hide is None else _seen(hide.view(run), causal=causal)
+        if b is not None:
+            seen = _biased(b.to(q.dtype), seen, causal=causal)
         y = functional.scaled_dot_product_attention(
             q, k, v, attn_mask=seen, is_causal=causal and seen is None
         )
         outputs.append(y.transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs).to(dtype)
+
+
+def padded(
+    q_PHD: Tensor,
+    k_PHD: Tensor,
+    v_PHD: Tensor,
+    lengths: Lengths,
+    bias_BHLL: Tensor,
+    *,
+    causal: bool = False,
+    hidden_P: Tensor | None = None,
+) -> Tensor:
+    """Return `attend` by one call of PyTorch's dense attention on events padded to the longest.
+
+    bias_BHLL: is -∞ where a key is padding, so that no token sees it.
+    """
+    places = lengths.padded
+    shape = bias_BHLL.shape[0], bias_BHLL.shape[-1]
+    q, k, v = (_filled(x, places, shape).transpose(1, 2) for x in (q_PHD, k_PHD, v_PHD))
+    seen = None if hidden_P is None else _seen(_filled(hidden_P, places, shape), causal=causal)
+    mask = _biased(bias_BHLL.to(q.dtype), seen, causal=causal)
+    y = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return y.transpose(1, 2).flatten(0, 1)[places]
+
+
+def _filled(values: Tensor, places: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Return `values` (P, ...) as (B, L, ...), zeros where there is no token."""
+    flat = values.new_zeros((shape[0] * shape[1], *values.shape[1:]))
+    return flat.index_copy(0, places, values).unflatten(0, shape)
+
+
+def _biased(bias: Tensor, seen: Tensor | None, *, causal: bool) -> Tensor:
+    """Return the bias (N, H, L, L), -∞ where a key is not seen."""
+    if seen is not None:
+        return bias.masked_fill(~seen, -torch.inf)
+    if causal:
+        later = torch.ones(bias.shape[-2:], dtype=torch.bool, device=bias.device).triu(1)
+        return bias.masked_fill(later, -torch.inf)
+    return bias
 
 
 def _seen(hidden_NL: Tensor, *, causal: bool) -> Tensor:
@@ -155,3 +229,22 @@ def _seen(hidden_NL: Tensor, *, causal: bool) -> Tensor:
     itself = torch.eye(length, dtype=torch.bool, device=hidden_NL.device)
     seen = ~hidden_NL[:, None, :] | itself
     return (seen.tril() if causal else seen).unsqueeze(1)
+
+
+def glance(q_BHD: Tensor, k_PHD: Tensor, v_PHD: Tensor, offsets: Tensor) -> Tensor:
+    """Return (B, H, D): what one query of each event sees of the tokens of its event.
+
+    By a softmax over segments, in single precision or better; nothing is padded anywhere.
+    """
+    sizes = offsets.diff()
+    event = torch.arange(len(sizes), device=offsets.device).repeat_interleave(sizes)
+    scores = (q_BHD[event] * k_PHD).sum(-1) * q_BHD.shape[-1] ** -0.5
+    if scores.dtype.itemsize < 4:
+        scores = scores.float()
+    index = event.unsqueeze(1).expand_as(scores)
+    highest = scores.new_zeros(len(sizes), scores.shape[1])
+    highest = highest.scatter_reduce(0, index, scores.detach(), "amax", include_self=False)
+    grown = (scores - highest[event]).exp()
+    total = torch.zeros_like(highest).index_add(0, event, grown)
+    shares = (grown / total[event]).to(v_PHD.dtype).unsqueeze(-1)
+    return torch.zeros_like(q_BHD).index_add(0, event, shares * v_PHD)

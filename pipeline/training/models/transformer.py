@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.training.models.attention import Lengths, attend
+from pipeline.training.models.attention import Bias, Lengths, attend
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,18 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(style.width, style.width, bias=style.bias_out)
 
     def forward(
-        self, x: Tensor, lengths: Lengths, *, causal: bool = False, hidden_P: Tensor | None = None
+        self,
+        x: Tensor,
+        lengths: Lengths,
+        *,
+        causal: bool = False,
+        hidden_P: Tensor | None = None,
+        bias: Bias | None = None,
     ) -> Tensor:
-        """Return (P, W) of x (P, W); `causal` and `hidden_P` as `attend` takes them."""
+        """Return (P, W) of x (P, W); `causal`, `hidden_P` and `bias` as `attend` takes them."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
-        y: Tensor = self.out(attend(q, k, v, lengths, causal=causal, hidden_P=hidden_P).flatten(1))
+        seen = attend(q, k, v, lengths, causal=causal, hidden_P=hidden_P, bias=bias)
+        y: Tensor = self.out(seen.flatten(1))
         return y
 
 
@@ -100,12 +107,19 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(style.dropout)
 
     def forward(
-        self, x: Tensor, lengths: Lengths, *, causal: bool = False, hidden_P: Tensor | None = None
+        self,
+        x: Tensor,
+        lengths: Lengths,
+        *,
+        causal: bool = False,
+        hidden_P: Tensor | None = None,
+        bias: Bias | None = None,
     ) -> Tensor:
-        """Return the tokens (P, W) after the block; `causal` and `hidden_P` as in `attend`."""
+        """Return the tokens (P, W) after the block; the rest is as `attend` takes it."""
         before, after = self.norms
         post = self.style.norm == "post"
-        y = self.attention(x if post else before(x), lengths, causal=causal, hidden_P=hidden_P)
+        given = x if post else before(x)
+        y = self.attention(given, lengths, causal=causal, hidden_P=hidden_P, bias=bias)
         if self.style.norm == "normformer":
             y = self.norm_attended(y)
         x = self._add(x, y)

@@ -1,0 +1,95 @@
+"""What a model is told of pairs of points: pairwise features, from which attention takes a bias.
+
+Nothing here knows torch; the functions themselves are in `pipeline.training.models.interactions`,
+or in a file of the user's own.
+"""
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, PositiveInt, model_validator
+
+from pipeline.catalog import Declaration
+
+PLACE = "pipeline.training.models.interactions"
+
+
+class Interaction(Declaration):
+    """A function of the `columns` of two points that gives `features` numbers.
+
+    `function` is a place, "module:name", or the user's own "file.py:name": it takes a and b, both
+    (..., C) in the order of `columns`, as the model reads them, and returns (..., features). With
+    `symmetric` it gives the same for (b, a), and is asked once for both.
+    """
+
+    function: str
+    columns: tuple[str, ...]
+    features: PositiveInt
+    symmetric: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_path(cls, given: object) -> object:
+        """Give the path of the user's own file from the root on."""
+        function = given.get("function") if isinstance(given, dict) else None
+        if not isinstance(function, str) or ".py:" not in function:
+            return given
+        file, _, name = function.rpartition(":")
+        return {**given, "function": f"{Path(file).resolve()}:{name}"}  # type: ignore[dict-item]
+
+    @model_validator(mode="after")
+    def _there(self) -> Self:
+        """Check that there are columns, and such a file."""
+        if not self.columns or len(set(self.columns)) != len(self.columns):
+            message = f"columns {list(self.columns)}: give one or more, each once"
+            raise ValueError(message)
+        file, _, name = self.function.rpartition(":")
+        if not name or not file:
+            message = f"function {self.function!r}: expected file.py:name"
+            raise ValueError(message)
+        if file.endswith(".py") and not Path(file).is_file():
+            message = f"{file}: no such file"
+            raise ValueError(message)
+        return self
+
+    def places(self, columns: tuple[str, ...]) -> list[int]:
+        """Return where the columns stand in `columns`, those that the model reads."""
+        return [columns.index(name) for name in self.columns]
+
+
+INTERACTIONS = {
+    "jets": Interaction(
+        function=f"{PLACE}:jets",
+        columns=("px", "py", "pz", "energy"),
+        features=4,
+        symmetric=True,
+    ),
+}
+
+
+def _known(asked: str | Interaction) -> str | Interaction:
+    """Check that a name is one of ours; "" is no interaction."""
+    if isinstance(asked, str) and asked and asked not in INTERACTIONS:
+        known = ", ".join(INTERACTIONS)
+        message = (
+            f"{asked!r} is none of {known}; your own is "
+            '{ function = "file.py:name", columns = [...], features = 1 }, and "" is none'
+        )
+        raise ValueError(message)
+    return asked
+
+
+Interacts = Annotated[str | Interaction, AfterValidator(_known)]
+
+
+def interaction_of(asked: str | Interaction) -> Interaction | None:
+    """Return the interaction that a model asks for, by name or as its own; None for ""."""
+    if isinstance(asked, Interaction):
+        return asked
+    return INTERACTIONS[asked] if asked else None
+
+
+def with_columns(inputs: tuple[str, ...], asked: str | Interaction) -> tuple[str, ...]:
+    """Return the columns `inputs`, and behind them those of the interaction that are not there."""
+    pairs = interaction_of(asked)
+    return tuple(dict.fromkeys((*inputs, *(pairs.columns if pairs else ()))))
