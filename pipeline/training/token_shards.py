@@ -1,6 +1,7 @@
 """A store of tokens: a shard for each shard of jets, written one by one, then the manifest.
 
-Points are the three features in physical units, beside `token` and what is known of each jet.
+Points are the three features in physical units, beside `token`, what else is known of what a
+constituent is, and what is known of each jet.
 Order "file" says that no detector's axes made it: constituents stand by falling pT. Axes: E jets,
 P constituents, C codes.
 """
@@ -21,6 +22,7 @@ from pipeline.campaign import TokenizeTask
 from pipeline.data.checksums import sha256, unchanged
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array
+from pipeline.data.jet_inputs import ARRAYS
 from pipeline.data.preparation.constituents import COLUMNS, constituents, needed
 from pipeline.data.store import MANIFEST, Manifest, Shard, ShardRecord, Store
 from pipeline.data.store.manifest import SourceRecord
@@ -105,7 +107,7 @@ class Shards:
         shard = write_shard(
             folder,
             arrays,
-            per_event=frozenset(arrays) - {"points", "offsets", TOKEN},
+            per_event=frozenset(arrays) - {"points", "offsets", TOKEN, *ARRAYS},
             attributes={"schema": "cosmotron-events/2", "experiment": EXPERIMENT},
             chunk_points=self.task.chunk_points,
             codec=self.task.codec,
@@ -139,7 +141,8 @@ class Shards:
         """Return the arrays of a shard, what was cut, and the summed squared errors (3)."""
         there = source.record.arrays
         kept = [name for name, each in there.items() if each.per == "event" and name not in OWN]
-        stored = source.read(("points", "offsets", "event_id", *kept))
+        identity = [name for name in ARRAYS if name in there]
+        stored = source.read(("points", "offsets", "event_id", *identity, *kept))
         columns = [column.name for column in self.jets.manifest.columns]
         chosen = [columns.index(name) for name in needed(columns)]
         left = constituents(stored["points"][:, chosen], stored["offsets"])
@@ -150,6 +153,7 @@ class Shards:
             "offsets": left.offsets,
             "event_id": stored["event_id"][left.kept],
             TOKEN: codes.astype(token_type(self.task.model.codes)),
+            **{name: stored[name][left.rows] for name in identity},
             **{name: stored[name][left.kept] for name in kept},
         }
         return arrays, left.cut, np.square(error, dtype=np.float64).sum(0).tolist()

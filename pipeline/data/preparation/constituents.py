@@ -33,12 +33,14 @@ COLUMNS = (
 class Constituents:
     """What is left: points (Q, 3) of `COLUMNS` in physical units, offsets (J + 1), jets kept (E).
 
+    `rows` (Q) are where each stood among all constituents.
     `cut` counts what is not: constituents `wide` of the axis or `without_momentum`, those
     `beyond_128`, and jets of which nothing is left, `empty`.
     """
 
     points: Floats
     offsets: Integers
+    rows: Integers
     kept: Mask
     cut: dict[str, int]
 
@@ -69,6 +71,7 @@ def constituents(points: Array, offsets: Array) -> Constituents:
     return Constituents(
         points=found.astype(np.float32),
         offsets=offsets_of(sizes[sizes > 0]),
+        rows=rows,
         kept=sizes > 0,
         cut={
             "wide": int((~narrow).sum()),

@@ -24,6 +24,8 @@ class Style:
     activation: swiglu is silu(gate) · up, with a third matrix (arXiv 2002.05202, eq. 6).
     residual: s, the scale of a branch; CompleteP takes 1 over the depth's multiple (arXiv
         2505.01618).
+    layer_scale: what a learnt factor of each channel of a branch begins with (arXiv 2103.17239,
+        eq. 10); 0 for none.
     dropout: on each branch.
     """
 
@@ -36,6 +38,7 @@ class Style:
     bias_out: bool = True
     bias_feed_forward: bool = True
     residual: float = 1.0
+    layer_scale: float = 0.0
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -104,6 +107,9 @@ class Block(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(style.width) for _ in range(2))
         if style.norm == "normformer":
             self.norm_attended = nn.LayerNorm(style.width)
+        if style.layer_scale:
+            first = torch.full((style.width,), style.layer_scale)
+            self.scales = nn.ParameterList(nn.Parameter(first.clone()) for _ in range(2))
         self.dropout = nn.Dropout(style.dropout)
 
     def forward(
@@ -122,12 +128,14 @@ class Block(nn.Module):
         y = self.attention(given, lengths, causal=causal, hidden_P=hidden_P, bias=bias)
         if self.style.norm == "normformer":
             y = self.norm_attended(y)
-        x = self._add(x, y)
+        x = self._add(x, y, 0)
         if post:
             x = before(x)
-            return after(self._add(x, self.feed_forward(x)))
-        return self._add(x, self.feed_forward(after(x)))
+            return after(self._add(x, self.feed_forward(x), 1))
+        return self._add(x, self.feed_forward(after(x)), 1)
 
-    def _add(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return x + s · dropout(y)."""
+    def _add(self, x: Tensor, y: Tensor, branch: int) -> Tensor:
+        """Return x + s · dropout(y), y times what its branch has learnt."""
+        if self.style.layer_scale:
+            y = self.scales[branch] * y
         return torch.add(x, self.dropout(y), alpha=self.residual_scale)
