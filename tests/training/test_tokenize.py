@@ -52,14 +52,23 @@ def store_of(folder):
     return Store.open(catalog.read(folder.declaration, TokenizeTask).store)
 
 
+def log_pt(shard):
+    """ln pT of each constituent, of whichever columns there are."""
+    points = shard["points"]
+    return points[:, 0] if points.shape[1] == 3 else np.log(np.hypot(points[:, 0], points[:, 1]))
+
+
 def test_every_jet_of_every_split_has_tokens_and_keeps_what_is_known_of_it(jets, tokenized):
     store, before = store_of(tokenized), Store.open(jets)
     assert store.manifest.events == before.manifest.events == {"train": 40, "test": 12}
     for new, old in zip(store.shards("train"), before.shards("train"), strict=True):
         there, source = new.read(), old.read()
-        assert set(there) == {"points", "offsets", "event_id", "token", "label", "jet"}
-        for name in ("event_id", "label", "jet"):
+        of_points, of_jets = {"token", "charge", "species"}, {"event_id", "label", "jet"}
+        assert set(there) == {"points", "offsets"} | of_points | of_jets
+        for name in of_jets:
             assert np.array_equal(there[name], source[name])
+        rows = {tuple(row) for row in np.column_stack([log_pt(source), source["species"]])}
+        assert {tuple(row) for row in np.column_stack([log_pt(there), there["species"]])} <= rows
         assert there["token"].dtype == np.uint16
         assert there["token"].max() < SMALL.codes
         assert len(there["token"]) == len(there["points"]) == there["offsets"][-1]
