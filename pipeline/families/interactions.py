@@ -64,6 +64,12 @@ INTERACTIONS = {
         features=4,
         symmetric=True,
     ),
+    "pet": Interaction(
+        function=f"{PLACE}:pet",
+        columns=("deta", "dphi", "log_pt"),
+        features=3,
+        symmetric=True,
+    ),
 }
 
 

@@ -1,0 +1,314 @@
+"""OmniLearned: published counts, what each mode may see, and that it learns."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from made_batches import part
+from made_flows import jet_batch, learned, order_within, permuted
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipeline.data.errors import BadInput
+from pipeline.families import OmniLearned
+from pipeline.families.interactions import Interaction
+from pipeline.training import systems
+from pipeline.training.batch import Batch
+from pipeline.training.models.omnilearned import downstream
+
+MODES = ("pretrain", "classifier", "generator")
+every_mode = pytest.mark.parametrize("mode", MODES)
+TOP = {"mode": "classifier", "classes": 2, "kinds": 0, "additional": ()}
+
+
+def counted(module):
+    return sum(each.numel() for each in module.parameters())
+
+
+def on_meta(model):
+    with torch.device("meta"):
+        return systems.build(model, None).module
+
+
+def made(**changes):
+    torch.manual_seed(0)
+    model = learned(**changes)
+    return model, systems.build(model, None)
+
+
+@pytest.mark.parametrize(
+    ("size", "pretrained", "top"),
+    [
+        ("small", 3_339_793, 2_708_917),
+        ("medium", 59_911_461, None),
+        ("large", 423_049_589, 373_687_443),
+    ],
+)
+def test_published_counts(size, pretrained, top):
+    model = OmniLearned(size=size)
+    assert counted(on_meta(model)) == model.parameters().trained == pretrained
+    if top is not None:
+        model = OmniLearned(size=size, **TOP)
+        assert counted(on_meta(model)) == model.parameters().trained == top
+
+
+def test_a_conditional_generator_s_count():
+    model = OmniLearned(
+        size="small",
+        mode="generator",
+        classes=5,
+        kinds=0,
+        additional=(),
+        interaction="",
+        conditions=("jet.0", "jet.1", "multiplicity"),
+    )
+    assert counted(on_meta(model)) == model.parameters().trained == 1_869_106
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"interaction": ""},
+        {"mode": "generator", "conditions": ("multiplicity",), "classes": 7},
+        {"mode": "generator", "classes": 1},
+        {"mode": "classifier", "kinds": 4, "kind": "data_pid", "tokens": 2},
+        {"columns": ("x", "y", "z", "log_mass"), "near": ("x", "y", "z"), "interaction": ""},
+    ],
+)
+def test_the_declaration_knows_the_count_of_every_variant(changes):
+    model = learned(**changes)
+    assert counted(on_meta(model)) == model.parameters().trained
+
+
+@every_mode
+def test_flops_are_those_of_the_matrices(mode):
+    model, system = made(mode=mode, nearest=3, conditions=("multiplicity",))
+    batch = jet_batch(model, 1)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        system.module.eval()(batch)
+    points = len(batch.points)
+    found = counter.get_total_flops() / points
+    assert 0.8 < 3 * found / model.flops_per_token(points) < 1.0, "glances and pairs are sums"
+
+
+@every_mode
+def test_another_event_changes_nothing(mode):
+    model, system = made(mode=mode)
+    batch = jet_batch(model, 5)
+    module, alone = system.module.eval(), part(batch, [3])
+    if mode != "generator":
+        found = module.classifier(module.backbone(batch), batch)[3:4]
+        torch.testing.assert_close(found, module.classifier(module.backbone(alone), alone))
+    if mode != "classifier":
+        noise, time = module.noise.like(batch.points), torch.rand(5)
+        rows = batch.event == 3
+        whole = module.velocity(batch, noise, time)[rows]
+        torch.testing.assert_close(whole, module.velocity(alone, noise[rows], time[3:4]))
+
+
+def test_order_changes_nothing_of_an_event_and_moves_its_points_along():
+    model, system = made()
+    batch = jet_batch(model)
+    order = order_within(batch)
+    assert not torch.equal(order, torch.arange(len(order)))
+    module, other = system.module.eval(), permuted(batch, order)
+    seen, moved = module.backbone(batch), module.backbone(other)
+    torch.testing.assert_close(moved.points, seen.points[order], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(moved.tokens, seen.tokens, rtol=1e-4, atol=1e-5)
+    noise, time = module.noise.like(batch.points), torch.rand(len(batch.sizes))
+    told = module.velocity(batch, noise, time)
+    after = module.velocity(other, noise[order], time)
+    torch.testing.assert_close(after, told[order], rtol=1e-4, atol=1e-5)
+
+
+def with_labels(batch, label):
+    return Batch(batch.points, batch.offsets, batch.event_id, batch.per_point, {"label": label})
+
+
+def test_the_label_reaches_the_generator_and_no_classifier():
+    model, system = made()
+    batch = jet_batch(model)
+    other = with_labels(batch, 1 - batch.per_event["label"])
+    told = []
+    for each in (batch, other):
+        torch.manual_seed(1)
+        told.append(system.module.eval()(each))
+    assert torch.equal(told[0].logits, told[1].logits)
+    assert torch.equal(told[0].in_noise, told[1].in_noise)
+    assert not torch.equal(told[0].flow.told, told[1].flow.told)
+    one, system = made(mode="generator", classes=1)
+    assert one.reads().per_event == ()
+
+
+def test_what_is_known_of_a_point_is_shown_without_noise_and_hidden_in_it():
+    model, system = made()
+    batch = jet_batch(model)
+    other = Batch(batch.points.clone(), batch.offsets, batch.event_id, {}, batch.per_event)
+    other.points[:, 4:] = 1 - other.points[:, 4:]
+    module = system.module.eval()
+    assert not torch.equal(module.backbone(batch).points, module.backbone(other).points)
+    noise, time = module.noise.like(batch.points), torch.rand(len(batch.sizes))
+    told = [module.velocity(each, noise, time) for each in (batch, other)]
+    assert torch.equal(*told)
+
+
+def test_in_noise_the_points_themselves_are_seen_through_z_alone():
+    model, system = made()
+    batch = jet_batch(model)
+    noise, time = system.module.noise.like(batch.points), torch.rand(len(batch.sizes))
+    other = Batch(batch.points + 1, batch.offsets, batch.event_id, {}, batch.per_event)
+    module = system.module.eval()
+    assert torch.equal(*(module.velocity(each, noise, time) for each in (batch, other)))
+
+
+def test_kinds_are_told_apart_by_flag_and_charge():
+    model, system = made()
+    batch = jet_batch(model, 1)
+    names = model.reads().columns
+    points = torch.zeros(9, len(names))
+    flags = [f"is{name}" for name in ("ChargedHadron", "NeutralHadron", "Photon")]
+    flags += ["isElectron", "isMuon"]
+    rows = [(1, 0, -1), (2, 0, 1), (3, 1, 0), (4, 2, 0), (5, 3, -1), (6, 3, 1), (7, 4, -1)]
+    for row, flag, charge in [*rows, (8, 4, 1)]:
+        points[row, names.index(flags[flag])] = 1
+        points[row, names.index("charge")] = charge
+    told = system.module.backbone._kind(Batch(points, torch.tensor([0, 9]), batch.event_id))
+    assert told.tolist() == list(range(9))
+
+
+def test_kinds_and_labels_that_are_none_are_told_by_name():
+    model, system = made(kinds=4, kind="data_pid")
+    batch = jet_batch(model)
+    kinds = Batch(
+        batch.points,
+        batch.offsets,
+        batch.event_id,
+        {"data_pid": torch.full((len(batch.points),), 4)},
+        batch.per_event,
+    )
+    with pytest.raises(BadInput, match="data_pid: kinds from 4 to 4; the model has 4"):
+        system.module(kinds)
+    model, system = made()
+    wrong = with_labels(jet_batch(model), torch.tensor([0, 1, 0, 1, 0, 2]))
+    with pytest.raises(BadInput, match="labels from 0 to 2; the model has 2 classes"):
+        system.objective(system.module(wrong), wrong)
+
+
+def test_jets_of_one_and_two_particles():
+    model, system = made()
+    points = jet_batch(model).points[:3]
+    label = {"label": torch.tensor([0, 1])}
+    few = Batch(points, torch.tensor([0, 1, 3]), torch.arange(2), {}, label)
+    told = system.module.eval()(few)
+    assert torch.isfinite(told.logits).all()
+    assert torch.isfinite(told.flow.told).all()
+    alone = Batch(
+        points[:1], torch.tensor([0, 1]), torch.arange(1), {}, {"label": label["label"][:1]}
+    )
+    torch.testing.assert_close(system.module(alone).logits, told.logits[:1])
+
+
+def test_the_same_random_state_draws_the_same_noise():
+    model, system = made()
+    batch = jet_batch(model)
+    losses = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        losses.append(system.objective(system.module(batch), batch)[0].item())
+    assert losses[0] == losses[1] != losses[2]
+
+
+@every_mode
+def test_the_loss_falls(mode):
+    model, system = made(mode=mode)
+    batch = jet_batch(model, 24)
+    optimiser = torch.optim.AdamW(system.module.parameters(), 3e-3)
+
+    def losses():
+        torch.manual_seed(3)
+        with torch.no_grad():
+            return system.objective(system.module(batch), batch)[1]
+
+    before = losses()
+    for _ in range(60):
+        loss, _ = system.objective(system.module(batch), batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    after = losses()
+    assert set(before) == set(model.weights)
+    for name, loss in after.items():
+        assert loss < (0.9 if name == "flow" else 0.75) * before[name], name
+
+
+def test_all_weights_learn_in_half_precision():
+    model, system = made()
+    system.module.bfloat16()
+    batch = jet_batch(model)
+    system.objective(system.module(batch), batch)[0].backward()
+    for name, each in system.module.named_parameters():
+        assert each.grad is not None, name
+        assert torch.isfinite(each.grad).all(), name
+
+
+def test_heads_are_given_points_and_tokens_and_without_layers_points_alone():
+    model = learned()
+    batch = jet_batch(model)
+    _, look = downstream(model, None)
+    hidden = look(batch)
+    assert hidden.points[0].shape == (len(batch.points), 16)
+    assert hidden.events.shape == (6, 16)
+    assert model.reads_downstream().per_event == ()
+    bare, look = downstream(model.model_copy(update={"layers": 0}), None)
+    hidden = look(batch)
+    assert hidden.events is None
+    hidden.points[0].sum().backward()
+    assert all(each.grad is not None for each in bare.parameters())
+
+
+def halos(a, b):
+    return (a - b).square().sum(-1, keepdim=True).expand(*a.shape[:-1], 3)
+
+
+def test_a_backbone_of_jets_takes_other_columns_and_pairs_of_the_same_shapes(tmp_path):
+    code = tmp_path / "halos.py"
+    code.write_text(
+        "def pairs(a, b):\n"
+        "    return (a - b).square().sum(-1, keepdim=True).expand(*a.shape[:-1], 3)\n"
+    )
+    own = Interaction(function=f"{code}:pairs", columns=("x", "y", "z"), features=3)
+    jets = learned(kinds=0, additional=())
+    asked = {
+        "columns": ("x", "y", "z", "log_mass"),
+        "near": ("x", "y", "z"),
+        "normalised": True,
+        "kinds": 0,
+        "additional": (),
+    }
+    other = learned(**asked, interaction=own)
+    assert other.architecture == jets.architecture
+    assert learned(**asked, interaction="").architecture != jets.architecture
+    assert other.moments == ((0.0, 1.0),) * 4
+    assert not other.reads().physical
+    module = systems.build(other, None).module
+    module.load_state_dict(systems.build(jets, None).module.state_dict())
+    batch = jet_batch(jets)
+    assert torch.isfinite(module(batch).logits).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"interaction": "jets"}, "would stay without noise"),
+        ({"near": ("px",)}, "distances are taken in some of the columns"),
+        ({"heads": 3}, "no even multiple of 3 heads"),
+        ({"mode": "classifier", "objectives": {"flow": 1.0}}, "has classes"),
+        ({"classes": 1}, "tells two or more"),
+        ({"kinds": 5}, "of charges and flags there are 9"),
+        ({"mode": "generator", "kinds": 9}, "is shown what flows, and no more"),
+        ({"noise": ((0.0, 1.0),)}, "noise of 1 columns; there are 4"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(changes, message):
+    with pytest.raises(ValueError, match=message):
+        learned(**changes)
