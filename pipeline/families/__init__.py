@@ -7,9 +7,11 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
+from pipeline.families.epic import EPiC
 from pipeline.families.family import Family, Parameters, Reads
 from pipeline.families.fm4npp import FM4NPPMamba, FM4NPPMamba2
 from pipeline.families.omnijet import OmniJet
+from pipeline.families.omnilearned import OmniLearned
 from pipeline.families.own import Own
 from pipeline.families.parametrisation import Parametrisation
 from pipeline.families.pointgpt import PointGPT
@@ -17,7 +19,14 @@ from pipeline.families.polarbert import PolarBERT
 from pipeline.families.tokenizers import TOKENIZERS, VQVAE, VQVAEMLP, Binning, Tokenizer
 
 Model = Annotated[
-    FM4NPPMamba | FM4NPPMamba2 | OmniJet | PointGPT | PolarBERT | Own,
+    EPiC
+    | FM4NPPMamba
+    | FM4NPPMamba2
+    | OmniJet
+    | OmniLearned
+    | PointGPT
+    | PolarBERT
+    | Own,
     Field(discriminator="family"),
 ]
 
@@ -31,11 +40,13 @@ __all__ = [
     "VQVAE",
     "VQVAEMLP",
     "Binning",
+    "EPiC",
     "FM4NPPMamba",
     "FM4NPPMamba2",
     "Family",
     "Model",
     "OmniJet",
+    "OmniLearned",
     "Own",
     "Parameters",
     "Parametrisation",
