@@ -1,13 +1,17 @@
 """The cells of a pretraining grid: the data sizes of each model, and how each is trained."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field, PositiveInt, ValidationError
 
 from pipeline.campaign.branching import minutes
 from pipeline.campaign.training import Training
 from pipeline.catalog import Declaration
+from pipeline.families import Family
+
+D = TypeVar("D", bound=Declaration)
+M = TypeVar("M", bound=Family)
 
 
 class Own(Declaration):
@@ -18,18 +22,33 @@ class Own(Declaration):
     training: dict[str, Any] = Field(default_factory=dict)
 
 
-def changed(training: Training, changes: Mapping[str, Any]) -> Training:
-    """Return `training` with some keys of its own.
+def changed(declared: D, changes: Mapping[str, Any]) -> D:
+    """Return what was declared with some keys of its own.
 
     Raises:
         ValueError: There is no such key, or it cannot be so; the message is of one line.
     """
     try:
-        return Training(**{**training.model_dump(), **changes})
+        return type(declared)(**{**declared.model_dump(), **changes})
     except ValidationError as error:
         first = error.errors()[0]
         message = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
         raise ValueError(message) from error
+
+
+def adapted(model: M, changes: Mapping[str, Any]) -> M:
+    """Return `model` with some keys of its own that decide no shape of its weights.
+
+    Raises:
+        ValueError: One does, or cannot be so.
+    """
+    other = changed(model, changes)
+    before, after = model.architecture, other.architecture
+    for name in changes:
+        if before.get(name) != after.get(name):
+            message = f"{name}: {after[name]}, where the pretrained weights are of {before[name]}"
+            raise ValueError(message)
+    return other
 
 
 def in_proportion(training: Training, events: int, largest: int) -> Training:

@@ -101,11 +101,22 @@ class Campaign(Declaration):
                     f"{source} has neighbours = {staged}"
                 )
                 raise ValueError(message)
+            self._check_changes(name)
             tuned = any(not each.models or name in each.models for each in self.finetune.values())
             if tuned and not model.BACKBONE:
                 message = f"finetune: no head can be put on models.{name}, {model.TITLE}"
                 raise ValueError(message)
         return self
+
+    def _check_changes(self, model: str) -> None:
+        """Check that what fine-tunings change of a model can be changed."""
+        for name, grid in self.finetune.items():
+            if model in (grid.models or (model,)):
+                try:
+                    grid.model_of(self.models[model])
+                except ValueError as error:
+                    message = f"finetune.{name}.changes: models.{model}: {error}"
+                    raise ValueError(message) from error
 
     def _check_codes(self, model: str) -> None:
         """Check that a model of tokens has the vocabulary of the tokenizers it is given."""
@@ -351,7 +362,7 @@ class Campaign(Declaration):
                     yield FeaturesTask(
                         key=f"features/{name}",
                         needs=(parent.key, self._makes(grid.dataset)),
-                        model=parent.model,
+                        model=grid.model_of(parent.model),
                         backbone=run.task(parent.key).path,
                         combine=grid.cache,
                         source=run.store(grid.dataset),
@@ -392,7 +403,7 @@ class Campaign(Declaration):
             needs=(makes, *(() if scratch else (parent.key,))),
             seed=cell[1],
             mode=mode,
-            model=parent.model,
+            model=grid.model_of(parent.model),
             head=grid.head,
             lora_rank=grid.lora_rank,
             cached=cached,

@@ -1,8 +1,10 @@
 """The sections of a campaign file, each as strict as the rest."""
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     Field,
     NonNegativeInt,
     PositiveFloat,
@@ -11,7 +13,7 @@ from pydantic import (
 )
 
 from pipeline.campaign import branching
-from pipeline.campaign.cells import Own, changed, in_proportion
+from pipeline.campaign.cells import M, Own, adapted, changed, in_proportion
 from pipeline.campaign.training import Training, Validation
 from pipeline.catalog import Declaration
 from pipeline.families import Tokenizer
@@ -31,6 +33,24 @@ FILE_NAMES = {
     ("icecube", "parquet"): "batch_{number:d}.parquet",
 }
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
+def _own_file(name: str) -> str:
+    """Return the name of an experiment, of the user's own with its path from the root on."""
+    file, _, variable = name.rpartition(":")
+    if not file.endswith(".py"):
+        return name
+    if not Path(file).is_file():
+        message = f"{file}: no such file, from {Path.cwd()}"
+        raise ValueError(message)
+    return f"{Path(file).resolve()}:{variable}"
+
+
+Kind = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9][a-z0-9-]*$|\.py:[A-Za-z_]\w*$"),
+    AfterValidator(_own_file),
+]
 
 
 class Simulation(Declaration):
@@ -63,13 +83,14 @@ class Dataset(Declaration):
 
     The sources are a simulation of this campaign, or `splits` of patterns below `folder`, which may
     be an address (https://, root://, zip://…::https://…). With `fractions` the events of all files
-    are dealt to splits by a hash of their id. What is not given is as the experiment has it.
+    are dealt to splits by a hash of their id. What is not given is as the experiment has it. An
+    experiment of the user's own is "file.py:NAME" (docs/other-disciplines.md).
 
     `files` says how many files each split has: a run begins with no fewer, and a plan may be made
     where they are not. `mean_points` of an event are for estimates, before there is a store.
     """
 
-    experiment: Name
+    experiment: Kind
     simulation: str = ""
     folder: str = ""
     splits: dict[Name, tuple[str, ...]] = {}
@@ -233,7 +254,9 @@ class Finetune(Declaration):
     kept in a store that all heads on it share. Without, a head learns how to combine the layers.
 
     Of `models` alone if any are named. With `same_epochs` the training is that on the most labels;
-    on fewer it sees fewer events, in proportion, and gets its share of the walltime.
+    on fewer it sees fewer events, in proportion, and gets its share of the walltime. `changes` are
+    fields of the models that are other than in pretraining, of those that decide no shape: the
+    columns of another discipline, its interaction.
     """
 
     dataset: str
@@ -245,10 +268,19 @@ class Finetune(Declaration):
     seeds: tuple[NonNegativeInt, ...] = (1,)
     same_epochs: bool = False
     head: Head = TrackHead()
+    changes: dict[str, Any] = {}
     lora_rank: PositiveInt = 8
     cache: Literal["", "mean", "last"] = ""
     validation: Validation | None = None
     training: Training
+
+    def model_of(self, model: M) -> M:
+        """Return how a pretrained model is fine-tuned.
+
+        Raises:
+            ValueError: What is to change cannot be so, or decides shapes of the weights.
+        """
+        return adapted(model, self.changes) if self.changes else model
 
     def training_on(self, labels: int) -> Training:
         """Return how a model is trained on so many labelled events."""

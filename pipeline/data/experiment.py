@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.campaign import Order
 from pipeline.catalog import Declaration
+from pipeline.data import own_code
 from pipeline.data.events import Array, Events
 
 
@@ -63,7 +64,8 @@ class Experiment:
     """An experiment whose files can be staged.
 
     `columns` are those of the store, after `transform`. `readers` maps how a file's name ends to
-    the `Opener`, as "module:name", so that a library loads when it is first needed. `companions`
+    the `Opener`, as "module:name", so that a library loads when it is first needed, or as the
+    function itself, as in a file of the user's own. `companions`
     gives the paths, relative to a file, of what belongs to it and may exist beside it. `limit`
     deals with events of more points than wanted. `axes` are the three columns, normalised to
     [0, 1], that orders and neighbours take; points are sorted by the last of them first, and its
@@ -75,7 +77,7 @@ class Experiment:
     name: str
     title: str
     columns: tuple[Column, ...]
-    readers: Mapping[str, str]
+    readers: Mapping[str, "str | Opener"]
     companions: Callable[[str], tuple[str, ...]] = lambda _: ()
     transform: Callable[[Events], Events] = as_read
     limit: Limit = drop_large
@@ -88,11 +90,14 @@ class Experiment:
 
     def opener(self, suffix: str) -> Opener:
         """Return who opens files that end in `suffix`, one of `readers`."""
-        opener: Opener = named(self.readers[suffix])
+        reader = self.readers[suffix]
+        opener: Opener = named(reader) if isinstance(reader, str) else reader
         return opener
 
 
 def named(place: str) -> Any:
-    """Return the object at `place`, "module:name"."""
+    """Return the object at `place`, "module:name" or, of the user's own, "file.py:name"."""
     module, _, name = place.partition(":")
+    if module.endswith(".py"):
+        return own_code.found(Path(module), name)
     return getattr(importlib.import_module(module), name)

@@ -23,3 +23,7 @@ class Head(Declaration):
     PER_EVENT: ClassVar[tuple[str, ...]] = ()
     SHOWN: ClassVar[dict[str, str]]
     SMALL: ClassVar[frozenset[str]] = frozenset()
+
+    def per_event(self) -> tuple[str, ...]:
+        """Return the arrays of truth of events that are learnt."""
+        return self.PER_EVENT

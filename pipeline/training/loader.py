@@ -49,7 +49,7 @@ def with_truth(model: Family, head: AnyHead, *, stored: bool = False) -> Reads:
     return replace(
         reads,
         per_point=tuple(dict.fromkeys((*reads.per_point, *head.PER_POINT))),
-        per_event=tuple(dict.fromkeys((*reads.per_event, *head.PER_EVENT))),
+        per_event=tuple(dict.fromkeys((*reads.per_event, *head.per_event()))),
     )
 
 

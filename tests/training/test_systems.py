@@ -119,7 +119,7 @@ def test_an_objective_of_ones_own_joins_those_of_a_family(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x = 1", "mine.py: no function 'build' there"),
+        ("x = 1", "mine.py: no 'build' there"),
         ("def build(settings): return 3", "build returned int; expected a torch.nn.Module"),
         ("import nothing_of_that_name", "mine.py: cannot be loaded (ModuleNotFoundError"),
         ("def build(", "mine.py: cannot be loaded (SyntaxError"),

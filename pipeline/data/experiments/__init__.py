@@ -1,8 +1,13 @@
-"""The experiments whose files can be staged. A new one is a file here and a line in EXPERIMENTS."""
+"""The experiments whose files can be staged. A new one is a file here and a line in EXPERIMENTS.
+
+One of the user's own needs neither: "file.py:NAME" is an `Experiment` in a file from anywhere.
+"""
 
 import difflib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.data import own_code
 from pipeline.data.errors import BadInput
 
 if TYPE_CHECKING:
@@ -25,13 +30,16 @@ EXPERIMENTS = {
 def check(name: str) -> None:
     """Check that there is an experiment `name`, without loading what reads its files.
 
+    Of one of the user's own the campaign has checked that the file is there.
+
     Raises:
         BadInput: There is none of that name.
     """
-    if name not in EXPERIMENTS:
+    if name not in EXPERIMENTS and ".py:" not in name:
         close = difflib.get_close_matches(name, EXPERIMENTS, n=1)
         advice = f" Did you mean {close[0]!r}?" if close else ""
-        message = f"experiment {name!r}: unknown.{advice} Known: {', '.join(EXPERIMENTS)}."
+        known = ", ".join(EXPERIMENTS)
+        message = f"experiment {name!r}: unknown.{advice} Known: {known}; your own is file.py:NAME."
         raise BadInput(message)
 
 
@@ -39,10 +47,17 @@ def experiment(name: str) -> "Experiment":
     """Return the experiment `name`.
 
     Raises:
-        BadInput: There is none of that name.
+        BadInput: There is none of that name, or the user's own file holds none.
     """
-    from pipeline.data.experiment import named  # noqa: PLC0415  # loads numpy
+    from pipeline.data.experiment import Experiment, named  # noqa: PLC0415  # loads numpy
 
     check(name)
-    found: Experiment = named(EXPERIMENTS[name])
+    if ".py:" not in name:
+        known: Experiment = named(EXPERIMENTS[name])
+        return known
+    file, _, variable = name.rpartition(":")
+    found = own_code.found(Path(file), variable)
+    if not isinstance(found, Experiment):
+        message = f"{file}: {variable} is no Experiment. See docs/other-disciplines.md."
+        raise BadInput(message)
     return found

@@ -7,6 +7,7 @@ given · D features that are told.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,15 @@ from pipeline.families.tokenizers import MOST_CONSTITUENTS
 from pipeline.training.batch import Batch
 from pipeline.training.downstream import Hidden, HiddenOf
 from pipeline.training.models.attention import Lengths
-from pipeline.training.models.mpm_heads import HEADS, PLACE_SCALE, SetFlow, Told
+from pipeline.training.models.flow import midpoint
+from pipeline.training.models.mpm_heads import (
+    HEADS,
+    PLACE_SCALE,
+    FlowMatching,
+    NormalisingFlow,
+    SetFlow,
+    Told,
+)
 from pipeline.training.models.transformer import Block, Style
 
 TOKEN_STD = 0.02  # of mask tokens, places and registers as they are drawn
@@ -137,27 +146,75 @@ class Pretrainer(nn.Module):
 
     def forward(self, batch: Batch) -> Masked:
         """Return what is told of the constituents that are hidden."""
+        sight = self._sight(batch)
+        told: dict[str, Told] = {}
+        for name, head in self.heads.items():
+            if isinstance(head, SetFlow):
+                there, entry = head.start(batch, sight.rows)
+                told[name] = head(self._with(entry, sight), there)
+            else:
+                told[name] = head(sight.context, batch, sight.rows)
+        return Masked(sight.rows, told)
+
+    @torch.no_grad()
+    def sample(self, batch: Batch, steps: int = 32) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return rows (M) that are hidden, and features (M, D) that each generating head draws.
+
+        By torch's own random state; flows are led back by the midpoint rule in `steps`.
+        """
+        sight, found = self._sight(batch), {}
+        start = torch.randn(len(sight.rows), self.model.features, device=sight.rows.device)
+        times = torch.ones(len(start), device=start.device)
+        for name, head in self.heads.items():
+            if isinstance(head, NormalisingFlow):
+                found[name] = head.sample(sight.context)
+            elif isinstance(head, FlowMatching):
+                found[name] = midpoint(partial(head.velocity, sight.context), start, times, steps)
+            elif isinstance(head, SetFlow):
+                velocity = partial(self._set_velocity, head, sight)
+                found[name] = midpoint(velocity, start, times, steps)
+        return sight.rows, found
+
+    def _set_velocity(self, head: SetFlow, sight: "Sight", z: Tensor, time: Tensor) -> Tensor:
+        """Return the velocity (M, D) of all that is hidden at z (M, D) and time (M)."""
+        told: Tensor = head.out(self._with(head.embedded(z, time), sight)).float()
+        return told
+
+    def _sight(self, batch: Batch) -> "Sight":
+        """Return what heads are given, of constituents that are drawn to be hidden."""
         hidden = drawn(batch, self.model.masked)
         (rows,) = hidden.nonzero(as_tuple=True)
         masks = self.mask + self.places(by_pt(batch)[rows])
         x = self.backbone.embedded(batch)
-        told: dict[str, Told] = {}
         if self.decoder is None:
             x = x.index_copy(0, rows, masks.to(x.dtype))
-            context = self.backbone(x, batch.sizes)[0][rows]
-        else:
-            kept = batch.sizes - torch.bincount(batch.event[rows], minlength=len(batch.sizes))
-            seen, registers = self.backbone(x[~hidden], kept)
-            context = self.decoder(seen, registers, masks, hidden, batch)
-        for name, head in self.heads.items():
-            if isinstance(head, SetFlow):
-                assert self.decoder is not None
-                noisy, entry = head.start(batch, rows)
-                context = self.decoder(seen, registers, self.mask + entry, hidden, batch)
-                told[name] = head(context, noisy)
-            else:
-                told[name] = head(context, batch, rows)
-        return Masked(rows, told)
+            states, registers = self.backbone(x, batch.sizes)
+            return Sight(batch, hidden, rows, states, registers, states[rows])
+        kept = batch.sizes - torch.bincount(batch.event[rows], minlength=len(batch.sizes))
+        states, registers = self.backbone(x[~hidden], kept)
+        context = self.decoder(states, registers, masks, hidden, batch)
+        return Sight(batch, hidden, rows, states, registers, context)
+
+    def _with(self, entry: Tensor, sight: "Sight") -> Tensor:
+        """Return the context (M, C) where mask tokens carry `entry` (M, C), and no place."""
+        assert self.decoder is not None, "a set flows through a decoder"
+        masks = self.mask + entry
+        context: Tensor = self.decoder(
+            sight.states, sight.registers, masks, sight.hidden, sight.batch
+        )
+        return context
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What is hidden (P), its rows (M), what the encoder made of the rest, and context (M, C)."""
+
+    batch: Batch
+    hidden: Tensor
+    rows: Tensor
+    states: Tensor
+    registers: Tensor
+    context: Tensor
 
 
 def style(model: MPM, width: int, heads: int) -> Style:
