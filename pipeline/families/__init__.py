@@ -7,6 +7,7 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
+from pipeline.families.deepsets import DeepSets
 from pipeline.families.epic import EPiC
 from pipeline.families.family import Family, Parameters, Reads
 from pipeline.families.fm4npp import FM4NPPMamba, FM4NPPMamba2
@@ -14,16 +15,21 @@ from pipeline.families.omnijet import OmniJet
 from pipeline.families.omnilearned import OmniLearned
 from pipeline.families.own import Own
 from pipeline.families.parametrisation import Parametrisation
+from pipeline.families.part import ParT
+from pipeline.families.particlenet import ParticleNet
 from pipeline.families.pointgpt import PointGPT
 from pipeline.families.polarbert import PolarBERT
 from pipeline.families.tokenizers import TOKENIZERS, VQVAE, VQVAEMLP, Binning, Tokenizer
 
 Model = Annotated[
-    EPiC
+    DeepSets
+    | EPiC
     | FM4NPPMamba
     | FM4NPPMamba2
     | OmniJet
     | OmniLearned
+    | ParT
+    | ParticleNet
     | PointGPT
     | PolarBERT
     | Own,
@@ -40,6 +46,7 @@ __all__ = [
     "VQVAE",
     "VQVAEMLP",
     "Binning",
+    "DeepSets",
     "EPiC",
     "FM4NPPMamba",
     "FM4NPPMamba2",
@@ -48,8 +55,10 @@ __all__ = [
     "OmniJet",
     "OmniLearned",
     "Own",
+    "ParT",
     "Parameters",
     "Parametrisation",
+    "ParticleNet",
     "PointGPT",
     "PolarBERT",
     "Reads",

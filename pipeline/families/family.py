@@ -151,6 +151,11 @@ class Family(Declaration):
         """The number of hidden states that a head is given of a point, and their width."""
         raise NotImplementedError
 
+    @property
+    def event_width(self) -> int:
+        """The channels of an event's state, or of the mean of its points where it has none."""
+        return self.hidden[1]
+
     def reads(self) -> Reads:
         """Return what the model reads of a store."""
         raise NotImplementedError

@@ -13,7 +13,9 @@ class JetHead(Head):
     """Classes of jets, in the order of their labels, the first of them the background.
 
     `pooling` "sum" is OmniJet-alpha's summation head; "attention" a learned query that looks at
-    the constituents, with `heads` heads.
+    the constituents, with `heads` heads; "token" a layer on the state that the backbone has for the
+    jet (the mean of the constituents where it has none), the published head of ParT, ParticleNet
+    and Deep Sets.
     """
 
     TITLE: ClassVar[str] = "jet classification"
@@ -31,7 +33,7 @@ class JetHead(Head):
 
     task: Literal["jets"] = "jets"
     classes: tuple[str, ...] = JETCLASS
-    pooling: Literal["sum", "attention"] = "sum"
+    pooling: Literal["sum", "attention", "token"] = "sum"
     heads: PositiveInt = 8
 
     @model_validator(mode="after")

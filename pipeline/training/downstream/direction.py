@@ -32,7 +32,7 @@ class DirectionTeller(nn.Module):
 
 def build(head: DirectionHead, model: Family) -> nn.Module:
     """Return the head."""
-    return DirectionTeller(model.hidden[1], head.inner)
+    return DirectionTeller(model.event_width, head.inner)
 
 
 def loss(output: Tensor, batch: Batch, head: DirectionHead) -> dict[str, Tensor]:  # noqa: ARG001

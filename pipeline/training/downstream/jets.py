@@ -11,6 +11,7 @@ from pipeline.families import Family
 from pipeline.heads import JetHead
 from pipeline.training.batch import Batch
 from pipeline.training.downstream import Hidden, Rows, Truth
+from pipeline.training.objectives.classes import beyond
 
 TOLD = "probabilities"
 
@@ -50,9 +51,24 @@ class AttentionHead(nn.Module):
         return logits
 
 
+class TokenHead(nn.Module):
+    """Classes from the state of a jet: a layer, as Particle Transformer has it."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.classes = nn.Linear(width, classes)
+
+    def forward(self, hidden: Hidden, batch: Batch) -> Tensor:
+        """Return logits (B, C)."""
+        logits: Tensor = self.classes(hidden.pooled(batch))
+        return logits
+
+
 def build(head: JetHead, model: Family) -> nn.Module:
     """Return the head, which gives logits (B, C)."""
     width, classes = model.hidden[1], len(head.classes)
+    if head.pooling == "token":
+        return TokenHead(model.event_width, classes)
     if head.pooling == "sum":
         return SummationHead(width, classes)
     return AttentionHead(width, classes, head.heads)
@@ -65,7 +81,7 @@ def loss(output: Tensor, batch: Batch, head: JetHead) -> dict[str, Tensor]:
         BadInput: A label is none of the classes.
     """
     true = batch.per_event["label"]
-    if bool((true < 0).any()) or bool((true >= len(head.classes)).any()):
+    if beyond(true, len(head.classes)):
         message = (
             f"labels from {int(true.min())} to {int(true.max())}; the head has "
             f"{len(head.classes)} classes: {', '.join(head.classes)}. Name all of them, in the "

@@ -200,14 +200,14 @@ def padded(
     """
     places = lengths.padded
     shape = bias_BHLL.shape[0], bias_BHLL.shape[-1]
-    q, k, v = (_filled(x, places, shape).transpose(1, 2) for x in (q_PHD, k_PHD, v_PHD))
-    seen = None if hidden_P is None else _seen(_filled(hidden_P, places, shape), causal=causal)
+    q, k, v = (filled(x, places, shape).transpose(1, 2) for x in (q_PHD, k_PHD, v_PHD))
+    seen = None if hidden_P is None else _seen(filled(hidden_P, places, shape), causal=causal)
     mask = _biased(bias_BHLL.to(q.dtype), seen, causal=causal)
     y = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     return y.transpose(1, 2).flatten(0, 1)[places]
 
 
-def _filled(values: Tensor, places: Tensor, shape: tuple[int, int]) -> Tensor:
+def filled(values: Tensor, places: Tensor, shape: tuple[int, int]) -> Tensor:
     """Return `values` (P, ...) as (B, L, ...), zeros where there is no token."""
     flat = values.new_zeros((shape[0] * shape[1], *values.shape[1:]))
     return flat.index_copy(0, places, values).unflatten(0, shape)
