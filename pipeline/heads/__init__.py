@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 from pipeline.heads.events import DirectionHead, JetHead
 from pipeline.heads.head import Head as AnyHead
 from pipeline.heads.points import ClassHead, MomentumHead, NoiseHead, ParticleHead, PointHead
-from pipeline.heads.tracks import TrackHead
+from pipeline.heads.tracks import ClusterHead, EdgeHead, TrackHead, Tracking
 
 FIRST = "tracks"
 
@@ -21,7 +21,14 @@ def _with_task(given: Any) -> Any:
 
 
 _Union = Annotated[
-    TrackHead | ParticleHead | NoiseHead | MomentumHead | JetHead | DirectionHead,
+    TrackHead
+    | ClusterHead
+    | EdgeHead
+    | ParticleHead
+    | NoiseHead
+    | MomentumHead
+    | JetHead
+    | DirectionHead,
     Field(discriminator="task"),
 ]
 Head = Annotated[_Union, BeforeValidator(_with_task)]
@@ -35,7 +42,9 @@ __all__ = [
     "HEADS",
     "AnyHead",
     "ClassHead",
+    "ClusterHead",
     "DirectionHead",
+    "EdgeHead",
     "Head",
     "JetHead",
     "MomentumHead",
@@ -43,4 +52,5 @@ __all__ = [
     "ParticleHead",
     "PointHead",
     "TrackHead",
+    "Tracking",
 ]

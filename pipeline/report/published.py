@@ -194,7 +194,7 @@ DIRECTION = Literature(
     ),
 )  # fmt: skip
 PUBLISHED = {
-    "tracks": TRACKS,
+    **dict.fromkeys(("tracks", "clusters", "edges"), TRACKS),
     "particles": PARTICLES,
     "noise": NOISE,
     "jets": JETS,

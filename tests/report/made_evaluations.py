@@ -176,7 +176,7 @@ def chamber(offsets, rng):
 
 
 MAKERS = {
-    "tracks": tracks,
+    **dict.fromkeys(("tracks", "clusters", "edges"), tracks),
     "particles": points_of(5, HEADS["particles"].NAMES, "pid"),
     "noise": points_of(2, HEADS["noise"].NAMES, "noise"),
     "momentum": momentum,

@@ -15,10 +15,12 @@ from pipeline.campaign import FinetuneTask, Training
 from pipeline.data.errors import BadInput
 from pipeline.data.preparation.directions import unit_vectors
 from pipeline.evaluation.directions import opening_angles
-from pipeline.families import OmniJet
+from pipeline.families import EggNet, ExaTrkX, OmniJet
 from pipeline.heads import (
     HEADS,
+    ClusterHead,
     DirectionHead,
+    EdgeHead,
     JetHead,
     MomentumHead,
     NoiseHead,
@@ -30,6 +32,8 @@ from pipeline.training.downstream import Downstream, Hidden, Truth, task_of
 from pipeline.training.downstream.direction import charge_weighted
 
 JETS = OmniJet(codes=32, width=16, layers=2, heads=2, inputs="continuous")
+EGGNET = EggNet(width=16, iterations=2, layers=2, depth=2, neighbours=4, dimensions=8)
+EXATRKX = ExaTrkX(width=16, layers=2, depth=2, embedding_width=16, filter_width=16, neighbours=6)
 TWO = ("QCD", "top")
 
 
@@ -50,6 +54,8 @@ def jets():
 
 HEAD_OF = {
     "tracks": (TrackHead(queries=8, width=16, layers=1, heads=2), MODEL, points),
+    "clusters": (ClusterHead(width=16, dimensions=8), EGGNET, points),
+    "edges": (EdgeHead(width=16, depth=2), EXATRKX, points),
     "particles": (ParticleHead(width=16, heads=2), MODEL, points),
     "noise": (NoiseHead(width=16, heads=2), MODEL, points),
     "momentum": (MomentumHead(width=16, heads=2), MODEL, points),

@@ -25,14 +25,15 @@ class Display:
 
 
 CHAMBER = "Truth left, told right; above across the beam, below along it. "
+TRACKS = Display(
+    tracks.draw,
+    "Truth left, found right; above across the beam, below along it. A found track looks like "
+    "the particle that most of its points belong to, hollow where a larger track has that "
+    "particle already; red crosses: mostly noise; grey: noise, or not assigned.",
+    tracks.scene,
+)
 DISPLAYS = {
-    "tracks": Display(
-        tracks.draw,
-        "Truth left, found right; above across the beam, below along it. A found track looks like "
-        "the particle that most of its points belong to, hollow where a larger track has that "
-        "particle already; red crosses: mostly noise; grey: noise, or not assigned.",
-        tracks.scene,
-    ),
+    **dict.fromkeys(("tracks", "clusters", "edges"), TRACKS),
     "particles": Display(points.draw_classes, CHAMBER + "A colour and a shape for each class."),
     "noise": Display(points.draw_classes, CHAMBER + "Blue circles: noise."),
     "momentum": Display(

@@ -19,6 +19,7 @@ from pipeline.evaluation import look
 from pipeline.families import Family
 from pipeline.heads import AnyHead
 from pipeline.training.batch import Batch
+from pipeline.training.models.graphs import Graph
 
 Rows = Mapping[str, NDArray[Any]]
 # What a store of features holds beside what it was made from (pipeline/training/features.py).
@@ -29,11 +30,13 @@ FEATURES, EVENT_FEATURES = "features", "event_features"
 class Hidden:
     """What a backbone gives of a batch: of each point L states (P, W), of each event one (B, W).
 
-    `events` is None where the backbone has no token that stands for the event.
+    `events` is None where the backbone has no token that stands for the event, `graph` where it
+    makes none of the points.
     """
 
     points: Sequence[Tensor]
     events: Tensor | None = None
+    graph: Graph | None = None
 
     def pooled(self, batch: Batch) -> Tensor:
         """Return the state of each event (B, W), the mean of its points where there is none."""
