@@ -8,9 +8,12 @@ from typing import Annotated, get_args
 from pydantic import Field
 
 from pipeline.families.deepsets import DeepSets
+from pipeline.families.eggnet import EggNet
 from pipeline.families.epic import EPiC
+from pipeline.families.exatrkx import ExaTrkX
 from pipeline.families.family import Family, Parameters, Reads
 from pipeline.families.fm4npp import FM4NPPMamba, FM4NPPMamba2
+from pipeline.families.graphsage import GraphSAGE
 from pipeline.families.omnijet import OmniJet
 from pipeline.families.omnilearned import OmniLearned
 from pipeline.families.own import Own
@@ -23,9 +26,12 @@ from pipeline.families.tokenizers import TOKENIZERS, VQVAE, VQVAEMLP, Binning, T
 
 Model = Annotated[
     DeepSets
+    | EggNet
     | EPiC
+    | ExaTrkX
     | FM4NPPMamba
     | FM4NPPMamba2
+    | GraphSAGE
     | OmniJet
     | OmniLearned
     | ParT
@@ -48,9 +54,12 @@ __all__ = [
     "Binning",
     "DeepSets",
     "EPiC",
+    "EggNet",
+    "ExaTrkX",
     "FM4NPPMamba",
     "FM4NPPMamba2",
     "Family",
+    "GraphSAGE",
     "Model",
     "OmniJet",
     "OmniLearned",
