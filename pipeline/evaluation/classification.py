@@ -23,6 +23,7 @@ from pipeline.evaluation.intervals import (
 )
 from pipeline.evaluation.look import RESAMPLES, Curve, Look, Matrix
 from pipeline.evaluation.ranking import Ranked, auc, ranked, rejection, rejection_intervals, roc
+from pipeline.evaluation.significance import improvement
 
 BINS = 15  # of confidence: Guo et al., arXiv:1706.04599, §4
 EFFICIENCIES = (0.3, 0.5)
@@ -90,7 +91,8 @@ def evaluate_classes(
         probabilities: (N, C); each row sums to one.
         offsets: (E+1,) event e holds the points offsets[e] to offsets[e+1] − 1; None if each row
             is an event of its own, as jets are.
-        names: (C) of the classes. Of two, the second is the signal. Of more, each is a signal
+        names: (C) of the classes. Of two, the second is the signal, whose significance a cut
+            improves (`pipeline.evaluation.significance`). Of more, each is a signal
             against "QCD" if that is one of them.
         seed: Of the bootstrap.
         resamples: How often the events are drawn anew.
@@ -112,11 +114,19 @@ def evaluate_classes(
     ends = rejection_intervals(list(signals.values()), len(sums), seed=seed)
     intervals |= dict(zip(signals, ends, strict=True))
     counts = sums.sum(0)[: len(names) ** 2].reshape(len(names), -1).astype(np.int64)
-    curves = [roc(signals["rejection_50"][0])] if len(names) == 2 else []
+    about = _about(names, signals, values)
+    curves: list[Curve] = []
+    if len(names) == 2:
+        only = signals["rejection_50"][0]
+        of_cuts = improvement(only, len(sums), seed=seed)
+        values.update(of_cuts.scores)
+        intervals.update(of_cuts.intervals)
+        about.update(of_cuts.about)
+        curves = [roc(only), *of_cuts.curves]
     return Look(
         values,
         intervals,
-        _about(names, signals, values),
+        about,
         curves=[*curves, _calibration(found)],
         matrices=[Matrix("confusion", list(names), counts.tolist())],
     )

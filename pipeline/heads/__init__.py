@@ -7,6 +7,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BeforeValidator, Field
 
+from pipeline.heads.anomaly import AnomalyHead
 from pipeline.heads.events import DirectionHead, JetHead
 from pipeline.heads.head import Head as AnyHead
 from pipeline.heads.points import ClassHead, MomentumHead, NoiseHead, ParticleHead, PointHead
@@ -28,6 +29,7 @@ _Union = Annotated[
     | NoiseHead
     | MomentumHead
     | JetHead
+    | AnomalyHead
     | DirectionHead,
     Field(discriminator="task"),
 ]
@@ -40,6 +42,7 @@ HEADS: dict[str, type[AnyHead]] = {
 __all__ = [
     "FIRST",
     "HEADS",
+    "AnomalyHead",
     "AnyHead",
     "ClassHead",
     "ClusterHead",

@@ -6,6 +6,7 @@ from pydantic import PositiveInt, model_validator
 
 from pipeline.heads.head import Head
 
+Pooling = Literal["sum", "attention", "token"]
 JETCLASS = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
 
 
@@ -27,13 +28,14 @@ class JetHead(Head):
         "auc": "AUC",
         "rejection_50": "1/εB at εS = 0.5",
         "rejection_30": "1/εB at εS = 0.3",
+        "sic_max": "max εS/√εB",
         "calibration_error": "Calibration error",
     }
     SMALL: ClassVar[frozenset[str]] = frozenset({"calibration_error"})
 
     task: Literal["jets"] = "jets"
     classes: tuple[str, ...] = JETCLASS
-    pooling: Literal["sum", "attention", "token"] = "sum"
+    pooling: Pooling = "sum"
     heads: PositiveInt = 8
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ from pipeline.evaluation.directions import opening_angles
 from pipeline.families import EggNet, ExaTrkX, OmniJet
 from pipeline.heads import (
     HEADS,
+    AnomalyHead,
     ClusterHead,
     DirectionHead,
     EdgeHead,
@@ -60,6 +61,7 @@ HEAD_OF = {
     "noise": (NoiseHead(width=16, heads=2), MODEL, points),
     "momentum": (MomentumHead(width=16, heads=2), MODEL, points),
     "jets": (JetHead(classes=TWO), JETS, jets),
+    "anomaly": (AnomalyHead(classes=TWO, signal=("top",), fraction=0.6), JETS, jets),
     "direction": (DirectionHead(inner=32), small(), lambda: pulses([9, 30, 4])),
 }
 every_task = pytest.mark.parametrize("task", HEAD_OF)

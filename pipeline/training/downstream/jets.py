@@ -9,6 +9,7 @@ from pipeline.evaluation.classification import evaluate_classes
 from pipeline.evaluation.look import Look
 from pipeline.families import Family
 from pipeline.heads import JetHead
+from pipeline.heads.events import Pooling
 from pipeline.training.batch import Batch
 from pipeline.training.downstream import Hidden, Rows, Truth
 from pipeline.training.objectives.classes import beyond
@@ -66,12 +67,16 @@ class TokenHead(nn.Module):
 
 def build(head: JetHead, model: Family) -> nn.Module:
     """Return the head, which gives logits (B, C)."""
-    width, classes = model.hidden[1], len(head.classes)
-    if head.pooling == "token":
+    return teller(model, len(head.classes), head.pooling, head.heads)
+
+
+def teller(model: Family, classes: int, pooling: Pooling, heads: int) -> nn.Module:
+    """Return what gives logits (B, C) of so many classes, by the given pooling."""
+    if pooling == "token":
         return TokenHead(model.event_width, classes)
-    if head.pooling == "sum":
-        return SummationHead(width, classes)
-    return AttentionHead(width, classes, head.heads)
+    if pooling == "sum":
+        return SummationHead(model.hidden[1], classes)
+    return AttentionHead(model.hidden[1], classes, heads)
 
 
 def loss(output: Tensor, batch: Batch, head: JetHead) -> dict[str, Tensor]:
