@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.campaign import FeaturesTask, FinetuneTask, load_campaign
+from pipeline.campaign import FeaturesTask, FinetuneTask, PretrainTask, load_campaign
 from pipeline.catalog import DeclarationError
 from pipeline.run import Run
 
@@ -102,3 +102,29 @@ def test_a_head_that_does_not_say_its_task_finds_tracks(run: Run) -> None:
     tasks = load_campaign("quickstart").tasks(run)
     heads = {task.head.task for task in tasks if isinstance(task, FinetuneTask)}
     assert heads == {"tracks"}
+
+
+def test_a_fine_tuning_changes_what_is_no_shape_of_its_model(tmp_path: Path, run: Run) -> None:
+    section = "[finetune.direction.changes]\nmasked = 0.5\n\n[finetune.direction.head]"
+    path = changed(tmp_path, ("[finetune.direction.head]", section))
+    tasks = load_campaign(str(path)).tasks(run)
+    of = {task.key: task.model for task in tasks if isinstance(task, FinetuneTask | PretrainTask)}
+    masked = {key: getattr(model, "masked", None) for key, model in of.items()}
+    assert masked["pretrain/polarbert-d800-s1"] == 0.25
+    assert masked["finetune/direction-polarbert-d800-s1-full-l800-s1"] == 0.5
+    assert masked["finetune/direction-polarbert-scratch-l800-s1"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("width = 96", r"finetune\.direction\.changes: models\.polarbert: width: 96, where the"),
+        ("widths = 96", "widths: Extra inputs"),
+        ("masked = 1.5", "masked: Input should be less than 1"),
+    ],
+)
+def test_what_decides_shapes_cannot_be_changed(tmp_path: Path, field: str, message: str) -> None:
+    section = f"[finetune.direction.changes]\n{field}\n\n[finetune.direction.head]"
+    path = changed(tmp_path, ("[finetune.direction.head]", section))
+    with pytest.raises(DeclarationError, match=message):
+        load_campaign(str(path))
