@@ -48,7 +48,8 @@ class OmniLearned(Generative):
     network is given them of what it is given of the points, noise and all. `kinds` is the number of
     kinds of points, of the array of points `kind`, or of the charge and the flags of JetClass where
     that is "". `additional` are columns beside those that flow. Neither is shown of a jet in noise,
-    for who generates does not know them. `layers` and `head_layers` are blocks of the body and of
+    for who generates does not know them, nor at all unless `shown`: where a backbone is fine-tuned
+    on a store that has none. `layers` and `head_layers` are blocks of the body and of
     each head (and of local attention), `tokens` stand for the event.
 
     `mode` "pretrain" has both heads, "classifier" and "generator" one. What a mode does not have
@@ -74,7 +75,7 @@ class OmniLearned(Generative):
     DEFAULT_OBJECTIVES: ClassVar[Mapping[str, float]] = dict.fromkeys(OF_MODE["pretrain"], 1.0)
     TOKENS: ClassVar[float] = 40  # about the constituents of a jet of JetClass
     NOT_SHAPES: ClassVar[frozenset[str]] = Generative.NOT_SHAPES | {
-        *("near", "nearest", "kind", "additional", "interaction")
+        *("near", "nearest", "kind", "additional", "interaction", "shown")
     }
 
     family: Literal["omnilearned"] = "omnilearned"
@@ -90,6 +91,7 @@ class OmniLearned(Generative):
     kinds: NonNegativeInt = 0
     kind: str = ""
     additional: tuple[str, ...] = ()
+    shown: bool = True
     dropout: NonNegativeFloat = 0.0
 
     @model_validator(mode="after")
@@ -154,7 +156,7 @@ class OmniLearned(Generative):
     @property
     def architecture(self) -> dict[str, Any]:
         """What decides names and shapes: of columns and pair features not which, but how many."""
-        counts = {"additional": len(self.additional), "pair_features": self.pair_features}
+        counts = {"additional": len(self.additional), "interaction": self.pair_features}
         return {**super().architecture, **counts}
 
     @property
@@ -164,9 +166,11 @@ class OmniLearned(Generative):
 
     def reads(self) -> Reads:
         """Return the columns that flow, those of pairs, of kinds and the additional ones."""
+        inputs = with_columns(self.columns, self.interaction)
+        if not self.shown:
+            return self.read(inputs)
         flags = IDENTITY if self.kinds and not self.kind else ()
         kind = (self.kind,) if self.kinds and self.kind else ()
-        inputs = with_columns(self.columns, self.interaction)
         return self.read(dict.fromkeys((*inputs, *self.additional, *flags)), per_point=kind)
 
     def reads_downstream(self) -> Reads:

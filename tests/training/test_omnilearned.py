@@ -4,12 +4,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from made_batches import part
+from made_batches import packed, part
 from made_flows import jet_batch, learned, order_within, permuted
 from torch.utils.flop_counter import FlopCounterMode
 
+from pipeline.campaign.cells import adapted
 from pipeline.data.errors import BadInput
-from pipeline.families import OmniLearned
+from pipeline.families import OmniLearned, Reads
 from pipeline.families.interactions import Interaction
 from pipeline.training import systems
 from pipeline.training.batch import Batch
@@ -266,10 +267,6 @@ def test_heads_are_given_points_and_tokens_and_without_layers_points_alone():
     assert all(each.grad is not None for each in bare.parameters())
 
 
-def halos(a, b):
-    return (a - b).square().sum(-1, keepdim=True).expand(*a.shape[:-1], 3)
-
-
 def test_a_backbone_of_jets_takes_other_columns_and_pairs_of_the_same_shapes(tmp_path):
     code = tmp_path / "halos.py"
     code.write_text(
@@ -277,23 +274,24 @@ def test_a_backbone_of_jets_takes_other_columns_and_pairs_of_the_same_shapes(tmp
         "    return (a - b).square().sum(-1, keepdim=True).expand(*a.shape[:-1], 3)\n"
     )
     own = Interaction(function=f"{code}:pairs", columns=("x", "y", "z"), features=3)
-    jets = learned(kinds=0, additional=())
+    jets = learned()
     asked = {
         "columns": ("x", "y", "z", "log_mass"),
         "near": ("x", "y", "z"),
         "normalised": True,
-        "kinds": 0,
-        "additional": (),
+        "shown": False,
     }
-    other = learned(**asked, interaction=own)
+    other = adapted(jets, {**asked, "interaction": own})
     assert other.architecture == jets.architecture
-    assert learned(**asked, interaction="").architecture != jets.architecture
+    with pytest.raises(ValueError, match="interaction: 0, where the pretrained weights are of 3"):
+        adapted(jets, {**asked, "interaction": ""})
     assert other.moments == ((0.0, 1.0),) * 4
     assert not other.reads().physical
-    module = systems.build(other, None).module
-    module.load_state_dict(systems.build(jets, None).module.state_dict())
-    batch = jet_batch(jets)
-    assert torch.isfinite(module(batch).logits).all()
+    assert other.reads_downstream() == Reads(columns=asked["columns"])
+    backbone, look = downstream(other, None)
+    backbone.load_state_dict(downstream(jets, None)[0].state_dict())
+    batch = packed([5, 9])
+    assert torch.isfinite(look(batch).events).all()
 
 
 @pytest.mark.parametrize(

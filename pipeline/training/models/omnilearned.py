@@ -94,7 +94,7 @@ class Backbone(nn.Module):
         width, flows = model.width, len(model.columns)
         inner = RATIO * width
         names = model.reads().columns
-        self.additional_at = [names.index(name) for name in model.additional]
+        self.additional_at = [names.index(name) for name in model.additional if model.shown]
         self.near_at = [model.columns.index(name) for name in model.near]
         self.flags_at = [names.index(name) for name in IDENTITY if name in names]
         self.input_norm = DynamicTanh(flows)
@@ -134,7 +134,7 @@ class Backbone(nn.Module):
         flows = len(self.model.columns)
         points = batch.points if noise is None else noise.points
         x = self.entry(self.input_norm(points[:, :flows].to(self.input_norm.gamma.dtype)))
-        if noise is None:
+        if noise is None and self.model.shown:
             x = x + self._known(batch, x)
         if self.model.conditions:
             x = x + self.conditions(conditions(batch, self.model.conditions))[batch.event]
