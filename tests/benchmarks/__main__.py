@@ -18,6 +18,7 @@ from tests.benchmarks import (
     attention,
     disk,
     engine,
+    interactions,
     ledger,
     loading,
     neighbours,
@@ -74,6 +75,7 @@ SUBJECTS: dict[str, Subject] = {
     ],
     "attention": lambda at: transformers.contests(jets=at(64), events=at(4)),
     "attention-ways": lambda at: attention.contests(jets=at(256), events=at(8)),
+    "interactions": lambda at: interactions.contests(jets=at(64)),
     "engine": lambda at: engine.lines(at.folder, cores=at.cores, rounds=at(10)),
     "ledger": lambda at: [ledger.contest(at.folder, records=at(100))],
 }

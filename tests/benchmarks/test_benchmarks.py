@@ -10,7 +10,7 @@ import torch
 
 from pipeline.data.preparation.neighbours import later_neighbours
 from pipeline.training.models.scan import scan
-from tests.benchmarks import attention, samples, transformers
+from tests.benchmarks import attention, interactions, samples, transformers
 from tests.benchmarks.neighbour_cost import Cost, campaign
 from tests.benchmarks.neighbours import NEIGHBOURS, dense, sorted_points
 from tests.benchmarks.scan import CHANNELS, HEADS, STATE, naive
@@ -32,6 +32,8 @@ SUBJECTS = (
     "Mamba scan",
     "attention, full",
     "attention, causal",
+    "pairwise attention, forward and backward",
+    "pairwise attention, memory",
     "transformer, forward and backward",
     "transformer, causal training step",
     "engine step, m0, ZeRO 1, 2 ranks against 1" if len(os.sched_getaffinity(0)) > 1 else "ledger",
@@ -146,3 +148,17 @@ def test_packed_and_padded_transformers_are_the_same_model(causal, mask):
     found = transformers.packed_loss(ours, x, sizes, causal=causal)
     expected = transformers.padded_loss(theirs, x, sizes, causal=causal, mask=mask)
     torch.testing.assert_close(found(), expected())
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("length", [128, 90])
+def test_pairwise_attention_is_the_same_packed_and_padded(length, half):
+    made = samples.jets(6)
+    momenta = torch.from_numpy(made.points[:, :4].copy()).float()
+    work = interactions.Work(made.sizes.tolist(), momenta)
+    ours, slopes = work.packed(), work.qkv.grad
+    weight = work.embedding.net[1].weight.grad.clone()
+    theirs = work.padded(length, half=half)
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(slopes, work.qkv.grad, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(weight, work.embedding.net[1].weight.grad, rtol=1e-3, atol=1e-5)
