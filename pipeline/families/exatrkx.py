@@ -109,7 +109,7 @@ class ExaTrkX(Family):
         That is, if each point has `neighbours` edges both ways and the filter keeps them all, as
         it does before it has learnt. Looking for neighbours costs more.
         """
-        edges = 2 * min(self.neighbours, tokens - 1)
+        edges = min(2 * self.neighbours, tokens - 1)
         embedding = layered_products(FEATURES, self.embedding_width, self.embedding_layers)
         embedding += self.embedding_width * self.dimensions
         of_pair = layered_products(self.filter_width, self.filter_width, self.filter_layers - 1)

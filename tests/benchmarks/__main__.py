@@ -18,6 +18,7 @@ from tests.benchmarks import (
     attention,
     disk,
     engine,
+    graphs,
     interactions,
     ledger,
     loading,
@@ -68,6 +69,7 @@ SUBJECTS: dict[str, Subject] = {
     "bytes": lambda at: disk.lines(at.folder, scale=at.scale),
     "read": lambda at: reading.contests(at.folder, events=at(1000)),
     "neighbours": lambda at: [neighbours.contest(events=at(100))],
+    "graphs": lambda at: graphs.contests(events=at(32)),
     "scan": lambda at: [
         scan.contest(points=at(1024)),
         scan.contest(points=at(2048)),

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from pipeline.data.preparation.neighbours import later_neighbours
 from pipeline.training.models.scan import scan
-from tests.benchmarks import attention, interactions, samples, transformers
+from tests.benchmarks import attention, graphs, interactions, samples, transformers
 from tests.benchmarks.neighbour_cost import Cost, campaign
 from tests.benchmarks.neighbours import NEIGHBOURS, dense, sorted_points
 from tests.benchmarks.scan import CHANNELS, HEADS, STATE, naive
@@ -28,6 +29,8 @@ SUBJECTS = (
     "bytes on disk",
     "read points",
     "neighbours",
+    "10 nearest in a learnt space",
+    "10 nearest, memory",
     "Mamba2 scan",
     "Mamba scan",
     "attention, full",
@@ -102,6 +105,23 @@ def test_both_ways_find_the_same_neighbours():
     # cdist rounds differently, so equal distances may change places
     same = ours[whole] == theirs.numpy()[whole]
     assert same.mean() > 0.99
+
+
+def test_all_ways_make_the_same_graph():
+    points, offsets = graphs.learnt(300), torch.tensor([0, 80, 300])
+    places = graphs.dense(points, offsets)
+    found = graphs.ours(points, offsets)
+    for number, (start, stop) in enumerate(pairwise(offsets.tolist())):
+        mine = found[:, (found[1] >= start) & (found[1] < stop)] - start
+        theirs = places[number, : stop - start].sort().values
+        assert torch.equal(mine[0].view(-1, graphs.NEIGHBOURS), theirs)
+    rows = [each.shape[1] for each in graphs.by_rows(points, offsets)]
+    assert sum(rows) == found.shape[1]
+
+
+def test_memory_is_what_a_call_needs_at_most():
+    assert graphs.memory(lambda: np.ones(50_000_000).sum()) > 3e8
+    assert graphs.memory(lambda: None) < 1e7
 
 
 def test_both_scans_compute_the_same():
