@@ -237,7 +237,7 @@ def test_the_loss_falls(mode):
         loss.backward()
         optimiser.step()
     after = losses()
-    assert set(before) == set(model.weights)
+    assert len(before) == len(model.weights)
     for name, loss in after.items():
         assert loss < (0.9 if name == "flow" else 0.75) * before[name], name
 

@@ -18,9 +18,9 @@ from pipeline.evaluation.distances import wasserstein
 from pipeline.evaluation.look import Look
 from pipeline.families.flow import LABEL, Generative
 from pipeline.families.omnilearned import OmniLearned
-from pipeline.heads.events import JETCLASS
 from pipeline.training.batch import Batch
 from pipeline.training.examinations import BATCH_EVENTS, Examined, jets
+from pipeline.training.examinations.classes import names_of
 from pipeline.training.examinations.jets import JETS_AT_ONCE, Measured
 from pipeline.training.loader import physical
 from pipeline.training.models.flow import Flowing, generated
@@ -174,7 +174,6 @@ def _classified(examined: Examined, model: Generative) -> Look:
         batch = each.to(examined.device)
         parts.append(module.classifier(module.backbone(batch), batch).float().softmax(1).cpu())
     true = examined.events.per_event(LABEL).astype(np.int64)
-    numbers = tuple(str(number) for number in range(model.classes))
-    names = JETCLASS if model.classes == len(JETCLASS) else numbers
+    names = names_of(model.classes, examined.store.manifest.experiment)
     probabilities = torch.cat(parts).numpy()
     return evaluate_classes(true, probabilities, None, names=names, seed=examined.seed)

@@ -17,6 +17,7 @@ from torch import Tensor
 from pipeline.data.errors import BadInput
 from pipeline.families.flow import LABEL, MULTIPLICITY
 from pipeline.training.batch import Batch
+from pipeline.training.objectives.classes import beyond
 
 MULTIPLICITY_UNIT = 100.0
 LOWEST, HIGHEST = 1.0, 1000.0  # frequencies that time is told in, 1 / unit of time
@@ -132,7 +133,7 @@ def labels(batch: Batch, classes: int) -> Tensor:
         BadInput: One is none of the classes.
     """
     true = batch.per_event[LABEL]
-    if bool((true < 0).any()) or bool((true >= classes).any()):
+    if beyond(true, classes):
         message = (
             f"labels from {int(true.min())} to {int(true.max())}; the model has {classes} "
             "classes, counted from 0. Declare as many as the store has."

@@ -7,13 +7,13 @@ Axes: P points, packed · B events · F columns that flow.
 from typing import Protocol
 
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from pipeline.training.batch import Batch
 from pipeline.training.models.flow import Flow, labels
 from pipeline.training.models.omnilearned import Told
 from pipeline.training.objectives import Losses, event_mean
+from pipeline.training.objectives.classes import classes as by_class
 
 
 class Flows(Protocol):
@@ -32,13 +32,13 @@ def flow(told: Flows, batch: Batch) -> Losses:
 
 
 def classes(told: Told, batch: Batch) -> Losses:
-    """Return the cross-entropy of the class of an event, nats.
+    """Return the cross-entropy of the class of an event, nats, a mean over events.
 
     The published trainer weighs classes by how rare they are in the batch of one process; ours
     does not, for a loss would then be another at another number of processes.
     """
     assert told.logits is not None
-    return {"classes": _entropies(told.logits, batch).mean()}
+    return by_class(told.logits, batch)
 
 
 def perturbed(told: Told, batch: Batch) -> Losses:
@@ -48,11 +48,6 @@ def perturbed(told: Told, batch: Batch) -> Losses:
     """
     assert told.in_noise is not None
     assert told.flow is not None
-    weight = (1 - told.flow.time).square()
-    return {"perturbed": (weight * _entropies(told.in_noise, batch)).mean()}
-
-
-def _entropies(logits: Tensor, batch: Batch) -> Tensor:
-    """Return the cross-entropy (B) of each event, in single precision."""
-    true = labels(batch, logits.shape[1])
-    return functional.cross_entropy(logits.float(), true, reduction="none")
+    weight, logits = (1 - told.flow.time).square(), told.in_noise.float()
+    entropy = functional.cross_entropy(logits, labels(batch, logits.shape[1]), reduction="none")
+    return {"perturbed": (weight * entropy).mean()}
