@@ -70,11 +70,11 @@ class DeepSets(Family):
 
     def reads(self) -> Reads:
         """Return the inputs and the class."""
-        return Reads(CHOICES[self.inputs], per_event=(LABEL,))
+        return Reads(CHOICES[self.inputs], per_event=(LABEL,), physical=True)
 
     def reads_downstream(self) -> Reads:
         """Return the inputs."""
-        return Reads(CHOICES[self.inputs])
+        return Reads(CHOICES[self.inputs], physical=True)
 
     def _layers(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """Return inputs and outputs of each layer: of a particle, and of a jet with classes."""

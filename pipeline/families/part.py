@@ -76,11 +76,11 @@ class ParT(Family):
 
     def reads(self) -> Reads:
         """Return the inputs, the momenta of which pairs are made, and the class."""
-        return Reads(self.columns, per_event=(LABEL,))
+        return Reads(self.columns, per_event=(LABEL,), physical=True)
 
     def reads_downstream(self) -> Reads:
         """Return inputs and momenta."""
-        return Reads(self.columns)
+        return Reads(self.columns, physical=True)
 
     def parameters(self) -> Parameters:
         """Return the count with the layer of classes; full: 2,143,486."""

@@ -75,11 +75,11 @@ class ParticleNet(Family):
 
     def reads(self) -> Reads:
         """Return the inputs, of which two say where a particle is, and the class."""
-        return Reads(CHOICES[self.inputs], per_event=(LABEL,))
+        return Reads(CHOICES[self.inputs], per_event=(LABEL,), physical=True)
 
     def reads_downstream(self) -> Reads:
         """Return the inputs."""
-        return Reads(CHOICES[self.inputs])
+        return Reads(CHOICES[self.inputs], physical=True)
 
     def parameters(self) -> Parameters:
         """Return the count with the layer of classes; full: 370,156, kin with two: 366,160."""

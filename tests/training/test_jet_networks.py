@@ -19,6 +19,7 @@ from pipeline.training.models.attention import Lengths
 from pipeline.training.models.classifier import Classifier
 from pipeline.training.models.neighbours import _padded, nearest
 from pipeline.training.models.norms import BatchNorm
+from pipeline.training.recomputing import recompute
 
 PART = {"embedding": (16,), "width": 16, "layers": 2, "heads": 2, "pair_widths": (8,)}
 NET = {"widths": (8, 12), "neighbours": 4, "inner": 16}
@@ -166,6 +167,7 @@ def test_labels_are_never_given_to_the_backbone(name):
     model = SMALL[name]
     assert model.reads().per_event == ("label",)
     assert model.reads_downstream().per_event == ()
+    assert model.reads().physical
     batch = jet_batch(model)
     blind = type(batch)(batch.points, batch.offsets, batch.event_id)
     module = made(name).module.eval()
@@ -296,3 +298,28 @@ def test_a_users_own_interaction_reads_its_columns(tmp_path):
     module = systems.build(model, None).module
     assert counted(module) == model.parameters().trained
     assert module(batch).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["plain", "part", "particlenet"])
+def test_blocks_that_are_computed_again_have_the_same_slopes(name):
+    slopes = []
+    for again in (False, True):
+        system, batch = made(name), jet_batch(SMALL[name])
+        if again:
+            recompute(system.module)
+        loss, _ = system.objective(system.module(batch), batch)
+        loss.backward()
+        slopes.append([each.grad for each in system.module.parameters()])
+    for plain, recomputed in zip(*slopes, strict=True):
+        torch.testing.assert_close(plain, recomputed)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no device: not compared")
+@every
+def test_a_gpu_answers_as_a_cpu(name):
+    module, batch = made(name).module, jet_batch(SMALL[name])
+    settled(module, batch)
+    here = module(batch)
+    there = module.cuda()(batch.to(torch.device("cuda")))
+    torch.testing.assert_close(there.cpu(), here, rtol=1e-3, atol=1e-4)
