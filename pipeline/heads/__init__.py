@@ -12,6 +12,8 @@ from pipeline.heads.events import DirectionHead, JetHead
 from pipeline.heads.head import Head as AnyHead
 from pipeline.heads.points import ClassHead, MomentumHead, NoiseHead, ParticleHead, PointHead
 from pipeline.heads.tracks import ClusterHead, EdgeHead, TrackHead, Tracking
+from pipeline.heads.values import ValueHead
+from pipeline.heads.vertices import VertexHead
 
 FIRST = "tracks"
 
@@ -30,7 +32,9 @@ _Union = Annotated[
     | MomentumHead
     | JetHead
     | AnomalyHead
-    | DirectionHead,
+    | DirectionHead
+    | ValueHead
+    | VertexHead,
     Field(discriminator="task"),
 ]
 Head = Annotated[_Union, BeforeValidator(_with_task)]
@@ -56,4 +60,6 @@ __all__ = [
     "PointHead",
     "TrackHead",
     "Tracking",
+    "ValueHead",
+    "VertexHead",
 ]

@@ -11,6 +11,7 @@ from pipeline.campaign import EvaluateTask, FinetuneTask
 from pipeline.data.errors import BadInput
 from pipeline.data.store import Store
 from pipeline.data.store.tables import read_tables
+from pipeline.heads import AnyHead, JetHead
 from pipeline.job import batch_job_id
 from pipeline.run import Exit, TaskFolder, write_json
 from pipeline.training import engine, finetune, loader, program
@@ -24,6 +25,7 @@ from pipeline.training.downstream import (
     joined,
     task_of,
 )
+from pipeline.training.downstream.jets import classes_of
 from pipeline.training.loader import EventSet
 
 BATCH_EVENTS = 8
@@ -52,7 +54,7 @@ def evaluate(
         return Exit.CONTINUE
     told, truth = found
     look = task_of(head).score(told, truth, head, task.seed)
-    _save_shown(folder, truth, told)
+    _save_shown(folder, truth, told, finetuned.head)
     write_json(folder.path / "look.json", look.table())
     folder.finish(
         {
@@ -160,7 +162,7 @@ def _configuration(finetuned: FinetuneTask, task: EvaluateTask, truth: Truth) ->
     }
 
 
-def _save_shown(folder: TaskFolder, truth: Truth, told: Rows) -> None:
+def _save_shown(folder: TaskFolder, truth: Truth, told: Rows, head: AnyHead) -> None:
     """Save the first events, in physical units, for the report's event display.
 
     Arrays of what is true and told bear these words before their names.
@@ -172,6 +174,8 @@ def _save_shown(folder: TaskFolder, truth: Truth, told: Rows) -> None:
         return values[:stop] if len(values) == total else values[:shown]
 
     true = {**truth.per_point, **truth.per_event}
+    if isinstance(head, JetHead):
+        true["label"] = classes_of(true["label"], head)
     arrays: dict[str, Any] = {
         "points": truth.points[:stop],
         "columns": np.array(truth.columns),

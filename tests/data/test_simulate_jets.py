@@ -111,11 +111,12 @@ def test_neutral_particles_have_no_impact_parameters(files):
     np.testing.assert_allclose(events.column("dzerr")[charged], dzerr, rtol=1e-5)
 
 
-def test_the_branches_are_those_of_the_release(files):
+def test_the_branches_are_those_of_the_release_and_the_vertex(files):
     with uproot.open(files[0]) as file:
         tree = file["tree"]
         assert isinstance(tree, uproot.TTree)
         kinds = {name: each.typename for name, each in tree.items()}
+    assert kinds.pop("part_vertex") == "int32_t[]"
     assert {name: kind for name, kind in kinds.items() if name in LABEL_BRANCHES} == LABEL_BRANCHES
     assert list(LABEL_BRANCHES) == [f"label_{name}" for name in CLASSES]
     for name, kind in kinds.items():
@@ -138,6 +139,20 @@ def test_b_jets_of_a_higgs_have_its_mass_and_fly(higgs):
         assert distance(jet.truth.products, axis).max() < 0.8
     flown = np.concatenate([np.hypot(*jet.particles.vertex[:, :2].T) for jet in higgs])
     assert np.mean(flown > 0.1) > 0.1  # mm: a B meson flies 0.5 mm and more
+
+
+def test_particles_of_one_vertex_of_a_jet_share_a_number(higgs):
+    particles = Visible(
+        np.ones((6, 4)),
+        np.array([[0, 0, 0.009], [0, 3, 0], [0, 3, 0.0001], [0, 4, 0], [0, 3, 0], [1, 1, 1]]),
+        np.full(6, 211),
+        np.ones(6),
+    )
+    owner = np.array([0, 0, 0, 0, 1, 1])
+    assert jetclass.vertices(particles, owner).tolist() == [0, 1, 1, 2, 1, 2]
+    vertex = jetclass.particle_branches(higgs, np.random.default_rng(0))["vertex"]
+    assert vertex.max() >= 4, "two b quarks: as many B and D mesons fly"
+    assert 0.3 < np.mean(vertex == 0) < 0.95
 
 
 def test_two_prongs_are_seen_in_the_subjettiness(higgs):

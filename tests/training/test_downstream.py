@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 from made_batches import MODEL, batch, part
 from made_constituents import feature_batch
 from made_neutrinos import geometry, pulses, small
+from pydantic import ValidationError
 
 from pipeline.campaign import FinetuneTask, Training
 from pipeline.data.errors import BadInput
@@ -27,10 +28,13 @@ from pipeline.heads import (
     NoiseHead,
     ParticleHead,
     TrackHead,
+    ValueHead,
+    VertexHead,
 )
 from pipeline.training import finetune
 from pipeline.training.downstream import Downstream, Hidden, Truth, task_of
 from pipeline.training.downstream.direction import charge_weighted
+from pipeline.training.downstream.jets import NO_CLASS, classes_of
 
 JETS = OmniJet(codes=32, width=16, layers=2, heads=2, inputs="continuous")
 EGGNET = EggNet(width=16, iterations=2, layers=2, depth=2, neighbours=4, dimensions=8)
@@ -50,7 +54,13 @@ def points():
 def jets():
     """Jets of two classes that differ in how many constituents they have."""
     made = feature_batch(12)
-    return replace(made, per_event={"label": (made.sizes > made.sizes.median()).long()})
+    label = (made.sizes > made.sizes.median()).long()
+    side = (made.points[:, 1] > 0).long()
+    return replace(
+        made,
+        per_event={"label": label, "length": made.sizes.float()},
+        per_point={**made.per_point, "vertex": side, "charge": made.place % 4 - 1},
+    )
 
 
 HEAD_OF = {
@@ -61,6 +71,8 @@ HEAD_OF = {
     "noise": (NoiseHead(width=16, heads=2), MODEL, points),
     "momentum": (MomentumHead(width=16, heads=2), MODEL, points),
     "jets": (JetHead(classes=TWO), JETS, jets),
+    "vertices": (VertexHead(width=16, dimensions=4), JETS, jets),
+    "values": (ValueHead(targets={"length": (14.0, 4.0)}, inner=32), JETS, jets),
     "anomaly": (AnomalyHead(classes=TWO, signal=("top",), fraction=0.6), JETS, jets),
     "direction": (DirectionHead(inner=32), small(), lambda: pulses([9, 30, 4])),
 }
@@ -268,3 +280,25 @@ def test_a_muon_s_line_of_light_tells_the_trivial_guess_where_it_came_from():
     found = charge_weighted(truth)
     np.testing.assert_allclose(found[0], -way, atol=1e-6)
     np.testing.assert_allclose(found[1], [0, 0, 1])
+
+
+def test_jets_of_several_labels_are_one_class_and_others_are_left_out():
+    head = JetHead(classes=("light", "b"), labels=((0, 3), (1,)))
+    labels = np.array([0, 1, 2, 3, 9])
+    assert classes_of(labels, head).tolist() == [0, 1, NO_CLASS, 0, NO_CLASS]
+    data = replace(feature_batch(5), per_event={"label": torch.from_numpy(labels)})
+    logits = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
+    told = task_of(head).loss(logits, data, head)["class"]
+    by_hand = -logits.log_softmax(-1)[[0, 1, 3], [0, 1, 0]].sum() / 5
+    torch.testing.assert_close(told, by_hand)
+    truth = truth_of(data)
+    probabilities = logits.softmax(-1).numpy()
+    scores = task_of(head).score({"probabilities": probabilities}, truth, head, 1).scores
+    right = probabilities.argmax(1)[[0, 1, 3]] == [0, 1, 0]
+    assert scores["accuracy"] == pytest.approx(right.mean())
+
+
+@pytest.mark.parametrize("labels", [((0,),), ((0,), (0, 1)), ((), (1,))])
+def test_labels_that_do_not_fit_the_classes_are_refused(labels):
+    with pytest.raises(ValidationError, match="give those of each of the 2 classes, each once"):
+        JetHead(classes=TWO, labels=labels)

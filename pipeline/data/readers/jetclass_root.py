@@ -2,12 +2,14 @@
 
 The released schema (doi:10.5281/zenodo.6619768): `part_*` are vector<float>, `part_is*` are
 vector<int>, `label_QCD` is float, the labels of Higgs decays are bool, the others int32. The truth
-`aux_*` is never read. Memory is bounded by the range and one basket a branch: in files of 100,000
-jets at most 0.4 GB, if each branch is one basket.
+`aux_*` is never read; `part_vertex`, which our simulation adds, becomes `vertex`. Memory is bounded
+by the range and one basket a branch: in files of 100,000 jets at most 0.4 GB, if each branch is one
+basket.
 """
 
 import contextlib
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from pipeline.data.readers.root_files import opened_tree
 TREE = "tree"
 MAKER = "JetClass"
 RAGGED = (*POINTS, "part_charge", *FLAGS)
+VERTEX = "part_vertex"
 LABELS = tuple(f"label_{name}" for name in CLASSES)
 
 
@@ -34,24 +37,31 @@ def open_root(path: Path) -> Iterator[Entries]:
         BadInput: The file is damaged, or has no tree `tree` with the branches of JetClass.
     """
     with opened_tree(path, TREE, MAKER) as found:
-        tree = tree_of(path, found, MAKER, ragged=RAGGED, flat=(*LABELS, *OF_JET))
+        more = (VERTEX,) if VERTEX in found.keys() else ()  # noqa: SIM118 - uproot's own
+        tree = tree_of(path, found, MAKER, ragged=(*RAGGED, *more), flat=(*LABELS, *OF_JET))
         for name in POINTS:
             if tree.branches[name].dtype != ">f4":
                 tree.branches[name].refuse("vector<float>")
 
         def read(start: int, stop: int) -> tuple[Events, Rejected]:
-            return _jets(tree, start, stop)
+            return _jets(tree, more, start, stop)
 
         yield Entries(tree.entries, read)
 
 
-def _jets(tree: Tree, start: int, stop: int) -> tuple[Events, Rejected]:
-    """Return the good jets `start` to `stop`, and how many were rejected and why."""
+def _jets(
+    tree: Tree, more: tuple[str, ...], start: int, stop: int
+) -> tuple[Events, Rejected]:
+    """Return the good jets `start` to `stop`, and how many were rejected and why.
+
+    `more` are branches of whole numbers of constituents beside those of the release.
+    """
     source = str(tree.path)
-    columns = tree.columns(RAGGED, start, stop)
+    columns = tree.columns((*RAGGED, *more), start, stop)
     points, sizes = stacked(columns, len(POINTS))
     charge = exact_charge(source, next(columns).values())
-    species = _species(columns, len(points))
+    species = _species(islice(columns, len(FLAGS)), len(points))
+    truth = {column.branch.name.removeprefix("part_"): column.values() for column in columns}
     values = tree.flat((*LABELS, *OF_JET), start, stop)
     flags = np.column_stack([values[name] != 0 for name in LABELS])
     events = Events(
@@ -60,7 +70,7 @@ def _jets(tree: Tree, start: int, stop: int) -> tuple[Events, Rejected]:
         points=points,
         offsets=offsets_of(sizes),
         event_id=np.arange(start, stop),
-        per_point={"charge": charge, "species": species},
+        per_point={"charge": charge, "species": species, **truth},
         per_event={"label": flags.argmax(axis=1).astype(np.int8), **of_jet(values)},
     )
     return checked(events, values["jet_nparticles"], {"no_single_label": flags.sum(axis=1) != 1})

@@ -21,6 +21,7 @@ from pipeline.data.simulation.jet_finding import Jet, find, polar
 from pipeline.data.simulation.simulator import Made, Simulator
 
 TREE = "tree"
+PROMPT_MM, VERTEX_MM = 0.010, 0.001  # of the collision itself; of one vertex
 MANY_COLLISIONS = 1000  # without one jet: something is wrong with the process
 LABEL_TYPES: dict[str, Any] = {
     "QCD": np.float32,
@@ -80,6 +81,21 @@ def impact(particles: Visible, rng: np.random.Generator) -> dict[str, Doubles]:
     }
 
 
+def vertices(particles: Visible, owner: Integers) -> Array:
+    """Return at which vertex of its jet each particle (P) was made; `owner` (P) are the jets.
+
+    0 is the collision, or nearer to it than 10 µm; others count from 1, by their places to a µm.
+    """
+    away = np.linalg.norm(particles.vertex, axis=1) > PROMPT_MM
+    keys = np.column_stack([owner, np.round(particles.vertex / VERTEX_MM)])
+    _, number = np.unique(keys[away], axis=0, return_inverse=True)
+    first = np.full(owner.max(initial=0) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(first, owner[away], number.ravel())
+    found = np.zeros(len(owner), np.int32)
+    found[away] = number.ravel() - first[owner[away]] + 1
+    return found
+
+
 def species(pdg: Array, charge: Array) -> dict[str, Array]:
     """Return the five flags (P) of particles."""
     code = np.abs(pdg)
@@ -117,6 +133,7 @@ def particle_branches(found: list[Jet], rng: np.random.Generator) -> dict[str, A
     return {
         **{name: values.astype(np.float32) for name, values in columns.items()},
         **{name: values.astype(np.int32) for name, values in flags.items()},
+        "vertex": vertices(visible, owner),  # truth that the release does not have
     }
 
 

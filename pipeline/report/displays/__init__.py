@@ -64,7 +64,9 @@ def drawn(
         names: Of the classes, empty where there are none.
         most: So many events are drawn at most.
     """
-    display = DISPLAYS[task]
+    display = DISPLAYS.get(task)
+    if display is None:
+        return
     for event in islice(events_of(arrays), most):
         figure = display.draw(event, names)
         if figure is not None:

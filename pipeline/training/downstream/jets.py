@@ -1,6 +1,10 @@
 """Classes of jets. Axes: P constituents, packed · B jets · C classes · W width."""
 
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,6 +19,7 @@ from pipeline.training.downstream import Hidden, Rows, Truth
 from pipeline.training.objectives.classes import beyond
 
 TOLD = "probabilities"
+NO_CLASS = -100
 
 
 class SummationHead(nn.Module):
@@ -80,12 +85,18 @@ def teller(model: Family, classes: int, pooling: Pooling, heads: int) -> nn.Modu
 
 
 def loss(output: Tensor, batch: Batch, head: JetHead) -> dict[str, Tensor]:
-    """Return the cross-entropy of the true classes, nats a jet.
+    """Return the cross-entropy of the true classes, nats a jet; a jet of no class adds nothing.
 
     Raises:
         BadInput: A label is none of the classes.
     """
     true = batch.per_event["label"]
+    if head.labels:
+        grouped = torch.from_numpy(classes_of(true.cpu().numpy(), head)).to(true.device)
+        entropy = functional.cross_entropy(
+            output.float(), grouped, ignore_index=NO_CLASS, reduction="sum"
+        )
+        return {"class": entropy / len(true)}
     if beyond(true, len(head.classes)):
         message = (
             f"labels from {int(true.min())} to {int(true.max())}; the head has "
@@ -102,6 +113,17 @@ def answer(output: Tensor, batch: Batch, head: JetHead) -> dict[str, Tensor]:  #
 
 
 def score(told: Rows, truth: Truth, head: JetHead, seed: int) -> Look:
-    """Return the scores of the classes of jets."""
-    true = truth.per_event["label"].astype("int64")
-    return evaluate_classes(true, told[TOLD], None, names=head.classes, seed=seed)
+    """Return the scores of the classes of jets, of those that are of one."""
+    true = classes_of(truth.per_event["label"], head)
+    some = true != NO_CLASS
+    return evaluate_classes(true[some], told[TOLD][some], None, names=head.classes, seed=seed)
+
+
+def classes_of(labels: NDArray[Any], head: JetHead) -> NDArray[np.int64]:
+    """Return the class of each of `labels` (B), `NO_CLASS` of one that is in none."""
+    if not head.labels:
+        return labels.astype(np.int64)
+    found = np.full(len(labels), NO_CLASS, np.int64)
+    for number, mine in enumerate(head.labels):
+        found[np.isin(labels, mine)] = number
+    return found
