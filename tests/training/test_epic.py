@@ -31,6 +31,11 @@ def test_the_declaration_knows_the_count(model):
     assert counted(module) == model.parameters().trained
 
 
+def test_counts_of_the_sizes():
+    counts = {size: EPiC(size=size).parameters().trained for size in EPiC.SIZES}
+    assert counts == {"jetnet": 503_442, "jetclass": 8_143_278, "jetclass-full": 8_149_298}
+
+
 def test_thirteen_columns_flow_as_published():
     model = EPiC(size="jetclass-full")
     assert len(model.columns) == 13

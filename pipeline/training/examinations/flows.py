@@ -29,6 +29,7 @@ from pipeline.training.models.omnilearned import Pretrainer
 TRAIN = "train"
 MOST_SHARDS = 16
 OF_JETS = ("log_pt", "deta", "dphi")
+OFFSETS = ("jet_eta", "jet_phi")  # of true jets from their own axis next to zero: no picture
 BINS = 50
 Known = Mapping[str, NDArray[Any]]  # sizes (E) and arrays (E, ...) by name
 SIZES = "sizes"
@@ -77,7 +78,7 @@ def _generated(examined: Examined, model: Generative) -> Look:
     if set(jets.JUDGED) <= set(true):
         apart = jets.told_apart(true, made, seed=examined.seed)
         scores |= {} if apart is None else {"auc_generated": apart}
-    histograms = [jets.compared(name, true, made) for name in bins]
+    histograms = [jets.compared(name, true, made) for name in bins if name not in OFFSETS]
     about = {name: text for name, text in about.items() if name in scores}
     return Look(scores, intervals, about, histograms)
 
