@@ -222,6 +222,8 @@ class OmniLearned(Generative):
         """Return the FLOPs of an event over the `tokens` points it has; no point has fewer near."""
         passes = {"pretrain": 2, "classifier": 1, "generator": 1}[self.mode]
         products = passes * self._body_products(tokens)
+        if self.additional:  # without noise alone
+            products += RATIO * self.width * (len(self.additional) + self.width)
         if self.mode != "generator":
             products += passes * self._classifier_products(tokens) / tokens
         if self.mode != "classifier":
@@ -239,10 +241,10 @@ class OmniLearned(Generative):
         products = float(inner * (flows + width))
         products += near * inner * (flows + pairs + width)
         products += near * self.head_layers * self._block_products(near)
-        if pairs:
-            products += points * inner * (pairs + self.heads)
+        if self.pairs is not None:
+            number = (points + 1) / 2 if self.pairs.symmetric else points
+            products += number * inner * (pairs + self.heads)
         products += self.layers * self._block_products(length) * length / points
-        products += inner * (len(self.additional) + width) * bool(self.additional)
         of_event = 2 * inner * width * (self.mode != "classifier")
         of_event += width * (len(self.conditions) + width) * bool(self.conditions)
         return products + of_event / points
