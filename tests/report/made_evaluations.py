@@ -3,6 +3,8 @@
 Their looks come from the scores that an evaluation calls, so that the page is shown what it gets.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from pipeline.campaign import Campaign
@@ -26,9 +28,12 @@ def campaign_of_all_tasks(campaign, names=tuple(HEADS)):
         "labels": list(LABELS),
         "seeds": [1, 2],
     }
-    classes = {"classes": ["QCD", "top"]}
+    needed = {
+        "jets": {"classes": ["QCD", "top"]},
+        "anomaly": {"classes": ["QCD", "top"], "signal": ["top"]},
+    }
     for name in names:
-        head = {"task": name} | (classes if name == "jets" else {})
+        head = {"task": name} | needed.get(name, {})
         declared["finetune"][name] = asked | {"head": head}
     return Campaign.model_validate(declared)
 
@@ -80,6 +85,11 @@ def jets(skill, rng, names=("QCD", "top"), shown=4):
         "true_label": true[:shown],
         "predicted_probabilities": told[:shown].astype(np.float32),
     }
+
+
+def anomaly(skill, rng):
+    look, arrays = jets(skill, rng)
+    return replace(look, scores=look.scores | {"auc_samples": 0.6}), arrays
 
 
 def direction(skill, rng, shown=4):
@@ -181,5 +191,6 @@ MAKERS = {
     "noise": points_of(2, HEADS["noise"].NAMES, "noise"),
     "momentum": momentum,
     "jets": jets,
+    "anomaly": anomaly,
     "direction": direction,
 }

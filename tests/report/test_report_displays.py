@@ -74,6 +74,24 @@ def test_a_jet_says_what_it_is_and_what_it_was_told_to_be(told, title, colour):
     )
 
 
+def test_a_jet_of_an_anomaly_search_says_how_much_it_is_like_the_data():
+    arrays = jet((0.3, 0.7)) | {"columns": np.array(["px", "deta", "py"])}
+    assert list(drawn("anomaly", arrays, ("QCD", "top"), 3)) == [], "no azimuth"
+    arrays["columns"] = np.array(["log_pt", "deta", "dphi"])
+    ((_, figure, _),) = drawn("anomaly", arrays, ("QCD", "top"), 3)
+    assert figure.axes[0].get_title().splitlines()[0] == "true: top · as in the data: 70 %"
+
+
+def test_momenta_say_how_hard_a_constituent_is():
+    arrays = jet((0.2, 0.8))
+    arrays["points"] = np.array([[3.0, 4.0, 0.1, 0.1], [6.0, 8.0, 0, 0]], np.float32)
+    arrays["columns"] = np.array(["px", "py", "deta", "dphi"])
+    ((_, figure, _),) = drawn("jets", arrays, ("QCD", "top"), 3)
+    (axes,) = figure.axes
+    assert axes.get_title().splitlines()[1] == "2 constituents, Σ pT 15 GeV"
+    assert axes.collections[0].get_sizes().tolist() == pytest.approx([450, 900])
+
+
 def neutrino():
     """One from above, told from the side; a sensor saw light twice."""
     return {

@@ -44,6 +44,11 @@ DISPLAYS = {
         "Constituents around the axis of the jet; areas are as pT, of the hardest the same in all "
         "jets. Blue: told right. Red: told wrong.",
     ),
+    "anomaly": Display(
+        jets.draw_sample,
+        "Constituents around the axis of the jet; areas are as pT, of the hardest the same in all "
+        "jets. Red: more like the data than the other sample. Blue: less.",
+    ),
     "direction": Display(
         neutrinos.draw,
         "Sensors that saw light; areas are as the charge, colours as the time of the first light. "

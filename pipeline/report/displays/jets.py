@@ -1,15 +1,18 @@
 """A jet: its constituents around the axis, the true class and the one told."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from pipeline.report.displays.event import Event
 from pipeline.report.figure import MUTED, PALETTE, style
 
 LARGEST = 900.0  # points², the circle of the hardest constituent
 LEAST_RADIUS = 0.4  # in η and φ, so that jets can be compared
+HALF = 0.5
 
 
 def draw(event: Event, names: Sequence[str]) -> Figure | None:
@@ -17,35 +20,50 @@ def draw(event: Event, names: Sequence[str]) -> Figure | None:
 
     Blue where the class told is the true one, red where it is not.
     """
-    there = {"log_pt", "deta", "dphi"} <= event.columns.keys()
-    if not there or not event.has("true_label", "predicted_probabilities"):
+    if not event.has("true_label", "predicted_probabilities"):
         return None
-    pt = np.exp(event.columns["log_pt"])
     true, probabilities = int(event.arrays["true_label"]), event.arrays["predicted_probabilities"]
     told = int(probabilities.argmax())
+    share = 100 * float(probabilities[told])
+    title = f"true: {_name(true, names)} · told: {_name(told, names)} ({share:.0f} %)"
+    return _drawn(event, title, PALETTE[0] if told == true else PALETTE[5])
+
+
+def draw_sample(event: Event, names: Sequence[str]) -> Figure | None:
+    """Return a jet as `draw` does, red where it is more like the data than the other sample."""
+    if not event.has("true_label", "predicted_probabilities"):
+        return None
+    true, share = int(event.arrays["true_label"]), float(event.arrays["predicted_probabilities"][1])
+    title = f"true: {_name(true, names)} · as in the data: {100 * share:.0f} %"
+    return _drawn(event, title, PALETTE[5] if share > HALF else PALETTE[0])
+
+
+def _drawn(event: Event, title: str, colour: str) -> Figure | None:
+    """Return the constituents around the axis in one colour; None where they are not known."""
+    pt = _pt(event)
+    if pt is None or not {"deta", "dphi"} <= event.columns.keys():
+        return None
     eta, phi = event.columns["deta"], event.columns["dphi"]
     reach = max(LEAST_RADIUS, 1.1 * float(np.abs([eta, phi]).max(initial=0)))
+    areas = LARGEST * pt / pt.max(initial=1e-9)
     with style():
         figure = Figure(figsize=(5.4, 5.4), layout="constrained")
         axes = figure.add_subplot()
-        axes.scatter(
-            eta,
-            phi,
-            s=LARGEST * pt / pt.max(initial=1e-9),
-            color=PALETTE[0] if told == true else PALETTE[5],
-            alpha=0.45,
-            linewidth=0,
-        )
+        axes.scatter(eta, phi, s=areas, color=colour, alpha=0.45, linewidth=0)
         axes.plot(0, 0, marker="+", color=MUTED, markersize=12)
         axes.set(xlabel="Δη", ylabel="Δφ", aspect="equal")
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
-        axes.set_title(
-            f"true: {_name(true, names)} · told: {_name(told, names)} "
-            f"({100 * float(probabilities[told]):.0f} %)\n"
-            f"{len(pt)} constituents, Σ pT {pt.sum():,.0f} GeV"
-        )
+        axes.set_title(f"{title}\n{len(pt)} constituents, Σ pT {pt.sum():,.0f} GeV")
         axes.grid()
     return figure
+
+
+def _pt(event: Event) -> NDArray[Any] | None:
+    """Return pT of the constituents, GeV, by its logarithm or by momenta; None without either."""
+    columns = event.columns
+    if "log_pt" in columns:
+        return np.exp(columns["log_pt"])
+    return np.hypot(columns["px"], columns["py"]) if {"px", "py"} <= columns.keys() else None
 
 
 def _name(place: int, names: Sequence[str]) -> str:
