@@ -14,6 +14,7 @@ from pipeline.families.exatrkx import ExaTrkX
 from pipeline.families.family import Family, Parameters, Reads
 from pipeline.families.fm4npp import FM4NPPMamba, FM4NPPMamba2
 from pipeline.families.graphsage import GraphSAGE
+from pipeline.families.mpm import MPM
 from pipeline.families.omnijet import OmniJet
 from pipeline.families.omnilearned import OmniLearned
 from pipeline.families.own import Own
@@ -32,6 +33,7 @@ Model = Annotated[
     | FM4NPPMamba
     | FM4NPPMamba2
     | GraphSAGE
+    | MPM
     | OmniJet
     | OmniLearned
     | ParT
@@ -48,6 +50,7 @@ FAMILIES: dict[str, type[Family]] = {
 
 __all__ = [
     "FAMILIES",
+    "MPM",
     "TOKENIZERS",
     "VQVAE",
     "VQVAEMLP",
