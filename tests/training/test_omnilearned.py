@@ -1,5 +1,7 @@
 """OmniLearned: published counts, what each mode may see, and that it learns."""
 
+import h5py
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -11,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.campaign.cells import adapted
 from pipeline.data.errors import BadInput
+from pipeline.data.readers.omnilearned_h5 import open_h5
 from pipeline.families import OmniLearned, Reads
 from pipeline.families.interactions import Interaction
 from pipeline.training import systems
@@ -113,6 +116,29 @@ def test_another_event_changes_nothing(mode):
         rows = batch.event == 3
         whole = module.velocity(batch, noise, time)[rows]
         torch.testing.assert_close(whole, module.velocity(alone, noise[rows], time[3:4]))
+
+
+def test_what_pads_a_file_cannot_change_the_output(tmp_path):
+    _, system = made(mode="classifier", kinds=0, additional=())
+    drawn = np.random.default_rng(0)
+    told = []
+    for most in (6, 20):
+        data = drawn.normal(size=(3, most, 4)).astype(np.float32)  # rubbish, where nothing is
+        data[:, :, 2] = 0
+        for jet, size in enumerate((6, 1, 4)):
+            data[jet, :size] = np.random.default_rng(jet).normal(size=(size, 4)) + 1
+        path = tmp_path / f"{most}.h5"
+        with h5py.File(path, "w") as file:
+            file["data"] = data
+        with open_h5(path) as entries:
+            events, _ = entries.read(0, 3)
+        batch = Batch(
+            torch.from_numpy(events.points),
+            torch.from_numpy(events.offsets),
+            torch.from_numpy(events.event_id),
+        )
+        told.append(system.module.eval()(batch).logits)
+    assert torch.equal(*told)
 
 
 def test_order_changes_nothing_of_an_event_and_moves_its_points_along():
