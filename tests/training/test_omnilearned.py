@@ -16,6 +16,7 @@ from pipeline.data.errors import BadInput
 from pipeline.data.readers.omnilearned_h5 import open_h5
 from pipeline.families import OmniLearned, Reads
 from pipeline.families.interactions import Interaction
+from pipeline.families.jet_columns import MOMENTUM, OFFSETS
 from pipeline.training import systems
 from pipeline.training.batch import Batch
 from pipeline.training.loader import Source
@@ -77,6 +78,7 @@ def test_a_conditional_generator_s_count():
     [
         {},
         {"interaction": ""},
+        {"mode": "classifier", "interaction": "jets"},
         {"mode": "generator", "conditions": ("multiplicity",), "classes": 7},
         {"mode": "generator", "classes": 1},
         {"mode": "classifier", "kinds": 4, "kind": "data_pid", "tokens": 2},
@@ -86,6 +88,17 @@ def test_a_conditional_generator_s_count():
 def test_the_declaration_knows_the_count_of_every_variant(changes):
     model = learned(**changes)
     assert counted(on_meta(model)) == model.parameters().trained
+
+
+def test_a_classifier_takes_pairs_of_momenta_beside_its_columns():
+    model, system = made(mode="classifier", interaction="jets")
+    assert model.reads().columns[:8] == (*OFFSETS, *MOMENTUM)
+    batch = jet_batch(model)
+    told = system.module.eval()(batch).logits
+    batch.points[:, 4:8] *= 3
+    assert not torch.equal(system.module(batch).logits, told)
+    plain, _ = made(mode="classifier", interaction="")
+    assert not set(MOMENTUM) & set(plain.reads().columns)
 
 
 @every_mode
