@@ -17,9 +17,11 @@ Norm = Literal["batch", "layer"]
 class BatchNorm(nn.Module):
     """(x - mean) / √(variance + ε) · weight + bias over rows (Ioffe, Szegedy, arXiv:1502.03167).
 
-    Of all rows in training; of the running means otherwise, and where the weights are frozen: what
-    a frozen backbone has learned then stays what it was. The running means are of the rows of one
-    process, in single precision whatever the weights have, and are computed in it.
+    Of all rows in training, if there are two or more; of the running means otherwise, and where the
+    weights are frozen: what a frozen backbone has learned stays what it was. The running means are
+    of the rows that one process sees, a checkpoint's those of the first; a block that is computed
+    again on the way back takes them in twice. They are in single precision whatever the weights
+    have, and so is all that is computed.
     """
 
     running_mean: Tensor
