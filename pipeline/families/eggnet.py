@@ -34,6 +34,7 @@ class EggNet(Family):
         "one-layer": {**_PUBLISHED, "shared": "everything"},
     }
     MODULE: ClassVar[str] = "pipeline.training.models.eggnet:build"
+    EXAMINE: ClassVar[str] = "pipeline.training.examinations.graphs:examine"
     BACKBONE: ClassVar[str] = "pipeline.training.models.eggnet:downstream"
     OBJECTIVES: ClassVar[Mapping[str, str]] = {
         "metric": "pipeline.training.objectives.graphs:metric"

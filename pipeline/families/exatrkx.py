@@ -44,6 +44,7 @@ class ExaTrkX(Family):
         "trackml": {**_PUBLISHED, "width": 64},
     }
     MODULE: ClassVar[str] = "pipeline.training.models.exatrkx:build"
+    EXAMINE: ClassVar[str] = "pipeline.training.examinations.graphs:examine"
     BACKBONE: ClassVar[str] = "pipeline.training.models.exatrkx:downstream"
     OBJECTIVES: ClassVar[Mapping[str, str]] = {
         name: f"pipeline.training.objectives.graphs:{name}"

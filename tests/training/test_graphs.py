@@ -11,6 +11,8 @@ from made_batches import batch, packed, part
 from made_tracks import with_truth
 from torch import nn
 
+from pipeline.families import EggNet, ExaTrkX, GraphSAGE
+from pipeline.training import systems
 from pipeline.training.models import graphs
 from pipeline.training.models.graphs import (
     Candidates,
@@ -265,3 +267,22 @@ def test_what_a_graph_lacks_costs_nothing():
     )
     assert objectives.within(whole, data).keys() == {"metric", "filter"}
     assert objectives.edges(whole, data)["edges"].item() == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        EggNet(width=8, iterations=2, layers=1, depth=2, dimensions=4),
+        ExaTrkX(width=8, layers=1, depth=2, embedding_width=8, filter_width=8, radius=1.0),
+        GraphSAGE(width=8),
+    ],
+)
+def test_networks_run_in_half_precision(model):
+    data = batch([30, 1])
+    data = with_truth(data, pid=data.per_point["track"])
+    system = systems.build(model, None)
+    module = system.module.bfloat16()
+    total, _ = system.objective(module(data), data)
+    total.backward()
+    assert total.isfinite()
+    assert all(each.grad.isfinite().all() for each in module.parameters())
