@@ -38,7 +38,9 @@ from pipeline.training.models.pet import (
     TokenBlock,
 )
 
-TOKEN_STD = 0.02  # as BERT's (arXiv:1810.04805)
+TOKEN_STD = 1.0
+BIAS_GAIN = 0.2  # of what is learned from logarithms, which are larger than 1
+KNOWN_STD = 0.3  # of kinds: less than what flows, which is of size 1
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class PairBias(nn.Module):
         super().__init__()
         assert model.pairs is not None
         self.pairs = model.pairs
-        self.net = Perceptron(self.pairs.features, RATIO * model.width, model.heads, norm=False)
+        inner = RATIO * model.width
+        self.net = Perceptron(self.pairs.features, inner, model.heads, norm=False, gain=BIAS_GAIN)
 
     def forward(self, told: Tensor, batch: Batch, layout: Layout) -> Bias:
         """Return the bias among tokens and points, of what is `told` of points (P, columns)."""
@@ -101,6 +104,7 @@ class Backbone(nn.Module):
         self.entry = Perceptron(flows, inner, width)
         if model.kinds:
             self.kinds = nn.Embedding(model.kinds, width)
+            nn.init.normal_(self.kinds.weight, std=KNOWN_STD)
         if model.additional:
             self.additional = Perceptron(len(model.additional), inner, width, bias=False)
         if model.conditions:

@@ -16,6 +16,21 @@ from pipeline.families.omnilearned import RATIO
 from pipeline.training.batch import Batch
 from pipeline.training.models.attention import Bias, Lengths, attend, glance
 
+SLOPE = 1.0  # α as it is at first
+GAIN = 2.0  # of what GELU has halved
+
+
+def linear(inputs: int, outputs: int, *, bias: bool = False, gain: float = 1.0) -> nn.Linear:
+    """Return a linear layer that gives inputs of size 1 outputs of size `gain`.
+
+    Nothing here is normalised, so what begins small stays small, and is learned slowly.
+    """
+    layer = nn.Linear(inputs, outputs, bias=bias)
+    nn.init.normal_(layer.weight, std=gain * inputs**-0.5)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
 
 class DynamicTanh(nn.Module):
     """γ tanh(α x): in place of a norm, without statistics (Zhu et al., arXiv:2503.10622).
@@ -26,7 +41,7 @@ class DynamicTanh(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.alpha = nn.Parameter(torch.full((1,), 0.5))
+        self.alpha = nn.Parameter(torch.full((1,), SLOPE))
         self.gamma = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -38,12 +53,19 @@ class Perceptron(nn.Module):
     """A linear layer, GELU and one more; the inner channels squashed before GELU."""
 
     def __init__(
-        self, inputs: int, inner: int, outputs: int, *, norm: bool = True, bias: bool = True
+        self,
+        inputs: int,
+        inner: int,
+        outputs: int,
+        *,
+        norm: bool = True,
+        bias: bool = True,
+        gain: float = GAIN,
     ) -> None:
         super().__init__()
-        self.up = nn.Linear(inputs, inner, bias=bias)
+        self.up = linear(inputs, inner, bias=bias)
         self.norm = DynamicTanh(inner) if norm else nn.Identity()
-        self.down = nn.Linear(inner, outputs, bias=bias)
+        self.down = linear(inner, outputs, bias=bias, gain=gain)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (..., outputs) of x (..., inputs)."""
@@ -71,9 +93,9 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(width, width, bias=False)
-        self.key_value = nn.Linear(width, 2 * width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
+        self.query = linear(width, width)
+        self.key_value = linear(width, 2 * width)
+        self.out = linear(width, width)
 
     def forward(self, x: Tensor, lengths: Lengths, bias: Bias | None = None) -> Tensor:
         """Return (P, W) of x (P, W)."""
