@@ -12,6 +12,7 @@ from pipeline.evaluation.classification import evaluate_classes
 from pipeline.evaluation.directions import evaluate_directions
 from pipeline.evaluation.look import Look
 from pipeline.evaluation.momenta import evaluate_momenta
+from pipeline.evaluation.values import evaluate_values
 from pipeline.heads import HEADS
 from pipeline.run import write_json
 
@@ -31,6 +32,7 @@ def campaign_of_all_tasks(campaign, names=tuple(HEADS)):
     needed = {
         "jets": {"classes": ["QCD", "top"]},
         "anomaly": {"classes": ["QCD", "top"], "signal": ["top"]},
+        "values": {"targets": {"sigma8": [0.0, 1.0]}},
     }
     for name in names:
         head = {"task": name} | needed.get(name, {})
@@ -90,6 +92,30 @@ def jets(skill, rng, names=("QCD", "top"), shown=4):
 def anomaly(skill, rng):
     look, arrays = jets(skill, rng)
     return replace(look, scores=look.scores | {"auc_samples": 0.6}), arrays
+
+
+def vertices(skill, rng, shown=4):
+    _, arrays = jets(skill, rng, shown=shown)
+    count = len(arrays["points"])
+    true, charge = rng.integers(0, 3, count), rng.integers(-1, 2, count)
+    ari = 1 - 0.2 / skill
+    look = Look({"ari": ari, "ari_particles": ari}, {"ari": (ari - 0.01, ari + 0.01)})
+    truth = {"true_vertex": true, "true_charge": charge, "predicted_track": true + 1}
+    return look, {n: arrays[n] for n in ("points", "columns", "offsets", "event_id")} | truth
+
+
+def values(skill, rng, shown=4):
+    true = rng.normal(size=(200, 1))
+    told = true + rng.normal(0, 1 / skill, (200, 1))
+    sizes = np.full(shown, 30)
+    return evaluate_values(true, told, ("sigma8",), seed=1, resamples=FEW), {
+        "points": rng.uniform(0, 100, (sizes.sum(), 4)).astype(np.float32),
+        "columns": np.array(["x", "y", "z", "log_mass"]),
+        "offsets": np.concatenate([[0], sizes.cumsum()]),
+        "event_id": np.arange(shown),
+        "true_sigma8": true[:shown, 0],
+        "predicted_values": told[:shown],
+    }
 
 
 def direction(skill, rng, shown=4):
@@ -192,5 +218,7 @@ MAKERS = {
     "momentum": momentum,
     "jets": jets,
     "anomaly": anomaly,
+    "vertices": vertices,
+    "values": values,
     "direction": direction,
 }

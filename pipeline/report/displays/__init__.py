@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline.report.displays import jets, neutrinos, points, tracks
+from pipeline.report.displays import clouds, jets, neutrinos, points, tracks
 from pipeline.report.displays.event import Event, events_of
 from pipeline.report.displays.scene import Scene
 
@@ -49,6 +49,12 @@ DISPLAYS = {
         "Constituents around the axis of the jet; areas are as pT, of the hardest the same in all "
         "jets. Red: more like the data than the other sample. Blue: less.",
     ),
+    "vertices": Display(
+        jets.draw_vertices,
+        "Constituents around the axis of the jet, true vertices left, found ones right; areas are "
+        "as pT. A colour for each vertex; grey: neutral, or of no vertex.",
+    ),
+    "values": Display(clouds.draw, "Points in x and y; above, what was told and what is true."),
     "direction": Display(
         neutrinos.draw,
         "Sensors that saw light; areas are as the charge, colours as the time of the first light. "
@@ -69,9 +75,7 @@ def drawn(
         names: Of the classes, empty where there are none.
         most: So many events are drawn at most.
     """
-    display = DISPLAYS.get(task)
-    if display is None:
-        return
+    display = DISPLAYS[task]
     for event in islice(events_of(arrays), most):
         figure = display.draw(event, names)
         if figure is not None:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.report.displays.event import Event
-from pipeline.report.figure import MUTED, PALETTE, style
+from pipeline.report.figure import MUTED, PALETTE, colours, style
 
 LARGEST = 900.0  # points², the circle of the hardest constituent
 LEAST_RADIUS = 0.4  # in η and φ, so that jets can be compared
@@ -36,6 +36,28 @@ def draw_sample(event: Event, names: Sequence[str]) -> Figure | None:
     true, share = int(event.arrays["true_label"]), float(event.arrays["predicted_probabilities"][1])
     title = f"true: {_name(true, names)} · as in the data: {100 * share:.0f} %"
     return _drawn(event, title, PALETTE[5] if share > HALF else PALETTE[0])
+
+
+def draw_vertices(event: Event, names: Sequence[str]) -> Figure | None:  # noqa: ARG001
+    """Return a jet as `draw` does, true vertices left, found ones right; neutral particles grey."""
+    pt = _pt(event)
+    there = event.has("true_vertex", "true_charge", "predicted_track")
+    if pt is None or not there or not {"deta", "dphi"} <= event.columns.keys():
+        return None
+    charged = event.arrays["true_charge"] != 0
+    sides = {"true": event.arrays["true_vertex"] + 1, "found": event.arrays["predicted_track"]}
+    areas = LARGEST * pt / pt.max(initial=1e-9)
+    with style():
+        figure = Figure(figsize=(9.6, 5.0), layout="constrained")
+        for axes, (side, group) in zip(figure.subplots(1, 2), sides.items(), strict=True):
+            shown = np.where(charged, group, 0)
+            palette = np.array([MUTED, *colours(max(1, int(shown.max(initial=0))))])
+            place = event.columns["deta"], event.columns["dphi"]
+            axes.scatter(*place, s=areas, c=palette[shown], alpha=0.5, linewidth=0)
+            axes.set(xlabel="Δη", ylabel="Δφ", aspect="equal")
+            axes.set_title(f"{side}: {len(np.unique(shown[shown > 0]))} vertices")
+            axes.grid()
+    return figure
 
 
 def _drawn(event: Event, title: str, colour: str) -> Figure | None:
