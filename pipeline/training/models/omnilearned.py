@@ -1,5 +1,8 @@
 """OmniLearned's PET v2: a body, and heads for the class of an event and for the flow of its points.
 
+What flows is given, and its velocity told, in units of the noise's deviation in each column: angles
+count as much as momenta, where in their own units they are next to nothing in the loss.
+
 Bhimji et al., arXiv:2510.24066; sizes and what was counted: pipeline/families/omnilearned.py. Axes:
 P points, packed · B events · T tokens · F columns that flow · W width · C classes · H heads · S
 pairs of one event, packed · E edges from near points.
@@ -100,6 +103,7 @@ class Backbone(nn.Module):
         self.additional_at = [names.index(name) for name in model.additional if model.shown]
         self.near_at = [model.columns.index(name) for name in model.near]
         self.flags_at = [names.index(name) for name in IDENTITY if name in names]
+        self.noise = Noise(model.moments)
         self.input_norm = DynamicTanh(flows)
         self.entry = Perceptron(flows, inner, width)
         if model.kinds:
@@ -137,7 +141,8 @@ class Backbone(nn.Module):
         """
         flows = len(self.model.columns)
         points = batch.points if noise is None else noise.points
-        x = self.entry(self.input_norm(points[:, :flows].to(self.input_norm.gamma.dtype)))
+        flowing = self.noise.standardised(points[:, :flows])
+        x = self.entry(self.input_norm(flowing.to(self.input_norm.gamma.dtype)))
         if noise is None and self.model.shown:
             x = x + self._known(batch, x)
         if self.model.conditions:
@@ -186,7 +191,7 @@ class Backbone(nn.Module):
         flows = points[:, : len(self.model.columns)]
         edges = nearest(flows[:, self.near_at], batch.offsets, self.model.nearest)
         near, point = edges
-        told = flows[near] - flows[point]
+        told = self.noise.unscaled(flows[near] - flows[point])
         if self.model.pairs is not None:
             of_pairs = points[:, self.pairs_at]
             with torch.no_grad():
@@ -283,7 +288,8 @@ class Pretrainer(nn.Module):
             points = batch.points[:, : len(self.model.columns)]
             noise = noised(points, self.noise.like(points), batch)
             seen = self.backbone(batch, noise)
-            flow = Flow(self.generator(seen, batch), noise.velocity, noise.time)
+            true = self.noise.unscaled(noise.velocity)
+            flow = Flow(self.generator(seen, batch), true, noise.time)
             if self.model.mode == "pretrain":
                 in_noise = self.classifier(seen, batch)
         return Told(logits, flow, in_noise)
@@ -292,7 +298,7 @@ class Pretrainer(nn.Module):
         """Return the velocity (P, F) of `points` (P, F) in noise, at `time` (B)."""
         noise = Noised(points, time, torch.empty(0))
         told: Tensor = self.generator(self.backbone(batch, noise), batch).float()
-        return told
+        return self.noise.scaled(told)
 
 
 def downstream(model: OmniLearned, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # noqa: ARG001
