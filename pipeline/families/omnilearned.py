@@ -164,6 +164,11 @@ class OmniLearned(Generative):
         """One, the last, and its width."""
         return 1, self.width
 
+    @property
+    def event_width(self) -> int:
+        """The channels of all tokens of an event; without layers it has none."""
+        return self.width * (self.tokens if self.layers else 1)
+
     def reads(self) -> Reads:
         """Return the columns that flow, those of pairs, of kinds and the additional ones."""
         inputs = with_columns(self.columns, self.interaction)

@@ -340,7 +340,7 @@ def test_heads_are_given_points_and_tokens_and_without_layers_points_alone():
     _, look = downstream(model, None)
     hidden = look(batch)
     assert hidden.points[0].shape == (len(batch.points), 16)
-    assert hidden.events.shape == (6, 16)
+    assert hidden.events.shape == (6, model.event_width) == (6, 64)
     assert model.reads_downstream().per_event == ()
     bare, look = downstream(model.model_copy(update={"layers": 0}), None)
     hidden = look(batch)

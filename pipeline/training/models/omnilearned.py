@@ -302,12 +302,12 @@ class Pretrainer(nn.Module):
 
 
 def downstream(model: OmniLearned, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # noqa: ARG001
-    """Return the backbone, and how a head is given points and, as the mean of tokens, events."""
+    """Return the backbone, and how a head is given points and, by all their tokens, events."""
     backbone = Backbone(model)
 
     def look(batch: Batch) -> Hidden:
         seen = backbone(batch)
-        return Hidden([seen.points], seen.tokens.mean(1) if model.layers else None)
+        return Hidden([seen.points], seen.tokens.flatten(1) if model.layers else None)
 
     return backbone, look
 
