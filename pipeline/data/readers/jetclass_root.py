@@ -49,9 +49,7 @@ def open_root(path: Path) -> Iterator[Entries]:
         yield Entries(tree.entries, read)
 
 
-def _jets(
-    tree: Tree, more: tuple[str, ...], start: int, stop: int
-) -> tuple[Events, Rejected]:
+def _jets(tree: Tree, more: tuple[str, ...], start: int, stop: int) -> tuple[Events, Rejected]:
     """Return the good jets `start` to `stop`, and how many were rejected and why.
 
     `more` are branches of whole numbers of constituents beside those of the release.
