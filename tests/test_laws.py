@@ -132,3 +132,14 @@ def test_no_file_knows_a_developers_machine():
         for match in DEVELOPERS.finditer(path.read_text(errors="replace"))
     ]
     assert found == []
+
+
+def test_no_two_files_of_tests_have_one_name():
+    """Folders of tests are no packages: of two that share a name one is imported for the other."""
+    packages = {ROOT / "tests" / name for name in ("benchmarks", "soak")}
+    names = [
+        path.name
+        for path in (ROOT / "tests").rglob("*.py")
+        if path.parent not in packages and path.name != "conftest.py"
+    ]
+    assert sorted(set(names)) == sorted(names)

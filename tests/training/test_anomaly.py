@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from made_jets import jet_batch
+from made_jet_batches import jet_batch
 from pydantic import ValidationError
 
 from pipeline.data.errors import BadInput

@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from made_batches import part
-from made_jets import SIZES, jet_batch, shuffled
+from made_jet_batches import SIZES, jet_batch, shuffled
 from pydantic import ValidationError
 
 from pipeline.data.errors import BadInput

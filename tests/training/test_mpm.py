@@ -20,7 +20,6 @@ from pipeline.training.models.mpm_heads import features, identities
 SMALL = {"width": 32, "layers": 2, "heads": 4, "codes": 16, "clusters": 16}
 MAE = {"registers": 2, "decoder_width": 16, "decoder_layers": 1, "layer_scale": 0.1}
 TASKS = tuple(MPM.OBJECTIVES)
-# Two prongs, of which the second is told by the first: there is something to learn.
 CHARGED, NEUTRAL = 0, 2
 
 
@@ -29,13 +28,14 @@ def counted(module):
 
 
 def jets(count, *, seed=0, inputs="full", most=24):
-    """Jets whose constituents lie on a line through the axis, charged ones on one side of it."""
+    """Jets whose constituents lie near a place of the jet, charged ones on one side of it."""
     rng = np.random.default_rng(seed)
     sizes = rng.integers(6, most, count)
     offsets = np.concatenate([[0], sizes.cumsum()])
     event = np.repeat(np.arange(count), sizes)
     side = rng.choice([-1.0, 1.0], len(event))
-    deta = side * rng.uniform(0.1, 0.3, count)[event] + 0.01 * rng.normal(size=len(event))
+    place = rng.uniform(-0.3, 0.3, count)[event]
+    deta = place + 0.05 * side + 0.01 * rng.normal(size=len(event))
     species = np.eye(5, dtype=np.bool_)[np.where(side > 0, CHARGED, NEUTRAL)]
     stored = {
         "log_pt": rng.normal(2.0, 1.0, len(event)),
