@@ -11,6 +11,10 @@ from whole_campaign import run_campaign
 
 from pipeline.cli import main
 
+# Tests run in as many processes as there are cores. With threads beside, each waits, at full speed,
+# for one that has no core: what takes seconds takes many minutes. Nothing has loaded OpenMP yet.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
