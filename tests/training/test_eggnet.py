@@ -172,4 +172,6 @@ def test_any_head_for_points_can_be_put_on_it(head):
 def test_pretrained_weights_find_their_place():
     pretraining = systems.build(MODEL, None).module.state_dict()
     own = {name.removeprefix("backbone."): each for name, each in pretraining.items()}
-    Downstream(MODEL, CLUSTERS).backbone.load_state_dict(own)
+    backbone_of_head = Downstream(MODEL, CLUSTERS).backbone
+    backbone_of_head.load_state_dict(own)
+    assert all(torch.equal(each, own[name]) for name, each in backbone_of_head.state_dict().items())

@@ -269,4 +269,7 @@ def test_pretrained_weights_find_their_place():
     pretraining = systems.build(MODEL, None).module.state_dict()
     prefix = "backbone."
     own = {n.removeprefix(prefix): w for n, w in pretraining.items() if n.startswith(prefix)}
-    Downstream(MODEL, HEAD).backbone.load_state_dict(own)
+    backbone_of_head = Downstream(MODEL, HEAD).backbone
+    assert backbone_of_head.state_dict().keys() == own.keys()
+    backbone_of_head.load_state_dict(own)
+    assert all(torch.equal(each, own[name]) for name, each in backbone_of_head.state_dict().items())

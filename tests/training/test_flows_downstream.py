@@ -64,13 +64,10 @@ def test_the_pretrained_backbone_finds_its_place(family):
     model = MODELS[family]
     prefix, weights = "backbone.", systems.build(model, None).module.state_dict()
     backbone = finetune.network(asked(model, "full")).backbone
-    backbone.load_state_dict(
-        {
-            name.removeprefix(prefix): each
-            for name, each in weights.items()
-            if name.startswith(prefix)
-        }
-    )
+    own = {n.removeprefix(prefix): each for n, each in weights.items() if n.startswith(prefix)}
+    backbone.load_state_dict(own)
+    assert own
+    assert all(torch.equal(each, own[name]) for name, each in backbone.state_dict().items())
 
 
 @every_family
