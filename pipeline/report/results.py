@@ -44,6 +44,15 @@ class TaskResults:
         return shown
 
     @property
+    def explained(self) -> dict[str, list[str]]:
+        """What scores mean, each meaning once, and the titles of those that mean it."""
+        titles: dict[str, list[str]] = {}
+        for score, title in self.shown.items():
+            if score in self.about:
+                titles.setdefault(self.about[score], []).append(title)
+        return titles
+
+    @property
     def first(self) -> str:
         """The score that stands for all."""
         return next(iter(self.shown or self.head.SHOWN))

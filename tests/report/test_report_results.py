@@ -99,6 +99,13 @@ def test_classes_of_jets_have_a_rejection_each():
     assert shown == {"accuracy": "Accuracy", "rejection_Hbb": "1/εB, Hbb"}
 
 
+def test_what_several_scores_mean_is_said_once():
+    found = [evaluation(0.8, name="accuracy")]
+    found[0].result.update({"rejection_Hbb": 50.0, "rejection_Hcc": 40.0})
+    found[0].look["about"] = {"rejection_Hbb": "at 50 %", "rejection_Hcc": "at 50 %"}
+    assert result_of(found, "jets").explained == {"at 50 %": ["1/εB, Hbb", "1/εB, Hcc"]}
+
+
 def test_pictures_are_of_the_most_labels_and_the_most_pretraining():
     found = [
         evaluation(0.9, labels=100, pretraining_events=500),
