@@ -1,6 +1,6 @@
 """What an event is as a whole: the class of a jet, the direction of a neutrino."""
 
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
@@ -55,6 +55,10 @@ class JetHead(Head):
             message = f"labels: give those of each of the {len(self.classes)} classes, each once"
             raise ValueError(message)
         return self
+
+    def told(self) -> tuple[Any, ...]:
+        """Return what is told, the classes too."""
+        return *super().told(), self.classes, self.labels
 
 
 class DirectionHead(Head):

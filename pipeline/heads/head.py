@@ -4,7 +4,7 @@ Nothing here knows torch. `PLACE` names a module of the training room that holds
 fixed names (`pipeline.training.downstream.Task`): the head itself, its loss, its answer, its score.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pipeline.catalog import Declaration
 
@@ -27,3 +27,7 @@ class Head(Declaration):
     def per_event(self) -> tuple[str, ...]:
         """Return the arrays of truth of events that are learnt."""
         return self.PER_EVENT
+
+    def told(self) -> tuple[Any, ...]:
+        """Return what is told: heads that tell the same of the same events can be compared."""
+        return tuple(self.SHOWN), self.PER_POINT, self.per_event()

@@ -1,4 +1,4 @@
-"""The chart of a score against the number of labelled events, a line for each mode."""
+"""The chart of a score against the number of labelled events, a line for each mode and model."""
 
 import math
 from collections.abc import Sequence
@@ -53,7 +53,8 @@ def _lines(found: Sequence[Setting]) -> dict[Line, list[Setting]]:
     for each in found:
         what = each.configuration
         if what.labels is not None:
-            lines.setdefault((what.mode, what.model, what.pretraining_events), []).append(each)
+            key = what.mode, what.model, what.pretraining_events, what.task
+            lines.setdefault(key, []).append(each)
     return {
         key: sorted(line, key=lambda each: each.configuration.labels or 0)
         for key, line in lines.items()
@@ -63,25 +64,32 @@ def _lines(found: Sequence[Setting]) -> dict[Line, list[Setting]]:
 def _names(keys: Sequence[Line]) -> dict[Line, str]:
     """Return what tells each line from the others: its mode, and what else differs."""
     differs = [len({key[part] for key in keys} - {None}) > 1 for part in (1, 2)]
+    tasks = len({key[:-1] for key in keys}) < len(keys)
 
-    def name(mode: str | None, model: str | None, events: int | None) -> str:
+    def name(mode: str | None, model: str | None, events: int | None, task: str) -> str:
         parts = [mode or "mode unknown"]
         parts += [model or "model unknown"] if differs[0] else []
         parts += [f"{events:,} events"] if differs[1] and events else []
+        parts += [task] if tasks else []
         return ", ".join(parts)
 
     return {key: name(*key) for key in keys}
 
 
 def _look(key: Line, keys: Sequence[Line]) -> dict[str, Any]:
-    """Return the look of a line: colour and marker by mode, the dash by what was pretrained."""
-    mode = key[0]
+    """Return the look of a line: colour and marker by mode, the dash by what was pretrained.
+
+    Of more models than there are dashes the colour is the model's, the dash the mode's.
+    """
+    mode, marker = key[0], MARKERS.get(key[0], "x")
+    models = list(dict.fromkeys(each[1] for each in keys))
+    if len(models) > len(DASHES):
+        dash = DASHES[list(COLOURS).index(mode) % len(DASHES)] if mode in COLOURS else "-"
+        colour = PALETTE[models.index(key[1]) % len(PALETTE)]
+        return {"color": colour, "marker": marker, "linestyle": dash}
     alike = list(dict.fromkeys(each[1:] for each in keys if each[0] == mode))
-    return {
-        "color": COLOURS.get(mode, PALETTE[5]),
-        "marker": MARKERS.get(mode, "x"),
-        "linestyle": DASHES[alike.index(key[1:]) % len(DASHES)],
-    }
+    dash = DASHES[alike.index(key[1:]) % len(DASHES)]
+    return {"color": COLOURS.get(mode, PALETTE[5]), "marker": marker, "linestyle": dash}
 
 
 def _draw(axes: Axes, line: Sequence[Setting], score: str, *, shift: float, **look: Any) -> None:

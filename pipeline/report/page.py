@@ -20,7 +20,7 @@ from pipeline.report.datasets import view_datasets
 from pipeline.report.grid import grids
 from pipeline.report.looks import looks
 from pipeline.report.reader import Reader
-from pipeline.report.results import results
+from pipeline.report.results import results, sections
 from pipeline.report.scaling import PUBLISHED, scalings
 from pipeline.report.scores import evaluations
 from pipeline.report.sections import (
@@ -49,6 +49,8 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
     tasks = view_tasks(run, campaign, reader, accounts)
     found = evaluations(tasks, campaign, reader)
     gathered = results(found)
+    compared = sections(gathered, campaign)
+    wholes = [each.whole for each in compared]
     examined = list(looks(tasks, reader))
     drawn_grids = list(grids(tasks, campaign))
     scaled = list(scalings(tasks))
@@ -71,8 +73,10 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
         "scaling_plots": scaling_plots(scaled),
         "published": PUBLISHED,
         "heads": HEADS,
-        "results": gathered,
-        "by_labels": label_plots(gathered),
+        "gathered": gathered,
+        "sections": compared,
+        "results": wholes,
+        "by_labels": label_plots(wholes),
         "pictures": pictures(gathered),
         "literature": published.PUBLISHED,
         "caution": published.CAUTION,

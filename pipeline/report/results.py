@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from pipeline.campaign import Campaign, Finetune
 from pipeline.heads import HEADS, AnyHead
 from pipeline.report.scores import Evaluation, Setting, best, settings
 
@@ -88,6 +90,44 @@ def results(found: Sequence[Evaluation]) -> list[TaskResults]:
         TaskResults(name, HEADS[of_task[0].configuration.head], of_task, settings(of_task))
         for name, of_task in by_name.items()
     ]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Fine-tunings that tell the same of the same events: one table, and what is of each."""
+
+    members: Sequence[TaskResults]
+
+    @property
+    def whole(self) -> TaskResults:
+        """The results of all members as those of one."""
+        if len(self.members) == 1:
+            return self.members[0]
+        return TaskResults(
+            name=", ".join(each.name for each in self.members),
+            head=self.members[0].head,
+            evaluations=[one for each in self.members for one in each.evaluations],
+            settings=[one for each in self.members for one in each.settings],
+        )
+
+
+def sections(found: Sequence[TaskResults], campaign: Campaign) -> list[Section]:
+    """Return the results by what is told of which events, in the order of the campaign.
+
+    A store of tokens has the events of that which was tokenised.
+    """
+    groups: dict[tuple[Any, ...], list[TaskResults]] = {}
+    for each in found:
+        asked = campaign.finetune.get(each.name)
+        groups.setdefault(_told(asked, campaign) if asked else (each.name,), []).append(each)
+    return [Section(members) for members in groups.values()]
+
+
+def _told(asked: Finetune, campaign: Campaign) -> tuple[Any, ...]:
+    """Return what a fine-tuning's head tells, and the store of the events."""
+    tokenizer = campaign.tokenizers.get(asked.dataset)
+    dataset = tokenizer.dataset if tokenizer else asked.dataset
+    return *asked.head.told(), dataset, asked.test_split
 
 
 def chosen(result: TaskResults) -> dict[str, Evaluation]:

@@ -4,9 +4,10 @@ import re
 
 import pytest
 
+from pipeline.campaign import Campaign, load_campaign
 from pipeline.heads import HEADS
 from pipeline.report.labels import COLOURS, labels_chart
-from pipeline.report.results import TaskResults, chosen
+from pipeline.report.results import TaskResults, chosen, results, sections
 from pipeline.report.scores import Configuration, Evaluation, Setting, best, settings
 
 
@@ -31,7 +32,7 @@ def section(page, name):
 @pytest.mark.parametrize(
     ("name", "first"),
     [
-        ("tracks", "track finding Setting Labelled events Runs ARI"),
+        ("tracks, clusters, edges", "track finding Setting Labelled events Runs ARI"),
         (
             "particles",
             "particle identification Setting Labelled events Runs Accuracy Recall, macro",
@@ -106,6 +107,49 @@ def test_what_several_scores_mean_is_said_once():
     assert result_of(found, "jets").explained == {"at 50 %": ["1/εB, Hbb", "1/εB, Hcc"]}
 
 
+TRACKING, JETS = load_campaign("tracking-baselines"), load_campaign("jet-models")
+
+
+def sections_of(campaign):
+    """Return the names of the fine-tunings in each section, if each has one result."""
+    told = [
+        evaluation(0.5, task=name, head=asked.head.task)
+        for name, asked in campaign.finetune.items()
+    ]
+    found = sections(results(told), campaign)
+    return [tuple(each.name for each in section.members) for section in found]
+
+
+def changed(campaign, name, **fields):
+    """Return `campaign` with the `fields` of one fine-tuning, and of its head."""
+    declared = campaign.model_dump()
+    declared["finetune"][name] |= fields
+    return Campaign.model_validate(declared)
+
+
+def test_all_ways_to_find_tracks_of_one_store_are_in_one_table():
+    assert sections_of(TRACKING) == [("full", "frozen", "alone", "eggnet", "exatrkx")]
+    told = [
+        evaluation(0.4, task="full", mode="full"),
+        evaluation(0.6, task="eggnet", head="clusters", mode="scratch"),
+    ]
+    (section,) = sections(results(told), TRACKING)
+    assert section.whole.name == "full, eggnet"
+    assert section.whole.leader.configuration.task == "eggnet"
+    assert section.whole.evaluations == told
+
+
+def test_jets_and_their_tokens_are_the_same_jets():
+    assert sections_of(JETS) == [("classes", "tokens")]
+
+
+def test_other_classes_or_other_events_are_in_another_table():
+    head = JETS.finetune["tokens"].head.model_dump() | {"classes": ["QCD", "other"]}
+    assert sections_of(changed(JETS, "tokens", head=head)) == [("classes",), ("tokens",)]
+    on_train = changed(TRACKING, "eggnet", test_split="train")
+    assert sections_of(on_train) == [("full", "frozen", "alone", "exatrkx"), ("eggnet",)]
+
+
 def test_pictures_are_of_the_most_labels_and_the_most_pretraining():
     found = [
         evaluation(0.9, labels=100, pretraining_events=500),
@@ -142,6 +186,28 @@ def test_one_seed_has_the_interval_over_events_as_its_error_bar():
 def test_models_are_told_apart_where_there_are_several():
     found = [evaluation(0.5, labels=n, model=m) for n in (100, 1000) for m in ("m1", "m2")]
     assert set(lines_of(labels_chart(result_of(found)))) == {"full, m1", "full, m2"}
+
+
+def test_of_many_models_the_colour_is_the_models_and_the_dash_the_modes():
+    models, modes = [f"m{n}" for n in range(6)], ["full", "scratch"]
+    found = [
+        evaluation(0.5, labels=n, model=model, mode=mode)
+        for n in (100, 1000)
+        for model in models
+        for mode in modes
+    ]
+    lines = {name: line for name, (line, *_) in lines_of(labels_chart(result_of(found))).items()}
+    looks = {(line.get_color(), line.get_linestyle()) for line in lines.values()}
+    assert len(looks) == len(lines) == 12
+    for model in models:
+        full, scratch = (lines[f"{mode}, {model}"] for mode in modes)
+        assert full.get_color() == scratch.get_color()
+        assert full.get_marker() != scratch.get_marker()
+
+
+def test_lines_of_two_fine_tunings_are_told_apart():
+    found = [evaluation(0.5, labels=n, task=t) for n in (100, 1000) for t in ("sum", "token")]
+    assert set(lines_of(labels_chart(result_of(found)))) == {"full, sum", "full, token"}
 
 
 def test_jets_are_drawn_by_accuracy_and_by_auc():
