@@ -154,11 +154,12 @@ def _configuration(
     pretrain = _needed(asked, "pretrain", by_key)
     parent: Table = pretrain.declaration if pretrain else {}
     model: Table = asked.get("model", {})
+    finetuning = _finetuning(task.name, campaign)
     return Configuration(
-        task=_finetuning(task.name, campaign),
+        task=finetuning,
         head=_head(task.result),
         training=finetune.key if finetune else None,
-        model=model_name(model, campaign),
+        model=model_name(model, campaign, finetuning),
         width=model.get("width"),
         layers=model.get("layers"),
         parameters=made.get("parameters"),
@@ -173,9 +174,17 @@ def _configuration(
     )
 
 
-def model_name(model: Table, campaign: Campaign) -> str | None:
-    """Return the name that the campaign gives to the declaration of a model, None if none."""
-    names = {str(each.model_dump(mode="json")): name for name, each in campaign.models.items()}
+def model_name(model: Table, campaign: Campaign, finetuning: str = "") -> str | None:
+    """Return the name that the campaign gives to the declaration of a model, None if none.
+
+    A `finetuning` may have changed the declaration.
+    """
+    asked = campaign.finetune.get(finetuning)
+    declared = campaign.models
+    if asked and asked.changes:
+        tuned = asked.models or tuple(campaign.pretrain.models if campaign.pretrain else ())
+        declared = {name: asked.model_of(declared[name]) for name in tuned}
+    names = {str(each.model_dump(mode="json")): name for name, each in declared.items()}
     return names.get(str(model))
 
 

@@ -8,7 +8,7 @@ from pipeline.campaign import Campaign, load_campaign
 from pipeline.heads import HEADS
 from pipeline.report.labels import COLOURS, labels_chart
 from pipeline.report.results import TaskResults, chosen, results, sections
-from pipeline.report.scores import Configuration, Evaluation, Setting, best, settings
+from pipeline.report.scores import Configuration, Evaluation, Setting, best, model_name, settings
 
 
 def evaluation(score, seed=1, mode="full", labels=100, name="ari", interval=None, **more):
@@ -148,6 +148,16 @@ def test_other_classes_or_other_events_are_in_another_table():
     assert sections_of(changed(JETS, "tokens", head=head)) == [("classes",), ("tokens",)]
     on_train = changed(TRACKING, "eggnet", test_split="train")
     assert sections_of(on_train) == [("full", "frozen", "alone", "exatrkx"), ("eggnet",)]
+
+
+def test_a_model_that_its_fine_tuning_changed_keeps_its_name():
+    campaign = changed(JETS, "classes", models=["part"], changes={"dropout": 0.2})
+    whole = campaign.models["part"]
+    other = campaign.finetune["classes"].model_of(whole)
+    assert other != whole
+    assert model_name(other.model_dump(mode="json"), campaign, "classes") == "part"
+    assert model_name(whole.model_dump(mode="json"), campaign, "tokens") == "part"
+    assert model_name(other.model_dump(mode="json"), campaign) is None
 
 
 def test_pictures_are_of_the_most_labels_and_the_most_pretraining():
