@@ -20,7 +20,7 @@ from pipeline.report.datasets import view_datasets
 from pipeline.report.grid import grids
 from pipeline.report.looks import looks
 from pipeline.report.reader import Reader
-from pipeline.report.results import results, sections
+from pipeline.report.results import Section, results, sections
 from pipeline.report.scaling import PUBLISHED, scalings
 from pipeline.report.scores import evaluations
 from pipeline.report.sections import (
@@ -78,7 +78,7 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
         "results": wholes,
         "by_labels": label_plots(wholes),
         "pictures": pictures(gathered),
-        "literature": published.PUBLISHED,
+        "literature": _literature(compared, campaign),
         "caution": published.CAUTION,
         "score_columns": published.columns,
         "score_title": published.title,
@@ -96,6 +96,16 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
         "problems": reader.problems,
     }
     return _environment().get_template("page.html.j2").render(content)
+
+
+def _literature(found: Sequence[Section], campaign: Campaign) -> dict[str, published.Literature]:
+    """Return what is published of each section by its name: nothing of a user's own experiment."""
+
+    def known(dataset: str | None) -> bool:
+        return dataset not in campaign.datasets or ":" not in campaign.datasets[dataset].experiment
+
+    told = {each.whole.name: each.whole.task for each in found if known(each.dataset)}
+    return {n: published.PUBLISHED[task] for n, task in told.items() if task in published.PUBLISHED}
 
 
 def _ledger(run: Run, reader: Reader) -> tuple[list[Row], list[Account]]:

@@ -94,9 +94,13 @@ def results(found: Sequence[Evaluation]) -> list[TaskResults]:
 
 @dataclass(frozen=True)
 class Section:
-    """Fine-tunings that tell the same of the same events: one table, and what is of each."""
+    """Fine-tunings that tell the same of the same events: one table, and what is of each.
+
+    `dataset` holds the events, None if the campaign no longer says.
+    """
 
     members: Sequence[TaskResults]
+    dataset: str | None
 
     @property
     def whole(self) -> TaskResults:
@@ -119,15 +123,15 @@ def sections(found: Sequence[TaskResults], campaign: Campaign) -> list[Section]:
     groups: dict[tuple[Any, ...], list[TaskResults]] = {}
     for each in found:
         asked = campaign.finetune.get(each.name)
-        groups.setdefault(_told(asked, campaign) if asked else (each.name,), []).append(each)
-    return [Section(members) for members in groups.values()]
+        of = (_dataset(asked, campaign), asked.test_split, asked.head.told()) if asked else None
+        groups.setdefault(of or (None, each.name), []).append(each)
+    return [Section(members, dataset) for (dataset, *_), members in groups.items()]
 
 
-def _told(asked: Finetune, campaign: Campaign) -> tuple[Any, ...]:
-    """Return what a fine-tuning's head tells, and the store of the events."""
+def _dataset(asked: Finetune, campaign: Campaign) -> str:
+    """Return the dataset whose events a fine-tuning is of, itself or as tokens."""
     tokenizer = campaign.tokenizers.get(asked.dataset)
-    dataset = tokenizer.dataset if tokenizer else asked.dataset
-    return *asked.head.told(), dataset, asked.test_split
+    return tokenizer.dataset if tokenizer else asked.dataset
 
 
 def chosen(result: TaskResults) -> dict[str, Evaluation]:

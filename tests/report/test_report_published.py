@@ -4,7 +4,9 @@ import re
 
 import pytest
 
+from pipeline.campaign import Campaign
 from pipeline.heads import HEADS
+from pipeline.report import write_report
 from pipeline.report.published import CAUTION, PUBLISHED, columns, printed, title
 
 
@@ -51,3 +53,18 @@ def test_the_page_shows_them_with_a_caution_and_what_disagrees(page_of_every_tas
     assert "Slides and paper disagree on Exa.TrkX" in words
     assert "FM4NPP m6, frozen 0.9448 0.9608 0.9308" in words
     assert "PolarBERT of the level of a silver medal 0.984 slides of PolarBERT" in words
+
+
+def test_nothing_is_published_of_ones_own_experiment(every_task, site, tmp_path):
+    run, asked = every_task
+    (tmp_path / "mine.py").write_text("MINE = None\n")
+    declared = asked.model_dump()
+    declared["datasets"]["labelled"] |= {
+        "experiment": f"{tmp_path}/mine.py:MINE",
+        "simulation": "",
+        "folder": str(tmp_path),
+        "splits": {"train": ["a.npz"], "test": ["b.npz"]},
+    }
+    page = write_report(run, Campaign.model_validate(declared), site).read_text()
+    assert "Results" in page
+    assert "Published numbers of" not in page
