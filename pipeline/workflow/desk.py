@@ -394,12 +394,26 @@ class Desk:
         if not job_ids:
             return
         self.scheduler.cancel(job_ids)
-        deadline = clock.monotonic() + UNKNOWN_SECONDS
-        while clock.monotonic() < deadline:
+        began = clock.monotonic()
+        while clock.monotonic() < began + UNKNOWN_SECONDS:
             if all(self.status(job_id).state.is_over for job_id in job_ids):
                 break
             clock.sleep(self.plan.site.poll_seconds / 2)
         self.settle(job_ids)
+        if self._heard_at > began:
+            self.give_up([each for each in job_ids if self.status(each).state is State.UNKNOWN])
+
+    def give_up(self, job_ids: Sequence[str]) -> None:
+        """Record the end of jobs that the scheduler, asked for minutes, does not know.
+
+        They hold no hours any more, and their keys are used up: a Slurm whose controller was killed
+        may forget a job. Should accounting tell of it later, `recheck` corrects the ledger.
+        """
+        with self._lock:
+            for each in self.ledger.of_jobs(self.plan.site.name, job_ids):
+                if each.end is None:
+                    self.ledger.append(_forgotten(each))
+            self._live.difference_update(job_ids)
 
     def unended(self, *stages: str) -> list[Account]:
         """Return the submitted jobs of this site, of some stages or all, that have not ended."""
@@ -427,6 +441,22 @@ def _submitted(account: Account, job_id: str) -> Record:
         job_id=job_id,
         nodes=account.nodes,
         note="found again",
+    )
+
+
+def _forgotten(account: Account) -> Record:
+    """Return the record that the job of `account` is over, for all that anybody knows."""
+    return Record(
+        kind=Kind.END,
+        site=account.site,
+        stage=account.stage,
+        task=account.task,
+        job_key=account.job_key,
+        batch_key=account.batch_key,
+        job_id=account.job_id,
+        nodes=account.nodes,
+        state=State.UNKNOWN,
+        note="the scheduler does not know it",
     )
 
 

@@ -161,9 +161,12 @@ class Chain:
             if self._is_silent(link, status):
                 self.desk.scheduler.cancel([job_id])
             return False
-        if status.state is State.UNKNOWN and not self._is_lost():
+        if status.state.is_over:
+            self.desk.settle([job_id])
+        elif self._is_lost():
+            self.desk.give_up([job_id])
+        else:
             return False
-        self.desk.settle([job_id])
         self.at = None
         self._end(link, status)
         return self.folder.is_done

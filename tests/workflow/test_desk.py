@@ -287,11 +287,31 @@ def test_cancelled_jobs_are_over_and_settled(desk, scheduler):
     assert desk.ledger.accounts()[job.key].state == "cancelled"
 
 
-def test_cancelling_a_job_that_accounting_forgot_comes_back(desk, scheduler, monkeypatch):
-    _, job_id = submit(desk)
+def test_a_job_that_the_scheduler_forgot_holds_no_hours(desk, scheduler, monkeypatch):
+    job, job_id = submit(desk)
     monkeypatch.setattr(scheduler, "cancel", lambda _: scheduler.jobs.clear())
     desk.cancel([job_id])
-    assert [each.job_id for each in desk.unended()] == [job_id], "its hours stay reserved"
+    assert desk.unended() == []
+    account = desk.ledger.accounts()[job.key]
+    assert (account.state, account.seconds, account.charged_node_hours) == ("unknown", 0, 0.0)
+
+
+def test_what_accounting_remembers_later_is_charged(desk, scheduler):
+    job, job_id = submit(desk)
+    desk.give_up([job_id])
+    scheduler.end(job_id, **scheduler.ends)
+    assert {each.kind for each in desk.recheck()} == {"start", "reconcile"}
+    account = desk.ledger.accounts()[job.key]
+    assert (account.state, account.seconds) == ("completed", 1800)
+    assert account.charged_node_hours > 0
+
+
+def test_while_the_scheduler_is_silent_hours_stay_reserved(desk, scheduler, monkeypatch):
+    _, job_id = submit(desk)
+    monkeypatch.setattr(scheduler, "cancel", lambda _: setattr(scheduler, "is_silent", True))
+    with pytest.raises(SchedulerError):
+        desk.cancel([job_id])
+    assert [each.job_id for each in desk.unended()] == [job_id]
 
 
 def test_cancelling_nothing_asks_nobody(desk, scheduler):

@@ -333,6 +333,18 @@ def test_a_job_that_is_lost_is_told(desk, scheduler, step, monkeypatch):
         chain(step, desk)
 
 
+def test_after_a_lost_job_a_next_run_submits_another(desk, scheduler, step, folder, monkeypatch):
+    told = scheduler.query
+    monkeypatch.setattr(scheduler, "query", lambda ids: told([i for i in ids if i != "700"]))
+    with pytest.raises(TaskError, match="lost: job 700"):
+        chain(step, desk)
+    assert desk.unended() == []
+    checkpoints_each_link(scheduler, folder, done_after=2)
+    chain(step, desk)
+    assert folder.is_done
+    assert {each.job_id for each in desk.ledger.of_task(step.task.key)} == {"700", "701"}
+
+
 def test_a_job_is_not_lost_while_the_scheduler_is_silent(desk, scheduler, step, folder, clock):
     watched = Chain(step, desk)
     watched.advance()
