@@ -19,7 +19,7 @@ from pipeline.pace import link_seconds
 from pipeline.run import RunError, read_json
 from pipeline.scheduler import NotNowError, Scheduler, SchedulerError, render
 from pipeline.site import Role, Site
-from pipeline.workflow import suspects
+from pipeline.workflow import entries, suspects
 from pipeline.workflow.commitments import to_come
 from pipeline.workflow.plan import PACK, PILOT, Plan, job_key, shares
 
@@ -134,7 +134,7 @@ class Desk:
             if there:
                 for each in reserved:
                     if not (each.job_key in accounts and accounts[each.job_key].job_id):
-                        self.ledger.append(_after(each, Kind.SUBMIT, there))
+                        self.ledger.append(entries.after(each, Kind.SUBMIT, there))
                 self._live.add(there)
                 return there
             self._full.check()
@@ -161,11 +161,11 @@ class Desk:
             except Exception as error:
                 self._full.refused(error)
                 for each in reserved:
-                    self.ledger.append(_after(each, Kind.RELEASE))
+                    self.ledger.append(entries.after(each, Kind.RELEASE))
                 raise
             self._full.accepted()
             for each in reserved:
-                self.ledger.append(_after(each, Kind.SUBMIT, job_id))
+                self.ledger.append(entries.after(each, Kind.SUBMIT, job_id))
             self._live.add(job_id)
         return job_id
 
@@ -323,7 +323,7 @@ class Desk:
             for each in lost:
                 job_id = found[each.known_as]
                 if job_id:
-                    self.ledger.append(_submitted(each, job_id))
+                    self.ledger.append(entries.submitted(each, job_id))
             return sum(job_id is not None for job_id in found.values())
 
     def settle(self, job_ids: Sequence[str] | None = None) -> list[Record]:
@@ -412,7 +412,7 @@ class Desk:
         with self._lock:
             for each in self.ledger.of_jobs(self.plan.site.name, job_ids):
                 if each.end is None:
-                    self.ledger.append(_forgotten(each))
+                    self.ledger.append(entries.forgotten(each))
             self._live.difference_update(job_ids)
 
     def unended(self, *stages: str) -> list[Account]:
@@ -427,40 +427,3 @@ def _leave_traces(job: Job) -> None:
         part.folder.mkdir(parents=True, exist_ok=True)
         part.script.unlink(missing_ok=True)
         part.script.symlink_to(os.path.relpath(job.script, part.folder))
-
-
-def _submitted(account: Account, job_id: str) -> Record:
-    """Return the record that the job of `account` is there, though nobody heard so."""
-    return Record(
-        kind=Kind.SUBMIT,
-        site=account.site,
-        stage=account.stage,
-        task=account.task,
-        job_key=account.job_key,
-        batch_key=account.batch_key,
-        job_id=job_id,
-        nodes=account.nodes,
-        note="found again",
-    )
-
-
-def _forgotten(account: Account) -> Record:
-    """Return the record that the job of `account` is over, for all that anybody knows."""
-    return Record(
-        kind=Kind.END,
-        site=account.site,
-        stage=account.stage,
-        task=account.task,
-        job_key=account.job_key,
-        batch_key=account.batch_key,
-        job_id=account.job_id,
-        nodes=account.nodes,
-        state=State.UNKNOWN,
-        note="the scheduler does not know it",
-    )
-
-
-def _after(record: Record, kind: Kind, job_id: str = "") -> Record:
-    """Return a record of another kind for the job of `record`, now."""
-    changes = {"kind": kind, "time": clock.time(), "job_id": job_id, "node_hours": 0.0}
-    return record.model_copy(update=changes)
