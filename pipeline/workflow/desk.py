@@ -103,6 +103,7 @@ class Desk:
         self._lock = threading.RLock()
         self._live: set[str] = set()
         self._known: dict[str, JobStatus] = {}
+        self._unknown_since: dict[str, float] = {}
         self._asked_at = 0.0
         self._heard_at = clock.monotonic()
         self._stopping = threading.Event()
@@ -270,6 +271,14 @@ class Desk:
             self._live.add(job_id)
             self.refresh()
             return self._known.get(job_id) or JobStatus(id=job_id, key="", state=State.UNKNOWN)
+
+    def is_lost(self, job_id: str) -> bool:
+        """Whether the scheduler answers, and has not heard of the job for minutes."""
+        if self.status(job_id).state is not State.UNKNOWN:
+            self._unknown_since.pop(job_id, None)
+            return False
+        since = self._unknown_since.setdefault(job_id, self.now())
+        return self.heard_at - since > UNKNOWN_SECONDS
 
     def refresh(self) -> None:
         """Ask for all jobs that have not ended, once in a polling interval; settle what has.

@@ -71,12 +71,15 @@ class PilotProvider(ExecutionProvider):  # type: ignore[misc]
         return job_id
 
     def status(self, job_ids: Sequence[object]) -> list[JobStatus]:
-        """Return the state of each block, as accounting has it."""
-        found = [self.desk.status(str(job_id)) for job_id in job_ids]
-        return [
-            JobStatus(STATES.get(each.state, JobState.FAILED), exit_code=each.exit_code)
-            for each in found
-        ]
+        """Return the state of each block, as accounting has it; one that it forgot has failed."""
+        return [self._status(str(job_id)) for job_id in job_ids]
+
+    def _status(self, job_id: str) -> JobStatus:
+        if self.desk.is_lost(job_id):
+            self.desk.give_up([job_id])
+            return JobStatus(JobState.FAILED)
+        found = self.desk.status(job_id)
+        return JobStatus(STATES.get(found.state, JobState.FAILED), exit_code=found.exit_code)
 
     def cancel(self, job_ids: Sequence[object]) -> list[bool]:
         """Cancel blocks."""

@@ -11,7 +11,7 @@ from pipeline.job import Job, JobStatus, State
 from pipeline.run import CODES, Exit, RunError, TaskFolder, read_json
 from pipeline.scheduler import NotNowError
 from pipeline.workflow import history, order
-from pipeline.workflow.desk import UNKNOWN_SECONDS, BackOff, Desk, NoHoursError, Share
+from pipeline.workflow.desk import BackOff, Desk, NoHoursError, Share
 from pipeline.workflow.history import Link, Over
 from pipeline.workflow.judge import diverged, forbidden, judge, saved, silence, verdict
 from pipeline.workflow.plan import Step
@@ -36,7 +36,6 @@ class Chain:
 
     step: Step
     desk: Desk
-    unknown_since: float | None = None
     seen: set[str] = field(default_factory=set)
     at: tuple[Link, str] | None = None  # the link that is watched and its job, once known
     wanted: Link | None = None  # the link that is to be submitted as a part of a bundle
@@ -156,16 +155,14 @@ class Chain:
 
     def _look(self, link: Link, job_id: str) -> bool:
         """Look how the job of `link` is; return whether the task is done."""
-        status = self._known(job_id)
-        if not status.state.is_over and status.state is not State.UNKNOWN:
+        status = self.desk.status(job_id)
+        if self.desk.is_lost(job_id):
+            self.desk.give_up([job_id])
+        elif status.state.is_over:
+            self.desk.settle([job_id])
+        else:
             if self._is_silent(link, status):
                 self.desk.scheduler.cancel([job_id])
-            return False
-        if status.state.is_over:
-            self.desk.settle([job_id])
-        elif self._is_lost():
-            self.desk.give_up([job_id])
-        else:
             return False
         self.at = None
         self._end(link, status)
@@ -180,17 +177,6 @@ class Chain:
             return False
         self.listened_at = self.desk.now()
         return silence(self.step, self.desk, link.number)(status)
-
-    def _known(self, job_id: str) -> JobStatus:
-        status = self.desk.status(job_id)
-        if status.state is not State.UNKNOWN:
-            self.unknown_since = None
-        return status
-
-    def _is_lost(self) -> bool:
-        """Whether the scheduler answers, and has not heard of the job for minutes."""
-        self.unknown_since = self.unknown_since or self.desk.now()
-        return self.desk.heard_at - self.unknown_since > UNKNOWN_SECONDS
 
     def _end(self, link: Link, status: JobStatus) -> None:
         """Note how the job of `link` ended."""

@@ -7,12 +7,20 @@ from types import SimpleNamespace
 
 import pytest
 from desk_fakes import Clock, FakeScheduler, pretraining, tiny_plan
+from parsl.jobs.states import JobState
 
 from pipeline.job import State
 from pipeline.run import write_json
 from pipeline.scheduler import NotNowError, SchedulerError
 from pipeline.workflow import desk as desk_module
-from pipeline.workflow.desk import SILENT_SECONDS, Desk, NoHoursError, StoppedError
+from pipeline.workflow.desk import (
+    SILENT_SECONDS,
+    UNKNOWN_SECONDS,
+    Desk,
+    NoHoursError,
+    StoppedError,
+)
+from pipeline.workflow.pilots import PilotProvider
 from pipeline.workflow.plan import PILOT
 
 
@@ -294,6 +302,18 @@ def test_a_job_that_the_scheduler_forgot_holds_no_hours(desk, scheduler, monkeyp
     assert desk.unended() == []
     account = desk.ledger.accounts()[job.key]
     assert (account.state, account.seconds, account.charged_node_hours) == ("unknown", 0, 0.0)
+
+
+def test_a_pilot_that_the_scheduler_forgot_has_failed(desk, scheduler, clock, monkeypatch):
+    job = desk.plan.pilot(["process_worker_pool.py"], 1)
+    job_id = desk.submit(job, stage=PILOT, task_key=PILOT)
+    provider = PilotProvider(desk, PILOT)
+    monkeypatch.setattr(scheduler, "query", lambda _: {})
+    assert provider.status([job_id])[0].state is JobState.PENDING
+    clock.sleep(UNKNOWN_SECONDS + 1)
+    assert provider.status([job_id])[0].state is JobState.FAILED
+    assert desk.unended() == []
+    assert desk.next_number(PILOT) == 2
 
 
 def test_what_accounting_remembers_later_is_charged(desk, scheduler):
