@@ -18,7 +18,8 @@ COLOURS = dict(zip(("frozen", "lora", "full", "scratch", "head"), PALETTE, stric
 MARKERS = dict(zip(COLOURS, "os^Dv", strict=True))
 DASHES = ("-", "--", ":", "-.")
 DRAWN = {"jets": ("accuracy", "auc")}
-APART = 0.02  # of a decade between the marks of neighbouring lines, so that error bars do not hide
+# Of a decade: between the marks of neighbouring lines, so that error bars do not hide, and of all.
+APART, WIDEST = 0.02, 0.1
 MOST_TICKS = 6
 Line = tuple[Any, ...]
 
@@ -32,13 +33,13 @@ def labels_chart(result: TaskResults) -> Figure | None:
     scores = [name for name in DRAWN.get(result.task, (result.first,)) if name in result.shown]
     if not lines or not scores:
         return None
-    names = _names(list(lines))
+    names, apart = _names(list(lines)), min(APART, WIDEST / len(lines))
     with style():
         figure = Figure(figsize=(9 if len(scores) > 1 else 6.5, 4.4), layout="constrained")
         panels = figure.subplots(1, len(scores), squeeze=False)[0]
         for axes, score in zip(panels, scores, strict=True):
             for place, (key, line) in enumerate(lines.items()):
-                shift = 10 ** (APART * (place - (len(lines) - 1) / 2))
+                shift = 10 ** (apart * (place - (len(lines) - 1) / 2))
                 look = _look(key, list(lines))
                 _draw(axes, line, score, shift=shift, label=names[key], **look)
             _dress(axes, result.shown[score], [each for line in lines.values() for each in line])
@@ -82,9 +83,9 @@ def _look(key: Line, keys: Sequence[Line]) -> dict[str, Any]:
     Of more models than there are dashes the colour is the model's, the dash the mode's.
     """
     mode, marker = key[0], MARKERS.get(key[0], "x")
-    models = list(dict.fromkeys(each[1] for each in keys))
+    modes, models = (list(dict.fromkeys(each[part] for each in keys)) for part in (0, 1))
     if len(models) > len(DASHES):
-        dash = DASHES[list(COLOURS).index(mode) % len(DASHES)] if mode in COLOURS else "-"
+        dash = DASHES[modes.index(mode) % len(DASHES)]
         colour = PALETTE[models.index(key[1]) % len(PALETTE)]
         return {"color": colour, "marker": marker, "linestyle": dash}
     alike = list(dict.fromkeys(each[1:] for each in keys if each[0] == mode))
