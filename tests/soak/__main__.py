@@ -2,7 +2,8 @@
 
 python -m tests.soak --times 10 --seed 1 [--only "node down"] [--to docs/measured/soak.md]
 
-With --together each of so many campaigns is hit by all of them, one after the other in any order.
+With --together each of so many campaigns is hit by all of them, one after the other in any order,
+by each --each times. With --wide the campaigns are of twelve pretraining cells.
 """
 
 import argparse
@@ -15,15 +16,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from soak.bed import Bed, bring_up, slurm
+from soak.bed import CAMPAIGN, Bed, bring_up, slurm
 from soak.faults import FAULTS, Fault
 from soak.once import Soaked, soak
+from soak.wide import CAMPAIGN as WIDE
 
 PAGE = """\
 # Faults on a real Slurm
 
 `python -m tests.soak --times {times} --seed {seed}` on the site {site} of the test bed, {date}:
-campaigns of two chained pretrainings with what precedes and follows them, {way} at random
+campaigns of {cells} with what precedes and follows them, {way} at random
 moments. Passed is what ended with every task done, results equal to the calm run's to the bit, no
 job left, and each job's seconds in the ledger equal to those of `sacct -D`. Extra is beside the
 calm run, which took {seconds:.0f} s and {node_hours:.4f} node-hours. What each fault does:
@@ -41,7 +43,7 @@ def main() -> int:
     asked = _arguments()
     folder = bring_up() / "soak"
     dice = random.Random(asked.seed)
-    calm = _one(folder, dice, "calm", [], asked.site)
+    calm = _one(folder, dice, "calm", [], asked)
     _tell("calm", calm, calm)
     names = asked.only or list(FAULTS)
     several = _together if asked.together else _one_by_one
@@ -51,8 +53,15 @@ def main() -> int:
     sys.stdout.write(table)
     if asked.to is not None:
         told = {"seconds": calm.seconds, "node_hours": calm.node_hours}
-        way = "all ten in a row, in any order" if asked.together else "each hit once"
-        asked_for = {"times": asked.times, "seed": asked.seed, "site": asked.site, "way": way}
+        way = f"all ten {asked.each} time(s), in any order" if asked.together else "each hit once"
+        cells = "twelve pretraining cells" if asked.wide else "two chained pretrainings"
+        asked_for = {
+            "times": asked.times,
+            "seed": asked.seed,
+            "site": asked.site,
+            "way": way,
+            "cells": cells,
+        }
         page = PAGE.format(date=time.strftime("%Y-%m-%d"), **asked_for, **told)
         asked.to.write_text(page + table)
     return int(bool(calm.wrong) or any(_wrong(each, calm) for _, each in found))
@@ -68,7 +77,7 @@ def _one_by_one(
     for name in names:
         for _ in range(asked.times):
             after = dice.uniform(2.0, calm.seconds - 2.0)
-            found = _one(folder, dice, name, [(after, FAULTS[name])], asked.site)
+            found = _one(folder, dice, name, [(after, FAULTS[name])], asked)
             _tell(name, found, calm)
             yield name, found
 
@@ -76,22 +85,27 @@ def _one_by_one(
 def _together(
     folder: Path, dice: random.Random, names: list[str], calm: Soaked, asked: argparse.Namespace
 ) -> Found:
-    """Yield each fault's name with the campaign that it was done to beside the others."""
+    """Yield a fault's name, for each time that it was done, with the campaign it was done to."""
+    name_of = {fault: name for name, fault in FAULTS.items()}
     for _ in range(asked.times):
-        order, after, faults = dice.sample(names, len(names)), 0.0, []
+        order, after, faults = dice.sample(names * asked.each, len(names) * asked.each), 0.0, []
         for name in order:
-            after += dice.uniform(2.0, 2 * calm.seconds / len(names))
+            after += dice.uniform(2.0, 2 * calm.seconds / len(order))
             faults.append((after, FAULTS[name]))
-        found = _one(folder, dice, "all, preemption too", faults, asked.site)
+        found = _one(folder, dice, "all, preemption too", faults, asked)
         _tell(", ".join(order), found, calm)
-        yield from ((name, found) for name in names if FAULTS[name] in found.done)
+        yield from ((name_of[fault], found) for fault in found.done)
 
 
 def _one(
-    folder: Path, dice: random.Random, name: str, faults: list[tuple[float, Fault]], site: str
+    folder: Path,
+    dice: random.Random,
+    name: str,
+    faults: list[tuple[float, Fault]],
+    asked: argparse.Namespace,
 ) -> Soaked:
-    bed = Bed(folder, dice)
-    bed.prepare(site)
+    bed = Bed(folder, dice, WIDE if asked.wide else CAMPAIGN)
+    bed.prepare(asked.site)
     for node in slurm("sinfo", "-h", "-N", "-t", "down,drain", "-o", "%N").split():
         slurm("scontrol", "update", f"nodename={node}", "state=resume", check=False)
     found = soak(bed, faults, qos="preempt" if "preemption" in name else "")
@@ -132,6 +146,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--site", default="testbed")
     parser.add_argument("--together", action="store_true", help="all of them to each campaign")
+    parser.add_argument("--each", type=int, default=1, help="with --together: how often each")
+    parser.add_argument("--wide", action="store_true", help="campaigns of twelve cells")
     parser.add_argument("--only", action="append", choices=list(FAULTS), help="this fault alone")
     parser.add_argument("--to", type=Path, help="also write the table here")
     return parser.parse_args()
