@@ -60,7 +60,8 @@ def test_the_campaign_fine_tunes_a_jet_backbone_on_it(example, tmp_path, monkeyp
     tasks = {task.key: task for task in load_campaign(str(path)).tasks(Run(tmp_path, name))}
     (jets,) = (task for key, task in tasks.items() if key.startswith("pretrain/"))
     tuned = [task for key, task in tasks.items() if key.startswith("finetune/")]
-    assert len(tuned) == 4
+    asked = {(task.mode, task.labels) for task in tuned}
+    assert asked == {(mode, labels) for mode in ("full", "scratch") for labels in (100, 900)}
     for task in tuned:
         assert task.model.architecture == jets.model.architecture
         assert task.model.columns != jets.model.columns
