@@ -1,6 +1,8 @@
 """Find and load declarations: from a user's path, a checkout or a wheel."""
 
 import difflib
+import importlib
+import pkgutil
 import tomllib
 from pathlib import Path
 from types import UnionType
@@ -160,3 +162,27 @@ def _innermost(annotation: Any) -> Any:
         if hasattr(inner, "model_fields") or len(_tagged(inner)) > 1:
             return inner
     return annotation
+
+
+def discovered(package: str, base: type[Declared], tag: str) -> dict[str, type[Declared]]:
+    """Return the declarations in the `spec.py` of each folder of `package`, by their `tag`.
+
+    A folder with a `spec.py` is all that an addition needs: nothing else lists it. Classes whose
+    field `tag` has no value are bases of others, and left out.
+    """
+    found: dict[str, type[Declared]] = {}
+    root = importlib.import_module(package)
+    for each in sorted(pkgutil.iter_modules(root.__path__), key=lambda each: each.name):
+        if not each.ispkg or not (Path(root.__path__[0]) / each.name / "spec.py").is_file():
+            continue
+        spec = importlib.import_module(f"{package}.{each.name}.spec")
+        for kind in vars(spec).values():
+            if (
+                isinstance(kind, type)
+                and issubclass(kind, base)
+                and kind.__module__ == spec.__name__
+            ):
+                name = kind.model_fields[tag].default if tag in kind.model_fields else None
+                if isinstance(name, str):
+                    found[name] = kind
+    return found

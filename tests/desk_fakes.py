@@ -8,10 +8,10 @@ from whole_campaign import TINY
 
 from pipeline.campaign import load_campaign
 from pipeline.job import JobStatus, State
+from pipeline.planning.plan import Asked, Plan, Step, make_plan
 from pipeline.run import Run
 from pipeline.scheduler import SchedulerError
 from pipeline.site import load_site
-from pipeline.workflow.plan import Asked, Plan, Step, make_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,9 +7,9 @@ import pytest
 from pipeline import catalog
 from pipeline.campaign import SHELF, Campaign, TokenizeTask, load_campaign
 from pipeline.catalog import DeclarationError
+from pipeline.planning.plan import PROGRAMS, Asked, make_plan
 from pipeline.run import Run
 from pipeline.site import load_site
-from pipeline.workflow.plan import PROGRAMS, Asked, make_plan
 
 QUICK = catalog.find(SHELF, "omnijet-quick")
 
@@ -35,15 +35,15 @@ def test_what_is_pretrained_on_tokens_waits_for_them_and_reads_them(run: Run) ->
         "stage/jets",
         "tokenize/tokens",
         "pretrain/small-d1100-s1",
-        "examine/generated-small-d1100-s1",
+        "probe/generated-small-d1100-s1",
     ]
     tokenize = tasks["tokenize/tokens"]
-    pretrain, examine = list(tasks.values())[3:]
+    pretrain, probe = list(tasks.values())[3:]
     assert tokenize.needs == ("stage/jets",)
     assert (tokenize.jets, tokenize.store) == (run.store("jets"), run.store("tokens"))
     assert pretrain.needs == ("tokenize/tokens",)
-    assert examine.needs == (pretrain.key, "tokenize/tokens")
-    assert pretrain.store == examine.store == run.store("tokens")
+    assert probe.needs == (pretrain.key, "tokenize/tokens")
+    assert pretrain.store == probe.store == run.store("tokens")
 
 
 def test_tokenising_is_a_chain_of_batch_jobs(run: Run) -> None:
@@ -53,7 +53,7 @@ def test_tokenising_is_a_chain_of_batch_jobs(run: Run) -> None:
     assert not step.in_pilot
     assert step.nodes == 1
     job = plan.link(step, 1)
-    assert job.command[2] == PROGRAMS["tokenize"] == "pipeline.training.tokenize"
+    assert job.command[2] == PROGRAMS["tokenize"] == "pipeline.training.programs.tokenize"
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from whole_campaign import TINY
 from pipeline import __version__
 from pipeline.campaign import load_campaign
 from pipeline.catalog import names
+from pipeline.planning.plan import Asked, make_plan
 from pipeline.run import Exit, Run
 from pipeline.site import Site, load_site
-from pipeline.workflow.plan import Asked, make_plan
 
 VERBS = [
     ["run"],
@@ -164,7 +164,7 @@ def test_a_plan_writes_the_scripts_that_would_be_submitted(
     assert f"Wrote {len(scripts)} scripts to" in told.words
     assert len(scripts) == (5 if account is None else 3), "what shares a pack has one script"
     training = next(path for path in scripts if ".pretrain." in path.name).read_text()
-    assert "pipeline.training.pretrain" in training
+    assert "pipeline.training.programs.pretrain" in training
     if account is not None:
         assert f"#SBATCH --account={account}\n" in training
 

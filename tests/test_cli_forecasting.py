@@ -8,17 +8,17 @@ from desk_fakes import FakeScheduler, pretraining, tiny_plan
 from whole_campaign import TINY
 
 import pipeline.scheduler
+from pipeline.chains.job_manager import Desk
 from pipeline.job import State
-from pipeline.rehearsal import look
+from pipeline.rehearsal import poll
 from pipeline.run import Exit, write_json
-from pipeline.workflow.desk import Desk
 
 
 @pytest.fixture
 def scheduler(monkeypatch):
     made = FakeScheduler(state=State.RUNNING, exit_code=None, end=None)
     made.polls = 1
-    for module in (pipeline.scheduler, look):
+    for module in (pipeline.scheduler, poll):
         monkeypatch.setattr(module, "connect", lambda *_: made)
     return made
 

@@ -15,9 +15,9 @@ from desk_fakes import FakeScheduler, pretraining, tiny_plan
 from whole_campaign import TINY
 
 import pipeline.scheduler
+from pipeline.chains.job_manager import Desk
 from pipeline.job import State
 from pipeline.run import Exit, Holder, Run
-from pipeline.workflow.desk import Desk
 
 
 @pytest.fixture

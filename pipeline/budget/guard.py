@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline import clock
+from pipeline.budget.lease import TurnError
 from pipeline.budget.ledger import Ledger, LedgerError, Total
 from pipeline.budget.record import Kind, Record
-from pipeline.budget.turn import TurnError
 from pipeline.run import RunError
 
 ROUNDING = 1e-9  # of the cap: what sums of thousands of numbers may be off

@@ -16,8 +16,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipeline.budget.account import Account, replay
+from pipeline.budget.lease import turn
 from pipeline.budget.record import Record
-from pipeline.budget.turn import turn
 from pipeline.run import Exit, RunError
 
 
@@ -51,7 +51,7 @@ class Ledger:
         self._accounts: dict[str, Account] = {}
 
     def turn(self) -> AbstractContextManager[None]:
-        """Return the only turn of any process at this ledger, see `pipeline.budget.turn`."""
+        """Return the only turn of any process at this ledger, see `pipeline.budget.lease`."""
         return turn(self.folder)
 
     def append(self, record: Record) -> Path:

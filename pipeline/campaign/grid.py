@@ -11,21 +11,21 @@ from pipeline.campaign import branching
 from pipeline.campaign.provenance import Provenance
 from pipeline.campaign.sections import (
     Dataset,
-    Examine,
     Finetune,
     Mode,
     Name,
     Pretrain,
+    Probe,
     Simulation,
     Tokenize,
 )
 from pipeline.campaign.sources import sources_of
 from pipeline.campaign.tasks import (
     EvaluateTask,
-    ExamineTask,
     FeaturesTask,
     FinetuneTask,
     PretrainTask,
+    ProbeTask,
     SimulateTask,
     StageTask,
     Task,
@@ -33,7 +33,7 @@ from pipeline.campaign.tasks import (
     Trunk,
 )
 from pipeline.catalog import Declaration
-from pipeline.families import Model, Tokenizer
+from pipeline.families import AnyTokenizer, Model
 from pipeline.run import Run
 
 SHELF = "jobs/campaigns"
@@ -58,7 +58,7 @@ class Campaign(Declaration):
     tokenizers: dict[Name, Tokenize] = {}
     models: dict[Name, Model] = {}
     pretrain: Pretrain | None = None
-    examine: dict[Name, Examine] = {}
+    probe: dict[Name, Probe] = {}
     finetune: dict[Name, Finetune] = {}
     provenance: Provenance | None = None
 
@@ -69,7 +69,7 @@ class Campaign(Declaration):
             if name not in known:
                 message = f"{key}: {name!r} is none of: {', '.join(known) or '(none declared)'}"
                 raise ValueError(message)
-        for section in ("examine", "finetune"):
+        for section in ("probe", "finetune"):
             if getattr(self, section) and self.pretrain is None:
                 message = f"{section}: needs a [pretrain] section, whose models it takes"
                 raise ValueError(message)
@@ -103,7 +103,7 @@ class Campaign(Declaration):
                 raise ValueError(message)
             self._check_changes(name)
             tuned = any(not each.models or name in each.models for each in self.finetune.values())
-            if tuned and not model.BACKBONE:
+            if tuned and not model.TAKES_HEADS:
                 message = f"finetune: no head can be put on models.{name}, {model.TITLE}"
                 raise ValueError(message)
         return self
@@ -122,7 +122,7 @@ class Campaign(Declaration):
         """Check that a model of tokens has the vocabulary of the tokenizers it is given."""
         declared = self.models[model]
         before, after = declared.reads().codes, declared.reads_downstream().codes
-        whole = [each for each in self.examine.values() if model in (each.models or (model,))]
+        whole = [each for each in self.probe.values() if model in (each.models or (model,))]
         tuned = [each for each in self.finetune.values() if model in (each.models or (model,))]
         given = {(each.dataset, before) for each in whole}
         given |= {(each.dataset, after) for each in tuned}
@@ -153,8 +153,8 @@ class Campaign(Declaration):
                     yield f"pretrain.by_model.{model}.dataset", own.dataset, trainable
             for model in pretrained:
                 yield "pretrain.models", model, tuple(self.models)
-        later: dict[str, Examine | Finetune] = {
-            **{f"examine.{name}": each for name, each in self.examine.items()},
+        later: dict[str, Probe | Finetune] = {
+            **{f"probe.{name}": each for name, each in self.probe.items()},
             **{f"finetune.{name}": each for name, each in self.finetune.items()},
         }
         for section, grid in later.items():
@@ -198,7 +198,7 @@ class Campaign(Declaration):
             *(self._stage(run, name, elsewhere=elsewhere) for name in datasets),
             *(self._tokenize(run, name) for name in sorted(self.tokenizers, key=self._own_first)),
             *self._pretrains(run),
-            *(each for name in self.examine for each in self._examines(run, name)),
+            *(each for name in self.probe for each in self._probes(run, name)),
             *self._features(run),
             *(each for name in self.finetune for each in self._finetunes(run, name)),
         ]
@@ -256,7 +256,7 @@ class Campaign(Declaration):
             trained=run.task(other[0]).path if other else None,
         )
 
-    def tokenizer(self, name: str) -> Tokenizer:
+    def tokenizer(self, name: str) -> AnyTokenizer:
         """Return the tokenizer that makes the store of tokens of this name."""
         asked = self.tokenizers[name]
         model = asked.model or self.tokenizers[asked.like].model
@@ -335,11 +335,11 @@ class Campaign(Declaration):
                 trunk=Trunk(folder=run.task(trunk.key).path, events_seen=point),
             )
 
-    def _examines(self, run: Run, name: str) -> Iterator[ExamineTask]:
-        grid = self.examine[name]
+    def _probes(self, run: Run, name: str) -> Iterator[ProbeTask]:
+        grid = self.probe[name]
         for parent in self._pretrained(run, grid.models):
-            yield ExamineTask(
-                key=f"examine/{name}-{parent.key.removeprefix('pretrain/')}",
+            yield ProbeTask(
+                key=f"probe/{name}-{parent.key.removeprefix('pretrain/')}",
                 needs=(parent.key, self._makes(grid.dataset)),
                 seed=grid.seed,
                 pretrained=run.task(parent.key).path,

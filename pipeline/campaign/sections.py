@@ -16,8 +16,9 @@ from pipeline.campaign import branching
 from pipeline.campaign.cells import M, Own, adapted, changed, in_proportion
 from pipeline.campaign.training import Training, Validation
 from pipeline.catalog import Declaration
-from pipeline.families import Tokenizer
-from pipeline.heads import Head, TrackHead
+from pipeline.downstream import Head
+from pipeline.downstream.tracks.spec import TrackHead
+from pipeline.families import AnyTokenizer
 
 Mode = Literal["frozen", "lora", "full", "scratch", "head"]
 Order = Literal["file", "none", "EPR", "REP", "RPE", "PER", "hilbert", "zorder"]
@@ -142,7 +143,7 @@ UNTRAINED = Training(
 
 
 class Tokenize(Declaration):
-    """A tokenizer of a dataset of jets: what `pretrain` and `examine` may name as their dataset.
+    """A tokenizer of a dataset of jets: what `pretrain` and `probe` may name as their dataset.
 
     It is trained on the first `events` jets of `split`, all if None, and then makes tokens of every
     split. Bins are not trained; `training` gives their devices and walltime alone.
@@ -156,7 +157,7 @@ class Tokenize(Declaration):
     events: PositiveInt | None = None
     seed: NonNegativeInt = 1
     like: str = ""
-    model: Tokenizer | None = None
+    model: AnyTokenizer | None = None
     training: Training = UNTRAINED
 
     @model_validator(mode="after")
@@ -295,7 +296,7 @@ class Finetune(Declaration):
         return self
 
 
-class Examine(Declaration):
+class Probe(Declaration):
     """Pretrained models on events that none of them saw: held-out losses, and what they make.
 
     Of `models` alone if any are named.

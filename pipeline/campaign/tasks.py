@@ -9,8 +9,8 @@ from pydantic import PositiveInt
 from pipeline.campaign.sections import Dataset, Mode, Simulation
 from pipeline.campaign.training import Training, Validation
 from pipeline.catalog import Declaration, DeclarationError
-from pipeline.families import Model, Tokenizer
-from pipeline.heads import Head
+from pipeline.downstream import Head
+from pipeline.families import AnyTokenizer, Model
 from pipeline.run import TaskFolder, write_text
 
 
@@ -70,7 +70,7 @@ class TokenizeTask(Declaration):
     key: str
     needs: tuple[str, ...] = ()
     seed: int
-    model: Tokenizer
+    model: AnyTokenizer
     jets: Path
     split: str
     events: PositiveInt | None = None
@@ -167,10 +167,10 @@ class EvaluateTask(Declaration):
     threads: PositiveInt = 1
 
 
-class ExamineTask(Declaration):
+class ProbeTask(Declaration):
     """Evaluate one pretrained model as it is, on `events` events (all, if None) it never saw."""
 
-    stage: Literal["examine"] = "examine"
+    stage: Literal["probe"] = "probe"
     key: str
     needs: tuple[str, ...] = ()
     seed: int
@@ -189,7 +189,7 @@ Task = (
     | FeaturesTask
     | FinetuneTask
     | EvaluateTask
-    | ExamineTask
+    | ProbeTask
 )
 # Trainings take nodes for hours: a chain of batch jobs each. The others share pilots.
 CHAINED = (TokenizeTask, PretrainTask, FinetuneTask)

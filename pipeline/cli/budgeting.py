@@ -127,7 +127,7 @@ def _amounts(rows: "Sequence[Row]", *, energy: bool) -> list[str]:
 def _beside(site: Site, project: str, ledger: "Ledger", source: str) -> "Drift":
     """Return the ledger beside the site's balance, from a file or from the site's command."""
     from pipeline.budget.balance import drift, read_balance  # noqa: PLC0415
-    from pipeline.workflow.preflight.check import printed  # noqa: PLC0415
+    from pipeline.planning.preflight.check import printed  # noqa: PLC0415
 
     if not project:
         fail("--balance: whose? Name the project that pays: --project.", Exit.USAGE)

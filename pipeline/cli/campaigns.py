@@ -33,7 +33,7 @@ from pipeline.run import Exit, Run, RunError
 from pipeline.site import Site, load_site
 
 if TYPE_CHECKING:
-    from pipeline.workflow.plan import Plan
+    from pipeline.planning.plan import Plan
 
 
 def run(
@@ -61,8 +61,8 @@ def run(
 
     Example: `cosmotron run quickstart --site local`
     """
+    from pipeline.planning.plan import Asked  # noqa: PLC0415
     from pipeline.workflow.controller import drive, unfinished  # noqa: PLC0415
-    from pipeline.workflow.plan import Asked  # noqa: PLC0415
 
     where, what = load_site(site), asked_campaign(campaign)
     asked = Asked(project, qos, cap or what.cap_node_hours, profile, image, bundle)
@@ -151,7 +151,7 @@ def export(
 
     Example: `cosmotron export quickstart pretrain/m0-d960-s1 --to m0/`
     """
-    from pipeline.workflow.export import export as write  # noqa: PLC0415
+    from pipeline.release.export import export as write  # noqa: PLC0415
 
     what = asked_campaign(campaign)
     folder = run_folder(what, load_site(site), root)
@@ -195,7 +195,7 @@ def crate(
 
     Example: `cosmotron crate quickstart`
     """
-    from pipeline.report.provenance import write_provenance  # noqa: PLC0415
+    from pipeline.release.provenance import write_provenance  # noqa: PLC0415
 
     what, where = asked_campaign(campaign), load_site(site)
     written = write_provenance(_begun(what, where, root, campaign), what)

@@ -15,7 +15,7 @@ from pipeline.run import Exit, Run
 from pipeline.site import load_site
 
 if TYPE_CHECKING:
-    from pipeline.workflow.preflight import Check
+    from pipeline.planning.preflight import Check
 
 COLOURS = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
 
@@ -35,10 +35,10 @@ def sites_check(
 
     Example: `cosmotron sites check perlmutter --project m4722 --job`
     """
+    from pipeline.planning.plan import Asked  # noqa: PLC0415
+    from pipeline.planning.preflight import job as room  # noqa: PLC0415
+    from pipeline.planning.preflight import login  # noqa: PLC0415
     from pipeline.scheduler import connect  # noqa: PLC0415
-    from pipeline.workflow.plan import Asked  # noqa: PLC0415
-    from pipeline.workflow.preflight import job as room  # noqa: PLC0415
-    from pipeline.workflow.preflight import login  # noqa: PLC0415
 
     where = load_site(site or None)
     folder = root or Path(os.path.expandvars(where.scratch)).expanduser()

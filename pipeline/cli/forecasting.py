@@ -30,11 +30,11 @@ from pipeline.site import Site, load_site
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeline.budget.outlook import Interval
+    from pipeline.budget.forecast import Interval
+    from pipeline.planning.plan import Plan
     from pipeline.rehearsal.forecast import Forecast
-    from pipeline.rehearsal.standing import Seen
+    from pipeline.rehearsal.snapshot import Seen
     from pipeline.run import Run
-    from pipeline.workflow.plan import Plan
 
 
 def forecast(
@@ -65,10 +65,10 @@ def forecast(
 
     Example: `cosmotron forecast quickstart --site perlmutter --plot burn-down.svg`
     """
-    from pipeline.budget.outlook import keep  # noqa: PLC0415
+    from pipeline.budget.forecast import keep  # noqa: PLC0415
+    from pipeline.planning.plan import Asked, make_plan  # noqa: PLC0415
     from pipeline.rehearsal.forecast import forecast as foresee  # noqa: PLC0415
-    from pipeline.rehearsal.look import look  # noqa: PLC0415
-    from pipeline.workflow.plan import Asked, make_plan  # noqa: PLC0415
+    from pipeline.rehearsal.poll import look  # noqa: PLC0415
 
     what, where = asked_campaign(campaign), load_site(site)
     folder = run_folder(what, where, root)

@@ -24,7 +24,7 @@ from pipeline.run import BusyError, Run, RunError, holder
 from pipeline.site import load_site
 
 if TYPE_CHECKING:
-    from pipeline.workflow.desk import Desk
+    from pipeline.chains.job_manager import Desk
 
 DETACH_SECONDS = 60
 
@@ -42,9 +42,9 @@ def cancel(
 
     Example: `cosmotron cancel quickstart --site perlmutter`
     """
+    from pipeline.chains.job_manager import Desk  # noqa: PLC0415
+    from pipeline.planning.plan import Asked, make_plan  # noqa: PLC0415
     from pipeline.scheduler import connect  # noqa: PLC0415
-    from pipeline.workflow.desk import Desk  # noqa: PLC0415
-    from pipeline.workflow.plan import Asked, make_plan  # noqa: PLC0415
 
     what, where = asked_campaign(campaign), load_site(site)
     run = there(run_folder(what, where, root), where)
@@ -116,7 +116,7 @@ def logs(
 
     Example: `cosmotron logs quickstart pretrain/m0-d960-s1 --follow`
     """
-    from pipeline.workflow import logs as room  # noqa: PLC0415
+    from pipeline.chains import logs as room  # noqa: PLC0415
 
     what, where = asked_campaign(campaign), load_site(site)
     run = run_folder(what, where, root)

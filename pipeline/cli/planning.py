@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pipeline.budget.estimate import Estimate
-    from pipeline.workflow.arithmetic import Sums
-    from pipeline.workflow.plan import Plan, Step
+    from pipeline.planning.arithmetic import Sums
+    from pipeline.planning.plan import Plan, Step
 
 SIZE_AND_SEED = re.compile(
     r"-d\d.*|-(scratch|head)-l\d.*|-s\d+$"
@@ -69,8 +69,8 @@ def plan(
 
     Example: `cosmotron plan quickstart --site perlmutter --project m4722 --scripts scripts/`
     """
-    from pipeline.workflow.arithmetic import estimates, sums  # noqa: PLC0415
-    from pipeline.workflow.plan import Asked, make_plan, write_scripts  # noqa: PLC0415
+    from pipeline.planning.arithmetic import estimates, sums  # noqa: PLC0415
+    from pipeline.planning.plan import Asked, make_plan, write_scripts  # noqa: PLC0415
 
     if as_json and as_csv:
         fail("--json and --csv are two formats: take one of them.", Exit.USAGE)
@@ -238,7 +238,7 @@ def _sums(
 
 def _layouts(planned: "Plan") -> Table:
     """Return the ways in which the trainings may share jobs, side by side, the one taken first."""
-    from pipeline.workflow.bundling import unconfirmed  # noqa: PLC0415
+    from pipeline.planning.bundling import unconfirmed  # noqa: PLC0415
 
     site, role = planned.site, planned.training_role
     titles = ("\ntrainings, start-ups included", "\njobs", "\nnode-hours", "\nhours at least", "\n")

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pipeline.campaign import Campaign
+    from pipeline.planning.plan import Plan
     from pipeline.rehearsal import Rehearsal
     from pipeline.rehearsal.policies import Policy
-    from pipeline.workflow.plan import Plan
 
 
 def rehearse(

@@ -25,7 +25,7 @@ def stop(
 
     Example: `cosmotron stop quickstart --reason "the queue is needed"`
     """
-    from pipeline.workflow import stops  # noqa: PLC0415
+    from pipeline.chains import stop_requests  # noqa: PLC0415
 
     what, where = asked_campaign(campaign), load_site(site)
     run = on_this_machine(run_folder(what, where, root), where)
@@ -45,7 +45,7 @@ def stop(
             f"Taken back. {then}" if found else f"{path}: no order to stop. {then}", soft_wrap=True
         )
         return
-    stops.give(path, reason)
+    stop_requests.give(path, reason)
     name = f"{campaign} {task}".strip()
     screen.print(
         f"Ordered by {path}: links that run save and end within a step, and nothing more is "

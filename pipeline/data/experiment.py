@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.campaign import Order
 from pipeline.catalog import Declaration
-from pipeline.data import own_code
+from pipeline.data import custom_code
 from pipeline.data.events import Array, Events
 
 
@@ -99,5 +99,5 @@ def named(place: str) -> Any:
     """Return the object at `place`, "module:name" or, of the user's own, "file.py:name"."""
     module, _, name = place.partition(":")
     if module.endswith(".py"):
-        return own_code.found(Path(module), name)
+        return custom_code.found(Path(module), name)
     return getattr(importlib.import_module(module), name)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.campaign import StageTask
 from pipeline.data.experiment import Entries
-from pipeline.data.piece import Layout, arrays_of, prepared_range
+from pipeline.data.part import Layout, arrays_of, prepared_range
 from pipeline.data.source import size_of
 from pipeline.data.store.shard import encoded
 from pipeline.run import NoRoomError

@@ -18,7 +18,7 @@ from pipeline.data.checksums import remembered, sha256, unchanged
 from pipeline.data.errors import BadInput
 from pipeline.data.experiment import Entries, Experiment
 from pipeline.data.experiments import experiment
-from pipeline.data.piece import Layout, make_piece, ranges
+from pipeline.data.part import Layout, make_piece, ranges
 from pipeline.data.preparation.bins import Bins, fit_bins, read_bins
 from pipeline.data.preparation.serialise import Preparation, is_voxel_order, normal, usable
 from pipeline.data.program import Program, part_record, part_records, run

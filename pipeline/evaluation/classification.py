@@ -21,8 +21,8 @@ from pipeline.evaluation.intervals import (
     percentiles,
     resampled,
 )
-from pipeline.evaluation.look import RESAMPLES, Curve, Look, Matrix
 from pipeline.evaluation.ranking import Ranked, auc, ranked, rejection, rejection_intervals, roc
+from pipeline.evaluation.result import RESAMPLES, Curve, Look, Matrix
 from pipeline.evaluation.significance import improvement
 
 BINS = 15  # of confidence: Guo et al., arXiv:1706.04599, §4

@@ -17,7 +17,7 @@ from pipeline.evaluation.intervals import (
     quantiles_resampled,
     resampled,
 )
-from pipeline.evaluation.look import RESAMPLES, Curve, Look, histogram
+from pipeline.evaluation.result import RESAMPLES, Curve, Look, histogram
 
 LEVELS = {"median_deg": 0.5, "p68_deg": 0.68, "p90_deg": 0.9, "p95_deg": 0.95}
 BINS = 60

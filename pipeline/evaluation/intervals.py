@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.look import INTERVAL
+from pipeline.evaluation.result import INTERVAL
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

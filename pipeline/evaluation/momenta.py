@@ -17,7 +17,7 @@ from pipeline.evaluation.intervals import (
     quantiles_resampled,
     resampled,
 )
-from pipeline.evaluation.look import RESAMPLES, Curve, Look, histogram
+from pipeline.evaluation.result import RESAMPLES, Curve, Look, histogram
 
 # Below, at and above the median: a normal distribution has its mean and deviation there.
 LEVELS = (0.16, 0.5, 0.84)

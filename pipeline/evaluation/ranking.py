@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.evaluation.intervals import Floats, Interval, Ints, percentiles, weights
-from pipeline.evaluation.look import Curve
+from pipeline.evaluation.result import Curve
 
 CURVE_POINTS = 200
 RESAMPLES = 200

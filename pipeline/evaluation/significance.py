@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.evaluation.intervals import Floats, Interval, Ints, percentiles, weights
-from pipeline.evaluation.look import Curve, Look
 from pipeline.evaluation.ranking import CURVE_POINTS, RESAMPLES, Ranked
+from pipeline.evaluation.result import Curve, Look
 
 LEAST = 10  # background that must pass: of fewer, ε_B is known to no better than a third
 FIXED = {"sic_1e-2": 1e-2, "sic_1e-3": 1e-3}

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pipeline.evaluation.contingency import Floats, Ints
 from pipeline.evaluation.inputs import check_rows, check_shape
 from pipeline.evaluation.intervals import of_fraction
-from pipeline.evaluation.look import Curve
 from pipeline.evaluation.matching import Flags, Rule, find
+from pipeline.evaluation.result import Curve
 from pipeline.evaluation.tracking import RULE, tabulated
 
 # As train/downstream/calculate_tracking_eff_purity.py of github.com/FM4NPP/PP_collision bins them.

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.look import Look
+from pipeline.evaluation.result import Look
 from pipeline.evaluation.track_curves import efficiency_curves
 from pipeline.evaluation.tracking import evaluate_events, under_all_rules
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.evaluation.inputs import check_rows, check_shape
 from pipeline.evaluation.intervals import Floats, percentiles, resampled
-from pipeline.evaluation.look import RESAMPLES, Look, histogram
+from pipeline.evaluation.result import RESAMPLES, Look, histogram
 
 
 def evaluate_values(

@@ -1,78 +1,38 @@
-"""The families of models. A new one is a file here, a file of its module, and a line in `Model`.
+"""The families of models, a folder each: `spec.py` declares it, without torch.
 
-A model of the user's own needs neither: family "own" takes one file from anywhere.
+Beside it lie `module.py` (the torch module), `objective.py` (what it minimises) and `probe.py`
+(what a probe of the pretrained model measures). A new family is a new folder; nothing else lists
+it. A model of the user's own needs no folder: family "own" takes one file from anywhere.
 """
 
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
-from pipeline.families.deepsets import DeepSets
-from pipeline.families.eggnet import EggNet
-from pipeline.families.epic import EPiC
-from pipeline.families.exatrkx import ExaTrkX
+from pipeline import catalog
 from pipeline.families.family import Family, Parameters, Reads
-from pipeline.families.fm4npp import FM4NPPMamba, FM4NPPMamba2
-from pipeline.families.graphsage import GraphSAGE
-from pipeline.families.mpm import MPM
-from pipeline.families.omnijet import OmniJet
-from pipeline.families.omnilearned import OmniLearned
-from pipeline.families.own import Own
 from pipeline.families.parametrisation import Parametrisation
-from pipeline.families.part import ParT
-from pipeline.families.particlenet import ParticleNet
-from pipeline.families.pointgpt import PointGPT
-from pipeline.families.polarbert import PolarBERT
-from pipeline.families.tokenizers import TOKENIZERS, VQVAE, VQVAEMLP, Binning, Tokenizer
+from pipeline.families.tokenizer import Tokenizer
 
-Model = Annotated[
-    DeepSets
-    | EggNet
-    | EPiC
-    | ExaTrkX
-    | FM4NPPMamba
-    | FM4NPPMamba2
-    | GraphSAGE
-    | MPM
-    | OmniJet
-    | OmniLearned
-    | ParT
-    | ParticleNet
-    | PointGPT
-    | PolarBERT
-    | Own,
-    Field(discriminator="family"),
-]
+_SPECS = catalog.discovered(__name__, Family, "family")
+FAMILIES = {name: kind for name, kind in _SPECS.items() if not issubclass(kind, Tokenizer)}
+TOKENIZERS = {name: kind for name, kind in _SPECS.items() if issubclass(kind, Tokenizer)}
 
-FAMILIES: dict[str, type[Family]] = {
-    each.model_fields["family"].default: each for each in get_args(get_args(Model)[0])
-}
+if TYPE_CHECKING:
+    Model = Family
+    AnyTokenizer = Tokenizer
+else:
+    Model = Annotated[Union[tuple(FAMILIES.values())], Field(discriminator="family")]  # noqa: UP007
+    AnyTokenizer = Annotated[Union[tuple(TOKENIZERS.values())], Field(discriminator="family")]  # noqa: UP007
 
 __all__ = [
     "FAMILIES",
-    "MPM",
     "TOKENIZERS",
-    "VQVAE",
-    "VQVAEMLP",
-    "Binning",
-    "DeepSets",
-    "EPiC",
-    "EggNet",
-    "ExaTrkX",
-    "FM4NPPMamba",
-    "FM4NPPMamba2",
+    "AnyTokenizer",
     "Family",
-    "GraphSAGE",
     "Model",
-    "OmniJet",
-    "OmniLearned",
-    "Own",
-    "ParT",
     "Parameters",
     "Parametrisation",
-    "ParticleNet",
-    "PointGPT",
-    "PolarBERT",
     "Reads",
     "Tokenizer",
 ]

@@ -4,6 +4,8 @@ Nothing here knows torch, so a login node can list and price every model. The mo
 built in the training room, at the place that `MODULE` names.
 """
 
+import importlib
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -55,9 +57,9 @@ class Family(Declaration):
     `SIZES` are the published ones: `size` fills in what is not given beside it. `MODULE` and the
     values of `OBJECTIVES` are places, "module:name": a function that builds the module of such a
     declaration, and functions of the module's output and a batch that return named losses.
-    `EXAMINE` is the place of what an examination of the pretrained model looks at beside losses,
+    `EXAMINE` is the place of what an probe of the pretrained model looks at beside losses,
     `BACKBONE` that of a function which gives what heads for downstream tasks are put on
-    (`pipeline.training.downstream`), empty where there is none; `EVENT_TOKEN` says that it has a
+    (`pipeline.training.network`), empty where there is none; `EVENT_TOKEN` says that it has a
     token that stands for the event.
     `RULES` are the parametrisations that the family has beside the standard one: "mup" needs a
     field `width`, "completep" also `layers`, and a module whose blocks take `residual_scale`.
@@ -71,17 +73,16 @@ class Family(Declaration):
     TITLE: ClassVar[str]
     SOURCE: ClassVar[str]
     SIZES: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    MODULE: ClassVar[str]
-    OBJECTIVES: ClassVar[Mapping[str, str]]
+    OBJECTIVES: ClassVar[tuple[str, ...]]
     DEFAULT_OBJECTIVES: ClassVar[Mapping[str, float]]
-    EXAMINE: ClassVar[str] = ""
-    BACKBONE: ClassVar[str] = ""
+    TAKES_HEADS: ClassVar[bool] = True
     EVENT_TOKEN: ClassVar[bool] = False
     RULES: ClassVar[tuple[str, ...]] = ()
     WIDENS: ClassVar[tuple[str, ...]] = ()
     TOKENS: ClassVar[float]
     NOT_SHAPES: ClassVar[frozenset[str]] = frozenset({"size", "objectives", "dropout"})
 
+    family: str
     size: str = ""
     objectives: dict[str, PositiveFloat] = {}
     parametrisation: Parametrisation = Parametrisation()
@@ -125,6 +126,17 @@ class Family(Declaration):
             message = f"parametrisation: no model of base_width: {where} {first['msg']}".strip()
             raise ValueError(message) from error
         return self
+
+    @classmethod
+    def beside(cls, name: str) -> Any:
+        """Return the module `name` in the folder of the family, None where there is none.
+
+        "module", "objective" and "probe" import torch, so only training programs call this.
+        """
+        package = cls.__module__.rpartition(".")[0]
+        if importlib.util.find_spec(f"{package}.{name}") is None:
+            return None
+        return importlib.import_module(f"{package}.{name}")
 
     @property
     def base(self) -> Self:

@@ -31,7 +31,7 @@ class Generative(Family):
     mean and standard deviation of each in the noise; where it is not given, OmniLearned's of a
     jet's columns, and 0 and 1 of others. What is generated is of one of `classes`, by its `label`
     (1: no label is read), and of `conditions`: arrays of one number per event ("name.2" is column 2
-    of an array), "multiplicity" among them. An examination generates in so many `steps`.
+    of an array), "multiplicity" among them. An probe generates in so many `steps`.
     """
 
     NOT_SHAPES: ClassVar[frozenset[str]] = Family.NOT_SHAPES | {

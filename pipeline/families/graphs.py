@@ -1,6 +1,6 @@
 """What families of graph networks share: what they read of a point, and what networks cost.
 
-Counts are those of `pipeline.training.models.message_passing`.
+Counts are those of `pipeline.nn.message_passing`.
 """
 
 from pipeline.families.family import linear

@@ -1,6 +1,6 @@
 """What a model is told of pairs of points: pairwise features, from which attention takes a bias.
 
-Nothing here knows torch; the functions themselves are in `pipeline.training.models.interactions`,
+Nothing here knows torch; the functions themselves are in `pipeline.nn.interactions`,
 or in a file of the user's own.
 """
 
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, PositiveInt, model_validator
 
 from pipeline.catalog import Declaration
 
-PLACE = "pipeline.training.models.interactions"
+PLACE = "pipeline.nn.interactions"
 
 
 class Interaction(Declaration):

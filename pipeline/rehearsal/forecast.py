@@ -12,14 +12,14 @@ from statistics import NormalDist, median
 
 from pipeline.budget.account import Account
 from pipeline.budget.cost import node_hours
-from pipeline.budget.outlook import SHARE, Interval, Outlook
+from pipeline.budget.forecast import SHARE, Interval, Outlook
 from pipeline.campaign import CHAINED
 from pipeline.job import State
+from pipeline.planning.plan import PACK, PILOT, Plan, Step
 from pipeline.rehearsal.links import LONGEST_BETWEEN_SAVES, SAVE_SECONDS, start_up_minutes
 from pipeline.rehearsal.machine import DAY, HOUR, WAIT_SIGMA
 from pipeline.rehearsal.rehearse import rehearse, work_minutes
-from pipeline.rehearsal.standing import Rates, Seen
-from pipeline.workflow.plan import PACK, PILOT, Plan, Step
+from pipeline.rehearsal.snapshot import Rates, Seen
 
 # How far off the assumptions may be, before anything was measured: guesses.
 WORK_SIGMA, WAITS_SIGMA = 0.25, 0.5  # of the logarithms of the factors

@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.budget.spending import spent
+from pipeline.drawing.figure import MUTED, colours, style
 from pipeline.rehearsal.machine import DAY, EPOCH
 from pipeline.rehearsal.rehearse import Rehearsal
-from pipeline.report.figure import MUTED, colours, style
 
 MOMENTS = 400
 

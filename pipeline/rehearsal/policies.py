@@ -9,11 +9,11 @@ from typing import Literal
 from pipeline.budget.use import SAVES, START_UP, USEFUL
 from pipeline.campaign import Task
 from pipeline.catalog import DeclarationError
+from pipeline.planning.plan import Asked, Plan, make_plan
 from pipeline.rehearsal.rehearse import Rehearsal
 from pipeline.rehearsal.trunks import on_trunks
 from pipeline.run import Run
 from pipeline.site import Site
-from pipeline.workflow.plan import Asked, Plan, make_plan
 
 Bundles = Literal["cheapest", "soonest", "never"]
 WAYS: tuple[Bundles, ...] = ("never", "cheapest", "soonest")

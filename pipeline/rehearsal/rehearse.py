@@ -17,17 +17,17 @@ from pipeline.budget.record import Kind, Record
 from pipeline.budget.use import Use, uses
 from pipeline.campaign import CHAINED, SimulateTask, StageTask
 from pipeline.catalog import DeclarationError
+from pipeline.chains.job_manager import Desk
+from pipeline.chains.watch import Watchers
 from pipeline.job import Job, State
+from pipeline.planning.plan import PACK, PILOT, Plan, Step
 from pipeline.rehearsal.links import Links, Work, start_up_minutes
 from pipeline.rehearsal.machine import HOUR, Life, Machine, VirtualClock
 from pipeline.rehearsal.memory import MemoryLedger
 from pipeline.rehearsal.pilots import Pool
-from pipeline.rehearsal.standing import Rates, Seen, Standing
+from pipeline.rehearsal.snapshot import Rates, Seen, Standing
 from pipeline.run import Run, RunError
 from pipeline.site import Site
-from pipeline.workflow.desk import Desk
-from pipeline.workflow.plan import PACK, PILOT, Plan, Step
-from pipeline.workflow.watch import Watchers
 
 # What a task in a pilot takes, in minutes; a guess until some are measured. For staging and
 # simulation it is that of one file.
@@ -37,7 +37,7 @@ MINUTES = {
     "tokenize": 30.0,
     "features": 30.0,
     "evaluate": 5.0,
-    "examine": 5.0,
+    "probe": 5.0,
 }
 TAKES = 0.85  # of its declared walltime a training takes, start-up included: a guess,
 SPREAD = 0.05  # and that of its logarithm from one to the next

@@ -12,9 +12,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from pipeline.campaign import Campaign
-from pipeline.report.examined import Examined, examined
-from pipeline.report.figure import MUTED, style
+from pipeline.drawing.figure import MUTED, style
 from pipeline.report.plots import Curve, binned, dress_losses
+from pipeline.report.probed import Probed, probed
 from pipeline.report.scores import model_name
 from pipeline.report.tasks import TaskView
 
@@ -41,7 +41,7 @@ class GridCell:
 
 @dataclass(frozen=True)
 class GridView:
-    """One examination of one family: names of models, numbers of events, and cells that are done.
+    """One probe of one family: names of models, numbers of events, and cells that are done.
 
     Models stand in the order of the campaign.
     """
@@ -53,9 +53,9 @@ class GridView:
 
 
 def grids(tasks: Sequence[TaskView], campaign: Campaign) -> Iterator[GridView]:
-    """Yield the grid of each examination and family of at least two models or two data sizes."""
-    by_grid: dict[str, list[Examined]] = {}
-    for each in examined(tasks):
+    """Yield the grid of each probe and family of at least two models or two data sizes."""
+    by_grid: dict[str, list[Probed]] = {}
+    for each in probed(tasks):
         by_grid.setdefault(each.grid, []).append(each)
     for name, found in by_grid.items():
         view = _view(name, found, campaign)
@@ -63,9 +63,9 @@ def grids(tasks: Sequence[TaskView], campaign: Campaign) -> Iterator[GridView]:
             yield view
 
 
-def _view(name: str, found: Sequence[Examined], campaign: Campaign) -> GridView:
-    """Return the grid of one examination and family."""
-    places: dict[Place, list[Examined]] = {}
+def _view(name: str, found: Sequence[Probed], campaign: Campaign) -> GridView:
+    """Return the grid of one probe and family."""
+    places: dict[Place, list[Probed]] = {}
     for each in found:
         model = model_name(each.model, campaign) or "model unknown"
         places.setdefault((model, each.events), []).append(each)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, LogLocator, NullFormatter
 
-from pipeline.report.figure import PALETTE, style
+from pipeline.drawing.figure import PALETTE, style
 from pipeline.report.results import TaskResults
 from pipeline.report.scores import Setting
 

@@ -9,16 +9,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline import __version__
 from pipeline.budget.account import Account
+from pipeline.budget.forecast import Outlook, kept
 from pipeline.budget.ledger import Ledger, LedgerError
-from pipeline.budget.outlook import Outlook, kept
 from pipeline.budget.summary import Row, summary
 from pipeline.budget.use import Use, uses, workers_of
 from pipeline.campaign import Campaign, to_toml
-from pipeline.heads import HEADS
+from pipeline.downstream import HEADS
 from pipeline.report import formats, published
 from pipeline.report.datasets import view_datasets
+from pipeline.report.evaluations import looks
 from pipeline.report.grid import grids
-from pipeline.report.looks import looks
 from pipeline.report.reader import Reader
 from pipeline.report.results import Section, results, sections
 from pipeline.report.scaling import PUBLISHED, scalings
@@ -51,7 +51,7 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
     gathered = results(found)
     compared = sections(gathered, campaign)
     wholes = [each.whole for each in compared]
-    examined = list(looks(tasks, reader))
+    probed = list(looks(tasks, reader))
     drawn_grids = list(grids(tasks, campaign))
     scaled = list(scalings(tasks))
     content = {
@@ -65,8 +65,8 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
         "states": Counter(task.state for task in tasks),
         "losses": losses(tasks, reader),
         "paces": paces(tasks),
-        "looks": examined,
-        "look_plots": look_plots(examined),
+        "looks": probed,
+        "look_plots": look_plots(probed),
         "grids": drawn_grids,
         "grid_plots": grid_plots(drawn_grids, reader),
         "scalings": scaled,

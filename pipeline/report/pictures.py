@@ -1,6 +1,6 @@
 """The pictures of evaluations: curves of all modes together, and the matrices of each.
 
-All of it lies in their look.json (`pipeline.evaluation.look`).
+All of it lies in their look.json (`pipeline.evaluation.result`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.report.figure import MUTED, PALETTE, style
+from pipeline.drawing.figure import MUTED, PALETTE, style
 from pipeline.report.labels import COLOURS
 from pipeline.report.tasks import Table
 

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from pipeline.budget.summary import Row
-from pipeline.report.figure import MUTED, PALETTE, colours, style
+from pipeline.drawing.figure import MUTED, PALETTE, colours, style
 
 Floats = NDArray[np.float64]
 MOST_BINS = 120

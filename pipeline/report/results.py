@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.campaign import Campaign, Finetune
-from pipeline.heads import HEADS, AnyHead
+from pipeline.downstream import HEADS, AnyHead
 from pipeline.report.scores import Evaluation, Setting, best, settings
 
 PER_CLASS = "rejection_"

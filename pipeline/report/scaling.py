@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from pydantic import TypeAdapter
 
+from pipeline.drawing.figure import style
 from pipeline.evaluation.scaling import Fit, Floats, Measured, Saturation, ScalingError
 from pipeline.families import Model
-from pipeline.report.examined import examined
-from pipeline.report.figure import style
+from pipeline.report.probed import probed
 from pipeline.report.tasks import TaskView
 
 RESAMPLES = 50
@@ -31,7 +31,7 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class ScalingView:
-    """The held-out losses of one family on one examination's events, and the laws fitted to them.
+    """The held-out losses of one family on one probe's events, and the laws fitted to them.
 
     L(N) is of the models trained on most events, L(D) of the largest model; the other two of all.
     `refused` says by law why there is none; `saturated` has N and D where the loss stopped to fall.
@@ -47,7 +47,7 @@ class ScalingView:
 
 
 def scalings(tasks: Sequence[TaskView]) -> Iterator[ScalingView]:
-    """Yield a view of each examination and family with models or data of at least two sizes."""
+    """Yield a view of each probe and family with models or data of at least two sizes."""
     for name, rows in _losses(tasks).items():
         parameters, data, loss = (np.array(column, float) for column in zip(*rows, strict=True))
         if max(len(set(parameters)), len(set(data))) > 1:
@@ -59,13 +59,13 @@ def scalings(tasks: Sequence[TaskView]) -> Iterator[ScalingView]:
 
 
 def _losses(tasks: Sequence[TaskView]) -> dict[str, list[tuple[float, float, float]]]:
-    """Return (parameters, events, held-out loss) of each model, by examination and family.
+    """Return (parameters, events, held-out loss) of each model, by probe and family.
 
     Beside them the least losses by validation, each where its training might have been stopped:
     what laws in the data are of (Kaplan et al., §4.1).
     """
     found: dict[str, list[tuple[float, float, float]]] = {}
-    for each in examined(tasks):
+    for each in probed(tasks):
         row = _row(each.model, each.events, each.loss)
         found.setdefault(each.grid, []).extend(row)
     for task in tasks:

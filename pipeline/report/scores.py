@@ -7,7 +7,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from pipeline.campaign import Campaign
-from pipeline.heads import FIRST, HEADS, AnyHead
+from pipeline.downstream import FIRST, HEADS, AnyHead
 from pipeline.report.reader import Reader
 from pipeline.report.tasks import Table, TaskView
 

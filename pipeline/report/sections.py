@@ -8,15 +8,15 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from pipeline.budget.account import Account
-from pipeline.budget.outlook import Outlook
+from pipeline.budget.forecast import Outlook
 from pipeline.budget.summary import Row
+from pipeline.drawing.figure import to_svg
+from pipeline.drawing.scene import Scene
 from pipeline.pace import Pace, pace
 from pipeline.report.displays import DISPLAYS, drawn
-from pipeline.report.displays.scene import Scene
-from pipeline.report.figure import to_svg
+from pipeline.report.evaluations import LookView, histograms_chart
 from pipeline.report.grid import GridView, grid_chart
 from pipeline.report.labels import labels_chart
-from pipeline.report.looks import LookView, histograms_chart
 from pipeline.report.pictures import MatrixView, curves_chart, matrices
 from pipeline.report.plots import Curve, loss_curves, node_hours_chart
 from pipeline.report.reader import Reader
@@ -156,7 +156,7 @@ def _scene(scene: Scene | None) -> Markup | None:
 
 
 def look_plots(found: Sequence[LookView]) -> dict[str, Plot]:
-    """Return the histograms of each examination that has any, by its name."""
+    """Return the histograms of each probe that has any, by its name."""
     return {
         each.name: _plot(f"Truth and model: {each.name}", histograms_chart(each.histograms))
         for each in found

@@ -9,9 +9,9 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from pipeline.budget.account import Account
-from pipeline.budget.outlook import Outlook
+from pipeline.budget.forecast import Outlook
 from pipeline.budget.spending import spent
-from pipeline.report.figure import MUTED, PALETTE, style
+from pipeline.drawing.figure import MUTED, PALETTE, style
 
 MOMENTS = 400
 DAY = 86400.0  # matplotlib's unit of time is the day since 1970

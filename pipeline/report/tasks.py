@@ -13,7 +13,7 @@ from pipeline.report.reader import Reader
 from pipeline.run import Run, TaskFolder
 
 Table = Mapping[str, Any]
-IN_PILOTS = ("simulate", "stage", "features", "evaluate", "examine")
+IN_PILOTS = ("simulate", "stage", "features", "evaluate", "probe")
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,11 @@ from pipeline.data.jet_inputs import ARRAYS, columns_of, made_of
 from pipeline.data.loading import Loader, Packed, Reading
 from pipeline.data.store import Store
 from pipeline.data.store.tokens import check_codes
+from pipeline.downstream import AnyHead
 from pipeline.families import Family, Reads
-from pipeline.heads import AnyHead
-from pipeline.training import shares
-from pipeline.training.batch import Batch, MicroBatch
-from pipeline.training.downstream import EVENT_FEATURES, FEATURES
+from pipeline.nn.batch import Batch, MicroBatch
+from pipeline.nn.hidden import EVENT_FEATURES, FEATURES
+from pipeline.training.steps import micro_batches
 
 Tracks = NDArray[np.int64]
 TRACK = "track"
@@ -131,7 +131,7 @@ class Source:
         )
         loader = Loader(store, self.split, reading, rank=rank, ranks=ranks)
         loader.seek(seen // training.batch_events)
-        parts, columns = shares.parts(training, rank, ranks), store.manifest.columns
+        parts, columns = micro_batches.parts(training, rank, ranks), store.manifest.columns
         for packed in loader:
             yield [
                 MicroBatch(batch_of(packed.slice(p.start, p.stop), columns, self.reads), p.weight)

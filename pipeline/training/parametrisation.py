@@ -40,7 +40,7 @@ from torch import nn
 
 from pipeline.catalog import DeclarationError
 from pipeline.families import Family
-from pipeline.training.optimisers import Scale
+from pipeline.training.engine.optimisers import Scale
 
 Build = Callable[[Any], nn.Module]
 Role = Literal["hidden", "output", "input", "vector"]

@@ -5,11 +5,10 @@ from pathlib import Path
 
 from torch import nn
 
-from pipeline.data.experiment import named
 from pipeline.data.store import Store
 from pipeline.families import Family, Reads
-from pipeline.training.models import own
-from pipeline.training.objectives import Objective, WeightedSum
+from pipeline.families.own import module as own
+from pipeline.nn.losses import Objective, WeightedSum
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def build(model: Family, store: Store | None) -> System:
         BadInput: The store is of another detector or vocabulary than the model, or the user's own
             file does not hold what is named.
     """
-    module: nn.Module = named(model.MODULE)(model, store)
+    module: nn.Module = model.beside("module").build(model, store)
     parts = [(objective(model, name), weight) for name, weight in model.weights.items()]
     return System(module, WeightedSum(parts), model.reads())
 
@@ -48,7 +47,7 @@ def objective(model: Family, name: str) -> Objective:
         BadInput: The user's own file does not hold it.
     """
     if name in model.OBJECTIVES:
-        known: Objective = named(model.OBJECTIVES[name])
+        known: Objective = getattr(model.beside("objective"), name)
         return known
     file, _, function = name.rpartition(":")
     users: Objective = own.found(Path(file), function)

@@ -29,8 +29,8 @@ from pipeline.data.store.manifest import SourceRecord
 from pipeline.data.store.shard import write_shard
 from pipeline.data.store.tokens import TOKENIZER, WEIGHTS
 from pipeline.evaluation.codebooks import perplexity, usage
-from pipeline.families.omnijet import TOKEN
-from pipeline.families.tokenizers import FEATURES, MOST_CONSTITUENTS
+from pipeline.families.omnijet.spec import TOKEN
+from pipeline.families.tokenizer import FEATURES, MOST_CONSTITUENTS
 from pipeline.run import TaskFolder, read_json, write_json
 from pipeline.training.loader import normalised, physical
 from pipeline.training.tokenizers import Codec

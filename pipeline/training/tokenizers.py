@@ -16,9 +16,9 @@ from pipeline.data.files import written
 from pipeline.data.preparation.constituents import COLUMNS, constituents, needed
 from pipeline.data.store import Store
 from pipeline.data.store.tokens import WEIGHTS, read_tokenizer
-from pipeline.families import Reads, Tokenizer
+from pipeline.families import AnyTokenizer, Reads
+from pipeline.nn.batch import Batch, MicroBatch
 from pipeline.training import systems
-from pipeline.training.batch import Batch, MicroBatch
 from pipeline.training.loader import Source, normalised
 
 
@@ -93,7 +93,7 @@ def load(store: Store, device: torch.device) -> Codec:
         BadInput: It is no store of tokens.
     """
     declared = read_tokenizer(store)["tokenizer"]
-    tokenizer: Tokenizer = TypeAdapter[Tokenizer](Tokenizer).validate_python(declared)
+    tokenizer = TypeAdapter[AnyTokenizer](AnyTokenizer).validate_python(declared)
     module = systems.build(tokenizer, None).module
     module.load_state_dict(torch.load(store.path / WEIGHTS, weights_only=True))
     codec: Codec = module.to(device).eval()  # type: ignore[assignment]

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.campaign import SimulateTask, StageTask, declare
+from pipeline.chains.outcomes import why
+from pipeline.chains.watch import TaskError
+from pipeline.planning.plan import log_name, waves
 from pipeline.run import Exit, RunError, TaskFolder, claimed, read_json
-from pipeline.workflow.judge import why
-from pipeline.workflow.plan import log_name, waves
-from pipeline.workflow.watch import TaskError
 
 BEGUN = "begun.json"
 POLL_SECONDS = 0.2

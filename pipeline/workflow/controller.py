@@ -15,16 +15,17 @@ from rich.console import Console
 
 from pipeline import catalog
 from pipeline.campaign import Campaign, Task, declare, to_toml
+from pipeline.chains import history, stop_requests
+from pipeline.chains.job_manager import Desk
+from pipeline.chains.watch import Watchers
+from pipeline.planning import misuse, preflight, snapshot
+from pipeline.planning.plan import PACK, PILOT, Asked, Plan, make_plan
 from pipeline.report import write_report
 from pipeline.run import Run, RunError, TaskFolder, claimed, read_json, write_json, write_text
 from pipeline.scheduler import connect
 from pipeline.site import Site
-from pipeline.workflow import history, misuse, preflight, snapshot, stops
-from pipeline.workflow.desk import Desk
 from pipeline.workflow.display import Display
-from pipeline.workflow.plan import PACK, PILOT, Asked, Plan, make_plan
 from pipeline.workflow.status import all_progress
-from pipeline.workflow.watch import Watchers
 
 PACKAGES = (
     *("cosmotron", "numpy", "parsl", "torch", "deepspeed", "safetensors", "zarr", "uproot"),
@@ -82,7 +83,7 @@ def _check_may_run(run: Run) -> None:
     Raises:
         RunError: A file STOP is there; the message says whose.
     """
-    order = stops.standing(run)
+    order = stop_requests.standing(run)
     if order:
         message = f"{order} Nothing more is submitted; links that run save and end by themselves."
         raise RunError(message)

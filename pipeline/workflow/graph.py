@@ -9,12 +9,12 @@ from parsl.app.app import bash_app, join_app
 from parsl.app.errors import BashExitFailure
 from parsl.dataflow.errors import DependencyError
 
+from pipeline.chains import stop_requests
+from pipeline.chains.job_manager import Desk
+from pipeline.chains.outcomes import diverged, why
+from pipeline.chains.watch import TaskError, Watchers
+from pipeline.planning.plan import PACK, Step, log_name, waves
 from pipeline.run import Exit
-from pipeline.workflow import stops
-from pipeline.workflow.desk import Desk
-from pipeline.workflow.judge import diverged, why
-from pipeline.workflow.plan import PACK, Step, log_name, waves
-from pipeline.workflow.watch import TaskError, Watchers
 
 Needed = list[Future[Any]]
 
@@ -74,7 +74,7 @@ def problem(step: Step, desk: Desk, error: BaseException) -> str:
         error = error.__cause__
     if not isinstance(error, BashExitFailure):
         return str(error)
-    order = stops.standing(run, step.task.key)
+    order = stop_requests.standing(run, step.task.key)
     if order:
         return order
     folder = run.task(step.task.key)

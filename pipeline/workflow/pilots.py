@@ -24,11 +24,11 @@ from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from parsl.jobs.states import JobState, JobStatus
 from parsl.providers.base import ExecutionProvider
 
+from pipeline.chains.job_manager import Desk
 from pipeline.job import State
+from pipeline.planning.plan import PACK, PILOT
 from pipeline.run import Exit, Holder, Run, RunError, TaskFolder, read_json, write_json
 from pipeline.site import Site
-from pipeline.workflow.desk import Desk
-from pipeline.workflow.plan import PACK, PILOT
 
 RETRIES = 2
 MOST_CONTINUED = 100  # how often a training in packs may ask for more

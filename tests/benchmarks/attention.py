@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.data.simulation import ice
-from pipeline.training.models.attention import Lengths, attend, ragged
+from pipeline.nn.attention import Lengths, attend, ragged
 from tests.benchmarks import samples
 from tests.benchmarks.contest import Contest
 

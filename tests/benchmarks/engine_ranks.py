@@ -12,18 +12,18 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.campaign import Training
-from pipeline.families import FM4NPPMamba2
-from pipeline.training.batch import Batch, MicroBatch
-from pipeline.training.engine import Engine, World, join
-from pipeline.training.models.fm4npp import NeighbourPredictor
-from pipeline.training.objectives import only
-from pipeline.training.objectives.neighbours import next_neighbours
-from pipeline.training.program import leave
+from pipeline.families.fm4npp.module import NeighbourPredictor
+from pipeline.families.fm4npp.objective import neighbours
+from pipeline.families.fm4npp.spec import FM4NPPMamba2
+from pipeline.nn.batch import Batch, MicroBatch
+from pipeline.nn.losses import only
+from pipeline.training.engine.engine import Engine, World, join
+from pipeline.training.programs.program import leave
 
 BATCH_EVENTS, STEPS = 8, 2
 # Points an event: as a simulated pp collision has in the quickstart, 700 in the mean.
 FEWEST, MOST = 350, 1050
-OBJECTIVE = only(next_neighbours)
+OBJECTIVE = only(neighbours)
 MODELS = {
     "m0": FM4NPPMamba2(width=64, layers=4, neighbours=8),
     "wide": FM4NPPMamba2(width=128, layers=4, neighbours=8),

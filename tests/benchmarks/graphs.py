@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pipeline.data.experiments.sphenix import SPHENIX
 from pipeline.data.preparation.serialise import normal as normalised
-from pipeline.training.models.graphs import by_distances, nearest
+from pipeline.nn.graphs import by_distances, nearest
 from tests.benchmarks import samples
 from tests.benchmarks.contest import Contest, Line, weighed
 

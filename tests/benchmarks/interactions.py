@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.families import ParT
-from pipeline.training.models.attention import Bias, Lengths, attend
-from pipeline.training.models.interactions import jets as features
-from pipeline.training.models.part import PairEmbedding
+from pipeline.families.part.module import PairEmbedding
+from pipeline.families.part.spec import ParT
+from pipeline.nn.attention import Bias, Lengths, attend
+from pipeline.nn.interactions import jets as features
 from tests.benchmarks import samples
 from tests.benchmarks.contest import Contest, Line, weighed
 from tests.benchmarks.graphs import memory

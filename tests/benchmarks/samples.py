@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.campaign import Dataset, StageTask, declare
 from pipeline.data.events import Events, concatenate, offsets_of
 from pipeline.data.experiments.sphenix import SPHENIX
-from pipeline.data.piece import Prepared, arrays_of
+from pipeline.data.part import Prepared, arrays_of
 from pipeline.data.readers.sphenix_npz import write_npz
 from pipeline.data.simulation.sample import make
 from pipeline.data.stage import begin, finish, stage_part

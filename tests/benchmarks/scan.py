@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from pipeline.training.models.scan import CHUNK, scan
-from pipeline.training.models.selective import selective_scan
+from pipeline.nn.scan import CHUNK, scan
+from pipeline.nn.selective import selective_scan
 from tests.benchmarks.contest import Contest
 
 HEADS, CHANNELS, STATE = 4, 64, 8

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.data.errors import BadInput
 from pipeline.data.experiments import experiment
 from pipeline.data.experiments.icecube import GEOMETRY
-from pipeline.data.piece import prepared_range
+from pipeline.data.part import prepared_range
 from pipeline.data.preparation.serialise import Preparation
 from pipeline.data.readers import opened
 from pipeline.data.readers.kaggle_write import meta_of, write_batch, write_geometry, write_meta

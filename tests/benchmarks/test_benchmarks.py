@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipeline.data.preparation.neighbours import later_neighbours
-from pipeline.training.models.scan import scan
+from pipeline.nn.scan import scan
 from tests.benchmarks import attention, graphs, interactions, samples, transformers
 from tests.benchmarks.neighbour_cost import Cost, campaign
 from tests.benchmarks.neighbours import NEIGHBOURS, dense, sorted_points

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from pipeline.training.models.attention import Lengths
-from pipeline.training.models.transformer import Block, Style
+from pipeline.nn.attention import Lengths
+from pipeline.nn.transformer import Block, Style
 from tests.benchmarks.attention import lengths_of
 from tests.benchmarks.contest import Contest, Work
 

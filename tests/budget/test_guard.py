@@ -9,9 +9,9 @@ import pytest
 
 from pipeline.budget import guard
 from pipeline.budget.guard import BudgetError, check, reserve
+from pipeline.budget.lease import NAME, TurnError
 from pipeline.budget.ledger import Ledger, LedgerError
 from pipeline.budget.record import Kind, Record
-from pipeline.budget.turn import NAME, TurnError
 
 CAP = 10.0
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.budget.account import Account
-from pipeline.budget.outlook import Interval, Outlook, keep, kept
+from pipeline.budget.forecast import Interval, Outlook, keep, kept
 from pipeline.budget.spending import spent
 from pipeline.run import Run, RunError, write_json, write_text
 

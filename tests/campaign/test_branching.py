@@ -4,9 +4,9 @@ import pytest
 
 from pipeline.campaign import Training, load_campaign
 from pipeline.catalog import DeclarationError, find
+from pipeline.planning.plan import Asked, make_plan
 from pipeline.run import Run
 from pipeline.site import load_site
-from pipeline.workflow.plan import Asked, make_plan
 
 SIZES = (400, 480, 960)
 BRANCHED = """

@@ -60,7 +60,7 @@ batch_events = 4
 learning_rate = 1e-3
 walltime_minutes = 100
 
-[examine.heldout]
+[probe.heldout]
 dataset = "points"
 models = ["a"]
 """
@@ -97,15 +97,15 @@ def test_fewer_events_are_seen_as_often_and_take_their_share(tasks):
     assert tasks["pretrain/a-d100-s1"].training.warmup_events == 30
 
 
-def test_heads_and_examinations_are_of_the_models_that_are_named(tasks):
-    keys = sorted(key for key in tasks if key.startswith(("finetune", "examine")))
+def test_heads_and_probes_are_of_the_models_that_are_named(tasks):
+    keys = sorted(key for key in tasks if key.startswith(("finetune", "probe")))
     assert keys == [
-        "examine/heldout-a-d100-s1",
-        "examine/heldout-a-d1000-s1",
         "finetune/tracking-b-d2000-s1-full-l10-s1",
         "finetune/tracking-b-d2000-s1-full-l100-s1",
         "finetune/tracking-b-d500-s1-full-l10-s1",
         "finetune/tracking-b-d500-s1-full-l100-s1",
+        "probe/heldout-a-d100-s1",
+        "probe/heldout-a-d1000-s1",
     ]
     few = tasks["finetune/tracking-b-d500-s1-full-l10-s1"].training
     assert (few.events_seen, few.walltime_minutes) == (40, 10)

@@ -4,10 +4,10 @@ import pytest
 
 from pipeline.budget.estimate import estimate
 from pipeline.campaign import load_campaign
+from pipeline.planning.arithmetic import estimates, sums
+from pipeline.planning.plan import Asked, make_plan
 from pipeline.run import Run
 from pipeline.site import load_site
-from pipeline.workflow.arithmetic import estimates, sums
-from pipeline.workflow.plan import Asked, make_plan
 
 
 def planned(root, site):

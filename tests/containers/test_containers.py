@@ -86,7 +86,7 @@ def test_the_cpu_image_plans_a_campaign(image: Stage) -> None:
 
 @pytest.mark.slow
 def test_the_cpu_image_holds_what_a_training_imports(image: Stage) -> None:
-    image.run("python -c 'import deepspeed, torch, zarr, pipeline.training.pretrain'")
+    image.run("python -c 'import deepspeed, torch, zarr, pipeline.training.programs.pretrain'")
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 from made_events import events, stage_task
 from staged_alone import SMALL, children, command, files_of, stage, words_of, write_sources
 
-from pipeline.data import piece
+from pipeline.data import part as piece
 from pipeline.data import stage as staging
 from pipeline.data.program import run
 from pipeline.data.readers.sphenix_npz import write_npz

@@ -3,7 +3,8 @@
 import pytest
 
 from pipeline.catalog import DeclarationError, parse
-from pipeline.families import FM4NPPMamba2, Parametrisation
+from pipeline.families import Parametrisation
+from pipeline.families.fm4npp.spec import FM4NPPMamba2
 
 WRONG = [
     ({"rule": "mup"}, 'rule "mup" scales from a base model: give base_width'),

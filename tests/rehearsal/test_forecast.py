@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from soak.forecasts import one, planned
 
+from pipeline.planning.plan import PILOT
 from pipeline.rehearsal import rehearse
 from pipeline.rehearsal.forecast import WAITS_SIGMA, _factors, _interval, forecast
 from pipeline.rehearsal.machine import HOUR
-from pipeline.rehearsal.standing import Rates, Standing
+from pipeline.rehearsal.snapshot import Rates, Standing
 from pipeline.site import load_site
-from pipeline.workflow.plan import PILOT
 
 
 @pytest.fixture(scope="module")

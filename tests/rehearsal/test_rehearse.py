@@ -8,6 +8,7 @@ import pytest
 from pipeline import clock
 from pipeline.budget.use import USEFUL
 from pipeline.campaign import load_campaign
+from pipeline.planning.plan import Asked, make_plan
 from pipeline.rehearsal import rehearse
 from pipeline.rehearsal.policies import (
     Policy,
@@ -21,7 +22,6 @@ from pipeline.rehearsal.policies import (
 from pipeline.rehearsal.rehearse import TAKES
 from pipeline.run import Run, RunError
 from pipeline.site import load_site
-from pipeline.workflow.plan import Asked, make_plan
 
 CAMPAIGNS = Path(__file__).parent.parent / "campaigns"
 WIDE = Path(__file__).parent.parent / "soak" / "wide.toml"

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.campaign import load_campaign
+from pipeline.planning.plan import Asked, make_plan
 from pipeline.rehearsal import rehearse
 from pipeline.rehearsal.trunks import on_trunks
 from pipeline.run import Run
 from pipeline.site import load_site
-from pipeline.workflow.plan import Asked, make_plan
 
 LADDER = Path(__file__).parent.parent / "campaigns" / "ladder.toml"
 SIZES = (4000, 8000, 16000)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from made_evaluations import MAKERS
 
-from pipeline.heads import HEADS
+from pipeline.downstream import HEADS
+from pipeline.drawing.event import events_of
+from pipeline.drawing.figure import PALETTE, to_svg
+from pipeline.drawing.scene import Scene, View
 from pipeline.report.displays import DISPLAYS, drawn
-from pipeline.report.displays.event import events_of
-from pipeline.report.displays.scene import Scene, View
-from pipeline.report.figure import PALETTE, to_svg
 
 
 def arrays_of(task):

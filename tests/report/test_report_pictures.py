@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from pipeline.evaluation.look import Curve, Look, Matrix
-from pipeline.heads import HEADS
-from pipeline.report.figure import MUTED
+from pipeline.downstream import HEADS
+from pipeline.drawing.figure import MUTED
+from pipeline.evaluation.result import Curve, Look, Matrix
 from pipeline.report.labels import COLOURS
 from pipeline.report.pictures import curves_chart, matrices
 

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from pipeline.budget.account import Account
-from pipeline.budget.outlook import Interval, Outlook
+from pipeline.budget.forecast import Interval, Outlook
 from pipeline.budget.summary import Row
-from pipeline.report.displays.event import events_of
-from pipeline.report.displays.tracks import MOSTLY_NOISE, Tracks, event_display, found_looks, looks
-from pipeline.report.figure import PALETTE, to_svg
+from pipeline.drawing.event import events_of
+from pipeline.drawing.figure import PALETTE, to_svg
+from pipeline.drawing.tracks import MOSTLY_NOISE, Tracks, event_display, found_looks, looks
 from pipeline.report.plots import Curve, binned, loss_curves, node_hours_chart
 from pipeline.report.spending import spending_chart
 

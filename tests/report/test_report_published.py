@@ -5,7 +5,7 @@ import re
 import pytest
 
 from pipeline.campaign import Campaign
-from pipeline.heads import HEADS
+from pipeline.downstream import HEADS
 from pipeline.report import write_report
 from pipeline.report.published import CAUTION, PUBLISHED, columns, printed, title
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from pipeline.campaign import Campaign, load_campaign
-from pipeline.heads import HEADS
+from pipeline.downstream import HEADS
 from pipeline.report.labels import COLOURS, labels_chart
 from pipeline.report.results import TaskResults, chosen, results, sections
 from pipeline.report.scores import Configuration, Evaluation, Setting, best, model_name, settings

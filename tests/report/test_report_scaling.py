@@ -18,19 +18,19 @@ EVENTS = (100, 1000, 10_000, 100_000)
 
 @pytest.fixture
 def grid(fresh, campaign):
-    """Four models on four data sizes, examined: L = 0.5 + 40/N^0.4 + 2/D^0.3, to a per cent."""
+    """Four models on four data sizes, probed: L = 0.5 + 40/N^0.4 + 2/D^0.3, to a per cent."""
     declared = campaign.model_dump()
     model = declared["models"].pop("m0")
     declared["models"] = {f"m{width}": {**model, "width": width} for width in WIDTHS}
     declared["pretrain"] |= {"models": list(declared["models"]), "events": list(EVENTS)}
-    declared["examine"] = {"heldout": {"dataset": "unlabelled", "split": "train"}}
+    declared["probe"] = {"heldout": {"dataset": "unlabelled", "split": "train"}}
     declared["finetune"] = {}
     asked = Campaign.model_validate(declared)
     rng = np.random.default_rng(5)
     tasks = asked.tasks(fresh)
     models = {each.key: each for each in tasks if each.stage == "pretrain"}
     for task in tasks:
-        if task.stage != "examine":
+        if task.stage != "probe":
             continue
         parent = next(models[key] for key in task.needs if key in models)
         n, d = parent.model.parameters().total, parent.events
@@ -81,7 +81,7 @@ def test_one_model_on_one_size_is_no_scaling(grid):
 
 def test_a_loss_without_logarithm_is_told(grid, site):
     run, asked = grid
-    task = next(each for each in asked.tasks(run) if each.stage == "examine")
+    task = next(each for each in asked.tasks(run) if each.stage == "probe")
     write_json(run.task(task.key).result, {"loss": -1.0, "pretraining_events": 100})
     page = write_report(run, asked, site).read_text()
     assert "loss: measurement 0 is -1.0; it has no logarithm" in page

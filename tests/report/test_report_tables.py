@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.record import Kind, Record
-from pipeline.heads import HEADS
+from pipeline.downstream import HEADS
 from pipeline.report.tables import escaped, results_as
 from pipeline.run import write_json, write_text
 

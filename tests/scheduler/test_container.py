@@ -15,7 +15,7 @@ def job(**changes: object) -> Job:
     asked: dict[str, object] = {
         "key": "m0.1",
         "folder": Path("/scratch/runs/quickstart/pretrain/m0/logs"),
-        "command": (sys.executable, "-m", "pipeline.training.pretrain", "/scratch/x"),
+        "command": (sys.executable, "-m", "pipeline.training.programs.pretrain", "/scratch/x"),
         "node": "gpu",
         "nodes": 1,
         "processes_per_node": 4,
@@ -47,7 +47,12 @@ def test_podman_is_told_what_to_mount_and_to_pass_on() -> None:
         "COSMOTRON_LINK",
     ):
         assert f"--env={name}" in options
-    assert words[image + 1 :] == ("python", "-m", "pipeline.training.pretrain", "/scratch/x")
+    assert words[image + 1 :] == (
+        "python",
+        "-m",
+        "pipeline.training.programs.pretrain",
+        "/scratch/x",
+    )
 
 
 def test_apptainer_passes_the_environment_on_by_itself() -> None:

@@ -30,7 +30,7 @@ CASES = [
     ("perlmutter", "bundle"),
     ("frontier", "bundle"),
 ]
-SUCCESSION = ("python", "-m", "pipeline.workflow.succession")
+SUCCESSION = ("python", "-m", "pipeline.chains.continuation")
 QUEUES = ("overrun", "extended")
 
 
@@ -43,7 +43,9 @@ def job(site: Site, kind: str) -> Job:
         node=kind if kind in site.nodes else role.node, qos=kind if kind in QUEUES else role.qos
     )
     command = (
-        ("process_worker_pool.py",) if pilot else ("python", "-m", "pipeline.training.pretrain")
+        ("process_worker_pool.py",)
+        if pilot
+        else ("python", "-m", "pipeline.training.programs.pretrain")
     )
     return Job(
         key=f"quickstart-{kind}.1",

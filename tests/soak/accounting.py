@@ -16,10 +16,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from desk_fakes import pretraining, tiny_plan
 
+from pipeline.chains.job_manager import Desk
 from pipeline.job import Job
 from pipeline.scheduler import NotNowError, connect
 from pipeline.site import load_site
-from pipeline.workflow.desk import Desk
 from soak.bed import bring_up, slurm
 
 STEP_SECONDS = 0.5

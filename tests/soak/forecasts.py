@@ -17,8 +17,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from pipeline.budget.outlook import Interval
+from pipeline.budget.forecast import Interval
 from pipeline.campaign import load_campaign
+from pipeline.planning.plan import Asked, Plan, make_plan
 from pipeline.rehearsal import rehearse
 from pipeline.rehearsal.forecast import (
     FAILURES,
@@ -27,10 +28,9 @@ from pipeline.rehearsal.forecast import (
     Forecast,
     forecast,
 )
-from pipeline.rehearsal.standing import Rates, Seen
+from pipeline.rehearsal.snapshot import Rates, Seen
 from pipeline.run import Run
 from pipeline.site import load_site
-from pipeline.workflow.plan import Asked, Plan, make_plan
 
 LADDER = Path(__file__).parent.parent / "campaigns" / "ladder.toml"
 MOMENTS = (0.1, 0.3, 0.6)

@@ -1,33 +1,5 @@
-"""One small store and one training that nothing disturbed, for all tests of this room."""
+"""The fixtures of all rooms that import torch."""
 
-from pathlib import Path
+from torch_fixtures import seeded, store, undisturbed
 
-import pytest
-
-from pipeline.run import Exit, TaskFolder
-
-
-@pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of 24 labelled events in two shards."""
-    pytest.importorskip("torch")
-    from made_batches import write_store  # noqa: PLC0415 - torch may be missing
-
-    return write_store(tmp_path_factory.mktemp("stores") / "made.zarr")
-
-
-@pytest.fixture(scope="session")
-def undisturbed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> TaskFolder:
-    """The folder of a pretraining on two ranks that nothing disturbed."""
-    pytest.importorskip("deepspeed")
-    from ranks import pretraining, run  # noqa: PLC0415
-
-    folder = pretraining(tmp_path_factory.mktemp("undisturbed"), store)
-    assert run(folder) == Exit.FINISHED, (folder.path / "log.txt").read_text()
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> None:
-    """What a test draws without a seed of its own does not depend on the tests before it."""
-    pytest.importorskip("torch").manual_seed(0)
+__all__ = ["seeded", "store", "undisturbed"]

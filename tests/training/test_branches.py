@@ -17,8 +17,8 @@ from ranks import Ranks, result, run, steps, training
 from pipeline.campaign import PretrainTask, Trunk, branching, declare
 from pipeline.data.errors import BadInput
 from pipeline.run import Exit, RunError, TaskFolder
-from pipeline.training import checkpoint
-from pipeline.training.pretrain import source
+from pipeline.training.engine import checkpoint
+from pipeline.training.programs.pretrain import source
 
 HELD, SIZES, DECAY = 260, (80, 160, 240), 0.25
 POINTS = (60, 120, 180)

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from pipeline.training.divergence import Divergence, recorded
+from pipeline.training.steps.divergence import Divergence, recorded
 
 
 def verdicts(losses, window=100, past=0):

@@ -11,10 +11,10 @@ from made_batches import MODEL
 from ranks import pretraining, training
 
 from pipeline import catalog
-from pipeline.campaign import ExamineTask, PretrainTask, too_big
+from pipeline.campaign import PretrainTask, ProbeTask, too_big
 from pipeline.data.errors import BadInput
 from pipeline.run import Exit, RunError
-from pipeline.training.ends import classified
+from pipeline.training.link.ends import classified
 
 GLOO = "[pair.cc:534] Connection closed by peer [127.0.0.1]:2950"
 
@@ -81,9 +81,7 @@ def test_memory_names_model_batch_share_and_what_to_lower(task):
 
 
 def test_memory_of_a_task_that_trains_nothing(tmp_path):
-    task = ExamineTask(
-        key="examine/made", seed=1, pretrained=tmp_path, store=tmp_path, split="test"
-    )
+    task = ProbeTask(key="probe/made", seed=1, pretrained=tmp_path, store=tmp_path, split="test")
     told = classified(MemoryError("std::bad_alloc"), task).message
     assert told == "Out of memory (std::bad_alloc). Give it a node of more memory."
 

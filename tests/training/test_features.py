@@ -12,13 +12,13 @@ from ranks import pretraining, result, run, training
 
 from pipeline.campaign import EvaluateTask, FeaturesTask, FinetuneTask, declare
 from pipeline.data.store import Store
+from pipeline.families.fm4npp.module import NeighbourPredictor
 from pipeline.run import Exit, TaskFolder
 from pipeline.training import loader
-from pipeline.training.downstream import backbone_of
-from pipeline.training.engine import weights_hash
-from pipeline.training.features import combined
-from pipeline.training.finetune import trained
-from pipeline.training.models.fm4npp import NeighbourPredictor
+from pipeline.training.engine.engine import weights_hash
+from pipeline.training.network import backbone_of
+from pipeline.training.programs.features import combined
+from pipeline.training.programs.finetune import trained
 from pipeline.training.weights import WEIGHTS, save
 
 

@@ -14,9 +14,9 @@ import misfortunes
 from ranks import DEADLINE_SECONDS, Ranks, pretraining, result, steps, training
 
 from pipeline.campaign import PretrainTask, declare
-from pipeline.families import Own
+from pipeline.families.own.spec import Own
 from pipeline.run import Exit, TaskFolder
-from pipeline.training import checkpoint
+from pipeline.training.engine import checkpoint
 
 pytestmark = pytest.mark.slow
 

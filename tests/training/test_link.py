@@ -5,7 +5,7 @@ pytest.importorskip("torch")
 from pipeline.job import Job
 from pipeline.scheduler.script import of_link
 from pipeline.site import load_site
-from pipeline.training.link import this_link
+from pipeline.training.link.here import this_link
 
 
 def test_a_link_knows_what_its_batch_script_says(monkeypatch, tmp_path):

@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("deepspeed")
 
 from pipeline.run import TaskFolder
-from pipeline.training.engine import World
-from pipeline.training.links import LinkRecord, program_started
+from pipeline.training.engine.engine import World
+from pipeline.training.link.record import LinkRecord, program_started
 
 
 def record(folder, number):

@@ -11,9 +11,9 @@ from ranks import training
 
 from pipeline.data.errors import BadInput
 from pipeline.run import TaskFolder
-from pipeline.training import writers
-from pipeline.training.engine import World
-from pipeline.training.metrics import Metrics, Speed
+from pipeline.training.engine.engine import World
+from pipeline.training.steps import writers
+from pipeline.training.steps.metrics import Metrics, Speed
 
 BATCH = 4
 

@@ -18,10 +18,11 @@ from torch import nn
 from torch.nn import functional
 
 from pipeline.catalog import DeclarationError
-from pipeline.families import Family, FM4NPPMamba2, Parametrisation
-from pipeline.training.models.fm4npp import NeighbourPredictor
-from pipeline.training.objectives.neighbours import next_neighbours
-from pipeline.training.optimisers import groups, optimiser
+from pipeline.families import Family, Parametrisation
+from pipeline.families.fm4npp.module import NeighbourPredictor
+from pipeline.families.fm4npp.objective import next_neighbours
+from pipeline.families.fm4npp.spec import FM4NPPMamba2
+from pipeline.training.engine.optimisers import groups, optimiser
 from pipeline.training.parametrisation import parametrise
 
 STEPS, SEEDS = 4, (0, 1, 2)

@@ -13,14 +13,14 @@ from made_batches import MODEL
 from ranks import finetuning, pretraining, result, run
 
 from pipeline import catalog
-from pipeline.campaign import EvaluateTask, ExamineTask, FinetuneTask, PretrainTask, declare
+from pipeline.campaign import EvaluateTask, FinetuneTask, PretrainTask, ProbeTask, declare
 from pipeline.data.errors import BadInput
+from pipeline.families.fm4npp.module import NeighbourPredictor
 from pipeline.run import Exit, RunError, TaskFolder, claimed
-from pipeline.training import program
-from pipeline.training.engine import weights_hash
-from pipeline.training.finetune import build, trained
-from pipeline.training.models.fm4npp import NeighbourPredictor
-from pipeline.training.pretrain import pretrain
+from pipeline.training.engine.engine import weights_hash
+from pipeline.training.programs import program
+from pipeline.training.programs.finetune import build, trained
+from pipeline.training.programs.pretrain import pretrain
 from pipeline.training.weights import WEIGHTS, load, save
 
 
@@ -162,12 +162,12 @@ def test_evaluation_scores_every_event_and_tells_the_configuration(store, tuned,
 
 
 @pytest.mark.slow
-def test_an_examination_tells_the_held_out_losses_and_their_intervals(store, undisturbed, tmp_path):
-    task = ExamineTask(
-        key="examine/made", seed=1, pretrained=undisturbed.path, store=store, split="train"
+def test_a_probe_tells_the_held_out_losses_and_their_intervals(store, undisturbed, tmp_path):
+    task = ProbeTask(
+        key="probe/made", seed=1, pretrained=undisturbed.path, store=store, split="train"
     )
     declare(TaskFolder(tmp_path), task)
-    assert run(TaskFolder(tmp_path), "examine", size=1) == Exit.FINISHED
+    assert run(TaskFolder(tmp_path), "probe", size=1) == Exit.FINISHED
     told = result(TaskFolder(tmp_path))
     assert (told["events"], told["family"]) == (24, "fm4npp-mamba2")
     low, high = told["neighbours_interval"]

@@ -13,7 +13,7 @@ pytest.importorskip("deepspeed")
 from ranks import Ranks, pretraining, result, run, steps
 
 from pipeline.run import Exit, TaskFolder
-from pipeline.training import checkpoint
+from pipeline.training.engine import checkpoint
 
 STEPS, BATCH_EVENTS, INTERVAL_EVENTS = 400, 4, 20
 STOPS = 20

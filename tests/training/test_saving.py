@@ -8,8 +8,8 @@ pytest.importorskip("torch")
 
 from ranks import training
 
-from pipeline.training.link import Link
-from pipeline.training.saving import (
+from pipeline.training.link.here import Link
+from pipeline.training.steps.saving import (
     LONGEST_INTERVAL_SECONDS,
     UNMEASURED_SAVE_SECONDS,
     Saving,

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from pipeline.campaign import Training
-from pipeline.training.schedule import factor
+from pipeline.training.steps.schedule import factor
 
 PEAK, FINAL = 1e-3, 1e-5
 END = FINAL / PEAK

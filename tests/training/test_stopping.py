@@ -11,9 +11,10 @@ from ranks import pretraining, result
 
 from pipeline.campaign import PretrainTask
 from pipeline.run import Exit, Run
-from pipeline.training import program, stopping
-from pipeline.training.pretrain import pretrain
-from pipeline.training.stopping import Stop
+from pipeline.training.link import stopping
+from pipeline.training.link.stopping import Stop
+from pipeline.training.programs import program
+from pipeline.training.programs.pretrain import pretrain
 
 NUMBERS = (signal.SIGUSR1, signal.SIGTERM)
 

@@ -12,9 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.catalog import DeclarationError, parse
 from pipeline.data.errors import BadInput
-from pipeline.families import FAMILIES, FM4NPPMamba2, Own
+from pipeline.families import FAMILIES
+from pipeline.families.fm4npp.spec import FM4NPPMamba2
+from pipeline.families.own.spec import Own
 from pipeline.training import systems
-from pipeline.training.loop import parameters
+from pipeline.training.steps.loop import parameters
 
 SIZES = [(name, size) for name, each in FAMILIES.items() for size in each.SIZES]
 

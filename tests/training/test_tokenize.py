@@ -20,12 +20,15 @@ from pipeline.data.errors import BadInput
 from pipeline.data.preparation.constituents import COLUMNS
 from pipeline.data.store import Store
 from pipeline.evaluation.jets import OF_CONSTITUENTS, OF_JETS, OF_SHAPES
-from pipeline.families import Binning, OmniJet, Reads
+from pipeline.families import Reads
+from pipeline.families.binning.spec import Binning
+from pipeline.families.omnijet.probe import probe
+from pipeline.families.omnijet.spec import OmniJet
+from pipeline.nn.batch import Batch
+from pipeline.probing import Probed
 from pipeline.run import Exit
-from pipeline.training import checkpoint, systems
-from pipeline.training.batch import Batch
-from pipeline.training.examinations import Examined
-from pipeline.training.examinations.omnijet import examine
+from pipeline.training import systems
+from pipeline.training.engine import checkpoint
 from pipeline.training.loader import Source, load, normalised, physical
 from pipeline.training.token_shards import token_type
 from pipeline.training.tokenizers import featured
@@ -208,7 +211,7 @@ def test_coordinates_far_from_the_axis_are_no_constituents(tmp_path):
 
 
 @pytest.mark.parametrize("inputs", ["tokens", "continuous"])
-def test_an_examination_lays_generated_jets_beside_held_out_ones(tokenized, tmp_path, inputs):
+def test_a_probe_lays_generated_jets_beside_held_out_ones(tokenized, tmp_path, inputs):
     model = OmniJet(codes=32, width=16, layers=1, heads=2, inputs=inputs)
     store = store_of(tokenized)
     looks = []
@@ -217,7 +220,7 @@ def test_an_examination_lays_generated_jets_beside_held_out_ones(tokenized, tmp_
         system = systems.build(model, store)
         system.module.eval()
         events = load(Source(store.path, "test", model.reads()))
-        looks.append(examine(Examined(model, system, events, store, CPU, 1, tmp_path)))
+        looks.append(probe(Probed(model, system, events, store, CPU, 1, tmp_path)))
     look = looks[0]
     assert look.scores == looks[1].scores, "the seed decides"
     assert set(look.about) == set(look.scores)

@@ -8,9 +8,10 @@ torch = pytest.importorskip("torch")
 from made_batches import part
 from made_constituents import SMALL, feature_batch
 
-from pipeline.families import VQVAE, VQVAEMLP, Binning
+from pipeline.families.binning.spec import Binning
+from pipeline.families.vqvae.spec import VQVAE, VQVAEMLP
+from pipeline.nn.quantiser import Quantiser, k_means, nearest
 from pipeline.training import systems
-from pipeline.training.models.quantiser import Quantiser, k_means, nearest
 
 
 def counted(model):
@@ -101,7 +102,7 @@ def test_the_nearest_code_is_the_nearest_in_batches_of_any_size(monkeypatch):
     z, book = torch.randn(70, 4), torch.randn(9, 4)
     brute = torch.cdist(z, book).argmin(1)
     assert nearest(z, book).equal(brute)
-    monkeypatch.setattr("pipeline.training.models.quantiser.AT_ONCE", 64)
+    monkeypatch.setattr("pipeline.nn.quantiser.AT_ONCE", 64)
     assert nearest(z, book).equal(brute)
 
 

@@ -11,7 +11,7 @@ pytest.importorskip("deepspeed")
 from ranks import Ranks, pretraining, result, run, steps
 
 from pipeline.run import Exit
-from pipeline.training import checkpoint
+from pipeline.training.engine import checkpoint
 
 MOMENTS = 50
 BATCH_EVENTS = 4

@@ -12,8 +12,8 @@ from ranks import finetuning, pretraining, result, run
 
 from pipeline.campaign import Validation
 from pipeline.run import Exit
-from pipeline.training import checkpoint
-from pipeline.training.engine import weights_hash
+from pipeline.training.engine import checkpoint
+from pipeline.training.engine.engine import weights_hash
 
 HELD_BACK = Validation(split="val", events=11)
 # At this rate the loss falls, and rises at the end.

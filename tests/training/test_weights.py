@@ -7,10 +7,10 @@ pytest.importorskip("deepspeed")
 
 from safetensors import safe_open
 
-from pipeline.training.engine import weights_hash
+from pipeline.release.export import ExportError
+from pipeline.release.export import weights_hash as hash_of_file
+from pipeline.training.engine.engine import weights_hash
 from pipeline.training.weights import load, save
-from pipeline.workflow.export import ExportError
-from pipeline.workflow.export import weights_hash as hash_of_file
 
 WEIGHTS = {
     "b": torch.arange(6.0).reshape(2, 3).T,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pipeline.budget.account import replay
 from pipeline.budget.cost import node_hours
 from pipeline.budget.ledger import Ledger
-from pipeline.workflow import desk as desk_module
-from pipeline.workflow.desk import Desk
+from pipeline.chains import job_manager as desk_module
+from pipeline.chains.job_manager import Desk
 
 LINKS = (1, 2, 3)
 

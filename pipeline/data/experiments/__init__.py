@@ -7,7 +7,7 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.data import own_code
+from pipeline.data import custom_code
 from pipeline.data.errors import BadInput
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def experiment(name: str) -> "Experiment":
         known: Experiment = named(EXPERIMENTS[name])
         return known
     file, _, variable = name.rpartition(":")
-    found = own_code.found(Path(file), variable)
+    found = custom_code.found(Path(file), variable)
     if not isinstance(found, Experiment):
         message = f"{file}: {variable} is no Experiment. See docs/other-disciplines.md."
         raise BadInput(message)

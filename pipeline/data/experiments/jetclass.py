@@ -11,8 +11,8 @@ import numpy as np
 
 from pipeline.data.events import Events, Floats, Mask
 from pipeline.data.experiment import Column, Experiment, Limit, Rejected
+from pipeline.downstream.jets import spec as heads
 from pipeline.families.jet_columns import SPECIES
-from pipeline.heads import events as heads
 
 CLASSES = heads.JETCLASS
 JET = ("pt", "eta", "phi", "energy")

@@ -8,12 +8,12 @@ import numpy as np
 
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Integers, offsets_of
-from pipeline.data.loading.ahead import ahead
 from pipeline.data.loading.blocks import Blocks, Held, Stored, held_bytes
 from pipeline.data.loading.index import Index, index_of
 from pipeline.data.loading.order import Order, Window
 from pipeline.data.loading.packed import Packed
 from pipeline.data.loading.packed import joined as packed_together
+from pipeline.data.loading.prefetch import ahead
 from pipeline.data.store import Store
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.data.events import Array, Floats, Integers, Mask, offsets_of
 from pipeline.data.experiment import Column
-from pipeline.families.tokenizers import FEATURES, MOST_CONSTITUENTS
+from pipeline.families.tokenizer import FEATURES, MOST_CONSTITUENTS
 
 # Columns that say what is needed of a constituent: JetClass's, and OmniLearned's.
 NEEDED = (("px", "py", "deta", "dphi"), ("log_pt", "deta", "dphi"))

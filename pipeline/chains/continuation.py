@@ -1,0 +1,289 @@
+"""The program by which a link submits the next one: `python -m pipeline.chains.continuation`.
+
+Its batch script calls it twice: `begin`, before the training starts, and `end`, after it ended by
+itself. So a chain goes on while no controller is alive, and however a link ends: the next one is in
+the queue already, waits for the end, and judges it where this link could not.
+
+In a bundle several links begin together, each has its own end (`judge`), and when all have come to
+it, the next job is made to fit those that go on (`onward`).
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline import clock
+from pipeline.budget.account import Account
+from pipeline.chains import history, order
+from pipeline.chains.job_manager import Desk, Share
+from pipeline.chains.outcomes import forbidden, judge, saved, verdict
+from pipeline.job import JobStatus, State, batch_job_id
+from pipeline.planning.plan import Step
+from pipeline.run import Exit, RunError, TaskFolder
+from pipeline.scheduler import NotNowError, SchedulerError, connect
+
+Link = tuple[Step, int]
+
+WANTED, NOTHING_TO_DO = Exit.FINISHED, Exit.BUSY
+SETTLE_SECONDS = 120  # accounting may lag behind the end that let this job start
+
+
+def begin(folder: TaskFolder, number: int) -> Exit:
+    """Say whether link `number` is to run; if so, submit the next one, which waits for its end."""
+    return WANTED if begin_together([(folder, number)]) else NOTHING_TO_DO
+
+
+def begin_together(links: Sequence[tuple[TaskFolder, int]]) -> list[int]:
+    """Return the places, from 1, of those links of this job that are to run."""
+    desk, known = _desk(links)
+    return begin_links(desk, known, this_job(desk, *known[0]))
+
+
+def begin_links(desk: Desk, known: Sequence[Link], mine: str) -> list[int]:
+    """Return the places, from 1, of those links of the job `mine` that are to run.
+
+    The next job is for those of them that belong to chains.
+    """
+    wanted = [each for each in known if _is_wanted(*each, desk, mine)]
+    chained = [each for each in wanted if each[0].chained]
+    if chained:
+        _submit_next(chained, desk, mine)
+    return [known.index(each) + 1 for each in wanted]
+
+
+def _is_wanted(step: Step, number: int, desk: Desk, mine: str) -> bool:
+    """Whether link `number` is to run, and in the job `mine`; if not, it is said why."""
+    task = step.task
+    holder = history.hold(desk.plan.run.task(task.key), number, mine)
+    if holder != mine:
+        job, batch = desk.plan.link(step, number), os.environ.get("SLURM_JOB_NAME", "")
+        shared = batch if step.bundle and batch != job.key else ""
+        desk.note_twin(job, mine, stage=task.stage, task_key=task.key, batch_key=shared)
+        reason = f"job {holder} is link {number} already; this is one too many"
+    else:
+        reason = _unwanted(step, desk, number)
+    if reason:
+        _say(f"{task.key}: nothing to do: {reason}")
+    return not reason
+
+
+def end(folder: TaskFolder, number: int, code: int) -> Exit:
+    """Judge link `number`, which ended by itself with `code`; let go of the next if none is to be.
+
+    A process that was killed may have been so by the scheduler, who knows why and is asked later.
+    """
+    desk, [link] = _desk([(folder, number)])
+    end_link(desk, link, this_job(desk, *link), code)
+    return WANTED
+
+
+def end_link(desk: Desk, link: Link, mine: str, code: int) -> None:
+    """Do what `end` does for a link of the job `mine`."""
+    step, _ = link
+    if code > 128 and not desk.plan.run.task(step.task.key).is_done:
+        return
+    judge_link(desk, link, mine, code)
+    if not _goes_on(step, desk):
+        _release_next([link], desk)
+
+
+def judge_part(folder: TaskFolder, number: int, code: int) -> Exit:
+    """Judge link `number`, a part of a bundle: of it the scheduler knows nothing to ask for."""
+    desk, [link] = _desk([(folder, number)])
+    judge_link(desk, link, this_job(desk, *link), code)
+    return WANTED
+
+
+def onward(links: Sequence[tuple[TaskFolder, int]]) -> Exit:
+    """Make the next job of a bundle fit the links that go on, where it does not already."""
+    desk, known = _desk(links)
+    continue_links(desk, known, this_job(desk, *known[0]))
+    return WANTED
+
+
+def continue_links(desk: Desk, known: Sequence[Link], mine: str) -> None:
+    """Do what `onward` does for the links of the job `mine`."""
+    going = [each for each in known if _goes_on(each[0], desk)]
+    waiting = _waiting(known, desk)
+    if [step.task.key for step, _ in going] == [each.task for each in waiting]:
+        return
+    _release_next(known, desk)
+    if going:  # a number that was given to a job is never given to another
+        later = [(step, number + bool(waiting)) for step, number in going]
+        _submit_next(later, desk, mine)
+
+
+def judge_link(desk: Desk, of_job: Link, mine: str, code: int) -> None:
+    """Note how a link of the job `mine` ended: by itself, with `code`."""
+    step, number = of_job
+    folder = desk.plan.run.task(step.task.key)
+    if folder.is_done:
+        history.end(folder, number, "finished", progressed=True)
+        return
+    link = next((each for each in history.read(folder) if each.number == number), None)
+    if link is None:
+        return
+    state = State.FAILED if code else State.COMPLETED
+    status = JobStatus(
+        id=mine,
+        key="",
+        state=state,
+        exit_code=code,
+        end=int(clock.time()),
+        node_names=os.environ.get("SLURM_JOB_NODELIST", ""),
+    )
+    judge(step, desk, link, status)
+
+
+def _goes_on(step: Step, desk: Desk) -> bool:
+    """Whether another link of a training is wanted."""
+    folder = desk.plan.run.task(step.task.key)
+    return not (folder.is_done or history.over(folder) or forbidden(step, desk))
+
+
+def this_job(desk: Desk, step: Step, number: int) -> str:
+    """Return the id of the job that this process runs in; without a scheduler that is its key."""
+    scheduled = desk.plan.site.scheduler != "local"
+    return (batch_job_id() if scheduled else "") or desk.plan.link(step, number).key
+
+
+def _desk(links: Sequence[tuple[TaskFolder, int]]) -> tuple[Desk, list[Link]]:
+    """Return the desk of the campaign that the links belong to, and them."""
+    orders = [order.taken(folder) for folder, _ in links]
+    steps = [step for _, step in orders]
+    plan = replace(orders[0][0], steps=steps)
+    numbers = (number for _, number in links)
+    return Desk(plan, connect(plan.site, plan.run)), list(zip(steps, numbers, strict=True))
+
+
+def _unwanted(step: Step, desk: Desk, number: int) -> str:
+    """Return why link `number` is not to run, empty if it is; what ended before it is judged."""
+    folder = desk.plan.run.task(step.task.key)
+    if folder.is_done:
+        return "the task is done"
+    standing = forbidden(step, desk)
+    if standing:
+        return standing
+    if any(link.number == number for link in history.read(folder)):
+        return ""
+    over = history.over(folder) or _judge_before(step, desk)
+    if over is not None:
+        return f"the chain is over: {over.reason}"
+    history.begin(folder, number, saved(folder))
+    folder.result.unlink(missing_ok=True)  # what an earlier link recorded is not this one's
+    return ""
+
+
+def _judge_before(step: Step, desk: Desk) -> history.Over | None:
+    """Judge the link before, if nobody has; return why the chain is over, None if it goes on."""
+    links = history.read(desk.plan.run.task(step.task.key))
+    if not links or not links[-1].is_open:
+        return verdict(step, desk)
+    account = desk.ledger.accounts()[desk.plan.link(step, links[-1].number).key]
+    return judge(step, desk, links[-1], _ended(desk, account.job_id))
+
+
+def _ended(desk: Desk, job_id: str) -> JobStatus:
+    """Return how the job before ended.
+
+    One that was put back into the queue has ended too for us: we go on from its checkpoint, and it
+    is cancelled.
+
+    Raises:
+        RunError: It runs, or accounting does not know.
+    """
+    deadline = clock.monotonic() + SETTLE_SECONDS
+    while clock.monotonic() < deadline:
+        status = _asked(desk, job_id)
+        if status.state is State.PENDING:
+            desk.scheduler.cancel([job_id])
+            return status.model_copy(update={"state": State.PREEMPTED})
+        if status.state.is_over:
+            desk.settle([job_id])
+            return status
+        clock.sleep(min(5, desk.plan.site.poll_seconds))
+    message = f"job {job_id}, the link before, is {status.state}: this link leaves it alone."
+    raise RunError(message)
+
+
+def _asked(desk: Desk, job_id: str) -> JobStatus:
+    try:
+        return desk.scheduler.query([job_id])[job_id]
+    except NotNowError:
+        return JobStatus(id=job_id, key="", state=State.UNKNOWN)
+
+
+def _submit_next(links: Sequence[Link], desk: Desk, mine: str) -> None:
+    """Submit the links after `links`, to start when job `mine` is over; a full queue is no failure.
+
+    A chain that had all the links it may have is left out.
+    """
+    plan = desk.plan
+    later = [
+        (step, number + 1)
+        for step, number in links
+        if len(history.read(plan.run.task(step.task.key))) < step.most_links
+    ]
+    if not later:
+        return
+    job = plan.bundle(later).model_copy(update={"after": mine})
+    shares = [Share(plan.link(*each), each[0].task.stage, each[0].task.key) for each in later]
+    told = ", ".join(f"link {number} of {step.task.key}" for step, number in later)
+    try:
+        job_id = desk.submit_bundle(job, shares)
+    except (SchedulerError, RunError) as error:
+        _say(f"{told}: left to the controller: {error}")
+        return
+    _say(f"{told}: job {job_id}, which waits for the end of job {mine}")
+
+
+def _waiting(links: Sequence[Link], desk: Desk) -> list[Account]:
+    """Return the accounts of the links after `links`, those that are submitted and not over."""
+    accounts = desk.ledger.accounts()
+    found = (accounts.get(desk.plan.link(step, number + 1).key) for step, number in links)
+    return [each for each in found if each is not None and each.end is None]
+
+
+def _release_next(links: Sequence[Link], desk: Desk) -> None:
+    """Cancel the jobs of the links after `links`, if they wait: they are not what is needed."""
+    waiting = _waiting(links, desk)
+    found = {each.job_id or desk.scheduler.find(each.known_as) or "" for each in waiting}
+    jobs = sorted(found - {""})
+    if jobs:
+        desk.scheduler.cancel(jobs)
+        _say(f"job {', '.join(jobs)}, the next one, is not needed and was cancelled")
+
+
+def _say(message: str) -> None:
+    """Tell the job's log; what goes to stdout is for the script."""
+    sys.stderr.write(f"cosmotron: {message}\n")
+    sys.stderr.flush()
+
+
+def main(verb: str, *words: str) -> Exit:
+    """Run `begin` or `onward` FOLDER NUMBER …, `end` or `judge` FOLDER NUMBER CODE."""
+    pairs = zip(words[::2], words[1::2], strict=False)
+    links = [(TaskFolder(Path(path)), int(number)) for path, number in pairs]
+    path = words[0]
+    try:
+        if verb == "begin":
+            wanted = begin_together(links)
+            sys.stdout.write(" ".join(map(str, wanted)) + "\n" if len(links) > 1 else "")
+            return WANTED if wanted else NOTHING_TO_DO
+        if verb == "onward":
+            return onward(links)
+        return (end if verb == "end" else judge_part)(*links[0], int(words[2]))
+    except (RunError, SchedulerError) as error:
+        _say(f"{verb}: {error}")
+        return NOTHING_TO_DO
+    except OSError as error:
+        _say(
+            f"{verb}: {error.filename or path}: {error.strerror}. Make room there, then run again."
+        )
+        return Exit.CANNOT_WRITE
+
+
+if __name__ == "__main__":
+    raise SystemExit(int(main(*sys.argv[1:])))

@@ -1,0 +1,1 @@
+"""A signal that nobody labelled, found by telling two mixed samples apart."""

@@ -1,0 +1,1 @@
+"""Track finding by clusters in a learned space."""

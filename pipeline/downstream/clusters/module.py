@@ -1,0 +1,67 @@
+"""Track finding by clusters in a learnt space, as EggNet does (arXiv:2407.13925).
+
+Axes: P points, packed · D dimensions.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from sklearn.cluster import DBSCAN
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.downstream.clusters.spec import ClusterHead
+from pipeline.downstream.tracks.module import TOLD, score
+from pipeline.families import Family
+from pipeline.nn.adapter import Adapter
+from pipeline.nn.batch import Batch
+from pipeline.nn.graph_losses import distances, within
+from pipeline.nn.graphs import Graph, Space
+from pipeline.nn.hidden import Hidden
+
+__all__ = ["answer", "build", "loss", "score"]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where points were put, and the graph that the backbone made of them, if it made one."""
+
+    space: Space
+    graph: Graph | None
+
+
+class Placer(nn.Module):
+    """The backbone's layers combined, and a linear map onto a sphere."""
+
+    def __init__(self, model: Family, head: ClusterHead) -> None:
+        super().__init__()
+        self.margin = head.margin
+        self.adapter = Adapter(model, head.width)
+        self.place = nn.Linear(head.width, head.dimensions)
+
+    def forward(self, hidden: Hidden, batch: Batch) -> Placed:  # noqa: ARG002 - all heads take it
+        """Return the place (P, D) of each point."""
+        place = functional.normalize(self.place(self.adapter(hidden.points)), dim=1)
+        return Placed(Space(place, self.margin), hidden.graph)
+
+
+def build(head: ClusterHead, model: Family) -> nn.Module:
+    """Return the head."""
+    return Placer(model, head)
+
+
+def loss(output: Placed, batch: Batch, head: ClusterHead) -> dict[str, Tensor]:  # noqa: ARG001
+    """Return the loss of the space, and those of a graph that the backbone has made."""
+    return {"clusters": distances(output.space, batch)} | within(output.graph, batch)
+
+
+def answer(output: Placed, batch: Batch, head: ClusterHead) -> dict[str, Tensor]:
+    """Return the track that each point was put in (P), counted from 1 in its event; 0 is noise."""
+    place = output.space.points.detach().float().cpu().numpy()
+    find = DBSCAN(eps=head.radius, min_samples=head.min_points)
+    track = np.empty(len(place), np.int64)
+    for start, stop in pairwise(batch.offsets.tolist()):
+        track[start:stop] = find.fit(place[start:stop]).labels_ + 1
+    return {TOLD: torch.from_numpy(track)}

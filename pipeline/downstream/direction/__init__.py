@@ -1,0 +1,1 @@
+"""Neutrino direction."""

@@ -1,0 +1,1 @@
+"""Track finding by edges of a graph."""

@@ -1,0 +1,97 @@
+"""Track finding by edges that join points, as Exa.TrkX does (arXiv:2103.06995, §2.5).
+
+Axes: P points, packed · E edges.
+"""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor, nn
+
+from pipeline.data.errors import BadInput
+from pipeline.downstream.edges.spec import EdgeHead
+from pipeline.downstream.tracks.module import TOLD, score
+from pipeline.families import Family
+from pipeline.families.exatrkx.module import Classifier
+from pipeline.families.exatrkx.spec import ExaTrkX
+from pipeline.families.graphs import COLUMNS
+from pipeline.nn.adapter import Adapter
+from pipeline.nn.batch import Batch
+from pipeline.nn.graph_losses import edges, within
+from pipeline.nn.graphs import Graph, both_ways, nearest, places
+from pipeline.nn.hidden import Hidden
+
+__all__ = ["answer", "build", "loss", "score"]
+
+
+class Joiner(nn.Module):
+    """The backbone's layers combined, and what says of edges whether they are of one track."""
+
+    def __init__(self, model: Family, head: EdgeHead) -> None:
+        super().__init__()
+        self.neighbours = head.neighbours
+        self.adapter = Adapter(model, head.width)
+        own = model.width if isinstance(model, ExaTrkX) else 0
+        self.classify = Classifier(head.width, head.width, head.depth, own=own)
+
+    def forward(self, hidden: Hidden, batch: Batch) -> Graph:
+        """Return the graph with logits of its edges, which go both ways."""
+        graph = hidden.graph
+        if graph is None:
+            graph = Graph(nearest(places(batch.points), batch.offsets, self.neighbours))
+        if graph.states is None:
+            graph = replace(graph, edges=both_ways(graph.edges, len(batch.points)))
+        points = self.adapter(hidden.points)
+        return replace(graph, logits=self.classify(points, graph.edges, graph.states))
+
+
+def build(head: EdgeHead, model: Family) -> nn.Module:
+    """Return the head.
+
+    Raises:
+        BadInput: The points of the model's experiment have no place in space.
+    """
+    if model.reads_downstream().columns != COLUMNS:
+        message = (
+            f"head 'edges' looks for neighbours in {', '.join(COLUMNS[1:])}; this model reads "
+            f"{', '.join(model.reads_downstream().columns)}. Take head 'clusters'."
+        )
+        raise BadInput(message)
+    return Joiner(model, head)
+
+
+def loss(output: Graph, batch: Batch, head: EdgeHead) -> dict[str, Tensor]:  # noqa: ARG001
+    """Return the loss of the edges, and those of a graph that the backbone has made."""
+    return edges(output, batch) | within(output, batch)
+
+
+def answer(output: Graph, batch: Batch, head: EdgeHead) -> dict[str, Tensor]:
+    """Return the track that each point was put in (P), counted from 1 in its event; 0 is noise."""
+    logits = torch.empty(0) if output.logits is None else output.logits
+    kept = output.edges[:, logits.float().sigmoid() > head.cut].cpu().numpy()
+    track = joined(kept, batch.offsets.cpu().numpy(), head.min_points)
+    return {TOLD: torch.from_numpy(track)}
+
+
+def joined(
+    kept: NDArray[np.int64], offsets: NDArray[np.int64], min_points: int
+) -> NDArray[np.int64]:
+    """Return the track (P) of points that edges (2, E) join, counted from 1 in each event.
+
+    0 where less than `min_points` are joined.
+    """
+    points = int(offsets[-1])
+    matrix = coo_array((np.ones(kept.shape[1], bool), tuple(kept)), shape=(points, points))
+    _, part = connected_components(matrix, directed=False)
+    large = np.bincount(part, minlength=points)[part] >= min_points
+    # Parts are numbered by their first point, so those of an event one after another.
+    track = np.zeros(points, np.int64)
+    for start, stop in pairwise(offsets):
+        here = large[start:stop]
+        track[start:stop][here] = np.unique(part[start:stop][here], return_inverse=True)[1] + 1
+    return track

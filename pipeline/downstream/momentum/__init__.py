@@ -1,0 +1,1 @@
+"""Momentum regression: the transverse momentum of the particle that made each point."""

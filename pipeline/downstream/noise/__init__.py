@@ -1,0 +1,1 @@
+"""Noise tagging: whether a point belongs to no particle of interest."""

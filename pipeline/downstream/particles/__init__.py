@@ -1,0 +1,1 @@
+"""Particle identification: the kind of particle that made each point."""

@@ -1,0 +1,36 @@
+"""Numbers that belong to an event, of any discipline: a set of points and what it is of."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import PositiveFloat, PositiveInt, model_validator
+
+from pipeline.downstream.task import Head
+
+
+class ValueHead(Head):
+    """Numbers of each event, from its state by one hidden layer of `inner` channels.
+
+    `targets` are arrays of one number per event in the store, each with its mean and spread: it is
+    learnt as (value - mean) / spread, so that several are of one size.
+    """
+
+    TITLE: ClassVar[str] = "regression of events"
+    SOURCE: ClassVar[str] = "docs/other-disciplines.md"
+    SHOWN: ClassVar[dict[str, str]] = {"r2": "R²", "relative_error": "RMS error over spread"}
+    SMALL: ClassVar[frozenset[str]] = frozenset({"relative_error"})
+
+    task: Literal["values"] = "values"
+    targets: dict[str, tuple[float, PositiveFloat]]
+    inner: PositiveInt = 128
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        """Check that there is something to learn."""
+        if not self.targets:
+            message = "targets: name an array of the store, { sigma8 = [mean, spread] }"
+            raise ValueError(message)
+        return self
+
+    def per_event(self) -> tuple[str, ...]:
+        """Return the arrays of the targets."""
+        return tuple(self.targets)

@@ -1,0 +1,1 @@
+"""Vertex finding: which particles of a jet were made at one place."""

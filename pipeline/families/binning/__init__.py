@@ -1,0 +1,1 @@
+"""Tokenizer by bins: equal bins of each feature of a constituent."""

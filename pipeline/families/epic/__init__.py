@@ -1,0 +1,1 @@
+"""EPiC-FM: a flow on sets of points, without attention."""

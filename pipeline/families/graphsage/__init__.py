@@ -1,0 +1,1 @@
+"""GraphSAGE: points look at the mean of their neighbours in space (arXiv:1706.02216)."""

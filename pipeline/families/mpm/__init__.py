@@ -1,0 +1,1 @@
+"""Masked particle modelling."""

@@ -1,0 +1,217 @@
+"""Heads of masked particle modelling: what is told of a constituent that was hidden.
+
+MPMv2's seven (arXiv:2409.12589, §3). Axes: P constituents, packed · M masked · C width of the
+context · D features · K clusters.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import zuko
+from torch import Tensor, nn
+
+from pipeline.families.jet_columns import IDENTITY
+from pipeline.families.mpm.spec import BINS, FLOW_INNER, FLOWS, IDENTITIES, KINEMATICS, MPM, TIMES
+from pipeline.families.omnijet.spec import TOKEN
+from pipeline.nn.batch import Batch
+from pipeline.nn.flow import fourier
+from pipeline.nn.quantiser import k_means, nearest
+from pipeline.training.engine.shared import of_first
+
+PLACE_SCALE = 4.0  # Δη and Δφ are a fraction of a radian; so they are of order one
+# A flow's density has no end at a value that many share, as a neutral particle's impact parameter.
+SPREAD = 0.05
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is told, and what is true (M, …); of a density what is told is ln p (M)."""
+
+    told: Tensor
+    true: Tensor
+
+
+def features(model: MPM, batch: Batch, rows: Tensor) -> Tensor:
+    """Return the features (M, D) of `rows` (M): pT, Δη, Δφ, and impact parameters if read."""
+    points = batch.points[rows].float()
+    impact = len(KINEMATICS) + len(IDENTITY)
+    found = torch.cat([points[:, : len(KINEMATICS)], points[:, impact:]], 1)
+    scale = found.new_ones(found.shape[1])
+    scale[1:3] = PLACE_SCALE
+    return (found * scale)[:, : model.features]
+
+
+def identities(batch: Batch, rows: Tensor) -> Tensor:
+    """Return which of `IDENTITIES` each of `rows` (M) is; what is nothing else is a hadron."""
+    known = batch.points[rows, len(KINEMATICS) : len(KINEMATICS) + len(IDENTITY)]
+    charge, (hadron, _, photon, electron, muon) = known[:, 0], known[:, 1:].unbind(1)
+    pair = 2 * hadron + 4 * electron + 6 * muon + (charge > 0)
+    found = torch.where(pair < 2, 1 - photon, pair)
+    return found.round().long().clamp(0, len(IDENTITIES) - 1)
+
+
+class Identity(nn.Module):
+    """Logits (M, 8) of the kinds of particles."""
+
+    def __init__(self, model: MPM) -> None:
+        super().__init__()
+        self.out = nn.Linear(model.context, len(IDENTITIES))
+
+    def forward(self, context: Tensor, batch: Batch, rows: Tensor) -> Told:
+        """Return what is told of `rows` (M), of their context (M, C)."""
+        return Told(self.out(context), identities(batch, rows))
+
+
+class Tokens(nn.Module):
+    """Logits of the codes of the tokenizer whose store is read."""
+
+    def __init__(self, model: MPM) -> None:
+        super().__init__()
+        self.out = nn.Linear(model.context, model.codes)
+
+    def forward(self, context: Tensor, batch: Batch, rows: Tensor) -> Told:
+        """Return what is told of `rows` (M), of their context (M, C)."""
+        return Told(self.out(context), batch.per_point[TOKEN][rows])
+
+
+class Regression(nn.Module):
+    """The features (M, D) themselves."""
+
+    def __init__(self, model: MPM) -> None:
+        super().__init__()
+        self.model = model
+        self.out = nn.Linear(model.context, model.features)
+
+    def forward(self, context: Tensor, batch: Batch, rows: Tensor) -> Told:
+        """Return what is told of `rows` (M), of their context (M, C)."""
+        return Told(self.out(context), features(self.model, batch, rows))
+
+
+class Clusters(nn.Module):
+    """Logits (M, K) of centres that k-means puts among the constituents of the first batch."""
+
+    centres: Tensor
+    steps: Tensor
+
+    def __init__(self, model: MPM) -> None:
+        super().__init__()
+        self.model = model
+        self.out = nn.Linear(model.context, model.clusters)
+        self.register_buffer("centres", torch.randn(model.clusters, model.features))
+        self.register_buffer("steps", torch.zeros(1, dtype=torch.int64))
+
+    def forward(self, context: Tensor, batch: Batch, rows: Tensor) -> Told:
+        """Return what is told of `rows` (M), of their context (M, C)."""
+        if self.training:
+            if int(self.steps) == 0:
+                every = torch.arange(len(batch.points), device=rows.device)
+                found = k_means(features(self.model, batch, every), self.centres)
+                self.centres.copy_(of_first(found))
+            self.steps += 1
+        return Told(self.out(context), nearest(features(self.model, batch, rows), self.centres))
+
+
+class NormalisingFlow(nn.Module):
+    """ln p of the features: autoregressive splines (arXiv:1906.04032), in single precision."""
+
+    def __init__(self, model: MPM) -> None:
+        super().__init__()
+        self.model = model
+        self.flow = zuko.flows.NSF(
+            model.features,
+            model.context,
+            bins=BINS,
+            transforms=FLOWS,
+            hidden_features=(FLOW_INNER, FLOW_INNER),
+        )
+
+    def forward(self, context: Tensor, batch: Batch, rows: Tensor) -> Told:
+        """Return ln p (M) of the features of `rows`, given their context (M, C)."""
+        true = features(self.model, batch, rows)
+        near = true + SPREAD * torch.randn_like(true)
+        return Told(self.flow(context.float()).log_prob(near), true)
+
+    def sample(self, context: Tensor) -> Tensor:
+        """Return features (M, D) drawn by torch's own random state."""
+        drawn: Tensor = self.flow(context.float()).sample()
+        return drawn
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """Features on their way (M, D), their time (M), and their velocity there (M, D)."""
+
+    features: Tensor
+    time: Tensor
+    velocity: Tensor
+
+
+def noisy(true: Tensor, time: Tensor) -> Noisy:
+    """Return features (M, D) at `time` (M): z = (1 - t) x + t ε, whose velocity is ε - x."""
+    noise, share = torch.randn_like(true), time.unsqueeze(1)
+    return Noisy((1 - share) * true + share * noise, time, noise - true)
+
+
+class FlowMatching(nn.Module):
+    """The velocity of each hidden constituent by itself, given its context."""
+
+    def __init__(self, model: MPM) -> None:
+        super().__init__()
+        self.model = model
+        inner, told = 2 * model.context, model.features
+        self.net = nn.Sequential(
+            nn.Linear(told + TIMES + model.context, inner),
+            nn.GELU(),
+            nn.Linear(inner, inner),
+            nn.GELU(),
+            nn.Linear(inner, told),
+        )
+
+    def forward(self, context: Tensor, batch: Batch, rows: Tensor) -> Told:
+        """Return the velocities told and true (M, D), at times drawn for each constituent."""
+        there = noisy(features(self.model, batch, rows), torch.rand(len(rows), device=rows.device))
+        return Told(self.velocity(context, there.features, there.time), there.velocity)
+
+    def velocity(self, context: Tensor, z: Tensor, time: Tensor) -> Tensor:
+        """Return the velocity (M, D) at z (M, D) and time (M)."""
+        given = [z.to(context.dtype), fourier(time, TIMES).to(context.dtype), context]
+        told: Tensor = self.net(torch.cat(given, 1))
+        return told
+
+
+class SetFlow(nn.Module):
+    """The velocities of all hidden constituents of a jet together: mask tokens carry them."""
+
+    def __init__(self, model: MPM) -> None:
+        super().__init__()
+        self.model = model
+        self.entry = nn.Linear(model.features + TIMES, model.context)
+        self.out = nn.Linear(model.context, model.features)
+
+    def start(self, batch: Batch, rows: Tensor) -> tuple[Noisy, Tensor]:
+        """Return `rows` (M) in noise, at a time drawn for each jet, and what mask tokens get."""
+        time = torch.rand(len(batch.sizes), device=rows.device)[batch.event[rows]]
+        there = noisy(features(self.model, batch, rows), time)
+        return there, self.embedded(there.features, time)
+
+    def embedded(self, z: Tensor, time: Tensor) -> Tensor:
+        """Return what mask tokens get (M, C) of z (M, D) and time (M)."""
+        given = torch.cat([z, fourier(time, TIMES)], 1).to(self.entry.weight.dtype)
+        entry: Tensor = self.entry(given)
+        return entry
+
+    def forward(self, context: Tensor, there: Noisy) -> Told:
+        """Return the velocities told and true (M, D), of the decoder's context (M, C)."""
+        return Told(self.out(context), there.velocity)
+
+
+HEADS: dict[str, Callable[[MPM], nn.Module]] = {
+    "identity": Identity,
+    "tokens": Tokens,
+    "regression": Regression,
+    "clusters": Clusters,
+    "cnf": NormalisingFlow,
+    "cfm": FlowMatching,
+    "ssfm": SetFlow,
+}

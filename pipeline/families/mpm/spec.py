@@ -1,0 +1,194 @@
+"""Masked particle modelling: what hidden constituents of a jet are, told from those that are seen.
+
+MPM: Golling et al., arXiv:2401.13537. MPMv2: Leigh et al., arXiv:2409.12589.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+
+from pipeline.families.family import Family, Parameters, Reads, linear
+from pipeline.families.jet_columns import IDENTITY, IMPACT, PLACE, Choice
+from pipeline.families.omnijet.spec import TOKEN
+from pipeline.families.tokenizer import MOST_CONSTITUENTS
+
+KINEMATICS = ("pt_log", *PLACE)
+INPUTS: dict[Choice, tuple[str, ...]] = {
+    "full": (*KINEMATICS, *IDENTITY, *IMPACT),
+    "kinpid": (*KINEMATICS, *IDENTITY),
+    "kin": KINEMATICS,
+}
+IDENTITIES = ("photon", "neutral hadron", "h-", "h+", "e-", "e+", "mu-", "mu+")
+TIMES = 16  # numbers that tell the time of a flow
+FLOWS, FLOW_INNER, BINS = 4, 64, 8  # transforms of the normalising flow, and the bins of a spline
+
+_V1 = {"inputs": "kin", "heads": 8, "objectives": {"tokens": 1.0}}
+_V2 = {
+    "width": 512,
+    "layers": 8,
+    "heads": 8,
+    "registers": 8,
+    "activation": "swiglu",
+    "layer_scale": 1e-5,
+    "decoder_width": 128,
+    "decoder_layers": 4,
+    "decoder_heads": 4,
+}
+
+
+class MPM(Family):
+    """An encoder, of MPMv2 also a decoder, and a head for each objective.
+
+    With `decoder_layers` the encoder sees what is not masked, and `registers` beside it, and the
+    decoder puts mask tokens between (MPMv2, as arXiv:2111.06377 does with images); without, the
+    encoder sees mask tokens itself (MPM). A mask token knows the place of its constituent by pT.
+    `masked` is the share of constituents that are hidden, at least one and never all.
+
+    `objectives` are MPMv2's seven: identity (which of eight kinds), tokens (the code of a VQ-VAE,
+    one of `codes`, of a store of tokens), regression, clusters (the nearest of `clusters` centres,
+    by k-means on the first batch), cnf (a normalising flow), cfm (flow matching of each by itself),
+    ssfm (flow matching of all that is hidden in a jet together). The papers do not give the
+    registers, the sizes of heads, nor MPM's heads of attention: those are ours.
+    """
+
+    TITLE: ClassVar[str] = "MPM: masked constituents of a jet, by seven tasks"
+    SOURCE: ClassVar[str] = "arXiv:2401.13537; arXiv:2409.12589"
+    SIZES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "small": {"width": 256, "layers": 4, **_V1},
+        "mid": {"width": 512, "layers": 8, **_V1},
+        "large": {"width": 1024, "layers": 8, **_V1},
+        "v2": _V2,
+    }
+    OBJECTIVES: ClassVar[tuple[str, ...]] = (
+        "identity",
+        "tokens",
+        "regression",
+        "clusters",
+        "cnf",
+        "cfm",
+        "ssfm",
+    )
+    DEFAULT_OBJECTIVES: ClassVar[Mapping[str, float]] = {"identity": 1.0, "clusters": 1.0}
+    TOKENS: ClassVar[float] = 40  # about the constituents of a jet of JetClass
+    NOT_SHAPES: ClassVar[frozenset[str]] = Family.NOT_SHAPES | {"masked"}
+
+    family: Literal["mpm"] = "mpm"
+    inputs: Choice = "full"
+    width: PositiveInt
+    layers: NonNegativeInt
+    heads: PositiveInt = 8
+    registers: NonNegativeInt = 0
+    activation: Literal["gelu", "swiglu"] = "gelu"
+    layer_scale: NonNegativeFloat = 0.0
+    decoder_width: PositiveInt = 128
+    decoder_layers: NonNegativeInt = 0
+    decoder_heads: PositiveInt = 4
+    masked: float = Field(default=0.3, gt=0, lt=1)
+    codes: PositiveInt = 512
+    clusters: PositiveInt = 512
+    dropout: NonNegativeFloat = 0.0
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        """Check that the heads share the widths evenly."""
+        for width, heads in ((self.width, self.heads), (self.decoder_width, self.decoder_heads)):
+            if width % heads:
+                message = f"width {width} is no multiple of {heads} heads"
+                raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _can_tell(self) -> Self:
+        """Check that the model has what its objectives take."""
+        if "identity" in self.objectives and self.inputs == "kin":
+            message = 'objective "identity" tells kinds: write inputs = "kinpid" or "full"'
+            raise ValueError(message)
+        if "ssfm" in self.objectives and not self.decoder_layers:
+            message = 'objective "ssfm" takes a decoder: give decoder_layers'
+            raise ValueError(message)
+        return self
+
+    @property
+    def hidden(self) -> tuple[int, int]:
+        """One, the last, and its width."""
+        return 1, self.width
+
+    @property
+    def context(self) -> int:
+        """The width of what a head is given of a masked constituent."""
+        return self.decoder_width if self.decoder_layers else self.width
+
+    @property
+    def features(self) -> int:
+        """The number of continuous features that are told: pT, Δη, Δφ, and impact parameters."""
+        return len(KINEMATICS) + len(IMPACT) * (self.inputs == "full")
+
+    def reads(self) -> Reads:
+        """Return the inputs, and the token where it is told; a jet of one cannot be masked."""
+        tokens = "tokens" in self.weights
+        return Reads(
+            INPUTS[self.inputs],
+            per_point=(TOKEN,) if tokens else (),
+            least_points=2,
+            most_points=MOST_CONSTITUENTS,
+            codes=self.codes if tokens else 0,
+            physical=True,
+        )
+
+    def reads_downstream(self) -> Reads:
+        """Return the inputs of any jet."""
+        return replace(self.reads(), per_point=(), codes=0, least_points=1)
+
+    def parameters(self) -> Parameters:
+        """Return the count of encoder, decoder, mask tokens and the heads of all objectives."""
+        registers = self.registers * self.width
+        count = linear(len(INPUTS[self.inputs]), self.width) + registers + 2 * self.width
+        count += self.layers * self._block(self.width)
+        count += (1 + MOST_CONSTITUENTS) * self.context  # mask token, and places
+        if self.decoder_layers:
+            count += linear(self.width, self.decoder_width) + 2 * self.decoder_width
+            count += self.decoder_layers * self._block(self.decoder_width)
+        return Parameters(count + sum(self._head(name) for name in self.weights))
+
+    def _block(self, width: int) -> int:
+        """Return the count of a pre-norm block of a feed-forward of 2 (SwiGLU) or 4 widths."""
+        attention = linear(width, 3 * width) + linear(width, width)
+        inner, parts = (2, 2) if self.activation == "swiglu" else (4, 1)
+        feed_forward = linear(width, parts * inner * width) + linear(inner * width, width)
+        return attention + feed_forward + 4 * width + 2 * width * (self.layer_scale > 0)
+
+    def _head(self, name: str) -> int:
+        """Return the count of the head of an objective; one of the user's own has none."""
+        told, context = self.features, self.context
+        outputs = {"identity": len(IDENTITIES), "tokens": self.codes, "clusters": self.clusters}
+        if name in (*outputs, "regression"):
+            return linear(context, outputs.get(name, told))
+        if name == "cnf":
+            inner, knots = FLOW_INNER, told * (3 * BINS - 1)
+            spline = linear(told + context, inner) + linear(inner, inner) + linear(inner, knots)
+            return FLOWS * spline
+        if name == "cfm":
+            entry = linear(told + TIMES + context, 2 * context)
+            return entry + linear(2 * context, 2 * context) + linear(2 * context, told)
+        if name == "ssfm":
+            return linear(told + TIMES, context) + linear(context, told)
+        return 0
+
+    def flops_per_token(self, tokens: float) -> float:
+        """Return the FLOPs of a jet over its constituents; the decoder is passed again by ssfm."""
+        seen = 1 - self.masked if self.decoder_layers else 1.0
+        length = seen * tokens + self.registers
+        entry = len(INPUTS[self.inputs]) * self.width * seen
+        encoder = self.layers * self._products(self.width, length) * length / tokens
+        passes = (set(self.weights) != {"ssfm"}) + ("ssfm" in self.weights)
+        every = tokens + self.registers
+        decoder = self.decoder_layers * self._products(self.decoder_width, every) * every / tokens
+        heads = self.masked * sum(self._head(name) for name in self.weights)
+        return 6.0 * (entry + encoder + passes * decoder + heads)
+
+    def _products(self, width: int, length: float) -> float:
+        """Return the multiply-adds of a block for one of `length` tokens, forward."""
+        feed_forward = (6 if self.activation == "swiglu" else 8) * width * width
+        return 4.0 * width * width + feed_forward + 2.0 * length * width

@@ -1,0 +1,212 @@
+"""OmniJet-alpha's backbone and head over packed jets, and how jets are drawn from it.
+
+arXiv:2403.05618, §3.2. Words are 0 (start), code + 1, and codes + 1 (stop). Axes: P constituents ·
+B jets · T = P + B words of sequences that begin with start · W width · V vocabulary · S sequences
+that grow together.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.data.store import Store
+from pipeline.families.omnijet.spec import START, TOKEN, OmniJet
+from pipeline.families.tokenizer import FEATURES, MOST_CONSTITUENTS
+from pipeline.nn.attention import Lengths
+from pipeline.nn.batch import Batch
+from pipeline.nn.hidden import Hidden, HiddenOf
+from pipeline.nn.transformer import Block, Style
+
+Decode = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class NextWords:
+    """Logits of the word after each word (T, V), the word that it is (T), and its jet (T)."""
+
+    logits: Tensor
+    target: Tensor
+    event: Tensor
+
+
+class Backbone(nn.Module):
+    """The pretrained part: embedding, and causal post-norm blocks."""
+
+    def __init__(self, model: OmniJet) -> None:
+        super().__init__()
+        self.inputs = model.inputs
+        width = model.width
+        style = Style(
+            width,
+            model.heads,
+            4 * width,
+            norm="post",
+            activation="relu",
+            bias_qkv=False,
+            dropout=model.dropout,
+        )
+        continuous = model.inputs == "continuous"
+        if continuous:
+            self.entry = nn.Linear(len(FEATURES), width)
+        self.embedding = nn.Embedding(1 if continuous else model.vocabulary, width)
+        self.blocks = nn.ModuleList(Block(style) for _ in range(model.layers))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the hidden states (T, W) of start and of each constituent, jet by jet."""
+        offsets = started(batch.offsets)
+        follows = torch.ones(int(offsets[-1]), dtype=torch.bool, device=offsets.device)
+        follows[offsets[:-1]] = False
+        words = torch.full(follows.shape, START, device=follows.device)
+        if self.inputs == "continuous":
+            hidden = self.embedding(words)
+            hidden[follows] = self.embedded(batch.points)
+        else:
+            words[follows] = batch.per_point[TOKEN] + 1
+            hidden = self.embedding(words)
+        lengths = Lengths.of(offsets)
+        for block in self.blocks:
+            hidden = block(hidden, lengths, causal=True)
+        return hidden
+
+    def embedded(self, given: Tensor) -> Tensor:
+        """Return (P, W) of the features (P, 3) or of the codes (P)."""
+        if self.inputs == "continuous":
+            features: Tensor = self.entry(given.to(self.entry.weight.dtype))
+            return features
+        words: Tensor = self.embedding(given + 1)
+        return words
+
+
+def started(offsets: Tensor) -> Tensor:
+    """Return where jets (B + 1) are cut once each has a word more, that of start."""
+    return offsets + torch.arange(len(offsets), device=offsets.device)
+
+
+class NextTokenModel(nn.Module):
+    """The backbone, and a head over the vocabulary."""
+
+    def __init__(self, model: OmniJet) -> None:
+        super().__init__()
+        self.model = model
+        self.backbone = Backbone(model)
+        self.head = nn.Linear(model.width, model.vocabulary)
+
+    def forward(self, batch: Batch) -> NextWords:
+        """Return what comes after start and after each constituent; the last of it is stop."""
+        hidden, offsets = self.backbone(batch), started(batch.offsets)
+        target = torch.full((len(hidden),), self.model.codes + 1, device=hidden.device)
+        inside = torch.ones_like(target, dtype=torch.bool)
+        inside[offsets[1:] - 1] = False
+        target[inside] = batch.per_point[TOKEN] + 1
+        jets = torch.arange(len(batch.sizes), device=offsets.device)
+        return NextWords(self.head(hidden), target, jets.repeat_interleave(batch.sizes + 1))
+
+    def _started(self) -> Tensor:
+        """Return the vector of start (W)."""
+        start: Tensor = self.backbone.embedding(torch.tensor(START, device=self.head.weight.device))
+        return start
+
+    @torch.no_grad()
+    def sample(
+        self,
+        count: int,
+        generator: torch.Generator,
+        *,
+        temperature: float = 1.0,
+        decode: Decode | None = None,
+    ) -> list[Tensor]:
+        """Return the codes of `count` jets, each drawn word by word until stop or 128 constituents.
+
+        Start is never drawn, and stop not first: a jet has a constituent. With continuous inputs
+        the model is given what `decode(codes, offsets)` makes of the last code in the jet so far.
+        """
+        device = self.head.weight.device
+        codes = torch.zeros(count, 0, dtype=torch.int64, device=device)
+        growing = torch.arange(count, device=device)
+        cache = [Seen() for _ in self.backbone.blocks]
+        finished: list[Tensor] = [codes[0]] * count if count else []
+        entry = self._started().expand(count, -1)
+        while len(growing):
+            logits = self._step(entry, cache).float() / temperature
+            word = self._draw(logits, generator, first=codes.shape[1] == 0)
+            stops = word == self.model.codes + 1
+            for row in stops.nonzero().flatten().tolist():
+                finished[int(growing[row])] = codes[row]
+            codes = torch.cat([codes, (word - 1).unsqueeze(1)], 1)[~stops]
+            growing = growing[~stops]
+            if codes.shape[1] == MOST_CONSTITUENTS:
+                for row, each in zip(growing.tolist(), codes, strict=True):
+                    finished[row] = each
+                break
+            for seen in cache:
+                seen.keep(~stops)
+            if len(growing):
+                entry = self.backbone.embedded(self._last(codes, decode))
+        return finished
+
+    def _draw(self, logits: Tensor, generator: torch.Generator, *, first: bool) -> Tensor:
+        """Return a word (S) drawn from each row of logits (S, V)."""
+        logits[:, START] = -torch.inf
+        if first:
+            logits[:, -1] = -torch.inf
+        return torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(1)
+
+    def _last(self, codes: Tensor, decode: Decode | None) -> Tensor:
+        """Return what the model is given of the last of codes (S, L): it, or its features."""
+        if self.model.inputs == "tokens":
+            return codes[:, -1]
+        assert decode is not None, "continuous inputs: give the tokenizer's decode"
+        offsets = torch.arange(len(codes) + 1, device=codes.device) * codes.shape[1]
+        return decode(codes.flatten(), offsets).unflatten(0, codes.shape)[:, -1]
+
+    def _step(self, x: Tensor, cache: list["Seen"]) -> Tensor:
+        """Return the logits (S, V) after one more word, embedded (S, W), of each sequence."""
+        for block, seen in zip(self.backbone.blocks, cache, strict=True):
+            assert isinstance(block, Block)
+            before, after = block.norms
+            x = before(x + seen.attend(block, x))
+            x = after(x + block.feed_forward(x))
+        logits: Tensor = self.head(x)
+        return logits
+
+
+class Seen:
+    """Keys and values (S, H, L, D) that a block has made of the words so far."""
+
+    def __init__(self) -> None:
+        self.keys: Tensor | None = None
+        self.values: Tensor | None = None
+
+    def attend(self, block: Block, x: Tensor) -> Tensor:
+        """Return (S, W): what the newest word, x (S, W), sees of all words, itself among them."""
+        attention = block.attention
+        q, k, v = attention.qkv(x).unflatten(-1, (3, attention.heads, 1, -1)).unbind(1)
+        self.keys = k if self.keys is None else torch.cat([self.keys, k], 2)
+        self.values = v if self.values is None else torch.cat([self.values, v], 2)
+        y = functional.scaled_dot_product_attention(q, self.keys, self.values)
+        out: Tensor = attention.out(y.flatten(1))
+        return out
+
+    def keep(self, rows: Tensor) -> None:
+        """Keep the sequences where `rows` (S) is true."""
+        if self.keys is not None and self.values is not None:
+            self.keys, self.values = self.keys[rows], self.values[rows]
+
+
+def backbone(model: OmniJet, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # noqa: ARG001
+    """Return the backbone, and how a head is given the constituents, without start."""
+    backbone = Backbone(model)
+
+    def look(batch: Batch) -> Hidden:
+        rows = started(batch.offsets)[batch.event] + 1 + batch.place
+        return Hidden([backbone(batch)[rows]])
+
+    return backbone, look
+
+
+def build(model: OmniJet, store: Store | None) -> NextTokenModel:  # noqa: ARG001
+    """Return the module; whoever reads a store checks its vocabulary against `reads`."""
+    return NextTokenModel(model)

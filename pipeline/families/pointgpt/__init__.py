@@ -1,0 +1,1 @@
+"""PointGPT-type: patches of points, predicted one after another."""

@@ -1,0 +1,109 @@
+"""VQ-VAEs of constituents: of each by itself, or in its jet (arXiv:2403.05618, §3.1).
+
+Axes: P constituents of all jets of a batch, packed · W width · D latent numbers.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.data.store import Store
+from pipeline.families.tokenizer import FEATURES
+from pipeline.families.vqvae.spec import VQVAE, VQVAEMLP
+from pipeline.nn.attention import Lengths
+from pipeline.nn.batch import Batch
+from pipeline.nn.quantiser import Quantiser
+from pipeline.nn.transformer import Block, Style
+
+
+@dataclass(frozen=True)
+class Reconstructed:
+    """The features after their way through a code (P, 3), and its price (P)."""
+
+    features: Tensor
+    commitment: Tensor
+
+
+class Perceptron(nn.Module):
+    """Linear layers with ReLU, the same for every constituent."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
+
+    def forward(self, x: Tensor, lengths: Lengths) -> Tensor:  # noqa: ARG002 - as Transformer
+        """Return (P, outputs) of x (P, inputs)."""
+        x = x.to(next(self.parameters()).dtype)
+        for layer in list(self.layers)[:-1]:
+            x = nn.functional.relu(layer(x))
+        y: Tensor = self.layers[-1](x)
+        return y
+
+
+class Transformer(nn.Module):
+    """NormFormer blocks over the constituents of each jet, all of which see each other."""
+
+    def __init__(self, inputs: int, style: Style, blocks: int, outputs: int) -> None:
+        super().__init__()
+        self.entry = nn.Linear(inputs, style.width)
+        self.blocks = nn.ModuleList(Block(style) for _ in range(blocks))
+        self.exit = nn.Linear(style.width, outputs)
+
+    def forward(self, x: Tensor, lengths: Lengths) -> Tensor:
+        """Return (P, outputs) of x (P, inputs)."""
+        hidden = self.entry(x.to(self.entry.weight.dtype))
+        for block in self.blocks:
+            hidden = block(hidden, lengths)
+        y: Tensor = self.exit(hidden)
+        return y
+
+
+class QuantisedAutoencoder(nn.Module):
+    """Encoder, quantiser and decoder; a tokenizer, since it encodes and decodes."""
+
+    def __init__(self, encoder: nn.Module, quantiser: Quantiser, decoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.quantiser, self.decoder = encoder, quantiser, decoder
+
+    def forward(self, batch: Batch) -> Reconstructed:
+        """Return what is left of the features after encoding and decoding."""
+        lengths = Lengths.of(batch.offsets)
+        _, latent, commitment = self.quantiser(self.encoder(batch.points, lengths))
+        return Reconstructed(self.decoder(latent, lengths), commitment)
+
+    @torch.no_grad()
+    def encode(self, features: Tensor, offsets: Tensor) -> Tensor:
+        """Return the code (P) of each constituent of features (P, 3), in jets cut at `offsets`."""
+        code: Tensor = self.quantiser(self.encoder(features, Lengths.of(offsets)))[0]
+        return code
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor, offsets: Tensor) -> Tensor:
+        """Return the features (P, 3) that the codes (P) of jets cut at `offsets` stand for."""
+        features: Tensor = self.decoder(self.quantiser.codebook[codes], Lengths.of(offsets))
+        return features
+
+
+def build(model: VQVAE | VQVAEMLP, store: Store | None) -> QuantisedAutoencoder:  # noqa: ARG001
+    """Return the module; nothing of the store decides its shape."""
+    quantiser = Quantiser(
+        model.codes,
+        model.latent,
+        beta=model.beta,
+        sync=model.sync,
+        replace_every=model.replace_every,
+    )
+    features, width = len(FEATURES), model.hidden_width
+    encoder: nn.Module
+    decoder: nn.Module
+    if isinstance(model, VQVAEMLP):
+        middle = [width] * model.layers
+        encoder = Perceptron([features, *middle, model.latent])
+        decoder = Perceptron([model.latent, *middle, features])
+    else:
+        style = Style(width, model.heads, width, norm="normformer", activation="gelu")
+        encoder = Transformer(features, style, model.blocks, model.latent)
+        decoder = Transformer(model.latent, style, model.blocks, features)
+    return QuantisedAutoencoder(encoder, quantiser, decoder)

@@ -1,0 +1,98 @@
+"""VQ-VAE tokenizers: a learned codebook between an encoder and a decoder of constituents."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+
+from pipeline.families.family import Family, Parameters, linear
+from pipeline.families.tokenizer import FEATURES, Tokenizer
+
+
+class LearnedTokenizer(Tokenizer):
+    """A codebook of `codes` vectors of `latent` numbers, between an encoder and a decoder.
+
+    The loss is the mean squared error of the features, and 10 times how far encoder and codebook
+    are apart, of which the share `beta` moves the codebook and the rest the encoder (van den Oord
+    et al., arXiv:1711.00937, eq. 3, in the trade-off of Huh et al., arXiv:2305.08842). `sync` is ν
+    of the latter's synchronised update: how much the codebook learns from the features too. A code
+    that no constituent took in `replace_every` steps moves to where constituents are.
+    """
+
+    OBJECTIVES: ClassVar[tuple[str, ...]] = ("reconstruction", "commitment")
+    DEFAULT_OBJECTIVES: ClassVar[Mapping[str, float]] = {"reconstruction": 1.0, "commitment": 10.0}
+    SIZES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        f"c{codes}": {"codes": codes} for codes in (512, 2048, 4096, 8192, 16_384, 32_768)
+    }
+    NOT_SHAPES: ClassVar[frozenset[str]] = Family.NOT_SHAPES | {"beta", "sync", "replace_every"}
+
+    codes: PositiveInt
+    hidden_width: PositiveInt = 128
+    latent: PositiveInt = 4
+    beta: float = Field(default=0.9, ge=0, le=1)
+    sync: NonNegativeFloat = 1.0
+    replace_every: PositiveInt = 10
+
+
+class VQVAEMLP(LearnedTokenizer):
+    """Unconditional: a code depends on its constituent alone, by multilayer perceptrons."""
+
+    TITLE: ClassVar[str] = "VQ-VAE of each constituent by itself"
+    SOURCE: ClassVar[str] = (
+        "arXiv:2403.05618, §3.1: unconditional tokens, 3 layers of 128, latent 4"
+    )
+
+    family: Literal["vqvae-mlp"] = "vqvae-mlp"
+    layers: PositiveInt = 3
+
+    def parameters(self) -> Parameters:
+        """Return the count of codebook, encoder and decoder."""
+        width, latent = self.hidden_width, self.latent
+        middle = 2 * (self.layers - 1) * linear(width, width)
+        encoder = linear(len(FEATURES), width) + linear(width, latent)
+        decoder = linear(latent, width) + linear(width, len(FEATURES))
+        return Parameters(encoder + middle + decoder + self.codes * latent)
+
+    def flops_per_token(self, tokens: float) -> float:  # noqa: ARG002
+        """Return 6 FLOPs a weight, and 2 for each number of the codebook in the search."""
+        weights = self.parameters().trained - self.codes * self.latent
+        return 6.0 * weights + 2.0 * self.codes * self.latent
+
+
+class VQVAE(LearnedTokenizer):
+    """Conditional: encoder and decoder are transformers over the constituents of the jet."""
+
+    TITLE: ClassVar[str] = "VQ-VAE of a constituent in its jet"
+    SOURCE: ClassVar[str] = (
+        "arXiv:2403.05618, §3.1: conditional tokens; NormFormer, 128 wide, 4 + 4 blocks, latent 4"
+    )
+
+    family: Literal["vqvae"] = "vqvae"
+    blocks: PositiveInt = 4
+    heads: PositiveInt = 8
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        """Check that the heads share the width evenly."""
+        if self.hidden_width % self.heads:
+            message = f"hidden_width {self.hidden_width} is no multiple of {self.heads} heads"
+            raise ValueError(message)
+        return self
+
+    def _block(self) -> int:
+        """Return the count of a NormFormer block: three norms, feed-forward as wide as the rest."""
+        width = self.hidden_width
+        return 4 * linear(width, width) + 2 * linear(width, width) + 6 * width
+
+    def parameters(self) -> Parameters:
+        """Return the count of codebook, encoder and decoder."""
+        width, latent = self.hidden_width, self.latent
+        ends = linear(len(FEATURES), width) + linear(width, latent)
+        ends += linear(latent, width) + linear(width, len(FEATURES))
+        return Parameters(ends + 2 * self.blocks * self._block() + self.codes * latent)
+
+    def flops_per_token(self, tokens: float) -> float:
+        """Return 6 FLOPs a weight, those of attention, and 2 for each number of the codebook."""
+        weights = self.parameters().trained - self.codes * self.latent
+        attention = 2 * self.blocks * 2 * self.hidden_width * tokens
+        return 6.0 * (weights + attention) + 2.0 * self.codes * self.latent

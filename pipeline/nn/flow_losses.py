@@ -1,0 +1,27 @@
+"""The objective of models that generate by a flow: the velocity of points in noise.
+
+Lipman et al., arXiv:2210.02747. Axes: P points, packed · F columns that flow.
+"""
+
+from typing import Protocol
+
+import torch
+
+from pipeline.nn.batch import Batch
+from pipeline.nn.flow import Flow
+from pipeline.nn.losses import Losses, event_mean
+
+
+class Flows(Protocol):
+    """The output of any model that tells a velocity."""
+
+    @property
+    def flow(self) -> Flow | None:
+        """What was told of the velocity."""
+
+
+def flow(told: Flows, batch: Batch) -> Losses:
+    """Return the mean squared error of the velocity: over columns, points, then events."""
+    assert told.flow is not None
+    squared = (told.flow.told.float() - told.flow.true).square().mean(1)
+    return {"flow": event_mean(squared, torch.ones_like(squared), batch)}

@@ -1,0 +1,109 @@
+"""What is told of pairs of points, and the bias of attention that is learned from it.
+
+A function here takes the columns of two points, (..., C) each, and returns (..., K). Axes: P points
+of all events, packed · S pairs of one event, U unordered ones, as `Pairs` has them · K features
+· H heads.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pipeline.data.errors import BadInput
+from pipeline.data.experiment import named
+from pipeline.families.interactions import Interaction
+from pipeline.families.own import module as own
+from pipeline.nn.pairs import Pairs
+
+EPSILON = 1e-8  # the least value whose logarithm is taken, as ParT was published
+Function = Callable[[Tensor, Tensor], Tensor]
+
+
+def function_of(interaction: Interaction) -> Function:
+    """Return the function of `interaction`, one of ours or of the user's own file.
+
+    Raises:
+        BadInput: The file cannot be loaded, or has no such function.
+    """
+    file, _, name = interaction.function.rpartition(":")
+    if file.endswith(".py"):
+        users: Function = own.found(Path(file), name)
+        return users
+    ours: Function = named(interaction.function)
+    return ours
+
+
+@torch.no_grad()
+def features(interaction: Interaction, points: Tensor, pairs: Pairs) -> Tensor:
+    """Return what is told of each pair, (U, K) of a symmetric interaction and else (S, K).
+
+    points: (P, C), the columns of the interaction in its order. Nothing is learned here, so there
+    is no slope.
+
+    Raises:
+        BadInput: The function does not return so many features of each pair.
+    """
+    query, key = pairs.unordered if interaction.symmetric else pairs.ordered
+    found = function_of(interaction)(points[query], points[key])
+    if found.shape != (len(query), interaction.features):
+        message = (
+            f"{interaction.function}: returned {tuple(found.shape)} of {len(query)} pairs; "
+            f"expected {(len(query), interaction.features)}, as `features` says."
+        )
+        raise BadInput(message)
+    return found
+
+
+def jets(a: Tensor, b: Tensor) -> Tensor:
+    """Return ln kT, ln z, ln Δ, ln m² of particles with columns px, py, pz, energy, GeV.
+
+    Qu, Li, Qian, arXiv:2202.03772, eq. 3: Δ is the distance in rapidity and azimuth, kT the lesser
+    pT times Δ, z the lesser pT's share of both, m² = (E_a + E_b)² - |p_a + p_b|², GeV². No
+    logarithm is taken of less than 1e-8. In between all is in double precision: m² of two almost
+    collinear particles is a small difference.
+    """
+    a, b, dtype = a.double(), b.double(), a.dtype
+    (pt_a, y_a, phi_a), (pt_b, y_b, phi_b) = _measured(a), _measured(b)
+    distance = torch.hypot(y_a - y_b, _wrapped(phi_a - phi_b))
+    least = torch.minimum(pt_a, pt_b)
+    share = least / (pt_a + pt_b).clamp(min=EPSILON)
+    momentum, energy = (a + b).square().split([3, 1], -1)
+    squared = energy.squeeze(-1) - momentum.sum(-1)
+    found = torch.stack([least * distance, share, distance, squared], -1)
+    return found.clamp(min=EPSILON).log().to(dtype)
+
+
+def pet(a: Tensor, b: Tensor) -> Tensor:
+    """Return ln m², ln ΔR, ln kT of particles with columns deta, dphi, log_pt, of no mass.
+
+    OmniLearned's (Bhimji et al., arXiv:2510.24066): m² = 2 pT_a pT_b (cosh Δη - cos Δφ), ΔR the
+    distance in pseudorapidity and azimuth, kT the lesser pT times ΔR; GeV. Logarithms of pT are
+    added, so that nothing overflows where they are noise, and no logarithm is taken of an opening
+    of less than 1e-8.
+    """
+    deta, dphi = a[..., 0] - b[..., 0], _wrapped(a[..., 1] - b[..., 1])
+    log_pt = a[..., 2] + b[..., 2]
+    # (cosh Δη - cos Δφ) without the difference of two numbers near 1
+    opening = (deta / 2).sinh().square() + (dphi / 2).sin().square()
+    log_m2 = log_pt + (4 * opening).clamp(min=EPSILON**2).log()
+    log_distance = torch.hypot(deta, dphi).clamp(min=EPSILON).log()
+    log_kt = torch.minimum(a[..., 2], b[..., 2]) + log_distance
+    return torch.stack([log_m2, log_distance, log_kt], -1)
+
+
+def _measured(particles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return pT, GeV, rapidity and azimuth (...) of particles (..., 4).
+
+    A particle whose energy was rounded to less than its momentum has no mass.
+    """
+    px, py, pz, energy = particles.unbind(-1)
+    squared = (energy.square() - pz.square()).maximum(px.square() + py.square())  # mT²
+    rapidity = (pz / squared.sqrt().clamp(min=EPSILON)).asinh()
+    return torch.hypot(px, py), rapidity, torch.atan2(py, px)
+
+
+def _wrapped(angle: Tensor) -> Tensor:
+    """Return the angle, a difference of two, from -π to π."""
+    return angle - 2 * torch.pi * (angle / (2 * torch.pi)).round()

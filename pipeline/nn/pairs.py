@@ -1,0 +1,99 @@
+"""All pairs of tokens of each event, packed end to end, and a bias of attention for each of them.
+
+Axes: P tokens of all events, packed · B events · N events of a run · L tokens of an event · S pairs
+of tokens of one event, Σ L², packed · U unordered pairs, Σ L (L + 1) / 2, a token with itself among
+them · H heads · K features.
+
+The pairs of an event follow each other as (query, key): all keys of its first token, then of the
+next. Of unordered pairs those are kept whose key does not stand behind the query.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from pipeline.nn.attention import Bias, Lengths
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The pairs of the events of a batch, made once and shared by all layers."""
+
+    lengths: Lengths
+
+    @cached_property
+    def ordered(self) -> tuple[Tensor, Tensor]:
+        """The rows of query and key of each pair (S)."""
+        return self._rows(self._sizes)
+
+    @cached_property
+    def unordered(self) -> tuple[Tensor, Tensor]:
+        """The rows of query and key of each unordered pair (U)."""
+        return self._rows(self._places + 1)
+
+    @cached_property
+    def mirrored(self) -> Tensor:
+        """For each pair (S), which of the unordered pairs (U) it is."""
+        query, key = self.ordered
+        later, earlier = query.maximum(key), query.minimum(key)
+        before = self._places.cumsum(0) + torch.arange(len(self._places), device=query.device)
+        starts = before - self._places  # the sum of places + 1 of all tokens before
+        return starts[later] + self._places[earlier]
+
+    @cached_property
+    def _sizes(self) -> Tensor:
+        """The number of tokens of the event of each token (P)."""
+        sizes = self.lengths.offsets.diff()
+        return sizes.repeat_interleave(sizes)
+
+    @cached_property
+    def _starts(self) -> Tensor:
+        """The row of the first token of the event of each token (P)."""
+        offsets = self.lengths.offsets
+        return offsets[:-1].repeat_interleave(offsets.diff())
+
+    @cached_property
+    def _places(self) -> Tensor:
+        """The place of each token in its event (P)."""
+        return torch.arange(len(self._starts), device=self._starts.device) - self._starts
+
+    def _rows(self, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rows of each query with the first of its event, `keys` (P) of them."""
+        device = keys.device
+        query = torch.arange(len(keys), device=device).repeat_interleave(keys)
+        before = (keys.cumsum(0) - keys)[query]
+        key = torch.arange(len(query), device=device) - before + self._starts[query]
+        return query, key
+
+    def bias(self, values_SH: Tensor) -> Bias:
+        """Return the bias of attention whose value for each pair and head is given.
+
+        On an accelerator, whose calls are dear, as one padded tensor if there are several runs.
+        """
+        if values_SH.is_cuda and len(self.lengths.runs) > 1:
+            return Bias(padded=self.padded(values_SH))
+        sizes = [count * length * length for count, length in self.lengths.runs]
+        parts = zip(values_SH.split(sizes), self.lengths.runs, strict=True)
+        return Bias(
+            tuple(
+                part.view(count, length, length, -1).permute(0, 3, 1, 2)
+                for part, (count, length) in parts
+            )
+        )
+
+    def padded(self, values_SH: Tensor) -> Tensor:
+        """Return (B, H, L, L) of the pairs, -∞ where a key is none: no token sees it.
+
+        A query that is none sees something, so that no softmax is over nothing.
+        """
+        query, key = self.ordered
+        sizes, longest = self.lengths.offsets.diff(), self.lengths.longest
+        real = torch.arange(longest, device=sizes.device) < sizes.unsqueeze(1)  # (B, L)
+        empty = values_SH.new_zeros(len(sizes), longest, longest, values_SH.shape[1])
+        nothing = real.unsqueeze(2) & ~real.unsqueeze(1)
+        empty = empty.masked_fill(nothing.unsqueeze(3), -torch.inf).flatten(0, 2)
+        places = self.lengths.padded[query] * longest + self._places[key]
+        filled = empty.index_copy(0, places, values_SH)
+        return filled.view(len(sizes), longest, longest, -1).permute(0, 3, 1, 2)

@@ -1,0 +1,1 @@
+"""Tasks to jobs: the plan, bundles, prices, and the checks before a submission."""

@@ -1,0 +1,63 @@
+"""A plan against arithmetic: the FLOPs of its trainings, and what the cap leaves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.budget.estimate import Estimate, estimate
+from pipeline.campaign import Campaign, PretrainTask
+from pipeline.pace import newest
+from pipeline.planning.plan import Plan
+
+
+@dataclass(frozen=True)
+class Sums:
+    """The trainings of known FLOPs together: by their walltimes, and by what devices sustain.
+
+    `node_hours` are those planned; `room` is by what factor these trainings alone could grow under
+    the cap, None without one.
+    """
+
+    count: int
+    flops: float
+    node_hours: float
+    arithmetic_node_hours: float
+    room: float | None
+
+
+def estimates(plan: Plan, campaign: Campaign) -> dict[str, Estimate]:
+    """Return the estimate of each pretraining whose FLOPs and devices are known, by its key."""
+    node = plan.site.nodes[plan.training_role.node]
+    tasks = [step.task for step in plan.steps if isinstance(step.task, PretrainTask)]
+    measured: dict[str, list[float]] = {}
+    for task in tasks:
+        lines = newest(plan.run.task(task.key).metrics)
+        rates = [line["mfu"] for line in lines if line.get("mfu")]
+        measured.setdefault(repr(task.model), []).extend(rates)
+    found = {}
+    for task in tasks:
+        points = campaign.mean_points(task.store.stem)
+        if points is None:
+            continue
+        rates = measured[repr(task.model)]
+        mean = sum(rates) / len(rates) if rates else None
+        found[task.key] = estimate(task.model, task.training, node, points, mean)
+    return {key: each for key, each in found.items() if each is not None}
+
+
+def sums(plan: Plan, found: Mapping[str, Estimate], cap_node_hours: float | None) -> Sums:
+    """Return what the estimated trainings come to together."""
+    mine = {step.task.key: step.node_hours for step in plan.steps if step.task.key in found}
+    total = sum(mine.values())
+    per_training = (
+        mine[key] * each.device_hours / each.declared_device_hours for key, each in found.items()
+    )
+    room = None
+    if cap_node_hours is not None and total:
+        room = (cap_node_hours - plan.node_hours + total) / total
+    return Sums(
+        count=len(found),
+        flops=sum(each.flops for each in found.values()),
+        node_hours=total,
+        arithmetic_node_hours=sum(per_training),
+        room=room,
+    )

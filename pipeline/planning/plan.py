@@ -1,0 +1,373 @@
+"""What a campaign comes to on a site: jobs, links and node-hours, before anything is submitted."""
+
+import hashlib
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from typing import Literal
+
+from pipeline.budget.cost import node_hours
+from pipeline.campaign import CHAINED, SimulateTask, StageTask, Task, Training
+from pipeline.catalog import DeclarationError
+from pipeline.job import Job
+from pipeline.planning import snapshot
+from pipeline.planning.bundling import Layout, Member, layouts, rounds
+from pipeline.run import Run, TaskFolder, write_text
+from pipeline.scheduler import BUNDLES, render
+from pipeline.site import Pilot, Role, Site
+
+PROGRAMS = {
+    "simulate": "pipeline.data.simulate",
+    "stage": "pipeline.data.stage",
+    "tokenize": "pipeline.training.programs.tokenize",
+    "pretrain": "pipeline.training.programs.pretrain",
+    "features": "pipeline.training.programs.features",
+    "finetune": "pipeline.training.programs.finetune",
+    "evaluate": "pipeline.training.programs.evaluate",
+    "probe": "pipeline.training.programs.probe",
+}
+PILOT, PACK = "pilot", "pack"  # what the jobs of both kinds of shared nodes are called
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user says beside the campaign: who pays, where, how much, traced how, in what."""
+
+    project: str = ""
+    qos: str = ""
+    cap_node_hours: float | None = None
+    profile_steps: int = 0
+    image: str = ""
+    bundle: Literal["cheapest", "soonest", "never"] = "cheapest"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One task as it would run: in a pilot (no nodes of its own), or as a chain of batch jobs.
+
+    `shares` says whose nodes a task without nodes of its own shares: a pilot's or a pack's. The
+    links of all steps of one `bundle` are parts of the same jobs, which may last longer than the
+    `link_minutes` that one alone is given.
+    """
+
+    task: Task
+    nodes: int = 0
+    processes_per_node: int = 0
+    link_minutes: int = 0
+    links: int = 0
+    node_hours: float = 0.0
+    shares: str = ""
+    bundle: str = ""
+
+    @property
+    def chained(self) -> bool:
+        """Whether each link submits the next one: the training is longer than one of them."""
+        return self.links > 1
+
+    @property
+    def most_links(self) -> int:
+        """How many links the chain has at the very most, so that no fault goes on for ever."""
+        return 2 * self.links + 10
+
+    @property
+    def in_pilot(self) -> bool:
+        """Whether the task runs in Parsl's pilots, of either kind."""
+        return self.links == 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A campaign's steps on a site, what its pilots may cost, and the copy of the code they run.
+
+    `layouts` are the ways in which its trainings may share jobs, the best, which is taken, first.
+    """
+
+    run: Run
+    site: Site
+    asked: Asked
+    steps: Sequence[Step]
+    code: str = ""
+    layouts: Sequence[Layout] = ()
+
+    @property
+    def training_role(self) -> Role:
+        """Nodes and queue of the trainings."""
+        role = self.site.training
+        return role.model_copy(update={"qos": self.asked.qos}) if self.asked.qos else role
+
+    def pilots(self, kind: str) -> Pilot:
+        """Return how the pilots of a kind run: `PILOT` or `PACK`."""
+        return self.site.packs if kind == PACK and self.site.packs else self.site.pilot
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """The kinds of pilots that the steps need."""
+        return [kind for kind in (PILOT, PACK) if any(kind == each.shares for each in self.steps)]
+
+    @property
+    def pilot_node_hours(self) -> float:
+        """The most that the pilots may be charged, if each lives to its walltime."""
+        return sum(self.node_hours_of(kind) for kind in self.kinds)
+
+    def node_hours_of(self, kind: str) -> float:
+        """Return the most that the pilots of one kind may be charged."""
+        pilot = self.pilots(kind)
+        nodes = pilot.nodes_per_block * pilot.max_blocks
+        return node_hours(self.site, pilot.role, nodes=nodes, seconds=pilot.walltime_minutes * 60)
+
+    @property
+    def node_hours(self) -> float:
+        """The most that the whole plan may be charged."""
+        return self.pilot_node_hours + sum(step.node_hours for step in self.steps)
+
+    def link(self, step: Step, number: int) -> Job:
+        """Return the batch job of link `number` (from 1) of a training's chain."""
+        role = self.training_role
+        folder = self.run.task(step.task.key)
+        module = PROGRAMS[step.task.stage]
+        steps = self.asked.profile_steps
+        options = ("--profile", str(steps)) if steps else ()
+        succession = (sys.executable, "-m", "pipeline.chains.continuation")
+        needs_no_controller = step.chained or self.site.scheduler != "local"
+        told = (str(folder.path), str(number))
+        return Job(
+            key=job_key(self.run, step.task.key, number),
+            folder=folder.logs,
+            command=(sys.executable, "-m", module, str(folder.path), *options),
+            node=role.node,
+            nodes=step.nodes,
+            processes_per_node=step.processes_per_node,
+            walltime_minutes=step.link_minutes,
+            account=self.site.account(self.asked.project, node=role.node),
+            qos=role.qos,
+            image=self.asked.image,
+            code=self.code,
+            before=(*succession, "begin", *told) if needs_no_controller else (),
+            afterwards=(*succession, "end", *told) if needs_no_controller else (),
+        )
+
+    def bundle(self, links: Sequence[tuple[Step, int]]) -> Job:
+        """Return the batch job of several links (step, number) side by side; of one, its own."""
+        if len(links) == 1:
+            return self.link(*links[0])
+        jobs = [self.link(*each) for each in links]
+        (first, *_) = jobs
+        nodes = sum(each.nodes for each in jobs)
+        wanted = max(step.task.training.walltime_minutes for step, _ in links)  # type: ignore[union-attr] # only trainings have links
+        minutes, _ = self.site.walltime_minutes(wanted, nodes, first.qos)
+        succession = (sys.executable, "-m", "pipeline.chains.continuation")
+        of_links = [
+            word
+            for step, number in links
+            for word in (str(self.run.task(step.task.key).path), str(number))
+        ]
+        keys = "/".join(each.key for each in jobs)
+        digest = hashlib.sha256(keys.encode()).hexdigest()[:8]
+        parts = tuple(_part(each, minutes) for each in jobs)
+        return first.model_copy(
+            update={
+                "key": f"{self.run.campaign}.bundle.{links[0][0].bundle}-{digest}",
+                "folder": self.run.bundles,
+                "command": (),
+                "nodes": nodes,
+                "walltime_minutes": minutes,
+                "before": (*succession, "begin", *of_links),
+                "afterwards": (*succession, "onward", *of_links),
+                "parts": parts,
+            }
+        )
+
+    def pilot(self, command: Sequence[str], number: int, kind: str = PILOT) -> Job:
+        """Return the batch job of pilot `number` (from 1), which runs `command` on each node."""
+        pilot = self.pilots(kind)
+        node = pilot.role.node
+        return Job(
+            key=job_key(self.run, kind, number),
+            folder=self.run.parsl,
+            command=tuple(command),
+            node=node,
+            nodes=pilot.nodes_per_block,
+            processes_per_node=1,
+            walltime_minutes=pilot.walltime_minutes,
+            account=self.site.account(self.asked.project, node=node),
+            qos=pilot.role.qos,
+            image=self.asked.image,
+            code=self.code,
+            pilot=True,
+        )
+
+
+def _part(link: Job, minutes: int) -> Job:
+    """Return `link` as a part of a bundle of so many minutes, which begins it and goes on."""
+    *program, _, folder, number = link.afterwards
+    judged = (*program, "judge", folder, number)
+    return link.model_copy(update={"walltime_minutes": minutes, "before": (), "afterwards": judged})
+
+
+def job_key(run: Run, task_key: str, number: int) -> str:
+    """Return the idempotency key of one job; two runs never share one.
+
+    Slurm remembers jobs for longer than run folders live: one that was removed and made again must
+    not find the jobs of the first.
+    """
+    digest = hashlib.sha256(f"{run.identity}/{task_key}".encode()).hexdigest()[:8]
+    return f"{run.campaign}.{task_key.replace('/', '.')}.{number}-{digest}"
+
+
+def shares(task: Task, site: Site, role: Role) -> str:
+    """Return whose nodes `task` shares, empty if it has its own: all trainings but small ones.
+
+    A training of one device would leave the others of its node idle, where nodes are only to be had
+    whole; it shares one in a pack, if it fits into that.
+    """
+    if not isinstance(task, CHAINED):
+        return PILOT
+    node = site.nodes[role.node]
+    fits = site.packs is not None and task.training.walltime_minutes <= site.packs.walltime_minutes
+    small = task.training.devices == 1 < node.devices and node.exclusive
+    return PACK if small and fits else ""
+
+
+# The only process of a training in a pack: it began when it did, not when the pack did, and port 0
+# lets the kernel choose one that is free.
+ALONE = (
+    *("env", "--unset=COSMOTRON_STARTED", "RANK=0", "LOCAL_RANK=0", "WORLD_SIZE=1"),
+    *("MASTER_ADDR=127.0.0.1", "MASTER_PORT=0"),
+)
+
+
+def waves(task: Task, folder: TaskFolder) -> list[list[list[str]]]:
+    """Return the command lines of a pilot task: those of one wave may run together."""
+    base = [sys.executable, "-m", PROGRAMS[task.stage], str(folder.path)]
+    if isinstance(task, CHAINED):
+        return [[[*ALONE, *base]]]
+    if not isinstance(task, SimulateTask | StageTask):
+        return [[base]]
+    parts = [[*base, "--part", str(number)] for number in range(len(task.files))]
+    begin = [[[*base, "--begin"]]] if isinstance(task, StageTask) else []
+    return [*begin, parts, [[*base, "--finish"]]]
+
+
+def log_name(command: Sequence[str]) -> str:
+    """Return the name of the log of a pilot's command line, by its options."""
+    program = command[command.index("-m") :]
+    options = [word.strip("-") for word in program[3:]]
+    return "-".join(options or ["run"]) + ".log"
+
+
+def make_plan(tasks: Sequence[Task], run: Run, site: Site, asked: Asked) -> Plan:
+    """Return the plan of `tasks` on `site`.
+
+    Raises:
+        DeclarationError: The site has no such queue, or does not take such a job.
+    """
+    if asked.qos and asked.qos not in site.qos:
+        known = ", ".join(site.qos) or "(none)"
+        message = f"{site.name}: no QOS {asked.qos!r}. Declared: {known}."
+        raise DeclarationError(message)
+    plan = Plan(run, site, asked, (), str(snapshot.place(run).absolute()))
+    role = plan.training_role
+    steps = [_step(task, site, role) for task in tasks]
+    members = _members(steps) if asked.bundle != "never" and site.scheduler in BUNDLES else {}
+    found = (
+        layouts(list(members.values()), site, role, soonest=asked.bundle == "soonest")
+        if len(members) > 1
+        else []
+    )
+    names = found[0].bundles if found else {}
+    steps = [_bundled(step, members, names, site, role) for step in steps]
+    for step in steps:
+        _check_chain(step.task, site, role, step.links)
+    return replace(plan, steps=steps, layouts=found)
+
+
+def _members(steps: Sequence[Step]) -> dict[str, Member]:
+    """Return the trainings that may share jobs, by key: those that wait for no other training."""
+    chained = {step.task.key for step in steps if not step.in_pilot}
+    return {
+        step.task.key: Member(step.task.key, step.nodes, step.task.training.walltime_minutes)  # type: ignore[union-attr] # only trainings have links
+        for step in steps
+        if not step.in_pilot and not chained.intersection(step.task.needs)
+    }
+
+
+def _bundled(
+    step: Step, members: Mapping[str, Member], names: Mapping[str, str], site: Site, role: Role
+) -> Step:
+    """Return `step` as it is in its bundle, if `names` has one for it: its links and its share."""
+    name = names.get(step.task.key)
+    if name is None:
+        return step
+    together = [members[key] for key, bundle in names.items() if bundle == name]
+    mine = members[step.task.key]
+    jobs = rounds(together, site, role, 0.0)
+    shares = [
+        node_hours(site, role, nodes=nodes, seconds=60 * minutes) * mine.nodes / nodes
+        for nodes, minutes in jobs
+    ]
+    begins = [0.0, *accumulate(minutes for _, minutes in jobs)]
+    mine_too = [share for share, begun in zip(shares, begins, strict=False) if begun < mine.minutes]
+    return replace(step, bundle=name, links=len(mine_too), node_hours=sum(mine_too))
+
+
+def _step(task: Task, site: Site, role: Role) -> Step:
+    """Return `task` as it would run on `site`."""
+    shared = shares(task, site, role)
+    if shared or not isinstance(task, CHAINED):
+        return Step(task, shares=shared)
+    nodes, per_node = place(task.training, site, role)
+    minutes = task.training.walltime_minutes
+    walltime, work = site.walltime_minutes(minutes, nodes, role.qos)
+    return Step(
+        task=task,
+        nodes=nodes,
+        processes_per_node=per_node,
+        link_minutes=walltime,
+        links=math.ceil(minutes / work),
+        node_hours=node_hours(site, role, nodes=nodes, seconds=max(minutes, work) * 60),
+    )
+
+
+def place(training: Training, site: Site, role: Role) -> tuple[int, int]:
+    """Return (nodes, processes on each) for the devices that `training` asks.
+
+    Raises:
+        DeclarationError: The devices do not fill whole nodes evenly.
+    """
+    per_node = min(training.devices, site.nodes[role.node].devices)
+    if training.devices % per_node:
+        message = (
+            f"{training.devices} devices do not spread evenly over {site.name}'s nodes of "
+            f"{per_node}. Ask for a multiple of {per_node}."
+        )
+        raise DeclarationError(message)
+    return training.devices // per_node, per_node
+
+
+def _check_chain(task: Task, site: Site, role: Role, links: int) -> None:
+    """Refuse a chain in a queue whose policy forbids it."""
+    if links > 1 and role.qos and not site.qos[role.qos].chaining:
+        message = (
+            f"{site.name}: {task.key} needs {links} links, and QOS {role.qos!r} forbids chains. "
+            "Choose another with --qos."
+        )
+        raise DeclarationError(message)
+
+
+def write_scripts(plan: Plan, folder: Path) -> list[Path]:
+    """Write the first batch script of each step, and a pilot's, to `folder`; return their paths.
+
+    The command of a pilot's worker pool is completed by Parsl when the pilot starts.
+    """
+    jobs = [plan.link(step, 1) for step in plan.steps if not step.in_pilot]
+    jobs += [plan.pilot(["process_worker_pool.py"], 1, kind) for kind in plan.kinds]
+    written = []
+    for job in jobs:
+        path = folder / job.script.name
+        write_text(path, render(job, plan.site))
+        written.append(path)
+    return written

@@ -1,0 +1,40 @@
+"""What is looked at by itself before a campaign's first submission."""
+
+import time
+from dataclasses import asdict
+
+from pipeline.catalog import DeclarationError
+from pipeline.planning.plan import Plan
+from pipeline.planning.preflight.check import Check
+from pipeline.planning.preflight.login import login
+from pipeline.run import read_json, write_json
+from pipeline.scheduler import Scheduler
+
+VALID_SECONDS = 24 * 3600
+
+
+def before_submission(plan: Plan, scheduler: Scheduler) -> list[Check]:
+    """Look at the site, unless that was done within a day for the same; return the rows.
+
+    Where there is no scheduler nothing is paid, and nothing looked at.
+
+    Raises:
+        DeclarationError: A row failed; nothing is submitted.
+    """
+    asked = [plan.site.name, plan.asked.project, plan.asked.qos, plan.asked.image]
+    known = read_json(plan.run.preflight)
+    fresh = known is not None and known["asked"] == asked
+    if plan.site.scheduler == "local" or (
+        fresh and known is not None and time.time() - known["time"] < VALID_SECONDS
+    ):
+        return []
+    rows = list(login(plan.site, scheduler, plan.run.path, plan.asked))
+    failed = [row for row in rows if row.state == "failed"]
+    if failed:
+        lines = "\n".join(f"  - {row.name}: {row.found}. {row.todo}" for row in failed)
+        again = f"cosmotron sites check {plan.site.name}"
+        message = f"Nothing was submitted:\n{lines}\nAll rows: {again}. To go on: --no-check"
+        raise DeclarationError(message)
+    told = {"asked": asked, "time": time.time(), "rows": [asdict(row) for row in rows]}
+    write_json(plan.run.preflight, told)
+    return rows

@@ -1,0 +1,181 @@
+"""What a job on two nodes sees: devices, binding, network, rates."""
+
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.job import Job, JobStatus, State
+from pipeline.planning.plan import Asked
+from pipeline.planning.preflight.check import Check, failed, ok, skipped, warning
+from pipeline.run import Run, read_json
+from pipeline.scheduler import Scheduler, render
+from pipeline.site import NodeClass, Site
+
+Rank = dict[str, Any]
+
+WALLTIME_MINUTES = 10
+MOST_CLOCK_SECONDS = 1.0
+# NCCL and RCCL at NCCL_DEBUG=INFO: "NCCL INFO Using network AWS Libfabric" (src/init.cc)
+NETWORK = re.compile(r"NCCL INFO Using network (.+?)\s*$", re.MULTILINE)
+
+
+def nodes(site: Site) -> int:
+    """Return on how many nodes the job looks: two, where there is more than this machine."""
+    return 1 if site.scheduler == "local" else 2
+
+
+def job(site: Site, run: Run, asked: Asked) -> Job:
+    """Return the job that looks, one process on each device as a training has."""
+    role = site.training
+    key = f"cosmotron-check.{site.name}.{time.time_ns()}"
+    folder = run.path / key
+    return Job(
+        key=key,
+        folder=folder,
+        command=(sys.executable, "-m", "pipeline.training.programs.preflight", str(folder)),
+        node=role.node,
+        nodes=nodes(site),
+        processes_per_node=site.nodes[role.node].devices,
+        walltime_minutes=WALLTIME_MINUTES,
+        account=site.account(asked.project, role.node),
+        qos=asked.qos or role.qos,
+        image=asked.image,
+    )
+
+
+def look(
+    site: Site, scheduler: Scheduler, asked_job: Job, told: Callable[[JobStatus], None]
+) -> Iterator[Check]:
+    """Submit the job, wait for its end, and give a row for each thing it saw.
+
+    Raises:
+        SchedulerError: It was refused.
+    """
+    asked_job.folder.mkdir(parents=True, exist_ok=True)
+    job_id = scheduler.submit(asked_job, render(asked_job, site), tried=False)
+    status = _wait(site, scheduler, job_id, told)
+    ranks = _ranks(asked_job.folder)
+    expected = asked_job.nodes * asked_job.processes_per_node
+    if status.state is not State.COMPLETED or len(ranks) != expected:
+        yield failed(
+            "job",
+            f"job {job_id} ended {status.state}, {len(ranks)} of {expected} processes reported",
+            f"Read {asked_job.log}",
+        )
+        return
+    yield ok("job", f"job {job_id}: {expected} processes on {asked_job.nodes} node(s)")
+    yield from judged(site, asked_job.nodes, ranks, network(asked_job.folder))
+
+
+def _wait(
+    site: Site, scheduler: Scheduler, job_id: str, told: Callable[[JobStatus], None]
+) -> JobStatus:
+    while True:
+        status = scheduler.query([job_id])[job_id]
+        told(status)
+        if status.state.is_over:
+            return status
+        time.sleep(min(site.poll_seconds, 5))
+
+
+def _ranks(folder: Path) -> list[Rank]:
+    found = (read_json(path) for path in folder.glob("rank-*.json"))
+    return sorted((each for each in found if each), key=lambda each: int(each["rank"]))
+
+
+def network(folder: Path) -> set[str]:
+    """Return what NCCL's logs in `folder` name as its network, nothing where it was not used."""
+    logs = (path.read_text(errors="replace") for path in folder.glob("nccl.*.log"))
+    return {name for text in logs for name in NETWORK.findall(text)}
+
+
+def judged(site: Site, node_count: int, ranks: Sequence[Rank], used: set[str]) -> Iterator[Check]:
+    """Give a row for each thing that the processes saw."""
+    node = site.nodes[site.training.node]
+    yield _spread(node_count, node, ranks)
+    yield _devices(node, ranks)
+    yield _binding(site, ranks)
+    yield _network(site, node_count, ranks, used)
+    reduced = min(each["all_reduce"]["gb_per_s"] for each in ranks)
+    latency = max(each["all_reduce"]["latency_us"] for each in ranks)
+    yield ok("all-reduce", f"{reduced:.2f} GB/s on the bus, {latency:.0f} µs at least")
+    losses = {each["step_loss"] for each in ranks}
+    if len(losses) == 1:
+        yield ok("DeepSpeed", "a step with ZeRO 1")
+    else:
+        yield failed("DeepSpeed", f"processes differ: {sorted(losses)}", "Check the installation.")
+    yield _scratch(ranks)
+    yield _clocks(ranks)
+
+
+def _spread(node_count: int, node: NodeClass, ranks: Sequence[Rank]) -> Check:
+    hosts = Counter(each["host"] for each in ranks)
+    found = ", ".join(f"{count} on {host}" for host, count in sorted(hosts.items()))
+    if len(hosts) == node_count and set(hosts.values()) == {node.devices}:
+        return ok("processes", found)
+    return failed("processes", found, f"{node.devices} on each of {node_count} were asked.")
+
+
+def _devices(node: NodeClass, ranks: Sequence[Rank]) -> Check:
+    if not node.gpus:
+        return skipped("devices", "no GPUs are declared here")
+    visible = 1 if node.device_index == "zero" else node.gpus
+    wrong = [each for each in ranks if each["devices_visible"] != visible]
+    shared = [u for u, n in Counter(each["device_uuid"] for each in ranks).items() if n > 1]
+    if not wrong and not shared:
+        return ok("devices", f"{visible} visible to each process, none shared")
+    found = f"rank {wrong[0]['rank']} sees {wrong[0]['devices_visible']}" if wrong else ""
+    shares = f"{len(shared)} device(s) have several processes" if shared else ""
+    return failed(
+        "devices",
+        ", ".join(filter(None, (found, shares))),
+        f"{visible} were expected: correct gpu_bind and device_index in a site of your own.",
+    )
+
+
+def _binding(site: Site, ranks: Sequence[Rank]) -> Check:
+    """Whether the processes of a node have cores of their own."""
+    if site.scheduler == "local":
+        return skipped("binding", "nobody binds processes here")
+    by_host: dict[str, Counter[int]] = {}
+    for each in ranks:
+        by_host.setdefault(each["host"], Counter()).update(each["cpus"])
+    if all(max(count.values()) == 1 for count in by_host.values()):
+        return ok("binding", f"{len(ranks[0]['cpus'])} CPUs to each process, none shared")
+    return warning(
+        "binding",
+        "processes of one node share CPUs",
+        "Correct launch (--cpu-bind) and cpus_per_device in a site of your own.",
+    )
+
+
+def _network(site: Site, node_count: int, ranks: Sequence[Rank], used: set[str]) -> Check:
+    if ranks[0]["device"] == "cpu":
+        return skipped("network", "gloo, as there are no GPUs")
+    found = ", ".join(sorted(used)) or "NCCL named none"
+    if node_count == 1 or (site.network_plugin and used == {site.network_plugin}):
+        return ok("network", found)
+    expected = site.network_plugin or "one that is not Socket"
+    if used and not site.network_plugin and "Socket" not in used:
+        return ok("network", found)
+    todo = f"{expected} was expected; Socket is many times slower. Check the plug-in's module."
+    return failed("network", found, todo)
+
+
+def _scratch(ranks: Sequence[Rank]) -> Check:
+    write = sum(each["scratch"]["write_gb_per_s"] for each in ranks)
+    read = sum(each["scratch"]["read_gb_per_s"] for each in ranks)
+    return ok("scratch", f"{write:.2f} GB/s written, {read:.2f} GB/s read, all processes together")
+
+
+def _clocks(ranks: Sequence[Rank]) -> Check:
+    """Whether the nodes' clocks agree: each process told its own as it had joined the others."""
+    clocks = [float(each["clock"]) for each in ranks]
+    apart = max(clocks) - min(clocks)
+    if apart <= MOST_CLOCK_SECONDS:
+        return ok("clocks", f"within {apart:.2f} s")
+    return warning("clocks", f"{apart:.1f} s apart", "Tell the site's support.")

@@ -1,0 +1,147 @@
+"""What can be seen from a login node, at no cost."""
+
+import platform
+import shlex
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from pipeline.budget.balance import BalanceError, read_balance
+from pipeline.planning.misuse import image_problem
+from pipeline.planning.plan import Asked
+from pipeline.planning.preflight.check import Check, failed, ok, printed, skipped, warning
+from pipeline.planning.preflight.files import files
+from pipeline.scheduler import Scheduler, SchedulerError
+from pipeline.site import Site
+
+# What the programs of a campaign import, and the part of us that brings it.
+PACKAGES = {
+    "zarr": "data", "numba": "data", "uproot": "data", "h5py": "data",
+    "torch": "training", "deepspeed": "training", "safetensors": "training",
+    "matplotlib": "report", "scikit-learn": "report",
+}  # fmt: skip
+
+
+def login(site: Site, scheduler: Scheduler, root: Path, asked: Asked) -> Iterator[Check]:
+    """Give a row for each thing that can be looked at without a job."""
+    yield from _accounts(site, scheduler, asked)
+    yield _queue(site, asked)
+    yield from _modules(site)
+    yield _balance(site, asked)
+    yield from files(site, root)
+    yield _python(root)
+    yield from _packages()
+    yield _image(site, asked)
+
+
+def _accounts(site: Site, scheduler: Scheduler, asked: Asked) -> Iterator[Check]:
+    try:
+        known = scheduler.accounts()
+    except SchedulerError as error:
+        yield failed("scheduler", str(error), "Run this on a login node of the site.")
+        return
+    if known is None:
+        unseen = "nobody pays here" if site.scheduler == "local" else "its scheduler lists none"
+        yield skipped("account", unseen)
+        return
+    yield ok("scheduler", f"answers; your accounts: {', '.join(sorted(known)) or 'none'}")
+    if not asked.project:
+        yield warning("account", "none was given", "Give the project that pays: --project")
+        return
+    for name in dict.fromkeys(
+        site.account(asked.project, role.node) for role in (site.training, site.pilot.role)
+    ):
+        if name in known:
+            yield ok("account", name)
+        else:
+            yield failed(
+                "account", f"{name!r} is none of yours", "Give one of yours with --project."
+            )
+
+
+def _queue(site: Site, asked: Asked) -> Check:
+    name = asked.qos or site.training.qos
+    if site.scheduler != "slurm" or not name:
+        return skipped("queue", "looked for on Slurm alone, where one is named")
+    if name not in site.qos:
+        known = ", ".join(site.qos)
+        return failed("queue", f"{site.name} declares no QOS {name!r}", f"--qos one of: {known}")
+    queue = site.qos[name]
+    asked_for, kind = (
+        (["sinfo", "--noheader", "--format=%R"], "partition")
+        if queue.partition
+        else (["sacctmgr", "--noheader", "--parsable2", "show", "qos", "format=name"], "QOS")
+    )
+    code, words = printed(asked_for)
+    if code:
+        return warning("queue", words, f"{asked_for[0]} does not say which there are.")
+    names = (queue.partition,) if queue.partition else (name, *queue.internal)
+    there = [each for each in names if each in words.split()]
+    if there:
+        return ok("queue", ", ".join(there))
+    found = f"Slurm knows no {kind} {names[0]!r}, only {', '.join(words.split())}"
+    return warning("queue", found, "If the site maps names, declare `internal`; else --qos.")
+
+
+def _modules(site: Site) -> Iterator[Check]:
+    if not site.modules:
+        yield skipped("modules", "this site needs none")
+        return
+    for module in site.modules:
+        name = shlex.quote(module)
+        code, words = printed(["bash", "-lc", f"module is-avail {name}"])
+        if code == 0:
+            yield ok(f"module {module}", "there")
+        else:
+            family = shlex.quote(module.partition("/")[0])
+            yield failed(
+                f"module {module}",
+                words or "not there",
+                f"See `module avail {family}`, and name what is there in a site of your own.",
+            )
+
+
+def _balance(site: Site, asked: Asked) -> Check:
+    if not site.balance_command:
+        return skipped("balance", f"{site.name} declares no command that prints it")
+    code, words = printed(["bash", "-lc", site.balance_command])
+    if code:
+        todo = f"`{site.balance_command}` failed: look at the project's page."
+        return warning("balance", words, todo)
+    as_printed = f"{site.balance_command}:\n{words}"
+    if site.balance_format is None or not asked.project:
+        return ok("balance", as_printed)
+    try:
+        found = read_balance(site.balance_format, words, asked.project, site.name)
+    except BalanceError as error:
+        return warning("balance", as_printed, str(error))
+    told = f"{found.left:,.0f} node-hours left of {found.granted:,.0f} of {found.project}"
+    if found.left <= 0:
+        return warning("balance", told, "Jobs of an overdrawn project wait longest, or do not run.")
+    return ok("balance", told)
+
+
+def _python(root: Path) -> Check:
+    found = f"{platform.python_version()}, {sys.executable}"
+    if Path(sys.executable).is_relative_to(Path.home()) and not root.is_relative_to(Path.home()):
+        todo = "Home is slow for many nodes at once: install into the project's software folder."
+        return warning("python", found, todo)
+    return ok("python", found)
+
+
+def _packages() -> Iterator[Check]:
+    for name, part in PACKAGES.items():
+        try:
+            yield ok(f"package {name}", metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield failed(f"package {name}", "not installed", f"pip install 'cosmotron[{part}]'")
+
+
+def _image(site: Site, asked: Asked) -> Check:
+    if not asked.image:
+        return skipped("image", "none was given (--image)")
+    problem = image_problem(site, asked.image)
+    if problem:
+        return failed("image", problem, "See docs/containers.md.")
+    return ok("image", asked.image)

@@ -1,0 +1,34 @@
+"""What an probe of a pretrained model looks at beside its losses, a file per family."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from pipeline.data.store import Store
+from pipeline.evaluation.result import Look
+from pipeline.families import Family
+from pipeline.training.loader import EventSet
+from pipeline.training.systems import System
+
+BATCH_EVENTS = 32
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A pretrained model at hand: what a family's own probe is given.
+
+    `system.module` is on `device`, in evaluation mode; `folder` is for what else is to be kept.
+    """
+
+    model: Family
+    system: System
+    events: EventSet
+    store: Store
+    device: torch.device
+    seed: int
+    folder: Path
+
+
+Probe = Callable[[Probed], Look]

@@ -1,0 +1,46 @@
+"""Models pretrained on classes probed: how well they tell the classes of jets never seen.
+
+Axes: B jets of a batch · J jets · C classes.
+"""
+
+import numpy as np
+import torch
+
+from pipeline.data.errors import BadInput
+from pipeline.downstream.jets.spec import JETCLASS
+from pipeline.evaluation.classification import evaluate_classes
+from pipeline.evaluation.result import Look
+from pipeline.nn.class_losses import LABEL
+from pipeline.probing import BATCH_EVENTS, Probed
+
+
+def probe(probed: Probed) -> Look:
+    """Return accuracy, AUC, rejections and calibration.
+
+    Raises:
+        BadInput: The model tells what is no number.
+    """
+    true = probed.events.per_event(LABEL).astype(np.int64)
+    probabilities = told(probed)
+    if not np.isfinite(probabilities).all():
+        message = "the model tells probabilities that are no numbers. Did its training diverge?"
+        raise BadInput(message)
+    names = names_of(probabilities.shape[1], probed.store.manifest.experiment)
+    return evaluate_classes(true, probabilities, None, names=names, seed=probed.seed)
+
+
+def names_of(classes: int, experiment: str) -> tuple[str, ...]:
+    """Return the names of so many classes: those of JetClass where the store is of it."""
+    if experiment == "jetclass" and classes == len(JETCLASS):
+        return JETCLASS
+    return tuple(f"class {number}" for number in range(classes))
+
+
+@torch.no_grad()
+def told(probed: Probed) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Return the probability of each class (J, C)."""
+    several = []
+    for batch in probed.events.batches(BATCH_EVENTS):
+        logits = probed.system.module(batch.to(probed.device))
+        several.append(logits.double().softmax(-1).cpu().numpy())
+    return np.concatenate(several)

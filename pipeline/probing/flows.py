@@ -1,0 +1,180 @@
+"""Models with a flow probed: what it generates beside the truth, and what classes they tell.
+
+As many events are generated as are held out. How many points each has, and what is known of it, is
+drawn from events of the split "train", where the store has one: what is held out is not looked at.
+Axes: E events, P points, F columns that flow.
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.data.events import offsets_of
+from pipeline.evaluation.classification import evaluate_classes
+from pipeline.evaluation.distances import wasserstein
+from pipeline.evaluation.result import Look
+from pipeline.families.flow import LABEL, Generative
+from pipeline.families.omnilearned.module import Pretrainer
+from pipeline.families.omnilearned.spec import OmniLearned
+from pipeline.nn.batch import Batch
+from pipeline.nn.flow import Flowing, generated
+from pipeline.probing import BATCH_EVENTS, Probed, jets
+from pipeline.probing.classes import names_of
+from pipeline.probing.jets import JETS_AT_ONCE, Measured
+from pipeline.training.loader import physical
+
+TRAIN = "train"
+MOST_SHARDS = 16
+OF_JETS = ("log_pt", "deta", "dphi")
+OFFSETS = ("jet_eta", "jet_phi")  # of true jets from their own axis next to zero: no picture
+BINS = 50
+Known = Mapping[str, NDArray[Any]]  # sizes (E) and arrays (E, ...) by name
+SIZES = "sizes"
+
+
+def probe(probed: Probed) -> Look:
+    """Return how far generated events are from true ones, and how well classes are told."""
+    model = probed.model
+    assert isinstance(model, Generative)
+    mode = model.mode if isinstance(model, OmniLearned) else "generator"
+    looks = []
+    if mode != "classifier":
+        looks.append(_generated(probed, model))
+    if mode != "generator":
+        looks.append(_classified(probed, model))
+    return joined(looks)
+
+
+def joined(looks: list[Look]) -> Look:
+    """Return all that several looks have found."""
+    return Look(
+        scores={name: value for each in looks for name, value in each.scores.items()},
+        intervals={name: value for each in looks for name, value in each.intervals.items()},
+        about={name: text for each in looks for name, text in each.about.items()},
+        histograms=[every for each in looks for every in each.histograms],
+        curves=[every for each in looks for every in each.curves],
+        matrices=[every for each in looks for every in each.matrices],
+    )
+
+
+def _generated(probed: Probed, model: Generative) -> Look:
+    """Return the distances of generated events from the truth; noise is what knows nothing."""
+    true_points, offsets = _true(probed, model), probed.events.offsets
+    known = drawn(probed, model, len(probed.events))
+    made_offsets = offsets_of(known[SIZES])
+    made_points, noise_points = _made(probed, model, known)
+    true = _measured(model, true_points, offsets)
+    made, noise = (_measured(model, each, made_offsets) for each in (made_points, noise_points))
+    bins = {name: jets.BINS.get(name, BINS) for name in true}
+    scores, intervals = jets.distances(true, made, bins, seed=probed.seed)
+    about = jets.about(bins)
+    for name in bins:
+        if name != "multiplicity":
+            scores[f"w1_{name}_of_noise"] = wasserstein(true[name], noise[name])
+            about[f"w1_{name}_of_noise"] = "of truth and the noise that it flows from"
+    if set(jets.JUDGED) <= set(true):
+        apart = jets.told_apart(true, made, seed=probed.seed)
+        scores |= {} if apart is None else {"auc_generated": apart}
+    histograms = [jets.compared(name, true, made) for name in bins if name not in OFFSETS]
+    about = {name: text for name, text in about.items() if name in scores}
+    return Look(scores, intervals, about, histograms)
+
+
+def _measured(
+    model: Generative, points: NDArray[np.floating], offsets: NDArray[np.int64]
+) -> Measured:
+    """Return what is measured of events with points (P, F): of jets as such, else each column."""
+    columns = dict(zip(model.columns, points.astype(np.float64).T, strict=True))
+    if not set(OF_JETS) <= set(columns):
+        return columns | {"multiplicity": np.diff(offsets).astype(np.float64)}
+    constituents = np.stack([columns.pop(name) for name in OF_JETS], 1)
+    return {**jets.measured(constituents, offsets), **columns}
+
+
+def _true(probed: Probed, model: Generative) -> NDArray[np.float32]:
+    """Return the columns that flow of all held-out points (P, F), in their own units."""
+    parts = [each.points[:, : len(model.columns)] for each in probed.events.batches(BATCH_EVENTS)]
+    return _restored(probed, model, torch.cat(parts).numpy())
+
+
+def _restored(
+    probed: Probed, model: Generative, points: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return points (P, F) in their own units, if the model has them normalised."""
+    if not model.normalised:
+        return points
+    columns = {column.name: column for column in probed.store.manifest.columns}
+    return physical(points, tuple(columns[name] for name in model.columns))
+
+
+def drawn(probed: Probed, model: Generative, count: int) -> Known:
+    """Return what is known of `count` events, drawn anew from those of some shards of "train".
+
+    The seed of the probe decides which.
+    """
+    rng = np.random.default_rng(probed.seed)
+    names = ((LABEL,) if model.labelled else ()) + model.of_events()
+    if TRAIN not in probed.store.splits:
+        there: dict[str, NDArray[Any]] = {name: probed.events.per_event(name) for name in names}
+        there[SIZES] = np.diff(probed.events.offsets)
+    else:
+        shards = probed.store.shards(TRAIN)
+        some = rng.choice(len(shards), min(MOST_SHARDS, len(shards)), replace=False)
+        read = [shards[number].read(("offsets", *names)) for number in sorted(some)]
+        there = {name: np.concatenate([each[name] for each in read]) for name in names}
+        there[SIZES] = np.concatenate([np.diff(each["offsets"]) for each in read])
+    rows = rng.integers(0, len(there[SIZES]), count)
+    # Events of one size next to each other are generated at once, without padding.
+    rows = rows[np.argsort(there[SIZES][rows], kind="stable")]
+    return {name: values[rows] for name, values in there.items()}
+
+
+def _made(
+    probed: Probed, model: Generative, known: Known
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the points (P, F) generated of events of which so much is known, and noise."""
+    module = cast("Flowing", probed.system.module)
+    generator = torch.Generator(probed.device).manual_seed(probed.seed)
+    made, noise = [], []
+    for start in range(0, len(known[SIZES]), JETS_AT_ONCE):
+        batch = _batch({name: each[start : start + JETS_AT_ONCE] for name, each in known.items()})
+        batch = batch.to(probed.device)
+        made.append(generated(module, batch, generator, model.steps))
+        noise.append(module.noise.like(batch.points, generator))
+    points, none = (torch.cat(each).float().cpu().numpy() for each in (made, noise))
+    return _restored(probed, model, points), _restored(probed, model, none)
+
+
+def _batch(known: Known) -> Batch:
+    """Return a batch of events of which so much is known, and of points nothing."""
+    offsets = torch.from_numpy(offsets_of(known[SIZES]))
+    arrays = {name: each for name, each in known.items() if name != SIZES}
+    return Batch(
+        torch.zeros(int(offsets[-1]), 0),
+        offsets,
+        torch.arange(len(offsets) - 1),
+        per_event={name: _tensor(each) for name, each in arrays.items()},
+    )
+
+
+def _tensor(values: NDArray[Any]) -> torch.Tensor:
+    """Return `values` as a batch has them: integers as int64, real numbers as float32."""
+    return torch.from_numpy(values.astype(np.int64 if values.dtype.kind in "iu" else np.float32))
+
+
+@torch.no_grad()
+def _classified(probed: Probed, model: Generative) -> Look:
+    """Return how well the classes of held-out events are told, without noise."""
+    module = probed.system.module
+    assert isinstance(module, Pretrainer)
+    parts = []
+    for each in probed.events.batches(BATCH_EVENTS):
+        batch = each.to(probed.device)
+        parts.append(module.classifier(module.backbone(batch), batch).float().softmax(1).cpu())
+    true = probed.events.per_event(LABEL).astype(np.int64)
+    names = names_of(model.classes, probed.store.manifest.experiment)
+    probabilities = torch.cat(parts).numpy()
+    return evaluate_classes(true, probabilities, None, names=names, seed=probed.seed)

@@ -1,0 +1,35 @@
+"""What can be seen of a real campaign now: its tasks on disk, and its jobs in the ledger."""
+
+from pipeline import clock
+from pipeline.budget.record import Kind
+from pipeline.chains.job_manager import Desk
+from pipeline.planning.plan import Plan
+from pipeline.rehearsal.snapshot import Seen
+from pipeline.scheduler import SchedulerError, connect
+from pipeline.workflow.status import Progress, all_progress
+
+
+def look(plan: Plan) -> tuple[Seen, str]:
+    """Return what is seen of a campaign, and why the scheduler says nothing of it, if so.
+
+    Without the scheduler's word the ledger is as old as whoever wrote it last.
+    """
+    desk = Desk(plan, connect(plan.site, plan.run))
+    unheard = ""
+    try:
+        desk.settle()
+    except SchedulerError as error:
+        unheard = f"{error} Jobs are taken to be as the ledger last heard of them."
+    rows = all_progress([step.task for step in plan.steps], plan.run)
+    submitted = {
+        each.job_key: each.time for each in desk.ledger.records() if each.kind is Kind.SUBMIT
+    }
+    accounts = list(desk.ledger.accounts().values())
+    return Seen(clock.time(), {row.key: _share(row) for row in rows}, accounts, submitted), unheard
+
+
+def _share(row: Progress) -> float:
+    """Return how much of a task is done; what is not done lacks something."""
+    if row.state == "done":
+        return 1.0
+    return min(0.99, row.done / row.total) if row.total else 0.0

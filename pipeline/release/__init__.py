@@ -1,0 +1,1 @@
+"""What a run hands on: weights with their card, an RO-Crate, Croissant."""

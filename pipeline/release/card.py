@@ -1,0 +1,83 @@
+"""The card of a trained model: Hugging Face's README.md, from what lies in the run folder."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from pipeline import __version__
+from pipeline.budget.ledger import Ledger
+from pipeline.campaign import FinetuneTask, PretrainTask, ProbeTask, TokenizeTask
+from pipeline.data.store.manifest import Manifest, read_manifest
+from pipeline.run import Run, read_json
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def card(
+    task: TokenizeTask | PretrainTask | FinetuneTask,
+    tasks: Sequence[Any],
+    run: Run,
+    result: dict[str, Any],
+) -> str:
+    """Return the card of the model that `task` trained, with YAML for the hub at its head.
+
+    Raises:
+        BadInput: The store that it was trained on is gone, or damaged.
+        LedgerError: The ledger cannot be read.
+    """
+    path = task.jets if isinstance(task, TokenizeTask) else task.store
+    store = read_manifest(path)
+    content = {
+        "task": task,
+        "training": task.training,
+        "model": task.model,
+        "result": result,
+        "store": store,
+        "split": task.split,
+        "events": _events(task, store),
+        "reads": task.model.reads().columns if not isinstance(task, TokenizeTask) else (),
+        "tables": () if isinstance(task, TokenizeTask) else task.model.reads().tables,
+        "probed": _probed(task.key, tasks, run),
+        "node_hours": node_hours(run, task.key),
+        "environment": read_json(run.environment) or {},
+        "campaign": run.campaign,
+        "today": datetime.now(UTC).date(),
+        "version": __version__,
+    }
+    templates = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701  # Markdown, not HTML
+        keep_trailing_newline=True,
+    )
+    return templates.get_template("card.md.j2").render(content)
+
+
+def _events(task: TokenizeTask | PretrainTask | FinetuneTask, store: Manifest) -> int:
+    """Return how many events the task was trained on."""
+    asked = task.labels if isinstance(task, FinetuneTask) else task.events
+    return asked or store.events[task.split]
+
+
+def _probed(key: str, tasks: Sequence[Any], run: Run) -> list[dict[str, Any]]:
+    """Return the results of the probes of the training `key`, on events it never saw."""
+    folders = [
+        run.task(task.key)
+        for task in tasks
+        if isinstance(task, ProbeTask) and task.pretrained == run.task(key).path
+    ]
+    return [read_json(folder.result) or {} for folder in folders if folder.is_done]
+
+
+def node_hours(run: Run, key: str) -> dict[str, float]:
+    """Return the node-hours that the jobs of task `key` were charged, at each site."""
+    hours: dict[str, float] = {}
+    for each in Ledger(run.ledger).accounts().values():
+        if each.task == key:
+            hours[each.site] = hours.get(each.site, 0.0) + each.charged_node_hours
+    return hours

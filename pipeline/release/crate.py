@@ -1,0 +1,303 @@
+"""The run folder as an RO-Crate: what lies in it, and which task made it of what.
+
+RO-Crate 1.1, https://w3id.org/ro/crate/1.1, in the profile for runs of programs, Process Run Crate
+0.5, https://w3id.org/ro/wfrun/process/0.5. The library writes JSON-LD of what is told to it; we
+write the file, since its own `write` copies every data entity, and runs are large.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rocrate.model.contextentity import ContextEntity
+from rocrate.rocrate import ROCrate
+
+from pipeline.budget.account import Account
+from pipeline.campaign import Campaign
+from pipeline.campaign.provenance import Provenance
+from pipeline.data.checksums import sha256
+from pipeline.data.store import MANIFEST, Manifest
+from pipeline.release.croissant import FORMAT, described_in_words
+from pipeline.release.software import software
+from pipeline.report.tasks import TaskView
+from pipeline.run import Run, RunError
+
+PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
+# `sha256` and `resourceUsage` are terms of this one: RO-Crate 1.1 has neither.
+TERMS = "https://w3id.org/ro/terms/workflow-run/context"
+WEIGHTS = "weights.safetensors"
+ENCODINGS = {
+    ".html": "text/html",
+    ".json": "application/json",
+    ".jsonl": "application/jsonl",
+    ".npz": "application/zip",
+    ".toml": "application/toml",
+}
+DEEDS = {
+    "simulate": "Simulate collisions as files in a schema of the experiment.",
+    "stage": "Stage source files into a sharded Zarr store.",
+    "tokenize": "Train a tokenizer, and write a store of its tokens.",
+    "pretrain": "Pretrain a model on events without labels.",
+    "features": "Write what a frozen backbone makes of the events of a store.",
+    "finetune": "Train a head for a downstream task.",
+    "evaluate": "Evaluate a fine-tuned model on events it never saw.",
+    "probe": "Evaluate a pretrained model as it is, on events it never saw.",
+}
+STORING = ("stage", "tokenize", "features")  # whose `store` is what they make
+STATUS = {"done": "CompletedActionStatus", "failed": "FailedActionStatus"}
+TRAINED = "The weights of a trained model."
+UNSAID = "No licence is declared: ask whoever ran this before you use it."
+Entity = Any  # of rocrate, which has no types
+
+
+@dataclass
+class Contents:
+    """A crate that grows by each file and folder of `run`, once, and only if it is there."""
+
+    run: Run
+    crate: Any
+    newest: float = 0.0
+
+    def file(
+        self, path: Path, description: str, *, dated: bool = True, **more: Any
+    ) -> list[Entity]:
+        """Return the file at `path` in a list, which is empty where there is none.
+
+        Weights may be large, and are not hashed; the date of what is `dated` counts for the run.
+        """
+        name = self._inside(path)
+        if name is None or not path.is_file():
+            return []
+        known = self.crate.get(name.as_posix())
+        if known is not None:
+            return [known]
+        state = path.stat()
+        self.newest = max(self.newest, state.st_mtime if dated else 0.0)
+        facts = {
+            "name": name.as_posix(),
+            "description": description,
+            "encodingFormat": ENCODINGS.get(path.suffix, "application/octet-stream"),
+            "contentSize": str(state.st_size),
+            **({} if path.name == WEIGHTS else {"sha256": sha256(path)}),
+        }
+        return [self.crate.add_file(path, name, properties=facts | more)]
+
+    def folder(self, path: Path, description: str, **more: Any) -> list[Entity]:
+        """Return the folder at `path` in a list, which is empty where there is none."""
+        name = self._inside(path)
+        if name is None or not path.is_dir():
+            return []
+        known = self.crate.get(f"{name.as_posix()}/")
+        facts = {"name": name.as_posix(), "description": description, **more}
+        return [known or self.crate.add_dataset(path, name, properties=facts)]
+
+    def about(self, identity: str, kind: str, **facts: Any) -> Entity:
+        """Return an entity that is no file of the crate, but something that is spoken of."""
+        properties = {"@type": kind, **facts}
+        return self.crate.add(ContextEntity(self.crate, identity, properties=properties))
+
+    def _inside(self, path: Path) -> Path | None:
+        """Return `path` as seen from the run folder, None where it lies elsewhere."""
+        own = self.run.path
+        same = ((path, own), (path.absolute(), own.absolute()), (path.resolve(), own.resolve()))
+        for seen, folder in same:
+            if seen.is_relative_to(folder):
+                return seen.relative_to(folder)
+        return None
+
+
+def crate(
+    run: Run,
+    campaign: Campaign,
+    stores: Mapping[str, Manifest],
+    tasks: Sequence[TaskView],
+    accounts: Sequence[Account],
+    environment: Mapping[str, Any],
+) -> str:
+    """Return the metadata of the run folder as JSON-LD; `stores` are those that are whole.
+
+    Raises:
+        RunError: There is nothing in the folder that could be described.
+    """
+    contents = Contents(run, ROCrate(version="1.1"))
+    contents.crate.metadata.extra_contexts.append(TERMS)
+    _declarations(contents)
+    for name, manifest in stores.items():
+        _store(contents, name, manifest)
+    instrument = software(contents.about, environment)
+    for task in tasks:
+        if task.state in STATUS:
+            jobs = [each for each in accounts if each.task == task.key]
+            _action(contents, task, jobs, instrument)
+    if not contents.newest:
+        message = (
+            f"{run.path}: nothing in it to describe. Start with: cosmotron run {campaign.name}"
+        )
+        raise RunError(message)
+    _root(contents, campaign, tasks)
+    return json.dumps(_compact(contents.crate), indent=2, sort_keys=True) + "\n"
+
+
+def _compact(crate: ROCrate) -> dict[str, Any]:
+    """Return the JSON-LD of a crate, in which a list of one is that one, as RO-Crate asks."""
+    written: dict[str, Any] = crate.metadata.generate()
+    written["@graph"] = [
+        {
+            key: value[0] if isinstance(value, list) and len(value) == 1 else value
+            for key, value in entity.items()
+        }
+        for entity in written["@graph"]
+    ]
+    return written
+
+
+def _root(contents: Contents, campaign: Campaign, tasks: Sequence[TaskView]) -> None:
+    """Say of the whole what it is, since when it is so, and what one may do with it."""
+    root = contents.crate.root_dataset
+    done = sum(task.state == "done" for task in tasks)
+    root["name"] = f"{campaign.name}: a run of Cosmotron"
+    root["description"] = f"{campaign.description} {done} of {len(tasks)} tasks are done.".strip()
+    root["datePublished"] = iso(contents.newest)
+    root["conformsTo"] = contents.about(
+        PROFILE, "CreativeWork", name="Process Run Crate", version=PROFILE.rpartition("/")[2]
+    )
+    given = campaign.provenance or Provenance()
+    root["license"] = UNSAID
+    if given.licence:
+        described = "The licence that the campaign declares."
+        root["license"] = contents.about(
+            given.licence_address, "CreativeWork", name=given.licence, description=described
+        )
+
+
+def _declarations(contents: Contents) -> None:
+    """Describe what lies in the folder whatever its tasks are."""
+    run = contents.run
+    contents.file(run.declaration, "The campaign: what was asked.")
+    contents.file(run.site, "The site: where it ran.")
+    contents.file(run.environment, "Versions, git commit and machine of the last controller.")
+    contents.file(run.page, "The report: results, data, node-hours.")
+    contents.folder(run.ledger, "The ledger of node-hours: one record a file, never changed.")
+
+
+def _store(contents: Contents, name: str, manifest: Manifest) -> None:
+    """Describe the store `name`: its size, what stands for its content, its own description."""
+    run, folder = contents.run, contents.run.store(name)
+    contents.about(FORMAT, "CreativeWork", name="Croissant", version=FORMAT.rpartition("/")[2])
+    facts: dict[str, int | str] = {
+        f"events of split {split}": count for split, count in manifest.events.items()
+    }
+    facts["SHA-256 of the content"] = manifest.content_sha256
+    values = [
+        contents.about(f"#{folder.name}/{place}", "PropertyValue", name=label, value=value)
+        for place, (label, value) in enumerate(facts.items())
+    ]
+    described = contents.file(
+        run.croissant(name),
+        f"What {folder.name} holds, for tools that read Croissant.",
+        dated=False,
+        conformsTo={"@id": FORMAT},
+    )
+    contents.folder(
+        folder,
+        described_in_words(manifest),
+        additionalProperty=values,
+        subjectOf=described,
+        hasPart=contents.file(folder / MANIFEST, "Counts, arrays, sources; a hash of every file."),
+    )
+
+
+def _action(
+    contents: Contents, task: TaskView, jobs: Sequence[Account], instrument: Entity
+) -> None:
+    """Describe what a task that ended did: of what it made what, when, for how many node-hours."""
+    began = [job.start for job in jobs if job.start is not None]
+    ended = [job.end for job in jobs if job.end is not None]
+    results = _results(contents, task)
+    last = max(ended, default=task.folder.result.stat().st_mtime if results else None)
+    facts = {
+        "name": task.key,
+        "description": DEEDS[task.stage],
+        "instrument": instrument,
+        "startTime": iso(min(began)) if began else None,
+        "endTime": iso(last) if last is not None else None,
+        "actionStatus": f"http://schema.org/{STATUS[task.state]}",
+        "error": (task.message or task.result.get("outcome")) if task.state == "failed" else None,
+        "object": _objects(contents, task),
+        "result": results,
+        "resourceUsage": _node_hours(contents, task.key, jobs),
+    }
+    facts = {key: value for key, value in facts.items() if value}
+    action = contents.about(f"#{task.key}", "CreateAction", **facts)
+    contents.crate.root_dataset.append_to("mentions", action)
+
+
+def _objects(contents: Contents, task: TaskView) -> list[Entity]:
+    """Return what a task began with: its declaration, its sources, stores and weights."""
+    asked = task.declaration
+    given = contents.file(task.folder.declaration, f"{task.key}, resolved: all that it was told.")
+    if task.stage == "stage":
+        bins = Path(asked["bins_store"]) if asked["bins_store"] != asked["store"] else None
+        given += contents.folder(bins, "A store.") if bins is not None else []
+        return given + _sources(contents, task)
+    for name in ("jets", "source", *(() if task.stage in STORING else ("store",))):
+        if name in asked:
+            given += contents.folder(Path(asked[name]), "A store.")
+    trunk = (asked.get("trunk") or {}).get("folder")
+    folders = [asked.get(name) for name in ("backbone", "finetuned", "pretrained", "trained")]
+    for folder in filter(None, [*folders, trunk]):
+        given += contents.file(Path(folder) / WEIGHTS, TRAINED)
+    return given
+
+
+def _sources(contents: Contents, task: TaskView) -> list[Entity]:
+    """Return the files that were staged: the simulation's folder, or all of them as one thing."""
+    simulation = task.declaration["dataset"].get("simulation")
+    if simulation:
+        made = contents.run.task(f"simulate/{simulation}").path / "files"
+        return contents.folder(made, "Simulated files.")
+    files = sum(map(len, task.declaration["sources"].values()))
+    told = f"{files} source files of {task.name}"
+    where = f"Each with its SHA-256 in data/{task.name}.croissant.json."
+    return [contents.about(f"#sources/{task.name}", "CreativeWork", name=told, description=where)]
+
+
+def _results(contents: Contents, task: TaskView) -> list[Entity]:
+    """Return what a task left: its product where it is done, and how it ended in any case."""
+    folder, asked = task.folder, task.declaration
+    made: list[Entity] = []
+    if task.state == "done" and task.stage == "simulate":
+        made += contents.folder(Path(asked["output"]), "Simulated files.")
+    if task.state == "done" and task.stage in STORING:
+        made += contents.folder(Path(asked["store"]), "A store.")
+    tensors = task.result.get("weights_sha256")
+    hashed = f" SHA-256 of its names and values: {tensors}." if tensors else ""
+    made += contents.file(folder.path / WEIGHTS, TRAINED + hashed)
+    made += contents.file(folder.metrics, f"{task.key}: a line for each step.")
+    made += contents.file(folder.path / "events.npz", f"{task.key}: events to look at.")
+    return made + contents.file(folder.result, f"{task.key}: how it ended, with its numbers.")
+
+
+def _node_hours(contents: Contents, key: str, jobs: Sequence[Account]) -> list[Entity]:
+    """Return what the jobs of a task were charged at each site; never a sum over sites."""
+    charged: dict[str, float] = {}
+    for job in jobs:
+        charged[job.site] = charged.get(job.site, 0.0) + job.charged_node_hours
+    return [
+        contents.about(
+            f"#{key}/node-hours/{site}",
+            "PropertyValue",
+            name=f"node-hours charged at {site}",
+            value=round(hours, 6),
+            unitText="node-hours",
+        )
+        for site, hours in charged.items()
+    ]
+
+
+def iso(seconds: float) -> str:
+    """Return a moment, in seconds since 1970, as ISO 8601 to the second, in UTC."""
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat()

@@ -1,0 +1,144 @@
+"""A trained model as a folder for others: weights, what it is, and how to make it again."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import tomli_w
+
+from pipeline.campaign import CHAINED, Campaign, FinetuneTask, PretrainTask, TokenizeTask
+from pipeline.catalog import DeclarationError
+from pipeline.release.card import card
+from pipeline.run import Exit, Run, RunError, TaskFolder, read_json
+
+WEIGHTS = "weights.safetensors"
+CARD, CONFIG = "README.md", "config.toml"
+
+Trained = TokenizeTask | PretrainTask | FinetuneTask
+
+
+class ExportError(RunError):
+    """There is nothing to export, or no room for it; the message says which and what to do."""
+
+    code = Exit.FAILED
+
+
+def export(campaign: Campaign, run: Run, key: str, to: Path, *, force: bool = False) -> Path:
+    """Write the model that the task `key` trained to the folder `to`, whole or not at all.
+
+    Raises:
+        DeclarationError: The campaign has no training of that key.
+        ExportError: It is not done, its weights are not those of its result, or `to` holds files
+            and is not to be replaced (`force`).
+    """
+    tasks = campaign.tasks(run)
+    task = _named(key, [each for each in tasks if isinstance(each, CHAINED)])
+    folder = run.task(key)
+    result = read_json(folder.result) if folder.is_done else None
+    if result is None:
+        message = f"{folder.path}: not done, so there is nothing to export. See: cosmotron status"
+        raise ExportError(message)
+    if not result.get("weights_sha256"):
+        message = f"{key}: a {task.model.family} tokenizer has no weights."
+        raise ExportError(message)
+    if to.exists() and (not to.is_dir() or any(to.iterdir())) and not force:
+        message = f"{to}: not empty. Name another folder, or replace it with --force."
+        raise ExportError(message)
+    to.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{to.name}.", dir=to.absolute().parent) as made:
+        made_here = Path(made) / "model"
+        _write(task, tasks, run, result, made_here)
+        _replace(made_here, to.absolute(), Path(made) / "old")
+    return to
+
+
+def _named(key: str, trainings: list[Trained]) -> Trained:
+    """Return the training `key`.
+
+    Raises:
+        DeclarationError: There is none.
+    """
+    known = {each.key: each for each in trainings}
+    if key in known:
+        return known[key]
+    near = get_close_matches(key, known, 1)
+    meant = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known) or '(none)'}."
+    message = f"No training {key!r} in this campaign. {meant}"
+    raise DeclarationError(message)
+
+
+def _write(task: Trained, tasks: list[Any], run: Run, result: dict[str, Any], to: Path) -> None:
+    """Write the three files to `to`, which is not there yet.
+
+    Raises:
+        ExportError: The weights are not those that `result` speaks of.
+    """
+    to.mkdir()
+    source = run.task(task.key).path / WEIGHTS
+    if not source.is_file():
+        message = f"{source}: not there. Remove {TaskFolder(source.parent).done} and run again."
+        raise ExportError(message)
+    if weights_hash(source) != result["weights_sha256"]:
+        message = f"{source}: not the weights that {source.with_name('result.json')} speaks of."
+        raise ExportError(message)
+    shutil.copyfile(source, to / WEIGHTS)
+    declared = {"model": task.model.model_dump(mode="json", exclude_none=True)}
+    if isinstance(task, FinetuneTask):
+        declared["head"] = task.head.model_dump(mode="json")
+    (to / CONFIG).write_text(tomli_w.dumps(declared))
+    (to / CARD).write_text(card(task, tasks, run, result))
+
+
+def _replace(made: Path, to: Path, aside: Path) -> None:
+    """Put the folder `made` in the place of `to`, if there is one; it is put back if that fails."""
+    if not to.exists():
+        made.rename(to)
+        return
+    to.rename(aside)
+    try:
+        made.rename(to)
+    except OSError:
+        aside.rename(to)
+        raise
+
+
+def weights_hash(path: Path) -> str:
+    """Return the SHA-256 of names and values in a safetensors file, as a training's result has it.
+
+    Raises:
+        ExportError: This is no such file, or it ends too soon.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            size = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(size))
+            header.pop("__metadata__", None)
+            for name in sorted(header):
+                digest.update(name.encode())
+                begin, end = header[name]["data_offsets"]
+                stream.seek(8 + size + begin)
+                _update(digest, stream, end - begin)
+    except (ValueError, KeyError, TypeError, AttributeError, MemoryError, OverflowError) as error:
+        message = f"{path}: no whole safetensors file ({type(error).__name__})."
+        raise ExportError(message) from error
+    return digest.hexdigest()
+
+
+def _update(digest: "hashlib._Hash", stream: BinaryIO, count: int) -> None:
+    """Feed `count` bytes of `stream` to `digest`.
+
+    Raises:
+        ValueError: There are not as many.
+    """
+    while count:
+        block = stream.read(min(count, 1 << 24))
+        if not block:
+            message = "too short"
+            raise ValueError(message)
+        digest.update(block)
+        count -= len(block)

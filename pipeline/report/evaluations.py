@@ -1,0 +1,99 @@
+"""What probes of pretrained models found, for the page: losses, scores and histograms."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pipeline.drawing.figure import MUTED, PALETTE, style
+from pipeline.report.reader import Reader
+from pipeline.report.tasks import Table, TaskView
+
+COLUMNS = 3
+
+
+@dataclass(frozen=True)
+class LookView:
+    """One finished probe; `losses` and `scores` are (value, 68 % interval or None)."""
+
+    name: str
+    result: Table
+    losses: Mapping[str, tuple[float, Sequence[float] | None]]
+    scores: Mapping[str, tuple[float | None, Sequence[float] | None]]
+    about: Mapping[str, str]
+    histograms: Sequence[Table]
+
+
+def looks(tasks: Sequence[TaskView], reader: Reader) -> Iterator[LookView]:
+    """Yield the finished probes among `tasks`."""
+    for task in tasks:
+        if task.stage != "probe" or task.state != "done":
+            continue
+        told = reader.table(task.folder.path / "look.json")
+        intervals = told.get("intervals", {})
+        yield LookView(
+            name=task.name,
+            result=task.result,
+            losses=_losses(task.result),
+            scores={n: (each, intervals.get(n)) for n, each in told.get("scores", {}).items()},
+            about=told.get("about", {}),
+            histograms=told.get("histograms", []),
+        )
+
+
+def _losses(result: Table) -> dict[str, tuple[float, Sequence[float] | None]]:
+    """Return the loss first, then its parts: whatever has an interval beside it."""
+    names = [name.removesuffix("_interval") for name in result if name.endswith("_interval")]
+    order = sorted(names, key=lambda name: (name != "loss", name))
+    return {name: (result[name], result[f"{name}_interval"]) for name in order}
+
+
+def histograms_chart(histograms: Sequence[Table]) -> Figure:
+    """Return the histograms side by side: truth filled, the model as a line, their ratio below."""
+    rows = -(-len(histograms) // COLUMNS)
+    columns = min(COLUMNS, len(histograms))
+    with style():
+        figure = Figure(figsize=(3.6 * columns, 3.5 * rows), layout="constrained")
+        grid = figure.add_gridspec(2 * rows, columns, height_ratios=[3, 1] * rows)
+        for place, each in enumerate(histograms):
+            row, column = divmod(place, columns)
+            upper = figure.add_subplot(grid[2 * row, column])
+            lower = figure.add_subplot(grid[2 * row + 1, column], sharex=upper)
+            _draw(upper, lower, each, legend=place == 0)
+    return figure
+
+
+def _draw(upper: Any, lower: Any, told: Table, *, legend: bool) -> None:
+    """Draw one histogram: shares of all values a bin, and made over true with its error."""
+    edges = np.array(told["edges"], float)
+    true, made = (np.array(told[name], float) for name in ("true", "made"))
+    shares = [counts / max(counts.sum(), 1) for counts in (true, made)]
+    upper.stairs(shares[0], edges, fill=True, color=MUTED, alpha=0.35, label="truth")
+    upper.stairs(shares[1], edges, color=PALETTE[0], linewidth=1.6, label="model")
+    ratio, error = _ratio(true, made)
+    middle = (edges[1:] + edges[:-1]) / 2
+    lower.axhline(1, color=MUTED, linewidth=0.9)
+    lower.errorbar(middle, ratio, error, fmt="o", markersize=2, linewidth=0.8, color=PALETTE[0])
+    lower.set_ylim(0, 2)
+    unit = told["unit"]
+    lower.set(xlabel=told["name"] if unit == "1" else f"{told['name']} [{unit}]")
+    upper.tick_params(labelbottom=False)
+    upper.set_ylim(bottom=0)
+    if legend:
+        upper.set(ylabel="share of values")
+        lower.set(ylabel="ratio")
+        upper.legend()
+
+
+def _ratio(
+    true: NDArray[np.float64], made: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return made over true and its statistical error, not a number where a bin is empty."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = (made / made.sum()) / (true / true.sum())
+        error = ratio * np.sqrt(1 / made + 1 / true)
+    empty = (true == 0) | (made == 0)
+    return np.where(empty, np.nan, ratio), np.where(empty, np.nan, error)

@@ -1,0 +1,1 @@
+"""DeepSpeed and torch.distributed, in this room alone."""

@@ -1,0 +1,1 @@
+"""The programs that a job starts: pretrain, finetune, evaluate, probe, features, tokenize."""

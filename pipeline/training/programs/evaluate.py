@@ -1,0 +1,189 @@
+"""Evaluate: `python -m pipeline.training.programs.evaluate TASK_FOLDER`, one process."""
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline import catalog
+from pipeline.campaign import EvaluateTask, FinetuneTask
+from pipeline.data.errors import BadInput
+from pipeline.data.store import Store
+from pipeline.data.store.tables import read_tables
+from pipeline.downstream import AnyHead
+from pipeline.downstream.jets.module import classes_of
+from pipeline.downstream.jets.spec import JetHead
+from pipeline.downstream.truth import Rows, Truth, joined
+from pipeline.job import batch_job_id
+from pipeline.nn.batch import Batch
+from pipeline.nn.hidden import EVENT_FEATURES, FEATURES
+from pipeline.run import Exit, TaskFolder, write_json
+from pipeline.training import loader
+from pipeline.training.engine import engine
+from pipeline.training.loader import EventSet
+from pipeline.training.network import Downstream, task_of
+from pipeline.training.programs import finetune, program
+
+BATCH_EVENTS = 8
+READ_EVENTS = 1024
+SHOWN_EVENTS = 8
+# Truth that a score likes to have beside what the head was trained on, where the store has it.
+WELCOME = ("pt_gev",)
+
+
+def evaluate(
+    task: EvaluateTask, folder: TaskFolder, world: engine.World, stop: program.Stop
+) -> Exit:
+    """Evaluate a fine-tuned model on events it never saw."""
+    began = time.time()
+    finetuned = catalog.read(TaskFolder(task.finetuned).declaration, FinetuneTask)
+    head = finetuned.head
+    reads = loader.with_truth(finetuned.model, head, stored=finetuned.cached)
+    source = loader.also(loader.Source(task.store, task.split, reads), WELCOME)
+    store = source.open()
+    model = finetune.network(finetuned, store)
+    finetune.adapt(model, finetuned)
+    weights = finetune.trained(task.finetuned)
+    model.load_state_dict(weights)
+    found = _told(model.to(world.device).eval(), finetuned, source, store, folder, world, stop)
+    if found is None:
+        return Exit.CONTINUE
+    told, truth = found
+    look = task_of(head).score(told, truth, head, task.seed)
+    _save_shown(folder, truth, told, finetuned.head)
+    write_json(folder.path / "look.json", look.table())
+    folder.finish(
+        {
+            **look.table()["scores"],
+            **{f"{name}_interval": _plain(each) for name, each in look.intervals.items()},
+            **_configuration(finetuned, task, truth),
+            "store_sha256": loader.store_hash(store),
+            "weights_sha256": engine.weights_hash(weights),
+            "answers_sha256": {name: loader.array_hash(told[name]) for name in sorted(told)},
+            "seconds": time.time() - began,
+            "job_id": batch_job_id(),
+        }
+    )
+    return Exit.FINISHED
+
+
+def _told(
+    model: Downstream,
+    finetuned: FinetuneTask,
+    source: loader.Source,
+    store: Store,
+    folder: TaskFolder,
+    world: engine.World,
+    stop: program.Stop,
+) -> tuple[Rows, Truth] | None:
+    """Return what the head tells of all events, by name, and what is true of them.
+
+    Events are read some at a time, and what the model alone takes of them is let go. None when
+    asked to stop.
+    """
+    tables = read_tables(store.path) if source.reads.tables else {}
+    told: dict[str, list[Any]] = {}
+    truths: list[Truth] = []
+    tell, done = program.Every(1.0), 0
+    for events in loader.stream(source, READ_EVENTS):
+        for start in range(0, len(events), BATCH_EVENTS):
+            if stop.asked:
+                return None
+            batch = events.batch(start, min(start + BATCH_EVENTS, len(events)))
+            for name, each in _answer(model, finetuned, batch.to(world.device)).items():
+                told.setdefault(name, []).append(each)
+            done += len(batch.event_id)
+            if tell():
+                write_json(folder.progress, {"done": done, "total": source.count, "unit": "events"})
+        truths.append(_truth(events, tables))
+    return {name: np.concatenate(parts) for name, parts in told.items()}, joined(truths)
+
+
+@torch.no_grad()
+def _answer(model: Downstream, finetuned: FinetuneTask, batch: Batch) -> Rows:
+    """Return what the head tells of a batch.
+
+    Raises:
+        BadInput: It tells what is no number.
+    """
+    answer = task_of(finetuned.head).answer(model(batch), batch, finetuned.head)
+    for name, each in answer.items():
+        if not bool(each.isfinite().all()):
+            first, last = batch.event_id[0].item(), batch.event_id[-1].item()
+            message = (
+                f"the model tells a {name} that is no number, of events {first} to {last}. Was its "
+                "training stopped by a loss of NaN?"
+            )
+            raise BadInput(message)
+    return {name: each.cpu().numpy() for name, each in answer.items()}
+
+
+def _plain(interval: tuple[float, float]) -> list[float | None]:
+    """Return an interval as JSON has it: an end that is no number, or infinite, is null."""
+    return [end if np.isfinite(end) else None for end in interval]
+
+
+def _truth(events: EventSet, tables: Rows) -> Truth:
+    """Return what is known of some events, but for what a backbone made of them."""
+    reads = events.reads
+    return Truth(
+        per_point={n: events.per_point(n) for n in reads.per_point if n != FEATURES},
+        per_event={n: events.per_event(n) for n in reads.per_event if n != EVENT_FEATURES},
+        tables={name: tables[name] for name in reads.tables},
+        offsets=events.offsets,
+        event_id=events.event_id,
+        points=events.physical(int(events.offsets[-1])),
+        columns=[column.name for column in events.columns],
+    )
+
+
+def _configuration(finetuned: FinetuneTask, task: EvaluateTask, truth: Truth) -> dict[str, Any]:
+    """Return the configuration behind the numbers."""
+    backbone = finetuned.backbone
+    return {
+        "task": finetuned.head.task,
+        "mode": finetuned.mode,
+        "labels": finetuned.labels,
+        "seed": finetuned.seed,
+        "family": finetuned.model.family,
+        "width": finetuned.model.hidden[1],
+        "layers": getattr(finetuned.model, "layers", None),
+        "pretrained": backbone.name if backbone is not None else "",
+        "steps": finetuned.training.steps,
+        "batch_events": finetuned.training.batch_events,
+        "learning_rate": finetuned.training.learning_rate,
+        "split": task.split,
+        "events": len(truth.event_id),
+        "points": int(truth.offsets[-1]),
+    }
+
+
+def _save_shown(folder: TaskFolder, truth: Truth, told: Rows, head: AnyHead) -> None:
+    """Save the first events, in physical units, for the report's event display.
+
+    Arrays of what is true and told bear these words before their names.
+    """
+    shown = min(SHOWN_EVENTS, len(truth.event_id))
+    stop, total = int(truth.offsets[shown]), int(truth.offsets[-1])
+
+    def first(values: Any) -> Any:
+        return values[:stop] if len(values) == total else values[:shown]
+
+    true = {**truth.per_point, **truth.per_event}
+    if isinstance(head, JetHead):
+        true["label"] = classes_of(true["label"], head)
+    arrays: dict[str, Any] = {
+        "points": truth.points[:stop],
+        "columns": np.array(truth.columns),
+        "offsets": truth.offsets[: shown + 1],
+        "event_id": truth.event_id[:shown],
+        **{f"true_{name}": first(values) for name, values in true.items()},
+        **{f"predicted_{name}": first(values) for name, values in told.items()},
+        **truth.tables,
+    }
+    np.savez_compressed(folder.path / "events.npz", **arrays)
+
+
+if __name__ == "__main__":
+    program.leave(program.start(evaluate, EvaluateTask))

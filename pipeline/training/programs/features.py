@@ -1,0 +1,178 @@
+"""Features: `python -m pipeline.training.programs.features TASK_FOLDER`, one process.
+
+A store like the one it is made from, with what a frozen backbone makes of each point, and of each
+event where it has a token for it. The layers are combined before they are written: of FM4NPP's
+largest model that is 3 kB a point in place of 37. Heads then train on the store alone.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.campaign import FeaturesTask
+from pipeline.data.checksums import unchanged
+from pipeline.data.events import Array
+from pipeline.data.loading import Packed
+from pipeline.data.store import Shard, ShardRecord, Store
+from pipeline.data.store.manifest import SourceRecord, write_manifest
+from pipeline.data.store.shard import write_shard
+from pipeline.job import batch_job_id
+from pipeline.nn.hidden import EVENT_FEATURES, FEATURES, HiddenOf
+from pipeline.run import Exit, TaskFolder, read_json, write_json
+from pipeline.training import loader
+from pipeline.training.engine import engine
+from pipeline.training.network import backbone_of
+from pipeline.training.programs import program
+from pipeline.training.programs.finetune import load_backbone
+
+BATCH_EVENTS = 32
+LEFT_OUT = frozenset({"neighbours"})  # what pretraining alone learns from
+
+
+def features(
+    task: FeaturesTask, folder: TaskFolder, world: engine.World, stop: program.Stop
+) -> Exit:
+    """Write a store with the features of a frozen backbone."""
+    began = time.time()
+    store = Store.open(task.source)
+    for split in store.splits:
+        loader.Source(task.source, split, task.model.reads_downstream()).open()
+    backbone, look = backbone_of(task.model, store)
+    load_backbone(backbone, task.backbone, task.model)
+    digest = (read_json(TaskFolder(task.backbone).result) or {})["weights_sha256"]
+    backbone.requires_grad_(False).to(world.device).eval()
+    writing = Writing(folder, task, store, look, digest, world.device)
+    records = []
+    shards = [shard for split in store.splits for shard in store.shards(split)]
+    for number, shard in enumerate(shards):
+        if stop.asked:
+            return Exit.CONTINUE
+        records.append(writing.written(number, shard))
+        told = {"done": number + 1, "total": len(shards), "unit": "shards"}
+        write_json(folder.progress, told)
+    _finish(task, store, records)
+    folder.finish(
+        {
+            "family": task.model.family,
+            "combine": task.combine,
+            "events": store.manifest.events,
+            "points": store.manifest.points,
+            "shards": len(records),
+            "weights_sha256": digest,
+            "store_sha256": loader.store_hash(Store.open(task.store)),
+            "seconds": time.time() - began,
+            "job_id": batch_job_id(),
+        }
+    )
+    return Exit.FINISHED
+
+
+@dataclass(frozen=True)
+class Writing:
+    """The shards of one task; `digest` stands for the backbone's weights."""
+
+    folder: TaskFolder
+    task: FeaturesTask
+    store: Store
+    look: HiddenOf
+    digest: str
+    device: torch.device
+
+    def written(self, number: int, shard: Shard) -> ShardRecord:
+        """Return the record of the shard made of `shard`, written now if it was not before."""
+        place = self.folder.parts / f"{number:05d}.json"
+        made_from = self._made_from(shard)
+        record = read_json(place)
+        target = self.task.store / shard.record.split / shard.record.name
+        if record is not None and record["made_from"] == made_from:
+            before = ShardRecord(**record["shard"])
+            if unchanged(target, before.files):
+                return before
+        for leftover in target.parent.glob(f".{target.name}.*.tmp"):  # of one that was killed
+            shutil.rmtree(leftover)
+        arrays, per_event = self._with_features(shard)
+        made = write_shard(
+            target,
+            arrays,
+            per_event=per_event,
+            attributes={"schema": "cosmotron-events/2", "experiment": self._experiment},
+            chunk_points=self.task.chunk_points,
+            codec=self.task.codec,
+        )
+        write_json(place, {"made_from": made_from, "shard": made.model_dump(mode="json")})
+        return made
+
+    @property
+    def _experiment(self) -> str:
+        return self.store.manifest.experiment
+
+    def _made_from(self, shard: Shard) -> str:
+        """Return what decides the content of a shard, as one hash."""
+        parts = [self.digest, self.task.combine, self.task.codec, shard.record.files]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _with_features(self, shard: Shard) -> tuple[dict[str, Array], frozenset[str]]:
+        """Return the arrays of a shard with its features, and which of them are per event."""
+        kinds = {name: each.per for name, each in shard.record.arrays.items()}
+        names = tuple(name for name in kinds if name not in LEFT_OUT)
+        arrays = shard.read(names)
+        packed = Packed(
+            offsets=arrays["offsets"],
+            event_id=arrays["event_id"],
+            per_point={name: arrays[name] for name in names if kinds[name] == "point"},
+            per_event={name: arrays[name] for name in names if kinds[name] == "event"},
+        )
+        found = list(self._features(packed))
+        arrays[FEATURES] = np.concatenate([points for points, _ in found])
+        of_events = [events for _, events in found if events is not None]
+        if of_events:
+            arrays[EVENT_FEATURES] = np.concatenate(of_events)
+        return arrays, frozenset({*packed.per_event, EVENT_FEATURES})
+
+    @torch.no_grad()
+    def _features(self, packed: Packed) -> Iterator[tuple[Array, Array | None]]:
+        """Yield the features of points (P, W) and of events (B, W), some events at a time."""
+        reads, columns = self.task.model.reads_downstream(), self.store.manifest.columns
+        for start in range(0, len(packed), BATCH_EVENTS):
+            some = packed.slice(start, min(start + BATCH_EVENTS, len(packed)))
+            hidden = self.look(loader.batch_of(some, columns, reads).to(self.device))
+            points = combined(hidden.points, self.task.combine)
+            events = None if hidden.events is None else _half(hidden.events)
+            yield _half(points), events
+
+
+def combined(layers: Any, combine: str) -> Tensor:
+    """Return one state of each point (P, W) from those of L layers."""
+    last: Tensor = layers[-1]
+    return torch.stack(list(layers)).mean(0) if combine == "mean" else last
+
+
+def _half(values: Tensor) -> Array:
+    """Return `values` in half precision: what is read of them is normalised first."""
+    return values.float().cpu().numpy().astype(np.float16)
+
+
+def _finish(task: FeaturesTask, store: Store, records: list[ShardRecord]) -> None:
+    """Write what stands beside the shards, then the manifest: from then on the store exists."""
+    for name in store.manifest.files:
+        shutil.copyfile(store.path / name, task.store / name)
+    source = SourceRecord(
+        path=str(store.path),
+        bytes=sum(each.bytes for each in store.manifest.sources),
+        sha256=store.manifest.content_sha256,
+        entries=sum(store.manifest.events.values()),
+    )
+    changes = {"shards": tuple(records), "sources": (source,), "neighbours": 0}
+    write_manifest(task.store, store.manifest.model_copy(update=changes))
+
+
+if __name__ == "__main__":
+    program.leave(program.start(features, FeaturesTask))

@@ -1,0 +1,140 @@
+"""Fine-tune: `python -m pipeline.training.programs.finetune FOLDER`, one process per device."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pipeline import catalog
+from pipeline.campaign import FinetuneTask, PretrainTask
+from pipeline.data.errors import BadInput
+from pipeline.data.store import Store
+from pipeline.families import Family
+from pipeline.nn.losses import only
+from pipeline.run import Exit, RunError, TaskFolder, read_json
+from pipeline.training import loader, lora
+from pipeline.training.engine import engine
+from pipeline.training.network import Downstream, task_of
+from pipeline.training.programs import program
+from pipeline.training.steps.loop import Work, carry_out
+from pipeline.training.weights import WEIGHTS, load
+
+
+def network(task: FinetuneTask, store: Store | None = None) -> Downstream:
+    """Return the untrained model of `task`; the head starts the same in all modes of one seed.
+
+    But for the mode "head", whose backbone has no layers: it gives the embedded points; and on
+    stored features, where the head is all there is.
+    """
+    torch.manual_seed(task.seed)
+    model = task.model
+    if task.mode == "head":
+        model = model.model_copy(update={"layers": 0})
+    return Downstream(model, task.head, store, stored=task.cached)
+
+
+def adapt(model: Downstream, task: FinetuneTask) -> None:
+    """Let only that be trained which the mode of `task` trains; a change of low rank is made."""
+    if task.mode == "frozen":
+        model.backbone.requires_grad_(False)
+    elif task.mode == "lora":
+        lora.adapt(model.backbone, task.lora_rank)
+
+
+def build(task: FinetuneTask, store: Store | None = None) -> Downstream:
+    """Return the model of `task` as its training begins, with pretrained weights if it has any.
+
+    Raises:
+        RunError: The pretrained weights are not there.
+        BadInput: They are of another model.
+    """
+    model = network(task, store)
+    if task.backbone is not None and not task.cached:
+        load_backbone(model.backbone, task.backbone, task.model)
+    adapt(model, task)
+    return model
+
+
+def load_backbone(backbone: nn.Module, folder: Path, model: Family) -> None:
+    """Give `backbone` the weights of the pretraining in `folder`, which was of `model`.
+
+    Raises:
+        RunError: They are not there.
+        BadInput: They are of another model.
+    """
+    prefix, weights = "backbone.", trained(folder, model)
+    backbone.load_state_dict(
+        {
+            name.removeprefix(prefix): value
+            for name, value in weights.items()
+            if name.startswith(prefix)
+        }
+    )
+
+
+def trained(folder: Path, model: Family | None = None) -> dict[str, torch.Tensor]:
+    """Return the weights from the folder of a finished training; of `model`, if that is given.
+
+    Raises:
+        RunError: They are not there, or not those that its result speaks of.
+        BadInput: They are of another family or size than `model`.
+    """
+    path = folder / WEIGHTS
+    result = read_json(TaskFolder(folder).result)
+    if result is None or not path.is_file():
+        message = f"{path}: no trained weights here. Finish that training first."
+        raise RunError(message)
+    if model is not None:
+        _check_same(folder, model)
+    weights = load(path)
+    if engine.weights_hash(weights) != result["weights_sha256"]:
+        message = f"{path}: not the weights that {folder / 'result.json'} speaks of."
+        raise RunError(message)
+    return weights
+
+
+def _check_same(folder: Path, model: Family) -> None:
+    """Check that the training in `folder` was of `model`.
+
+    Raises:
+        BadInput: It was of another family or size.
+    """
+    asked = model.architecture
+    there = catalog.read(TaskFolder(folder).declaration, PretrainTask).model.architecture
+    if there["family"] != asked["family"]:
+        names = ["family"]
+    else:
+        names = [name for name, value in asked.items() if there[name] != value]
+    if names:
+        other = ", ".join(f"{name} {there[name]}" for name in names)
+        own = ", ".join(f"{name} {asked[name]}" for name in names)
+        message = f"{folder}: weights of a model of {other}; this one is of {own}. Give its own."
+        raise BadInput(message)
+
+
+def finetune(
+    task: FinetuneTask, folder: TaskFolder, world: engine.World, stop: program.Stop
+) -> Exit:
+    """Fine-tune the head of a downstream task on labelled events."""
+    reads = loader.with_truth(task.model, task.head, stored=task.cached)
+    events = loader.Source(task.store, task.split, reads, task.labels)
+    store = events.open()
+    engine.join(world)
+    held_back = loader.held_back(events, task.validation)
+    model = build(task, store)
+    loss = task_of(task.head).loss
+    work = Work(
+        model,
+        only(lambda output, batch: loss(output, batch, task.head)),
+        events,
+        task.seed,
+        task.training,
+        held_back,
+        takes_best=loader.takes_best(task.validation),
+        about=task.model.about | {"task": task.head.task},
+    )
+    return carry_out(work, folder, world, stop)
+
+
+if __name__ == "__main__":
+    program.leave(program.start(finetune, FinetuneTask))

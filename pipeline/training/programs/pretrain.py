@@ -1,0 +1,69 @@
+"""Pretrain: `python -m pipeline.training.programs.pretrain TASK_FOLDER`, one process per device."""
+
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import nn
+
+from pipeline.campaign import PretrainTask
+from pipeline.data.store import Store
+from pipeline.families import Family
+from pipeline.run import Exit, TaskFolder
+from pipeline.training import loader, systems
+from pipeline.training.engine import engine
+from pipeline.training.parametrisation import parametrise
+from pipeline.training.programs import program
+from pipeline.training.steps.loop import Work, carry_out
+
+
+def pretrain(
+    task: PretrainTask, folder: TaskFolder, world: engine.World, stop: program.Stop
+) -> Exit:
+    """Pretrain a model on the objectives it declares."""
+    events = source(task)
+    store = events.open()
+    engine.join(world)
+    torch.manual_seed(task.seed)
+    system = systems.build(task.model, store)
+    work = Work(
+        system.module,
+        system.objective,
+        events,
+        task.seed,
+        task.training,
+        validation=loader.held_back(events, task.validation),
+        takes_best=loader.takes_best(task.validation),
+        scales=parametrise(system.module, partial(_module, store), task.model),
+        trunk=task.trunk,
+        branch_points=task.branch_points,
+        told=system.told,
+        about=task.model.about,
+        flops_per_point=task.model.flops_per_point(_mean_points(store, task.split)),
+    )
+    return carry_out(work, folder, world, stop)
+
+
+def _module(store: Store, model: Family) -> nn.Module:
+    return systems.build(model, store).module
+
+
+def _mean_points(store: Store, split: str) -> float:
+    return store.manifest.points[split] / store.manifest.events[split]
+
+
+def source(task: PretrainTask) -> loader.Source:
+    """Return the events of `task`: a subset, or for one pass the whole split, in its order.
+
+    Raises:
+        BadInput: The store is not there, or does not hold what is asked.
+    """
+    asked = loader.Source(task.store, task.split, task.model.reads(), task.events)
+    if not task.one_pass:
+        return asked
+    asked.open()
+    return replace(asked, events=None)
+
+
+if __name__ == "__main__":
+    program.leave(program.start(pretrain, PretrainTask))

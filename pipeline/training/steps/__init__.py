@@ -1,0 +1,1 @@
+"""The steps of a training: batches, schedule, metrics, validation, checkpoints."""

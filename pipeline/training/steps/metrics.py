@@ -1,0 +1,147 @@
+"""`metrics.jsonl`: what each step of a training was, whichever link took it."""
+
+import json
+import math
+import os
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+
+from pipeline.campaign import Training
+from pipeline.run import TaskFolder, write_json, write_text
+from pipeline.training.engine.engine import World
+from pipeline.training.link.here import this_link
+from pipeline.training.programs.program import Every
+from pipeline.training.steps import writers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from io import TextIOWrapper
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What turns a step's points and seconds into rates: `peak_flops` are of all devices a second.
+
+    `flops_per_point` are of forward and backward; where either is not known there is no `mfu`.
+    """
+
+    batch_events: int
+    flops_per_point: float | None = None
+    peak_flops: float | None = None
+
+    @classmethod
+    def of(cls, training: Training, flops_per_point: float | None, world: World) -> "Speed":
+        """Return that of `training` on the devices of this link."""
+        peak = this_link().peak_tflops.get(training.precision)
+        peak_flops = None if peak is None else peak * 1e12 * world.size
+        return cls(training.batch_events, flops_per_point, peak_flops)
+
+    def rates(self, numbers: dict[str, float]) -> dict[str, float]:
+        """Return points and events a second, the share of data wait, and MFU if it is known.
+
+        MFU is the share of the devices' peak that the model's own FLOPs come to, without those of
+        recomputation (Chowdhery et al., arXiv:2204.02311, appendix B).
+        """
+        seconds = numbers["seconds"]
+        points_per_second = numbers["points"] / seconds
+        told = {
+            "points_per_second": points_per_second,
+            "events_per_second": self.batch_events / seconds,
+            "data_wait": numbers["data_seconds"] / seconds,
+        }
+        if self.flops_per_point is not None and self.peak_flops is not None:
+            told["mfu"] = points_per_second * self.flops_per_point / self.peak_flops
+        return told
+
+
+class Metrics:
+    """`metrics.jsonl`, one line a step, and `progress.json`; only the first process writes.
+
+    Every `metrics_steps` steps the lines are handed to the system, and in any case before a
+    checkpoint is whole: what a resume goes on after is never missing, nor there twice.
+    """
+
+    def __init__(
+        self,
+        folder: TaskFolder,
+        world: World,
+        training: Training,
+        *,
+        seen: int,
+        speed: Speed | None = None,
+    ) -> None:
+        self.folder, self.training, self.seen = folder, training, seen
+        self.end = training.steps * training.batch_events
+        self.speed = speed or Speed(training.batch_events)
+        self.writes = world.is_first
+        self.time_to_tell = Every(1.0)
+        self.stream: TextIOWrapper | None = None
+        self.copies: Sequence[writers.Writer] = ()
+
+    def __enter__(self) -> Self:
+        """Open the file, without the steps that the resumed checkpoint had not seen."""
+        if self.writes:
+            lines = _lines(self.folder.metrics)
+            kept = [line for line in lines if json.loads(line)["events_seen"] <= self.seen]
+            write_text(self.folder.metrics, "".join(f"{line}\n" for line in kept))
+            self.stream = self.folder.metrics.open("a")
+            step = self.seen // self.training.batch_events
+            self.copies = writers.opened(self.training.writers, self.folder.path, step)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the files."""
+        if self.stream is not None:
+            self.stream.close()
+        for copy in self.copies:
+            copy.close()
+
+    def write(self, step: int, seen: int, numbers: dict[str, float]) -> None:
+        """Append the numbers of one step, and what follows from them."""
+        if self.stream is None:
+            return
+        told = numbers | self.speed.rates(numbers) | {"memory_gib": memory_gib()}
+        self.stream.write(json.dumps({"step": step, "events_seen": seen, **told}) + "\n")
+        if step % self.training.metrics_steps == 0 or seen == self.end:
+            self.stream.flush()
+        for copy in self.copies:
+            copy.write(step, {"events_seen": seen, **told})
+        if seen == self.end or self.time_to_tell():
+            progress = {"done": seen, "total": self.end, "unit": "events"}
+            write_json(self.folder.progress, progress | {"loss": numbers["loss"]})
+
+    def flush(self) -> None:
+        """Bring all lines to disk, so that a checkpoint may become whole."""
+        if self.stream is not None:
+            self.stream.flush()
+            os.fsync(self.stream.fileno())
+        for copy in self.copies:
+            copy.flush()
+
+    def last(self) -> dict[str, float]:
+        """Return the numbers of the last step written, by whichever link."""
+        if not self.writes:
+            return {"loss": math.nan}
+        last: dict[str, Any] = json.loads(_lines(self.folder.metrics)[-1])
+        return last
+
+
+def memory_gib() -> float:
+    """Return the most that this process had allocated on its device so far, in GiB.
+
+    Without a device it is the most that was resident in memory, of everything in the process.
+    """
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / GIB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the whole lines of a metrics file; a torn last line, of a killed link, is dropped."""
+    return path.read_text().split("\n")[:-1] if path.exists() else []

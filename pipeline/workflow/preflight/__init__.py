@@ -1,7 +1,0 @@
-"""Whether a site is as we believe, before a campaign is paid for: rows of what was found."""
-
-from pipeline.workflow.preflight.check import Check, State
-from pipeline.workflow.preflight.first import before_submission
-from pipeline.workflow.preflight.login import login
-
-__all__ = ["Check", "State", "before_submission", "login"]

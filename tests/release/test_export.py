@@ -1,0 +1,136 @@
+"""A trained model as a folder for others: its card's own code loads it, or nothing is written."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from whole_campaign import TINY
+
+from pipeline.campaign import load_campaign
+from pipeline.catalog import DeclarationError
+from pipeline.release.export import ExportError, export
+from pipeline.run import Run, read_json
+
+PRETRAINED, TUNED = "pretrain/m-d24-s1", "finetune/tracking-m-d24-s1-full-l8-s1"
+ROOT = Path(__file__).parents[2]
+FILES = ["README.md", "config.toml", "weights.safetensors"]
+
+
+@pytest.fixture
+def campaign():
+    return load_campaign(str(TINY))
+
+
+@pytest.fixture(scope="module")
+def exported(uninterrupted, tmp_path_factory):
+    """Two models of a run: the folders of what was exported, by key."""
+    pytest.importorskip("deepspeed")
+    to, run = tmp_path_factory.mktemp("exported"), Run(uninterrupted, "tiny")
+    return {
+        key: export(load_campaign(str(TINY)), run, key, to / str(number))
+        for number, key in enumerate((PRETRAINED, TUNED))
+    }
+
+
+def result(root, key):
+    return read_json(Run(root, "tiny").task(key).result)
+
+
+def card_of(folder):
+    """The head of a card, as the hub reads it, and its text."""
+    _, head, text = (folder / "README.md").read_text().split("---\n", 2)
+    return yaml.safe_load(head), text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", [PRETRAINED, TUNED])
+def test_the_code_on_the_card_loads_the_model(exported, uninterrupted, key):
+    _, text = card_of(exported[key])
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    code += "\nfrom pipeline.training.engine.engine import weights_hash"
+    code += "\nprint(weights_hash(module.state_dict()))"
+    code += "\nprint(sum(each.numel() for each in module.parameters()))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=exported[key],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    told = result(uninterrupted, key)
+    assert ended.stdout.split()[-2:] == [told["weights_sha256"], str(told["parameters"])]
+
+
+@pytest.mark.slow
+def test_the_folder_holds_three_files_and_says_what_the_model_is(exported, uninterrupted):
+    folder = exported[PRETRAINED]
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+    assert tomllib.loads((folder / "config.toml").read_text())["model"]["width"] == 32
+    head, text = card_of(folder)
+    assert (head["license"], head["library_name"]) == ("other", "cosmotron")
+    assert {"physics", "sphenix", "fm4npp-mamba2"} <= set(head["tags"])
+    told = result(uninterrupted, PRETRAINED)
+    store = read_json(uninterrupted / "tiny/data/unlabelled.zarr/manifest.json")
+    for words in (
+        told["weights_sha256"],
+        f"{told['parameters']:,}, of which {told['parameters_trained']:,} trained",
+        "24 of split `train`, which holds 24",
+        "| energy | ADC |",
+        store["columns"][0]["provenance"],
+        "48 in 12 steps of 4",
+        "adamw, betas 0.9 and 0.95",
+        "1 × neighbours",
+        f"{told['loss']:.5g}",
+        "node-hours charged at local",
+        "torch 2",
+    ):
+        assert words in text
+
+
+@pytest.mark.slow
+def test_nothing_is_written_over_files_unless_forced(exported, uninterrupted, campaign, tmp_path):
+    (tmp_path / "mine.txt").touch()
+    run = Run(uninterrupted, "tiny")
+    with pytest.raises(ExportError, match=r"not empty. Name another folder, or replace .* --force"):
+        export(campaign, run, PRETRAINED, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    export(campaign, run, PRETRAINED, tmp_path, force=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == FILES
+
+
+def test_a_training_that_is_not_done_is_refused(campaign, tmp_path):
+    with pytest.raises(ExportError, match=r"m-d24-s1: not done, so there is nothing to export"):
+        export(campaign, Run(tmp_path, "tiny"), PRETRAINED, tmp_path / "to")
+
+
+def test_a_task_that_trains_nothing_is_corrected(campaign, tmp_path):
+    run = Run(tmp_path, "tiny")
+    with pytest.raises(DeclarationError, match=f"Did you mean '{PRETRAINED}'"):
+        export(campaign, run, "pretrain/m-d42-s1", tmp_path / "to")
+    with pytest.raises(DeclarationError, match=r"No training 'x'.*Known: pretrain/"):
+        export(campaign, run, "x", tmp_path / "to")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "not there. Remove"),
+        (b"\2\0\0\0\0\0\0\0{}", "not the weights that .*result.json"),
+        (b"\x09\0\0\0\0\0\0\0{", f"{PRETRAINED}/weights.safetensors: no whole safetensors file"),
+    ],
+)
+def test_weights_that_are_gone_or_others_leave_nothing_behind(campaign, tmp_path, content, message):
+    folder = Run(tmp_path / "runs", "tiny").task(PRETRAINED)
+    folder.finish({"weights_sha256": "0" * 64})
+    if content is not None:
+        (folder.path / "weights.safetensors").write_bytes(content)
+    with pytest.raises(ExportError, match=message):
+        export(campaign, Run(tmp_path / "runs", "tiny"), PRETRAINED, tmp_path / "to")
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]

@@ -1,0 +1,76 @@
+"""Probes of pretrained models on the page."""
+
+import numpy as np
+import pytest
+
+from pipeline.campaign import Campaign
+from pipeline.evaluation.result import Look, histogram
+from pipeline.report import write_report
+from pipeline.report.evaluations import histograms_chart
+from pipeline.run import write_json
+
+
+def look():
+    rng = np.random.default_rng(1)
+    true, made = rng.normal(size=500), rng.normal(0.3, 1, 500)
+    return Look(
+        {"skill": 0.41},
+        {"skill": (0.4, 0.42)},
+        {"skill": "1 is perfect"},
+        [histogram("jet mass", true, made, unit="GeV"), histogram("tracks", true, made)],
+    )
+
+
+@pytest.fixture
+def probed(whole, campaign):
+    """A finished run with one probe more."""
+    declared = campaign.model_dump()
+    declared["probe"] = {"heldout": {"dataset": "unlabelled", "split": "train"}}
+    asked = Campaign.model_validate(declared)
+    (task,) = (each for each in asked.tasks(whole) if each.stage == "probe")
+    folder = whole.task(task.key)
+    folder.finish(
+        {
+            "loss": 0.25,
+            "loss_interval": [0.2, 0.3],
+            "neighbours": 0.25,
+            "neighbours_interval": [0.2, 0.3],
+            "events": 40,
+            "family": "fm4npp-mamba2",
+            "split": "test",
+            "seconds": 1.0,
+        }
+    )
+    write_json(folder.path / "look.json", look().table())
+    return asked, task
+
+
+def test_losses_scores_and_histograms_stand_on_the_page(whole, site, probed):
+    page = write_report(whole, probed[0], site).read_text()
+    assert "Pretrained models, probed" in page
+    assert "loss, held out" in page
+    assert "neighbours loss" in page
+    assert "0.4 – 0.42" in page
+    assert "1 is perfect" in page
+    assert "jet mass [GeV]" in page
+
+
+def test_a_page_without_probes_has_no_such_section(whole, campaign, site):
+    assert "probed" not in write_report(whole, campaign, site).read_text()
+
+
+def test_a_damaged_look_is_told_and_the_losses_stay(whole, site, probed):
+    asked, task = probed
+    (whole.task(task.key).path / "look.json").write_text("{")
+    page = write_report(whole, asked, site).read_text()
+    assert "look.json: damaged" in page
+    assert "loss, held out" in page
+
+
+def test_shares_are_of_all_values_and_ratios_of_filled_bins():
+    told = {"name": "n", "unit": "1", "edges": [0, 1, 2, 3], "true": [2, 2, 0], "made": [1, 3, 4]}
+    upper, lower = histograms_chart([told]).axes
+    heights = [patch.get_data().values.tolist() for patch in upper.patches]
+    assert heights == [[0.5, 0.5, 0.0], [0.125, 0.375, 0.5]]
+    ratio = lower.lines[-1].get_ydata()
+    np.testing.assert_allclose(ratio, [0.25, 0.75, np.nan])

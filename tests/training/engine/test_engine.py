@@ -1,0 +1,131 @@
+"""The engine: every ZeRO stage and any number of ranks train the same model."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("deepspeed")
+
+from made_batches import MODEL
+from ranks import start, training
+
+from pipeline.data.errors import BadInput
+from pipeline.families.fm4npp.module import NeighbourPredictor
+from pipeline.training.engine.engine import CACHES, World, cache_on_node, settings, weights_hash
+from pipeline.training.weights import load
+
+STAGES = ("0", "1", "2", "3")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What `zero_stages.py` tells with one and with two ranks, and where its weights lie."""
+    folder = tmp_path_factory.mktemp("zero")
+    script = str(Path(__file__).parent / "zero_stages.py")
+    told = {}
+    for size in (1, 2):
+        log = folder / "log.txt"
+        ranks = start([sys.executable, script, str(folder)], size=size, log=log)
+        assert [rank.wait(120) for rank in ranks] == [0] * size, log.read_text()
+        told[size] = json.loads((folder / f"told-{size}.json").read_text())
+    return folder, told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_zero_stage_and_world_size_gives_the_same_losses(trained, stage, size):
+    expected, found = trained[1][1]["0"]["numbers"], trained[1][size][stage]["numbers"]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [1, 2])
+def test_the_gradient_norm_is_of_the_whole_model_or_not_told(trained, size):
+    told = trained[1][size]
+    norms = {stage: [each.get("grad_norm") for each in told[stage]["numbers"]] for stage in STAGES}
+    assert norms["0"] == [None] * len(norms["0"])
+    for stage in ("2", "3"):
+        assert norms[stage] == pytest.approx(norms["1"], rel=1e-4)
+    assert all(norm > 0 for norm in norms["1"])
+
+
+@pytest.mark.slow
+def test_the_losses_fall(trained):
+    losses = [each["loss"] for each in trained[1][2]["1"]["numbers"]]
+    assert losses == sorted(losses, reverse=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_zero_stage_exports_the_whole_model(trained, stage):
+    folder, told = trained
+    weights = load(folder / f"zero{stage}-of-2.safetensors")
+    model = NeighbourPredictor(MODEL)
+    model.load_state_dict(weights, strict=True)
+    assert weights_hash(weights) == told[2][stage]["sha256"]
+    plain = load(folder / "zero0-of-1.safetensors")
+    for name, value in weights.items():
+        torch.testing.assert_close(value, plain[name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_stop_asked_of_one_rank_is_heard_by_all(trained):
+    assert trained[1][2]["1"]["strongest"] == [1, 0]
+
+
+@pytest.mark.parametrize(("world_size", "micro"), [(1, 4), (2, 2), (4, 1)])
+def test_the_global_batch_is_the_only_truth(world_size, micro):
+    made = settings(training(), world_size)
+    assert made["train_batch_size"] == 4
+    assert made["train_micro_batch_size_per_gpu"] == micro
+
+
+def test_more_processes_than_lanes_are_refused():
+    with pytest.raises(
+        BadInput, match=r"5 processes for batches of 4 events in 4 lanes: .* most 4"
+    ):
+        settings(training(), 5)
+
+
+def test_settings_follow_the_task():
+    made = settings(training(precision="bf16", zero=3, clip_norm=0.5), 1)
+    assert made["bf16"]["enabled"]
+    assert made["zero_optimization"]["stage"] == 3
+    assert made["gradient_clipping"] == 0.5
+
+
+def test_a_hash_is_of_names_and_values():
+    one = weights_hash({"a": torch.ones(2), "b": torch.zeros(2)})
+    assert one == weights_hash({"b": torch.zeros(2), "a": torch.ones(2)})
+    assert one != weights_hash({"a": torch.ones(2), "c": torch.zeros(2)})
+    assert one != weights_hash({"a": torch.ones(2), "b": torch.ones(2)})
+    assert weights_hash({"a": torch.ones(2, dtype=torch.bfloat16)})
+
+
+def test_what_is_compiled_lies_on_the_node_by_job_and_process(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("SLURM_JOB_ID", "42")
+    monkeypatch.setenv("TRITON_CACHE_DIR", "/asked/for")
+    for name in CACHES[1:]:
+        monkeypatch.delenv(name, raising=False)
+    found = []
+    for rank in ("0", "1"):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        cache_on_node(World())
+        found.append([os.environ.pop(name) for name in CACHES[1:]])
+    assert os.environ["TRITON_CACHE_DIR"] == "/asked/for"
+    folders = {path for paths in found for path in paths}
+    assert len(folders) == 4
+    assert all(Path(path).is_relative_to(tmp_path) and "-42-" in path for path in folders)
+
+
+def test_the_micro_batch_is_limited():
+    made = settings(training(batch_events=8, micro_events=2), 3)
+    assert made["gradient_accumulation_steps"] == 2
+    assert made["train_micro_batch_size_per_gpu"] == 2

@@ -1,0 +1,46 @@
+"""One rank of test_engine: train the same model with every ZeRO stage; tell what came out."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from made_batches import MODEL, batch, part
+from ranks import training
+
+from pipeline.families.fm4npp.module import NeighbourPredictor
+from pipeline.families.fm4npp.objective import next_neighbours
+from pipeline.nn.batch import MicroBatch
+from pipeline.nn.losses import only
+from pipeline.training.engine.engine import Engine, World, join
+from pipeline.training.programs.program import leave
+
+STEPS = 3
+
+
+def main(folder: Path) -> None:
+    """Train with stages 0 to 3, one after the other; the first rank writes a JSON file."""
+    torch.set_num_threads(1)
+    world = World()
+    join(world)
+    whole = batch([5, 30, 1, 9])
+    share = len(whole.sizes) // world.size
+    own = part(whole, range(world.rank * share, (world.rank + 1) * share))
+    told = {}
+    for stage in (0, 1, 2, 3):
+        torch.manual_seed(1)
+        engine = Engine(NeighbourPredictor(MODEL), training(zero=stage), world)
+        numbers = [
+            engine.step([MicroBatch(own)], only(next_neighbours), 10.0) for _ in range(STEPS)
+        ]
+        weights = folder / f"zero{stage}-of-{world.size}.safetensors"
+        told[stage] = {"numbers": numbers, "sha256": engine.export(weights)}
+        told[stage]["strongest"] = [engine.strongest(world.rank), engine.strongest(0)]
+    if world.is_first:
+        (folder / f"told-{world.size}.json").write_text(json.dumps(told))
+    engine.leave()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
+    leave(0)
