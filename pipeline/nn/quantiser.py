@@ -7,14 +7,14 @@ et al., arXiv:2305.08842. Axes: P points, packed · D latent numbers · C codes.
 import torch
 from torch import Tensor, nn
 
-from pipeline.training.engine.shared import of_first, summed
+from pipeline.nn.collectives import Collective
 
 AT_ONCE = 1 << 24  # distances that are in memory together
 LLOYD_STEPS = 10
 SPREAD = 0.01  # how far from its point a code is put that is moved there
 
 
-class Quantiser(nn.Module):
+class Quantiser(Collective):
     """A codebook: learnt vectors, and beside them where codes were moved to.
 
     What moves without a gradient, by k-means at the first batch and from dead codes later, is kept
@@ -63,8 +63,9 @@ class Quantiser(nn.Module):
 
     @torch.no_grad()
     def _follow(self, z: Tensor, code: Tensor) -> None:
-        """Count who was used, and now and then move the codes that no point took for long."""
-        counts = summed(torch.bincount(code, minlength=len(self.idle)))
+        """Count which codes are used, and now and then move those long unused."""
+        here = torch.bincount(code, minlength=len(self.idle))
+        counts = self.collectives.all_reduce_sum(here)
         self.idle.copy_(torch.where(counts > 0, 0, self.idle + 1))
         self.steps += 1
         if int(self.steps) % self.replace_every:
@@ -76,7 +77,8 @@ class Quantiser(nn.Module):
     @torch.no_grad()
     def _move(self, codes: Tensor, to: Tensor) -> None:
         """Move `codes` (M) to the places `to` (M, D) that the first process found."""
-        self.moved[codes] = (of_first(to) - self.learnt[codes].float()).to(self.moved.dtype)
+        moved = self.collectives.broadcast(to) - self.learnt[codes].float()
+        self.moved[codes] = moved.to(self.moved.dtype)
 
 
 def nearest(z_PD: Tensor, codebook_CD: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from pipeline.downstream import AnyHead
 from pipeline.families import Family, Reads
 from pipeline.nn.batch import Batch, MicroBatch
 from pipeline.nn.hidden import EVENT_FEATURES, FEATURES
-from pipeline.training.steps import micro_batches
+from pipeline.training.steps.micro_batches import micro_batches
 
 Tracks = NDArray[np.int64]
 TRACK = "track"
@@ -131,11 +131,11 @@ class Source:
         )
         loader = Loader(store, self.split, reading, rank=rank, ranks=ranks)
         loader.seek(seen // training.batch_events)
-        parts, columns = micro_batches.parts(training, rank, ranks), store.manifest.columns
+        ranges, columns = micro_batches(training, rank, ranks), store.manifest.columns
         for packed in loader:
             yield [
                 MicroBatch(batch_of(packed.slice(p.start, p.stop), columns, self.reads), p.weight)
-                for p in parts
+                for p in ranges
             ]
 
 

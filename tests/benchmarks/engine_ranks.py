@@ -63,7 +63,7 @@ def ours(model: nn.Module, batch: Batch, world: World, zero: int) -> Step:
 
     def step() -> None:
         engine.step(several, OBJECTIVE, 1.0)
-        engine.strongest(0)
+        engine.all_reduce_max(0)
 
     return step
 

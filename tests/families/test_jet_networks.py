@@ -20,7 +20,7 @@ from pipeline.nn.classifier import Classifier
 from pipeline.nn.neighbours import _padded, nearest
 from pipeline.nn.norms import BatchNorm
 from pipeline.training import systems
-from pipeline.training.engine.activation_checkpointing import recompute
+from pipeline.training.engine.activation_checkpointing import checkpoint_activations
 from pipeline.training.network import Downstream, task_of
 from pipeline.training.programs import finetune
 
@@ -309,7 +309,7 @@ def test_blocks_that_are_computed_again_have_the_same_slopes(name):
     for again in (False, True):
         system, batch = made(name), jet_batch(SMALL[name])
         if again:
-            recompute(system.module)
+            checkpoint_activations(system.module)
         loss, _ = system.objective(system.module(batch), batch)
         loss.backward()
         slopes.append([each.grad for each in system.module.parameters()])

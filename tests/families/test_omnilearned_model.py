@@ -22,7 +22,7 @@ from pipeline.families.omnilearned.spec import OmniLearned
 from pipeline.nn.batch import Batch
 from pipeline.nn.interactions import jets, pet
 from pipeline.training import systems
-from pipeline.training.engine.activation_checkpointing import recompute
+from pipeline.training.engine.activation_checkpointing import checkpoint_activations
 from pipeline.training.loader import Source
 
 MODES = ("pretrain", "classifier", "generator")
@@ -191,7 +191,7 @@ def test_blocks_computed_again_give_the_same_slopes():
         model, system = made()
         batch = jet_batch(model)
         if again:
-            recompute(system.module)
+            checkpoint_activations(system.module)
         torch.manual_seed(1)
         system.objective(system.module(batch), batch)[0].backward()
         slopes.append([each.grad for each in system.module.parameters()])

@@ -118,7 +118,7 @@ def test_a_branch_is_the_trapezoid_that_nothing_interrupted(grown):
     branch, alone = result(grown.branches[160]), result(grown.alone)
     assert branch["weights_sha256"] == alone["weights_sha256"]
     assert branch["loss"] == alone["loss"]
-    assert branch["weights_are"] == "average"
+    assert branch["weights_are"] == "ema"
 
 
 @pytest.mark.slow
@@ -159,12 +159,12 @@ def test_without_the_checkpoint_it_begins_at_a_branch_does_not_start_afresh(
     shutil.rmtree(checkpoint.folder(trunk.checkpoints, 60))
     folder = branched(tmp_path / "d80", long_store, trunk, 80)
     assert run(folder, size=1) == Exit.BUSY
-    assert "the checkpoint to begin from is not whole" in result(folder)["message"]
+    assert "the checkpoint to start from is not complete" in result(folder)["message"]
     assert not steps(folder)
 
 
 def test_a_damaged_checkpoint_to_begin_from_is_refused(tmp_path):
-    message = rf"step-000000000060: the checkpoint to begin from.*Remove {tmp_path}, and run again"
+    message = rf"step-000000000060: the checkpoint to start from.*Remove {tmp_path} and run again"
     with pytest.raises(RunError, match=message):
         checkpoint.exactly(tmp_path / "checkpoints", 60)
 

@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 from pipeline.training.steps.divergence import Divergence, recorded
 
 
-def verdicts(losses, window=100, past=0):
+def messages(losses, window=100, past=0):
     """The (step, message) of each verdict, when so many steps are of earlier links."""
     numbered = list(enumerate(losses, 1))
     divergence = Divergence(window, numbered[:past])
@@ -42,15 +42,15 @@ def diverging(seed=0):
     ],
 )
 def test_what_is_healthy_is_left_alone(losses):
-    assert verdicts(losses) == []
+    assert messages(losses) == []
 
 
-def test_divergence_is_noticed_and_told():
-    step, message = verdicts(diverging())[0]
+def test_divergence_is_noticed_and_reported():
+    step, message = messages(diverging())[0]
     assert 700 < step < 1000
     assert f"has diverged at step {step}: its mean over 100 steps is" in message
     assert "Lower learning_rate or clip_norm, or lengthen warmup_events" in message
-    assert "diverged_steps = 0 says not to look" in message
+    assert "set diverged_steps = 0 to turn the check off" in message
     guard = Divergence(100, enumerate(diverging()[: step - 1], 1))
     with pytest.raises(FloatingPointError, match=f"has diverged at step {step}"):
         guard.check(step, diverging()[step - 1])
@@ -58,16 +58,16 @@ def test_divergence_is_noticed_and_told():
 
 @pytest.mark.parametrize("past", [1, 150, 400, 777])
 def test_the_verdict_is_the_same_after_a_resume(past):
-    assert verdicts(diverging(), past=past)[0] == verdicts(diverging())[0]
+    assert messages(diverging(), past=past)[0] == messages(diverging())[0]
 
 
 def test_it_does_not_depend_on_the_scale_of_the_loss():
     scaled = [1e6 * loss for loss in diverging()]
-    assert verdicts(scaled)[0][0] == verdicts(diverging())[0][0]
+    assert messages(scaled)[0][0] == messages(diverging())[0][0]
 
 
 def test_nobody_looks_where_no_window_is_given():
-    assert verdicts(diverging(), window=0) == []
+    assert messages(diverging(), window=0) == []
 
 
 def test_a_window_of_which_steps_are_missing_does_not_count():

@@ -1,4 +1,4 @@
-"""Shares of a batch: every event once, every event alike, at any number of processes."""
+"""Micro-batches: every event once and with the same weight, at any number of processes."""
 
 from fractions import Fraction
 
@@ -11,13 +11,17 @@ from hypothesis import strategies as st
 
 from pipeline.campaign import Training
 from pipeline.data.errors import BadInput
-from pipeline.training.steps.micro_batches import accumulation, held, parts
+from pipeline.training.steps.micro_batches import (
+    accumulation_steps,
+    events_per_process,
+    micro_batches,
+)
 
 FOR_ALL = settings(deadline=None)
 
 
 def training(batch_events, devices=1, micro_events=None):
-    """A training with such batches."""
+    """Return a training with these batches."""
     return Training(
         events_seen=batch_events,
         batch_events=batch_events,
@@ -30,52 +34,53 @@ def training(batch_events, devices=1, micro_events=None):
 
 
 @st.composite
-def shared(draw):
-    """A training, and a number of processes that it can be shared by."""
+def divided(draw):
+    """Return a training, and a number of processes that can share its batches."""
     batch_events = draw(st.integers(1, 150))
     devices = draw(st.integers(1, batch_events))
     micro_events = draw(st.none() | st.integers(1, 40))
-    asked = training(batch_events, devices, micro_events)
-    return asked, draw(st.integers(1, asked.lanes))
+    declared = training(batch_events, devices, micro_events)
+    return declared, draw(st.integers(1, declared.lanes))
 
 
 @FOR_ALL
-@given(shared())
-def test_devices_asked_for_have_a_lane_each(case):
-    asked, _ = case
-    assert asked.batch_events % asked.lanes == 0
-    assert asked.devices <= asked.lanes
+@given(divided())
+def test_each_requested_device_has_a_lane(case):
+    declared, _ = case
+    assert declared.batch_events % declared.lanes == 0
+    assert declared.devices <= declared.lanes
 
 
 @FOR_ALL
-@given(shared())
+@given(divided())
 def test_every_event_of_the_batch_counts_once_and_alike(case):
-    asked, ranks = case
-    several = [parts(asked, rank, ranks) for rank in range(ranks)]
-    count = accumulation(asked, ranks)
-    assert sum(held(asked, rank, ranks) for rank in range(ranks)) == asked.batch_events
-    for rank, mine in enumerate(several):
-        taken = [place for p in mine if p.weight for place in range(p.start, p.stop)]
-        assert taken == list(range(held(asked, rank, ranks)))
+    declared, ranks = case
+    per_rank = [micro_batches(declared, rank, ranks) for rank in range(ranks)]
+    count = accumulation_steps(declared, ranks)
+    events = [events_per_process(declared, rank, ranks) for rank in range(ranks)]
+    assert sum(events) == declared.batch_events
+    for rank, mine in enumerate(per_rank):
+        taken = [event for each in mine if each.weight for event in range(each.start, each.stop)]
+        assert taken == list(range(events[rank]))
         assert len(mine) == count
-        for part in mine:
-            assert 1 <= part.events <= (asked.micro_events or asked.batch_events)
-            if part.weight:
-                share = Fraction(part.weight) / ranks / count / part.events
-                assert float(share * asked.batch_events) == pytest.approx(1, rel=1e-12)
+        for each in mine:
+            assert 1 <= each.events <= (declared.micro_events or declared.batch_events)
+            if each.weight:
+                share = Fraction(each.weight) / ranks / count / each.events
+                assert float(share * declared.batch_events) == pytest.approx(1, rel=1e-12)
 
 
 @FOR_ALL
 @given(st.integers(1, 8), st.integers(1, 8), st.integers(1, 8))
 def test_where_all_divides_every_weight_is_exactly_one(ranks, count, micro_events):
-    asked = training(ranks * count * micro_events, ranks, micro_events)
-    assert asked.lanes % ranks == 0
-    several = [part for rank in range(ranks) for part in parts(asked, rank, ranks)]
-    assert {(part.events, part.weight) for part in several} == {(micro_events, 1.0)}
+    declared = training(ranks * count * micro_events, ranks, micro_events)
+    assert declared.lanes % ranks == 0
+    found = [each for rank in range(ranks) for each in micro_batches(declared, rank, ranks)]
+    assert {(each.events, each.weight) for each in found} == {(micro_events, 1.0)}
 
 
 def test_a_process_with_fewer_events_repeats_one_that_does_not_count():
-    first, last = (parts(training(4, micro_events=1), rank, 3) for rank in (0, 2))
+    first, last = (micro_batches(training(4, micro_events=1), rank, 3) for rank in (0, 2))
     assert [(p.start, p.stop, p.weight) for p in first] == [(0, 1, 1.5), (1, 2, 1.5)]
     assert [(p.start, p.stop, p.weight) for p in last] == [(0, 1, 1.5), (0, 1, 0.0)]
 
@@ -84,4 +89,4 @@ def test_more_processes_than_lanes_are_refused():
     with pytest.raises(
         BadInput, match=r"9 processes .* 8 events in 8 lanes: .* at most 8 processes"
     ):
-        held(training(8), 0, 9)
+        events_per_process(training(8), 0, 9)

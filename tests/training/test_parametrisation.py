@@ -20,7 +20,7 @@ from torch.nn import functional
 from pipeline.catalog import DeclarationError
 from pipeline.families import Family, Parametrisation
 from pipeline.families.fm4npp.module import NeighbourPredictor
-from pipeline.families.fm4npp.objective import next_neighbours
+from pipeline.families.fm4npp.objective import neighbours
 from pipeline.families.fm4npp.spec import FM4NPPMamba2
 from pipeline.training.engine.optimisers import groups, optimiser
 from pipeline.training.parametrisation import parametrise
@@ -90,7 +90,7 @@ def mamba_powers():
     inputs = batch([40] * 4, seed=3, neighbours=4)
 
     def loss(output):
-        return sum(next_neighbours(output, inputs).values())
+        return sum(neighbours(output, inputs).values())
 
     def told(rule):
         for width in WIDTHS:

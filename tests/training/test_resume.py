@@ -71,7 +71,10 @@ def survivor(store, tmp_path_factory):
     seen.before_the_end = tmp_path_factory.mktemp("copies") / "copy"
     shutil.copytree(folder.path, seen.before_the_end)
     seen.code = run(folder)
-    assert f"{damaged}: missing or not as it was written" in (folder.path / "log.txt").read_text()
+    assert (
+        f"{damaged}: missing or changed since it was written"
+        in (folder.path / "log.txt").read_text()
+    )
     return seen
 
 

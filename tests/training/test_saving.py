@@ -12,8 +12,8 @@ from pipeline.training.link.here import Link
 from pipeline.training.steps.saving import (
     LONGEST_INTERVAL_SECONDS,
     UNMEASURED_SAVE_SECONDS,
+    Action,
     Saving,
-    Wish,
     interval_seconds,
 )
 
@@ -70,47 +70,47 @@ def test_without_a_rate_of_failures_half_an_hour_is_lost_at_most():
 
 
 def test_marks_of_events_the_end_and_branch_points_are_saved():
-    asked, _ = saving(branch_points=(28,))
-    wishes = {seen: asked.wish(seen, asked=False) for seen in range(4, 244, 4)}
-    due = {seen for seen, wish in wishes.items() if wish == Wish.SAVE}
+    policy, _ = saving(branch_points=(28,))
+    actions = {seen: policy.action(seen, stop=False) for seen in range(4, 244, 4)}
+    due = {seen for seen, action in actions.items() if action == Action.SAVE}
     assert due == {*range(20, 241, 20), 28}
-    assert set(wishes.values()) == {Wish.SAVE, Wish.GO_ON}
+    assert set(actions.values()) == {Action.SAVE, Action.GO_ON}
 
 
 def test_without_marks_the_clock_decides_by_what_a_save_takes():
     link = Link(nodes=1000, node_failures=500.0)
-    asked, clock = saving(link, checkpoint_events=None)
+    policy, clock = saving(link, checkpoint_events=None)
     first = interval_seconds(UNMEASURED_SAVE_SECONDS, link.mean_seconds_to_failure)
     clock.now += first - 1
-    assert asked.wish(4, asked=False) == Wish.GO_ON
+    assert policy.action(4, stop=False) == Action.GO_ON
     clock.now += 2
-    assert asked.wish(8, asked=False) == Wish.SAVE
-    asked.saved(0.1)
+    assert policy.action(8, stop=False) == Action.SAVE
+    policy.saved(0.1)
     shorter = interval_seconds(0.1, link.mean_seconds_to_failure)
     assert shorter < first / 2
     clock.now += shorter - 0.01
-    assert asked.wish(12, asked=False) == Wish.GO_ON
+    assert policy.action(12, stop=False) == Action.GO_ON
     clock.now += 0.02
-    assert asked.wish(16, asked=False) == Wish.SAVE
+    assert policy.action(16, stop=False) == Action.SAVE
 
 
-def test_asked_it_stops():
-    asked, _ = saving()
-    assert asked.wish(4, asked=True) == Wish.STOP
+def test_on_request_it_stops():
+    policy, _ = saving()
+    assert policy.action(4, stop=True) == Action.STOP
 
 
 def test_before_the_walltime_it_stops_while_three_saves_fit():
-    asked, clock = saving(Link(started=1000.0, ends=1600.0))
-    asked.stepped(10.0)
-    asked.saved(30.0)
+    policy, clock = saving(Link(started=1000.0, ends=1600.0))
+    policy.stepped(10.0)
+    policy.saved(30.0)
     clock.now = 1600 - (3 * 30 + 2 * 10 + 5) - 1
-    assert asked.wish(4, asked=False) == Wish.GO_ON
+    assert policy.action(4, stop=False) == Action.GO_ON
     clock.now += 2
-    assert asked.wish(4, asked=False) == Wish.STOP
+    assert policy.action(4, stop=False) == Action.STOP
 
 
 def test_a_link_without_walltime_never_ends_by_itself():
-    asked, clock = saving()
-    asked.saved(30.0)
+    policy, clock = saving()
+    policy.saved(30.0)
     clock.now += 10 * DAY
-    assert asked.wish(4, asked=False) == Wish.GO_ON
+    assert policy.action(4, stop=False) == Action.GO_ON

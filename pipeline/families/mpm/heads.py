@@ -15,9 +15,9 @@ from pipeline.families.jet_columns import IDENTITY
 from pipeline.families.mpm.spec import BINS, FLOW_INNER, FLOWS, IDENTITIES, KINEMATICS, MPM, TIMES
 from pipeline.families.omnijet.spec import TOKEN
 from pipeline.nn.batch import Batch
+from pipeline.nn.collectives import Collective
 from pipeline.nn.flow import fourier
 from pipeline.nn.quantiser import k_means, nearest
-from pipeline.training.engine.shared import of_first
 
 PLACE_SCALE = 4.0  # Δη and Δφ are a fraction of a radian; so they are of order one
 # A flow's density has no end at a value that many share, as a neutral particle's impact parameter.
@@ -88,7 +88,7 @@ class Regression(nn.Module):
         return Told(self.out(context), features(self.model, batch, rows))
 
 
-class Clusters(nn.Module):
+class Clusters(Collective):
     """Logits (M, K) of centres that k-means puts among the constituents of the first batch."""
 
     centres: Tensor
@@ -107,7 +107,7 @@ class Clusters(nn.Module):
             if int(self.steps) == 0:
                 every = torch.arange(len(batch.points), device=rows.device)
                 found = k_means(features(self.model, batch, every), self.centres)
-                self.centres.copy_(of_first(found))
+                self.centres.copy_(self.collectives.broadcast(found))
             self.steps += 1
         return Told(self.out(context), nearest(features(self.model, batch, rows), self.centres))
 

@@ -1,7 +1,7 @@
-"""Memory for time: activations of a model's repeated blocks are computed again on the way back.
+"""Activation checkpointing: the backward pass computes the activations of repeated blocks again.
 
-Kept are the inputs of each block, and what one block needs at a time
-(Chen et al., arXiv 1604.06174).
+It trades time for memory: only the inputs of each block are kept, and the activations of one block
+at a time (Chen et al., arXiv 1604.06174).
 """
 
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 
-def recompute(model: nn.Module) -> None:
-    """Let each block of `model` keep its inputs alone; losses, gradients and names stay.
+def checkpoint_activations(model: nn.Module) -> None:
+    """Make each block of `model` keep only its inputs; losses, gradients and names do not change.
 
-    Random states are restored, so that dropout is the same both times.
+    Random states are restored, so that both passes draw the same dropout masks.
     """
     for block in blocks(model):
         block.forward = partial(checkpoint, block.forward, use_reentrant=False)

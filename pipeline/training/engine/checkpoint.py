@@ -1,8 +1,8 @@
-"""Checkpoints that are whole or not there.
+"""Checkpoints that exist completely or not at all.
 
 A checkpoint is written to `step-N.tmp`, hashed into a manifest, and renamed to `step-N`; at least
-two are kept; a resume takes the newest that verifies. A folder with checkpoints of which none
-verifies is an error, never a fresh start.
+two are kept; a resume takes the newest that verifies. If there are checkpoints and none of them
+verifies, the training stops with an error; it never starts afresh.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ def folder(checkpoints: Path, events_seen: int) -> Path:
 
 
 def temporary(checkpoints: Path, events_seen: int) -> Path:
-    """Return the folder that a checkpoint is written to before it is whole."""
+    """Return the folder that a checkpoint is written to before it is complete."""
     return folder(checkpoints, events_seen).with_suffix(".tmp")
 
 
@@ -39,23 +39,23 @@ def file_hash(path: Path) -> str:
 
 
 def hashes(paths: Iterable[Path]) -> list[str]:
-    """Return the SHA-256 of each file; several at a time, for hashlib lets go of the lock."""
+    """Return the SHA-256 of each file, in parallel: hashlib releases the interpreter lock."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(file_hash, paths))
 
 
-def seal(written: Path, events_seen: int, told: Mapping[str, object] = {}) -> None:
+def seal(written: Path, events_seen: int, extra: Mapping[str, object] = {}) -> None:
     """Write the manifest of all files in the folder `written`, then give it its final name.
 
-    `told` is what else the manifest says.
+    `extra` holds further entries of the manifest.
     """
     files = sorted(path for path in written.rglob("*") if path.is_file())
     names = [str(path.relative_to(written)) for path in files]
     found = dict(zip(names, hashes(files), strict=True))
-    content = {**told, "events_seen": events_seen, "files": found}
+    content = {**extra, "events_seen": events_seen, "files": found}
     write_json(written / MANIFEST, {**content, SEAL: _seal(content)})
     final = folder(written.parent, events_seen)
-    if final.exists():  # damaged, or a resume had gone on from it
+    if final.exists():  # damaged, or written before a resume from an older checkpoint
         shutil.rmtree(final)
     written.rename(final)
 
@@ -68,27 +68,27 @@ def verify(sealed: Path) -> int:
     """
     manifest = _manifest(sealed)
     paths = {sealed / name: expected for name, expected in manifest["files"].items()}
-    there = [path for path in paths if path.is_file()]
-    found = dict(zip(there, hashes(there), strict=True))
+    files = [path for path in paths if path.is_file()]
+    found = dict(zip(files, hashes(files), strict=True))
     for path, expected in paths.items():
         if found.get(path) != expected:
-            message = f"{path}: missing or not as it was written; the checkpoint is damaged."
+            message = f"{path}: missing or changed since it was written; the checkpoint is damaged."
             raise RunError(message)
     return int(manifest["events_seen"])
 
 
 def written_by(sealed: Path) -> dict[str, int]:
-    """Return what the layout of the files of a checkpoint that verifies depends on."""
+    """Return the settings that decided the layout of a checkpoint's files."""
     return dict(_manifest(sealed).get("written_by", {}))
 
 
 def _seal(content: Mapping[str, object]) -> str:
-    """Return the SHA-256 of what a manifest says, all but this."""
+    """Return the SHA-256 of a manifest's content, without its own entry."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _manifest(sealed: Path) -> dict[str, Any]:
-    """Return what the manifest of a checkpoint says.
+    """Return the content of a checkpoint's manifest.
 
     Raises:
         RunError: It is missing or damaged.
@@ -96,16 +96,16 @@ def _manifest(sealed: Path) -> dict[str, Any]:
     path = sealed / MANIFEST
     content = read_json(path)
     if content is None:
-        message = f"{sealed}: no {MANIFEST}; this is no whole checkpoint."
+        message = f"{sealed}: no {MANIFEST}; this checkpoint is not complete."
         raise RunError(message)
     if content.pop(SEAL, None) != _seal(content):
-        message = f"{path}: missing or not as it was written; the checkpoint is damaged."
+        message = f"{path}: missing or changed since it was written; the checkpoint is damaged."
         raise RunError(message)
     return content
 
 
-def told(sealed: Path, name: str) -> float | None:
-    """Return the number `name` of a checkpoint's manifest, None where it has none or is damaged."""
+def recorded(sealed: Path, name: str) -> float | None:
+    """Return the number `name` of a checkpoint's manifest, None if it is missing or damaged."""
     try:
         value = _manifest(sealed).get(name)
     except RunError:
@@ -114,19 +114,19 @@ def told(sealed: Path, name: str) -> float | None:
 
 
 def best(checkpoints: Path) -> Path | None:
-    """Return the checkpoint of the lowest validation loss, None where nothing was validated."""
+    """Return the checkpoint of the lowest validation loss, None without any validation loss."""
     losses = {
         sealed: loss
         for sealed in sorted(checkpoints.glob("step-*[0-9]"))
-        if (loss := told(sealed, VALIDATION_LOSS)) is not None
+        if (loss := recorded(sealed, VALIDATION_LOSS)) is not None
     }
     return min(losses, key=losses.__getitem__, default=None)
 
 
 def newest(checkpoints: Path) -> tuple[Path, int] | None:
-    """Return the newest checkpoint that verifies and its events, None where there is none at all.
+    """Return the newest checkpoint that verifies and its events, None if there is no checkpoint.
 
-    Newer ones that do not verify are named on the screen.
+    A message names the newer ones that do not verify.
 
     Raises:
         RunError: There are checkpoints, and none of them verifies.
@@ -139,13 +139,13 @@ def newest(checkpoints: Path) -> tuple[Path, int] | None:
             problems.append(str(error))
             continue
         for problem in problems:
-            print(f"{problem} Going on from {sealed.name}.", file=sys.stderr)  # noqa: T201
+            print(f"{problem} Resuming from {sealed.name}.", file=sys.stderr)  # noqa: T201
         return sealed, events_seen
     if problems:
         message = (
-            f"{checkpoints}: no checkpoint verifies, so training does not start afresh by itself. "
+            f"{checkpoints}: no checkpoint verifies, and training does not start afresh by itself. "
             + " ".join(problems)
-            + " Remove the folder to begin again."
+            + " Remove the folder to start again."
         )
         raise RunError(message)
     return None
@@ -162,16 +162,16 @@ def exactly(checkpoints: Path, events_seen: int) -> tuple[Path, int]:
         return sealed, verify(sealed)
     except RunError as error:
         message = (
-            f"{sealed}: the checkpoint to begin from is not whole. {error} Remove "
-            f"{checkpoints.parent}, and run again: it is trained anew."
+            f"{sealed}: the checkpoint to start from is not complete. {error} Remove "
+            f"{checkpoints.parent} and run again: that training is then repeated."
         )
         raise RunError(message) from error
 
 
 def prune(checkpoints: Path, *, keep: int, always: Sequence[int] = ()) -> None:
-    """Remove all but the `keep` newest checkpoints, and what earlier links left unfinished.
+    """Remove all but the `keep` newest checkpoints, and unfinished ones of earlier links.
 
-    The best stays too, and those taken after as many events as `always` says.
+    The best one stays too, and those after the numbers of events in `always`.
     """
     stay = {best(checkpoints), *(folder(checkpoints, events_seen) for events_seen in always)}
     for unfinished in checkpoints.glob("step-*.tmp"):

@@ -1,4 +1,4 @@
-"""DeepSpeed under the training loop: the only file that knows it, or torch.distributed."""
+"""The engine of a training: DeepSpeed and torch.distributed behind the training loop."""
 
 import getpass
 import hashlib
@@ -16,24 +16,26 @@ from torch import Tensor, nn
 from pipeline.campaign import Training
 from pipeline.job import batch_job_id
 from pipeline.nn.batch import Batch, MicroBatch
+from pipeline.nn.collectives import connect
 from pipeline.nn.losses import WeightedSum
 from pipeline.training.engine import checkpoint, elastic
-from pipeline.training.engine.activation_checkpointing import recompute
-from pipeline.training.engine.moving_average import Average
+from pipeline.training.engine.activation_checkpointing import checkpoint_activations
+from pipeline.training.engine.collectives import COLLECTIVES
+from pipeline.training.engine.ema import EMA
 from pipeline.training.engine.optimisers import Scale, groups, optimiser
 from pipeline.training.engine.profiling import part
 from pipeline.training.engine.random_states import of_rank, restore, states
-from pipeline.training.steps import micro_batches
+from pipeline.training.steps.micro_batches import accumulation_steps, micro_batches
 from pipeline.training.weights import save
 
 STATE = "state"
-AVERAGE = "average.pt"
+EMA_WEIGHTS = "ema.pt"
 
 
 class World:
     """The processes of this link, as the batch script numbered them.
 
-    `profile_steps` of the training are traced, if the command line says so.
+    `profile_steps` is the number of steps to trace, which the command line sets.
     """
 
     profile_steps = 0
@@ -49,7 +51,7 @@ class World:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes what is written once."""
+        """Whether this process writes the files that all processes share."""
         return self.rank == 0
 
 
@@ -57,9 +59,9 @@ CACHES = ("TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TORCH_EXTENSIONS_DIR")
 
 
 def cache_on_node(world: World) -> None:
-    """Let what is compiled lie on this node, by user, job and process, unless told otherwise.
+    """Put compiler caches on this node, by user, job and process, unless the environment sets them.
 
-    In a home that all nodes share, many processes lock and write the same files at once.
+    In a home directory that all nodes share, many processes would lock and write the same files.
     """
     names = (getpass.getuser(), batch_job_id() or "alone", str(world.local_rank))
     folder = Path(tempfile.gettempdir()) / "-".join(("cosmotron", *names))
@@ -68,7 +70,7 @@ def cache_on_node(world: World) -> None:
 
 
 def join(world: World) -> None:
-    """Join the other processes; a lone process is a world of one."""
+    """Join the other processes; without any, this process is a world of one."""
     cache_on_node(world)
     defaults = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
     defaults |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
@@ -76,7 +78,7 @@ def join(world: World) -> None:
         os.environ.setdefault(name, value)
     if world.device.type == "cpu":
         os.environ["DS_ACCELERATOR"] = "cpu"
-    # torch announces its new names for collectives at each call that DeepSpeed makes
+    # torch warns of renamed collectives at each call that DeepSpeed makes.
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
     _deepspeed().init_distributed(
         dist_backend="gloo" if world.device.type == "cpu" else "nccl", verbose=False
@@ -84,10 +86,10 @@ def join(world: World) -> None:
 
 
 def _deepspeed() -> Any:
-    """Return DeepSpeed, without its chatter and without the operator it would compile.
+    """Return DeepSpeed without its log messages and without the operator that it would compile.
 
-    Its shared-memory all-reduce for CPUs is built by g++ at first use, which takes a minute, wants
-    a compiler, and serves within one node only; gloo does the same sums.
+    g++ would build its shared-memory all-reduce for CPUs at first use. That takes a minute, needs a
+    compiler and works within one node only; gloo computes the same sums.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -100,13 +102,13 @@ def _deepspeed() -> Any:
 
 
 def settings(training: Training, world_size: int) -> dict[str, Any]:
-    """Return DeepSpeed's configuration; its batch is that of the largest micro-batches.
+    """Return DeepSpeed's configuration, whose batch has the size of the largest micro-batches.
 
     Raises:
         BadInput: There are more processes than lanes.
     """
-    steps = micro_batches.accumulation(training, world_size)
-    largest = max(part.events for part in micro_batches.parts(training, 0, world_size))
+    steps = accumulation_steps(training, world_size)
+    largest = max(each.events for each in micro_batches(training, 0, world_size))
     return {
         "train_batch_size": largest * steps * world_size,
         "train_micro_batch_size_per_gpu": largest,
@@ -120,9 +122,9 @@ def settings(training: Training, world_size: int) -> dict[str, Any]:
 
 
 class Engine:
-    """A model in training: one `step` per global batch, checkpoints by `checkpoint`'s protocol.
+    """A model in training: one `step` per global batch, and its checkpoints.
 
-    `scales` says which parameters have a rate of their own, by name.
+    `scales` holds the learning-rate scales of individual parameters, by name.
     """
 
     def __init__(
@@ -133,7 +135,8 @@ class Engine:
         grouped = groups(model, training, scales)
         self.rates = [group["lr"] for group in grouped]
         if training.activation_checkpointing:
-            recompute(model)
+            checkpoint_activations(model)
+        connect(model, COLLECTIVES)
         self.engine, *_ = _deepspeed().initialize(
             model=model.to(world.device),
             optimizer=optimiser(training, grouped),
@@ -141,38 +144,38 @@ class Engine:
             dist_init_required=False,
         )
         elastic.begin(self.engine)
-        self.average: Average | None = None
+        self.ema: EMA | None = None
         if training.ema_events is not None and world.is_first:
-            self.average = Average(self.engine.module, training)
+            self.ema = EMA(self.engine.module, training)
 
     def step(
-        self, several: Sequence[MicroBatch], objective: WeightedSum, factor: float
+        self, batches: Sequence[MicroBatch], objective: WeightedSum, factor: float
     ) -> dict[str, float]:
-        """Take one optimiser step; return the loss, its parts, and the gradient norm.
+        """Take one optimiser step; return the loss, its terms and the gradient norm.
 
-        `several` are this process's micro-batches, as many in every process. Every group of
-        parameters has the share `factor` of its own rate. The numbers are means over the events of
-        the global batch; `points` is how many it had. Without ZeRO in single precision DeepSpeed
-        clips by the gradient norm and does not tell it.
+        `batches` are this process's micro-batches, as many as in every other process. Each group of
+        parameters learns at `factor` times its own rate. The losses are means over the events of
+        the global batch; `points` is its number of points. Without ZeRO in single precision
+        DeepSpeed clips by the gradient norm but does not report it.
         """
         for group, rate in zip(self.engine.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = factor * rate
-        told: dict[str, Tensor] = {}
-        for micro in several:
+        sums: dict[str, Tensor] = {}
+        for micro in batches:
             for name, value in self._accumulate(micro, objective).items():
-                told[name] = told[name] + value if name in told else value
-        if self.average is not None:
+                sums[name] = sums[name] + value if name in sums else value
+        if self.ema is not None:
             with part("optimiser"):
-                self.average.update(self.engine.module)
-        with part("telling"):
-            count = self.world.size * len(several)
-            numbers = self._mean(told, count)
-            numbers["points"] = round(numbers["points"] * count)
+                self.ema.update(self.engine.module)
+        with part("metrics"):
+            count = self.world.size * len(batches)
+            metrics = self._mean(sums, count)
+            metrics["points"] = round(metrics["points"] * count)
             norm = self.engine.get_global_grad_norm()
-            return numbers if norm is None else numbers | {"grad_norm": float(norm)}
+            return metrics if norm is None else metrics | {"grad_norm": float(norm)}
 
     def _accumulate(self, micro: MicroBatch, objective: WeightedSum) -> dict[str, Tensor]:
-        """Take a micro-batch forward and back, the last one a step; return its weighted losses."""
+        """Run a micro-batch forward and backward; step after the last. Return weighted losses."""
         batch = micro.batch.to(self.world.device)
         with part("forward"):
             total, losses = objective(self.engine(batch), batch)
@@ -180,9 +183,11 @@ class Engine:
             self.engine.backward(micro.weight * total)
         with part("optimiser"):
             self.engine.step()
-        told = {"loss": total, **losses}
         points = total.new_full((), len(batch.points) if micro.weight else 0, dtype=torch.float64)
-        means = {name: micro.weight * value.detach().double() for name, value in told.items()}
+        means = {
+            name: micro.weight * value.detach().double()
+            for name, value in {"loss": total, **losses}.items()
+        }
         return {**means, "points": points}
 
     def _mean(self, values: Mapping[str, Tensor], count: int) -> dict[str, float]:
@@ -191,25 +196,25 @@ class Engine:
         torch.distributed.all_reduce(stacked)
         return dict(zip(values, (stacked / count).tolist(), strict=True))
 
-    def strongest(self, wish: int) -> int:
-        """Return the largest `wish` of all processes; all must ask at the same step."""
-        value = torch.tensor([wish], device=self.world.device)
-        torch.distributed.all_reduce(value, op=torch.distributed.ReduceOp.MAX)
-        return int(value.item())
+    def all_reduce_max(self, value: int) -> int:
+        """Return the largest `value` of all processes; all must call this at the same step."""
+        largest = torch.tensor([value], device=self.world.device)
+        torch.distributed.all_reduce(largest, op=torch.distributed.ReduceOp.MAX)
+        return int(largest.item())
 
     @property
     def written_by(self) -> dict[str, int]:
-        """What the layout of a checkpoint's files depends on."""
+        """The settings that decide the layout of a checkpoint's files."""
         return {"processes": self.world.size, "zero": self.training.zero}
 
     @torch.no_grad()
-    def held_out(
+    def validate(
         self, batches: Sequence[tuple[Batch, bool]], objective: WeightedSum, seed: int
     ) -> float:
-        """Return the mean loss over the events of all processes' `batches` that count.
+        """Return the mean loss over the events of all processes' `batches` whose flag is set.
 
-        The model draws at random from `seed` on, the same each time; the training's own random
-        states are left as they were.
+        The model draws random numbers from `seed`, the same at each call; the random states of the
+        training do not change.
         """
         device = self.world.device
         devices = [device] if device.type == "cuda" else []
@@ -218,8 +223,8 @@ class Engine:
         with torch.random.fork_rng(devices):
             torch.manual_seed(seed)
             for batch, counts in batches:
-                there = batch.to(device)
-                loss, _ = objective(self.engine(there), there)
+                on_device = batch.to(device)
+                loss, _ = objective(self.engine(on_device), on_device)
                 if counts:
                     events = len(batch.event_id)
                     sums += torch.stack([loss.double() * events, loss.new_tensor(events).double()])
@@ -231,13 +236,13 @@ class Engine:
         self,
         checkpoints: Path,
         events_seen: int,
-        kept: Sequence[int] = (),
-        told: Mapping[str, object] = {},
+        keep: Sequence[int] = (),
+        extra: Mapping[str, object] = {},
     ) -> None:
         """Write a checkpoint of model, optimiser, sampler position and random states; all call.
 
-        Those after as many events as `kept` says are never removed. `told` is what else the
-        manifest says.
+        The checkpoints after the numbers of events in `keep` are never removed. `extra` holds
+        further entries of the manifest.
         """
         written = checkpoint.temporary(checkpoints, events_seen)
         if self.world.is_first:
@@ -246,33 +251,33 @@ class Engine:
         torch.distributed.barrier()
         state = {"events_seen": events_seen}
         self.engine.save_checkpoint(str(written), tag=STATE, client_state=state)
-        if self.average is not None:
-            torch.save(self.average.values, written / AVERAGE)
+        if self.ema is not None:
+            torch.save(self.ema.values, written / EMA_WEIGHTS)
         torch.save(states(), written / of_rank(self.world.rank))
         torch.distributed.barrier()
         if self.world.is_first:
-            all_told = {**told, "written_by": self.written_by}
-            checkpoint.seal(written, events_seen, all_told)
-            checkpoint.prune(checkpoints, keep=self.training.keep_checkpoints, always=kept)
+            checkpoint.seal(written, events_seen, {**extra, "written_by": self.written_by})
+            checkpoint.prune(checkpoints, keep=self.training.keep_checkpoints, always=keep)
         torch.distributed.barrier()
 
-    def resume(self, checkpoints: Path, begin: tuple[Path, int] | None = None) -> int:
+    def resume(self, checkpoints: Path, start: tuple[Path, int] | None = None) -> int:
         """Load the newest checkpoint that verifies; return the events it had seen, 0 if none.
 
-        It may be of another number of processes, or another ZeRO stage: `engine_elastic`. Processes
-        beyond those that saved draw anew: dropout masks then differ from any other run's.
+        It may come from another number of processes or another ZeRO stage (`elastic`). Processes
+        beyond those that saved draw new random numbers, so their dropout masks differ from those of
+        any other run.
 
-        Where there is none at all, `begin` says whose checkpoints to begin from, and at how many
-        events.
+        If there is no checkpoint, the training starts at `start`: the checkpoints of another
+        training, and the number of events after which that one was taken.
 
         Raises:
-            RunError: There are checkpoints, and none verifies; or not the one to begin from.
+            RunError: There are checkpoints, and none verifies; or `start` does not verify.
         """
         found: list[tuple[Path, int] | None] = [None]
         if self.world.is_first:
             found = [checkpoint.newest(checkpoints)]
-            if found[0] is None and begin is not None:
-                found = [checkpoint.exactly(*begin)]
+            if found[0] is None and start is not None:
+                found = [checkpoint.exactly(*start)]
         torch.distributed.broadcast_object_list(found)
         if found[0] is None:
             return 0
@@ -280,8 +285,8 @@ class Engine:
         self._load(path)
         return events_seen
 
-    def take(self, checkpoints: Path, step: str) -> None:
-        """Load the checkpoint of the name `step`, which all processes have seen."""
+    def load(self, checkpoints: Path, step: str) -> None:
+        """Load the checkpoint named `step`, which all processes have seen."""
         self._load(checkpoints / step)
 
     def _load(self, path: Path) -> None:
@@ -289,24 +294,24 @@ class Engine:
         if written_by in ({}, self.written_by):
             self.engine.load_checkpoint(str(path), tag=STATE)
         else:
-            there = elastic.Saved(path / STATE, written_by["zero"], written_by["processes"])
-            elastic.load(self.engine, there)
+            saved = elastic.Saved(path / STATE, written_by["zero"], written_by["processes"])
+            elastic.load(self.engine, saved)
         restore(path, self.world.rank)
-        if self.average is not None:
-            self.average.load(torch.load(path / AVERAGE, weights_only=True))
+        if self.ema is not None:
+            self.ema.load(torch.load(path / EMA_WEIGHTS, weights_only=True))
 
-    def export(self, path: Path, about: Mapping[str, str] = {}) -> str:
-        """Write the plain weights to `path`, once; return the SHA-256 of their values.
+    def export(self, path: Path, metadata: Mapping[str, str] = {}) -> str:
+        """Write the plain weights to `path` from the first process; return their values' SHA-256.
 
-        Where a mean is kept, it is written in their place, and the first process's hash is of it.
-        `about` goes into the file's header, beside that hash.
+        If the training keeps an EMA, the first process writes and hashes that instead. `metadata`
+        goes into the file's header, with the hash.
         """
         weights = elastic.gathered(self.engine)
-        if self.average is not None:
-            weights |= {name: value.cpu() for name, value in self.average.values.items()}
+        if self.ema is not None:
+            weights |= {name: value.cpu() for name, value in self.ema.values.items()}
         digest = weights_hash(weights)
         if self.world.is_first:
-            save(weights, path, {**about, "weights_sha256": digest})
+            save(weights, path, {**metadata, "weights_sha256": digest})
         return digest
 
     def leave(self) -> None:
@@ -316,7 +321,7 @@ class Engine:
 
 
 def weights_hash(weights: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of names and values, whatever file they lie in."""
+    """Return the SHA-256 of names and values, independent of the file format."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         digest.update(name.encode())

@@ -1,7 +1,7 @@
 """Where a step goes: a trace of N steps for a viewer, and a table for a person.
 
-`trace-rank0.json.gz` opens in https://ui.perfetto.dev or chrome://tracing. A profile looks on: the
-weights of a training are the same bits with it and without.
+`trace-rank0.json.gz` opens in https://ui.perfetto.dev or chrome://tracing. Profiling changes no
+result: the weights of a training have the same bits with it and without.
 """
 
 from collections.abc import Iterator
@@ -13,21 +13,21 @@ from typing import Any, Self
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
-PARTS = ("data wait", "forward", "backward", "optimiser", "telling", "validation", "saving")
+PARTS = ("data wait", "forward", "backward", "optimiser", "metrics", "validation", "saving")
 COLLECTIVES = ("gloo:", "nccl:")
 WARM_UP = 3
 TOP = 20
 NOTE = (
-    "Milliseconds of a step of the first process, by the wall clock. Communication happens within\n"
-    "the parts. On a GPU each part is waited for, so that its time stands where it was asked for:\n"
-    "without a profile a step is shorter.\n"
+    "Milliseconds per step of the first process, by the wall clock. Communication happens within\n"
+    "the parts. On a GPU the profile waits for the end of each part, so that its time is counted\n"
+    "there; without a profile a step is shorter.\n"
 )
 _waits = False
 
 
 @contextmanager
 def part(name: str) -> Iterator[None]:
-    """Name what the body does in a profile, if there is one."""
+    """Label the body in a profile, if there is one."""
     with record_function(name):
         yield
         if _waits:
@@ -35,14 +35,14 @@ def part(name: str) -> Iterator[None]:
 
 
 class Profile:
-    """Traces `steps` steps after three to warm up, and writes them to `folder`; none of 0 steps."""
+    """Traces `steps` steps after three to warm up, and writes them to `folder`; 0 traces none."""
 
     def __init__(self, folder: Path, steps: int) -> None:
         self.folder, self.steps = folder, steps
         self.profiler: profile | None = None
 
     def __enter__(self) -> Self:
-        """Begin to look on."""
+        """Start the profiler."""
         if self.steps:
             self.profiler = profile(
                 activities=_activities(),
@@ -59,13 +59,13 @@ class Profile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop; what was traced of a training that ends sooner is written too."""
+        """Stop; the trace of a training that ends early is written too."""
         if self.profiler is not None:
             self.profiler.stop()
             _wait(False)
 
     def step(self) -> None:
-        """Tell that a step has ended."""
+        """Mark the end of a step."""
         if self.profiler is None:
             return
         self.profiler.step()
@@ -74,7 +74,7 @@ class Profile:
             self.profiler = None
 
     def _write(self, ended: profile) -> None:
-        """Write trace and table."""
+        """Write the trace and the table."""
         self.folder.mkdir(parents=True, exist_ok=True)
         ended.export_chrome_trace(str(self.folder / "trace-rank0.json.gz"))
         (self.folder / "table.txt").write_text(table(ended.key_averages()))
@@ -86,22 +86,22 @@ def _activities() -> list[ProfilerActivity]:
 
 
 def _wait(value: bool) -> None:
-    """Let parts wait for the device, or not."""
-    global _waits  # noqa: PLW0603 - one profile a process, seen by every part
+    """Set whether parts wait for the device."""
+    global _waits  # noqa: PLW0603 - one profile per process, which every part reads
     _waits = value
 
 
 def table(events: Any) -> str:
-    """Return what a step was spent on, and the operators that took most, as text.
+    """Return the time of each part of a step, and the slowest operators, as text.
 
     `events` are torch's averages by name: `key`, `count`, and times in microseconds.
     """
-    # A range appears a second time, as the device's annotation, where there is one.
+    # With a device, each range appears a second time as its annotation.
     on_host = [each for each in events if each.device_type.name == "CPU"]
     steps = [each for each in on_host if each.key.startswith("ProfilerStep")]
     count = sum(each.count for each in steps)
     if not count:
-        return "No step was traced: the training had ended.\n"
+        return "No step was traced: the training ended first.\n"
     whole = sum(each.cpu_time_total for each in steps) / count
     spent = {name: _spent(on_host, (name,)) / count for name in PARTS}
     spent["other"] = whole - sum(spent.values())
@@ -114,7 +114,7 @@ def table(events: Any) -> str:
 
 
 def _spent(events: list[Any], names: tuple[str, ...]) -> float:
-    """Return the microseconds in ranges whose names begin so."""
+    """Return the microseconds in ranges whose names start with one of `names`."""
     return float(sum(each.cpu_time_total for each in events if each.key.startswith(names)))
 
 

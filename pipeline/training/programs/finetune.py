@@ -16,7 +16,8 @@ from pipeline.training import loader, lora
 from pipeline.training.engine import engine
 from pipeline.training.network import Downstream, task_of
 from pipeline.training.programs import program
-from pipeline.training.steps.loop import Work, carry_out
+from pipeline.training.steps.loop import fit
+from pipeline.training.steps.spec import TrainSpec
 from pipeline.training.weights import WEIGHTS, load
 
 
@@ -123,7 +124,7 @@ def finetune(
     held_back = loader.held_back(events, task.validation)
     model = build(task, store)
     loss = task_of(task.head).loss
-    work = Work(
+    spec = TrainSpec(
         model,
         only(lambda output, batch: loss(output, batch, task.head)),
         events,
@@ -131,9 +132,9 @@ def finetune(
         task.training,
         held_back,
         takes_best=loader.takes_best(task.validation),
-        about=task.model.about | {"task": task.head.task},
+        metadata=task.model.about | {"task": task.head.task},
     )
-    return carry_out(work, folder, world, stop)
+    return fit(spec, folder, world, stop)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from pipeline.training import loader, systems
 from pipeline.training.engine import engine
 from pipeline.training.parametrisation import parametrise
 from pipeline.training.programs import program
-from pipeline.training.steps.loop import Work, carry_out
+from pipeline.training.steps.loop import fit
+from pipeline.training.steps.spec import TrainSpec
 
 
 def pretrain(
@@ -26,7 +27,7 @@ def pretrain(
     engine.join(world)
     torch.manual_seed(task.seed)
     system = systems.build(task.model, store)
-    work = Work(
+    spec = TrainSpec(
         system.module,
         system.objective,
         events,
@@ -37,11 +38,11 @@ def pretrain(
         scales=parametrise(system.module, partial(_module, store), task.model),
         trunk=task.trunk,
         branch_points=task.branch_points,
-        told=system.told,
-        about=task.model.about,
+        extra=system.told,
+        metadata=task.model.about,
         flops_per_point=task.model.flops_per_point(_mean_points(store, task.split)),
     )
-    return carry_out(work, folder, world, stop)
+    return fit(spec, folder, world, stop)
 
 
 def _module(store: Store, model: Family) -> nn.Module:

@@ -21,7 +21,8 @@ from pipeline.training import loader, systems, tokenizers
 from pipeline.training.engine import engine
 from pipeline.training.programs import program
 from pipeline.training.programs.finetune import trained
-from pipeline.training.steps.loop import Work, train
+from pipeline.training.steps.loop import train
+from pipeline.training.steps.spec import TrainSpec
 from pipeline.training.token_shards import Shards, manifest, quality, total_cut
 from pipeline.training.weights import WEIGHTS, load
 
@@ -79,10 +80,10 @@ def _trained(
     engine.join(world)
     torch.manual_seed(task.seed)
     system = systems.build(task.model, None)
-    work = Work(
-        system.module, system.objective, events, task.seed, task.training, about=task.model.about
+    spec = TrainSpec(
+        system.module, system.objective, events, task.seed, task.training, metadata=task.model.about
     )
-    result = train(work, folder, world, stop)
+    result = train(spec, folder, world, stop)
     if result is not None and world.is_first:
         write_json(folder.path / TRAINED, result)
     return result

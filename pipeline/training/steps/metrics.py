@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: what each step of a training was, whichever link took it."""
+"""`metrics.jsonl`: the metrics of each step of a training, over all its links."""
 
 import json
 import math
@@ -26,9 +26,10 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Speed:
-    """What turns a step's points and seconds into rates: `peak_flops` are of all devices a second.
+    """Computes rates from the points and seconds of a step.
 
-    `flops_per_point` are of forward and backward; where either is not known there is no `mfu`.
+    `flops_per_point` counts forward and backward, `peak_flops` is the peak of all devices together
+    in FLOP/s; without both there is no `mfu`.
     """
 
     batch_events: int
@@ -37,34 +38,34 @@ class Speed:
 
     @classmethod
     def of(cls, training: Training, flops_per_point: float | None, world: World) -> "Speed":
-        """Return that of `training` on the devices of this link."""
+        """Return the speed of `training` on the devices of this link."""
         peak = this_link().peak_tflops.get(training.precision)
         peak_flops = None if peak is None else peak * 1e12 * world.size
         return cls(training.batch_events, flops_per_point, peak_flops)
 
     def rates(self, numbers: dict[str, float]) -> dict[str, float]:
-        """Return points and events a second, the share of data wait, and MFU if it is known.
+        """Return points and events per second, the share of data wait, and MFU if known.
 
-        MFU is the share of the devices' peak that the model's own FLOPs come to, without those of
-        recomputation (Chowdhery et al., arXiv:2204.02311, appendix B).
+        MFU is the model's FLOP/s over the devices' peak, without the FLOPs of activation
+        checkpointing (Chowdhery et al., arXiv:2204.02311, appendix B).
         """
         seconds = numbers["seconds"]
         points_per_second = numbers["points"] / seconds
-        told = {
+        rates = {
             "points_per_second": points_per_second,
             "events_per_second": self.batch_events / seconds,
             "data_wait": numbers["data_seconds"] / seconds,
         }
         if self.flops_per_point is not None and self.peak_flops is not None:
-            told["mfu"] = points_per_second * self.flops_per_point / self.peak_flops
-        return told
+            rates["mfu"] = points_per_second * self.flops_per_point / self.peak_flops
+        return rates
 
 
 class Metrics:
-    """`metrics.jsonl`, one line a step, and `progress.json`; only the first process writes.
+    """`metrics.jsonl`, one line per step, and `progress.json`; only the first process writes.
 
-    Every `metrics_steps` steps the lines are handed to the system, and in any case before a
-    checkpoint is whole: what a resume goes on after is never missing, nor there twice.
+    The lines are flushed every `metrics_steps` steps, and synced before a checkpoint is complete,
+    so that after a resume no step is missing or there twice.
     """
 
     def __init__(
@@ -80,12 +81,12 @@ class Metrics:
         self.end = training.steps * training.batch_events
         self.speed = speed or Speed(training.batch_events)
         self.writes = world.is_first
-        self.time_to_tell = Every(1.0)
+        self.progress_due = Every(1.0)
         self.stream: TextIOWrapper | None = None
         self.copies: Sequence[writers.Writer] = ()
 
     def __enter__(self) -> Self:
-        """Open the file, without the steps that the resumed checkpoint had not seen."""
+        """Open the file, and remove the steps after the checkpoint that was resumed."""
         if self.writes:
             lines = _lines(self.folder.metrics)
             kept = [line for line in lines if json.loads(line)["events_seen"] <= self.seen]
@@ -103,21 +104,22 @@ class Metrics:
             copy.close()
 
     def write(self, step: int, seen: int, numbers: dict[str, float]) -> None:
-        """Append the numbers of one step, and what follows from them."""
+        """Append the metrics of one step, and the rates that follow from them."""
         if self.stream is None:
             return
-        told = numbers | self.speed.rates(numbers) | {"memory_gib": memory_gib()}
-        self.stream.write(json.dumps({"step": step, "events_seen": seen, **told}) + "\n")
+        line = {"events_seen": seen, **numbers, **self.speed.rates(numbers)}
+        line["memory_gib"] = memory_gib()
+        self.stream.write(json.dumps({"step": step, **line}) + "\n")
         if step % self.training.metrics_steps == 0 or seen == self.end:
             self.stream.flush()
         for copy in self.copies:
-            copy.write(step, {"events_seen": seen, **told})
-        if seen == self.end or self.time_to_tell():
+            copy.write(step, line)
+        if seen == self.end or self.progress_due():
             progress = {"done": seen, "total": self.end, "unit": "events"}
             write_json(self.folder.progress, progress | {"loss": numbers["loss"]})
 
     def flush(self) -> None:
-        """Bring all lines to disk, so that a checkpoint may become whole."""
+        """Sync all lines to disk, before a checkpoint is complete."""
         if self.stream is not None:
             self.stream.flush()
             os.fsync(self.stream.fileno())
@@ -125,7 +127,7 @@ class Metrics:
             copy.flush()
 
     def last(self) -> dict[str, float]:
-        """Return the numbers of the last step written, by whichever link."""
+        """Return the metrics of the last step written, by any link."""
         if not self.writes:
             return {"loss": math.nan}
         last: dict[str, Any] = json.loads(_lines(self.folder.metrics)[-1])
@@ -133,9 +135,9 @@ class Metrics:
 
 
 def memory_gib() -> float:
-    """Return the most that this process had allocated on its device so far, in GiB.
+    """Return the peak memory that this process allocated on its device, in GiB.
 
-    Without a device it is the most that was resident in memory, of everything in the process.
+    Without a device it is the peak resident memory of the process.
     """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / GIB
@@ -143,5 +145,5 @@ def memory_gib() -> float:
 
 
 def _lines(path: Path) -> list[str]:
-    """Return the whole lines of a metrics file; a torn last line, of a killed link, is dropped."""
+    """Return the complete lines of a metrics file, without a torn last line of a killed link."""
     return path.read_text().split("\n")[:-1] if path.exists() else []

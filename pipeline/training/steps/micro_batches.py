@@ -1,4 +1,4 @@
-"""How a global batch is shared: lanes to processes, and a process's events to micro-batches.
+"""How a global batch is divided: lanes among processes, and a process's events into micro-batches.
 
 Pure arithmetic, the same in every process. With B events a batch, N processes and K micro-batches
 in each, DeepSpeed takes the mean over processes of the mean over micro-batches of the losses ℓ it
@@ -6,7 +6,7 @@ is given. A micro-batch of n events has the weight w = n N K / B, so that
 
     1/N Σ_processes 1/K Σ_micro-batches w ℓ  =  1/B Σ_events ℓ_event
 
-whatever N, K and the sizes are. Where everything divides, w is exactly 1.
+whatever N, K and the sizes are. If everything divides evenly, w is exactly 1.
 """
 
 import itertools
@@ -17,11 +17,11 @@ from pipeline.data.errors import BadInput
 
 
 @dataclass(frozen=True)
-class Part:
+class EventRange:
     """The events `start` to `stop` of a process's share of the batch: one micro-batch.
 
-    Its loss, a mean over its events, counts `weight` times. A weight of 0 is of a repeated event,
-    where other processes have one micro-batch more.
+    Its loss, a mean over its events, has the weight `weight`. The weight 0 marks a repeated event,
+    which fills up a process that has one micro-batch fewer than the others.
     """
 
     start: int
@@ -30,11 +30,11 @@ class Part:
 
     @property
     def events(self) -> int:
-        """The number of events that are taken forward at once."""
+        """The number of events in one forward pass."""
         return self.stop - self.start
 
 
-def held(training: Training, rank: int, ranks: int) -> int:
+def events_per_process(training: Training, rank: int, ranks: int) -> int:
     """Return how many events of each batch the process `rank` of `ranks` has, by its lanes.
 
     Raises:
@@ -50,27 +50,27 @@ def held(training: Training, rank: int, ranks: int) -> int:
     return len(range(rank, training.lanes, ranks)) * (training.batch_events // training.lanes)
 
 
-def accumulation(training: Training, ranks: int) -> int:
-    """Return into how many micro-batches every process cuts its share of the batch.
+def accumulation_steps(training: Training, ranks: int) -> int:
+    """Return the number of micro-batches per batch, which is the same in every process.
 
     Raises:
         BadInput: There are more processes than lanes.
     """
-    most = held(training, 0, ranks)  # the first process has the most lanes
-    return -(-most // (training.micro_events or most))
+    largest = events_per_process(training, 0, ranks)  # the first process has the most lanes
+    return -(-largest // (training.micro_events or largest))
 
 
-def parts(training: Training, rank: int, ranks: int) -> list[Part]:
-    """Return the micro-batches of the process `rank` of `ranks`, as even as they can be.
+def micro_batches(training: Training, rank: int, ranks: int) -> list[EventRange]:
+    """Return the micro-batches of the process `rank` of `ranks`, as equal in size as possible.
 
     Raises:
         BadInput: There are more processes than lanes.
     """
-    events, count = held(training, rank, ranks), accumulation(training, ranks)
+    events, count = events_per_process(training, rank, ranks), accumulation_steps(training, ranks)
     cuts = [events * number // count for number in range(count + 1)]
-    taken = [(start, stop) for start, stop in itertools.pairwise(cuts) if stop > start]
-    counted = [
-        Part(start, stop, (stop - start) * ranks * count / training.batch_events)
-        for start, stop in taken
+    ranges = [
+        EventRange(start, stop, (stop - start) * ranks * count / training.batch_events)
+        for start, stop in itertools.pairwise(cuts)
+        if stop > start
     ]
-    return counted + [Part(0, 1, 0.0)] * (count - len(counted))
+    return ranges + [EventRange(0, 1, 0.0)] * (count - len(ranges))

@@ -1,4 +1,4 @@
-"""When a training saves: at marks of events or by the clock, and always before its link ends."""
+"""When a training saves: by events or by the clock, and always before its link ends."""
 
 import math
 import time
@@ -13,8 +13,8 @@ LONGEST_INTERVAL_SECONDS = 1800.0
 SPARE_SECONDS = 5.0
 
 
-class Wish(IntEnum):
-    """What a process wants at the end of a step; the strongest wish of all is done by all."""
+class Action(IntEnum):
+    """What to do at the end of a step; all processes take the largest action of any of them."""
 
     GO_ON = 0
     SAVE = 1
@@ -22,7 +22,7 @@ class Wish(IntEnum):
 
 
 def interval_seconds(save_seconds: float, mean_seconds_to_failure: float | None) -> float:
-    """Return the time of work between two checkpoints that costs least, half an hour at most.
+    """Return the interval between checkpoints that costs least, at most half an hour.
 
     With δ for one save and M between failures it is Daly's estimate (J. T. Daly, "A higher order
     estimate of the optimum checkpoint interval for restart dumps", Future Generation Computer
@@ -30,7 +30,8 @@ def interval_seconds(save_seconds: float, mean_seconds_to_failure: float | None)
 
         √(2 δ M) (1 + √(δ / 2M) / 3 + (δ / 2M) / 9) - δ    for δ < 2M, else M
 
-    The half hour is for what the rate does not know: preemption, a pulled plug, a wrong rate.
+    The half hour limits the loss from what the rate leaves out: preemption, power cuts, a wrong
+    rate.
     """
     if mean_seconds_to_failure is None:
         return LONGEST_INTERVAL_SECONDS
@@ -44,7 +45,7 @@ def interval_seconds(save_seconds: float, mean_seconds_to_failure: float | None)
 
 
 class Saving:
-    """Says at each step whether to save, from how long steps and saves have taken in this link."""
+    """Decides at each step whether to save, from the duration of steps and saves in this link."""
 
     def __init__(
         self,
@@ -60,22 +61,22 @@ class Saving:
         self.saved_at = clock()
 
     def stepped(self, seconds: float) -> None:
-        """Note how long a step took."""
+        """Record the duration of a step."""
         self.longest_step_seconds = max(self.longest_step_seconds, seconds)
 
     def saved(self, seconds: float) -> None:
-        """Note how long a save took, which ended now."""
+        """Record the duration of a save that has just ended."""
         self.save_seconds = max(seconds, self.save_seconds or 0.0)
         self.saved_at = self.clock()
 
-    def wish(self, seen: int, *, asked: bool) -> Wish:
-        """Return what to do after `seen` events; `asked` is whether this process shall stop."""
-        if asked or self._link_ends():
-            return Wish.STOP
-        return Wish.SAVE if self._due(seen) else Wish.GO_ON
+    def action(self, seen: int, *, stop: bool) -> Action:
+        """Return what to do after `seen` events; `stop` is whether this process has to stop."""
+        if stop or self._link_ends():
+            return Action.STOP
+        return Action.SAVE if self._due(seen) else Action.GO_ON
 
     def _due(self, seen: int) -> bool:
-        """Return whether the step that ended at `seen` crossed a mark, or the time has come."""
+        """Return whether a checkpoint is due at `seen`, by its events or by the clock."""
         training, interval = self.training, self.training.checkpoint_events
         if seen == training.steps * training.batch_events or seen in self.branch_points:
             return True
@@ -86,10 +87,10 @@ class Saving:
         return self.clock() - self.saved_at >= pause
 
     def _link_ends(self) -> bool:
-        """Return whether three saves would hardly fit any more before the link ends.
+        """Return whether less than the time of three saves is left before the link ends.
 
-        The scheduler's signal comes earlier where a save is short against its lead; this is for
-        where it is not, and for where no signal arrives.
+        The scheduler's signal comes earlier if a save is much shorter than its lead time. This
+        check covers longer saves, and machines where no signal arrives.
         """
         if self.link.ends is None or self.save_seconds is None:
             return False

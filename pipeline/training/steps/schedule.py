@@ -1,24 +1,24 @@
 """Learning-rate schedules that count events, so that they hold at any batch and world size.
 
-A schedule is a factor, of which every group of parameters takes its own rate: groups that a
-parametrisation gave rates of their own keep their ratios.
+A schedule is a factor on the rate of each group of parameters, so the ratios between groups that a
+parametrisation sets stay constant.
 """
 
 import math
 
 from pipeline.campaign import Training
 
-# torch.optim.lr_scheduler.OneCycleLR begins at this share of its peak unless told otherwise.
+# The default of torch.optim.lr_scheduler.OneCycleLR: it starts at this share of its peak.
 ONE_CYCLE_START = 1 / 25
 
 
 def factor(training: Training, events_seen: int) -> float:
     """Return the share of the peak rate for the batch that starts after `events_seen` events.
 
-    The shapes are listed at `Training`. The linear warm-up counts the batch itself, so that no step
-    is lost to a rate of zero; the decay of a trapezoid counts what is left with it, so that the
-    last step still moves: min((s + 1) / warm, 1, (T - s) / decay) for steps of one event
-    (Hägele et al., arXiv 2405.18392, §2; there too the decay 1 - √x).
+    `Training` lists the shapes. The linear warm-up counts the batch itself, so that the first step
+    has a rate above zero; the decay of a trapezoid counts it too, so that the last step has one:
+    min((s + 1) / warm, 1, (T - s) / decay) for steps of one event (Hägele et al., arXiv
+    2405.18392, §2, which also has the decay 1 - √x).
     """
     if events_seen < training.warmup_events:
         return _warming(training, events_seen)
@@ -40,10 +40,10 @@ def _warming(training: Training, events_seen: int) -> float:
 
 
 def _decay(training: Training, left: float) -> float:
-    """Return the share of the peak when the share `left` of the decay is yet to come."""
+    """Return the share of the peak rate when the share `left` of the decay remains."""
     return left if training.decay_shape == "linear" else 1 - math.sqrt(1 - left)
 
 
 def _cosine(start: float, end: float, done: float) -> float:
-    """Return the place between `start` and `end` along half a cosine."""
+    """Return the value between `start` and `end` along half a cosine."""
     return end + (start - end) * (1 + math.cos(math.pi * done)) / 2

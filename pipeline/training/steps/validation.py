@@ -1,20 +1,18 @@
-"""The loss of a model in training on events that it is not trained on."""
+"""The validation loss of a model in training, on events that it is not trained on."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from pipeline.nn.batch import Batch
 from pipeline.nn.losses import WeightedSum
 from pipeline.training.engine.engine import Engine, World
 from pipeline.training.loader import EventSet, load
-
-if TYPE_CHECKING:
-    from pipeline.training.steps.loop import Work
+from pipeline.training.steps.spec import TrainSpec
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The events in batches of a process's share, of which every process takes its own in turn."""
+    """The validation events, in batches that the processes take in turn."""
 
     events: EventSet
     objective: WeightedSum
@@ -23,32 +21,33 @@ class Validation:
     seed: int
 
     @classmethod
-    def of(cls, work: "Work", world: World) -> Self | None:
-        """Return the validation that `work` asks for, with its events in memory.
+    def of(cls, spec: TrainSpec, world: World) -> Self | None:
+        """Return the validation of `spec`, with its events in memory; None if it has none.
 
         Raises:
-            BadInput: The split is not there, or holds too few events.
+            BadInput: The split is missing, or has too few events.
         """
-        if work.validation is None:
+        if spec.validation is None:
             return None
-        share = -(-work.training.batch_events // world.size)
-        together = min(share, work.training.micro_events or share)
-        return cls(load(work.validation), work.objective, world, together, work.seed)
+        share = -(-spec.training.batch_events // world.size)
+        batch_events = min(share, spec.training.micro_events or share)
+        return cls(load(spec.validation), spec.objective, world, batch_events, spec.seed)
 
     def loss(self, engine: Engine) -> float:
-        """Return the mean loss over the events; all processes must ask.
+        """Return the mean loss over the events; all processes must call this.
 
-        What a model draws at random follows from the seed, and the training's own draws go on as
-        if nothing had been asked.
+        The model's random numbers follow from the seed, and the random states of the training do
+        not change.
         """
         starts = range(0, len(self.events), self.batch_events)
-        turns = -(-len(starts) // self.world.size)
-        mine = [turn * self.world.size + self.world.rank for turn in range(turns)]
-        # Under ZeRO 3 all must go forward together: who has no batch left repeats one, for nothing.
+        rounds = -(-len(starts) // self.world.size)
+        mine = [number * self.world.size + self.world.rank for number in range(rounds)]
+        # Under ZeRO 3 all processes must run each forward pass together, so a process that has no
+        # batch left repeats one, which does not count.
         batches = [
             (self._batch(starts[number % len(starts)]), number < len(starts)) for number in mine
         ]
-        return engine.held_out(batches, self.objective, self.seed)
+        return engine.validate(batches, self.objective, self.seed)
 
     def _batch(self, start: int) -> Batch:
         return self.events.batch(start, min(start + self.batch_events, len(self.events)))

@@ -1,6 +1,6 @@
-"""The steps of a training in other tools' files: TensorBoard's, and those of W&B, offline.
+"""Copies of a training's metrics for other tools: TensorBoard, and W&B offline.
 
-`metrics.jsonl` is always written and is the truth; these are copies of it for those who like them.
+`metrics.jsonl` is always written and is the reference.
 """
 
 import os
@@ -17,20 +17,20 @@ RUN_ID = "run-id.txt"
 
 
 class Writer(Protocol):
-    """What copies the numbers of each step elsewhere."""
+    """Copies the metrics of each step to another tool."""
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Copy the numbers of one step."""
+        """Copy the metrics of one step."""
 
     def flush(self) -> None:
-        """Bring to disk what was written, as far as the tool lets us."""
+        """Flush to disk, as far as the tool supports it."""
 
     def close(self) -> None:
-        """Write the rest, and end."""
+        """Write the rest and close."""
 
 
 class TensorBoard:
-    """Scalars in `<task>/tensorboard`; a resume strikes out the steps that it takes again."""
+    """Scalars in `<task>/tensorboard`; a resume purges the steps that it repeats."""
 
     def __init__(self, folder: Path, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional
@@ -44,7 +44,7 @@ class TensorBoard:
             self.writer.add_scalar(name, value, step)
 
     def flush(self) -> None:
-        """Bring the scalars to disk."""
+        """Flush the scalars to disk."""
         self.writer.flush()
 
     def close(self) -> None:
@@ -53,10 +53,10 @@ class TensorBoard:
 
 
 class WandB:
-    """An offline run in `<task>/wandb`, of one id for all links; `wandb sync` uploads it.
+    """An offline run in `<task>/wandb` with one id for all links; `wandb sync` uploads it.
 
-    Each link leaves a folder of its own there. Of a step in two of them W&B keeps the first that is
-    uploaded, so upload them in their order.
+    Each link writes its own folder there. If two of them have the same step, W&B keeps the one that
+    is uploaded first, so upload the folders in order.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -82,7 +82,7 @@ class WandB:
         self.run.log(dict(numbers), step=step)
 
     def flush(self) -> None:
-        """Do nothing: its own process writes as it goes."""
+        """Do nothing: the process of W&B writes continuously."""
 
     def close(self) -> None:
         """End the run of this link."""
@@ -96,10 +96,10 @@ WRITERS: Mapping[str, type[TensorBoard] | type[WandB]] = {
 
 
 def check(names: Sequence[str]) -> None:
-    """Check that what the writers need is installed.
+    """Check that the packages of the writers are installed.
 
     Raises:
-        BadInput: It is not.
+        BadInput: One is not.
     """
     for name in names:
         if find_spec(name) is None:
@@ -111,12 +111,12 @@ def check(names: Sequence[str]) -> None:
 
 
 def opened(names: Sequence[str], folder: Path, step: int) -> list[Writer]:
-    """Return the writers of the training in `folder`, which goes on after `step` steps."""
+    """Return the writers of the training in `folder`, which continues after `step` steps."""
     return [WRITERS[name](folder, step) for name in names]
 
 
 def _run_id(path: Path) -> str:
-    """Return the id in `path`, made at the first link."""
+    """Return the id in `path`, which the first link creates."""
     if not path.exists():
         write_text(path, uuid.uuid4().hex)
     return path.read_text()

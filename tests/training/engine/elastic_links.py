@@ -12,13 +12,13 @@ from made_batches import MODEL, batch, part
 from ranks import training
 
 from pipeline.families.fm4npp.module import NeighbourPredictor
-from pipeline.families.fm4npp.objective import next_neighbours
+from pipeline.families.fm4npp.objective import neighbours
 from pipeline.nn.batch import MicroBatch
 from pipeline.nn.losses import only
 from pipeline.training.engine.engine import Engine, World, join
 from pipeline.training.engine.optimisers import Scale
 from pipeline.training.programs.program import leave
-from pipeline.training.steps import micro_batches
+from pipeline.training.steps.micro_batches import micro_batches
 
 STEPS, LINKS, BATCH_EVENTS = 3, 3, 8
 SIZES = (2, 1, 4)
@@ -33,7 +33,7 @@ REFERENCES = [
     *((kind, "fp32", "0") for kind in ("adamw", "lion", "ranger")),
     *((kind, "bf16", "1") for kind in ("adamw", "ranger")),
 ]
-OBJECTIVE = only(next_neighbours)
+OBJECTIVE = only(neighbours)
 SCALES = {"backbone.layers.1.mixer.A_log": Scale(rate=3.0)}
 
 
@@ -57,7 +57,7 @@ def own(step, declared, world):
     dealt = list(range(world.rank, BATCH_EVENTS, world.size))
     return [
         MicroBatch(part(whole, dealt[each.start : each.stop]), each.weight)
-        for each in micro_batches.parts(declared, world.rank, world.size)
+        for each in micro_batches(declared, world.rank, world.size)
     ]
 
 

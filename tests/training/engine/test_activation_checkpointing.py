@@ -7,8 +7,8 @@ torch = pytest.importorskip("torch")
 from made_batches import MODEL, batch
 
 from pipeline.families.fm4npp.module import NeighbourPredictor
-from pipeline.families.fm4npp.objective import next_neighbours
-from pipeline.training.engine.activation_checkpointing import blocks, recompute
+from pipeline.families.fm4npp.objective import neighbours
+from pipeline.training.engine.activation_checkpointing import blocks, checkpoint_activations
 
 
 def trained(*, again):
@@ -17,14 +17,14 @@ def trained(*, again):
     torch.manual_seed(3)
     model = NeighbourPredictor(MODEL.model_copy(update={"dropout": 0.2, "layers": 4}))
     if again:
-        recompute(model)
+        checkpoint_activations(model)
     optimiser, kept, losses = torch.optim.AdamW(model.parameters()), [], []
     for step in range(3):
         events = batch([30, 40], seed=step)
         with torch.autograd.graph.saved_tensors_hooks(
             lambda x: kept.append((x.data_ptr(), x.nbytes)) or x, lambda x: x
         ):
-            loss = next_neighbours(model(events), events)["neighbours"]
+            loss = neighbours(model(events), events)["neighbours"]
         if not step:
             first = sum(dict(kept).values())
         loss.backward()

@@ -71,9 +71,9 @@ def damage(sealed, how):
 
 
 DAMAGES = {
-    "changed": "model.pt: missing or not as it was written; the checkpoint is damaged.",
-    "missing": "random.pt: missing or not as it was written; the checkpoint is damaged.",
-    "no manifest": "no manifest.json; this is no whole checkpoint.",
+    "changed": "model.pt: missing or changed since it was written; the checkpoint is damaged.",
+    "missing": "random.pt: missing or changed since it was written; the checkpoint is damaged.",
+    "no manifest": "no manifest.json; this checkpoint is not complete.",
     "torn manifest": r"manifest.json: damaged \(",
 }
 
@@ -96,7 +96,7 @@ def test_when_none_verifies_it_is_an_error_and_never_a_fresh_start(tmp_path):
     assert f"{tmp_path}: no checkpoint verifies" in message
     assert "step-000000000040" in message
     assert "step-000000000080" in message
-    assert message.endswith("Remove the folder to begin again.")
+    assert message.endswith("Remove the folder to start again.")
 
 
 def test_old_and_unfinished_ones_are_pruned(tmp_path):

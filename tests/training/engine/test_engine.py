@@ -76,7 +76,7 @@ def test_every_zero_stage_exports_the_whole_model(trained, stage):
 
 @pytest.mark.slow
 def test_a_stop_asked_of_one_rank_is_heard_by_all(trained):
-    assert trained[1][2]["1"]["strongest"] == [1, 0]
+    assert trained[1][2]["1"]["largest"] == [1, 0]
 
 
 @pytest.mark.parametrize(("world_size", "micro"), [(1, 4), (2, 2), (4, 1)])

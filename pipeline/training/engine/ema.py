@@ -1,4 +1,4 @@
-"""The mean of a model's weights over the training, exponentially weighted."""
+"""The exponential moving average (EMA) of a model's weights over its training."""
 
 import math
 from collections.abc import Mapping
@@ -9,33 +9,33 @@ from torch import Tensor, nn
 from pipeline.campaign import Training
 
 
-class Average:
-    """A mean v of the trained weights w, in single precision: v ← d v + (1 - d) w at each step.
+class EMA:
+    """The average v of the trained weights w, in single precision: v ← d v + (1 - d) w per step.
 
-    d = exp(-batch_events / ema_events), so that the weights of n events ago count exp(-n /
-    ema_events) at any batch size. It begins at the weights that the training begins at.
+    d = exp(-batch_events / ema_events), so that the weights n events ago count exp(-n / ema_events)
+    at any batch size. It starts at the initial weights of the training.
     """
 
     def __init__(self, model: nn.Module, training: Training) -> None:
-        """Begin at the weights of `model`.
+        """Start at the weights of `model`.
 
         Raises:
-            ValueError: `training` asks for no mean.
+            ValueError: `training` sets no `ema_events`.
         """
         if training.ema_events is None:
-            message = "ema_events is not set: there is no mean to keep."
+            message = "ema_events is not set, so there is no average to keep."
             raise ValueError(message)
-        self.kept = math.exp(-training.batch_events / training.ema_events)
+        self.decay = math.exp(-training.batch_events / training.ema_events)
         self.values = {name: value.float().clone() for name, value in _trained(model).items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Take the weights of `model` into the mean."""
+        """Update the average with the present weights of `model`."""
         for name, value in _trained(model).items():
-            self.values[name].lerp_(value.float(), 1 - self.kept)
+            self.values[name].lerp_(value.float(), 1 - self.decay)
 
     def load(self, values: Mapping[str, Tensor]) -> None:
-        """Go on from the mean `values`."""
+        """Continue from the average `values` of a checkpoint."""
         for name, value in self.values.items():
             value.copy_(values[name])
 

@@ -1,0 +1,55 @@
+"""What the training loop needs to train one model."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import nn
+
+from pipeline.campaign import Training, Trunk
+from pipeline.nn.batch import MicroBatch
+from pipeline.nn.losses import WeightedSum
+from pipeline.run import TaskFolder
+from pipeline.training.engine.engine import World
+from pipeline.training.engine.optimisers import Scale
+from pipeline.training.loader import Source
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """A model, its objective and its events; `seed` sets the order in which events are visited.
+
+    `scales` are the learning-rate scales of individual parameters. A training may start at a
+    checkpoint of its `trunk`, and it keeps its own checkpoints at `branch_points` for others to
+    start at. Each checkpoint records the loss on the events of `validation`; with `takes_best` the
+    result has the weights where that loss is lowest. `extra` holds further entries of the result,
+    `metadata` those of the header of the weights. `flops_per_point` counts forward and backward,
+    None if unknown.
+    """
+
+    model: nn.Module
+    objective: WeightedSum
+    events: Source
+    seed: int
+    training: Training
+    validation: Source | None = None
+    takes_best: bool = False
+    scales: Mapping[str, Scale] = field(default_factory=dict)
+    trunk: Trunk | None = None
+    branch_points: tuple[int, ...] = ()
+    extra: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    flops_per_point: float | None = None
+
+    @property
+    def start(self) -> tuple[Path, int] | None:
+        """The checkpoints of the trunk, and the events seen of the one to start at."""
+        if self.trunk is None:
+            return None
+        return TaskFolder(self.trunk.folder).checkpoints, self.trunk.events_seen
+
+    def batches(self, world: World, seen: int) -> Iterator[list[MicroBatch]]:
+        """Yield this process's share of each batch, starting after `seen` events of all."""
+        return self.events.batches(
+            self.training, self.seed, rank=world.rank, ranks=world.size, seen=seen
+        )
