@@ -1,6 +1,7 @@
 # make demo   environment, sample data, the whole pipeline, the report
 # make test   environment, lint, types, import laws, all tests; real Slurm, XRootD and Chromium where
 #             they can be installed
+# make quick  lint, types, import laws and the tests of what changed since the last commit
 # make soak   faults at random moments over campaigns on a real Slurm: hours, and a table
 # make bench  ratios against what one would otherwise pick, and against the machine's limits
 
@@ -11,7 +12,7 @@ READY  := $(VENV)/.ready
 RIVALS := $(VENV)/.rivals-ready
 SITE   ?= local
 
-.PHONY: demo test lint slurm servers browser soak bench clean
+.PHONY: demo test quick lint slurm servers browser soak bench clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,10 +27,19 @@ demo: $(READY)
 test: lint slurm servers browser
 	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
 
+# SINCE=main takes what changed since that commit.
+SINCE ?= HEAD
+
+quick: lint
+	$(BIN)/python tests/changed.py $(SINCE) | xargs --no-run-if-empty \
+		$(BIN)/pytest -q -m "not slow and not slurm and not mpi" \
+		--numprocesses logical --maxprocesses 4 --dist loadgroup
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/hadolint containers/*.Dockerfile

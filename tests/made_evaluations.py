@@ -9,6 +9,8 @@ import numpy as np
 
 from pipeline.campaign import Campaign
 from pipeline.downstream import HEADS
+from pipeline.downstream.noise.spec import NOISE
+from pipeline.downstream.particles.spec import PARTICLES
 from pipeline.evaluation.classification import evaluate_classes
 from pipeline.evaluation.directions import evaluate_directions
 from pipeline.evaluation.momenta import evaluate_momenta
@@ -218,8 +220,8 @@ def chamber(offsets, rng):
 
 MAKERS = {
     **dict.fromkeys(("tracks", "clusters", "edges"), tracks),
-    "particles": points_of(5, HEADS["particles"].NAMES, "pid"),
-    "noise": points_of(2, HEADS["noise"].NAMES, "noise"),
+    "particles": points_of(5, PARTICLES, "pid"),
+    "noise": points_of(2, NOISE, "noise"),
     "momentum": momentum,
     "jets": jets,
     "anomaly": anomaly,

@@ -63,7 +63,7 @@ def pattern(count, *, seed=0):
     return points, offsets_of(np.full(count, 10))
 
 
-class Knowing(torch.nn.Module):
+class Knowing(torch.nn.Module):  # type: ignore[name-defined]
     """Flows straight to such jets."""
 
     noise = Noise(((0.0, 1.0),) * 3)

@@ -68,7 +68,7 @@ def test_a_jet_says_what_it_is_and_what_it_was_told_to_be(told, title, colour):
     (axes,) = figure.axes
     assert axes.get_title().splitlines() == [title, "2 constituents, Σ pT 50 GeV"]
     circles = axes.collections[0]
-    assert circles.get_sizes().tolist() == pytest.approx([900, 225])  # areas are as pT
+    assert circles.get_sizes().tolist() == pytest.approx([900, 225])  # areas are as pT  # type: ignore[attr-defined]
     assert circles.get_facecolor()[0][:3] == pytest.approx(
         [int(PALETTE[colour][n : n + 2], 16) / 255 for n in (1, 3, 5)]
     )
@@ -89,7 +89,7 @@ def test_momenta_say_how_hard_a_constituent_is():
     ((_, figure, _),) = drawn("jets", arrays, ("QCD", "top"), 3)
     (axes,) = figure.axes
     assert axes.get_title().splitlines()[1] == "2 constituents, Σ pT 15 GeV"
-    assert axes.collections[0].get_sizes().tolist() == pytest.approx([450, 900])
+    assert axes.collections[0].get_sizes().tolist() == pytest.approx([450, 900])  # type: ignore[attr-defined]
 
 
 def neutrino():
@@ -112,15 +112,15 @@ def test_a_sensor_is_coloured_by_its_first_light_and_sized_by_its_charge():
     seen = figure.axes[1].collections[0]
     assert seen.get_offsets().tolist() == [[0, -100], [0, 100]]
     assert seen.get_array().tolist() == [15.0, 0.0]
-    small, large = seen.get_sizes()
+    small, large = seen.get_sizes()  # type: ignore[attr-defined]
     assert small < large
 
 
 def test_arrows_point_where_the_neutrino_went():
     ((_, figure, _),) = drawn("direction", neutrino(), (), 3)
     true, told = figure.axes[1].texts
-    assert true.xyann[1] > true.xy[1]  # from above: downwards
-    assert told.xyann[0] > told.xy[0]
+    assert true.xyann[1] > true.xy[1]  # from above: downwards  # type: ignore[attr-defined]
+    assert told.xyann[0] > told.xy[0]  # type: ignore[attr-defined]
     assert [each.get_text() for each in figure.legends[0].texts][1] == "told direction, 90.0° apart"
 
 

@@ -70,7 +70,7 @@ def test_a_damaged_look_is_told_and_the_losses_stay(whole, site, probed):
 def test_shares_are_of_all_values_and_ratios_of_filled_bins():
     told = {"name": "n", "unit": "1", "edges": [0, 1, 2, 3], "true": [2, 2, 0], "made": [1, 3, 4]}
     upper, lower = histograms_chart([told]).axes
-    heights = [patch.get_data().values.tolist() for patch in upper.patches]
+    heights = [patch.get_data().values.tolist() for patch in upper.patches]  # type: ignore[attr-defined]
     assert heights == [[0.5, 0.5, 0.0], [0.125, 0.375, 0.5]]
     ratio = lower.lines[-1].get_ydata()
     np.testing.assert_allclose(ratio, [0.25, 0.75, np.nan])

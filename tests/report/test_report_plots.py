@@ -46,7 +46,7 @@ def test_a_bar_says_what_is_charged_and_what_is_reserved():
     ]
     axes = node_hours_chart(rows).axes[0]
     assert [text.get_text() for text in axes.texts] == ["3.5", "0.25"]
-    assert [bar.get_width() for bar in axes.patches] == [2.0, 0.25, 1.5, 0.0]
+    assert [bar.get_width() for bar in axes.patches] == [2.0, 0.25, 1.5, 0.0]  # type: ignore[attr-defined]
 
 
 def test_no_node_hour_at_all_can_be_drawn():

@@ -145,12 +145,10 @@ def test_a_declaration_of_ones_own_that_cannot_be(tmp_path, changes, message):
         own(tmp_path, **changes)
 
 
-def test_every_family_names_places_that_exist():
+def test_every_objective_of_a_family_stands_beside_it():
     for family in FAMILIES.values():
         if family is Own:
             continue
         model = family.model_validate({"size": next(iter(family.SIZES))})
         assert set(family.DEFAULT_OBJECTIVES) <= set(family.OBJECTIVES)
         assert all(callable(systems.objective(model, name)) for name in family.OBJECTIVES)
-        if family.EXAMINE:
-            assert callable(systems.named(family.EXAMINE))

@@ -103,7 +103,7 @@ def test_trainings_show_what_their_links_cost_and_their_pace(plan):
     rows = all_progress([step.task for step in plan.steps], plan.run)
     console = Console(file=io.StringIO(), width=160)
     console.print(trainings(rows))
-    shown = console.file.getvalue().splitlines()
+    shown = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert shown[0].split("  ")[0] == "training"
     numbers = ("1", "40.0", "s", "40.0%", "10.0%", "1,000", "0.25", "0:00:04")
     assert shown[1].split() == [task.key, *numbers]
@@ -238,6 +238,6 @@ def test_every_state_has_a_row():
     states = ("done", "running", "queued", "failed", "waiting")
     console = Console(file=io.StringIO(), width=120)
     console.print(table([Progress(f"a/{s}", s, 1000, 2000, "events", "[x]") for s in states]))
-    lines = console.file.getvalue().splitlines()
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert len(lines) == 5
     assert all("1,000/2,000 events" in line and "[x]" in line for line in lines)
