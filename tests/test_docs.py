@@ -17,6 +17,8 @@ from pipeline.site import Site
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]*))?\)")
+STATION = re.compile(r"`(pipeline/[\w/]+\.py)(?::(\w+))?`")
+TERM = re.compile(r"^\| \*\*([\w -]+)\*\*", re.MULTILINE)
 BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
 
@@ -69,6 +71,35 @@ def test_links_lead_somewhere(page):
         target = page.parent / path if path else page
         assert target.exists(), f"{page}: {path}"
         assert not anchor or anchor in anchors(target), f"{page}: #{anchor}"
+
+
+def test_every_station_of_the_architecture_exists():
+    stations = STATION.findall((ROOT / "docs" / "architecture.md").read_text())
+    assert len(stations) > 30
+    for path, name in stations:
+        assert (ROOT / path).is_file(), path
+        defined = re.compile(rf"^ *(?:def|class) {name}\b", re.MULTILINE)
+        assert not name or defined.search((ROOT / path).read_text()), f"{path}: no {name}"
+
+
+def test_every_room_that_the_architecture_and_the_readme_name_exists():
+    readme = (ROOT / "README.md").read_text()
+    named = re.findall(r"^├── (\w+)/ ", readme, re.MULTILINE)
+    there = {path.name for path in (ROOT / "pipeline").iterdir() if (path / "__init__.py").exists()}
+    assert set(named) == there
+
+
+def test_the_glossary_is_sorted_and_each_term_is_used():
+    glossary = ROOT / "docs" / "glossary.md"
+    terms = TERM.findall(glossary.read_text())
+    assert terms == sorted(terms)
+    assert len(terms) > 40
+    sources = [path for path in PAGES if path != glossary] + sorted(
+        (ROOT / "pipeline").rglob("*.py")
+    )
+    text = "\n".join(path.read_text() for path in sources).lower()
+    unused = [term for term in terms if not re.search(rf"\b{term}s?\b", text)]
+    assert not unused
 
 
 @pytest.mark.parametrize("text", blocks("toml"))
