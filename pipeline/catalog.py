@@ -22,6 +22,8 @@ class Declaration(BaseModel):
 class DeclarationError(ValueError):
     """A declaration cannot be found, read or believed; the message says what to type."""
 
+    outcome = "usage"
+
 
 Declared = TypeVar("Declared", bound=Declaration)
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.run import RunError, TaskFolder, read_json
+from pipeline.outcome import RunError
+from pipeline.run import TaskFolder
+from pipeline.writing import read_json
 
 TAIL_BYTES = 65536
 

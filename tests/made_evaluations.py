@@ -16,7 +16,7 @@ from pipeline.evaluation.directions import evaluate_directions
 from pipeline.evaluation.momenta import evaluate_momenta
 from pipeline.evaluation.result import Look
 from pipeline.evaluation.values import evaluate_values
-from pipeline.run import write_json
+from pipeline.writing import write_json
 
 SKILL = {"frozen": 0.6, "lora": 0.8, "full": 1.0, "scratch": 0.4}
 LABELS = (100, 1000)

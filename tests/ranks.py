@@ -73,7 +73,7 @@ class Ranks:
     """The processes of one link."""
 
     def __init__(self, folder: TaskFolder, program: str = "pretrain", *, size: int = 2) -> None:
-        command = [sys.executable, "-m", f"pipeline.training.{program}", str(folder.path)]
+        command = [sys.executable, "-m", f"pipeline.training.programs.{program}", str(folder.path)]
         self.folder = folder
         self.log = folder.path / "log.txt"
         self.processes = start(command, size=size, log=self.log)

@@ -11,8 +11,9 @@ from pipeline.budget.record import Kind, Record
 from pipeline.campaign import Campaign, load_campaign
 from pipeline.job import State
 from pipeline.report import write_report
-from pipeline.run import Run, write_json
+from pipeline.run import Run
 from pipeline.site import Site
+from pipeline.writing import write_json
 
 ARI = {"frozen": 0.91, "full": 0.94, "scratch": 0.83}
 

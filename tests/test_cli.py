@@ -13,8 +13,9 @@ from whole_campaign import TINY
 from pipeline import __version__
 from pipeline.campaign import load_campaign
 from pipeline.catalog import names
+from pipeline.outcome import Exit
 from pipeline.planning.plan import Asked, make_plan
-from pipeline.run import Exit, Run
+from pipeline.run import Run
 from pipeline.site import Site, load_site
 
 VERBS = [
@@ -119,7 +120,10 @@ def test_a_root_without_permission(cosmotron: Any, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     told = cosmotron("run", TINY, "--site", "local", "--root", tmp_path)
     assert told.code == Exit.CANNOT_WRITE
-    assert "no permission. Choose a folder of yours with --root." in told.words
+    assert (
+        "Permission denied. Get write permission there, or use another scratch (--root)"
+        in told.words
+    )
 
 
 def test_a_price_that_is_not_agreed_to_submits_nothing(

@@ -8,7 +8,8 @@ import pytest
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.record import Kind, Record
 from pipeline.job import State
-from pipeline.run import Exit, Run
+from pipeline.outcome import Exit
+from pipeline.run import Run
 
 TINY = str(Path(__file__).parent / "campaigns" / "tiny.toml")
 SHOWUSAGE = """

@@ -10,8 +10,9 @@ from whole_campaign import TINY
 import pipeline.scheduler
 from pipeline.chains.job_manager import Desk
 from pipeline.job import State
+from pipeline.outcome import Exit
 from pipeline.rehearsal import poll
-from pipeline.run import Exit, write_json
+from pipeline.writing import write_json
 
 
 @pytest.fixture

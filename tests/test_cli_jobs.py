@@ -16,8 +16,10 @@ from whole_campaign import TINY
 
 import pipeline.scheduler
 from pipeline.chains.job_manager import Desk
+from pipeline.claims import Holder
 from pipeline.job import State
-from pipeline.run import Exit, Holder, Run
+from pipeline.outcome import Exit
+from pipeline.run import Run
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def test_cancel_lets_the_controller_go_first(
     cosmotron: Any, scheduler: FakeScheduler, job: str, there: Any, tmp_path: Path
 ) -> None:
     program = (
-        "import signal, sys, time; from pathlib import Path; from pipeline.run import claimed\n"
+        "import signal, sys, time; from pathlib import Path; from pipeline.claims import claimed\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "try:\n with claimed(Path(sys.argv[1])): time.sleep(60)\n"
         "except KeyboardInterrupt: sys.exit(130)"

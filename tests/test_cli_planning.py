@@ -6,7 +6,9 @@ import json
 
 from whole_campaign import TINY
 
-from pipeline.run import Exit, Run, write_text
+from pipeline.outcome import Exit
+from pipeline.run import Run
+from pipeline.writing import write_text
 
 
 def test_a_large_plan_has_a_row_for_each_kind_of_task(cosmotron, tmp_path):

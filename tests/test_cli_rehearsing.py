@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.run import Exit
+from pipeline.outcome import Exit
 
 LADDER = str(Path(__file__).parent / "campaigns" / "ladder.toml")
 

@@ -10,7 +10,9 @@ import pytest
 from whole_campaign import TINY
 
 from pipeline.campaign import load_campaign
-from pipeline.run import Exit, Run, write_json
+from pipeline.outcome import Exit
+from pipeline.run import Run
+from pipeline.writing import write_json
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from staged_alone import command, ended
 
 from pipeline.cli import main
 from pipeline.data.store.manifest import BINS, MANIFEST
-from pipeline.run import Exit
+from pipeline.outcome import Exit
 
 PNG = b"\x89PNG\r\n\x1a\n"
 FORMATS = {"sphenix": "npz", "icecube": "parquet"}

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from pipeline.pace import TAIL_BYTES, newest, overheads, pace
-from pipeline.run import TaskFolder, write_json
+from pipeline.run import TaskFolder
+from pipeline.writing import write_json
 
 
 def link(number, *, began=0.0, first=30.0, last=90.0, ended=100.0):

@@ -8,21 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import run as run_module
-from pipeline.run import (
-    SILENT_SECONDS,
-    Exit,
-    Holder,
-    Run,
-    RunError,
-    TaskFolder,
-    claimed,
-    holder,
-    process_started,
-    read_json,
-    write_json,
-    write_text,
-)
+from pipeline import claims
+from pipeline.claims import SILENT_SECONDS, Holder, claimed, holder, process_started
+from pipeline.outcome import Exit, RunError
+from pipeline.run import Run, TaskFolder
+from pipeline.writing import read_json, write_json, write_text
 
 
 def test_every_path_is_below_the_run_folder(tmp_path: Path) -> None:
@@ -134,7 +124,7 @@ def test_a_second_controller_is_told_of_the_first(tmp_path: Path) -> None:
 def test_the_claim_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "controller.json"
     program = (
-        "import os, signal, sys; from pathlib import Path; from pipeline.run import claimed\n"
+        "import os, signal, sys; from pathlib import Path; from pipeline.claims import claimed\n"
         "with claimed(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", program, str(path)], check=False)
@@ -171,7 +161,7 @@ def test_of_another_host_a_claim_that_beats_is_believed_for_a_while(tmp_path: Pa
 
 
 def test_a_claim_that_beats_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(claims, "BEAT_SECONDS", 0.01)
     path = tmp_path / "controller.json"
     with claimed(path, beats=True):
         os.utime(path, (1, 1))

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.run import Exit, TaskFolder
+from pipeline.outcome import Exit
+from pipeline.run import TaskFolder
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pipeline.budget.account import Account
-from pipeline.run import Exit, RunError
+from pipeline.outcome import RunError
 
 Format = Literal["showusage", "sbank", "sfapi"]
 ROUNDING = 0.01  # of the sum: sites print a digit or two
@@ -16,7 +16,7 @@ ROUNDING = 0.01  # of the sum: sites print a digit or two
 class BalanceError(RunError):
     """What the site printed holds no balance of the project; the message says what it does hold."""
 
-    code = Exit.BAD_INPUT
+    outcome = "bad_input"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.run import Run, RunError, read_json, write_json
+from pipeline.outcome import RunError
+from pipeline.run import Run
+from pipeline.writing import read_json, write_json
 
 SHARE = 80  # per cent of the outcomes that an interval is to hold
 

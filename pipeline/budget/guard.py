@@ -7,7 +7,7 @@ from pipeline import clock
 from pipeline.budget.lease import TurnError
 from pipeline.budget.ledger import Ledger, LedgerError, Total
 from pipeline.budget.record import Kind, Record
-from pipeline.run import RunError
+from pipeline.outcome import RunError
 
 ROUNDING = 1e-9  # of the cap: what sums of thousands of numbers may be off
 
@@ -17,6 +17,8 @@ class BudgetError(RunError):
 
     `may_fit` says that it will not, if others are charged less than was kept for them.
     """
+
+    outcome = "over_cap"
 
     def __init__(self, message: str, *, may_fit: bool) -> None:
         super().__init__(message)

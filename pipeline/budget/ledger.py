@@ -18,15 +18,15 @@ from pydantic import ValidationError
 from pipeline.budget.account import Account, replay
 from pipeline.budget.lease import turn
 from pipeline.budget.record import Record
-from pipeline.run import Exit, RunError
+from pipeline.outcome import RunError, classify
 
 
 class LedgerError(RunError):
     """The ledger cannot be read or written; the message names the file and the way out."""
 
-    def __init__(self, message: str, code: int = Exit.BUSY) -> None:
+    def __init__(self, message: str, outcome: str = RunError.outcome) -> None:
         super().__init__(message)
-        self.code = code
+        self.outcome = outcome
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Ledger:
                 f"{self.folder}: the {record.kind} of {record.job_key} cannot be recorded "
                 f"({error.strerror}). Make room there, or make it writable, then run again."
             )
-            raise LedgerError(message, Exit.CANNOT_WRITE) from error
+            raise LedgerError(message, classify(error).outcome.name) from error
         return path
 
     def records(self) -> list[Record]:

@@ -11,7 +11,8 @@ from pipeline.campaign.training import Training, Validation
 from pipeline.catalog import Declaration, DeclarationError
 from pipeline.downstream import Head
 from pipeline.families import AnyTokenizer, Model
-from pipeline.run import TaskFolder, write_text
+from pipeline.run import TaskFolder
+from pipeline.writing import write_text
 
 
 class SimulateTask(Declaration):

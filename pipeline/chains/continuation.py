@@ -18,10 +18,11 @@ from pipeline import clock
 from pipeline.budget.account import Account
 from pipeline.chains import history, order
 from pipeline.chains.job_manager import Desk, Share
-from pipeline.chains.outcomes import forbidden, judge, saved, verdict
+from pipeline.chains.outcomes import end_of_chain, record_end, saved, stop_request
 from pipeline.job import JobStatus, State, batch_job_id
+from pipeline.outcome import Exit, RunError
 from pipeline.planning.plan import Step
-from pipeline.run import Exit, RunError, TaskFolder
+from pipeline.run import TaskFolder
 from pipeline.scheduler import NotNowError, SchedulerError, connect
 
 Link = tuple[Step, int]
@@ -134,13 +135,13 @@ def judge_link(desk: Desk, of_job: Link, mine: str, code: int) -> None:
         end=int(clock.time()),
         node_names=os.environ.get("SLURM_JOB_NODELIST", ""),
     )
-    judge(step, desk, link, status)
+    record_end(step, desk, link, status)
 
 
 def _goes_on(step: Step, desk: Desk) -> bool:
     """Whether another link of a training is wanted."""
     folder = desk.plan.run.task(step.task.key)
-    return not (folder.is_done or history.over(folder) or forbidden(step, desk))
+    return not (folder.is_done or history.over(folder) or stop_request(step, desk))
 
 
 def this_job(desk: Desk, step: Step, number: int) -> str:
@@ -163,7 +164,7 @@ def _unwanted(step: Step, desk: Desk, number: int) -> str:
     folder = desk.plan.run.task(step.task.key)
     if folder.is_done:
         return "the task is done"
-    standing = forbidden(step, desk)
+    standing = stop_request(step, desk)
     if standing:
         return standing
     if any(link.number == number for link in history.read(folder)):
@@ -180,9 +181,9 @@ def _judge_before(step: Step, desk: Desk) -> history.Over | None:
     """Judge the link before, if nobody has; return why the chain is over, None if it goes on."""
     links = history.read(desk.plan.run.task(step.task.key))
     if not links or not links[-1].is_open:
-        return verdict(step, desk)
+        return end_of_chain(step, desk)
     account = desk.ledger.accounts()[desk.plan.link(step, links[-1].number).key]
-    return judge(step, desk, links[-1], _ended(desk, account.job_id))
+    return record_end(step, desk, links[-1], _ended(desk, account.job_id))
 
 
 def _ended(desk: Desk, job_id: str) -> JobStatus:

@@ -1,7 +1,7 @@
-"""The links of a chain, one small file for each thing that happened to one, beside the task.
+"""The links of a chain, beside the task: one small file for each event in the life of a link.
 
-A controller and the links themselves write here, on several machines at once: each file is made
-once, by whoever is first, and is never changed.
+A controller and the links themselves write here, on several machines at once: the first to come
+creates a file, and nobody changes it.
 """
 
 import os
@@ -11,15 +11,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pipeline.chains.retry import Ended
-from pipeline.run import TaskFolder, create_json, read_json
+from pipeline.chains.retry import LinkEnd
+from pipeline.run import TaskFolder
+from pipeline.writing import create_json, read_json
 
-WITHDRAWN = "withdrawn"  # cancelled while nobody watched: neither a failure nor a link that ran
+WITHDRAWN = "withdrawn"  # cancelled while no controller watched: as if it had never been
 
 
 @dataclass(frozen=True)
 class Link:
-    """Link `number` of a chain: what was saved `before` it, and how it ended, empty until then."""
+    """Link `number` of a chain: what was saved `before` it, and its outcome, empty until then."""
 
     number: int
     before: tuple[str, int]
@@ -28,44 +29,44 @@ class Link:
 
     @property
     def is_open(self) -> bool:
-        """Whether nobody has seen it end."""
+        """Whether no end of it is recorded."""
         return not self.outcome
 
 
 @dataclass(frozen=True)
 class Over:
-    """The end of a chain with link `number`: why there is no other, and how that link ended."""
+    """The end of a chain with link `number`: why no other follows, and the outcome of that link."""
 
     number: int
     reason: str
     outcome: str
-    told: str
+    message: str
 
 
 def begin(folder: TaskFolder, number: int, before: tuple[str, int]) -> bool:
-    """Note that link `number` is to be; return False where somebody has."""
+    """Record that link `number` begins; return False where another process has."""
     return create_json(Path(_file(folder, number, "begun")), {"before": before})
 
 
 def end(folder: TaskFolder, number: int, outcome: str, *, progressed: bool) -> bool:
-    """Note how link `number` ended; return False where somebody has."""
+    """Record the outcome of link `number`; return False where another process has."""
     what = {"outcome": outcome, "progressed": progressed}
     return create_json(Path(_file(folder, number, "ended")), what)
 
 
 def close(folder: TaskFolder, over: Over) -> bool:
-    """Note that the chain ends with its last link; return False where somebody has."""
-    what = {"reason": over.reason, "outcome": over.outcome, "told": over.told}
+    """Record that the chain ends with its last link; return False where another process has."""
+    what = {"reason": over.reason, "outcome": over.outcome, "message": over.message}
     return create_json(Path(_file(folder, over.number, "over")), what)
 
 
-def tell(folder: TaskFolder, over: Over) -> bool:
-    """Note that somebody is told of the chain's end; False if that was so: then it may go on."""
-    return create_json(Path(_file(folder, over.number, "told")), {"told": over.told})
+def report(folder: TaskFolder, over: Over) -> bool:
+    """Record that the user hears of the chain's end; False if they have: then it may go on."""
+    return create_json(Path(_file(folder, over.number, "reported")), {"message": over.message})
 
 
 def hold(folder: TaskFolder, number: int, job_id: str) -> str:
-    """Return the id of the one job that is link `number`: of two of its key the first to come."""
+    """Return the id of the job that is link `number`: the first of those that claim to be."""
     path = _file(folder, number, "held")
     create_json(Path(path), {"job_id": job_id})
     return str(_content(path)["job_id"])
@@ -112,10 +113,10 @@ def over(folder: TaskFolder) -> Over | None:
     return Over(last, **_content(_file(folder, last, "over")))
 
 
-def ends(links: Sequence[Link]) -> list[Ended]:
-    """Return how those links ended that have."""
+def ended(links: Sequence[Link]) -> list[LinkEnd]:
+    """Return how the links ended, without those that run and those that were withdrawn."""
     return [
-        Ended(link.outcome, link.progressed)
+        LinkEnd(link.outcome, link.progressed)
         for link in links
         if not link.is_open and link.outcome != WITHDRAWN
     ]
@@ -128,7 +129,7 @@ def _link(folder: TaskFolder, number: int, *, ended: bool) -> Link:
 
 
 def _there(folder: TaskFolder) -> dict[str, set[int]]:
-    """Return the numbers of the links that there are files of, by what they say."""
+    """Return the numbers of the links, by the kind of file that each has."""
     found: dict[str, set[int]] = {"begun": set(), "ended": set(), "over": set()}
     try:
         names = os.listdir(folder.chain)  # noqa: PTH208 - names alone
@@ -147,7 +148,7 @@ def _file(folder: TaskFolder, number: int, kind: str) -> str:
 
 
 def _content(path: str) -> dict[str, Any]:
-    """Return what a file says, which is written once; a long chain has hundreds."""
+    """Return the content of a file, which never changes; a long chain has hundreds."""
     found = os.stat(path)  # noqa: PTH116 - quick
     return _parsed(path, found.st_ino, found.st_mtime_ns)
 

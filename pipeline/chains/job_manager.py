@@ -17,11 +17,12 @@ from pipeline.campaign import Task
 from pipeline.chains import entries, node_exclusion
 from pipeline.chains.remaining_cost import to_come
 from pipeline.job import Job, JobStatus, State
+from pipeline.outcome import RunError
 from pipeline.pace import link_seconds
 from pipeline.planning.plan import PACK, PILOT, Plan, job_key, shares
-from pipeline.run import RunError, read_json
 from pipeline.scheduler import NotNowError, Scheduler, SchedulerError, render
 from pipeline.site import Role, Site
+from pipeline.writing import read_json
 
 UNKNOWN_SECONDS = 300
 TWIN = "+"  # between a key and the id of a second job that bears it
@@ -72,6 +73,8 @@ class NoHoursError(NotNowError):
 
 class StoppedError(RunError):
     """The controller stops before a job was submitted."""
+
+    outcome = "stopped"
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,7 @@ class Desk:
                 self._no_room = str(error)
                 raise NoHoursError(self._no_room) from error
             count = site.nodes[job.node].count
-            job = job.model_copy(update={"exclude": node_exclusion.avoided(self.plan.run, count)})
+            job = job.model_copy(update={"exclude": node_exclusion.excluded(self.plan.run, count)})
             _leave_traces(job)
             try:
                 job_id = self.scheduler.submit(job, self.script(job, site), tried=bool(known))

@@ -1,38 +1,39 @@
-"""Nodes that links failed on: the next ones run elsewhere, for a while.
+"""Nodes on which links failed: the next links avoid them for a while.
 
-A few nodes cause most failures: of 63 nodes, 3 more than half (arXiv 2605.09370). Which of a job's
-nodes it was is seldom known, so a node of several is suspected when it was there twice.
+A few nodes cause most failures: of 63 nodes, 3 more than half (arXiv 2605.09370). Which node of a
+job was at fault is seldom known, so a node of a larger job is excluded after the second failure.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 
 from pipeline import clock
-from pipeline.run import Run, create_json, read_json
+from pipeline.outcome import named
+from pipeline.run import Run
+from pipeline.writing import create_json, read_json
 
-# After these the same nodes may fail again; a walltime or a preemption says nothing of a node.
-ELSEWHERE = ("node_fail", "hang", "peer_lost")
 EXPIRY_SECONDS = 24 * 3600
-MOST_SHARE = 20  # of the machine's nodes at most one in so many is avoided
+SMALLEST_SHARE = 20  # at most one node in so many of the machine's is excluded
 
 
 def note(run: Run, job_id: str, outcome: str, nodes: Sequence[str]) -> None:
-    """Note that a job ended in such a way on `nodes`, once."""
-    if outcome in ELSEWHERE and nodes:
+    """Record once that a job on `nodes` ended with `outcome`, if that may be a node's fault."""
+    if named(outcome).elsewhere and nodes:
         what = {"outcome": outcome, "nodes": list(nodes), "time": clock.time()}
-        create_json(run.suspects / f"{job_id}.json", what)
+        create_json(run.node_failures / f"{job_id}.json", what)
 
 
-def avoided(run: Run, count: int | None) -> tuple[str, ...]:
-    """Return the nodes that no job is to run on now, the most suspect first.
+def excluded(run: Run, count: int | None) -> tuple[str, ...]:
+    """Return the nodes that the next jobs avoid, those with the most failures first.
 
-    `count` is how many nodes of the kind there are; where that is not known one is avoided at most.
+    `count` is how many nodes of the kind there are; where it is not known at most one is excluded.
     """
     since = clock.time() - EXPIRY_SECONDS
-    times: Counter[str] = Counter()
-    for path in sorted(run.suspects.glob("*.json")):
-        told = read_json(path)
-        if told is not None and told["time"] >= since:
-            times.update(dict.fromkeys(told["nodes"], 2 if len(told["nodes"]) == 1 else 1))
-    guilty = [node for node, points in times.most_common() if points >= 2]
-    return tuple(guilty[: max(1, (count or 0) // MOST_SHARE)])
+    points: Counter[str] = Counter()
+    for path in sorted(run.node_failures.glob("*.json")):
+        failure = read_json(path)
+        if failure is not None and failure["time"] >= since:
+            nodes = failure["nodes"]
+            points.update(dict.fromkeys(nodes, 2 if len(nodes) == 1 else 1))
+    failed = [node for node, total in points.most_common() if total >= 2]
+    return tuple(failed[: max(1, (count or 0) // SMALLEST_SHARE)])

@@ -5,9 +5,11 @@ from typing import Any
 
 from pipeline import catalog
 from pipeline.campaign import CHAINED, Task
+from pipeline.outcome import RunError
 from pipeline.planning.plan import Asked, Plan, Step
-from pipeline.run import Run, RunError, TaskFolder, read_json, write_json
+from pipeline.run import Run, TaskFolder
 from pipeline.site import Site
+from pipeline.writing import read_json, write_json
 
 MODELS = {model.model_fields["stage"].default: model for model in CHAINED}
 

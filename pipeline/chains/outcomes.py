@@ -1,4 +1,7 @@
-"""How a link ended and whether another follows: said by a controller, or by the links."""
+"""The life of a link: its outcome is recorded, and the chain goes on or ends.
+
+A controller and the links themselves call this, each for itself; the first record counts.
+"""
 
 from pathlib import Path
 
@@ -6,10 +9,12 @@ from pipeline.campaign import too_big
 from pipeline.chains import history, node_exclusion, retry, stop_requests
 from pipeline.chains.history import Link, Over
 from pipeline.chains.job_manager import Desk
-from pipeline.chains.liveness import Silence
+from pipeline.chains.liveness import Liveness
 from pipeline.job import JobStatus
+from pipeline.outcome import named
 from pipeline.planning.plan import Step
-from pipeline.run import TaskFolder, read_json
+from pipeline.run import TaskFolder
+from pipeline.writing import read_json
 
 TAIL_LINES = 15
 
@@ -20,45 +25,43 @@ def saved(folder: TaskFolder) -> tuple[str, int]:
     return max(names, default=""), len(folder.finished_parts)
 
 
-def silence(step: Step, desk: Desk, number: int) -> Silence:
-    """Return what notices that link `number` has gone silent."""
+def liveness(step: Step, desk: Desk, number: int) -> Liveness:
+    """Return what watches the heartbeat of link `number`."""
     seconds = step.task.training.hang_seconds  # type: ignore[union-attr] # only trainings are chained
-    return Silence(desk.plan.run.task(step.task.key), desk.plan.link(step, number).key, seconds)
+    return Liveness(desk.plan.run.task(step.task.key), desk.plan.link(step, number).key, seconds)
 
 
-def judge(step: Step, desk: Desk, link: Link, status: JobStatus) -> Over | None:
-    """Note how the job of `link` ended; return why its chain is over, None if another is to follow.
-
-    Whoever judges first is believed by all others.
-    """
+def record_end(step: Step, desk: Desk, link: Link, status: JobStatus) -> Over | None:
+    """Record the outcome of `link`; return why its chain is over, None if another link follows."""
     folder = desk.plan.run.task(step.task.key)
-    hung = silence(step, desk, link.number).was_long(status)
-    outcome = retry.outcome(status, read_json(folder.result), hung=hung)
+    hung = liveness(step, desk, link.number).was_lost(status)
+    result = read_json(folder.result)
+    outcome = retry.outcome_of(status, "" if result is None else result["outcome"], hung=hung)
     first = history.end(folder, link.number, outcome, progressed=saved(folder) != link.before)
-    if first and outcome in node_exclusion.ELSEWHERE:
+    if first and named(outcome).elsewhere:
         nodes = desk.scheduler.hosts(status.node_names)
         node_exclusion.note(desk.plan.run, status.id, outcome, nodes)
-    return verdict(step, desk, status)
+    return end_of_chain(step, desk, status)
 
 
-def verdict(step: Step, desk: Desk, status: JobStatus | None = None) -> Over | None:
-    """Return why the chain is over, None if another link is to follow; it is noted for all."""
+def end_of_chain(step: Step, desk: Desk, status: JobStatus | None = None) -> Over | None:
+    """Return why the chain is over, which is recorded; None if another link follows."""
     folder = desk.plan.run.task(step.task.key)
     links = history.read(folder)
-    ends = history.ends(links)
-    if not ends:
+    ended = history.ended(links)
+    if not ended:
         return None
-    reason = retry.ends(ends) or retry.too_many(ends, at_most=step.most_links)
+    reason = retry.reason_to_end(ended) or retry.over_limit(ended, at_most=step.most_links)
     if not reason:
         return None
     last = links[-1]
-    told = _told(step, desk, last, status)
-    history.close(folder, Over(last.number, reason, last.outcome, told))
+    message = _message(step, desk, last, status)
+    history.close(folder, Over(last.number, reason, last.outcome, message))
     return history.over(folder)
 
 
 def diverged(folder: TaskFolder) -> str:
-    """Return what to tell of a training that has diverged, empty if it has not."""
+    """Return the message of a training that has diverged, empty if it has not."""
     result = read_json(folder.result)
     if result is None or result["outcome"] != "diverged":
         return ""
@@ -68,13 +71,13 @@ def diverged(folder: TaskFolder) -> str:
     )
 
 
-def forbidden(step: Step, desk: Desk) -> str:
-    """Return the order of somebody that no link be submitted, empty if there is none."""
+def stop_request(step: Step, desk: Desk) -> str:
+    """Return the stop request that keeps the next link from the queue, empty if there is none."""
     return stop_requests.standing(desk.plan.run, step.task.key)
 
 
-def _told(step: Step, desk: Desk, link: Link, status: JobStatus | None) -> str:
-    """Return what is known of a chain's last link: its own word, or how it ended and its log."""
+def _message(step: Step, desk: Desk, link: Link, status: JobStatus | None) -> str:
+    """Return what is known of a chain's last link: its own message, or how it ended and its log."""
     ended = f"link {link.number} ended"
     if status is not None:
         ended = f"job {status.id} ended {status.state} with exit code {status.exit_code}"
@@ -85,7 +88,7 @@ def _told(step: Step, desk: Desk, link: Link, status: JobStatus | None) -> str:
 
 
 def why(folder: TaskFolder, log: Path, otherwise: str) -> str:
-    """Return why a task failed: what it recorded itself, else how it ended and its last lines."""
+    """Return why a task failed: its recorded message, else how it ended and the end of its log."""
     result = read_json(folder.result)
     if result is not None and "message" in result:
         return f"{result['message']} (log: {log})"

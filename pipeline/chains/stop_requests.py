@@ -6,7 +6,8 @@ import socket
 import time
 from pathlib import Path
 
-from pipeline.run import Run, write_json
+from pipeline.run import Run
+from pipeline.writing import write_json
 
 
 def give(path: Path, reason: str) -> None:

@@ -10,11 +10,20 @@ from pipeline import clock
 from pipeline.chains import history, order
 from pipeline.chains.history import Link, Over
 from pipeline.chains.job_manager import BackOff, Desk, NoHoursError, Share
-from pipeline.chains.outcomes import diverged, forbidden, judge, saved, silence, verdict
+from pipeline.chains.outcomes import (
+    diverged,
+    end_of_chain,
+    liveness,
+    record_end,
+    saved,
+    stop_request,
+)
 from pipeline.job import Job, JobStatus, State
+from pipeline.outcome import RunError
 from pipeline.planning.plan import Step
-from pipeline.run import CODES, Exit, RunError, TaskFolder, read_json
+from pipeline.run import TaskFolder
 from pipeline.scheduler import NotNowError
+from pipeline.writing import read_json
 
 LISTENS = 8  # how often in `hang_seconds` a job's sign of life is looked for
 
@@ -22,9 +31,9 @@ LISTENS = 8  # how often in `hang_seconds` a job's sign of life is looked for
 class TaskError(RunError):
     """A task ended without its product; the message says why and where its log is."""
 
-    def __init__(self, message: str, code: int = Exit.FAILED) -> None:
+    def __init__(self, message: str, outcome: str = "error") -> None:
         super().__init__(message)
-        self.code = code
+        self.outcome = outcome
 
 
 @dataclass
@@ -86,12 +95,12 @@ class Chain:
     def _go_on(self) -> bool:
         """Take up the link that is open, or begin the next one; return whether the task is done."""
         over = history.over(self.folder)
-        if over is not None and history.tell(self.folder, over):
+        if over is not None and history.report(self.folder, over):
             raise _error(over)
         link = history.newest(self.folder)
         if link is not None and link.is_open:
             return self._watch(link)
-        if link is not None and verdict(self.step, self.desk) is not None:
+        if link is not None and end_of_chain(self.step, self.desk) is not None:
             return False
         self._begin()
         return False
@@ -112,12 +121,12 @@ class Chain:
         Raises:
             TaskError: Somebody ordered the task or the run to stop, or the training has diverged.
         """
-        standing = forbidden(self.step, self.desk)
+        standing = stop_request(self.step, self.desk)
         if standing:
-            raise TaskError(standing)
+            raise TaskError(standing, "stopped")
         told = diverged(self.folder)
         if told:
-            raise TaskError(told, Exit.DIVERGED)
+            raise TaskError(told, "diverged")
         result = read_json(self.folder.result)
         if result is not None and result["outcome"] != "finished":
             self.folder.result.unlink()  # what an earlier link recorded is not the next one's
@@ -176,7 +185,7 @@ class Chain:
         if self.desk.now() - self.listened_at < seconds / LISTENS:
             return False
         self.listened_at = self.desk.now()
-        return silence(self.step, self.desk, link.number)(status)
+        return liveness(self.step, self.desk, link.number)(status)
 
     def _end(self, link: Link, status: JobStatus) -> None:
         """Note how the job of `link` ended."""
@@ -185,12 +194,12 @@ class Chain:
         elif status.state is State.CANCELLED and status.id not in self.seen:
             history.end(self.folder, link.number, history.WITHDRAWN, progressed=False)
         else:
-            judge(self.step, self.desk, link, status)
+            record_end(self.step, self.desk, link, status)
 
 
 def _error(over: Over) -> TaskError:
     """Return the end of a chain: its class, and what is known of it."""
-    return TaskError(f"{over.reason}: {over.told}", CODES.get(over.outcome, Exit.FAILED))
+    return TaskError(f"{over.reason}: {over.message}", over.outcome)
 
 
 class Watchers:

@@ -18,8 +18,8 @@ from pipeline.cli import (
     stopping,
     stores,
 )
-from pipeline.cli.screen import told
-from pipeline.run import Exit
+from pipeline.cli.screen import errors_reported
+from pipeline.outcome import Exit
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,7 +45,7 @@ for verb in VERBS:
 def main() -> int:
     """Run the command line; return the exit code."""
     try:
-        with told():
+        with errors_reported():
             app()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1

@@ -29,7 +29,8 @@ from pipeline.cli.screen import (
     screen,
     there,
 )
-from pipeline.run import Exit, Run, RunError
+from pipeline.outcome import Exit, RunError
+from pipeline.run import Run
 from pipeline.site import Site, load_site
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from pipeline.catalog import DeclarationError
 from pipeline.cli.screen import AsJson, Image, Project, QosName, Root, out, screen
-from pipeline.run import Exit, Run
+from pipeline.outcome import Exit
+from pipeline.run import Run
 from pipeline.site import load_site
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from pipeline.campaign.sources import found
 from pipeline.catalog import DeclarationError, parse
 from pipeline.cli.screen import AsJson, screen
 from pipeline.data.experiments import EXPERIMENTS, check
-from pipeline.run import TaskFolder, read_json
+from pipeline.run import TaskFolder
+from pipeline.writing import read_json
 
 FORMATS = "npz or root for sphenix, root for jetclass, parquet for icecube."
 DEAL = "Deal events to splits by a hash of their id: train=0.8,validation=0.1,test=0.1."

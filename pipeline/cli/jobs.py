@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.catalog import DeclarationError
+from pipeline.claims import holder
 from pipeline.cli.screen import (
     CampaignName,
     Project,
@@ -20,7 +21,8 @@ from pipeline.cli.screen import (
     screen,
     there,
 )
-from pipeline.run import BusyError, Run, RunError, holder
+from pipeline.outcome import BusyError, RunError
+from pipeline.run import Run
 from pipeline.site import load_site
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from pipeline.cli.screen import (
     run_folder,
     screen,
 )
-from pipeline.run import Exit
+from pipeline.outcome import Exit
 from pipeline.site import load_site
 
 if TYPE_CHECKING:

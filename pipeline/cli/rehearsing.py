@@ -24,7 +24,7 @@ from pipeline.cli.screen import (
     run_folder,
     screen,
 )
-from pipeline.run import Exit
+from pipeline.outcome import Exit
 from pipeline.site import Site, load_site
 
 if TYPE_CHECKING:

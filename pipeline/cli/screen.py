@@ -1,8 +1,8 @@
-"""What all verbs share: the screen, the options, and an honest end."""
+"""What all verbs share: the screen, the options, and the report of an error."""
 
-import errno
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +15,8 @@ from pipeline.campaign import Campaign, load_campaign
 from pipeline.catalog import DeclarationError
 from pipeline.data.errors import BadInput
 from pipeline.data.experiments import check
-from pipeline.run import Exit, Run, RunError
+from pipeline.outcome import classify
+from pipeline.run import Run
 from pipeline.site import Site
 
 CampaignName = Annotated[str, typer.Argument(help="A declared campaign, or a .toml file.")]
@@ -42,32 +43,15 @@ screen = Console(stderr=True)
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Turn what may go wrong into one message and an exit code that means something."""
-    from pipeline.scheduler import SchedulerError  # noqa: PLC0415
-
+def errors_reported() -> Iterator[None]:
+    """Turn an error of the body into one message and the exit code of its class."""
     try:
         yield
-    except DeclarationError as error:
-        fail(str(error), Exit.USAGE)
-    except BadInput as error:
-        fail(str(error), Exit.BAD_INPUT)
-    except RunError as error:
-        fail(str(error), error.code)
-    except SchedulerError as error:
-        fail(str(error), Exit.FAILED)
-    except OSError as error:
-        fail(_disk(error), Exit.CANNOT_WRITE)
-
-
-def _disk(error: OSError) -> str:
-    """Return what to do about a file that cannot be written or read."""
-    name = error.filename or "The run folder"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{name}: no space left. Free some, or choose another --root; then again."
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{name}: no permission. Choose a folder of yours with --root."
-    return f"{name}: {error.strerror}."
+    except Exception as error:  # noqa: BLE001 - classified and reported
+        failure = classify(error, where="The run folder")
+        if not (failure.is_foreseen or isinstance(error, OSError)):
+            traceback.print_exception(error)
+        fail(failure.message, failure.code)
 
 
 def fail(message: str, code: int) -> NoReturn:

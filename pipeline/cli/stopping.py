@@ -7,7 +7,7 @@ import typer
 from pipeline.catalog import DeclarationError
 from pipeline.cli.screen import CampaignName, Root, SiteName, asked_campaign, run_folder, screen
 from pipeline.cli.screen import there as on_this_machine
-from pipeline.run import RunError
+from pipeline.outcome import RunError
 from pipeline.site import load_site
 
 

@@ -9,7 +9,7 @@ from rich.progress import track
 from rich.table import Table
 
 from pipeline.cli.screen import AsJson, fail, out, screen
-from pipeline.run import Exit
+from pipeline.outcome import Exit
 
 app = typer.Typer(no_args_is_help=True, help="Stores of events: inspect, verify and plot.")
 StorePath = Annotated[Path, typer.Argument(help="A Zarr store that was staged.")]

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from pipeline.run import read_json, write_json
+from pipeline.writing import read_json, write_json
 
 
 def sha256(path: Path) -> str:

@@ -1,10 +1,10 @@
-"""How the programs of this room run: their arguments, claims, exit codes and error messages."""
+"""How the programs of this room run: their arguments, claims, and recorded outcomes."""
 
 import argparse
 import contextlib
-import errno
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,28 +12,14 @@ from typing import Any, Generic, TypeVar
 
 from pipeline import catalog
 from pipeline.campaign import SimulateTask, StageTask
-from pipeline.catalog import DeclarationError
+from pipeline.claims import claimed, holder
 from pipeline.data.errors import BadInput
 from pipeline.data.ranks import run_ranks
-from pipeline.run import (
-    BusyError,
-    Exit,
-    NoRoomError,
-    RunError,
-    TaskFolder,
-    claimed,
-    holder,
-    read_json,
-)
+from pipeline.outcome import BusyError, Exit, RunError, classify
+from pipeline.run import TaskFolder
+from pipeline.writing import read_json
 
 POLL_SECONDS = 0.2
-CANNOT_WRITE = {
-    errno.ENOSPC: "Free some space there, or give the site another scratch, then run again.",
-    errno.EDQUOT: "Free some of your quota there, or use another scratch, then run again.",
-    errno.EACCES: "Get write permission there, or use another scratch, then run again.",
-    errno.EPERM: "Get write permission there, or use another scratch, then run again.",
-    errno.EROFS: "Use a scratch that is mounted for writing here, then run again.",
-}
 
 PartTask = TypeVar("PartTask", SimulateTask, StageTask)
 
@@ -74,16 +60,16 @@ def part_records(folder: TaskFolder, count: int) -> list[dict[str, Any]]:
 
 
 def run(program: Program[PartTask], arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line asks and return the exit code; a failure is one line on stderr."""
+    """Do what the command line asks; return the exit code of the outcome, which is recorded."""
     options = _parser(program).parse_args(arguments)
     folder = TaskFolder(options.folder)
     try:
         task = catalog.read(folder.declaration, program.task)
-    except DeclarationError as error:
-        return _failed(None, "usage", str(error), Exit.USAGE)
+    except Exception as error:  # noqa: BLE001 - classified and recorded
+        return _failed(folder, error)
     if options.mpi:
         return _ranks(program, folder, task)
-    return _told(folder, lambda: _work(program, folder, task, options))
+    return _recorded(folder, lambda: _work(program, folder, task, options))
 
 
 def _ranks(program: Program[PartTask], folder: TaskFolder, task: PartTask) -> int:
@@ -97,31 +83,35 @@ def _ranks(program: Program[PartTask], folder: TaskFolder, task: PartTask) -> in
 
         return run_ranks(
             [program.weight(task, number) for number in range(len(task.files))],
-            begin=lambda: _told(folder, begin),
-            part=lambda number: _told(folder, lambda: _part(program, folder, task, number)),
-            finish=lambda: _told(folder, lambda: program.finish(folder, task)),
+            begin=lambda: _recorded(folder, begin),
+            part=lambda number: _recorded(folder, lambda: _part(program, folder, task, number)),
+            finish=lambda: _recorded(folder, lambda: program.finish(folder, task)),
         )
 
 
-def _told(folder: TaskFolder, work: Callable[[], object]) -> int:
-    """Do `work` and return the exit code; what goes wrong is one line on stderr, and recorded."""
+def _recorded(folder: TaskFolder, work: Callable[[], object]) -> int:
+    """Do `work` and return the exit code; an error is reported and recorded."""
     try:
         work()
-    except BadInput as error:
-        return _failed(folder, "bad_input", str(error), Exit.BAD_INPUT)
-    except BusyError as error:  # the result is for whoever works here to record
-        return _failed(None, "busy", str(error), Exit.BUSY)
-    except NoRoomError as error:
-        return _failed(folder, "cannot_write", str(error), Exit.CANNOT_WRITE)
-    except RunError as error:
-        return _failed(folder, "failed", str(error), Exit.FAILED)
-    except OSError as error:
-        if error.errno not in CANNOT_WRITE:
-            raise
-        message = f"{error.filename or folder.path}: cannot write ({error.strerror}). "
-        message += CANNOT_WRITE[error.errno]
-        return _failed(folder, "cannot_write", message, Exit.CANNOT_WRITE)
+    except Exception as error:  # noqa: BLE001 - classified and recorded
+        return _failed(folder, error)
     return Exit.FINISHED
+
+
+def _failed(folder: TaskFolder, error: Exception) -> int:
+    """Report `error` on stderr, record its class in the task's result, and return its exit code.
+
+    Where another process works on the task, the result is for that one to record.
+    """
+    failure = classify(error, where=str(folder.path))
+    if not failure.is_foreseen:
+        traceback.print_exception(error)
+    print(failure.message, file=sys.stderr)  # noqa: T201
+    if not isinstance(error, BusyError) and folder.path.is_dir():
+        # The disk that refused the work may refuse this too; stderr has the message already.
+        with contextlib.suppress(OSError):
+            folder.fail(failure.outcome.name, failure.message)
+    return failure.code
 
 
 def _parser(program: Program[PartTask]) -> argparse.ArgumentParser:
@@ -173,16 +163,6 @@ def in_turn(claim: Path) -> Iterator[None]:
                 stack.enter_context(claimed(claim))
                 break
             except RunError:
-                holder(claim)  # raises when the claim is damaged, which no waiting mends
+                holder(claim)  # raises if the claim is damaged, which no waiting repairs
                 time.sleep(POLL_SECONDS)
         yield
-
-
-def _failed(folder: TaskFolder | None, outcome: str, message: str, code: Exit) -> int:
-    """Report a failure on stderr and, where there is a task, in its result; return `code`."""
-    print(message, file=sys.stderr)  # noqa: T201
-    if folder is not None:
-        # The disk that refused the work may refuse this too; stderr has it already.
-        with contextlib.suppress(OSError):
-            folder.fail(outcome, message)
-    return code

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
-from pipeline.run import Exit
+from pipeline.outcome import Exit
 
 SAID_SECONDS = 1
 

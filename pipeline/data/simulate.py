@@ -13,7 +13,8 @@ from pipeline.data.checksums import sha256, unchanged
 from pipeline.data.errors import BadInput
 from pipeline.data.program import Program, part_record, part_records, run
 from pipeline.data.simulation import simulator
-from pipeline.run import TaskFolder, read_json, write_json
+from pipeline.run import TaskFolder
+from pipeline.writing import read_json, write_json
 
 
 def part_seed(seed: int, number: int) -> int:

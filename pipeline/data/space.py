@@ -11,7 +11,7 @@ from pipeline.data.experiment import Entries
 from pipeline.data.part import Layout, arrays_of, prepared_range
 from pipeline.data.source import size_of
 from pipeline.data.store.shard import encoded
-from pipeline.run import NoRoomError
+from pipeline.outcome import NoRoomError
 
 SAMPLE_EVENTS = 64
 MARGIN = 1.1

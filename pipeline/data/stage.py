@@ -33,7 +33,8 @@ from pipeline.data.store.manifest import (
     write_manifest,
 )
 from pipeline.data.store.tables import TABLES, check_tables, write_tables
-from pipeline.run import TaskFolder, read_json, write_json
+from pipeline.run import TaskFolder
+from pipeline.writing import read_json, write_json
 
 BINS_SPLIT = "train"
 SAMPLE_EVENTS = 2000

@@ -16,9 +16,10 @@ from pipeline.catalog import DeclarationError
 from pipeline.job import Job
 from pipeline.planning import snapshot
 from pipeline.planning.bundling import Layout, Member, layouts, rounds
-from pipeline.run import Run, TaskFolder, write_text
+from pipeline.run import Run, TaskFolder
 from pipeline.scheduler import BUNDLES, render
 from pipeline.site import Pilot, Role, Site
+from pipeline.writing import write_text
 
 PROGRAMS = {
     "simulate": "pipeline.data.simulate",

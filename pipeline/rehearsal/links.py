@@ -11,11 +11,13 @@ import simpy
 from pipeline.chains.continuation import Link, begin_links, continue_links, end_link, judge_link
 from pipeline.chains.job_manager import Desk
 from pipeline.job import Job
+from pipeline.outcome import Exit
 from pipeline.planning.plan import Step
 from pipeline.rehearsal.machine import EPOCH, Life
-from pipeline.run import Exit, TaskFolder, write_json
+from pipeline.run import TaskFolder
 from pipeline.scheduler.script import signal_lead_seconds
 from pipeline.site import Site
+from pipeline.writing import write_json
 
 SAVE_SECONDS = 30.0  # of a checkpoint: a guess
 LONGEST_BETWEEN_SAVES = 1800.0  # each half an hour at least, as the trainings do

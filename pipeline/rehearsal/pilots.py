@@ -8,8 +8,8 @@ import simpy
 from pipeline.budget.guard import BudgetError
 from pipeline.chains.job_manager import Desk
 from pipeline.job import Job
+from pipeline.outcome import Exit
 from pipeline.rehearsal.machine import Life
-from pipeline.run import Exit
 from pipeline.scheduler import NotNowError
 from pipeline.workflow.pilots import DRAIN_SHARE
 

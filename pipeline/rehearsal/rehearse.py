@@ -20,13 +20,14 @@ from pipeline.catalog import DeclarationError
 from pipeline.chains.job_manager import Desk
 from pipeline.chains.watch import Watchers
 from pipeline.job import Job, State
+from pipeline.outcome import RunError
 from pipeline.planning.plan import PACK, PILOT, Plan, Step
 from pipeline.rehearsal.links import Links, Work, start_up_minutes
 from pipeline.rehearsal.machine import HOUR, Life, Machine, VirtualClock
 from pipeline.rehearsal.memory import MemoryLedger
 from pipeline.rehearsal.pilots import Pool
 from pipeline.rehearsal.snapshot import Rates, Seen, Standing
-from pipeline.run import Run, RunError
+from pipeline.run import Run
 from pipeline.site import Site
 
 # What a task in a pilot takes, in minutes; a guess until some are measured. For staging and

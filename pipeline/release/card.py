@@ -11,7 +11,8 @@ from pipeline import __version__
 from pipeline.budget.ledger import Ledger
 from pipeline.campaign import FinetuneTask, PretrainTask, ProbeTask, TokenizeTask
 from pipeline.data.store.manifest import Manifest, read_manifest
-from pipeline.run import Run, read_json
+from pipeline.run import Run
+from pipeline.writing import read_json
 
 TEMPLATES = Path(__file__).parent / "templates"
 

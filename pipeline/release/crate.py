@@ -20,10 +20,11 @@ from pipeline.campaign import Campaign
 from pipeline.campaign.provenance import Provenance
 from pipeline.data.checksums import sha256
 from pipeline.data.store import MANIFEST, Manifest
+from pipeline.outcome import RunError
 from pipeline.release.croissant import FORMAT, described_in_words
 from pipeline.release.software import software
 from pipeline.report.tasks import TaskView
-from pipeline.run import Run, RunError
+from pipeline.run import Run
 
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 # `sha256` and `resourceUsage` are terms of this one: RO-Crate 1.1 has neither.

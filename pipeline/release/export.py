@@ -12,8 +12,10 @@ import tomli_w
 
 from pipeline.campaign import CHAINED, Campaign, FinetuneTask, PretrainTask, TokenizeTask
 from pipeline.catalog import DeclarationError
+from pipeline.outcome import RunError
 from pipeline.release.card import card
-from pipeline.run import Exit, Run, RunError, TaskFolder, read_json
+from pipeline.run import Run, TaskFolder
+from pipeline.writing import read_json
 
 WEIGHTS = "weights.safetensors"
 CARD, CONFIG = "README.md", "config.toml"
@@ -24,7 +26,7 @@ Trained = TokenizeTask | PretrainTask | FinetuneTask
 class ExportError(RunError):
     """There is nothing to export, or no room for it; the message says which and what to do."""
 
-    code = Exit.FAILED
+    outcome = "error"
 
 
 def export(campaign: Campaign, run: Run, key: str, to: Path, *, force: bool = False) -> Path:

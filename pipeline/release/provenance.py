@@ -9,10 +9,12 @@ from pipeline.budget.ledger import Ledger, LedgerError
 from pipeline.campaign import Campaign
 from pipeline.data.errors import BadInput
 from pipeline.data.store import MANIFEST, Manifest, Store
+from pipeline.outcome import RunError
 from pipeline.release.croissant import croissant
 from pipeline.report.reader import Reader
 from pipeline.report.tasks import view_tasks
-from pipeline.run import Run, RunError, write_text
+from pipeline.run import Run
+from pipeline.writing import write_text
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.campaign import Campaign
-from pipeline.run import Run, RunError, write_text
+from pipeline.outcome import RunError
+from pipeline.run import Run
 from pipeline.site import Site
+from pipeline.writing import write_text
 
 
 def write_report(run: Run, campaign: Campaign, site: Site) -> Path:

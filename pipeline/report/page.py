@@ -15,6 +15,7 @@ from pipeline.budget.summary import Row, summary
 from pipeline.budget.use import Use, uses, workers_of
 from pipeline.campaign import Campaign, to_toml
 from pipeline.downstream import HEADS
+from pipeline.outcome import RunError
 from pipeline.report import formats, published
 from pipeline.report.datasets import view_datasets
 from pipeline.report.evaluations import looks
@@ -36,7 +37,7 @@ from pipeline.report.sections import (
     spending_charts,
 )
 from pipeline.report.tasks import shares, view_tasks
-from pipeline.run import Run, RunError
+from pipeline.run import Run
 from pipeline.site import Site
 
 TEMPLATES = Path(__file__).parent / "templates"

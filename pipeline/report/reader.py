@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.run import RunError, read_json
+from pipeline.outcome import RunError
+from pipeline.writing import read_json
 
 
 @dataclass

@@ -5,8 +5,8 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.job import Job
-from pipeline.run import write_text
 from pipeline.scheduler.interface import NotNowError, SchedulerError
+from pipeline.writing import write_text
 
 
 def call(

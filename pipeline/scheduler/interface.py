@@ -9,6 +9,8 @@ from pipeline.job import Job, JobStatus
 class SchedulerError(RuntimeError):
     """The scheduler refused or did not answer; the message holds its own words and what to do."""
 
+    outcome = "scheduler"
+
 
 class NotNowError(SchedulerError):
     """The queue takes no more jobs at present, or nobody answers: the same call may pass later."""

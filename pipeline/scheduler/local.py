@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.job import Job, JobStatus, State
-from pipeline.run import Run, write_text
+from pipeline.run import Run
 from pipeline.scheduler import record as records
 from pipeline.scheduler.interface import SchedulerError
 from pipeline.scheduler.record import START_SECONDS, Record
 from pipeline.scheduler.script import signal_lead_seconds
 from pipeline.site import Site
+from pipeline.writing import write_text
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from pathlib import Path
 from pydantic import NonNegativeInt, PositiveInt, ValidationError
 
 from pipeline.catalog import Declaration
+from pipeline.claims import Holder
 from pipeline.job import JobStatus, State
-from pipeline.run import Holder, create_text, write_text
 from pipeline.scheduler.interface import SchedulerError
+from pipeline.writing import create_text, write_text
 
 START_SECONDS = 30  # a runner that has not reported by then never will
 

@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from pipeline.claims import Holder
 from pipeline.job import State
-from pipeline.run import Holder
 from pipeline.scheduler import record as records
 from pipeline.scheduler import slots
 from pipeline.scheduler.record import Record

@@ -31,9 +31,10 @@ from pipeline.data.store.tokens import TOKENIZER, WEIGHTS
 from pipeline.evaluation.codebooks import perplexity, usage
 from pipeline.families.omnijet.spec import TOKEN
 from pipeline.families.tokenizer import FEATURES, MOST_CONSTITUENTS
-from pipeline.run import TaskFolder, read_json, write_json
+from pipeline.run import TaskFolder
 from pipeline.training.loader import normalised, physical
 from pipeline.training.tokenizers import Codec
+from pipeline.writing import read_json, write_json
 
 EXPERIMENT = "jet-tokens"
 OWN = frozenset({"points", "offsets", "event_id", TOKEN})

@@ -16,8 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pipeline.campaign import SimulateTask, StageTask, declare
 from pipeline.chains.outcomes import why
 from pipeline.chains.watch import TaskError
+from pipeline.claims import claimed
+from pipeline.outcome import RunError, of_code
 from pipeline.planning.plan import log_name, waves
-from pipeline.run import Exit, RunError, TaskFolder, claimed, read_json
+from pipeline.run import TaskFolder
+from pipeline.writing import read_json
 
 BEGUN = "begun.json"
 POLL_SECONDS = 0.2
@@ -141,8 +144,8 @@ def _check(what: str, code: int, folder: TaskFolder, log: Path) -> None:
     """
     if code > 0:
         reason = why(folder, log, f"{folder.path}: {what} ended with exit code {code}")
-        raise TaskError(reason, code if code in set(Exit) else Exit.FAILED)
+        raise TaskError(reason, of_code(code).name)
     if code < 0:
         reason = f"{folder.path}: {what} was killed ({signal.Signals(-code).name}). Out of memory? "
         reason += f"Fewer at once may help. The same command goes on from here (log: {log})"
-        raise TaskError(reason, Exit.FAILED)
+        raise TaskError(reason, "killed")

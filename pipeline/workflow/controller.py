@@ -18,14 +18,17 @@ from pipeline.campaign import Campaign, Task, declare, to_toml
 from pipeline.chains import history, stop_requests
 from pipeline.chains.job_manager import Desk
 from pipeline.chains.watch import Watchers
+from pipeline.claims import claimed
+from pipeline.outcome import RunError
 from pipeline.planning import misuse, preflight, snapshot
 from pipeline.planning.plan import PACK, PILOT, Asked, Plan, make_plan
 from pipeline.report import write_report
-from pipeline.run import Run, RunError, TaskFolder, claimed, read_json, write_json, write_text
+from pipeline.run import Run, TaskFolder
 from pipeline.scheduler import connect
 from pipeline.site import Site
 from pipeline.workflow.display import Display
 from pipeline.workflow.status import all_progress
+from pipeline.writing import read_json, write_json, write_text
 
 PACKAGES = (
     *("cosmotron", "numpy", "parsl", "torch", "deepspeed", "safetensors", "zarr", "uproot"),

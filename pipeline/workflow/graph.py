@@ -14,7 +14,6 @@ from pipeline.chains.job_manager import Desk
 from pipeline.chains.outcomes import diverged, why
 from pipeline.chains.watch import TaskError, Watchers
 from pipeline.planning.plan import PACK, Step, log_name, waves
-from pipeline.run import Exit
 
 Needed = list[Future[Any]]
 
@@ -41,7 +40,7 @@ def submit(kernel: Any, desk: Desk, watchers: Watchers) -> dict[str, Future[Any]
         told = diverged(desk.plan.run.task(step.task.key)) if step.shares == PACK else ""
         if told:
             futures[step.task.key] = Future()
-            futures[step.task.key].set_exception(TaskError(told, Exit.DIVERGED))
+            futures[step.task.key].set_exception(TaskError(told, "diverged"))
         elif step.in_pilot:
             futures[step.task.key] = _in_pilot(run_in_pilot[step.shares], step, desk, needed)
         else:

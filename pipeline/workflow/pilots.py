@@ -25,10 +25,13 @@ from parsl.jobs.states import JobState, JobStatus
 from parsl.providers.base import ExecutionProvider
 
 from pipeline.chains.job_manager import Desk
+from pipeline.claims import Holder
 from pipeline.job import State
+from pipeline.outcome import Exit, RunError
 from pipeline.planning.plan import PACK, PILOT
-from pipeline.run import Exit, Holder, Run, RunError, TaskFolder, read_json, write_json
+from pipeline.run import Run, TaskFolder
 from pipeline.site import Site
+from pipeline.writing import read_json, write_json
 
 RETRIES = 2
 MOST_CONTINUED = 100  # how often a training in packs may ask for more

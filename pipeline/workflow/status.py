@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pipeline.campaign import CHAINED, Task
+from pipeline.outcome import RunError
 from pipeline.pace import Pace, links, pace
-from pipeline.run import Run, RunError, TaskFolder, read_json
+from pipeline.run import Run, TaskFolder
+from pipeline.writing import read_json
 
 TaskState = Literal["done", "running", "queued", "failed", "waiting"]
 

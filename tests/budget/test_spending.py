@@ -6,7 +6,9 @@ import pytest
 from pipeline.budget.account import Account
 from pipeline.budget.forecast import Interval, Outlook, keep, kept
 from pipeline.budget.spending import spent
-from pipeline.run import Run, RunError, write_json, write_text
+from pipeline.outcome import RunError
+from pipeline.run import Run
+from pipeline.writing import write_json, write_text
 
 OUTLOOK = Outlook("frontier", 1e9, 10.0, Interval(90.0, 100.0, 120.0), Interval(1.0, 2.0, 4.0))
 

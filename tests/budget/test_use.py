@@ -7,7 +7,8 @@ import pytest
 
 from pipeline.budget.account import Account
 from pipeline.budget.use import uses
-from pipeline.run import Run, write_json
+from pipeline.run import Run
+from pipeline.writing import write_json
 
 WORKERS = {"pilot": 2, "pack": 4}
 

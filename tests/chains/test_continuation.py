@@ -18,7 +18,7 @@ from pipeline.chains import history, order, stop_requests
 from pipeline.chains.continuation import NOTHING_TO_DO, WANTED, begin, end
 from pipeline.chains.job_manager import Desk
 from pipeline.job import State
-from pipeline.run import Exit
+from pipeline.outcome import Exit
 from pipeline.scheduler import NotNowError
 from pipeline.site import load_site
 
@@ -163,7 +163,7 @@ def test_a_link_that_is_the_last_for_another_reason_says_so(scheduler, folder, f
     assert scheduler.cancelled == ["701"]
     over = history.over(folder)
     assert (over.number, over.reason, over.outcome) == (1, "diverged", "diverged")
-    assert over.told.startswith("The loss is nan after 8 events. (log: ")
+    assert over.message.startswith("The loss is nan after 8 events. (log: ")
 
 
 def test_a_next_link_that_could_not_be_cancelled_ends_by_itself(

@@ -19,9 +19,9 @@ from pipeline.chains.job_manager import (
 )
 from pipeline.job import State
 from pipeline.planning.plan import PILOT
-from pipeline.run import write_json
 from pipeline.scheduler import NotNowError, SchedulerError
 from pipeline.workflow.pilots import PilotProvider
+from pipeline.writing import write_json
 
 
 @pytest.fixture

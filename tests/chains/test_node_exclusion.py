@@ -5,9 +5,9 @@ import json
 import pytest
 from desk_fakes import FakeScheduler, pretraining, tiny_plan
 
-from pipeline.chains import node_exclusion as suspects
+from pipeline.chains import node_exclusion
 from pipeline.chains.job_manager import Desk
-from pipeline.chains.node_exclusion import EXPIRY_SECONDS, avoided, note
+from pipeline.chains.node_exclusion import EXPIRY_SECONDS, excluded, note
 from pipeline.chains.watch import Chain
 from pipeline.job import State
 from pipeline.run import Run
@@ -20,35 +20,35 @@ def run(tmp_path):
 
 def test_the_only_node_of_a_job_is_avoided_at_once(run):
     note(run, "700", "node_fail", ["nid1"])
-    assert avoided(run, 1000) == ("nid1",)
+    assert excluded(run, 1000) == ("nid1",)
 
 
 def test_one_of_several_nodes_is_avoided_when_it_was_there_twice(run):
     note(run, "700", "peer_lost", ["nid1", "nid2"])
-    assert avoided(run, 1000) == ()
+    assert excluded(run, 1000) == ()
     note(run, "701", "hang", ["nid2", "nid3"])
-    assert avoided(run, 1000) == ("nid2",)
+    assert excluded(run, 1000) == ("nid2",)
 
 
 @pytest.mark.parametrize("outcome", ["timeout", "preempted", "diverged", "out_of_memory"])
 def test_what_is_no_fault_of_a_node_is_not_held_against_it(run, outcome):
     note(run, "700", outcome, ["nid1"])
-    assert avoided(run, 1000) == ()
+    assert excluded(run, 1000) == ()
 
 
 def test_a_suspicion_expires(run, monkeypatch):
     note(run, "700", "node_fail", ["nid1"])
-    (path,) = run.suspects.glob("*.json")
+    (path,) = run.node_failures.glob("*.json")
     told = json.loads(path.read_text())
     path.write_text(json.dumps(told | {"time": told["time"] - EXPIRY_SECONDS}))
-    assert avoided(run, 1000) == ()
+    assert excluded(run, 1000) == ()
 
 
 @pytest.mark.parametrize(("count", "most"), [(None, 1), (8, 1), (100, 5)])
 def test_a_small_machine_is_not_emptied(run, count, most):
     for number in range(9):
         note(run, str(700 + number), "node_fail", [f"nid{number}"])
-    assert len(avoided(run, count)) == most
+    assert len(excluded(run, count)) == most
 
 
 def test_the_next_link_runs_elsewhere(tmp_path):
@@ -63,4 +63,4 @@ def test_the_next_link_runs_elsewhere(tmp_path):
     first, second = scheduler.scripts.values()
     assert "--exclude" not in first
     assert "#SBATCH --exclude=nid1\n" in second
-    assert suspects.avoided(desk.plan.run, None) == ("nid1",)
+    assert node_exclusion.excluded(desk.plan.run, None) == ("nid1",)

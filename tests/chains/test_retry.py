@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.chains.retry import Ended, ends, outcome, too_many
+from pipeline.chains.retry import LinkEnd, outcome_of, over_limit, reason_to_end
 from pipeline.job import JobStatus, State
-from pipeline.run import Exit
+from pipeline.outcome import Exit
 
 HOURS = "another link would waste hours"
 
@@ -22,8 +22,9 @@ def status(state, exit_code=None):
         (State.FAILED, 1, "out_of_memory", "out_of_memory"),
         (State.TIMEOUT, None, "hang", "hang"),
         (State.CANCELLED, None, "hang", "hang"),
-        (State.FAILED, 75, "damaged", "damaged"),
+        (State.FAILED, 75, "unusable", "unusable"),
         (State.FAILED, 73, "disk_full", "disk_full"),
+        (State.FAILED, 74, "io_error", "io_error"),
         # an echo does not: then the scheduler speaks
         (State.NODE_FAIL, None, "peer_lost", "node_fail"),
         (State.OUT_OF_MEMORY, 137, "peer_lost", "out_of_memory"),
@@ -46,6 +47,7 @@ def status(state, exit_code=None):
         (State.FAILED, Exit.BAD_INPUT, "", "bad_input"),
         (State.FAILED, Exit.CANNOT_WRITE, "", "cannot_write"),
         (State.FAILED, Exit.BUSY, "", "busy"),
+        (State.FAILED, Exit.IO_ERROR, "", "io_error"),
         (State.FAILED, Exit.USAGE, "", "usage"),
         (State.FAILED, 1, "", "error"),
         (State.FAILED, 42, "", "error"),
@@ -53,64 +55,63 @@ def status(state, exit_code=None):
     ],
 )
 def test_the_class_of_an_end(state, exit_code, recorded, expected):
-    result = {"outcome": recorded, "message": "…"} if recorded else None
-    assert outcome(status(state, exit_code), result) == expected
+    assert outcome_of(status(state, exit_code), recorded) == expected
 
 
 def test_silence_before_the_end_is_a_hang_unless_something_else_was_recorded():
     failed = status(State.FAILED, 1)
-    assert outcome(failed, None, hung=True) == "hang"
-    assert outcome(failed, {"outcome": "bad_input"}, hung=True) == "bad_input"
+    assert outcome_of(failed, "", hung=True) == "hang"
+    assert outcome_of(failed, "bad_input", hung=True) == "bad_input"
 
 
-GO_ON = ["continue", "timeout", "preempted", "node_fail", "killed", "peer_lost", "hang"]
+GO_ON = ["continue", "timeout", "preempted", "node_fail", "killed", "peer_lost", "hang", "io_error"]
 END = [
-    *("diverged", "out_of_memory", "bad_input", "damaged", "disk_full", "cannot_write", "usage"),
+    *("diverged", "out_of_memory", "bad_input", "unusable", "disk_full", "cannot_write", "usage"),
     *("busy", "cancelled", "lost", "error"),
 ]
 
 
 @pytest.mark.parametrize("name", GO_ON)
 def test_these_are_continued_where_there_was_progress(name):
-    assert ends([Ended("continue", True), Ended(name, True)]) == ""
+    assert reason_to_end([LinkEnd("continue", True), LinkEnd(name, True)]) == ""
 
 
 @pytest.mark.parametrize("name", END)
 def test_these_end_the_chain_at_once_whatever_there_was(name):
-    assert ends([Ended("continue", True), Ended(name, True)]) == name
+    assert reason_to_end([LinkEnd("continue", True), LinkEnd(name, True)]) == name
 
 
 @pytest.mark.parametrize(
     ("links", "reason"),
     [
-        ([Ended("preempted", False)], ""),
-        ([Ended("node_fail", False)], ""),
-        ([Ended("killed", False)], ""),
-        ([Ended("hang", False)], ""),
-        ([Ended("hang", True), Ended("continue", True), Ended("hang", True)], ""),
-        ([Ended("hang", True), Ended("hang", True)], "hang, twice in a row"),
-        ([Ended("hang", False), Ended("hang", False)], "hang, twice in a row"),
-        ([Ended("timeout", False)], f"timeout without a new checkpoint; {HOURS}"),
+        ([LinkEnd("preempted", False)], ""),
+        ([LinkEnd("node_fail", False)], ""),
+        ([LinkEnd("killed", False)], ""),
+        ([LinkEnd("hang", False)], ""),
+        ([LinkEnd("hang", True), LinkEnd("continue", True), LinkEnd("hang", True)], ""),
+        ([LinkEnd("hang", True), LinkEnd("hang", True)], "hang, twice in a row"),
+        ([LinkEnd("hang", False), LinkEnd("hang", False)], "hang, twice in a row"),
+        ([LinkEnd("timeout", False)], f"timeout without a new checkpoint; {HOURS}"),
         (
-            [Ended("killed", False), Ended("preempted", False)],
+            [LinkEnd("killed", False), LinkEnd("preempted", False)],
             "preempted, and no new checkpoint in two links; another would waste hours",
         ),
-        ([Ended("killed", False), Ended("preempted", True), Ended("killed", False)], ""),
+        ([LinkEnd("killed", False), LinkEnd("preempted", True), LinkEnd("killed", False)], ""),
     ],
 )
 def test_hangs_and_links_without_progress_are_counted(links, reason):
-    assert ends(links) == reason
+    assert reason_to_end(links) == reason
 
 
 def test_a_chain_has_so_many_links_at_most():
-    links = [Ended("timeout", progressed=True)] * 3
-    assert too_many(links, at_most=4) == ""
-    told = too_many([*links, Ended("continue", progressed=True)], at_most=4)
+    links = [LinkEnd("timeout", progressed=True)] * 3
+    assert over_limit(links, at_most=4) == ""
+    told = over_limit([*links, LinkEnd("continue", progressed=True)], at_most=4)
     assert told == "continue, after 4 links, which are by far more than were planned"
 
 
 def test_links_that_others_pushed_out_are_not_counted():
-    pushed = [Ended("preempted", progressed=True)] * 50
-    assert too_many(pushed, at_most=4) == ""
-    idle = [Ended("preempted", progressed=False)] * 4
-    assert too_many(idle, at_most=4)
+    pushed = [LinkEnd("preempted", progressed=True)] * 50
+    assert over_limit(pushed, at_most=4) == ""
+    idle = [LinkEnd("preempted", progressed=False)] * 4
+    assert over_limit(idle, at_most=4)

@@ -8,7 +8,8 @@ import pytest
 from whole_campaign import command, run_campaign
 
 from pipeline.chains import stop_requests
-from pipeline.run import Exit, Run
+from pipeline.outcome import Exit
+from pipeline.run import Run
 from pipeline.scheduler import record
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ from pipeline.chains.job_manager import Desk
 from pipeline.chains.outcomes import why
 from pipeline.chains.watch import Chain, TaskError, Watchers
 from pipeline.job import State
-from pipeline.run import Exit
+from pipeline.outcome import Exit
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_failure_tells_what_the_program_recorded(desk, scheduler, step, folder
         chain(step, desk)
     log = desk.plan.link(step, 1).log
     assert str(caught.value) == f"diverged: The loss is nan after 8 events. (log: {log})"
-    assert caught.value.code == Exit.DIVERGED
+    assert caught.value.outcome == "diverged"
     assert len(scheduler.jobs) == 1
 
 
@@ -255,7 +255,7 @@ def test_a_job_that_gives_no_sign_of_life_is_cancelled(
         chain(step, desk)
     assert scheduler.cancelled == ["700", "701"], "a hang is tried once more"
     message = str(caught.value)
-    assert message.startswith("hang, twice in a row: Job 701 gave no sign of life for 360")
+    assert message.startswith("hang, twice in a row: Job 701 had no heartbeat for 360")
     assert f"by {folder.heartbeat}: its processes are stopped, or a node is frozen." in message
 
 

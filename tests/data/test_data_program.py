@@ -14,12 +14,13 @@ from pipeline.data.readers.sphenix_npz import write_npz
 from pipeline.data.simulate import SIMULATE
 from pipeline.data.simulation.simulator import Simulator
 from pipeline.data.stage import STAGE
-from pipeline.run import Exit, RunError, read_json
+from pipeline.outcome import Exit, RunError
+from pipeline.writing import read_json
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from pipeline.run import claimed
+from pipeline.claims import claimed
 with claimed(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(1)
@@ -56,8 +57,9 @@ def test_a_damaged_record_fails_with_its_path(tmp_path, capsys):
     folder, _ = simulate_task(tmp_path)
     folder.parts.mkdir()
     (folder.parts / "000.json").write_text("{")
-    assert run(SIMULATE, [str(folder.path), "--part", "0"]) == Exit.FAILED
+    assert run(SIMULATE, [str(folder.path), "--part", "0"]) == Exit.BUSY
     assert "000.json: damaged" in capsys.readouterr().err
+    assert read_json(folder.result)["outcome"] == "unusable"
 
 
 @pytest.mark.parametrize("part", ["2", "-1"])
@@ -70,7 +72,9 @@ def test_a_part_that_is_not_there_names_those_that_are(tmp_path, capsys, part):
 def test_a_folder_without_a_task_is_a_mistake_in_use(tmp_path, capsys):
     assert run(SIMULATE, [str(tmp_path), "--finish"]) == Exit.USAGE
     assert "task.toml: cannot be read" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    assert read_json(tmp_path / "result.json")["outcome"] == "usage"
+    assert run(SIMULATE, [str(tmp_path / "none"), "--finish"]) == Exit.USAGE
+    assert not (tmp_path / "none").exists(), "no folder is made for a result"
 
 
 def test_a_step_must_be_asked_for(tmp_path, capsys):
@@ -88,20 +92,22 @@ def test_what_cannot_be_written_names_path_and_remedy(tmp_path, capsys, monkeypa
     monkeypatch.setattr(simulate, "simulator", lambda _: Simulator(refuse))
     assert run(SIMULATE, [str(folder.path), "--part", "0"]) == Exit.CANNOT_WRITE
     message = capsys.readouterr().err
-    assert message.startswith(f"disk/file: cannot write ({os.strerror(code)})")
+    assert message.startswith(f"disk/file: {os.strerror(code)}. ")
     assert message.count("\n") == 1
     assert "scratch" in message
-    assert read_json(folder.result)["outcome"] == "cannot_write"
+    full = code in (errno.ENOSPC, errno.EDQUOT)
+    assert read_json(folder.result)["outcome"] == ("disk_full" if full else "cannot_write")
 
 
-def test_other_errors_of_the_system_are_not_hidden(tmp_path, monkeypatch):
+def test_other_errors_of_the_system_are_recorded(tmp_path, monkeypatch, capsys):
     def refuse(*_, **__):
         raise OSError(errno.EIO, "Input/output error")
 
     folder, _ = simulate_task(tmp_path)
     monkeypatch.setattr(simulate, "simulator", lambda _: Simulator(refuse))
-    with pytest.raises(OSError, match="Input/output error"):
-        run(SIMULATE, [str(folder.path), "--part", "0"])
+    assert run(SIMULATE, [str(folder.path), "--part", "0"]) == Exit.IO_ERROR
+    assert f"{folder.path}: Input/output error. " in capsys.readouterr().err
+    assert read_json(folder.result)["outcome"] == "io_error"
 
 
 @pytest.fixture

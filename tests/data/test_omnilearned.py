@@ -16,7 +16,7 @@ from pipeline.data.readers import opened
 from pipeline.data.readers.omnilearned_h5 import NAMES, from_four_vectors, write_h5
 from pipeline.data.stage import STAGE
 from pipeline.data.store import Store
-from pipeline.run import Exit
+from pipeline.outcome import Exit
 
 REAL = Path(__file__).parents[2].parent / "shared/data/top_tagging_2000jets.npz"
 SIZES = [3, 0, 5, 1]

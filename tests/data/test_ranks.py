@@ -13,7 +13,7 @@ from staged_alone import SMALL, command, files_of, stage, words_of, write_source
 
 from pipeline.data import ranks
 from pipeline.data.ranks import shared_out
-from pipeline.run import Exit
+from pipeline.outcome import Exit
 
 weights = st.lists(st.integers(0, 10**12), max_size=40)
 

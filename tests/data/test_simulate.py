@@ -5,7 +5,8 @@ from made_events import read_all, simulate_task
 from pipeline.data.program import run
 from pipeline.data.simulate import SIMULATE, part_seed
 from pipeline.data.simulation.sphenix import track_count
-from pipeline.run import Exit, read_json
+from pipeline.outcome import Exit
+from pipeline.writing import read_json
 
 
 def simulate(folder, *steps):

@@ -20,7 +20,8 @@ from pipeline.data.simulation.jet_finding import (
     subjettiness,
 )
 from pipeline.families.jet_columns import CHOICES
-from pipeline.run import Exit, read_json
+from pipeline.outcome import Exit
+from pipeline.writing import read_json
 
 JETS = 4
 LABEL_BRANCHES = {

@@ -23,7 +23,7 @@ from pipeline.data.program import run
 from pipeline.data.readers.sphenix_npz import write_npz
 from pipeline.data.source import ATTEMPTS, beside, fetched, is_remote, size_of
 from pipeline.data.stage import STAGE
-from pipeline.run import Exit
+from pipeline.outcome import Exit
 
 NAME = "spacepoints_000.npz"
 LABELS = companions(NAME)

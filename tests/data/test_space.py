@@ -15,7 +15,7 @@ from pipeline.data.readers.sphenix_npz import write_npz
 from pipeline.data.simulation.sample import make
 from pipeline.data.space import Room, check, free, needed
 from pipeline.data.stage import STAGE, layout_of
-from pipeline.run import Exit, NoRoomError
+from pipeline.outcome import Exit, NoRoomError
 
 FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 

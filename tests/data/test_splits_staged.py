@@ -14,7 +14,7 @@ from pipeline.data.splits import split_of
 from pipeline.data.stage import STAGE
 from pipeline.data.store import Store
 from pipeline.data.store.tables import TABLES, read_tables
-from pipeline.run import Exit
+from pipeline.outcome import Exit
 
 FRACTIONS = {"train": 0.6, "validation": 0.15, "test": 0.25}
 SIZES = [20 + number % 7 for number in range(60)]

@@ -13,7 +13,8 @@ from pipeline.data.readers.sphenix_npz import write_npz
 from pipeline.data.simulation.sphenix_root import write_root
 from pipeline.data.stage import STAGE
 from pipeline.data.store import Store
-from pipeline.run import Exit, read_json
+from pipeline.outcome import Exit
+from pipeline.writing import read_json
 
 SIZES = [20, 30, 0, 25, 40, 22, 90]
 

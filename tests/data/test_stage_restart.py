@@ -11,13 +11,14 @@ import pytest
 from made_events import events, stage_task
 from staged_alone import SMALL, children, command, files_of, stage, words_of, write_sources
 
+from pipeline.claims import holder
 from pipeline.data import part as piece
 from pipeline.data import stage as staging
 from pipeline.data.program import run
 from pipeline.data.readers.sphenix_npz import write_npz
 from pipeline.data.stage import STAGE
 from pipeline.data.store import Store
-from pipeline.run import Exit, holder
+from pipeline.outcome import Exit
 
 SIZES = [20, 30, 25, 40, 22, 35, 28, 31, 33, 27]  # three pieces of four entries
 

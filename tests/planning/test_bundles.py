@@ -14,8 +14,9 @@ from pipeline.chains.continuation import begin_together, judge_part, onward
 from pipeline.chains.job_manager import Desk, Share
 from pipeline.chains.watch import Watchers
 from pipeline.job import State
+from pipeline.outcome import Exit
 from pipeline.planning.plan import Asked, make_plan
-from pipeline.run import Exit, Run
+from pipeline.run import Run
 from pipeline.scheduler import NotNowError
 from pipeline.site import load_site
 from pipeline.workflow.controller import _not_needed

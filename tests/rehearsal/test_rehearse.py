@@ -8,6 +8,7 @@ import pytest
 from pipeline import clock
 from pipeline.budget.use import USEFUL
 from pipeline.campaign import load_campaign
+from pipeline.outcome import RunError
 from pipeline.planning.plan import Asked, make_plan
 from pipeline.rehearsal import rehearse
 from pipeline.rehearsal.policies import (
@@ -20,7 +21,7 @@ from pipeline.rehearsal.policies import (
     policies,
 )
 from pipeline.rehearsal.rehearse import TAKES
-from pipeline.run import Run, RunError
+from pipeline.run import Run
 from pipeline.site import load_site
 
 CAMPAIGNS = Path(__file__).parent.parent / "campaigns"

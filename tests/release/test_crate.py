@@ -19,8 +19,9 @@ from pipeline.data.store.manifest import (
     SourceRecord,
     write_manifest,
 )
+from pipeline.outcome import Exit, RunError
 from pipeline.release.provenance import write_provenance
-from pipeline.run import Exit, RunError, write_json
+from pipeline.writing import write_json
 
 COMMIT = "c0ffee1234" * 4
 CITED = "TPCpp-10M, https://doi.org/10.5281/zenodo.16970029"

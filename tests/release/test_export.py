@@ -14,7 +14,8 @@ from whole_campaign import TINY
 from pipeline.campaign import load_campaign
 from pipeline.catalog import DeclarationError
 from pipeline.release.export import ExportError, export
-from pipeline.run import Run, read_json
+from pipeline.run import Run
+from pipeline.writing import read_json
 
 PRETRAINED, TUNED = "pretrain/m-d24-s1", "finetune/tracking-m-d24-s1-full-l8-s1"
 ROOT = Path(__file__).parents[2]

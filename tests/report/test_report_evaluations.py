@@ -7,7 +7,7 @@ from pipeline.campaign import Campaign
 from pipeline.evaluation.result import Look, histogram
 from pipeline.report import write_report
 from pipeline.report.evaluations import histograms_chart
-from pipeline.run import write_json
+from pipeline.writing import write_json
 
 
 def look():

@@ -8,8 +8,9 @@ import pytest
 
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.record import Kind, Record
+from pipeline.outcome import RunError
 from pipeline.report import write_report
-from pipeline.run import RunError, write_json, write_text
+from pipeline.writing import write_json, write_text
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 

@@ -10,7 +10,7 @@ from pipeline.report import write_report
 from pipeline.report.reader import Reader
 from pipeline.report.scaling import scaling_chart, scalings
 from pipeline.report.tasks import view_tasks
-from pipeline.run import write_json
+from pipeline.writing import write_json
 
 WIDTHS = (32, 128, 512, 2048)
 EVENTS = (100, 1000, 10_000, 100_000)

@@ -11,7 +11,7 @@ from pipeline.budget.ledger import Ledger
 from pipeline.budget.record import Kind, Record
 from pipeline.downstream import HEADS
 from pipeline.report.tables import escaped, results_as
-from pipeline.run import write_json, write_text
+from pipeline.writing import write_json, write_text
 
 
 def rows_of(run, campaign):

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.claims import process_started
 from pipeline.job import Job, JobStatus, State
-from pipeline.run import Run, process_started
+from pipeline.run import Run
 from pipeline.scheduler import Scheduler, SchedulerError, connect, record, render, runner
 from pipeline.scheduler.record import Record
 from pipeline.site import load_site

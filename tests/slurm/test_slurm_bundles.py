@@ -10,7 +10,7 @@ from whole_campaign import command, fingerprint
 
 from pipeline.budget.account import Account
 from pipeline.budget.ledger import Ledger
-from pipeline.run import read_json
+from pipeline.writing import read_json
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 LADDER = Path(__file__).parent.parent / "campaigns" / "ladder.toml"

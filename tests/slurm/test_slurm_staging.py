@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from staged_alone import SMALL, command, ended, files_of, stage, write_sources
 
-from pipeline.run import Exit
+from pipeline.outcome import Exit
 
 pytestmark = [pytest.mark.slurm, pytest.mark.mpi, pytest.mark.usefixtures("slurm")]
 ALLOCATE = ("salloc", "--quiet", "-A", "m4722", "-C", "gpu", "-N", "2", "-t", "5")

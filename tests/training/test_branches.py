@@ -16,7 +16,8 @@ from ranks import Ranks, result, run, steps, training
 
 from pipeline.campaign import PretrainTask, Trunk, branching, declare
 from pipeline.data.errors import BadInput
-from pipeline.run import Exit, RunError, TaskFolder
+from pipeline.outcome import Exit, RunError
+from pipeline.run import TaskFolder
 from pipeline.training.engine import checkpoint
 from pipeline.training.programs.pretrain import source
 

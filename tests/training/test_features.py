@@ -13,7 +13,8 @@ from ranks import pretraining, result, run, training
 from pipeline.campaign import EvaluateTask, FeaturesTask, FinetuneTask, declare
 from pipeline.data.store import Store
 from pipeline.families.fm4npp.module import NeighbourPredictor
-from pipeline.run import Exit, TaskFolder
+from pipeline.outcome import Exit
+from pipeline.run import TaskFolder
 from pipeline.training import loader
 from pipeline.training.engine.engine import weights_hash
 from pipeline.training.network import backbone_of

@@ -15,7 +15,8 @@ from ranks import DEADLINE_SECONDS, Ranks, pretraining, result, steps, training
 
 from pipeline.campaign import PretrainTask, declare
 from pipeline.families.own.spec import Own
-from pipeline.run import Exit, TaskFolder
+from pipeline.outcome import Exit
+from pipeline.run import TaskFolder
 from pipeline.training.engine import checkpoint
 
 pytestmark = pytest.mark.slow
@@ -152,4 +153,4 @@ def test_a_rank_that_is_killed_ends_the_others_soon(asked):
     assert codes == [Exit.PEER_LOST, -signal.SIGKILL]
     told = result(link.folder)
     assert told["outcome"] == "peer_lost"
-    assert "Another process of this link ended without a word" in told["message"]
+    assert "Another process of this link ended without a record" in told["message"]

@@ -14,9 +14,11 @@ from ranks import finetuning, pretraining, result, run
 
 from pipeline import catalog
 from pipeline.campaign import EvaluateTask, FinetuneTask, PretrainTask, ProbeTask, declare
+from pipeline.claims import claimed
 from pipeline.data.errors import BadInput
 from pipeline.families.fm4npp.module import NeighbourPredictor
-from pipeline.run import Exit, RunError, TaskFolder, claimed
+from pipeline.outcome import Exit, RunError
+from pipeline.run import TaskFolder
 from pipeline.training.engine.engine import weights_hash
 from pipeline.training.programs import program
 from pipeline.training.programs.finetune import build, trained
@@ -55,8 +57,8 @@ def test_a_store_that_is_not_there_is_bad_input(tmp_path):
     assert "no store here" in told["message"]
 
 
-def test_a_task_folder_that_is_none_is_bad_input(tmp_path):
-    assert run(TaskFolder(tmp_path), size=1) == Exit.BAD_INPUT
+def test_a_task_folder_that_is_none_is_a_mistake_in_use(tmp_path):
+    assert run(TaskFolder(tmp_path), size=1) == Exit.USAGE
     assert "task.toml: cannot be read" in result(TaskFolder(tmp_path))["message"]
 
 

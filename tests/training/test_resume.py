@@ -12,7 +12,8 @@ pytest.importorskip("deepspeed")
 
 from ranks import Ranks, pretraining, result, run, steps
 
-from pipeline.run import Exit, TaskFolder
+from pipeline.outcome import Exit
+from pipeline.run import TaskFolder
 from pipeline.training.engine import checkpoint
 
 STEPS, BATCH_EVENTS, INTERVAL_EVENTS = 400, 4, 20
@@ -138,6 +139,6 @@ def test_when_no_checkpoint_verifies_training_does_not_start_afresh(survivor):
     first, second = (process.wait(100) for process in link.processes)
     assert first == Exit.BUSY
     assert second == Exit.BUSY, "it loses its connection to the first, and says what the first says"
-    assert result(folder)["outcome"] == "damaged"
+    assert result(folder)["outcome"] == "unusable"
     assert "no checkpoint verifies" in result(folder)["message"]
     assert not folder.is_done

@@ -10,7 +10,8 @@ pytest.importorskip("torch")
 from ranks import pretraining, result
 
 from pipeline.campaign import PretrainTask
-from pipeline.run import Exit, Run
+from pipeline.outcome import Exit
+from pipeline.run import Run
 from pipeline.training.link import stopping
 from pipeline.training.link.stopping import Stop
 from pipeline.training.programs import program
@@ -38,19 +39,19 @@ def handlers():
 @pytest.fixture
 def at_once(monkeypatch):
     """Files are looked at whenever one asks."""
-    monkeypatch.setattr(stopping, "Every", lambda _: lambda: True)
+    monkeypatch.setattr(stopping, "Throttle", lambda _: lambda: True)
 
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("name", ["save_request", "stop", "run_stop"])
 def test_a_file_asks(folder, name):
-    stop = Stop(folder, looks=True)
-    assert not stop.asked
+    stop = Stop(folder, polls=True)
+    assert not stop.requested
     getattr(folder, name).touch()
-    assert stop.asked
-    assert stop.is_ordered == (name != "save_request")
+    assert stop.requested
+    assert stop.has_file == (name != "save_request")
     getattr(folder, name).unlink()
-    assert stop.asked, "once asked, it ends"
+    assert stop.requested, "once asked, it ends"
 
 
 def test_files_have_the_names_that_the_run_gives_them(folder, tmp_path):
@@ -60,21 +61,21 @@ def test_files_have_the_names_that_the_run_gives_them(folder, tmp_path):
 @pytest.mark.usefixtures("at_once")
 def test_only_the_first_process_looks_at_files(folder):
     folder.save_request.touch()
-    assert not Stop(folder, looks=False).asked
+    assert not Stop(folder, polls=False).requested
 
 
 def test_files_are_looked_at_once_a_second(folder):
-    stop = Stop(folder, looks=True)
-    assert not stop.asked
+    stop = Stop(folder, polls=True)
+    assert not stop.requested
     folder.save_request.touch()
-    assert not stop.asked
+    assert not stop.requested
 
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_signal_asks_any_process(folder, number):
-    stop = Stop(folder, looks=False)
+    stop = Stop(folder, polls=False)
     os.kill(os.getpid(), number)
-    assert stop.asked
+    assert stop.requested
 
 
 def test_a_link_that_starts_while_an_order_stands_ends_at_once(

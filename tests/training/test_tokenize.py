@@ -25,8 +25,8 @@ from pipeline.families.binning.spec import Binning
 from pipeline.families.omnijet.probe import probe
 from pipeline.families.omnijet.spec import OmniJet
 from pipeline.nn.batch import Batch
+from pipeline.outcome import Exit
 from pipeline.probing import Probed
-from pipeline.run import Exit
 from pipeline.training import systems
 from pipeline.training.engine import checkpoint
 from pipeline.training.loader import Source, load, normalised, physical

@@ -10,7 +10,7 @@ pytest.importorskip("deepspeed")
 
 from ranks import Ranks, pretraining, result, run, steps
 
-from pipeline.run import Exit
+from pipeline.outcome import Exit
 from pipeline.training.engine import checkpoint
 
 MOMENTS = 50

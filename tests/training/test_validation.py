@@ -11,7 +11,7 @@ from made_batches import write_store
 from ranks import finetuning, pretraining, result, run
 
 from pipeline.campaign import Validation
-from pipeline.run import Exit
+from pipeline.outcome import Exit
 from pipeline.training.engine import checkpoint
 from pipeline.training.engine.engine import weights_hash
 

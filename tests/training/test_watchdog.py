@@ -6,7 +6,9 @@ import time
 
 import pytest
 
-from pipeline.run import Exit, TaskFolder, read_json
+from pipeline.outcome import Exit
+from pipeline.run import TaskFolder
+from pipeline.writing import read_json
 
 SILENT = """
 import ctypes, pathlib, sys, time
@@ -45,7 +47,7 @@ def test_silence_is_recorded_and_ends_the_process(folder):
     assert told["outcome"] == "hang"
     assert "No step for 0.4 s: rank 0 in <module> (<string>:13), after step 5." in told["message"]
     assert "Raise hang_seconds if" in told["message"]
-    assert f"rank 0: silent for 0.4 s after step 5: see {folder.stacks(0)}" in ended.stderr
+    assert f"rank 0: no step for 0.4 s after step 5: see {folder.stacks(0)}" in ended.stderr
     assert 'File "<string>", line 13 in <module>' in folder.stacks(0).read_text()
     beat = read_json(folder.heartbeat)
     assert (beat["step"], beat["rank"], beat["job"], beat["link"]) == (0, 0, "17", "made.1")

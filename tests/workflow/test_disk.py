@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from whole_campaign import run_campaign
 
-from pipeline.run import Exit
+from pipeline.outcome import Exit
 
 
 @pytest.fixture

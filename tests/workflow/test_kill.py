@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from whole_campaign import command, fingerprint, run_campaign
 
-from pipeline.run import Exit
+from pipeline.outcome import Exit
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,8 @@ pytest.importorskip("parsl")
 from parsl.app.errors import BashExitFailure
 from parsl.executors.high_throughput.errors import ManagerLost
 
-from pipeline.run import Exit, TaskFolder
+from pipeline.outcome import Exit
+from pipeline.run import TaskFolder
 from pipeline.workflow.pilots import MOST_CONTINUED, RETRIES, _retry_cost
 
 

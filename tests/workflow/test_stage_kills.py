@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from staged_alone import children, command, ended, files_of, stage, write_sources
 
-from pipeline.run import Exit
+from pipeline.outcome import Exit
 
 pytestmark = pytest.mark.slow
 

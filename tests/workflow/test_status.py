@@ -8,9 +8,9 @@ import pytest
 from desk_fakes import tiny_plan
 from rich.console import Console
 
-from pipeline.run import write_json, write_text
 from pipeline.workflow.display import Display, note, table, trainings, watch
 from pipeline.workflow.status import Progress, all_progress, over, progress
+from pipeline.writing import write_json, write_text
 
 
 @pytest.fixture

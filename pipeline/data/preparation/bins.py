@@ -10,7 +10,8 @@ import numpy as np
 
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Doubles, Floats, Integers
-from pipeline.run import RunError, read_json, write_json
+from pipeline.outcome import RunError
+from pipeline.writing import read_json, write_json
 
 VERSION = 2
 LETTERS = {"E": 0, "P": 1, "R": 2}

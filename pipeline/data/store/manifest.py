@@ -11,7 +11,7 @@ from pipeline.campaign import Order
 from pipeline.catalog import Declaration
 from pipeline.data.errors import BadInput
 from pipeline.data.experiment import Column
-from pipeline.run import write_text
+from pipeline.writing import write_text
 
 MANIFEST = "manifest.json"
 BINS = "bins.json"

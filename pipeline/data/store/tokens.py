@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.data.errors import BadInput
 from pipeline.data.store.opened import Store
-from pipeline.run import write_json
+from pipeline.writing import write_json
 
 TOKENIZER = "tokenizer.json"
 WEIGHTS = "tokenizer.pt"

@@ -7,8 +7,8 @@ from pipeline.catalog import DeclarationError
 from pipeline.planning.plan import Plan
 from pipeline.planning.preflight.check import Check
 from pipeline.planning.preflight.login import login
-from pipeline.run import read_json, write_json
 from pipeline.scheduler import Scheduler
+from pipeline.writing import read_json, write_json
 
 VALID_SECONDS = 24 * 3600
 

@@ -11,9 +11,10 @@ from typing import Any
 from pipeline.job import Job, JobStatus, State
 from pipeline.planning.plan import Asked
 from pipeline.planning.preflight.check import Check, failed, ok, skipped, warning
-from pipeline.run import Run, read_json
+from pipeline.run import Run
 from pipeline.scheduler import Scheduler, render
 from pipeline.site import NodeClass, Site
+from pipeline.writing import read_json
 
 Rank = dict[str, Any]
 

@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from pipeline.run import RunError, read_json, write_json
+from pipeline.outcome import RunError
+from pipeline.writing import read_json, write_json
 
 MANIFEST = "manifest.json"
 SEAL = "sha256"

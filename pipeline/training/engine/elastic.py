@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.run import RunError
+from pipeline.outcome import RunError
 from pipeline.training.engine.layouts import Layout, Piece, Shapes, common
 
 Slots = list[Tensor]

@@ -1,1 +1,1 @@
-"""One link of a chain as its process sees it: its record, its end, its watchdog."""
+"""One link of a chain as its process sees it: its record, its stop requests, its watchdog."""

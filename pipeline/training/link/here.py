@@ -1,4 +1,4 @@
-"""The link that this process is part of, as its batch script told it; nothing without a script."""
+"""The link that this process belongs to, from the environment that its batch script sets."""
 
 import os
 import time
@@ -11,7 +11,7 @@ STARTED = time.time()
 
 @dataclass(frozen=True)
 class Link:
-    """One batch job of a training's chain, on its machine; 0 or empty is what nobody told.
+    """One batch job of a training's chain, on its machine; what is unknown is 0 or empty.
 
     `started` is when the batch script began (in a pack, where many share a job, when the process
     did), `ends` when the scheduler ends it, both in seconds since 1970; None without a walltime.
@@ -36,16 +36,16 @@ class Link:
 
 def this_link() -> Link:
     """Return the link of this process, from its environment."""
-    told = os.environ.get
-    ends = told("COSMOTRON_ENDS")
-    peaks = {name: told(f"COSMOTRON_PEAK_TFLOPS_{name.upper()}") for name in ("fp32", "bf16")}
+    get = os.environ.get
+    ends = get("COSMOTRON_ENDS")
+    peaks = {name: get(f"COSMOTRON_PEAK_TFLOPS_{name.upper()}") for name in ("fp32", "bf16")}
     return Link(
-        key=told("COSMOTRON_LINK", ""),
+        key=get("COSMOTRON_LINK", ""),
         job_id=batch_job_id(),
-        started=float(told("COSMOTRON_STARTED", STARTED)),
+        started=float(get("COSMOTRON_STARTED", STARTED)),
         ends=float(ends) if ends else None,
-        signal_lead_seconds=int(told("COSMOTRON_SIGNAL_LEAD_SECONDS", 0)),
-        nodes=int(told("COSMOTRON_NODES", 1)),
-        node_failures=float(told("COSMOTRON_NODE_FAILURES", 0)),
+        signal_lead_seconds=int(get("COSMOTRON_SIGNAL_LEAD_SECONDS", 0)),
+        nodes=int(get("COSMOTRON_NODES", 1)),
+        node_failures=float(get("COSMOTRON_NODE_FAILURES", 0)),
         peak_tflops={name: float(peak) for name, peak in peaks.items() if peak is not None},
     )

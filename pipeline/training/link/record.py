@@ -9,10 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.run import Exit, TaskFolder, process_started, write_json
+from pipeline.claims import process_started
+from pipeline.outcome import Exit, classify
+from pipeline.run import TaskFolder
 from pipeline.training.engine.engine import World
-from pipeline.training.link.ends import classified
 from pipeline.training.link.here import this_link
+from pipeline.writing import write_json
 
 
 class LinkRecord:
@@ -60,7 +62,7 @@ class LinkRecord:
         """Tell the end."""
         outcome = self.told["outcome"] or "finished"
         if error is not None:
-            outcome = classified(error).outcome if isinstance(error, Exception) else "error"
+            outcome = classify(error).outcome.name
         self._write(ended=time.time(), outcome=outcome)
 
     def step(self, events: int, seconds: float) -> None:

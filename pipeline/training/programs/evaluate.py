@@ -18,12 +18,14 @@ from pipeline.downstream.truth import Rows, Truth, joined
 from pipeline.job import batch_job_id
 from pipeline.nn.batch import Batch
 from pipeline.nn.hidden import EVENT_FEATURES, FEATURES
-from pipeline.run import Exit, TaskFolder, write_json
+from pipeline.outcome import Exit
+from pipeline.run import TaskFolder
 from pipeline.training import loader
 from pipeline.training.engine import engine
 from pipeline.training.loader import EventSet
 from pipeline.training.network import Downstream, task_of
 from pipeline.training.programs import finetune, program
+from pipeline.writing import write_json
 
 BATCH_EVENTS = 8
 READ_EVENTS = 1024
@@ -85,10 +87,10 @@ def _told(
     tables = read_tables(store.path) if source.reads.tables else {}
     told: dict[str, list[Any]] = {}
     truths: list[Truth] = []
-    tell, done = program.Every(1.0), 0
+    tell, done = program.Throttle(1.0), 0
     for events in loader.stream(source, READ_EVENTS):
         for start in range(0, len(events), BATCH_EVENTS):
-            if stop.asked:
+            if stop.requested:
                 return None
             batch = events.batch(start, min(start + BATCH_EVENTS, len(events)))
             for name, each in _answer(model, finetuned, batch.to(world.device)).items():

@@ -26,12 +26,14 @@ from pipeline.data.store.manifest import SourceRecord, write_manifest
 from pipeline.data.store.shard import write_shard
 from pipeline.job import batch_job_id
 from pipeline.nn.hidden import EVENT_FEATURES, FEATURES, HiddenOf
-from pipeline.run import Exit, TaskFolder, read_json, write_json
+from pipeline.outcome import Exit
+from pipeline.run import TaskFolder
 from pipeline.training import loader
 from pipeline.training.engine import engine
 from pipeline.training.network import backbone_of
 from pipeline.training.programs import program
 from pipeline.training.programs.finetune import load_backbone
+from pipeline.writing import read_json, write_json
 
 BATCH_EVENTS = 32
 LEFT_OUT = frozenset({"neighbours"})  # what pretraining alone learns from
@@ -53,7 +55,7 @@ def features(
     records = []
     shards = [shard for split in store.splits for shard in store.shards(split)]
     for number, shard in enumerate(shards):
-        if stop.asked:
+        if stop.requested:
             return Exit.CONTINUE
         records.append(writing.written(number, shard))
         told = {"done": number + 1, "total": len(shards), "unit": "shards"}

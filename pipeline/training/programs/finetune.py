@@ -11,7 +11,8 @@ from pipeline.data.errors import BadInput
 from pipeline.data.store import Store
 from pipeline.families import Family
 from pipeline.nn.losses import only
-from pipeline.run import Exit, RunError, TaskFolder, read_json
+from pipeline.outcome import Exit, RunError
+from pipeline.run import TaskFolder
 from pipeline.training import loader, lora
 from pipeline.training.engine import engine
 from pipeline.training.network import Downstream, task_of
@@ -19,6 +20,7 @@ from pipeline.training.programs import program
 from pipeline.training.steps.loop import fit
 from pipeline.training.steps.spec import TrainSpec
 from pipeline.training.weights import WEIGHTS, load
+from pipeline.writing import read_json
 
 
 def network(task: FinetuneTask, store: Store | None = None) -> Downstream:

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from pipeline.run import write_json
 from pipeline.training.engine.engine import World
 from pipeline.training.engine.preflight import MEGABYTE, all_reduce, joined, step
 from pipeline.training.programs.program import leave
+from pipeline.writing import write_json
 
 REDUCED_MEGABYTES = 64
 WRITTEN_MEGABYTES = 256

@@ -9,7 +9,8 @@ from torch import nn
 from pipeline.campaign import PretrainTask
 from pipeline.data.store import Store
 from pipeline.families import Family
-from pipeline.run import Exit, TaskFolder
+from pipeline.outcome import Exit
+from pipeline.run import TaskFolder
 from pipeline.training import loader, systems
 from pipeline.training.engine import engine
 from pipeline.training.parametrisation import parametrise

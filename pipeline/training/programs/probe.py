@@ -9,12 +9,14 @@ from pipeline import catalog
 from pipeline.campaign import PretrainTask, ProbeTask
 from pipeline.evaluation.result import Look, mean_interval
 from pipeline.job import batch_job_id
+from pipeline.outcome import Exit
 from pipeline.probing import BATCH_EVENTS, Probed
-from pipeline.run import Exit, TaskFolder, write_json
+from pipeline.run import TaskFolder
 from pipeline.training import loader, systems
 from pipeline.training.engine import engine
 from pipeline.training.programs import program
 from pipeline.training.programs.finetune import trained
+from pipeline.writing import write_json
 
 # Truth that an probe likes to have beside what the model reads, where the store has it.
 WELCOME = ("label",)
@@ -63,11 +65,11 @@ def held_out(probed: Probed, folder: TaskFolder, stop: program.Stop) -> dict[str
     What a model draws at random, masks for one, follows from the seed. None when asked to stop.
     """
     torch.manual_seed(probed.seed)
-    tell = program.Every(1.0)
+    tell = program.Throttle(1.0)
     rows: list[dict[str, float]] = []
     sizes: list[int] = []
     for batch in probed.events.batches(BATCH_EVENTS):
-        if stop.asked:
+        if stop.requested:
             return None
         there = batch.to(probed.device)
         total, losses = probed.system.objective(probed.system.module(there), there)

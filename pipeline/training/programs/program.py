@@ -1,4 +1,4 @@
-"""What the training programs share: one task folder, one claim, signals, and an honest end."""
+"""What the training programs share: one task folder, one claim, signals, and a recorded end."""
 
 import argparse
 import os
@@ -12,18 +12,18 @@ from typing import Any, NoReturn, TypeVar
 import torch
 
 from pipeline import catalog
+from pipeline.campaign import too_big
 from pipeline.catalog import Declaration
-from pipeline.run import CODES, BusyError, Exit, RunError, TaskFolder, claimed, read_json
+from pipeline.claims import claimed
+from pipeline.outcome import OUTCOMES, BusyError, Exit, Failure, RunError, classify, named
+from pipeline.run import TaskFolder
 from pipeline.training.engine.engine import World
-from pipeline.training.link.ends import classified
 from pipeline.training.link.stopping import Stop
-from pipeline.training.link.throttle import Every
+from pipeline.training.link.throttle import Throttle
 from pipeline.training.link.watchdog import Watchdog
+from pipeline.writing import read_json
 
-__all__ = ["Every", "Stop", "leave", "start"]
-
-# What a process says that has only lost another one, or does not know better.
-ECHOES = ("error", "peer_lost")
+__all__ = ["Stop", "Throttle", "leave", "start"]
 
 AnyTask = TypeVar("AnyTask", bound=Declaration)
 
@@ -35,39 +35,39 @@ def start(
 ) -> int:
     """Do `work` on the task folder named on the command line; return the exit code.
 
-    However it ends, `result.json` says how; a task that is done already, or that another process
-    is at work on, is left as it is.
+    `result.json` records every end. A task that is done already, or that another process works on,
+    stays as it is.
     """
     parser = argparse.ArgumentParser(description=work.__doc__)
     parser.add_argument("folder", help="the task's folder, which holds task.toml")
     parser.add_argument("--profile", type=int, default=0, metavar="N", help="trace N steps")
-    asked = parser.parse_args(argv)
-    folder = TaskFolder(Path(asked.folder))
+    options = parser.parse_args(argv)
+    folder = TaskFolder(Path(options.folder))
     if folder.is_done:
         return Exit.FINISHED
     world = World()
-    world.profile_steps = asked.profile
-    stop = Stop(folder, looks=world.is_first)
-    if stop.is_ordered:
+    world.profile_steps = options.profile
+    stop = Stop(folder, polls=world.is_first)
+    if stop.has_file:
         print(f"{folder.path}: a file STOP is there; nothing is done.", file=sys.stderr)  # noqa: T201
         return Exit.CONTINUE
     task = None
     try:
         task = catalog.read(folder.declaration, model)
         torch.set_num_threads(_threads(task))
-        return _worked(work, task, folder, world, stop)
-    except Exception as error:  # noqa: BLE001 - classified, recorded and told below
-        return _told(folder, error, task, world)
+        return _guarded(work, task, folder, world, stop)
+    except Exception as error:  # noqa: BLE001 - classified and recorded
+        return _failed(folder, error, task, world)
 
 
-def _worked(
+def _guarded(
     work: Callable[[AnyTask, TaskFolder, World, Stop], Exit],
     task: AnyTask,
     folder: TaskFolder,
     world: World,
     stop: Stop,
 ) -> Exit:
-    """Do `work` under its watchdog; the first process holds the claim and minds the files."""
+    """Do `work` under its watchdog; the first process holds the claim and handles the files."""
     seconds = getattr(getattr(task, "training", None), "hang_seconds", None)
     if seconds is not None:  # the collectives' own patience ends after ours, which says more
         os.environ.setdefault("DEEPSPEED_TIMEOUT", str(2 * seconds // 60 + 1))
@@ -75,7 +75,7 @@ def _worked(
     if world.is_first:
         holding = claimed(folder.claim)
     with holding:
-        if world.is_first:  # how an earlier link failed says nothing of this one
+        if world.is_first:  # an earlier link's failure is not this one's
             folder.result.unlink(missing_ok=True)
         with Watchdog(folder, world.rank, seconds) as stop.watch:
             code = work(task, folder, world, stop)
@@ -85,39 +85,48 @@ def _worked(
 
 
 def _threads(task: Declaration) -> int:
-    """Return the CPU threads the task asks for; more would change the order of sums."""
-    asks: Any = getattr(task, "training", task)
-    return int(asks.threads)
+    """Return the CPU threads of the task; another number would change the order of sums."""
+    settings: Any = getattr(task, "training", task)
+    return int(settings.threads)
 
 
-def _told(folder: TaskFolder, error: Exception, task: Declaration | None, world: World) -> Exit:
-    """Record the class of `error` in the task's folder and on the screen; return its exit code.
+def _failed(folder: TaskFolder, error: Exception, task: Declaration | None, world: World) -> Exit:
+    """Record the class of `error` in the task's folder and in the log; return its exit code.
 
-    When one process fails, the others lose their connection to it: the cause is not theirs to say,
-    and they end with its code, so that whichever the scheduler hears of is the cause's.
+    When one process fails, the others lose their connection to it. They do not know the cause, so
+    they leave its record alone and end with its code: whichever process the scheduler reports, the
+    code is that of the cause.
     """
-    end = classified(error, task, world.size)
-    if end.outcome in ECHOES:
+    failure = classify(error, processes=world.size, where=str(folder.path))
+    if failure.outcome.echo:
         traceback.print_exception(error)
-    print(f"{folder.path}: {end.message}", file=sys.stderr)  # noqa: T201
+    message = _with_advice(failure, task, world)
+    print(f"{folder.path}: {message}", file=sys.stderr)  # noqa: T201
     if isinstance(error, BusyError):
-        return end.code
+        return failure.code
     try:
-        known = read_json(folder.result) if end.outcome in ECHOES else None
-        if known is not None:
-            return CODES.get(known["outcome"], end.code)
-        folder.fail(end.outcome, end.message)
+        cause = read_json(folder.result) if failure.outcome.echo else None
+        if cause is not None:
+            return named(cause["outcome"]).exit_code
+        folder.fail(failure.outcome.name, message)
     except (OSError, RunError) as second:
         print(f"{folder.result}: not written: {second}", file=sys.stderr)  # noqa: T201
-    return end.code
+    return failure.code
+
+
+def _with_advice(failure: Failure, task: Declaration | None, world: World) -> str:
+    """Return the message of `failure`; where memory ran out, with the model and what to lower."""
+    if failure.outcome is not OUTCOMES["out_of_memory"] or task is None:
+        return failure.message
+    return f"{failure.message} {too_big(task, world.size)}".strip()
 
 
 def leave(code: int) -> NoReturn:
-    """End this process with `code`, whatever its threads are at.
+    """End this process with `code`, whatever its threads do.
 
-    While Python takes itself apart, a thread of gloo that still lets go of a tensor asks for the
+    During Python's finalisation a thread of gloo that still releases a tensor asks for the
     interpreter's lock, and the process aborts after all its work is done
-    (https://github.com/pytorch/pytorch/pull/179291). So it is not taken apart.
+    (https://github.com/pytorch/pytorch/pull/179291). So there is no finalisation.
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -16,7 +16,8 @@ from pipeline.data.store.manifest import write_manifest
 from pipeline.data.store.tokens import WEIGHTS as STORED_WEIGHTS
 from pipeline.data.store.tokens import write_tokenizer
 from pipeline.job import batch_job_id
-from pipeline.run import Exit, TaskFolder, read_json, write_json
+from pipeline.outcome import Exit
+from pipeline.run import TaskFolder
 from pipeline.training import loader, systems, tokenizers
 from pipeline.training.engine import engine
 from pipeline.training.programs import program
@@ -25,6 +26,7 @@ from pipeline.training.steps.loop import train
 from pipeline.training.steps.spec import TrainSpec
 from pipeline.training.token_shards import Shards, manifest, quality, total_cut
 from pipeline.training.weights import WEIGHTS, load
+from pipeline.writing import read_json, write_json
 
 TRAINED = "trained.json"
 POLL_SECONDS = 0.2
@@ -38,10 +40,10 @@ def tokenize(
     result = _trained(task, folder, world, stop)
     if result is None:
         return Exit.CONTINUE
-    stop.looks = True  # from here on each process goes at its own pace
+    stop.polls = True  # from here on each process goes at its own pace
     shards = _shards(task, folder, world)
     for number in range(world.rank, len(shards), world.size):
-        if stop.asked:
+        if stop.requested:
             return Exit.CONTINUE
         if not shards.is_written(number):
             shards.write(number)
@@ -107,7 +109,7 @@ def _shards(task: TokenizeTask, folder: TaskFolder, world: engine.World) -> Shar
 
 def _all_written(shards: Shards, stop: program.Stop) -> bool:
     """Return whether all shards are there, those of the other processes too; tell how many are."""
-    tell = program.Every(1.0)
+    tell = program.Throttle(1.0)
     waiting = set(range(len(shards)))
     while True:
         waiting = {number for number in waiting if not shards.is_recorded(number)}
@@ -117,7 +119,7 @@ def _all_written(shards: Shards, stop: program.Stop) -> bool:
             write_json(shards.folder.progress, told)
         if not waiting:
             return True
-        if stop.asked:
+        if stop.requested:
             return False
         stop.watch.beat()
         time.sleep(POLL_SECONDS)
@@ -127,7 +129,7 @@ def _until_done(folder: TaskFolder, stop: program.Stop) -> Exit:
     """Wait for the first process: a scheduler ends all soon after the first one has ended."""
     while not folder.is_done:
         result = read_json(folder.result) or {"outcome": "finished"}
-        if stop.asked or result["outcome"] != "finished":
+        if stop.requested or result["outcome"] != "finished":
             return Exit.CONTINUE
         stop.watch.beat()
         time.sleep(POLL_SECONDS)

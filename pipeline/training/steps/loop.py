@@ -10,7 +10,8 @@ from torch import nn
 from pipeline.campaign import Training
 from pipeline.job import batch_job_id
 from pipeline.nn.batch import MicroBatch
-from pipeline.run import Exit, TaskFolder
+from pipeline.outcome import Exit
+from pipeline.run import TaskFolder
 from pipeline.training.engine import checkpoint
 from pipeline.training.engine.engine import Engine, World
 from pipeline.training.engine.profiling import Profile, part
@@ -76,7 +77,7 @@ def _train(
             divergence.check(seen // training.batch_events, last["loss"])
             saving.stepped(last["seconds"])
             link.step(training.batch_events, last["seconds"])
-            action = Action(engine.all_reduce_max(saving.action(seen, stop=stop.asked)))
+            action = Action(engine.all_reduce_max(saving.action(seen, stop=stop.requested)))
             if action != Action.GO_ON and validation is not None:
                 with part("validation"):
                     last |= {checkpoint.VALIDATION_LOSS: validation.loss(engine)}

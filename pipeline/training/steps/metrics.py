@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 from pipeline.campaign import Training
-from pipeline.run import TaskFolder, write_json, write_text
+from pipeline.run import TaskFolder
 from pipeline.training.engine.engine import World
 from pipeline.training.link.here import this_link
-from pipeline.training.programs.program import Every
+from pipeline.training.programs.program import Throttle
 from pipeline.training.steps import writers
+from pipeline.writing import write_json, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +82,7 @@ class Metrics:
         self.end = training.steps * training.batch_events
         self.speed = speed or Speed(training.batch_events)
         self.writes = world.is_first
-        self.progress_due = Every(1.0)
+        self.progress_due = Throttle(1.0)
         self.stream: TextIOWrapper | None = None
         self.copies: Sequence[writers.Writer] = ()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.data.errors import BadInput
-from pipeline.run import write_text
+from pipeline.writing import write_text
 
 RUN_ID = "run-id.txt"
 

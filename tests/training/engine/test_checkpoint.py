@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pipeline.run import RunError
+from pipeline.outcome import RunError
 from pipeline.training.engine import checkpoint
 
 

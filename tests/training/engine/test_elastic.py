@@ -16,7 +16,8 @@ from ranks import Ranks, pretraining, run, start, steps
 
 from pipeline.campaign import PretrainTask, declare
 from pipeline.catalog import read
-from pipeline.run import Exit, RunError, TaskFolder
+from pipeline.outcome import Exit, RunError
+from pipeline.run import TaskFolder
 from pipeline.training.engine import elastic as engine_elastic
 from pipeline.training.engine.elastic import Saved, load
 

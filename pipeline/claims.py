@@ -1,0 +1,140 @@
+"""Who works in a folder: claims, which one process holds while it lives."""
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.outcome import BusyError
+from pipeline.writing import read_json
+
+# How often a claim with a heartbeat is touched, and after how long without a touch its holder is
+# taken for dead.
+BEAT_SECONDS = 15.0
+SILENT_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process that a claim names: `started` tells it from a later one of the same number."""
+
+    host: str
+    pid: int
+    started: int
+
+    @classmethod
+    def of(cls, pid: int) -> "Holder":
+        """Return the holder that the living process `pid` of this host would be."""
+        return cls(socket.gethostname(), pid, process_started(pid) or 0)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs; of another host we cannot tell, and say no."""
+        return self.host == socket.gethostname() and process_started(self.pid) == self.started
+
+    def how_to_end(self) -> str:
+        """Return the command line that ends it, from this host."""
+        kill = f"kill {self.pid}"
+        return kill if self.host == socket.gethostname() else f"ssh {self.host} {kill}"
+
+
+def process_started(pid: int) -> int | None:
+    """Return the start time of the living process `pid` in clock ticks since boot, else None."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def holder(path: Path) -> Holder | None:
+    """Return the living process that holds the claim `path`, None if nobody does.
+
+    Of a process on another host only a claim that beats can tell that it lives.
+    """
+    value = read_json(path)
+    if value is None:
+        return None
+    claimed = Holder(str(value["host"]), int(value["pid"]), int(value["started"]))
+    elsewhere = claimed.host != socket.gethostname()
+    beats = elsewhere and value.get("beats", False) and _age_seconds(path) < SILENT_SECONDS
+    return claimed if beats or claimed.is_alive else None
+
+
+def _age_seconds(path: Path) -> float:
+    """Return how long ago the file was touched, by the clock of its own file system."""
+    now = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.now")
+    now.touch()
+    try:
+        return now.stat().st_mtime - path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+    finally:
+        now.unlink()
+
+
+def _beat(path: Path, over: threading.Event) -> None:
+    """Touch a claim until it is over; that a file system refuses for a while is no matter."""
+    while not over.wait(BEAT_SECONDS):
+        with suppress(OSError):
+            os.utime(path)
+
+
+def _clear(path: Path) -> None:
+    """Remove a claim whose holder is dead, and no other.
+
+    Two processes may find it dead at once, and the slower one must not remove the claim that the
+    faster one has put there since: so it is moved aside, looked at, and put back if it lives.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.dead")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return
+    if holder(aside) is not None and not path.exists():
+        os.link(aside, path)
+    aside.unlink()
+
+
+@contextmanager
+def claimed(path: Path, *, beats: bool = False) -> Iterator[None]:
+    """Hold the claim `path` while the body runs, so that two processes never do the same work.
+
+    The claim is linked into place, which is atomic on Lustre and NFS, where flock is not to be had.
+    One that `beats` is touched all the while, so that processes on other hosts believe it too.
+
+    Raises:
+        BusyError: A living process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mine = Holder.of(os.getpid())
+    temporary = path.with_name(f".{path.name}.{mine.pid}.tmp")
+    try:
+        temporary.write_text(json.dumps(vars(mine) | {"beats": beats}))
+        while True:
+            try:
+                os.link(temporary, path)
+                break
+            except FileExistsError:
+                other = holder(path)
+                if other is not None:
+                    message = (
+                        f"{path.parent}: process {other.pid} on {other.host} is at work here. "
+                        f"Wait for it, or end it with: {other.how_to_end()}"
+                    )
+                    raise BusyError(message) from None
+                _clear(path)
+        over = threading.Event()
+        if beats:
+            threading.Thread(target=_beat, args=(path, over), daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
+            path.unlink(missing_ok=True)
+    finally:
+        temporary.unlink(missing_ok=True)
