@@ -34,6 +34,20 @@ def nearest(points: Tensor, lengths: Lengths, count: int) -> tuple[Tensor, Tenso
     return rows.repeat_interleave(number), torch.cat([each.flatten() for each in edges])
 
 
+def with_padding(edges: tuple[Tensor, Tensor], points: int, count: int) -> tuple[Tensor, Tensor]:
+    """Return edges in which each of the points has `count` neighbours.
+
+    Where an event has fewer other points, the rest are edges to row `points`, which stands for
+    padding; so is the edge of a point alone in its event to itself.
+    """
+    point, near = edges
+    kept = point != near
+    point, near = point[kept], near[kept]
+    missing = count - torch.bincount(point, minlength=points)
+    rows = torch.arange(points, device=point.device).repeat_interleave(missing)
+    return torch.cat([point, rows]), torch.cat([near, torch.full_like(rows, points)])
+
+
 def _near(points: Tensor, count: int, real: Tensor | None) -> Tensor:
     """Return the places (N, L, k) of the nearest of points (N, L, D), of those that are `real`."""
     length = points.shape[1]

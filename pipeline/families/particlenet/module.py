@@ -17,7 +17,7 @@ from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
 from pipeline.nn.classifier import Classifier, States, looking
 from pipeline.nn.hidden import HiddenOf
-from pipeline.nn.neighbours import nearest
+from pipeline.nn.neighbours import nearest, with_padding
 from pipeline.nn.norms import Norm, norm_of
 
 Edges = tuple[Tensor, Tensor]
@@ -27,7 +27,8 @@ class EdgeConv(nn.Module):
     """x_i becomes relu(shortcut(x_i) + mean_j h(x_i, x_j - x_i)), over the neighbours j of i.
 
     h has layers without bias, each with a norm and relu behind it. The first is linear in both
-    ends, so it is applied to each particle, and what it gives is added edge by edge.
+    ends, so it is applied to each particle, and what it gives is added edge by edge. An edge to row
+    P is one to padding, whose features are zero.
     """
 
     def __init__(self, inputs: int, width: int, convolutions: int, norm: Norm) -> None:
@@ -44,7 +45,8 @@ class EdgeConv(nn.Module):
         """Return (P, W) of x (P, C)."""
         point, near = edges
         own, difference = self.first.weight.chunk(2, 1)
-        at_point, at_near = functional.linear(x, own - difference), functional.linear(x, difference)
+        at_point = functional.linear(x, own - difference)
+        at_near = functional.pad(functional.linear(x, difference), (0, 0, 0, 1))  # padding is zero
         message = functional.relu(self.norms[0](at_point[point] + at_near[near]))
         for layer, norm in zip(self.further, self.norms[1:], strict=True):
             message = functional.relu(norm(layer(message)))
@@ -60,6 +62,7 @@ class Backbone(nn.Module):
         super().__init__()
         columns = CHOICES[model.inputs]
         self.neighbours, self.place = model.neighbours, [columns.index(name) for name in PLACE]
+        self.few = model.few_neighbours
         self.norm_inputs = norm_of(model.norm, len(columns))
         sizes = (len(columns), *model.widths) if model.layers else ()
         self.layers = nn.ModuleList(
@@ -76,7 +79,10 @@ class Backbone(nn.Module):
             return x, None
         lengths, near = Lengths.of(batch.offsets), batch.points[:, self.place]
         for layer in self.layers:
-            x = layer(x, nearest(near, lengths, self.neighbours))
+            edges = nearest(near, lengths, self.neighbours)
+            if self.few == "padded":
+                edges = with_padding(edges, len(x), self.neighbours)
+            x = layer(x, edges)
             near = x
         total = x.new_zeros(len(batch.sizes), x.shape[1]).index_add(0, batch.event, x)
         jets = functional.relu(self.inner(total / batch.sizes.unsqueeze(1)))

@@ -15,8 +15,10 @@ class ParticleNet(Family):
     """EdgeConv blocks of `widths`, each on its `neighbours` nearest, then the mean of particles.
 
     The neighbours are near in (Δη, Δφ) for the first block, and for each other in the features
-    that the block before has made. A block has `convolutions` layers and a shortcut. `norm` is as
-    in `part`: "batch" is the published one. `inner` channels stand before the classes.
+    that the block before has made. A jet of too few particles has "padded" neighbours, whose
+    features are zero, as in the published code (weaver-core, ParticleNet.py), or with
+    `few_neighbours` "present" fewer of them. A block has `convolutions` layers and a shortcut.
+    `norm` is as in `part`: "batch" is the published one. `inner` channels stand before the classes.
     """
 
     TITLE: ClassVar[str] = "ParticleNet: the class of a jet"
@@ -37,6 +39,7 @@ class ParticleNet(Family):
     layers: NonNegativeInt = 3
     convolutions: PositiveInt = 3
     neighbours: PositiveInt = 16
+    few_neighbours: Literal["padded", "present"] = "padded"
     inner: PositiveInt = 256
     classes: int = Field(default=10, ge=2)
     norm: Literal["batch", "layer"] = "batch"
@@ -97,7 +100,8 @@ class ParticleNet(Family):
         particles, has it sixteen times.
         """
         sizes = (len(CHOICES[self.inputs]), *self.widths)
-        edges = min(self.neighbours, max(tokens - 1, 1))
+        present = min(self.neighbours, max(tokens - 1, 1))
+        edges = self.neighbours if self.few_neighbours == "padded" else present
         layers = sum(3 * a * b + edges * (self.convolutions - 1) * b**2 for a, b in pairwise(sizes))
         distances = tokens * (len(PLACE) + sum(sizes[1:-1]))  # no slope goes back through them
         last = (sizes[-1] + self.classes) * self.inner / tokens

@@ -1,0 +1,130 @@
+"""From the authors' names of weights to ours, and back: bit for bit.
+
+A family's `published.py` lists its entries; what is done with them stands here once.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pipeline.data.errors import BadInput
+
+# What torch's batch norms count and nothing reads.
+COUNTERS = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One weight by both names; `kernel` is the number of further axes of size 1 in theirs."""
+
+    ours: str
+    theirs: str
+    kernel: int = 0
+
+    def imported(self, weight: Tensor) -> Tensor:
+        """Return the authors' weight in our shape."""
+        return weight.reshape(weight.shape[: weight.ndim - self.kernel])
+
+    def exported(self, weight: Tensor) -> Tensor:
+        """Return our weight in the authors' shape."""
+        return weight.reshape(*weight.shape, *(1,) * self.kernel)
+
+
+def norm(ours: str, theirs: str) -> Iterator[Entry]:
+    """Yield the four entries of a batch norm."""
+    yield Entry(f"{ours}.weight", f"{theirs}.weight")
+    yield Entry(f"{ours}.bias", f"{theirs}.bias")
+    yield Entry(f"{ours}.running_mean", f"{theirs}.running_mean")
+    yield Entry(f"{ours}.running_variance", f"{theirs}.running_var")
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """Return the weights in a file of the authors', safetensors or torch's, by their names.
+
+    No object is unpickled: a file may hold tensors, numbers, texts and containers of them.
+
+    Raises:
+        BadInput: It is not there, is damaged, or holds anything else.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        found = torch.load(path, weights_only=True, map_location="cpu")
+    except FileNotFoundError as error:
+        message = f"{path}: no such file. Give the file of weights that the authors publish."
+        raise BadInput(message) from error
+    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
+        message = f"{path}: not a whole file of weights ({_line(error)}). Fetch it again."
+        raise BadInput(message) from error
+    except Exception as error:  # torch's own class of a refused pickle is not public
+        if type(error).__name__ != "UnpicklingError":
+            raise
+        message = f"{path}: holds objects beside tensors, which are not loaded ({_line(error)})."
+        raise BadInput(message) from error
+    if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):  # of Lightning
+        found = found["state_dict"]
+    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
+        message = f"{path}: holds no weights by name; expected a state dict."
+        raise BadInput(message)
+    return found
+
+
+def imported(
+    weights: Mapping[str, Tensor],
+    entries: Iterable[Entry],
+    shapes: Mapping[str, torch.Size],
+    *,
+    prefix: str = "",
+    source: str = "weights",
+) -> dict[str, Tensor]:
+    """Return the authors' weights by our names, in our shapes.
+
+    Args:
+        weights: By the authors' names, with or without `prefix`.
+        entries: Those of the family.
+        shapes: Of our module, by our names.
+        prefix: Before each of the authors' names.
+        source: What a message calls the weights.
+
+    Raises:
+        BadInput: A weight is missing, left over or of another shape; the message names it.
+    """
+    left = {name.removeprefix(prefix): weight for name, weight in weights.items()}
+    found: dict[str, Tensor] = {}
+    for entry in entries:
+        if entry.theirs not in left:
+            message = f"{source}: no {entry.theirs}. Is this a file of another model or size?"
+            raise BadInput(message)
+        weight = entry.imported(left.pop(entry.theirs))
+        if weight.shape != shapes[entry.ours]:
+            message = (
+                f"{source}: {entry.theirs} has shape {tuple(weight.shape)}; this model has "
+                f"{tuple(shapes[entry.ours])}. Name the size that the file is of."
+            )
+            raise BadInput(message)
+        found[entry.ours] = weight
+    rest = [name for name in left if not name.endswith(COUNTERS)]
+    if rest:
+        message = f"{source}: {rest[0]} and {len(rest) - 1} more are of no layer of this model."
+        raise BadInput(message)
+    return found
+
+
+def exported(
+    weights: Mapping[str, Tensor], entries: Iterable[Entry], *, prefix: str = ""
+) -> dict[str, Tensor]:
+    """Return our weights by the authors' names, in their shapes.
+
+    What torch's batch norms count is left out: nothing reads it, and a module loads without it.
+    """
+    return {prefix + entry.theirs: entry.exported(weights[entry.ours]) for entry in entries}
+
+
+def _line(error: Exception) -> str:
+    """Return the first line of an error, shortened."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

@@ -1,0 +1,76 @@
+"""A folder of reference outputs of a published system: `case.json`, `case.npz` and weights."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.nn import published
+
+FLOOR = 2e-6  # no float32 implementation is held to less
+
+
+@dataclass(frozen=True)
+class Case:
+    """One folder; what is in it is described by its own `case.json`."""
+
+    path: Path
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """What `case.json` says."""
+        about: dict[str, Any] = json.loads((self.path / "case.json").read_text())
+        return about
+
+    @cached_property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The inputs and outputs, by name."""
+        with np.load(self.path / "case.npz", allow_pickle=False) as archive:
+            return dict(archive)
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """The settings of the published model."""
+        configuration: dict[str, Any] = self.about["configuration"]
+        return configuration
+
+    @cached_property
+    def weights(self) -> dict[str, Any]:
+        """The weights, by the authors' names."""
+        files = [*self.path.glob("weights.*")]
+        return published.read(files[0])
+
+    def tolerance(self, name: str) -> float:
+        """Return the largest difference over the largest value that an array may have."""
+        given = self.about["tolerance"]
+        general = [value for key, value in given.items() if key.startswith("relative")]
+        return max(float(given.get(name, min(general, default=FLOOR))), FLOOR)
+
+
+@dataclass(frozen=True)
+class Row:
+    """How one array compares."""
+
+    name: str
+    difference: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the difference is within the tolerance; NaN is not."""
+        return self.difference <= self.tolerance
+
+
+def compared(case: Case, name: str, ours: Any, *, tolerance: float | None = None) -> Row:
+    """Return how `ours` compares with the array `name` of `case`."""
+    reference = np.asarray(case.arrays[name], np.float64)
+    found = np.asarray(ours, np.float64)
+    if found.shape != reference.shape:
+        return Row(name, float("nan"), 0.0)
+    scale = float(np.abs(reference).max(initial=0.0)) or 1.0
+    difference = float(np.abs(found - reference).max(initial=0.0)) / scale
+    return Row(name, difference, case.tolerance(name) if tolerance is None else tolerance)
