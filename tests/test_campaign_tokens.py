@@ -7,7 +7,7 @@ import pytest
 from pipeline import catalog
 from pipeline.campaign import SHELF, Campaign, TokenizeTask, load_campaign
 from pipeline.catalog import DeclarationError
-from pipeline.planning.plan import PROGRAMS, Asked, make_plan
+from pipeline.planning.plan import PROGRAMS, RunOptions, make_plan
 from pipeline.run import Run
 from pipeline.site import load_site
 
@@ -48,7 +48,7 @@ def test_what_is_pretrained_on_tokens_waits_for_them_and_reads_them(run: Run) ->
 
 def test_tokenising_is_a_chain_of_batch_jobs(run: Run) -> None:
     tasks = load_campaign("omnijet-quick").tasks(run)
-    plan = make_plan(tasks, run, load_site("testbed"), Asked(project="m1"))
+    plan = make_plan(tasks, run, load_site("testbed"), RunOptions(project="m1"))
     step = next(each for each in plan.steps if isinstance(each.task, TokenizeTask))
     assert not step.in_pilot
     assert step.nodes == 1

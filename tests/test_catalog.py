@@ -111,6 +111,6 @@ def test_unknown_keys_of_a_site_s_tables_are_corrected(tmp_path: Path) -> None:
 
 
 def test_a_contradiction_in_a_site_names_the_file(tmp_path: Path) -> None:
-    text = (SITES / "local.toml").read_text().replace('node = "laptop"', 'node = "desk"')
+    text = (SITES / "local.toml").read_text().replace('node = "laptop"', 'node = "manager"')
     found = problem(tmp_path, text, Site)
-    assert found == "Value error, training.node 'desk' is none of nodes: laptop."
+    assert found == "Value error, training.node 'manager' is none of nodes: laptop."

@@ -14,7 +14,7 @@ from pipeline import __version__
 from pipeline.campaign import load_campaign
 from pipeline.catalog import names
 from pipeline.outcome import Exit
-from pipeline.planning.plan import Asked, make_plan
+from pipeline.planning.plan import RunOptions, make_plan
 from pipeline.run import Run
 from pipeline.site import Site, load_site
 
@@ -237,7 +237,7 @@ def test_an_export_of_what_is_not_done(cosmotron: Any, tmp_path: Path) -> None:
 def test_a_profile_is_asked_of_every_link_of_a_training(tmp_path: Path) -> None:
     run, site = Run(tmp_path, "tiny"), load_site("local")
     tasks = load_campaign(str(TINY)).tasks(run)
-    plan = make_plan(tasks, run, site, Asked(profile_steps=7))
+    plan = make_plan(tasks, run, site, RunOptions(profile_steps=7))
     asked = [plan.link(step, 2).command[-2:] for step in plan.steps if not step.in_pilot]
     assert set(asked) == {("--profile", "7")}
 

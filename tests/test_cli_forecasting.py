@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from desk_fakes import FakeScheduler, pretraining, tiny_plan
+from scheduler_fakes import FakeScheduler, pretraining, tiny_plan
 from whole_campaign import TINY
 
 import pipeline.scheduler
-from pipeline.chains.job_manager import Desk
+from pipeline.chains.job_manager import JobManager
 from pipeline.job import State
 from pipeline.outcome import Exit
 from pipeline.rehearsal import poll
@@ -25,15 +25,15 @@ def scheduler(monkeypatch):
 
 
 @pytest.fixture
-def desk(tmp_path, scheduler):
-    """The desk of a campaign whose pretraining runs, a third done."""
-    desk = Desk(tiny_plan(tmp_path, "testbed", project="m4722"), scheduler)
-    desk.plan.run.identify()
-    step = pretraining(desk.plan)
-    desk.submit(desk.plan.link(step, 1), stage="pretrain", task_key=step.task.key)
-    folder = desk.plan.run.task(step.task.key)
+def manager(tmp_path, scheduler):
+    """The manager of a campaign whose pretraining runs, a third done."""
+    manager = JobManager(tiny_plan(tmp_path, "testbed", project="m4722"), scheduler)
+    manager.plan.run.identify()
+    step = pretraining(manager.plan)
+    manager.submit(manager.plan.link(step, 1), stage="pretrain", task_key=step.task.key)
+    folder = manager.plan.run.task(step.task.key)
     write_json(folder.progress, {"done": 16, "total": 48, "unit": "events"})
-    return desk
+    return manager
 
 
 @pytest.fixture
@@ -45,14 +45,14 @@ def forecast(cosmotron, tmp_path):
     return said
 
 
-def test_it_says_node_hours_date_and_rates(desk, forecast):
+def test_it_says_node_hours_date_and_rates(manager, forecast):
     told = forecast()
     assert told.code == Exit.FINISHED, told.err
     for each in ("tiny:", "node-hours in all, of which", "done in", "(80 %:", "time assumed"):
         assert each in told.words
 
 
-def test_it_warns_of_the_cap_and_says_so_to_scripts(desk, forecast):
+def test_it_warns_of_the_cap_and_says_so_to_scripts(manager, forecast):
     told = forecast("--cap", "0.001")
     assert told.code == Exit.FAILED
     assert "beyond the cap of 0.001 node-hours in the middle of the outcomes" in told.words
@@ -62,7 +62,7 @@ def test_it_warns_of_the_cap_and_says_so_to_scripts(desk, forecast):
 @pytest.mark.parametrize(
     ("ends", "code"), [("2001-01-01", Exit.FAILED), ("2999-01-01", Exit.FINISHED)]
 )
-def test_it_warns_of_the_allocation_s_end(desk, cosmotron, tmp_path, ends, code):
+def test_it_warns_of_the_allocation_s_end(manager, cosmotron, tmp_path, ends, code):
     text = Path(TINY).read_text()
     (tmp_path / "tiny.toml").write_text(f"allocation_ends = {ends}\n{text}")
     there = ("--site", "testbed", "--root", tmp_path, "--samples", "5")
@@ -72,17 +72,17 @@ def test_it_warns_of_the_allocation_s_end(desk, cosmotron, tmp_path, ends, code)
     assert (said in told.words) == (code == Exit.FAILED)
 
 
-def test_numbers_and_a_picture(desk, forecast, tmp_path):
+def test_numbers_and_a_picture(manager, forecast, tmp_path):
     told = forecast("--json", "--plot", tmp_path / "burn.png")
     numbers = json.loads(told.out)
     assert numbers["node_hours"].keys() == {"low", "middle", "high"}
     assert numbers["spent_node_hours"] > 0
     assert (tmp_path / "burn.png").read_bytes().startswith(b"\x89PNG")
-    kept = json.loads((desk.plan.run.forecast).read_text())
+    kept = json.loads((manager.plan.run.forecast).read_text())
     assert kept["node_hours"] == numbers["node_hours"]
 
 
-def test_without_the_scheduler_it_goes_by_the_ledger_and_says_so(desk, forecast, scheduler):
+def test_without_the_scheduler_it_goes_by_the_ledger_and_says_so(manager, forecast, scheduler):
     scheduler.is_silent = True
     told = forecast()
     assert told.code == Exit.FINISHED, told.err
@@ -96,9 +96,9 @@ def test_before_anything_is_submitted_a_rehearsal_is_the_answer(scheduler, forec
     assert "nothing was submitted yet. Before that: cosmotron rehearse" in told.words
 
 
-def test_a_campaign_that_is_done_needs_none(desk, forecast):
-    for step in desk.plan.steps:
-        folder = desk.plan.run.task(step.task.key)
+def test_a_campaign_that_is_done_needs_none(manager, forecast):
+    for step in manager.plan.steps:
+        folder = manager.plan.run.task(step.task.key)
         folder.path.mkdir(parents=True, exist_ok=True)
         folder.finish({"seconds": 1.0})
     told = forecast()

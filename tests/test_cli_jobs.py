@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import typer
-from desk_fakes import FakeScheduler, pretraining, tiny_plan
+from scheduler_fakes import FakeScheduler, pretraining, tiny_plan
 from whole_campaign import TINY
 
 import pipeline.scheduler
-from pipeline.chains.job_manager import Desk
+from pipeline.chains.job_manager import JobManager
 from pipeline.claims import Holder
 from pipeline.job import State
 from pipeline.outcome import Exit
@@ -38,10 +38,10 @@ def there(tmp_path: Path) -> tuple[object, ...]:
 @pytest.fixture
 def job(tmp_path: Path, scheduler: FakeScheduler) -> str:
     """A pretraining that runs; its job's id."""
-    desk = Desk(tiny_plan(tmp_path, "testbed", project="m4722"), scheduler)
-    desk.plan.run.identify()
-    step = pretraining(desk.plan)
-    return desk.submit(desk.plan.link(step, 1), stage="pretrain", task_key=step.task.key)
+    manager = JobManager(tiny_plan(tmp_path, "testbed", project="m4722"), scheduler)
+    manager.plan.run.identify()
+    step = pretraining(manager.plan)
+    return manager.submit(manager.plan.link(step, 1), stage="pretrain", task_key=step.task.key)
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, word: bool) -> None:
@@ -78,17 +78,17 @@ def test_cancel_finds_a_job_whose_submission_was_not_heard_of(
 def test_cancel_ends_what_a_link_submits_meanwhile(
     cosmotron: Any, scheduler: FakeScheduler, job: str, there: Any, tmp_path: Path
 ) -> None:
-    desk = Desk(tiny_plan(tmp_path, "testbed", project="m4722"), scheduler)
-    step = pretraining(desk.plan)
+    manager = JobManager(tiny_plan(tmp_path, "testbed", project="m4722"), scheduler)
+    step = pretraining(manager.plan)
 
     def submits_the_next(_: str) -> None:
         scheduler.at_end = str
-        desk.submit(desk.plan.link(step, 2), stage="pretrain", task_key=step.task.key)
+        manager.submit(manager.plan.link(step, 2), stage="pretrain", task_key=step.task.key)
 
     scheduler.at_end = submits_the_next
     told = cosmotron("cancel", TINY, *there, "--yes")
     assert "Cancelled 2 job(s)" in told.words
-    assert desk.unended() == []
+    assert manager.unended() == []
 
 
 def test_cancel_lets_the_controller_go_first(

@@ -46,7 +46,7 @@ def test_a_plan_for_a_spreadsheet(cosmotron, tmp_path):
     told = cosmotron("plan", TINY, "--site", "frontier", "--root", tmp_path, "--csv")
     rows = list(csv.DictReader(io.StringIO(told.out)))
     assert len(rows) == 11
-    assert {"task", "nodes", "links", "node_hours", "mfu_asked"} <= rows[0].keys()
+    assert {"task", "nodes", "links", "node_hours", "required_mfu"} <= rows[0].keys()
     both = cosmotron("plan", TINY, "--site", "frontier", "--root", tmp_path, "--csv", "--json")
     assert both.code == Exit.USAGE
     assert "--json and --csv are two formats: take one of them." in both.words

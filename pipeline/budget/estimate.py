@@ -14,7 +14,7 @@ class Estimate:
     """A training by its FLOPs, forward and backward of all events.
 
     `mfu` is the share of the peak that is assumed, or was measured; `device_hours` follow from it.
-    `asked_mfu` is the share that the declared walltime comes to, if all of it is steps.
+    `required_mfu` is the share that the declared walltime comes to, if all of it is steps.
     """
 
     flops: float
@@ -24,7 +24,7 @@ class Estimate:
     declared_device_hours: float
 
     @property
-    def asked_mfu(self) -> float:
+    def required_mfu(self) -> float:
         """The model FLOPs utilisation that does it in the declared walltime."""
         return self.mfu * self.device_hours / self.declared_device_hours
 

@@ -22,7 +22,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class Forecast:
     """What was expected at `now` (seconds since 1970): all node-hours of a site, and days to go."""
 
     site: str
@@ -32,13 +32,13 @@ class Outlook:
     days: Interval
 
 
-def keep(outlook: Outlook, run: Run) -> None:
-    """Keep the newest outlook of a campaign in its run folder."""
-    write_json(run.forecast, dataclasses.asdict(outlook))
+def keep(forecast: Forecast, run: Run) -> None:
+    """Keep the newest forecast of a campaign in its run folder."""
+    write_json(run.forecast, dataclasses.asdict(forecast))
 
 
-def kept(run: Run) -> Outlook | None:
-    """Return the outlook that was kept last, None if none was.
+def kept(run: Run) -> Forecast | None:
+    """Return the forecast that was kept last, None if none was.
 
     Raises:
         RunError: There is one, and it cannot be read.
@@ -47,7 +47,7 @@ def kept(run: Run) -> Outlook | None:
     if told is None:
         return None
     try:
-        return TypeAdapter(Outlook).validate_python(told)
+        return TypeAdapter(Forecast).validate_python(told)
     except ValidationError as error:
         message = f"{run.forecast}: no forecast. Move it away, and make one: cosmotron forecast."
         raise RunError(message) from error

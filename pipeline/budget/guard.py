@@ -1,21 +1,21 @@
-"""The guard: no job is promised node-hours beyond the cap."""
+"""The guard: refuses reservations beyond the cap on node-hours."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline import clock
-from pipeline.budget.lease import TurnError
+from pipeline.budget.lease import LeaseError
 from pipeline.budget.ledger import Ledger, LedgerError, Total
 from pipeline.budget.record import Kind, Record
 from pipeline.outcome import RunError
 
-ROUNDING = 1e-9  # of the cap: what sums of thousands of numbers may be off
+ROUNDING = 1e-9  # relative to the cap: the rounding error of a sum of thousands of numbers
 
 
 class BudgetError(RunError):
-    """A job would take a site beyond its cap of node-hours.
+    """A job would take a site beyond its cap on node-hours.
 
-    `may_fit` says that it will not, if others are charged less than was kept for them.
+    `may_fit` says that the job may fit later, if other jobs cost less than they reserved.
     """
 
     outcome = "over_cap"
@@ -26,37 +26,38 @@ class BudgetError(RunError):
 
 
 @dataclass(frozen=True)
-class ToCome:
-    """Node-hours of jobs still to be asked for: by the tasks that ask now, and by others."""
+class RemainingCost:
+    """Node-hours of jobs still to be submitted: of the tasks that reserve now, and of others."""
 
-    asking: float = 0.0
+    own: float = 0.0
     others: float = 0.0
 
 
-NOTHING = ToCome()
+NOTHING = RemainingCost()
 
 
 def reserve(
     ledger: Ledger,
     records: Sequence[Record],
     cap_node_hours: float | None,
-    to_come: Callable[[], ToCome] = ToCome,
+    remaining: Callable[[], RemainingCost] = RemainingCost,
 ) -> None:
     """Append `records`, the reservations of one job, if they fit under the cap of their site.
 
-    However many processes do so at once, on whatever machines, what is charged and reserved never
-    passes the cap: they take turns, and look again after the deed, in case one was paused for so
-    long that it lost its turn. A job is submitted after that only.
+    Charged and reserved node-hours never exceed the cap, however many processes reserve at once and
+    on whatever machines. Each process holds the ledger's lease, and checks again after it has
+    written: a process that was paused for too long has lost the lease. Submit the job only after
+    this returns.
 
     Args:
         ledger: Where they are appended.
-        records: What the job may cost at most, by the tasks that share it.
-        cap_node_hours: The most that their site may charge; None is no limit.
-        to_come: Says for what jobs after this one room is kept.
+        records: The most that the job may cost, one record for each task that shares it.
+        cap_node_hours: The most that the site may charge; None is no limit.
+        remaining: Returns the node-hours to keep free for jobs after this one.
 
     Raises:
-        BudgetError: They do not fit, and nothing is reserved.
-        LedgerError: The turn did not come, or the ledger cannot be written.
+        BudgetError: They do not fit; nothing is reserved.
+        LedgerError: The lease stayed with another process, or the ledger cannot be written.
     """
     if cap_node_hours is None or not records:
         for record in records:
@@ -64,9 +65,9 @@ def reserve(
         return
     site = records[0].site
     try:
-        with ledger.turn():
+        with ledger.lease():
             new = sum(record.node_hours for record in records)
-            check(ledger, site, new, cap_node_hours, to_come())
+            check(ledger, site, new, cap_node_hours, remaining())
             for record in records:
                 ledger.append(record)
             try:
@@ -75,7 +76,7 @@ def reserve(
                 for record in records:
                     ledger.append(_released(record))
                 raise
-    except TurnError as error:
+    except LeaseError as error:
         raise LedgerError(str(error)) from error
 
 
@@ -84,34 +85,36 @@ def check(
     site: str,
     new_node_hours: float,
     cap_node_hours: float,
-    to_come: ToCome = NOTHING,
+    remaining: RemainingCost = NOTHING,
 ) -> None:
-    """Return if `new_node_hours` more fit: charged + reserved + to come + new ≤ cap of `site`.
+    """Check that charged + reserved + remaining + new node-hours ≤ cap of `site`.
 
-    What is reserved counts in full, since a running job may use all it asked for.
+    Reservations count in full, since a running job may use its whole walltime.
 
     Raises:
-        BudgetError: They do not; the message says by how much, and what is left.
+        BudgetError: They exceed it; the message says by how much, and how many are left.
     """
     total = ledger.totals().get(site, Total(0.0, 0.0))
     uncharged = cap_node_hours - total.charged_node_hours + ROUNDING * cap_node_hours
-    kept = total.reserved_node_hours + to_come.others
-    whole = new_node_hours + to_come.asking
+    kept = total.reserved_node_hours + remaining.others
+    whole = new_node_hours + remaining.own
     if whole > uncharged - kept:
         too_many = whole - uncharged + kept
-        of_others = f", {to_come.others:.2f} to come" if to_come.others else ""
-        as_a_whole = f" as a whole {whole:.2f}," if to_come.asking else ""
+        of_others = (
+            f", {remaining.others:.2f} remaining for other tasks" if remaining.others else ""
+        )
+        whole_chain = f" {whole:.2f} for the whole chain," if remaining.own else ""
         message = (
-            f"{site}: {new_node_hours:.2f} node-hours asked,{as_a_whole} "
+            f"{site}: {new_node_hours:.2f} node-hours requested,{whole_chain} "
             f"{max(uncharged - kept, 0):.2f} left of {cap_node_hours:.2f} "
             f"({total.charged_node_hours:.2f} charged, {total.reserved_node_hours:.2f} reserved"
             f"{of_others}): {too_many:.2f} too many. "
-            "Raise the cap, ask for less, or wait for what running jobs give back."
+            "Raise the cap, request less, or wait until running jobs release what they do not use."
         )
         raise BudgetError(message, may_fit=whole <= uncharged)
 
 
 def _released(record: Record) -> Record:
-    """Return the record that takes the reservation `record` back."""
+    """Return the record that releases the reservation `record`."""
     changes = {"kind": Kind.RELEASE, "time": clock.time(), "node_hours": 0.0}
     return record.model_copy(update=changes)

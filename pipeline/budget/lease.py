@@ -1,8 +1,8 @@
-"""Whose turn it is at a ledger: one process at a time, on file systems without locks.
+"""The lease on a ledger: a lock that expires, for file systems on which flock cannot be trusted.
 
-A turn is a file that is linked into place, which one process alone can do on Lustre, NFS and GPFS,
-where flock is not to be trusted. Whoever dies leaves it; it is good for `LEASE_SECONDS`. Ages are
-told by the file system's own clock, so that login nodes whose clocks differ agree on them.
+A lease is a file that is hard-linked into place: on Lustre, NFS and GPFS one process alone can do
+that. A process that dies leaves its lease behind, which expires after `LEASE_SECONDS`. Ages follow
+the file system's own clock, so login nodes whose clocks differ agree on them.
 """
 
 import os
@@ -13,89 +13,90 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-NAME = ".turn"
-LEASE_SECONDS = 60.0  # a turn takes milliseconds, and seconds on a busy file system
-LOOK_SECONDS = 0.02
+NAME = ".lease"
+LEASE_SECONDS = 60.0  # held for milliseconds, and for seconds on a busy file system
+POLL_SECONDS = 0.02
 
 
-class TurnError(TimeoutError):
-    """A turn did not come; the message says who has it."""
+class LeaseError(TimeoutError):
+    """The lease stayed with another process; the message names its holder."""
 
 
 @contextmanager
-def turn(folder: Path, lease_seconds: float = LEASE_SECONDS) -> Iterator[None]:
-    """Have the only turn at `folder` while the body runs, if that takes no longer than the lease.
+def lease(folder: Path, lease_seconds: float = LEASE_SECONDS) -> Iterator[None]:
+    """Hold the only lease on `folder` while the body runs.
 
-    One that is paused for longer has lost it without notice: what is at stake must be checked again
-    after the deed.
+    A process that is paused for longer than `lease_seconds` loses the lease without notice, so the
+    body must check its result again after it has written.
 
     Raises:
-        TurnError: It did not come in three leases.
+        LeaseError: Another process held the lease for three times `lease_seconds`.
         OSError: The folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    mine, taken = folder / f"{NAME}.{uuid.uuid4().hex}", folder / NAME
+    mine, held = folder / f"{NAME}.{uuid.uuid4().hex}", folder / NAME
     mine.write_text(f"{os.uname().nodename} {os.getpid()}\n")
     try:
-        _take(mine, taken, lease_seconds)
+        _acquire(mine, held, lease_seconds)
         yield
     finally:
-        if _same(mine, taken):
-            taken.unlink(missing_ok=True)
+        if _same(mine, held):
+            held.unlink(missing_ok=True)
         mine.unlink(missing_ok=True)
 
 
-def _take(mine: Path, taken: Path, lease_seconds: float) -> None:
-    """Link `mine` to `taken`, when nobody else has it or whoever had it let the lease pass."""
+def _acquire(mine: Path, held: Path, lease_seconds: float) -> None:
+    """Link `mine` to `held` once no process holds the lease, or once the holder's has expired."""
     deadline = time.monotonic() + 3 * lease_seconds
     while True:
-        os.utime(mine)  # now, as the file system says
+        os.utime(mine)  # now, by the file system's clock
         try:
-            os.link(mine, taken)
+            os.link(mine, held)
         except FileExistsError:
-            if _same(mine, taken):
-                return  # NFS may lose the answer of a link that was made
+            if _same(mine, held):
+                return  # NFS may lose the answer to a link that was made
         else:
             return
-        if _age(mine, taken) > lease_seconds:
-            _remove(taken, mine, lease_seconds)
+        if _age(mine, held) > lease_seconds:
+            _remove_expired(held, mine, lease_seconds)
         elif time.monotonic() > deadline:
-            message = f"{taken}: held by {_holder(taken)}. Remove it if that process is dead."
-            raise TurnError(message)
+            message = f"{held}: held by {_holder(held)}. Remove it if that process is dead."
+            raise LeaseError(message)
         else:
-            time.sleep(LOOK_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+            time.sleep(POLL_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
 
 
-def _remove(taken: Path, mine: Path, lease_seconds: float) -> None:
-    """Take away a turn whose lease has passed; one that is new by now is put back."""
+def _remove_expired(held: Path, mine: Path, lease_seconds: float) -> None:
+    """Remove an expired lease; put it back if it was renewed in the meantime."""
     aside = mine.with_name(f"{mine.name}.aside")
     try:
-        taken.rename(aside)
+        held.rename(aside)
     except FileNotFoundError:
         return
     if _age(mine, aside) <= lease_seconds:
-        with suppress(FileExistsError):  # somebody has it already; both check again after the deed
-            os.link(aside, taken)
+        # If another process acquired it meanwhile, both check their result again after writing.
+        with suppress(FileExistsError):
+            os.link(aside, held)
     aside.unlink(missing_ok=True)
 
 
-def _age(mine: Path, taken: Path) -> float:
-    """Return how long ago a turn was taken, by the clock that gave both files their times."""
+def _age(mine: Path, held: Path) -> float:
+    """Return the age of a lease in seconds, by the clock that dated both files."""
     try:
-        return mine.stat().st_mtime - taken.stat().st_mtime
+        return mine.stat().st_mtime - held.stat().st_mtime
     except FileNotFoundError:
         return 0.0
 
 
-def _same(mine: Path, taken: Path) -> bool:
+def _same(mine: Path, held: Path) -> bool:
     try:
-        return mine.samefile(taken)
+        return mine.samefile(held)
     except FileNotFoundError:
         return False
 
 
-def _holder(taken: Path) -> str:
+def _holder(held: Path) -> str:
     try:
-        return taken.read_text().strip() or "nobody that says so"
+        return held.read_text().strip() or "an unknown process"
     except FileNotFoundError:
-        return "nobody any more"
+        return "no process any more"

@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipeline.budget.account import Account, replay
-from pipeline.budget.lease import turn
+from pipeline.budget.lease import lease
 from pipeline.budget.record import Record
 from pipeline.outcome import RunError, classify
 
@@ -50,9 +50,9 @@ class Ledger:
         self._by_job: dict[str, list[Record]] = {}
         self._accounts: dict[str, Account] = {}
 
-    def turn(self) -> AbstractContextManager[None]:
-        """Return the only turn of any process at this ledger, see `pipeline.budget.lease`."""
-        return turn(self.folder)
+    def lease(self) -> AbstractContextManager[None]:
+        """Return the only lease on this ledger, see `pipeline.budget.lease`."""
+        return lease(self.folder)
 
     def append(self, record: Record) -> Path:
         """Add `record` and return its file, which is there as a whole or not at all.

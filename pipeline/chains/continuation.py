@@ -16,9 +16,10 @@ from pathlib import Path
 
 from pipeline import clock
 from pipeline.budget.account import Account
-from pipeline.chains import history, order
-from pipeline.chains.job_manager import Desk, Share
+from pipeline.chains import history, link_settings
+from pipeline.chains.job_manager import JobManager
 from pipeline.chains.outcomes import end_of_chain, record_end, saved, stop_request
+from pipeline.chains.submission import Share
 from pipeline.job import JobStatus, State, batch_job_id
 from pipeline.outcome import Exit, RunError
 from pipeline.planning.plan import Step
@@ -38,33 +39,33 @@ def begin(folder: TaskFolder, number: int) -> Exit:
 
 def begin_together(links: Sequence[tuple[TaskFolder, int]]) -> list[int]:
     """Return the places, from 1, of those links of this job that are to run."""
-    desk, known = _desk(links)
-    return begin_links(desk, known, this_job(desk, *known[0]))
+    manager, known = _manager(links)
+    return begin_links(manager, known, this_job(manager, *known[0]))
 
 
-def begin_links(desk: Desk, known: Sequence[Link], mine: str) -> list[int]:
+def begin_links(manager: JobManager, known: Sequence[Link], mine: str) -> list[int]:
     """Return the places, from 1, of those links of the job `mine` that are to run.
 
     The next job is for those of them that belong to chains.
     """
-    wanted = [each for each in known if _is_wanted(*each, desk, mine)]
+    wanted = [each for each in known if _is_wanted(*each, manager, mine)]
     chained = [each for each in wanted if each[0].chained]
     if chained:
-        _submit_next(chained, desk, mine)
+        _submit_next(chained, manager, mine)
     return [known.index(each) + 1 for each in wanted]
 
 
-def _is_wanted(step: Step, number: int, desk: Desk, mine: str) -> bool:
+def _is_wanted(step: Step, number: int, manager: JobManager, mine: str) -> bool:
     """Whether link `number` is to run, and in the job `mine`; if not, it is said why."""
     task = step.task
-    holder = history.hold(desk.plan.run.task(task.key), number, mine)
+    holder = history.hold(manager.plan.run.task(task.key), number, mine)
     if holder != mine:
-        job, batch = desk.plan.link(step, number), os.environ.get("SLURM_JOB_NAME", "")
+        job, batch = manager.plan.link(step, number), os.environ.get("SLURM_JOB_NAME", "")
         shared = batch if step.bundle and batch != job.key else ""
-        desk.note_twin(job, mine, stage=task.stage, task_key=task.key, batch_key=shared)
+        manager.record_duplicate(job, mine, stage=task.stage, task_key=task.key, batch_key=shared)
         reason = f"job {holder} is link {number} already; this is one too many"
     else:
-        reason = _unwanted(step, desk, number)
+        reason = _unwanted(step, manager, number)
     if reason:
         _say(f"{task.key}: nothing to do: {reason}")
     return not reason
@@ -75,51 +76,51 @@ def end(folder: TaskFolder, number: int, code: int) -> Exit:
 
     A process that was killed may have been so by the scheduler, who knows why and is asked later.
     """
-    desk, [link] = _desk([(folder, number)])
-    end_link(desk, link, this_job(desk, *link), code)
+    manager, [link] = _manager([(folder, number)])
+    end_link(manager, link, this_job(manager, *link), code)
     return WANTED
 
 
-def end_link(desk: Desk, link: Link, mine: str, code: int) -> None:
+def end_link(manager: JobManager, link: Link, mine: str, code: int) -> None:
     """Do what `end` does for a link of the job `mine`."""
     step, _ = link
-    if code > 128 and not desk.plan.run.task(step.task.key).is_done:
+    if code > 128 and not manager.plan.run.task(step.task.key).is_done:
         return
-    judge_link(desk, link, mine, code)
-    if not _goes_on(step, desk):
-        _release_next([link], desk)
+    judge_link(manager, link, mine, code)
+    if not _goes_on(step, manager):
+        _release_next([link], manager)
 
 
 def judge_part(folder: TaskFolder, number: int, code: int) -> Exit:
     """Judge link `number`, a part of a bundle: of it the scheduler knows nothing to ask for."""
-    desk, [link] = _desk([(folder, number)])
-    judge_link(desk, link, this_job(desk, *link), code)
+    manager, [link] = _manager([(folder, number)])
+    judge_link(manager, link, this_job(manager, *link), code)
     return WANTED
 
 
 def onward(links: Sequence[tuple[TaskFolder, int]]) -> Exit:
     """Make the next job of a bundle fit the links that go on, where it does not already."""
-    desk, known = _desk(links)
-    continue_links(desk, known, this_job(desk, *known[0]))
+    manager, known = _manager(links)
+    continue_links(manager, known, this_job(manager, *known[0]))
     return WANTED
 
 
-def continue_links(desk: Desk, known: Sequence[Link], mine: str) -> None:
+def continue_links(manager: JobManager, known: Sequence[Link], mine: str) -> None:
     """Do what `onward` does for the links of the job `mine`."""
-    going = [each for each in known if _goes_on(each[0], desk)]
-    waiting = _waiting(known, desk)
+    going = [each for each in known if _goes_on(each[0], manager)]
+    waiting = _waiting(known, manager)
     if [step.task.key for step, _ in going] == [each.task for each in waiting]:
         return
-    _release_next(known, desk)
+    _release_next(known, manager)
     if going:  # a number that was given to a job is never given to another
         later = [(step, number + bool(waiting)) for step, number in going]
-        _submit_next(later, desk, mine)
+        _submit_next(later, manager, mine)
 
 
-def judge_link(desk: Desk, of_job: Link, mine: str, code: int) -> None:
+def judge_link(manager: JobManager, of_job: Link, mine: str, code: int) -> None:
     """Note how a link of the job `mine` ended: by itself, with `code`."""
     step, number = of_job
-    folder = desk.plan.run.task(step.task.key)
+    folder = manager.plan.run.task(step.task.key)
     if folder.is_done:
         history.end(folder, number, "finished", progressed=True)
         return
@@ -135,41 +136,41 @@ def judge_link(desk: Desk, of_job: Link, mine: str, code: int) -> None:
         end=int(clock.time()),
         node_names=os.environ.get("SLURM_JOB_NODELIST", ""),
     )
-    record_end(step, desk, link, status)
+    record_end(step, manager, link, status)
 
 
-def _goes_on(step: Step, desk: Desk) -> bool:
+def _goes_on(step: Step, manager: JobManager) -> bool:
     """Whether another link of a training is wanted."""
-    folder = desk.plan.run.task(step.task.key)
-    return not (folder.is_done or history.over(folder) or stop_request(step, desk))
+    folder = manager.plan.run.task(step.task.key)
+    return not (folder.is_done or history.over(folder) or stop_request(step, manager))
 
 
-def this_job(desk: Desk, step: Step, number: int) -> str:
+def this_job(manager: JobManager, step: Step, number: int) -> str:
     """Return the id of the job that this process runs in; without a scheduler that is its key."""
-    scheduled = desk.plan.site.scheduler != "local"
-    return (batch_job_id() if scheduled else "") or desk.plan.link(step, number).key
+    scheduled = manager.plan.site.scheduler != "local"
+    return (batch_job_id() if scheduled else "") or manager.plan.link(step, number).key
 
 
-def _desk(links: Sequence[tuple[TaskFolder, int]]) -> tuple[Desk, list[Link]]:
-    """Return the desk of the campaign that the links belong to, and them."""
-    orders = [order.taken(folder) for folder, _ in links]
+def _manager(links: Sequence[tuple[TaskFolder, int]]) -> tuple[JobManager, list[Link]]:
+    """Return the manager of the campaign that the links belong to, and them."""
+    orders = [link_settings.read(folder) for folder, _ in links]
     steps = [step for _, step in orders]
     plan = replace(orders[0][0], steps=steps)
     numbers = (number for _, number in links)
-    return Desk(plan, connect(plan.site, plan.run)), list(zip(steps, numbers, strict=True))
+    return JobManager(plan, connect(plan.site, plan.run)), list(zip(steps, numbers, strict=True))
 
 
-def _unwanted(step: Step, desk: Desk, number: int) -> str:
+def _unwanted(step: Step, manager: JobManager, number: int) -> str:
     """Return why link `number` is not to run, empty if it is; what ended before it is judged."""
-    folder = desk.plan.run.task(step.task.key)
+    folder = manager.plan.run.task(step.task.key)
     if folder.is_done:
         return "the task is done"
-    standing = stop_request(step, desk)
+    standing = stop_request(step, manager)
     if standing:
         return standing
     if any(link.number == number for link in history.read(folder)):
         return ""
-    over = history.over(folder) or _judge_before(step, desk)
+    over = history.over(folder) or _judge_before(step, manager)
     if over is not None:
         return f"the chain is over: {over.reason}"
     history.begin(folder, number, saved(folder))
@@ -177,16 +178,16 @@ def _unwanted(step: Step, desk: Desk, number: int) -> str:
     return ""
 
 
-def _judge_before(step: Step, desk: Desk) -> history.Over | None:
+def _judge_before(step: Step, manager: JobManager) -> history.Over | None:
     """Judge the link before, if nobody has; return why the chain is over, None if it goes on."""
-    links = history.read(desk.plan.run.task(step.task.key))
+    links = history.read(manager.plan.run.task(step.task.key))
     if not links or not links[-1].is_open:
-        return end_of_chain(step, desk)
-    account = desk.ledger.accounts()[desk.plan.link(step, links[-1].number).key]
-    return record_end(step, desk, links[-1], _ended(desk, account.job_id))
+        return end_of_chain(step, manager)
+    account = manager.ledger.accounts()[manager.plan.link(step, links[-1].number).key]
+    return record_end(step, manager, links[-1], _ended(manager, account.job_id))
 
 
-def _ended(desk: Desk, job_id: str) -> JobStatus:
+def _ended(manager: JobManager, job_id: str) -> JobStatus:
     """Return how the job before ended.
 
     One that was put back into the queue has ended too for us: we go on from its checkpoint, and it
@@ -197,31 +198,31 @@ def _ended(desk: Desk, job_id: str) -> JobStatus:
     """
     deadline = clock.monotonic() + SETTLE_SECONDS
     while clock.monotonic() < deadline:
-        status = _asked(desk, job_id)
+        status = _asked(manager, job_id)
         if status.state is State.PENDING:
-            desk.scheduler.cancel([job_id])
+            manager.scheduler.cancel([job_id])
             return status.model_copy(update={"state": State.PREEMPTED})
         if status.state.is_over:
-            desk.settle([job_id])
+            manager.settle([job_id])
             return status
-        clock.sleep(min(5, desk.plan.site.poll_seconds))
+        clock.sleep(min(5, manager.plan.site.poll_seconds))
     message = f"job {job_id}, the link before, is {status.state}: this link leaves it alone."
     raise RunError(message)
 
 
-def _asked(desk: Desk, job_id: str) -> JobStatus:
+def _asked(manager: JobManager, job_id: str) -> JobStatus:
     try:
-        return desk.scheduler.query([job_id])[job_id]
+        return manager.scheduler.query([job_id])[job_id]
     except NotNowError:
         return JobStatus(id=job_id, key="", state=State.UNKNOWN)
 
 
-def _submit_next(links: Sequence[Link], desk: Desk, mine: str) -> None:
+def _submit_next(links: Sequence[Link], manager: JobManager, mine: str) -> None:
     """Submit the links after `links`, to start when job `mine` is over; a full queue is no failure.
 
     A chain that had all the links it may have is left out.
     """
-    plan = desk.plan
+    plan = manager.plan
     later = [
         (step, number + 1)
         for step, number in links
@@ -233,27 +234,27 @@ def _submit_next(links: Sequence[Link], desk: Desk, mine: str) -> None:
     shares = [Share(plan.link(*each), each[0].task.stage, each[0].task.key) for each in later]
     told = ", ".join(f"link {number} of {step.task.key}" for step, number in later)
     try:
-        job_id = desk.submit_bundle(job, shares)
+        job_id = manager.submit_bundle(job, shares)
     except (SchedulerError, RunError) as error:
         _say(f"{told}: left to the controller: {error}")
         return
     _say(f"{told}: job {job_id}, which waits for the end of job {mine}")
 
 
-def _waiting(links: Sequence[Link], desk: Desk) -> list[Account]:
+def _waiting(links: Sequence[Link], manager: JobManager) -> list[Account]:
     """Return the accounts of the links after `links`, those that are submitted and not over."""
-    accounts = desk.ledger.accounts()
-    found = (accounts.get(desk.plan.link(step, number + 1).key) for step, number in links)
+    accounts = manager.ledger.accounts()
+    found = (accounts.get(manager.plan.link(step, number + 1).key) for step, number in links)
     return [each for each in found if each is not None and each.end is None]
 
 
-def _release_next(links: Sequence[Link], desk: Desk) -> None:
+def _release_next(links: Sequence[Link], manager: JobManager) -> None:
     """Cancel the jobs of the links after `links`, if they wait: they are not what is needed."""
-    waiting = _waiting(links, desk)
-    found = {each.job_id or desk.scheduler.find(each.known_as) or "" for each in waiting}
+    waiting = _waiting(links, manager)
+    found = {each.job_id or manager.scheduler.find(each.known_as) or "" for each in waiting}
     jobs = sorted(found - {""})
     if jobs:
-        desk.scheduler.cancel(jobs)
+        manager.scheduler.cancel(jobs)
         _say(f"job {', '.join(jobs)}, the next one, is not needed and was cancelled")
 
 

@@ -1,95 +1,44 @@
-"""The desk between the graph and the scheduler: every job passes here, and into the ledger."""
+"""The job manager: submits jobs, polls the scheduler, and settles the ledger with accounting."""
 
-import os
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from pipeline import clock
 from pipeline.budget.account import Account
-from pipeline.budget.cost import node_hours
 from pipeline.budget.guard import BudgetError, reserve
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.reconcile import reconcile
 from pipeline.budget.record import Kind, Record
 from pipeline.campaign import Task
-from pipeline.chains import entries, node_exclusion
-from pipeline.chains.remaining_cost import to_come
+from pipeline.chains import ledger_records, node_exclusion
+from pipeline.chains.back_off import BackOff
+from pipeline.chains.remaining_cost import remaining
+from pipeline.chains.submission import (
+    NoHoursError,
+    Share,
+    StoppedError,
+    link_scripts,
+    reservations,
+)
 from pipeline.job import Job, JobStatus, State
-from pipeline.outcome import RunError
 from pipeline.pace import link_seconds
 from pipeline.planning.plan import PACK, PILOT, Plan, job_key, shares
 from pipeline.scheduler import NotNowError, Scheduler, SchedulerError, render
 from pipeline.site import Role, Site
 from pipeline.writing import read_json
 
-UNKNOWN_SECONDS = 300
-TWIN = "+"  # between a key and the id of a second job that bears it
-SILENT_SECONDS = 900
+UNKNOWN_SECONDS = 300  # after which a job that an answering scheduler does not know is lost
+OUTAGE_SECONDS = 900  # after which a scheduler that does not answer is an error
 RECHECK_SECONDS = 86_400
+DUPLICATE = "+"  # between a key and the id of a second job with that key
 
 
-class BackOff:
-    """Keeps us from asking a full queue: for a polling interval, then for longer each time."""
+class JobManager:
+    """Submits, polls and settles the jobs of a campaign; threads may share it.
 
-    LONGEST = 20  # polling intervals
-
-    def __init__(self, interval_seconds: float) -> None:
-        self.interval_seconds = interval_seconds
-        self.message = ""
-        self._intervals = 1
-        self._until = 0.0
-
-    def check(self) -> None:
-        """Return if a submission may be tried.
-
-        Raises:
-            NotNowError: The last one was refused only just.
-        """
-        if self.holds:
-            raise NotNowError(self.message)
-
-    @property
-    def holds(self) -> bool:
-        """Whether it is too early to try again."""
-        return clock.monotonic() < self._until
-
-    def refused(self, error: Exception) -> None:
-        """Note that a submission failed; only a queue that takes no more is waited for."""
-        if isinstance(error, NotNowError):
-            self.message = str(error)
-            self._until = clock.monotonic() + self._intervals * self.interval_seconds
-            self._intervals = min(2 * self._intervals, self.LONGEST)
-
-    def accepted(self) -> None:
-        """Note that a submission was taken."""
-        self.message, self._intervals, self._until = "", 1, 0.0
-
-
-class NoHoursError(NotNowError):
-    """The cap has no room for a job yet: running ones are promised more than they will take."""
-
-
-class StoppedError(RunError):
-    """The controller stops before a job was submitted."""
-
-    outcome = "stopped"
-
-
-@dataclass(frozen=True)
-class Share:
-    """A link that is submitted, alone or as a part of a bundle: its job, and whose link it is."""
-
-    link: Job
-    stage: str
-    task_key: str
-
-
-class Desk:
-    """Submits, watches and settles jobs; threads may share it.
-
-    However many watch, the scheduler is asked once for all jobs in each polling interval.
+    It asks the scheduler once per polling interval, for all jobs together, however many callers
+    watch them.
     """
 
     def __init__(
@@ -105,13 +54,13 @@ class Desk:
         self.ledger = ledger or Ledger(plan.run.ledger)
         self._lock = threading.RLock()
         self._live: set[str] = set()
-        self._known: dict[str, JobStatus] = {}
+        self._statuses: dict[str, JobStatus] = {}
         self._unknown_since: dict[str, float] = {}
-        self._asked_at = 0.0
-        self._heard_at = clock.monotonic()
+        self._polled_at = 0.0
+        self._answered_at = clock.monotonic()
         self._stopping = threading.Event()
-        self._full = BackOff(plan.site.poll_seconds)
-        self._no_room = ""
+        self._queue = BackOff(plan.site.poll_seconds)
+        self._over_cap = ""
 
     def role_of(self, account: Account) -> Role:
         """Return the nodes and queue that a job of the ledger used."""
@@ -120,92 +69,106 @@ class Desk:
         return self.plan.training_role
 
     def next_number(self, task_key: str) -> int:
-        """Return the number of the task's next job: one more than have ended."""
-        jobs = [each for each in self.ledger.of_task(task_key) if TWIN not in each.job_key]
+        """Return the number of the task's next job: one more than the jobs that have ended."""
+        jobs = [each for each in self.ledger.of_task(task_key) if DUPLICATE not in each.job_key]
         return 1 + sum(1 for job in jobs if job.end is not None)
 
     def submit(self, job: Job, *, stage: str, task_key: str) -> str:
-        """Reserve the job's price, submit it unless it is there already, and return its id."""
+        """Reserve the job's price, submit it unless it was submitted before, and return its id."""
         return self.submit_bundle(job, [Share(job, stage, task_key)])
 
     def submit_bundle(self, job: Job, shares: Sequence[Share]) -> str:
-        """Reserve and submit a job that several links share, as `submit` does one of its own."""
-        site, reserved = self.plan.site, self._reservations(job, shares)
+        """Reserve and submit a job that several links share, as `submit` does for a single link.
+
+        Raises:
+            NotNowError: The queue is full, or the cap has no room yet: try again later.
+            BudgetError: The job can never fit under the cap.
+            SchedulerError: The scheduler refused the job.
+        """
+        records = reservations(self.plan, job, shares)
         with self._lock:
             accounts = self.ledger.accounts()
-            known = [accounts[each.job_key] for each in reserved if each.job_key in accounts]
-            there = next((each.job_id for each in known if each.job_id), "")
-            if there:
-                for each in reserved:
-                    if not (each.job_key in accounts and accounts[each.job_key].job_id):
-                        self.ledger.append(entries.after(each, Kind.SUBMIT, there))
-                self._live.add(there)
-                return there
-            self._full.check()
-            if any(each.known_as != job.key for each in known) and self.recover():
-                message = f"{job.key}: some of its links were submitted before; looked at again."
-                raise NotNowError(message)
-            held = {each.job_key for each in known if each.reserved_node_hours}
-            missing = [each for each in reserved if each.job_key not in held]
-            asked = {each.task: each.node_hours for each in reserved}
-            rest = partial(to_come, self.plan, self.ledger, asked)
-            self._no_room = ""
-            try:
-                reserve(self.ledger, missing, self.plan.asked.cap_node_hours, rest)
-            except BudgetError as error:
-                if job.pilot or not error.may_fit:
-                    raise
-                self._no_room = str(error)
-                raise NoHoursError(self._no_room) from error
-            count = site.nodes[job.node].count
-            job = job.model_copy(update={"exclude": node_exclusion.excluded(self.plan.run, count)})
-            _leave_traces(job)
-            try:
-                job_id = self.scheduler.submit(job, self.script(job, site), tried=bool(known))
-            except Exception as error:
-                self._full.refused(error)
-                for each in reserved:
-                    self.ledger.append(entries.after(each, Kind.RELEASE))
+            known = {
+                key: accounts[key] for key in (each.job_key for each in records) if key in accounts
+            }
+            job_id = next((each.job_id for each in known.values() if each.job_id), "")
+            if job_id:
+                self._add_missing_submissions(records, known, job_id)
+                return job_id
+            self._queue.check()
+            self._check_not_in_another_job(job, known.values())
+            held = {key for key, each in known.items() if each.reserved_node_hours}
+            self._reserve(job, records, [each for each in records if each.job_key not in held])
+            return self._submit(job, records, tried=bool(known))
+
+    def _add_missing_submissions(
+        self, records: Sequence[Record], known: Mapping[str, Account], job_id: str
+    ) -> None:
+        """Record the submission of those links of job `job_id` for which nobody did so."""
+        for each in records:
+            if each.job_key not in known or not known[each.job_key].job_id:
+                self.ledger.append(ledger_records.following(each, Kind.SUBMIT, job_id))
+        self._live.add(job_id)
+
+    def _check_not_in_another_job(self, job: Job, known: Iterable[Account]) -> None:
+        """Check that no link of `job` was submitted before, in another job.
+
+        Raises:
+            NotNowError: The scheduler has such a job, which the ledger knows from now on.
+        """
+        if any(each.known_as != job.key for each in known) and self.recover():
+            message = f"{job.key}: one of its links is already in another job. Trying again."
+            raise NotNowError(message)
+
+    def _reserve(self, job: Job, records: Sequence[Record], missing: Sequence[Record]) -> None:
+        """Reserve the `missing` ones of the `records` of `job`.
+
+        Raises:
+            NoHoursError: The cap has no room yet.
+            BudgetError: The cap has no room for a pilot, or never will for this job.
+        """
+        requested = {each.task: each.node_hours for each in records}
+        rest = partial(remaining, self.plan, self.ledger, requested)
+        self._over_cap = ""
+        try:
+            reserve(self.ledger, missing, self.plan.options.cap_node_hours, rest)
+        except BudgetError as error:
+            if job.pilot or not error.may_fit:
                 raise
-            self._full.accepted()
-            for each in reserved:
-                self.ledger.append(entries.after(each, Kind.SUBMIT, job_id))
-            self._live.add(job_id)
+            self._over_cap = str(error)
+            raise NoHoursError(self._over_cap) from error
+
+    def _submit(self, job: Job, records: Sequence[Record], *, tried: bool) -> str:
+        """Submit `job` and return its id; release its reservation if that fails."""
+        count = self.plan.site.nodes[job.node].count
+        job = job.model_copy(update={"exclude": node_exclusion.excluded(self.plan.run, count)})
+        link_scripts(job)
+        try:
+            job_id = self.scheduler.submit(job, self.script(job, self.plan.site), tried=tried)
+        except Exception as error:
+            self._queue.refused(error)
+            for each in records:
+                self.ledger.append(ledger_records.following(each, Kind.RELEASE))
+            raise
+        self._queue.accepted()
+        for each in records:
+            self.ledger.append(ledger_records.following(each, Kind.SUBMIT, job_id))
+        self._live.add(job_id)
         return job_id
 
-    def _reservations(self, job: Job, shares: Sequence[Share]) -> list[Record]:
-        """Return the record that reserves for each link its share of the job's price."""
-        (first, *_) = shares
-        role = self.plan.pilots(first.stage).role if job.pilot else self.plan.training_role
-        seconds = job.walltime_minutes * 60
-        price = node_hours(self.plan.site, role, nodes=job.nodes, seconds=seconds)
-        return [
-            Record(
-                kind=Kind.RESERVE,
-                site=self.plan.site.name,
-                stage=each.stage,
-                task=each.task_key,
-                job_key=each.link.key,
-                batch_key=job.key if job.parts else "",
-                nodes=each.link.nodes,
-                node_hours=price * each.link.nodes / job.nodes,
-            )
-            for each in shares
-        ]
-
-    def note_twin(
+    def record_duplicate(
         self, job: Job, job_id: str, *, stage: str, task_key: str, batch_key: str = ""
     ) -> None:
-        """Record a job that was submitted a second time under the key of `job`: it is charged too.
+        """Record a second job that was submitted under the key of `job`: it is charged as well.
 
-        It ends as it starts, and holds no hours beyond those seconds.
+        It ends as soon as it starts, and reserves no hours beyond those seconds.
         """
         record = Record(
             kind=Kind.SUBMIT,
             site=self.plan.site.name,
             stage=stage,
             task=task_key,
-            job_key=f"{job.key}{TWIN}{job_id}",
+            job_key=f"{job.key}{DUPLICATE}{job_id}",
             job_id=job_id,
             batch_key=batch_key,
             nodes=job.nodes,
@@ -214,42 +177,42 @@ class Desk:
         self.ledger.append(record)
 
     def room(self) -> int:
-        """Return how many more jobs the queues of this site take from us, pilots kept room for.
+        """Return how many more jobs this site's queues accept from the user, less those for pilots.
 
-        Pilots count where they wait: in the site's limit, and in the queue's if that is theirs. One
-        training at a time has a place in any case.
+        Pilots count against the site's limit, and against the queue's if they wait in that queue.
+        One training always has room.
         """
         site, qos = self.plan.site, self.plan.training_role.qos
         trainings = {each.job_id for each in self.unended() if each.stage not in (PILOT, PACK)}
         pilots = [self.plan.pilots(kind) for kind in self.plan.kinds]
-        most = [site.submitted_jobs - sum(each.max_blocks for each in pilots)]
+        limits = [site.submitted_jobs - sum(each.max_blocks for each in pilots)]
         of_queue = site.qos[qos].submitted_jobs if qos else None
         if of_queue is not None:
             same = sum(each.max_blocks for each in pilots if each.role.qos == qos)
-            most.append(of_queue - same)
-        return max(1, min(most)) - len(trainings)
+            limits.append(of_queue - same)
+        return max(1, min(limits)) - len(trainings)
 
     @property
-    def heard_at(self) -> float:
+    def answered_at(self) -> float:
         """When the scheduler last answered, by the clock of `now`."""
-        return self._heard_at
+        return self._answered_at
 
     @property
-    def waits_because(self) -> str:
-        """Why a job was not taken only just, by the scheduler or the guard; empty if it was."""
-        return self._full.message or self._no_room
+    def refusal(self) -> str:
+        """Why the queue or the guard refused the last submission; empty if neither did."""
+        return self._queue.message or self._over_cap
 
     @property
     def is_full(self) -> bool:
-        """Whether the queue took no job only just, so that none is tried yet."""
-        return self._full.holds
+        """Whether the queue refused the last submission, and the delay is not over."""
+        return self._queue.holds
 
-    def waits(self, job_id: str) -> bool:
-        """Whether the job waited in the queue when the scheduler was last asked."""
-        known = self._known.get(job_id)
+    def is_pending(self, job_id: str) -> bool:
+        """Whether the job waited in the queue at the last poll."""
+        known = self._statuses.get(job_id)
         return known is not None and known.state is State.PENDING
 
-    def submit_patiently(self, job: Job, *, stage: str, task_key: str) -> str:
+    def submit_when_possible(self, job: Job, *, stage: str, task_key: str) -> str:
         """Submit as `submit` does, but wait while the queue is full.
 
         Raises:
@@ -265,65 +228,65 @@ class Desk:
 
     @staticmethod
     def now() -> float:
-        """Return the seconds of a clock that never goes back."""
+        """Return the seconds of a clock that never runs backwards."""
         return clock.monotonic()
 
     def status(self, job_id: str) -> JobStatus:
-        """Return what the scheduler said of the job, at most one polling interval ago."""
+        """Return the status of a job, at most one polling interval old."""
         with self._lock:
             self._live.add(job_id)
-            self.refresh()
-            return self._known.get(job_id) or JobStatus(id=job_id, key="", state=State.UNKNOWN)
+            self.poll()
+            return self._statuses.get(job_id) or JobStatus(id=job_id, key="", state=State.UNKNOWN)
 
     def is_lost(self, job_id: str) -> bool:
-        """Whether the scheduler answers, and has not heard of the job for minutes."""
+        """Whether the scheduler answers, and has not known the job for `UNKNOWN_SECONDS`."""
         if self.status(job_id).state is not State.UNKNOWN:
             self._unknown_since.pop(job_id, None)
             return False
         since = self._unknown_since.setdefault(job_id, self.now())
-        return self.heard_at - since > UNKNOWN_SECONDS
+        return self.answered_at - since > UNKNOWN_SECONDS
 
-    def refresh(self) -> None:
-        """Ask for all jobs that have not ended, once in a polling interval; settle what has.
+    def poll(self) -> None:
+        """Query all jobs that have not ended, once per polling interval; settle those that have.
 
-        Jobs that nobody watches are among them, pilots and links that others submitted: what they
-        hold, hours and places in the queue, is free when they have ended.
+        This includes jobs that nobody watches: pilots, and links that other processes submitted.
+        Their node-hours and places in the queue become free when they end.
         """
         with self._lock:
-            if clock.monotonic() - self._asked_at <= self.plan.site.poll_seconds:
+            if clock.monotonic() - self._polled_at <= self.plan.site.poll_seconds:
                 return
             unended = {each.job_id for each in self.unended()}
             self._live |= unended
-            told = self._asked()
-            self._known |= told
-            self._asked_at = clock.monotonic()
-            over = {job_id for job_id, each in told.items() if each.state.is_over}
+            found = self._query()
+            self._statuses |= found
+            self._polled_at = clock.monotonic()
+            over = {job_id for job_id, each in found.items() if each.state.is_over}
             self._live -= over
             if over & unended:
                 self.settle(sorted(over & unended))
 
-    def _asked(self) -> dict[str, JobStatus]:
-        """Return the status of all live jobs; none while the scheduler does not answer.
+    def _query(self) -> dict[str, JobStatus]:
+        """Return the status of all live jobs, or none while the scheduler does not answer.
 
-        Accounting has short outages; only one that outlasts `SILENT_SECONDS` is an error.
+        Accounting has short outages; only one that outlasts `OUTAGE_SECONDS` is an error.
         """
         try:
             found = self.scheduler.query(sorted(self._live))
         except SchedulerError:
-            if clock.monotonic() - self._heard_at > SILENT_SECONDS:
+            if clock.monotonic() - self._answered_at > OUTAGE_SECONDS:
                 raise
             return {}
-        self._heard_at = clock.monotonic()
+        self._answered_at = clock.monotonic()
         return found
 
     def stop(self) -> None:
-        """Submit nothing more; jobs go on, and a next controller finds them."""
+        """Submit no more jobs; submitted ones continue, and the next controller finds them."""
         self._stopping.set()
 
     def recover(self) -> int:
-        """Note the ids of jobs that were submitted though nobody heard so; return how many."""
+        """Record the ids of jobs whose submission was never answered; return how many."""
         with self._lock:
-            lost = [
+            unanswered = [
                 each
                 for each in self.ledger.accounts().values()
                 if each.site == self.plan.site.name
@@ -331,15 +294,16 @@ class Desk:
                 and each.end is None
                 and each.state in ("reserved", "released")
             ]
-            found = {key: self.scheduler.find(key) for key in {each.known_as for each in lost}}
-            for each in lost:
+            keys = {each.known_as for each in unanswered}
+            found = {key: self.scheduler.find(key) for key in keys}
+            for each in unanswered:
                 job_id = found[each.known_as]
                 if job_id:
-                    self.ledger.append(entries.submitted(each, job_id))
+                    self.ledger.append(ledger_records.found_again(each, job_id))
             return sum(job_id is not None for job_id in found.values())
 
     def settle(self, job_ids: Sequence[str] | None = None) -> list[Record]:
-        """Bring the ledger up to the scheduler's accounting: of some jobs, or of all unended."""
+        """Bring the ledger up to the scheduler's accounting, for `job_ids` or all unended jobs."""
         with self._lock:
             if job_ids is None:
                 accounts = self.unended()
@@ -348,36 +312,36 @@ class Desk:
             if not accounts:
                 return []
             ids = [each.job_id for each in accounts]
-            known = {i: self._known[i] for i in ids if i in self._known}
-            if all(i in known and known[i].state.is_over for i in ids):
-                statuses = known
-            else:
+            statuses = {i: self._statuses[i] for i in ids if i in self._statuses}
+            if not all(i in statuses and statuses[i].state.is_over for i in ids):
                 statuses = self.scheduler.query(ids)
             found = {a.job_key: statuses[a.job_id] for a in accounts if a.job_id in statuses}
             return reconcile(self.ledger, found, self.plan.site, self.role_of)
 
     def recheck(self) -> list[Record]:
-        """Ask once more for jobs that ended lately, and correct the ledger; return by what.
+        """Query the jobs that ended recently again; return the corrections to the ledger.
 
-        Slurm takes back what accounting said: of a controller that was killed, jobs end at that
-        moment, until it is back and knows better. Accounting that is silent now is left alone.
+        Slurm revises its accounting: when a controller is killed, its jobs end at that moment until
+        the controller is back. An accounting that does not answer changes nothing.
         """
         since = clock.time() - RECHECK_SECONDS
         here = [
             each for each in self.ledger.accounts().values() if each.site == self.plan.site.name
         ]
-        lately = [each for each in here if each.job_id and each.end and each.end > since]
+        recent = [each for each in here if each.job_id and each.end and each.end > since]
+        if not recent:
+            return []
         try:
-            told = self.scheduler.query(sorted({each.job_id for each in lately})) if lately else {}
+            statuses = self.scheduler.query(sorted({each.job_id for each in recent}))
         except SchedulerError:
             return []
-        found = {each.job_key: told[each.job_id] for each in lately if each.job_id in told}
+        found = {each.job_key: statuses[each.job_id] for each in recent if each.job_id in statuses}
         return reconcile(self.ledger, found, self.plan.site, self.role_of)
 
-    def note_pilot_tasks(self, tasks: Sequence[Task]) -> None:
+    def record_pilot_tasks(self, tasks: Sequence[Task]) -> None:
         """Record each finished task that ran in a pilot, once: its seconds, and no charge.
 
-        The pilots are jobs of their own and carry the charge; these records say who used them.
+        Pilots are jobs of their own and carry the charge; these records say which tasks used them.
         """
         known = self.ledger.accounts()
         for task in tasks:
@@ -402,7 +366,7 @@ class Desk:
             self.ledger.append(record)
 
     def cancel(self, job_ids: Sequence[str]) -> None:
-        """Cancel jobs; return when they are over, or when nobody says so for minutes."""
+        """Cancel jobs; return when they have ended, or after `UNKNOWN_SECONDS`."""
         if not job_ids:
             return
         self.scheduler.cancel(job_ids)
@@ -412,30 +376,23 @@ class Desk:
                 break
             clock.sleep(self.plan.site.poll_seconds / 2)
         self.settle(job_ids)
-        if self._heard_at > began:
-            self.give_up([each for each in job_ids if self.status(each).state is State.UNKNOWN])
+        if self._answered_at > began:
+            unknown = [each for each in job_ids if self.status(each).state is State.UNKNOWN]
+            self.record_lost(unknown)
 
-    def give_up(self, job_ids: Sequence[str]) -> None:
-        """Record the end of jobs that the scheduler, asked for minutes, does not know.
+    def record_lost(self, job_ids: Sequence[str]) -> None:
+        """Record the end of jobs that the scheduler no longer knows.
 
-        They hold no hours any more, and their keys are used up: a Slurm whose controller was killed
-        may forget a job. Should accounting tell of it later, `recheck` corrects the ledger.
+        They reserve no hours any more, and their keys are used up: a Slurm whose controller was
+        killed may forget a job. Should accounting report it later, `recheck` corrects the ledger.
         """
         with self._lock:
             for each in self.ledger.of_jobs(self.plan.site.name, job_ids):
                 if each.end is None:
-                    self.ledger.append(entries.forgotten(each))
+                    self.ledger.append(ledger_records.lost(each))
             self._live.difference_update(job_ids)
 
     def unended(self, *stages: str) -> list[Account]:
         """Return the submitted jobs of this site, of some stages or all, that have not ended."""
         found = self.ledger.unended(self.plan.site.name)
         return [each for each in found if not stages or each.stage in stages]
-
-
-def _leave_traces(job: Job) -> None:
-    """Let each part of a bundle find its script among its own logs, and have a folder for them."""
-    for part in job.parts:
-        part.folder.mkdir(parents=True, exist_ok=True)
-        part.script.unlink(missing_ok=True)
-        part.script.symlink_to(os.path.relpath(job.script, part.folder))

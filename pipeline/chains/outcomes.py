@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.campaign import too_big
 from pipeline.chains import history, node_exclusion, retry, stop_requests
 from pipeline.chains.history import Link, Over
-from pipeline.chains.job_manager import Desk
+from pipeline.chains.job_manager import JobManager
 from pipeline.chains.liveness import Liveness
 from pipeline.job import JobStatus
 from pipeline.outcome import named
@@ -25,28 +25,30 @@ def saved(folder: TaskFolder) -> tuple[str, int]:
     return max(names, default=""), len(folder.finished_parts)
 
 
-def liveness(step: Step, desk: Desk, number: int) -> Liveness:
+def liveness(step: Step, manager: JobManager, number: int) -> Liveness:
     """Return what watches the heartbeat of link `number`."""
     seconds = step.task.training.hang_seconds  # type: ignore[union-attr] # only trainings are chained
-    return Liveness(desk.plan.run.task(step.task.key), desk.plan.link(step, number).key, seconds)
+    return Liveness(
+        manager.plan.run.task(step.task.key), manager.plan.link(step, number).key, seconds
+    )
 
 
-def record_end(step: Step, desk: Desk, link: Link, status: JobStatus) -> Over | None:
+def record_end(step: Step, manager: JobManager, link: Link, status: JobStatus) -> Over | None:
     """Record the outcome of `link`; return why its chain is over, None if another link follows."""
-    folder = desk.plan.run.task(step.task.key)
-    hung = liveness(step, desk, link.number).was_lost(status)
+    folder = manager.plan.run.task(step.task.key)
+    hung = liveness(step, manager, link.number).was_lost(status)
     result = read_json(folder.result)
     outcome = retry.outcome_of(status, "" if result is None else result["outcome"], hung=hung)
     first = history.end(folder, link.number, outcome, progressed=saved(folder) != link.before)
     if first and named(outcome).elsewhere:
-        nodes = desk.scheduler.hosts(status.node_names)
-        node_exclusion.note(desk.plan.run, status.id, outcome, nodes)
-    return end_of_chain(step, desk, status)
+        nodes = manager.scheduler.hosts(status.node_names)
+        node_exclusion.note(manager.plan.run, status.id, outcome, nodes)
+    return end_of_chain(step, manager, status)
 
 
-def end_of_chain(step: Step, desk: Desk, status: JobStatus | None = None) -> Over | None:
+def end_of_chain(step: Step, manager: JobManager, status: JobStatus | None = None) -> Over | None:
     """Return why the chain is over, which is recorded; None if another link follows."""
-    folder = desk.plan.run.task(step.task.key)
+    folder = manager.plan.run.task(step.task.key)
     links = history.read(folder)
     ended = history.ended(links)
     if not ended:
@@ -55,7 +57,7 @@ def end_of_chain(step: Step, desk: Desk, status: JobStatus | None = None) -> Ove
     if not reason:
         return None
     last = links[-1]
-    message = _message(step, desk, last, status)
+    message = _message(step, manager, last, status)
     history.close(folder, Over(last.number, reason, last.outcome, message))
     return history.over(folder)
 
@@ -71,20 +73,20 @@ def diverged(folder: TaskFolder) -> str:
     )
 
 
-def stop_request(step: Step, desk: Desk) -> str:
+def stop_request(step: Step, manager: JobManager) -> str:
     """Return the stop request that keeps the next link from the queue, empty if there is none."""
-    return stop_requests.standing(desk.plan.run, step.task.key)
+    return stop_requests.standing(manager.plan.run, step.task.key)
 
 
-def _message(step: Step, desk: Desk, link: Link, status: JobStatus | None) -> str:
+def _message(step: Step, manager: JobManager, link: Link, status: JobStatus | None) -> str:
     """Return what is known of a chain's last link: its own message, or how it ended and its log."""
     ended = f"link {link.number} ended"
     if status is not None:
         ended = f"job {status.id} ended {status.state} with exit code {status.exit_code}"
     if link.outcome == "out_of_memory":
         ended += f". {too_big(step.task, step.nodes * step.processes_per_node)}".rstrip(".")
-    log = desk.plan.link(step, link.number).log
-    return why(desk.plan.run.task(step.task.key), log, ended)
+    log = manager.plan.link(step, link.number).log
+    return why(manager.plan.run.task(step.task.key), log, ended)
 
 
 def why(folder: TaskFolder, log: Path, otherwise: str) -> str:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from pipeline import clock
-from pipeline.chains import history, order
+from pipeline.chains import history, link_settings
+from pipeline.chains.back_off import BackOff
 from pipeline.chains.history import Link, Over
-from pipeline.chains.job_manager import BackOff, Desk, NoHoursError, Share
+from pipeline.chains.job_manager import JobManager
 from pipeline.chains.outcomes import (
     diverged,
     end_of_chain,
@@ -18,6 +19,7 @@ from pipeline.chains.outcomes import (
     saved,
     stop_request,
 )
+from pipeline.chains.submission import NoHoursError, Share
 from pipeline.job import Job, JobStatus, State
 from pipeline.outcome import RunError
 from pipeline.planning.plan import Step
@@ -44,23 +46,23 @@ class Chain:
     """
 
     step: Step
-    desk: Desk
+    manager: JobManager
     seen: set[str] = field(default_factory=set)
     at: tuple[Link, str] | None = None  # the link that is watched and its job, once known
     wanted: Link | None = None  # the link that is to be submitted as a part of a bundle
     listened_at: float = 0.0
-    is_ordered: bool = False
+    has_settings: bool = False
     is_refused: bool = False  # the queue did not take its job; until it may, nothing is looked up
 
     @cached_property
     def folder(self) -> TaskFolder:
         """The task's folder."""
-        return self.desk.plan.run.task(self.step.task.key)
+        return self.manager.plan.run.task(self.step.task.key)
 
     @cached_property
     def patience(self) -> BackOff:
         """Keeps it from asking the guard again and again."""
-        return BackOff(self.desk.plan.site.poll_seconds)
+        return BackOff(self.manager.plan.site.poll_seconds)
 
     @property
     def is_open(self) -> bool:
@@ -72,8 +74,8 @@ class Chain:
     def rests(self) -> bool:
         """Whether nothing is to be done: its job waits, or none may be submitted just now."""
         if self.at is not None:
-            return self.desk.waits(self.at[1])
-        return self.is_refused and (self.desk.is_full or self.patience.holds)
+            return self.manager.is_pending(self.at[1])
+        return self.is_refused and (self.manager.is_full or self.patience.holds)
 
     def advance(self) -> bool:
         """Do what is to be done next, which never waits; return whether the task is done.
@@ -100,7 +102,7 @@ class Chain:
         link = history.newest(self.folder)
         if link is not None and link.is_open:
             return self._watch(link)
-        if link is not None and end_of_chain(self.step, self.desk) is not None:
+        if link is not None and end_of_chain(self.step, self.manager) is not None:
             return False
         self._begin()
         return False
@@ -108,10 +110,10 @@ class Chain:
     def _begin(self) -> None:
         """Note the next link; it is submitted then, unless the one before has done that."""
         self._check_may_begin()
-        if not self.is_ordered:
-            order.give(self.desk.plan, self.step)
-            self.is_ordered = True
-        number = self.desk.next_number(self.step.task.key)
+        if not self.has_settings:
+            link_settings.write(self.manager.plan, self.step)
+            self.has_settings = True
+        number = self.manager.next_number(self.step.task.key)
         history.begin(self.folder, number, saved(self.folder))
         self.advance()
 
@@ -121,7 +123,7 @@ class Chain:
         Raises:
             TaskError: Somebody ordered the task or the run to stop, or the training has diverged.
         """
-        standing = stop_request(self.step, self.desk)
+        standing = stop_request(self.step, self.manager)
         if standing:
             raise TaskError(standing, "stopped")
         told = diverged(self.folder)
@@ -133,8 +135,8 @@ class Chain:
 
     def _watch(self, link: Link) -> bool:
         """Submit the job of `link`, or look how it is; return whether the task is done."""
-        job = self.desk.plan.link(self.step, link.number)
-        account = self.desk.ledger.accounts().get(job.key)
+        job = self.manager.plan.link(self.step, link.number)
+        account = self.manager.ledger.accounts().get(job.key)
         if self.step.bundle and (account is None or not account.job_id):
             self.wanted = link
             return False
@@ -151,7 +153,7 @@ class Chain:
     def _submit(self, job: Job) -> str:
         """Submit the job of a link and return its id; where there is no room, rest for a while."""
         try:
-            return self.desk.submit(job, stage=self.step.task.stage, task_key=self.step.task.key)
+            return self.manager.submit(job, stage=self.step.task.stage, task_key=self.step.task.key)
         except NoHoursError as error:
             self.patience.refused(error)
             raise
@@ -164,14 +166,14 @@ class Chain:
 
     def _look(self, link: Link, job_id: str) -> bool:
         """Look how the job of `link` is; return whether the task is done."""
-        status = self.desk.status(job_id)
-        if self.desk.is_lost(job_id):
-            self.desk.give_up([job_id])
+        status = self.manager.status(job_id)
+        if self.manager.is_lost(job_id):
+            self.manager.record_lost([job_id])
         elif status.state.is_over:
-            self.desk.settle([job_id])
+            self.manager.settle([job_id])
         else:
             if self._is_silent(link, status):
-                self.desk.scheduler.cancel([job_id])
+                self.manager.scheduler.cancel([job_id])
             return False
         self.at = None
         self._end(link, status)
@@ -182,10 +184,10 @@ class Chain:
         if status.state is not State.RUNNING:
             return False
         seconds = self.step.task.training.hang_seconds  # type: ignore[union-attr] # only trainings are chained
-        if self.desk.now() - self.listened_at < seconds / LISTENS:
+        if self.manager.now() - self.listened_at < seconds / LISTENS:
             return False
-        self.listened_at = self.desk.now()
-        return liveness(self.step, self.desk, link.number)(status)
+        self.listened_at = self.manager.now()
+        return liveness(self.step, self.manager, link.number)(status)
 
     def _end(self, link: Link, status: JobStatus) -> None:
         """Note how the job of `link` ended."""
@@ -194,7 +196,7 @@ class Chain:
         elif status.state is State.CANCELLED and status.id not in self.seen:
             history.end(self.folder, link.number, history.WITHDRAWN, progressed=False)
         else:
-            record_end(self.step, self.desk, link, status)
+            record_end(self.step, self.manager, link, status)
 
 
 def _error(over: Over) -> TaskError:
@@ -208,18 +210,18 @@ class Watchers:
     Of those that are ready so many are begun as the queue takes.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, manager: JobManager) -> None:
+        self.manager = manager
         self.errors: dict[str, BaseException] = {}
         self._waiting: deque[tuple[Chain, Future[None]]] = deque()
         self._active: list[tuple[Chain, Future[None]]] = []
         self._next_look = 0.0
-        self._coming = {step.task.key: step.bundle for step in desk.plan.steps if step.bundle}
+        self._coming = {step.task.key: step.bundle for step in manager.plan.steps if step.bundle}
 
     def add(self, step: Step) -> "Future[None]":
         """Watch the chain of `step`; it is begun when there is room. Any thread may add one."""
         self._coming.pop(step.task.key, None)
-        watched = (Chain(step, self.desk), Future[None]())
+        watched = (Chain(step, self.manager), Future[None]())
         if watched[0].is_open:
             self._waiting.appendleft(watched)
         else:
@@ -235,31 +237,31 @@ class Watchers:
         """Look at every chain, at most once in half a polling interval."""
         if clock.monotonic() < self._next_look:
             return
-        self.desk.refresh()
+        self.manager.poll()
         self._active = [
             watched for watched in self._active if watched[0].rests or self._goes_on(*watched)
         ]
-        while self._waiting and (self._waiting[0][0].is_open or self.desk.room() > 0):
+        while self._waiting and (self._waiting[0][0].is_open or self.manager.room() > 0):
             watched = self._waiting.popleft()
             if self._goes_on(*watched):
                 self._active.append(watched)
         wanted = {chain.step.bundle for chain, _ in self._active if chain.wanted is not None}
         for name in sorted(wanted):
             self._submit_bundle(name)
-        self._next_look = clock.monotonic() + self.desk.plan.site.poll_seconds / 2
+        self._next_look = clock.monotonic() + self.manager.plan.site.poll_seconds / 2
 
     def _submit_bundle(self, name: str) -> None:
         """Submit the wanted links of a bundle as one job, if none can join any more."""
         ours = [each for each in self._active if each[0].step.bundle == name]
         begun = [each for each in ours if each[0].wanted is not None]
         joins = any(chain.step.bundle == name for chain, _ in self._waiting)
-        if joins or name in self._coming.values() or self.desk.room() <= 0:
+        if joins or name in self._coming.values() or self.manager.room() <= 0:
             return
-        plan = self.desk.plan
+        plan = self.manager.plan
         links = [(chain.step, chain.wanted.number) for chain, _ in begun if chain.wanted]
         shares = [Share(plan.link(*each), each[0].task.stage, each[0].task.key) for each in links]
         try:
-            job_id = self.desk.submit_bundle(plan.bundle(links), shares)
+            job_id = self.manager.submit_bundle(plan.bundle(links), shares)
         except NotNowError:
             return
         except Exception as error:  # noqa: BLE001 - it is the futures'

@@ -16,8 +16,8 @@ from pipeline.cli.screen import (
     Root,
     SiteName,
     as_hours,
-    asked_campaign,
     fail,
+    known_campaign,
     out,
     run_folder,
     screen,
@@ -67,7 +67,7 @@ def budget(
     from pipeline.budget.summary import summary  # noqa: PLC0415
     from pipeline.budget.use import uses, workers_of  # noqa: PLC0415
 
-    what, where = asked_campaign(campaign), load_site(site)
+    what, where = known_campaign(campaign), load_site(site)
     folder = run_folder(what, where, root)
     ledger = Ledger(folder.ledger)
     rows = summary(ledger, by)

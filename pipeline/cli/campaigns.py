@@ -21,9 +21,9 @@ from pipeline.cli.screen import (
     Root,
     SiteName,
     as_hours,
-    asked_campaign,
     escaped,
     fail,
+    known_campaign,
     out,
     run_folder,
     screen,
@@ -62,11 +62,11 @@ def run(
 
     Example: `cosmotron run quickstart --site local`
     """
-    from pipeline.planning.plan import Asked  # noqa: PLC0415
+    from pipeline.planning.plan import RunOptions  # noqa: PLC0415
     from pipeline.workflow.controller import drive, unfinished  # noqa: PLC0415
 
-    where, what = load_site(site), asked_campaign(campaign)
-    asked = Asked(project, qos, cap or what.cap_node_hours, profile, image, bundle)
+    where, what = load_site(site), known_campaign(campaign)
+    options = RunOptions(project, qos, cap or what.cap_node_hours, profile, image, bundle)
     folder = there(run_folder(what, where, root), where)
     done_before = not unfinished(what.tasks(folder), folder) and folder.page.exists()
 
@@ -81,7 +81,7 @@ def run(
     # A script that starts us with & has told us to ignore what `cosmotron cancel` asks us by.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        problems = drive(what, where, folder, asked, console=screen, agree=agree, checks=checks)
+        problems = drive(what, where, folder, options, console=screen, agree=agree, checks=checks)
     except KeyboardInterrupt:
         fail("Interrupted. Batch jobs go on; the same command takes over from here.", 130)
     for problem in problems:
@@ -116,7 +116,7 @@ def status(
     from pipeline.workflow.display import watch as stay  # noqa: PLC0415
     from pipeline.workflow.status import all_progress, over  # noqa: PLC0415
 
-    what = asked_campaign(campaign)
+    what = known_campaign(campaign)
     folder = run_folder(what, load_site(site), root)
     tasks = what.tasks(folder)
     if watch:
@@ -154,7 +154,7 @@ def export(
     """
     from pipeline.release.export import export as write  # noqa: PLC0415
 
-    what = asked_campaign(campaign)
+    what = known_campaign(campaign)
     folder = run_folder(what, load_site(site), root)
     typer.echo(write(what, folder, task, to, force=force))
 
@@ -174,7 +174,7 @@ def report(
     """
     from pipeline.report import write_report  # noqa: PLC0415
 
-    what, where = asked_campaign(campaign), load_site(site)
+    what, where = known_campaign(campaign), load_site(site)
     folder = _begun(what, where, root, campaign)
     if form == "html":
         typer.echo(write_report(folder, what, where))
@@ -198,7 +198,7 @@ def crate(
     """
     from pipeline.release.provenance import write_provenance  # noqa: PLC0415
 
-    what, where = asked_campaign(campaign), load_site(site)
+    what, where = known_campaign(campaign), load_site(site)
     written = write_provenance(_begun(what, where, root, campaign), what)
     if as_json:
         croissants = [str(path) for path in written.croissants]
@@ -230,4 +230,4 @@ def campaigns() -> None:
     Example: `cosmotron campaigns`
     """
     for name in names(SHELF):
-        out.print(f"{name:<14} {asked_campaign(name).description}", highlight=False)
+        out.print(f"{name:<14} {known_campaign(name).description}", highlight=False)

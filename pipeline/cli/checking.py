@@ -36,7 +36,7 @@ def sites_check(
 
     Example: `cosmotron sites check perlmutter --project m4722 --job`
     """
-    from pipeline.planning.plan import Asked  # noqa: PLC0415
+    from pipeline.planning.plan import RunOptions  # noqa: PLC0415
     from pipeline.planning.preflight import job as room  # noqa: PLC0415
     from pipeline.planning.preflight import login  # noqa: PLC0415
     from pipeline.scheduler import connect  # noqa: PLC0415
@@ -49,14 +49,14 @@ def sites_check(
         )
         raise DeclarationError(message)
     scheduler = connect(where, Run(folder, "check"))
-    asked = Asked(project, qos, image=image)
+    options = RunOptions(project, qos, image=image)
     with screen.status("looking") as shown:
         rows = []
-        for row in login(where, scheduler, folder, asked):
+        for row in login(where, scheduler, folder, options):
             rows.append(row)
             shown.update(f"looked at {row.name}")
         if job and not any(row.state == "failed" for row in rows):
-            submitted = room.job(where, Run(folder, "check"), asked)
+            submitted = room.job(where, Run(folder, "check"), options)
             rows += room.look(
                 where, scheduler, submitted, lambda it: shown.update(f"job {it.id}: {it.state}")
             )

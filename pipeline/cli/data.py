@@ -40,8 +40,10 @@ def simulate(
     from pipeline.workflow.alone import run_alone  # noqa: PLC0415
 
     usual = next((each for kind, each in FILE_NAMES if kind == experiment), "npz")
-    asked = {"experiment": experiment, "format": file_format or usual, "labelled": labels}
-    simulation = parse(Simulation, {**asked, "files": {"events": files}, "events_per_file": events})
+    declared = {"experiment": experiment, "format": file_format or usual, "labelled": labels}
+    simulation = parse(
+        Simulation, {**declared, "files": {"events": files}, "events_per_file": events}
+    )
     where = output.resolve()
     task = SimulateTask(key="simulate", seed=seed, simulation=simulation, output=where)
     run_alone(task, TaskFolder(where / ".simulate"), workers=workers)
@@ -91,7 +93,7 @@ def stage(
 
     check(experiment)
     where = store.resolve()
-    asked: dict[str, Any] = {
+    declared: dict[str, Any] = {
         "experiment": experiment,
         "folder": str(where.parent),
         "splits": {split: ["*"]},
@@ -105,7 +107,7 @@ def stage(
     }
     task = StageTask(
         key="stage",
-        dataset=parse(Dataset, asked),
+        dataset=parse(Dataset, declared),
         sources={split: tuple(name for each in sources for name in found(_whole(each)))},
         store=where,
         bins_store=bins_from.resolve() if bins_from else where,

@@ -17,9 +17,9 @@ from pipeline.cli.screen import (
     Root,
     SiteName,
     as_hours,
-    asked_campaign,
     escaped,
     fail,
+    known_campaign,
     out,
     run_folder,
     screen,
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from pipeline.budget.forecast import Interval
     from pipeline.planning.plan import Plan
-    from pipeline.rehearsal.forecast import Forecast
-    from pipeline.rehearsal.snapshot import Seen
+    from pipeline.rehearsal.forecast import RehearsedForecast
+    from pipeline.rehearsal.snapshot import Snapshot
     from pipeline.run import Run
 
 
@@ -66,16 +66,16 @@ def forecast(
     Example: `cosmotron forecast quickstart --site perlmutter --plot burn-down.svg`
     """
     from pipeline.budget.forecast import keep  # noqa: PLC0415
-    from pipeline.planning.plan import Asked, make_plan  # noqa: PLC0415
+    from pipeline.planning.plan import RunOptions, make_plan  # noqa: PLC0415
     from pipeline.rehearsal.forecast import forecast as foresee  # noqa: PLC0415
-    from pipeline.rehearsal.poll import look  # noqa: PLC0415
+    from pipeline.rehearsal.poll import poll  # noqa: PLC0415
 
-    what, where = asked_campaign(campaign), load_site(site)
+    what, where = known_campaign(campaign), load_site(site)
     folder = run_folder(what, where, root)
     _check_begun(campaign, where, folder)
     tasks = what.tasks(folder, elsewhere=True)
-    planned = make_plan(tasks, folder, where, Asked(project, qos, bundle=bundle))
-    now, unheard = look(planned)
+    planned = make_plan(tasks, folder, where, RunOptions(project, qos, bundle=bundle))
+    now, unheard = poll(planned)
     if unheard:
         screen.print(f"[bold]note[/] {escaped(unheard)}", highlight=False, soft_wrap=True)
     if all(share >= 1 for share in now.shares.values()):
@@ -106,7 +106,9 @@ def _check_begun(campaign: str, site: Site, run: "Run") -> None:
         fail(message, Exit.USAGE)
 
 
-def _draw(planned: "Plan", now: "Seen", told: "Forecast", plot: Path, limit: float | None) -> None:
+def _draw(
+    planned: "Plan", now: "Snapshot", told: "RehearsedForecast", plot: Path, limit: float | None
+) -> None:
     """Draw the node-hours, so far and to come."""
     from pipeline.rehearsal.forecast import so_far  # noqa: PLC0415
     from pipeline.report.spending import spending_chart  # noqa: PLC0415
@@ -117,7 +119,7 @@ def _draw(planned: "Plan", now: "Seen", told: "Forecast", plot: Path, limit: flo
 
 
 def _warnings(
-    told: "Forecast", limit: float | None, last: date | None
+    told: "RehearsedForecast", limit: float | None, last: date | None
 ) -> "Iterator[tuple[bool, str]]":
     """Yield whether the cap, or the allocation's time, is likely not enough, and what to do."""
     if limit is not None and told.node_hours.high > limit:
@@ -140,7 +142,7 @@ def _day(now: float, days: float) -> date:
     return (datetime.fromtimestamp(now, UTC) + timedelta(days=days)).date()
 
 
-def _print(name: str, told: "Forecast") -> None:
+def _print(name: str, told: "RehearsedForecast") -> None:
     """Print the forecast, and at which rates."""
     days = told.days
     dates = [_day(told.now, each) for each in (days.middle, days.low, days.high)]

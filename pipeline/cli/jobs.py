@@ -16,7 +16,7 @@ from pipeline.cli.screen import (
     Root,
     SiteName,
     as_hours,
-    asked_campaign,
+    known_campaign,
     run_folder,
     screen,
     there,
@@ -26,7 +26,7 @@ from pipeline.run import Run
 from pipeline.site import load_site
 
 if TYPE_CHECKING:
-    from pipeline.chains.job_manager import Desk
+    from pipeline.chains.job_manager import JobManager
 
 DETACH_SECONDS = 60
 
@@ -44,16 +44,16 @@ def cancel(
 
     Example: `cosmotron cancel quickstart --site perlmutter`
     """
-    from pipeline.chains.job_manager import Desk  # noqa: PLC0415
-    from pipeline.planning.plan import Asked, make_plan  # noqa: PLC0415
+    from pipeline.chains.job_manager import JobManager  # noqa: PLC0415
+    from pipeline.planning.plan import RunOptions, make_plan  # noqa: PLC0415
     from pipeline.scheduler import connect  # noqa: PLC0415
 
-    what, where = asked_campaign(campaign), load_site(site)
+    what, where = known_campaign(campaign), load_site(site)
     run = there(run_folder(what, where, root), where)
-    desk = Desk(make_plan((), run, where, Asked(project)), connect(where, run))
-    desk.recover()
-    desk.settle()
-    jobs = desk.unended()
+    manager = JobManager(make_plan((), run, where, RunOptions(project)), connect(where, run))
+    manager.recover()
+    manager.settle()
+    jobs = manager.unended()
     if not jobs:
         screen.print(f"Cancelled 0 job(s) of {what.name} on {where.name}.")
         return
@@ -64,7 +64,7 @@ def cancel(
         screen.print("Nothing was cancelled.")
         return
     _detach(run)
-    screen.print(f"Cancelled {_cancelled(desk)} job(s) of {what.name} on {where.name}.")
+    screen.print(f"Cancelled {_cancelled(manager)} job(s) of {what.name} on {where.name}.")
 
 
 def _detach(run: Run) -> None:
@@ -90,16 +90,16 @@ def _detach(run: Run) -> None:
     raise BusyError(message)
 
 
-def _cancelled(desk: "Desk") -> int:
+def _cancelled(manager: "JobManager") -> int:
     """Cancel until no job is left, since a link that began just now has submitted another."""
     count = 0
     for _ in range(3):
-        jobs = [each.job_id for each in desk.unended()]
+        jobs = [each.job_id for each in manager.unended()]
         if not jobs:
             break
-        desk.cancel(jobs)
+        manager.cancel(jobs)
         count += len(jobs)
-        desk.recover()
+        manager.recover()
     return count
 
 
@@ -120,7 +120,7 @@ def logs(
     """
     from pipeline.chains import logs as room  # noqa: PLC0415
 
-    what, where = asked_campaign(campaign), load_site(site)
+    what, where = known_campaign(campaign), load_site(site)
     run = run_folder(what, where, root)
     keys = [each.key for each in what.tasks(run)]
     if task not in keys:

@@ -21,8 +21,8 @@ from pipeline.cli.screen import (
     Root,
     SiteName,
     as_hours,
-    asked_campaign,
     fail,
+    known_campaign,
     out,
     run_folder,
     screen,
@@ -70,17 +70,17 @@ def plan(
     Example: `cosmotron plan quickstart --site perlmutter --project m4722 --scripts scripts/`
     """
     from pipeline.planning.arithmetic import estimates, sums  # noqa: PLC0415
-    from pipeline.planning.plan import Asked, make_plan, write_scripts  # noqa: PLC0415
+    from pipeline.planning.plan import RunOptions, make_plan, write_scripts  # noqa: PLC0415
 
     if as_json and as_csv:
         fail("--json and --csv are two formats: take one of them.", Exit.USAGE)
-    what, where = asked_campaign(campaign), load_site(site)
+    what, where = known_campaign(campaign), load_site(site)
     folder = run_folder(what, where, root)
     planned = make_plan(
         what.tasks(folder, elsewhere=True),
         folder,
         where,
-        Asked(project, qos, image=image, bundle=bundle),
+        RunOptions(project, qos, image=image, bundle=bundle),
     )
     found = estimates(planned, what)
     total = sums(planned, found, what.cap_node_hours)
@@ -136,7 +136,7 @@ def _row(step: "Step", told: "Estimate | None") -> dict[str, Any]:
         "link_minutes": step.link_minutes,
         "node_hours": step.node_hours,
         "flops": told.flops if told is not None else None,
-        "mfu_asked": told.asked_mfu if told is not None else None,
+        "required_mfu": told.required_mfu if told is not None else None,
     }
 
 
@@ -198,10 +198,10 @@ def _as(step: "Step") -> str:
 
 def _mfu(steps: "Sequence[Step]", found: "Mapping[str, Estimate]") -> str:
     """Return the MFU that the steps ask, from the least to the most."""
-    asked = [found[step.task.key].asked_mfu for step in steps if step.task.key in found]
-    if not asked:
+    required = [found[step.task.key].required_mfu for step in steps if step.task.key in found]
+    if not required:
         return ""
-    low, high = f"{min(asked):.0%}", f"{max(asked):.0%}"
+    low, high = f"{min(required):.0%}", f"{max(required):.0%}"
     return low if low == high else f"{low} to {high}"
 
 
@@ -214,11 +214,12 @@ def _sums(
         mean = sum(each.mfu * each.flops for each in found.values()) / total.flops
         measured = all(each.measured for each in found.values())
         source = "as measured" if measured else "a guess until it is measured"
-        asked = mean * total.arithmetic_node_hours / total.node_hours
+        required = mean * total.arithmetic_node_hours / total.node_hours
         lines.append(
             f"\n{total.count} trainings of {total.flops:.2g} FLOP: "
             f"{as_hours(total.arithmetic_node_hours)} node-hours at an MFU of {mean:.0%}, "
-            f"{source}; their walltimes come to {as_hours(total.node_hours)}, which is {asked:.0%}."
+            f"{source}; their walltimes add up to {as_hours(total.node_hours)} node-hours, "
+            f"which is an MFU of {required:.0%}."
         )
     if cap is not None:
         left = cap - planned.node_hours

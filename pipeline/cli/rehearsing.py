@@ -17,9 +17,9 @@ from pipeline.cli.screen import (
     QosName,
     SiteName,
     as_hours,
-    asked_campaign,
     escaped,
     fail,
+    known_campaign,
     out,
     run_folder,
     screen,
@@ -75,12 +75,12 @@ def rehearse(
     """
     from pipeline.rehearsal.policies import Policy  # noqa: PLC0415
 
-    what, where = asked_campaign(campaign), load_site(site)
+    what, where = known_campaign(campaign), load_site(site)
     sites = [where, *map(load_site, beside or ())]
     limit = cap or what.cap_node_hours
-    asked = Policy(where.name, qos or where.training.qos, bundle)
+    policy = Policy(where.name, qos or where.training.qos, bundle)
     compare = compare or bool(beside)
-    plans, refused = _plans(what, sites, None if compare else asked, project, limit)
+    plans, refused = _plans(what, sites, None if compare else policy, project, limit)
     if not plans:
         fail("\n".join(dict.fromkeys(refused.values())), Exit.USAGE)
     found = _rehearsed(plans, range(seed, seed + times))
@@ -92,7 +92,7 @@ def rehearse(
     elif compare:
         _compared(found, refused)
     else:
-        _one(what.name, where, found[asked], times)
+        _one(what.name, where, found[policy], times)
     failed = [each for runs in found.values() for each in runs if each.failed]
     if failed and not compare:
         raise SystemExit(int(Exit.FAILED))

@@ -65,7 +65,7 @@ def escaped(text: str) -> str:
     return text.replace("[", r"\[")
 
 
-def asked_campaign(name: str) -> Campaign:
+def known_campaign(name: str) -> Campaign:
     """Return the campaign `name`, whose datasets are of experiments that we know.
 
     Raises:

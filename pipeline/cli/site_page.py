@@ -112,7 +112,7 @@ def facts(site: Site) -> Iterator[str]:
     """Give what does not fit a table, a line each."""
     eligible = f", {site.eligible_jobs} of them eligible" if site.eligible_jobs else ""
     yield f"Jobs of a user in all queues: {site.submitted_jobs}{eligible}"
-    yield f"Asked to save: {site.signal_lead_seconds} s before the walltime"
+    yield f"RunOptions to save: {site.signal_lead_seconds} s before the walltime"
     yield f"Run folders: {site.scratch}"
     if site.balance_command:
         yield f"Balance: {site.balance_command}"

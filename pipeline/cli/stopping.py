@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline.catalog import DeclarationError
-from pipeline.cli.screen import CampaignName, Root, SiteName, asked_campaign, run_folder, screen
+from pipeline.cli.screen import CampaignName, Root, SiteName, known_campaign, run_folder, screen
 from pipeline.cli.screen import there as on_this_machine
 from pipeline.outcome import RunError
 from pipeline.site import load_site
@@ -27,7 +27,7 @@ def stop(
     """
     from pipeline.chains import stop_requests  # noqa: PLC0415
 
-    what, where = asked_campaign(campaign), load_site(site)
+    what, where = known_campaign(campaign), load_site(site)
     run = on_this_machine(run_folder(what, where, root), where)
     if not run.path.is_dir():
         message = f"{run.path}: no such run. Start with: cosmotron run {campaign}"

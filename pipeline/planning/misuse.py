@@ -33,7 +33,7 @@ def check(plan: Plan, scheduler: Scheduler) -> None:
 
 
 def misuse(plan: Plan, scheduler: Scheduler) -> list[str]:
-    """Return what is asked wrongly, a line each; what costs a question to the scheduler is last."""
+    """Return a line for each misuse; the check that queries the scheduler comes last."""
     found = [told for each in CHECKS for told in each(plan)]
     return found + list(_account(plan, scheduler))
 
@@ -66,7 +66,7 @@ def _pilots(plan: Plan) -> Iterator[str]:
 
 def _image(plan: Plan) -> Iterator[str]:
     """A container image that is not there, or a site that cannot run one."""
-    if plan.asked.image and (problem := image_problem(plan.site, plan.asked.image)):
+    if plan.options.image and (problem := image_problem(plan.site, plan.options.image)):
         yield problem
 
 
@@ -76,8 +76,8 @@ def image_problem(site: Site, image: str) -> str:
         return f"{site.title} declares no way to run an image. Leave out --image {image}."
     probe = [word.replace("{image}", image) for word in site.container.probe]
     try:
-        asked = subprocess.run(probe, capture_output=True, check=False, timeout=PROBE_SECONDS)
-        is_there = asked.returncode == 0
+        probed = subprocess.run(probe, capture_output=True, check=False, timeout=PROBE_SECONDS)
+        is_there = probed.returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         is_there = False
     if is_there:
@@ -125,7 +125,7 @@ def _purge(plan: Plan) -> Iterator[str]:
 
 def _account(plan: Plan, scheduler: Scheduler) -> Iterator[str]:
     """An account that this user may not charge."""
-    site, project = plan.site, plan.asked.project
+    site, project = plan.site, plan.options.project
     known = scheduler.accounts()
     if not project or known is None:
         return

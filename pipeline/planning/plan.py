@@ -14,7 +14,7 @@ from pipeline.budget.cost import node_hours
 from pipeline.campaign import CHAINED, SimulateTask, StageTask, Task, Training
 from pipeline.catalog import DeclarationError
 from pipeline.job import Job
-from pipeline.planning import snapshot
+from pipeline.planning import code_copy
 from pipeline.planning.bundling import Layout, Member, layouts, rounds
 from pipeline.run import Run, TaskFolder
 from pipeline.scheduler import BUNDLES, render
@@ -35,7 +35,7 @@ PILOT, PACK = "pilot", "pack"  # what the jobs of both kinds of shared nodes are
 
 
 @dataclass(frozen=True)
-class Asked:
+class RunOptions:
     """What the user says beside the campaign: who pays, where, how much, traced how, in what."""
 
     project: str = ""
@@ -89,7 +89,7 @@ class Plan:
 
     run: Run
     site: Site
-    asked: Asked
+    options: RunOptions
     steps: Sequence[Step]
     code: str = ""
     layouts: Sequence[Layout] = ()
@@ -98,7 +98,7 @@ class Plan:
     def training_role(self) -> Role:
         """Nodes and queue of the trainings."""
         role = self.site.training
-        return role.model_copy(update={"qos": self.asked.qos}) if self.asked.qos else role
+        return role.model_copy(update={"qos": self.options.qos}) if self.options.qos else role
 
     def pilots(self, kind: str) -> Pilot:
         """Return how the pilots of a kind run: `PILOT` or `PACK`."""
@@ -130,7 +130,7 @@ class Plan:
         role = self.training_role
         folder = self.run.task(step.task.key)
         module = PROGRAMS[step.task.stage]
-        steps = self.asked.profile_steps
+        steps = self.options.profile_steps
         options = ("--profile", str(steps)) if steps else ()
         succession = (sys.executable, "-m", "pipeline.chains.continuation")
         needs_no_controller = step.chained or self.site.scheduler != "local"
@@ -143,9 +143,9 @@ class Plan:
             nodes=step.nodes,
             processes_per_node=step.processes_per_node,
             walltime_minutes=step.link_minutes,
-            account=self.site.account(self.asked.project, node=role.node),
+            account=self.site.account(self.options.project, node=role.node),
             qos=role.qos,
-            image=self.asked.image,
+            image=self.options.image,
             code=self.code,
             before=(*succession, "begin", *told) if needs_no_controller else (),
             afterwards=(*succession, "end", *told) if needs_no_controller else (),
@@ -194,9 +194,9 @@ class Plan:
             nodes=pilot.nodes_per_block,
             processes_per_node=1,
             walltime_minutes=pilot.walltime_minutes,
-            account=self.site.account(self.asked.project, node=node),
+            account=self.site.account(self.options.project, node=node),
             qos=pilot.role.qos,
-            image=self.asked.image,
+            image=self.options.image,
             code=self.code,
             pilot=True,
         )
@@ -260,22 +260,22 @@ def log_name(command: Sequence[str]) -> str:
     return "-".join(options or ["run"]) + ".log"
 
 
-def make_plan(tasks: Sequence[Task], run: Run, site: Site, asked: Asked) -> Plan:
+def make_plan(tasks: Sequence[Task], run: Run, site: Site, options: RunOptions) -> Plan:
     """Return the plan of `tasks` on `site`.
 
     Raises:
         DeclarationError: The site has no such queue, or does not take such a job.
     """
-    if asked.qos and asked.qos not in site.qos:
+    if options.qos and options.qos not in site.qos:
         known = ", ".join(site.qos) or "(none)"
-        message = f"{site.name}: no QOS {asked.qos!r}. Declared: {known}."
+        message = f"{site.name}: no QOS {options.qos!r}. Declared: {known}."
         raise DeclarationError(message)
-    plan = Plan(run, site, asked, (), str(snapshot.place(run).absolute()))
+    plan = Plan(run, site, options, (), str(code_copy.folder(run).absolute()))
     role = plan.training_role
     steps = [_step(task, site, role) for task in tasks]
-    members = _members(steps) if asked.bundle != "never" and site.scheduler in BUNDLES else {}
+    members = _members(steps) if options.bundle != "never" and site.scheduler in BUNDLES else {}
     found = (
-        layouts(list(members.values()), site, role, soonest=asked.bundle == "soonest")
+        layouts(list(members.values()), site, role, soonest=options.bundle == "soonest")
         if len(members) > 1
         else []
     )

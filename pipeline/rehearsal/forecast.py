@@ -12,14 +12,15 @@ from statistics import NormalDist, median
 
 from pipeline.budget.account import Account
 from pipeline.budget.cost import node_hours
-from pipeline.budget.forecast import SHARE, Interval, Outlook
+from pipeline.budget.forecast import SHARE, Interval
+from pipeline.budget.forecast import Forecast as KeptForecast
 from pipeline.campaign import CHAINED
 from pipeline.job import State
 from pipeline.planning.plan import PACK, PILOT, Plan, Step
 from pipeline.rehearsal.links import LONGEST_BETWEEN_SAVES, SAVE_SECONDS, start_up_minutes
 from pipeline.rehearsal.machine import DAY, HOUR, WAIT_SIGMA
 from pipeline.rehearsal.rehearse import rehearse, work_minutes
-from pipeline.rehearsal.snapshot import Rates, Seen
+from pipeline.rehearsal.snapshot import Rates, Snapshot
 
 # How far off the assumptions may be, before anything was measured: guesses.
 WORK_SIGMA, WAITS_SIGMA = 0.25, 0.5  # of the logarithms of the factors
@@ -32,32 +33,32 @@ LEAST_SHARE = 0.05  # of a training, before its pace says anything
 
 
 @dataclass(frozen=True)
-class Forecast(Outlook):
+class RehearsedForecast(KeptForecast):
     """The node-hours of the whole campaign, the days to its end, and the rates they rest on."""
 
     rates: Rates
 
 
-def forecast(plan: Plan, seen: Seen, *, samples: int, seed: int = 1) -> Forecast:
-    """Return what the campaign of `plan` comes to, from what is `seen` of it now.
+def forecast(plan: Plan, snapshot: Snapshot, *, samples: int, seed: int = 1) -> RehearsedForecast:
+    """Return what the campaign of `plan` comes to, from what a `snapshot` of it shows.
 
     Args:
         plan: The whole campaign.
-        seen: What is done, what runs, and the jobs so far.
+        snapshot: What is done, what runs, and the jobs so far.
         samples: How many rehearsals of the rest are made.
         seed: Of the dice.
     """
     dice = random.Random(seed)  # noqa: S311 - dice
-    spent = sum(each.charged_node_hours for each in so_far(plan, seen))
-    known = _Measured(plan, seen)
-    free = replace(plan, asked=replace(plan.asked, cap_node_hours=None))
+    spent = sum(each.charged_node_hours for each in so_far(plan, snapshot))
+    known = _Measured(plan, snapshot)
+    free = replace(plan, options=replace(plan.options, cap_node_hours=None))
     rests = [
-        rehearse(free, dice.getrandbits(32), rates=known.draw(dice), standing=seen.standing)
+        rehearse(free, dice.getrandbits(32), rates=known.draw(dice), start=snapshot.start)
         for _ in range(samples)
     ]
-    return Forecast(
+    return RehearsedForecast(
         site=plan.site.name,
-        now=seen.now,
+        now=snapshot.now,
         node_hours=_interval([spent + rest.node_hours for rest in rests]),
         days=_interval([rest.hours / 24 for rest in rests]),
         spent_node_hours=spent,
@@ -68,11 +69,11 @@ def forecast(plan: Plan, seen: Seen, *, samples: int, seed: int = 1) -> Forecast
 class _Measured:
     """What the campaign's own jobs say of the rates, beside what was assumed before."""
 
-    def __init__(self, plan: Plan, seen: Seen) -> None:
-        self.work = _normal(_paces(plan, seen), TRAINING_SIGMA, WORK_SIGMA)
-        self.waits = _factors(_waits(plan, seen))
-        failed = sum(each.state == State.NODE_FAIL for each in seen.accounts)
-        node_days = sum(_node_seconds(each, seen.now) for each in seen.accounts) / DAY
+    def __init__(self, plan: Plan, snapshot: Snapshot) -> None:
+        self.work = _normal(_paces(plan, snapshot), TRAINING_SIGMA, WORK_SIGMA)
+        self.waits = _factors(_waits(plan, snapshot))
+        failed = sum(each.state == State.NODE_FAIL for each in snapshot.accounts)
+        node_days = sum(_node_seconds(each, snapshot.now) for each in snapshot.accounts) / DAY
         expected = node_days * plan.site.node_failures / 1000
         self.failures = (FAILURES + failed, FAILURES + expected)
 
@@ -102,18 +103,18 @@ def _normal(logs: Sequence[float], sigma: float, before: float) -> tuple[float, 
     return sum(logs) / sigma**2 / precision, 1 / math.sqrt(precision)
 
 
-def _paces(plan: Plan, seen: Seen) -> list[float]:
+def _paces(plan: Plan, snapshot: Snapshot) -> list[float]:
     """Return the logarithm of what each training takes, over what it is assumed to take."""
     jobs: dict[str, list[Account]] = {}
-    for each in seen.accounts:
+    for each in snapshot.accounts:
         if each.start is not None:
             jobs.setdefault(each.task, []).append(each)
     found = []
     for step in plan.steps:
-        share = seen.shares.get(step.task.key, 0.0)
+        share = snapshot.shares.get(step.task.key, 0.0)
         if step.in_pilot or share < LEAST_SHARE or step.task.key not in jobs:
             continue
-        took = _work_seconds(step, jobs[step.task.key], plan, seen.now)
+        took = _work_seconds(step, jobs[step.task.key], plan, snapshot.now)
         declared = step.task.training.walltime_minutes if isinstance(step.task, CHAINED) else 0
         assumed = 60 * work_minutes(plan.site, declared) * share
         if took > 0:
@@ -128,7 +129,7 @@ def _work_seconds(step: Step, jobs: Sequence[Account], plan: Plan, now: float) -
     return ran * LONGEST_BETWEEN_SAVES / (LONGEST_BETWEEN_SAVES + SAVE_SECONDS)
 
 
-def _waits(plan: Plan, seen: Seen) -> list[tuple[float, bool]]:
+def _waits(plan: Plan, snapshot: Snapshot) -> list[tuple[float, bool]]:
     """Return the logarithm of each job's wait, over the mean of such jobs, and whether it is over.
 
     A job that waits for another one's end waits in the queue from then on. Where the site lets only
@@ -137,14 +138,14 @@ def _waits(plan: Plan, seen: Seen) -> list[tuple[float, bool]]:
     if plan.site.eligible_jobs is not None:
         return []
     found = []
-    for each in seen.accounts:
-        asked = seen.asked(each)
+    for each in snapshot.accounts:
+        asked = snapshot.asked(each)
         shared = each.stage in (PILOT, PACK)
         role = plan.pilots(each.stage).role if shared else plan.training_role
         mean = plan.site.mean_wait_hours(each.nodes, role.qos) * HOUR
         if asked is None or each.batch_key or not mean or (each.end and not each.start):
             continue
-        waited = (each.start or seen.now) - asked
+        waited = (each.start or snapshot.now) - asked
         if waited > 0:
             found.append((math.log(waited / mean), each.start is not None))
     return found
@@ -171,18 +172,18 @@ def _factors(waits: Sequence[tuple[float, bool]]) -> dict[float, float]:
     return {factor: each / sum(weights) for factor, each in zip(logs, weights, strict=True)}
 
 
-def so_far(plan: Plan, seen: Seen) -> list[Account]:
+def so_far(plan: Plan, snapshot: Snapshot) -> list[Account]:
     """Return the accounts; jobs that run have come to what they would if they ended now."""
     found = []
-    for each in seen.accounts:
+    for each in snapshot.accounts:
         if each.end is not None or each.start is None:
             found.append(each)
             continue
         shared = each.stage in (PILOT, PACK)
         role = plan.pilots(each.stage).role if shared else plan.training_role
-        seconds = seen.now - each.start
+        seconds = snapshot.now - each.start
         charged = node_hours(plan.site, role, nodes=each.nodes, seconds=seconds)
-        found.append(replace(each, charged_node_hours=charged, end=seen.now))
+        found.append(replace(each, charged_node_hours=charged, end=snapshot.now))
     return found
 
 

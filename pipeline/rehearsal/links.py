@@ -9,7 +9,7 @@ from typing import Any
 import simpy
 
 from pipeline.chains.continuation import Link, begin_links, continue_links, end_link, judge_link
-from pipeline.chains.job_manager import Desk
+from pipeline.chains.job_manager import JobManager
 from pipeline.job import Job
 from pipeline.outcome import Exit
 from pipeline.planning.plan import Step
@@ -43,15 +43,15 @@ class Links:
     def __init__(
         self,
         env: simpy.Environment,
-        desk: Desk,
+        manager: JobManager,
         dice: random.Random,
         work: dict[str, Work],
         at_once: frozenset[str] = frozenset(),
     ) -> None:
-        self.env, self.desk, self.dice, self.work = env, desk, dice, work
+        self.env, self.manager, self.dice, self.work = env, manager, dice, work
         self.at_once = at_once  # keys of links that have started up already
-        run = desk.plan.run
-        self._steps = {str(run.task(step.task.key).path): step for step in desk.plan.steps}
+        run = manager.plan.run
+        self._steps = {str(run.task(step.task.key).path): step for step in manager.plan.steps}
 
     def shares(self) -> dict[str, float]:
         """Return how much of each training is done, what is not saved yet included."""
@@ -65,7 +65,7 @@ class Links:
     def run(self, job: Job, job_id: str, ends_at: float) -> Life:
         """Run the links of a job side by side; return its exit code."""
         links = self._links(job)
-        wanted = begin_links(self.desk, links, job_id)
+        wanted = begin_links(self.manager, links, job_id)
         parts = [
             self.env.process(self._link(links[place - 1], job, job_id, ends_at)) for place in wanted
         ]
@@ -78,7 +78,7 @@ class Links:
             yield self.env.all_of(parts)
             return None
         if job.parts:
-            continue_links(self.desk, links, job_id)
+            continue_links(self.manager, links, job_id)
             return Exit.FINISHED
         return next(iter(codes.values())) if wanted else Exit.FINISHED
 
@@ -93,8 +93,8 @@ class Links:
     def _link(self, link: Link, job: Job, job_id: str, ends_at: float) -> Life:
         """Work until the training is done or the walltime is near; return the exit code."""
         step, number = link
-        folder, work = self.desk.plan.run.task(step.task.key), self.work[step.task.key]
-        told = Told(folder, number, self.desk.plan.link(step, number).key, self.env.now)
+        folder, work = self.manager.plan.run.task(step.task.key), self.work[step.task.key]
+        told = Told(folder, number, self.manager.plan.link(step, number).key, self.env.now)
         told.beats(self.env.now)
         try:
             if told.record["key"] not in self.at_once:
@@ -110,7 +110,7 @@ class Links:
             folder.finish({"seconds": work.seconds})
         code = Exit.FINISHED if done else Exit.CONTINUE
         end = judge_link if job.parts else end_link
-        end(self.desk, link, job_id, code)
+        end(self.manager, link, job_id, code)
         return code
 
     def _steps_until(self, told: "Told", work: Work, until: float, step: Step) -> Life:
@@ -132,18 +132,18 @@ class Links:
 
         The first-order optimum of J. W. Young, CACM 17 (1974) 530.
         """
-        rate = self.desk.plan.site.node_failures / 1000 * nodes / 86400
+        rate = self.manager.plan.site.node_failures / 1000 * nodes / 86400
         if not rate:
             return LONGEST_BETWEEN_SAVES
         return min(LONGEST_BETWEEN_SAVES, math.sqrt(2 * SAVE_SECONDS / rate))
 
     def _start_up_seconds(self, job: Job) -> float:
         """Return how long a link takes to its first step: as the site guesses, or a third off."""
-        mean = 60.0 * start_up_minutes(self.desk.plan.site, job.walltime_minutes)
+        mean = 60.0 * start_up_minutes(self.manager.plan.site, job.walltime_minutes)
         return mean * self.dice.uniform(0.67, 1.33)
 
     def _lead(self, job: Job) -> float:
-        return float(signal_lead_seconds(job, self.desk.plan.site))
+        return float(signal_lead_seconds(job, self.manager.plan.site))
 
 
 def start_up_minutes(site: Site, walltime_minutes: int) -> float:

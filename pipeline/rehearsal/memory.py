@@ -18,8 +18,8 @@ class MemoryLedger(Ledger):
         self._keys: dict[str, dict[str, None]] = {}  # of jobs, by what may be asked of them
         self._sums: dict[str, Total] = {}
 
-    def turn(self) -> AbstractContextManager[None]:
-        """See `Ledger.turn`; nobody else is there."""
+    def lease(self) -> AbstractContextManager[None]:
+        """See `Ledger.lease`; no other process is there."""
         return nullcontext()
 
     def append(self, record: Record) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import simpy
 
 from pipeline.budget.guard import BudgetError
-from pipeline.chains.job_manager import Desk
+from pipeline.chains.job_manager import JobManager
 from pipeline.job import Job
 from pipeline.outcome import Exit
 from pipeline.rehearsal.machine import Life
@@ -29,9 +29,9 @@ class Piece:
 class Pool:
     """All pilots of one kind; what a pilot's end interrupts goes to the next one."""
 
-    def __init__(self, env: simpy.Environment, desk: Desk, kind: str) -> None:
-        self.env, self.desk, self.kind = env, desk, kind
-        self.pilot = desk.plan.pilots(kind)
+    def __init__(self, env: simpy.Environment, manager: JobManager, kind: str) -> None:
+        self.env, self.manager, self.kind = env, manager, kind
+        self.pilot = manager.plan.pilots(kind)
         self.places = self.pilot.nodes_per_block * self.pilot.workers_per_node
         self.busy_seconds = 0.0
         self._waiting: deque[Piece] = deque()
@@ -51,9 +51,9 @@ class Pool:
         while (
             self._live < self.pilot.max_blocks and len(self._waiting) > self.places * self._queued
         ):
-            job = self.desk.plan.pilot(("rehearsal",), self._asked + 1, self.kind)
+            job = self.manager.plan.pilot(("rehearsal",), self._asked + 1, self.kind)
             try:
-                self.desk.submit(job, stage=self.kind, task_key=self.kind)
+                self.manager.submit(job, stage=self.kind, task_key=self.kind)
             except NotNowError:
                 return
             except BudgetError as error:

@@ -9,7 +9,7 @@ from typing import Literal
 from pipeline.budget.use import SAVES, START_UP, USEFUL
 from pipeline.campaign import Task
 from pipeline.catalog import DeclarationError
-from pipeline.planning.plan import Asked, Plan, make_plan
+from pipeline.planning.plan import Plan, RunOptions, make_plan
 from pipeline.rehearsal.rehearse import Rehearsal
 from pipeline.rehearsal.trunks import on_trunks
 from pipeline.run import Run
@@ -63,10 +63,10 @@ def plan_of(
     policy: Policy, tasks: Sequence[Task], run: Run, site: Site, *, project: str, cap: float | None
 ) -> Plan | str:
     """Return the plan of a campaign's tasks under `policy`, or why the site refuses that."""
-    asked = Asked(project, policy.qos, cap, bundle=policy.bundle)
+    options = RunOptions(project, policy.qos, cap, bundle=policy.bundle)
     wanted = on_trunks(tasks, run) if policy.trunk else tasks
     try:
-        return make_plan(wanted, run, site, asked)
+        return make_plan(wanted, run, site, options)
     except DeclarationError as error:
         return str(error)
 

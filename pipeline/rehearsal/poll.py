@@ -2,30 +2,32 @@
 
 from pipeline import clock
 from pipeline.budget.record import Kind
-from pipeline.chains.job_manager import Desk
+from pipeline.chains.job_manager import JobManager
 from pipeline.planning.plan import Plan
-from pipeline.rehearsal.snapshot import Seen
+from pipeline.rehearsal.snapshot import Snapshot
 from pipeline.scheduler import SchedulerError, connect
 from pipeline.workflow.status import Progress, all_progress
 
 
-def look(plan: Plan) -> tuple[Seen, str]:
+def poll(plan: Plan) -> tuple[Snapshot, str]:
     """Return what is seen of a campaign, and why the scheduler says nothing of it, if so.
 
     Without the scheduler's word the ledger is as old as whoever wrote it last.
     """
-    desk = Desk(plan, connect(plan.site, plan.run))
+    manager = JobManager(plan, connect(plan.site, plan.run))
     unheard = ""
     try:
-        desk.settle()
+        manager.settle()
     except SchedulerError as error:
         unheard = f"{error} Jobs are taken to be as the ledger last heard of them."
     rows = all_progress([step.task for step in plan.steps], plan.run)
     submitted = {
-        each.job_key: each.time for each in desk.ledger.records() if each.kind is Kind.SUBMIT
+        each.job_key: each.time for each in manager.ledger.records() if each.kind is Kind.SUBMIT
     }
-    accounts = list(desk.ledger.accounts().values())
-    return Seen(clock.time(), {row.key: _share(row) for row in rows}, accounts, submitted), unheard
+    accounts = list(manager.ledger.accounts().values())
+    return Snapshot(
+        clock.time(), {row.key: _share(row) for row in rows}, accounts, submitted
+    ), unheard
 
 
 def _share(row: Progress) -> float:

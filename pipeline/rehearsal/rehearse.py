@@ -17,7 +17,7 @@ from pipeline.budget.record import Kind, Record
 from pipeline.budget.use import Use, uses
 from pipeline.campaign import CHAINED, SimulateTask, StageTask
 from pipeline.catalog import DeclarationError
-from pipeline.chains.job_manager import Desk
+from pipeline.chains.job_manager import JobManager
 from pipeline.chains.watch import Watchers
 from pipeline.job import Job, State
 from pipeline.outcome import RunError
@@ -26,7 +26,7 @@ from pipeline.rehearsal.links import Links, Work, start_up_minutes
 from pipeline.rehearsal.machine import HOUR, Life, Machine, VirtualClock
 from pipeline.rehearsal.memory import MemoryLedger
 from pipeline.rehearsal.pilots import Pool
-from pipeline.rehearsal.snapshot import Rates, Seen, Standing
+from pipeline.rehearsal.snapshot import Rates, Snapshot, StartState
 from pipeline.run import Run
 from pipeline.site import Site
 
@@ -42,9 +42,9 @@ MINUTES = {
 }
 TAKES = 0.85  # of its declared walltime a training takes, start-up included: a guess,
 SPREAD = 0.05  # and that of its logarithm from one to the next
-LONGEST_LOOK = 6 * HOUR  # nothing is looked at less often
+LONGEST_POLL = 6 * HOUR  # the longest time between two polls
 
-Look = Callable[[Seen], None]
+Poll = Callable[[Snapshot], None]
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def rehearse(
     seed: int,
     *,
     rates: Rates | None = None,
-    standing: Standing | None = None,
-    looks: Mapping[float, Look] | None = None,
+    start: StartState | None = None,
+    polls: Mapping[float, Poll] | None = None,
 ) -> Rehearsal:
     """Run the campaign of `plan` on a simulation of its site, as the dice of `seed` fall.
 
@@ -82,8 +82,8 @@ def rehearse(
         plan: The whole campaign.
         seed: Of the dice.
         rates: In what site and trainings differ from what is assumed.
-        standing: What is done already; only the rest is rehearsed.
-        looks: Called with what there is to be seen, at so many hours from the start.
+        start: What is done already; only the rest is rehearsed.
+        polls: Called with what there is to be seen, at so many hours from the start.
 
     Raises:
         DeclarationError: The site has no scheduler.
@@ -97,12 +97,12 @@ def rehearse(
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         run = Run(Path(folder), plan.run.campaign)
         run.identify()
-        rates, standing = rates or Rates(), standing or Standing()
-        steps = [step for step in plan.steps if standing.share(step.task.key) < 1]
+        rates, start = rates or Rates(), start or StartState()
+        steps = [step for step in plan.steps if start.share(step.task.key) < 1]
         rest = replace(plan, run=run, site=rates.of(plan.site), steps=steps)
-        play = _Play(rest, random.Random(seed), rates.work, standing)  # noqa: S311 - dice
-        for hours, look in (looks or {}).items():
-            play.env.process(play.look_at(hours, look))
+        play = _Play(rest, random.Random(seed), rates.work, start)  # noqa: S311 - dice
+        for hours, poll in (polls or {}).items():
+            play.env.process(play.poll_at(hours, poll))
         with clock.set_to(VirtualClock(play.env)), redirect_stderr(io.StringIO()):
             return play.result()
 
@@ -112,16 +112,16 @@ def work_minutes(site: Site, walltime_minutes: int) -> float:
     return max(1.0, TAKES * walltime_minutes - start_up_minutes(site, walltime_minutes))
 
 
-def _live(plan: Plan, standing: Standing) -> dict[str, float | None]:
+def _live(plan: Plan, start: StartState) -> dict[str, float | None]:
     """Return for how long each job has waited, by its key in the rest; None for one that runs."""
     found: dict[str, float | None] = {}
     for step in plan.steps:
         key = step.task.key
-        if not step.in_pilot and key in standing.running:
+        if not step.in_pilot and key in start.running:
             found[plan.link(step, 1).key] = None
-        elif not step.in_pilot and key in standing.waited:
-            found[plan.link(step, 1).key] = standing.waited[key]
-    for kind, pilots in standing.pilots.items():
+        elif not step.in_pilot and key in start.waited:
+            found[plan.link(step, 1).key] = start.waited[key]
+    for kind, pilots in start.pilots.items():
         for number, waited in enumerate(pilots, 1):
             found[plan.pilot((), number, kind).key] = waited
     return found
@@ -130,21 +130,21 @@ def _live(plan: Plan, standing: Standing) -> dict[str, float | None]:
 class _Play:
     """One rehearsal: the simulation, and the parts that play in it."""
 
-    def __init__(self, plan: Plan, dice: random.Random, pace: float, standing: Standing) -> None:
+    def __init__(self, plan: Plan, dice: random.Random, pace: float, start: StartState) -> None:
         self.env = simpy.Environment()
-        self.plan, self.dice, self.pace, self.standing = plan, dice, pace, standing
+        self.plan, self.dice, self.pace, self.start = plan, dice, pace, start
         self.machine = Machine(self.env, plan.site, dice)
-        self.desk = Desk(plan, self.machine, MemoryLedger(), script=lambda *_: "")
-        self.watchers = Watchers(self.desk)
-        self.pools = {kind: Pool(self.env, self.desk, kind) for kind in plan.kinds}
+        self.manager = JobManager(plan, self.machine, MemoryLedger(), script=lambda *_: "")
+        self.watchers = Watchers(self.manager)
+        self.pools = {kind: Pool(self.env, self.manager, kind) for kind in plan.kinds}
         work = {step.task.key: self._work(step) for step in plan.steps if not step.in_pilot}
-        live = _live(plan, standing)
+        live = _live(plan, start)
         self.machine.at_once = frozenset(key for key, waited in live.items() if waited is None)
         self.machine.waited = {key: waited for key, waited in live.items() if waited is not None}
-        self.links = Links(self.env, self.desk, dice, work, self.machine.at_once)
+        self.links = Links(self.env, self.manager, dice, work, self.machine.at_once)
         self.machine.program = self._program
         self.machine.changed = self._wake
-        self._look = self.env.event()
+        self._wake_up = self.env.event()
         self._ends: dict[str, simpy.Event] = {}
         self.failed: dict[str, str] = {}
 
@@ -156,8 +156,8 @@ class _Play:
         self.env.run(self.env.all_of(list(self._ends.values())))
         hours = self.env.now / HOUR
         self.env.run()
-        self.desk.settle()
-        accounts = list(self.desk.ledger.accounts().values())
+        self.manager.settle()
+        accounts = list(self.manager.ledger.accounts().values())
         workers = {kind: pool.pilot.workers_per_node for kind, pool in self.pools.items()}
         return Rehearsal(
             site=self.plan.site.name,
@@ -179,28 +179,28 @@ class _Play:
         kind = next(kind for kind in self.pools if f".{kind}." in job.key)
         return self.pools[kind].run(job, job_id, ends_at)
 
-    def look_at(self, hours: float, look: Look) -> Life:
-        """Let somebody look at what there is to be seen, at so many hours from the start."""
+    def poll_at(self, hours: float, poll: Poll) -> Life:
+        """Pass a snapshot to `poll`, `hours` after the start."""
         yield self.env.timeout(hours * HOUR)
-        look(self.seen())
+        poll(self.snapshot())
 
-    def seen(self) -> Seen:
-        """Return what can be seen now, once the ledger knows which jobs have begun."""
-        self.desk.settle()
+    def snapshot(self) -> Snapshot:
+        """Settle the ledger, then return what an observer can see now."""
+        self.manager.settle()
         shares = {key: 1.0 for key, end in self._ends.items() if end.processed}
         shares |= self.links.shares()
-        accounts = list(self.desk.ledger.accounts().values())
+        accounts = list(self.manager.ledger.accounts().values())
         submitted = {
             each.job_key: each.time
-            for each in self.desk.ledger.records()
+            for each in self.manager.ledger.records()
             if each.kind is Kind.SUBMIT
         }
-        return Seen(clock.time(), shares, accounts, submitted)
+        return Snapshot(clock.time(), shares, accounts, submitted)
 
     def _work(self, step: Step) -> Work:
         """Return what a training takes, and what of it is done."""
         seconds = self._seconds(step)
-        return Work(seconds, seconds * self.standing.share(step.task.key))
+        return Work(seconds, seconds * self.start.share(step.task.key))
 
     def _seconds(self, step: Step) -> float:
         """Return what a training takes, or one place of another task's."""
@@ -227,7 +227,7 @@ class _Play:
         """Do a task in pilots; what it took is recorded as theirs."""
         task, pool = step.task, self.pools[step.shares]
         count = len(task.files) if isinstance(task, SimulateTask | StageTask) else 1
-        count = math.ceil(count * (1 - self.standing.share(task.key)))
+        count = math.ceil(count * (1 - self.start.share(task.key)))
         saves = isinstance(task, CHAINED)
         # Nobody has pilots that are shorter than the tasks in them.
         longest = math.inf if saves else 60 * pool.pilot.walltime_minutes / 2
@@ -239,7 +239,7 @@ class _Play:
         if refused is not None:
             self.failed[task.key] = refused
             return
-        self.desk.ledger.append(
+        self.manager.ledger.append(
             Record(
                 kind=Kind.END,
                 site=self.plan.site.name,
@@ -265,22 +265,22 @@ class _Play:
 
     def _wake(self) -> None:
         """Let the controller look: something has changed."""
-        if not self._look.triggered:
-            self._look.succeed()
+        if not self._wake_up.triggered:
+            self._wake_up.succeed()
 
     def _control(self) -> Life:
-        """Look at the chains and the pilots whenever something changed, as the controller does."""
+        """Poll at the chains and the pilots whenever something changed, as the controller does."""
         moved = self.env.now
         while not all(each.processed for each in self._ends.values()):
-            woken, poll = self._look, self.plan.site.poll_seconds + 1.0
+            woken, poll = self._wake_up, self.plan.site.poll_seconds + 1.0
             # Nothing wakes it where what a job's end leads to takes a second look.
-            yield woken | self.env.timeout(LONGEST_LOOK if self.machine.is_busy else poll)
+            yield woken | self.env.timeout(LONGEST_POLL if self.machine.is_busy else poll)
             if woken.triggered or self.machine.is_busy:
                 moved = self.env.now
-            elif self.env.now - moved > LONGEST_LOOK:
+            elif self.env.now - moved > LONGEST_POLL:
                 message = f"{self.plan.site.name}: no job is left, and none is submitted any more."
                 raise RunError(message)
-            self._look = self.env.event()
+            self._wake_up = self.env.event()
             yield self.env.timeout(poll)
             self.watchers.forget(list(self.failed))
             self.watchers.advance()

@@ -34,7 +34,7 @@ class Rates:
 
 
 @dataclass(frozen=True)
-class Standing:
+class StartState:
     """How much of each task is done, from 0 to 1, and how its jobs stand.
 
     `running` are the trainings of which a job runs; `waited` is for how many seconds the job of
@@ -53,7 +53,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Snapshot:
     """What anybody can see of a campaign at one moment, `now` in seconds since 1970.
 
     `shares` is how much of each task is done; `submitted` is when each job of the ledger was, by
@@ -66,7 +66,7 @@ class Seen:
     submitted: Mapping[str, float]
 
     @property
-    def standing(self) -> Standing:
+    def start(self) -> StartState:
         """How the tasks and their jobs stand."""
         live = [each for each in self.accounts if each.end is None and self.asked(each) is not None]
         own = [each for each in live if each.stage not in (PILOT, PACK)]
@@ -76,7 +76,7 @@ class Seen:
             kind: self._pilots([each for each in live if each.stage == kind])
             for kind in (PILOT, PACK)
         }
-        return Standing(self.shares, running, waited, pilots)
+        return StartState(self.shares, running, waited, pilots)
 
     def _waited(self, account: Account) -> float:
         """Return for how many seconds a job has waited in earnest."""

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline import __version__
 from pipeline.budget.account import Account
-from pipeline.budget.forecast import Outlook, kept
+from pipeline.budget.forecast import Forecast, kept
 from pipeline.budget.ledger import Ledger, LedgerError
 from pipeline.budget.summary import Row, summary
 from pipeline.budget.use import Use, uses, workers_of
@@ -89,7 +89,7 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
         "shares": shares(tasks),
         "charts": [
             *node_hours_charts(rows),
-            *spending_charts(accounts, _outlook(run, reader), campaign.cap_node_hours),
+            *spending_charts(accounts, _forecast(run, reader), campaign.cap_node_hours),
         ],
         "datasets": view_datasets(campaign, run, reader),
         "campaign_toml": to_toml(campaign),
@@ -129,7 +129,7 @@ def _uses(accounts: Sequence[Account], run: Run, site: Site, reader: Reader) -> 
         return []
 
 
-def _outlook(run: Run, reader: Reader) -> Outlook | None:
+def _forecast(run: Run, reader: Reader) -> Forecast | None:
     """Return what was last expected of the campaign, None if nothing or if that is damaged."""
     try:
         return kept(run)

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from pipeline.budget.account import Account
-from pipeline.budget.forecast import Outlook
+from pipeline.budget.forecast import Forecast
 from pipeline.budget.summary import Row
 from pipeline.drawing.figure import to_svg
 from pipeline.drawing.scene import Scene
@@ -193,14 +193,14 @@ def node_hours_charts(rows: Sequence[Row]) -> list[Plot]:
 
 
 def spending_charts(
-    accounts: Sequence[Account], outlook: Outlook | None, cap_node_hours: float | None
+    accounts: Sequence[Account], forecast: Forecast | None, cap_node_hours: float | None
 ) -> list[Plot]:
     """Return the node-hours of each site against time, once one of its jobs has ended."""
     ended = [each for each in accounts if each.charged_node_hours and each.start is not None]
     plots = []
     for site in dict.fromkeys(each.site for each in ended):
         here = [each for each in accounts if each.site == site]
-        told = outlook if outlook is not None and outlook.site == site else None
+        told = forecast if forecast is not None and forecast.site == site else None
         chart = spending_chart(here, told, cap_node_hours)
         plots.append(_plot(f"Node-hours of {site} in time", chart))
     return plots

@@ -16,12 +16,12 @@ from rich.console import Console
 from pipeline import catalog
 from pipeline.campaign import Campaign, Task, declare, to_toml
 from pipeline.chains import history, stop_requests
-from pipeline.chains.job_manager import Desk
+from pipeline.chains.job_manager import JobManager
 from pipeline.chains.watch import Watchers
 from pipeline.claims import claimed
 from pipeline.outcome import RunError
-from pipeline.planning import misuse, preflight, snapshot
-from pipeline.planning.plan import PACK, PILOT, Asked, Plan, make_plan
+from pipeline.planning import code_copy, misuse, preflight
+from pipeline.planning.plan import PACK, PILOT, Plan, RunOptions, make_plan
 from pipeline.report import write_report
 from pipeline.run import Run, TaskFolder
 from pipeline.scheduler import connect
@@ -45,7 +45,7 @@ def drive(
     campaign: Campaign,
     site: Site,
     run: Run,
-    asked: Asked,
+    options: RunOptions,
     *,
     console: Console,
     agree: Callable[[Plan], bool],
@@ -65,7 +65,7 @@ def drive(
     _check_may_run(run)
     tasks = campaign.tasks(run)
     todo = unfinished(tasks, run)
-    plan = make_plan(todo, run, site, asked)
+    plan = make_plan(todo, run, site, options)
     if todo and checks:
         misuse.check(plan, connect(site, run))
     if todo and not agree(plan):
@@ -106,40 +106,40 @@ def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
     """Run the graph of `plan` to its end; return what went wrong."""
     from pipeline.workflow import graph, pilots  # noqa: PLC0415 - parsl, only where there is work
 
-    snapshot.take(plan.run)
+    code_copy.write(plan.run)
     _let_programs_find_us()
     _forget_failures(plan)
-    desk = Desk(plan, connect(plan.site, plan.run))
-    desk.recover()
-    desk.settle()
-    ended = pilots.sweep(desk)
+    manager = JobManager(plan, connect(plan.site, plan.run))
+    manager.recover()
+    manager.settle()
+    ended = pilots.sweep(manager)
     if ended:
         console.print(f"Ended {ended} pilot(s) that an earlier controller left.")
-    kernel = pilots.load(desk)
-    watchers = Watchers(desk)
+    kernel = pilots.load(manager)
+    watchers = Watchers(manager)
     try:
-        futures = graph.submit(kernel, desk, watchers)
+        futures = graph.submit(kernel, manager, watchers)
         with Display(console, lambda: all_progress(tasks, plan.run)) as display:
             while not all(future.done() for future in futures.values()):
                 _check_may_run(plan.run)
                 pilots.check(kernel)
                 watchers.forget(key for key, future in futures.items() if future.done())
                 watchers.advance()
-                display.update(desk.waits_because)
+                display.update(manager.refusal)
                 time.sleep(0.5)
-        return _problems(plan, desk, futures, watchers, graph.problem)
+        return _problems(plan, manager, futures, watchers, graph.problem)
     finally:
-        desk.stop()
+        manager.stop()
         pilots.leave(kernel)
-        desk.settle()
-        desk.cancel(_not_needed(desk))
-        desk.recheck()
-        desk.note_pilot_tasks(tasks)
+        manager.settle()
+        manager.cancel(_not_needed(manager))
+        manager.recheck()
+        manager.record_pilot_tasks(tasks)
 
 
-def _not_needed(desk: Desk) -> list[str]:
+def _not_needed(manager: JobManager) -> list[str]:
     """Return the jobs that nobody needs any more: pilots, and links of what is done."""
-    run, unended = desk.plan.run, desk.unended()
+    run, unended = manager.plan.run, manager.unended()
     needed = {
         each.job_id
         for each in unended
@@ -171,7 +171,7 @@ def _forget_failures(plan: Plan) -> None:
 
 def _problems(
     plan: Plan,
-    desk: Desk,
+    manager: JobManager,
     futures: dict[str, Future[Any]],
     watchers: Watchers,
     tell: Callable[..., str],
@@ -181,7 +181,7 @@ def _problems(
     for step in plan.steps:
         key = step.task.key
         error = watchers.errors.get(key) or futures[key].exception()
-        message = tell(step, desk, error) if error is not None else ""
+        message = tell(step, manager, error) if error is not None else ""
         if message:
             problems.append(f"{key}: {message}")
     return problems

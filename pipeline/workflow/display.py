@@ -148,14 +148,14 @@ class Display:
         if self.live is not None:
             self.live.stop()
 
-    def update(self, waits_because: str = "") -> None:
+    def update(self, refusal: str = "") -> None:
         """Print a line for each task whose state changed, where there is no terminal.
 
         Why nothing is submitted for a while is a line of its own, once.
         """
-        if waits_because and not self._waits_because:
-            self.console.print(f"waiting  {waits_because}", highlight=False, markup=False)
-        self._waits_because = waits_because
+        if refusal and not self._waits_because:
+            self.console.print(f"waiting  {refusal}", highlight=False, markup=False)
+        self._waits_because = refusal
         if self.live is not None:
             return
         for row in self._looked():

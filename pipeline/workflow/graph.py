@@ -10,7 +10,7 @@ from parsl.app.errors import BashExitFailure
 from parsl.dataflow.errors import DependencyError
 
 from pipeline.chains import stop_requests
-from pipeline.chains.job_manager import Desk
+from pipeline.chains.job_manager import JobManager
 from pipeline.chains.outcomes import diverged, why
 from pipeline.chains.watch import TaskError, Watchers
 from pipeline.planning.plan import PACK, Step, log_name, waves
@@ -28,29 +28,32 @@ def watch(add: Callable[[Step], "Future[None]"], step: Step, inputs: Needed = []
     return add(step)
 
 
-def submit(kernel: Any, desk: Desk, watchers: Watchers) -> dict[str, Future[Any]]:
+def submit(kernel: Any, manager: JobManager, watchers: Watchers) -> dict[str, Future[Any]]:
     """Start the graph of the plan's steps that are not done; return the future of each by key."""
     run_in_pilot = {
-        kind: bash_app(shell, data_flow_kernel=kernel, executors=[kind]) for kind in desk.plan.kinds
+        kind: bash_app(shell, data_flow_kernel=kernel, executors=[kind])
+        for kind in manager.plan.kinds
     }
     watch_here = join_app(watch, data_flow_kernel=kernel)
     futures: dict[str, Future[Any]] = {}
-    for step in desk.plan.steps:
+    for step in manager.plan.steps:
         needed = [futures[key] for key in step.task.needs if key in futures]
-        told = diverged(desk.plan.run.task(step.task.key)) if step.shares == PACK else ""
+        told = diverged(manager.plan.run.task(step.task.key)) if step.shares == PACK else ""
         if told:
             futures[step.task.key] = Future()
             futures[step.task.key].set_exception(TaskError(told, "diverged"))
         elif step.in_pilot:
-            futures[step.task.key] = _in_pilot(run_in_pilot[step.shares], step, desk, needed)
+            futures[step.task.key] = _in_pilot(run_in_pilot[step.shares], step, manager, needed)
         else:
             futures[step.task.key] = watch_here(watchers.add, step, inputs=needed)
     return futures
 
 
-def _in_pilot(app: Callable[..., Any], step: Step, desk: Desk, needed: Needed) -> Future[Any]:
+def _in_pilot(
+    app: Callable[..., Any], step: Step, manager: JobManager, needed: Needed
+) -> Future[Any]:
     """Start a pilot task wave after wave; return the future of its last command."""
-    folder = desk.plan.run.task(step.task.key)
+    folder = manager.plan.run.task(step.task.key)
     for wave in waves(step.task, folder):
         needed = [
             app(
@@ -64,9 +67,9 @@ def _in_pilot(app: Callable[..., Any], step: Step, desk: Desk, needed: Needed) -
     return needed[0]
 
 
-def problem(step: Step, desk: Desk, error: BaseException) -> str:
+def problem(step: Step, manager: JobManager, error: BaseException) -> str:
     """Return what to tell of a step that failed, empty if it only waited for one that did."""
-    run = desk.plan.run
+    run = manager.plan.run
     if not all(run.task(key).is_done for key in step.task.needs):
         return ""
     while isinstance(error, DependencyError) and error.__cause__ is not None:

@@ -24,7 +24,7 @@ from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from parsl.jobs.states import JobState, JobStatus
 from parsl.providers.base import ExecutionProvider
 
-from pipeline.chains.job_manager import Desk
+from pipeline.chains.job_manager import JobManager
 from pipeline.claims import Holder
 from pipeline.job import State
 from pipeline.outcome import Exit, RunError
@@ -50,9 +50,9 @@ STATES = {
 class PilotProvider(ExecutionProvider):  # type: ignore[misc]
     """Blocks of nodes for Parsl, each of them a job of ours."""
 
-    def __init__(self, desk: Desk, kind: str) -> None:
-        pilot = desk.plan.pilots(kind)
-        self.desk, self.kind = desk, kind
+    def __init__(self, manager: JobManager, kind: str) -> None:
+        pilot = manager.plan.pilots(kind)
+        self.manager, self.kind = manager, kind
         self.nodes_per_block = pilot.nodes_per_block
         self.init_blocks = self.min_blocks = 0
         self.max_blocks = pilot.max_blocks
@@ -67,9 +67,9 @@ class PilotProvider(ExecutionProvider):  # type: ignore[misc]
         if tasks_per_node != 1:
             message = f"{job_name}: Parsl asks {tasks_per_node} managers a node; a pilot has one."
             raise ValueError(message)
-        number = self.desk.next_number(self.kind) + len(self.desk.unended(self.kind))
-        job = self.desk.plan.pilot(shlex.split(command), number, self.kind)
-        job_id = self.desk.submit_patiently(job, stage=self.kind, task_key=self.kind)
+        number = self.manager.next_number(self.kind) + len(self.manager.unended(self.kind))
+        job = self.manager.plan.pilot(shlex.split(command), number, self.kind)
+        job_id = self.manager.submit_when_possible(job, stage=self.kind, task_key=self.kind)
         self.resources[job_id] = {"job_id": job_id, "status": JobStatus(JobState.PENDING)}
         return job_id
 
@@ -78,15 +78,15 @@ class PilotProvider(ExecutionProvider):  # type: ignore[misc]
         return [self._status(str(job_id)) for job_id in job_ids]
 
     def _status(self, job_id: str) -> JobStatus:
-        if self.desk.is_lost(job_id):
-            self.desk.give_up([job_id])
+        if self.manager.is_lost(job_id):
+            self.manager.record_lost([job_id])
             return JobStatus(JobState.FAILED)
-        found = self.desk.status(job_id)
+        found = self.manager.status(job_id)
         return JobStatus(STATES.get(found.state, JobState.FAILED), exit_code=found.exit_code)
 
     def cancel(self, job_ids: Sequence[object]) -> list[bool]:
         """Cancel blocks."""
-        self.desk.scheduler.cancel([str(job_id) for job_id in job_ids])
+        self.manager.scheduler.cancel([str(job_id) for job_id in job_ids])
         return [True for _ in job_ids]
 
     @property
@@ -97,38 +97,38 @@ class PilotProvider(ExecutionProvider):  # type: ignore[misc]
     @property
     def status_polling_interval(self) -> int:
         """Seconds between two looks at the blocks."""
-        return self.desk.plan.pilots(self.kind).poll_seconds
+        return self.manager.plan.pilots(self.kind).poll_seconds
 
 
-def config(desk: Desk) -> Config:
+def config(manager: JobManager) -> Config:
     """Return Parsl's configuration: an executor for each kind of pilots that the plan needs."""
-    pilots = [desk.plan.pilots(kind) for kind in desk.plan.kinds]
+    pilots = [manager.plan.pilots(kind) for kind in manager.plan.kinds]
     return Config(
-        executors=[_executor(desk, kind) for kind in desk.plan.kinds],
+        executors=[_executor(manager, kind) for kind in manager.plan.kinds],
         # "htex_auto_scale" would cancel a block of two workers that runs one task
         strategy="simple",
         strategy_period=1,
         max_idletime=float(max((pilot.idle_seconds for pilot in pilots), default=1)),
         retries=RETRIES,
         retry_handler=_retry_cost,
-        run_dir=str(desk.plan.run.parsl),
+        run_dir=str(manager.plan.run.parsl),
         initialize_logging=False,
     )
 
 
-def _executor(desk: Desk, kind: str) -> HighThroughputExecutor:
+def _executor(manager: JobManager, kind: str) -> HighThroughputExecutor:
     """Return the executor of one kind of pilots.
 
     In a pack each worker has a device of its own. A pilot takes no new work in the last part of its
     walltime: the training of a pack would be ended as it starts.
     """
-    pilot = desk.plan.pilots(kind)
-    node = desk.plan.site.nodes[pilot.role.node]
+    pilot = manager.plan.pilots(kind)
+    node = manager.plan.site.nodes[pilot.role.node]
     programs = Path(sys.executable).parent
     return HighThroughputExecutor(
         label=kind,
-        provider=PilotProvider(desk, kind),
-        address=_address(desk.plan.site),
+        provider=PilotProvider(manager, kind),
+        address=_address(manager.plan.site),
         loopback_address="127.0.0.1",
         max_workers_per_node=pilot.workers_per_node,
         available_accelerators=node.gpus if kind == PACK and node.gpus else (),
@@ -183,11 +183,11 @@ def _retry_cost(error: Exception, record: Any) -> float:
     return 1.0 if isinstance(error, ManagerLost | WorkerLost) else RETRIES + 1
 
 
-def load(desk: Desk) -> parsl.DataFlowKernel:
+def load(manager: JobManager) -> parsl.DataFlowKernel:
     """Start Parsl, and note its helper process for a controller that may come after us."""
-    kernel = parsl.load(config(desk))
+    kernel = parsl.load(config(manager))
     helpers = [vars(Holder.of(helper.pid)) for helper in _helpers(kernel)]
-    write_json(_note(desk.plan.run), {"helpers": helpers})
+    write_json(_note(manager.plan.run), {"helpers": helpers})
     return kernel
 
 
@@ -221,14 +221,14 @@ def leave(kernel: parsl.DataFlowKernel) -> None:
         atexit.unregister(kernel.atexit_cleanup)
 
 
-def sweep(desk: Desk) -> int:
+def sweep(manager: JobManager) -> int:
     """End what a killed controller left: its pilots and its helper; return how many jobs."""
-    note = read_json(_note(desk.plan.run))
+    note = read_json(_note(manager.plan.run))
     for helper in (Holder(**each) for each in (note or {"helpers": []})["helpers"]):
         if helper.is_alive:
             os.kill(helper.pid, signal.SIGKILL)
-    orphans = [each.job_id for each in desk.unended(PILOT, PACK)]
-    desk.cancel(orphans)
+    orphans = [each.job_id for each in manager.unended(PILOT, PACK)]
+    manager.cancel(orphans)
     return len(orphans)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.budget import guard
 from pipeline.budget.guard import BudgetError, check, reserve
-from pipeline.budget.lease import NAME, TurnError
+from pipeline.budget.lease import NAME, LeaseError
 from pipeline.budget.ledger import Ledger, LedgerError
 from pipeline.budget.record import Kind, Record
 
@@ -34,8 +34,9 @@ def test_what_is_charged_and_promised_counts(tmp_path):
     with pytest.raises(BudgetError) as refusal:
         check(ledger, "here", 6.5, CAP)
     assert str(refusal.value) == (
-        "here: 6.50 node-hours asked, 6.00 left of 10.00 (1.00 charged, 3.00 reserved): 0.50 too "
-        "many. Raise the cap, ask for less, or wait for what running jobs give back."
+        "here: 6.50 node-hours requested, 6.00 left of 10.00 (1.00 charged, 3.00 reserved): 0.50 "
+        "too many. Raise the cap, request less, or wait until running jobs release what they do "
+        "not use."
     )
 
 
@@ -83,7 +84,7 @@ def test_two_processes_race_for_the_last_node_hours_a_thousand_times(tmp_path):
 
 
 def paused(root, begun):
-    """Reserve, but stand still between the look and the deed until the turn is lost."""
+    """Reserve, but stand still between the look and the deed until the lease is lost."""
     look = guard.check
 
     def slow(ledger, site, new_node_hours, *more):
@@ -99,7 +100,7 @@ def paused(root, begun):
         os._exit(7)
 
 
-def test_who_was_paused_beyond_its_turn_takes_its_reservation_back(tmp_path, monkeypatch):
+def test_who_was_paused_beyond_its_lease_takes_its_reservation_back(tmp_path, monkeypatch):
     spawn = multiprocessing.get_context("spawn")
     begun = spawn.Event()
     slow = spawn.Process(target=paused, args=(str(tmp_path), begun))
@@ -121,11 +122,11 @@ def test_a_killed_holder_holds_nobody_up_for_longer_than_its_lease(tmp_path):
     assert reserved(Ledger(tmp_path)) == 6.0
 
 
-def test_a_turn_that_does_not_come_is_an_error_of_the_ledger(tmp_path, monkeypatch):
+def test_a_lease_that_does_not_come_is_an_error_of_the_ledger(tmp_path, monkeypatch):
     def never(self):
         message = "held by login07 4711"
-        raise TurnError(message)
+        raise LeaseError(message)
 
-    monkeypatch.setattr(Ledger, "turn", never)
+    monkeypatch.setattr(Ledger, "lease", never)
     with pytest.raises(LedgerError, match="held by login07 4711"):
         reserve(Ledger(tmp_path), [asked("a", 6.0)], CAP)

@@ -4,15 +4,15 @@ import time
 
 import pytest
 
-from pipeline.budget import lease as turn_module
-from pipeline.budget.lease import NAME, TurnError, turn
+from pipeline.budget import lease as lease_module
+from pipeline.budget.lease import NAME, LeaseError, lease
 
 
 def add(folder, barrier, times):
     """Read a number and write one more, which loses some where two do so at once."""
     barrier.wait()
     for _ in range(times):
-        with turn(folder):
+        with lease(folder):
             number = int((folder / "number").read_text())
             time.sleep(0.001)
             (folder / "number").write_text(str(number + 1))
@@ -32,44 +32,44 @@ def test_one_process_at_a_time(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["number"]
 
 
-def test_the_turn_is_given_back_after_an_error(tmp_path):
-    with pytest.raises(ZeroDivisionError), turn(tmp_path):
+def test_the_lease_is_given_back_after_an_error(tmp_path):
+    with pytest.raises(ZeroDivisionError), lease(tmp_path):
         1 / 0  # noqa: B018
-    with turn(tmp_path):
+    with lease(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dead_holder_s_turn_expires(tmp_path):
+def test_a_dead_holder_s_lease_expires(tmp_path):
     (tmp_path / NAME).write_text("login07 4711\n")
     os.utime(tmp_path / NAME, (time.time() - 59, time.time() - 59))
     begun = time.monotonic()
-    with turn(tmp_path, lease_seconds=60):
+    with lease(tmp_path, lease_seconds=60):
         assert time.monotonic() - begun > 0.5
     assert list(tmp_path.iterdir()) == []
 
 
 def test_who_waits_too_long_is_told_for_whom(tmp_path, monkeypatch):
     (tmp_path / NAME).write_text("login07 4711\n")
-    monkeypatch.setattr(turn_module, "_age", lambda *_: 0.0)  # its holder takes it again and again
+    monkeypatch.setattr(lease_module, "_age", lambda *_: 0.0)  # its holder takes it again and again
     told = rf"{NAME}: held by login07 4711\. Remove it if that process is dead"
-    with pytest.raises(TurnError, match=told), turn(tmp_path, lease_seconds=0.05):
+    with pytest.raises(LeaseError, match=told), lease(tmp_path, lease_seconds=0.05):
         pass
     assert (tmp_path / NAME).exists()
 
 
-def test_a_turn_that_is_new_by_now_is_put_back(tmp_path):
+def test_a_lease_that_is_new_by_now_is_put_back(tmp_path):
     taken, mine = tmp_path / NAME, tmp_path / f"{NAME}.mine"
     mine.touch()
     taken.touch()
     inode = taken.stat().st_ino
-    turn_module._remove(taken, mine, lease_seconds=60)
+    lease_module._remove_expired(taken, mine, lease_seconds=60)
     assert taken.stat().st_ino == inode
     assert sorted(path.name for path in tmp_path.iterdir()) == [NAME, f"{NAME}.mine"]
 
 
-def test_who_lost_its_turn_does_not_take_another_s_away(tmp_path):
-    with turn(tmp_path):
+def test_who_lost_its_lease_does_not_take_another_s_away(tmp_path):
+    with lease(tmp_path):
         (tmp_path / NAME).unlink()  # its lease passed, and another has it now
         (tmp_path / NAME).write_text("login07 4711\n")
     assert (tmp_path / NAME).read_text() == "login07 4711\n"

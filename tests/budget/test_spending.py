@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from pipeline.budget.account import Account
-from pipeline.budget.forecast import Interval, Outlook, keep, kept
+from pipeline.budget.forecast import Forecast, Interval, keep, kept
 from pipeline.budget.spending import spent
 from pipeline.outcome import RunError
 from pipeline.run import Run
 from pipeline.writing import write_json, write_text
 
-OUTLOOK = Outlook("frontier", 1e9, 10.0, Interval(90.0, 100.0, 120.0), Interval(1.0, 2.0, 4.0))
+FORECAST = Forecast("frontier", 1e9, 10.0, Interval(90.0, 100.0, 120.0), Interval(1.0, 2.0, 4.0))
 
 
 def account(node_hours, start, end):
@@ -29,8 +29,8 @@ def test_a_job_is_charged_evenly_while_it_runs():
 def test_the_newest_outlook_is_kept(tmp_path):
     run = Run(tmp_path, "m")
     assert kept(run) is None
-    keep(OUTLOOK, run)
-    assert kept(run) == OUTLOOK
+    keep(FORECAST, run)
+    assert kept(run) == FORECAST
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"site": "here"}'])

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.campaign import Training, load_campaign
 from pipeline.catalog import DeclarationError, find
-from pipeline.planning.plan import Asked, make_plan
+from pipeline.planning.plan import RunOptions, make_plan
 from pipeline.run import Run
 from pipeline.site import load_site
 
@@ -127,7 +127,7 @@ def test_the_plan_shows_what_is_saved(tmp_path):
 
 def cost(tasks, run, site):
     """The node-hours of the plan of `tasks`."""
-    return make_plan(tasks, run, site, Asked()).node_hours
+    return make_plan(tasks, run, site, RunOptions()).node_hours
 
 
 WRONG = [

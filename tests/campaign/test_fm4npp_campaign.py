@@ -5,7 +5,7 @@ import pytest
 from pipeline.budget.estimate import estimate
 from pipeline.campaign import load_campaign
 from pipeline.planning.arithmetic import estimates, sums
-from pipeline.planning.plan import Asked, make_plan
+from pipeline.planning.plan import RunOptions, make_plan
 from pipeline.run import Run
 from pipeline.site import load_site
 
@@ -14,7 +14,7 @@ def planned(root, site):
     """The plan on a site whose nodes are to be had whole, and not shared by small trainings."""
     campaign, run = load_campaign("fm4npp"), Run(root, "fm4npp")
     where = load_site(site).model_copy(update={"packs": None})
-    return make_plan(campaign.tasks(run, elsewhere=True), run, where, Asked(bundle="never"))
+    return make_plan(campaign.tasks(run, elsewhere=True), run, where, RunOptions(bundle="never"))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_the_grid_is_nine_by_nine_and_asks_what_its_cost_model_says(plan):
     found = {k: e for k, e in estimates(plan, campaign).items() if k.startswith("pretrain/p")}
     assert len(found) == 81
     for key, each in found.items():
-        assert each.asked_mfu == pytest.approx(0.40, rel=0.05), key
+        assert each.required_mfu == pytest.approx(0.40, rel=0.05), key
 
 
 def test_it_fits_what_the_slides_estimate_with_room_for_what_fails(plan):
@@ -67,8 +67,8 @@ def test_an_estimate_is_flops_over_what_devices_sustain():
     assert told.device_hours == pytest.approx(told.flops / (19.5e12 * 0.4) / 3600)
     assert (told.mfu, told.measured) == (0.4, False)
     assert told.declared_device_hours == 64 * 72
-    assert told.asked_mfu * told.declared_device_hours == pytest.approx(0.4 * told.device_hours)
+    assert told.required_mfu * told.declared_device_hours == pytest.approx(0.4 * told.device_hours)
     measured = estimate(model, training, node, 856, 0.2)
     assert measured.device_hours == pytest.approx(2 * told.device_hours)
-    assert measured.asked_mfu == pytest.approx(told.asked_mfu)
+    assert measured.required_mfu == pytest.approx(told.required_mfu)
     assert estimate(model, training, load_site("local").nodes["laptop"], 856, None) is None

@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from desk_fakes import FakeScheduler, pretraining, tiny_plan
+from scheduler_fakes import FakeScheduler, pretraining, tiny_plan
 from whole_campaign import command, fingerprint, run_campaign
 
 from pipeline.campaign import declare
 from pipeline.chains import continuation as succession
-from pipeline.chains import history, order, stop_requests
+from pipeline.chains import history, link_settings, stop_requests
 from pipeline.chains.continuation import NOTHING_TO_DO, WANTED, begin, end
-from pipeline.chains.job_manager import Desk
+from pipeline.chains.job_manager import JobManager
 from pipeline.job import State
 from pipeline.outcome import Exit
 from pipeline.scheduler import NotNowError
@@ -33,33 +33,33 @@ def scheduler():
 
 
 @pytest.fixture
-def desk(tmp_path, scheduler, monkeypatch):
-    """A desk of a machine with a scheduler."""
+def manager(tmp_path, scheduler, monkeypatch):
+    """A manager of a machine with a scheduler."""
     plan = tiny_plan(tmp_path, "frontier", project="m1")
     monkeypatch.setattr(succession, "connect", lambda *_: scheduler)
     monkeypatch.setattr(succession, "SETTLE_SECONDS", 0.2)
-    return Desk(plan, scheduler)
+    return JobManager(plan, scheduler)
 
 
 @pytest.fixture
-def step(desk):
+def step(manager):
     """A training of six links."""
-    found = replace(pretraining(desk.plan), links=6)
-    declare(desk.plan.run.task(found.task.key), found.task)
-    order.give(desk.plan, found)
+    found = replace(pretraining(manager.plan), links=6)
+    declare(manager.plan.run.task(found.task.key), found.task)
+    link_settings.write(manager.plan, found)
     return found
 
 
 @pytest.fixture
-def folder(desk, step):
-    return desk.plan.run.task(step.task.key)
+def folder(manager, step):
+    return manager.plan.run.task(step.task.key)
 
 
 @pytest.fixture
-def first(desk, step, folder, monkeypatch):
+def first(manager, step, folder, monkeypatch):
     """The first link, as a controller submits it; its id."""
     history.begin(folder, 1, ("", 0))
-    job_id = desk.submit(desk.plan.link(step, 1), stage="pretrain", task_key=step.task.key)
+    job_id = manager.submit(manager.plan.link(step, 1), stage="pretrain", task_key=step.task.key)
     within(monkeypatch, job_id)
     return job_id
 
@@ -79,12 +79,12 @@ def numbers(scheduler):
     return {job_id: int(each.key.split(".")[-1].split("-")[0]) for job_id, each in jobs}
 
 
-def test_a_link_that_begins_submits_the_next_to_wait_for_its_end(scheduler, folder, first, desk):
+def test_a_link_that_begins_submits_the_next_to_wait_for_its_end(scheduler, folder, first, manager):
     assert begin(folder, 1) == WANTED
     assert numbers(scheduler) == {"700": 1, "701": 2}
     script = scheduler.scripts[scheduler.jobs["701"].key]
     assert "#SBATCH --dependency=afterany:700\n" in script
-    account = desk.ledger.accounts()[scheduler.jobs["701"].key]
+    account = manager.ledger.accounts()[scheduler.jobs["701"].key]
     assert account.job_id == "701"
     assert account.reserved_node_hours > 0
 
@@ -97,16 +97,18 @@ def test_a_link_that_begins_again_submits_nothing_twice(scheduler, folder, first
 
 
 def test_of_two_jobs_of_one_key_one_does_the_work_and_both_are_charged(
-    scheduler, folder, first, desk, step, monkeypatch
+    scheduler, folder, first, manager, step, monkeypatch
 ):
     begin(folder, 1)
-    twin = scheduler.submit(desk.plan.link(step, 1), "", tried=False)
+    twin = scheduler.submit(manager.plan.link(step, 1), "", tried=False)
     within(monkeypatch, twin)
     assert begin(folder, 1) == NOTHING_TO_DO
-    assert {each.job_id for each in desk.ledger.accounts().values()} == {first, "701", twin}
+    assert {each.job_id for each in manager.ledger.accounts().values()} == {first, "701", twin}
 
 
-def test_the_next_link_judges_the_one_that_could_not(scheduler, folder, first, monkeypatch, desk):
+def test_the_next_link_judges_the_one_that_could_not(
+    scheduler, folder, first, monkeypatch, manager
+):
     begin(folder, 1)
     save(folder, 8)
     scheduler.end("700", state=State.NODE_FAIL, exit_code=None)
@@ -118,7 +120,7 @@ def test_the_next_link_judges_the_one_that_could_not(scheduler, folder, first, m
         (2, "", False),
     ]
     assert numbers(scheduler) == {"700": 1, "701": 2, "702": 3}
-    assert desk.ledger.accounts()[scheduler.jobs["700"].key].state == "node_fail"
+    assert manager.ledger.accounts()[scheduler.jobs["700"].key].state == "node_fail"
 
 
 def test_a_link_that_was_put_back_into_the_queue_is_overtaken(
@@ -189,8 +191,8 @@ def test_what_the_scheduler_may_have_killed_is_judged_later(scheduler, folder, f
     assert scheduler.cancelled == []
 
 
-def test_while_an_order_to_stop_stands_no_link_runs(scheduler, folder, first, desk, capsys):
-    stop_requests.give(desk.plan.run.stop, "the queue is needed")
+def test_while_an_order_to_stop_stands_no_link_runs(scheduler, folder, first, manager, capsys):
+    stop_requests.give(manager.plan.run.stop, "the queue is needed")
     assert begin(folder, 1) == NOTHING_TO_DO
     assert "(the queue is needed)" in capsys.readouterr().err
     assert list(scheduler.jobs) == ["700"]
@@ -229,7 +231,7 @@ def test_a_chain_has_an_end(scheduler, folder, first, monkeypatch, step):
 
 def test_without_an_order_there_is_a_word(tmp_path, capsys):
     assert succession.main("begin", str(tmp_path / "run" / "pretrain" / "m"), "1") == NOTHING_TO_DO
-    assert "order.json: not there. It is written when a training is first submitted." in (
+    assert "link-settings.json: not there. The first submission of a training writes it." in (
         capsys.readouterr().err
     )
 

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from desk_fakes import FakeScheduler, pretraining, tiny_plan
+from scheduler_fakes import FakeScheduler, pretraining, tiny_plan
 
 from pipeline.chains import node_exclusion
-from pipeline.chains.job_manager import Desk
+from pipeline.chains.job_manager import JobManager
 from pipeline.chains.node_exclusion import EXPIRY_SECONDS, excluded, note
 from pipeline.chains.watch import Chain
 from pipeline.job import State
@@ -54,13 +54,13 @@ def test_a_small_machine_is_not_emptied(run, count, most):
 def test_the_next_link_runs_elsewhere(tmp_path):
     scheduler = FakeScheduler(state=State.NODE_FAIL, exit_code=None, node_names="nid1")
     scheduler.polls = 1
-    desk = Desk(tiny_plan(tmp_path, "testbed", project="m4722"), scheduler)
-    desk.plan.site.__dict__["poll_seconds"] = 0
-    chain = Chain(pretraining(desk.plan), desk)
+    manager = JobManager(tiny_plan(tmp_path, "testbed", project="m4722"), scheduler)
+    manager.plan.site.__dict__["poll_seconds"] = 0
+    chain = Chain(pretraining(manager.plan), manager)
     (chain.folder.checkpoints / "step-1").mkdir(parents=True)
     while len(scheduler.jobs) < 2:
         chain.advance()
     first, second = scheduler.scripts.values()
     assert "--exclude" not in first
     assert "#SBATCH --exclude=nid1\n" in second
-    assert node_exclusion.excluded(desk.plan.run, None) == ("nid1",)
+    assert node_exclusion.excluded(manager.plan.run, None) == ("nid1",)

@@ -5,11 +5,10 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from desk_fakes import Clock, FakeScheduler, pretraining, tiny_plan
+from scheduler_fakes import Clock, FakeScheduler, pretraining, tiny_plan
 
-from pipeline.chains import job_manager as desk_module
-from pipeline.chains import stop_requests
-from pipeline.chains.job_manager import Desk
+from pipeline.chains import back_off, job_manager, stop_requests
+from pipeline.chains.job_manager import JobManager
 from pipeline.chains.outcomes import why
 from pipeline.chains.watch import Chain, TaskError, Watchers
 from pipeline.job import State
@@ -19,7 +18,8 @@ from pipeline.outcome import Exit
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(desk_module, "clock", clock)
+    monkeypatch.setattr(job_manager, "clock", clock)
+    monkeypatch.setattr(back_off, "clock", clock)
     return clock
 
 
@@ -29,27 +29,27 @@ def scheduler():
 
 
 @pytest.fixture
-def desk(tmp_path, scheduler, clock):
-    made = Desk(tiny_plan(tmp_path), scheduler)
+def manager(tmp_path, scheduler, clock):
+    made = JobManager(tiny_plan(tmp_path), scheduler)
     made._stopping = SimpleNamespace(is_set=lambda: False, wait=clock.sleep, set=lambda: None)
     return made
 
 
 @pytest.fixture
-def step(desk):
-    return pretraining(desk.plan)
+def step(manager):
+    return pretraining(manager.plan)
 
 
 @pytest.fixture
-def folder(desk, step):
-    return desk.plan.run.task(step.task.key)
+def folder(manager, step):
+    return manager.plan.run.task(step.task.key)
 
 
-def chain(step, desk):
+def chain(step, manager):
     """Watch one chain to its end, as a controller does."""
-    watched = Chain(step, desk)
+    watched = Chain(step, manager)
     while not watched.advance():
-        desk_module.clock.sleep(desk.plan.site.poll_seconds + 1)
+        job_manager.clock.sleep(manager.plan.site.poll_seconds + 1)
 
 
 def checkpoints_each_link(scheduler, folder, *, done_after):
@@ -65,58 +65,58 @@ def checkpoints_each_link(scheduler, folder, *, done_after):
 
 
 @pytest.mark.parametrize("links", [1, 2, 4])
-def test_a_link_that_asks_for_more_gets_the_next_one(desk, scheduler, step, folder, links):
+def test_a_link_that_asks_for_more_gets_the_next_one(manager, scheduler, step, folder, links):
     checkpoints_each_link(scheduler, folder, done_after=links)
-    chain(step, desk)
+    chain(step, manager)
     assert folder.is_done
     keys = [job.key for job in scheduler.jobs.values()]
-    assert keys == [desk.plan.link(step, number).key for number in range(1, links + 1)]
+    assert keys == [manager.plan.link(step, number).key for number in range(1, links + 1)]
 
 
 @pytest.mark.parametrize("state", [State.TIMEOUT, State.PREEMPTED, State.NODE_FAIL, State.FAILED])
-def test_what_the_machine_ended_is_continued(desk, scheduler, step, folder, state):
+def test_what_the_machine_ended_is_continued(manager, scheduler, step, folder, state):
     scheduler.ends = {"state": state, "exit_code": None}
     checkpoints_each_link(scheduler, folder, done_after=2)
-    chain(step, desk)
+    chain(step, manager)
     assert len(scheduler.jobs) == 2
 
 
-def test_what_is_done_is_not_submitted(desk, scheduler, step, folder):
+def test_what_is_done_is_not_submitted(manager, scheduler, step, folder):
     folder.finish({})
-    chain(step, desk)
+    chain(step, manager)
     assert scheduler.jobs == {}
 
 
-def test_a_link_that_is_there_already_is_adopted(desk, scheduler, step, folder):
-    desk.submit(desk.plan.link(step, 1), stage="pretrain", task_key=step.task.key)
+def test_a_link_that_is_there_already_is_adopted(manager, scheduler, step, folder):
+    manager.submit(manager.plan.link(step, 1), stage="pretrain", task_key=step.task.key)
     checkpoints_each_link(scheduler, folder, done_after=1)
-    chain(step, desk)
+    chain(step, manager)
     assert len(scheduler.jobs) == 1
 
 
-def test_an_adopted_link_that_has_ended_since_is_continued(desk, scheduler, step, folder):
-    job_id = desk.submit(desk.plan.link(step, 1), stage="pretrain", task_key=step.task.key)
+def test_an_adopted_link_that_has_ended_since_is_continued(manager, scheduler, step, folder):
+    job_id = manager.submit(manager.plan.link(step, 1), stage="pretrain", task_key=step.task.key)
     checkpoints_each_link(scheduler, folder, done_after=2)
     scheduler.end(job_id, **scheduler.ends)
-    chain(step, desk)
+    chain(step, manager)
     assert len(scheduler.jobs) == 2
 
 
-def test_a_failure_tells_what_the_program_recorded(desk, scheduler, step, folder):
+def test_a_failure_tells_what_the_program_recorded(manager, scheduler, step, folder):
     scheduler.ends = {"state": State.FAILED, "exit_code": Exit.DIVERGED}
     scheduler.at_end = lambda _: folder.fail("diverged", "The loss is nan after 8 events.")
     with pytest.raises(TaskError) as caught:
-        chain(step, desk)
-    log = desk.plan.link(step, 1).log
+        chain(step, manager)
+    log = manager.plan.link(step, 1).log
     assert str(caught.value) == f"diverged: The loss is nan after 8 events. (log: {log})"
     assert caught.value.outcome == "diverged"
     assert len(scheduler.jobs) == 1
 
 
-def test_what_has_diverged_is_not_tried_again_by_itself(desk, scheduler, step, folder):
+def test_what_has_diverged_is_not_tried_again_by_itself(manager, scheduler, step, folder):
     folder.fail("diverged", "The loss is nan after 8 events.")
     with pytest.raises(TaskError) as caught:
-        chain(step, desk)
+        chain(step, manager)
     assert scheduler.jobs == {}
     assert str(caught.value) == (
         "diverged: The loss is nan after 8 events. It would diverge again, so it is not "
@@ -124,13 +124,13 @@ def test_what_has_diverged_is_not_tried_again_by_itself(desk, scheduler, step, f
     )
 
 
-def test_a_failure_without_a_word_shows_the_end_of_the_log(desk, scheduler, step, folder):
+def test_a_failure_without_a_word_shows_the_end_of_the_log(manager, scheduler, step, folder):
     scheduler.ends = {"state": State.OUT_OF_MEMORY, "exit_code": 137}
-    log = desk.plan.link(step, 1).log
+    log = manager.plan.link(step, 1).log
     log.parent.mkdir(parents=True)
     log.write_text("".join(f"line {number}\n" for number in range(40)))
     with pytest.raises(TaskError) as caught:
-        chain(step, desk)
+        chain(step, manager)
     lines = str(caught.value).splitlines()
     assert lines[0].startswith("out_of_memory: job 700 ended out_of_memory with exit code 137. ")
     assert "Model fm4npp-mamba2 (" in lines[0]
@@ -142,34 +142,34 @@ def test_a_failure_without_a_word_shows_the_end_of_the_log(desk, scheduler, step
 NO_PROGRESS = "no new checkpoint in two links; another would waste hours"
 
 
-def test_a_chain_that_makes_no_progress_in_two_links_ends(desk, scheduler, step, folder):
+def test_a_chain_that_makes_no_progress_in_two_links_ends(manager, scheduler, step, folder):
     with pytest.raises(TaskError, match=f"continue, and {NO_PROGRESS}: job 701 ended failed"):
-        chain(step, desk)
+        chain(step, manager)
     assert len(scheduler.jobs) == 2
     with pytest.raises(TaskError, match="job 703"):  # who asks again gets two links again
-        chain(step, desk)
+        chain(step, manager)
 
 
-def test_progress_is_told_from_link_to_link(desk, scheduler, step, folder):
+def test_progress_is_told_from_link_to_link(manager, scheduler, step, folder):
     checkpoint = folder.checkpoints / "step-000000000001"
     scheduler.at_end = lambda _: checkpoint.mkdir(parents=True, exist_ok=True)
     with pytest.raises(TaskError, match=NO_PROGRESS):
-        chain(step, desk)
+        chain(step, manager)
     assert len(scheduler.jobs) == 3
 
 
-def test_a_part_of_the_product_is_progress_too(desk, scheduler, step, folder):
+def test_a_part_of_the_product_is_progress_too(manager, scheduler, step, folder):
     def write(_):
         folder.parts.mkdir(parents=True, exist_ok=True)
         (folder.parts / f"{min(2, len(scheduler.jobs)):05d}.json").write_text("{}")
 
     scheduler.at_end = write
     with pytest.raises(TaskError, match=NO_PROGRESS):
-        chain(step, desk)
+        chain(step, manager)
     assert len(scheduler.jobs) == 4
 
 
-def test_a_hang_is_tried_once_more(desk, scheduler, step, folder):
+def test_a_hang_is_tried_once_more(manager, scheduler, step, folder):
     def hang(job_id):
         checkpoints_each_link(scheduler, folder, done_after=9)
         scheduler.at_end(job_id)
@@ -180,7 +180,7 @@ def test_a_hang_is_tried_once_more(desk, scheduler, step, folder):
     scheduler.ends["exit_code"] = Exit.HANG
     scheduler.at_end = hang
     with pytest.raises(TaskError, match="hang, twice in a row: No step for 1800 s: rank 1 in"):
-        chain(step, desk)
+        chain(step, manager)
     assert len(scheduler.jobs) == 2
 
 
@@ -192,46 +192,46 @@ def die(_):
     raise Gone
 
 
-def test_what_a_dead_controller_saw_counts(desk, scheduler, step, folder, monkeypatch):
+def test_what_a_dead_controller_saw_counts(manager, scheduler, step, folder, monkeypatch):
     """The first link's end was seen, the second's not: together they are two without progress."""
     ends_of_first = scheduler.ends
     scheduler.at_end = lambda _: None if len(scheduler.jobs) == 1 else die(_)
     with pytest.raises(Gone):
-        chain(step, desk)
+        chain(step, manager)
     scheduler.at_end = str
     scheduler.end("701", **ends_of_first)
     with pytest.raises(TaskError, match=f"continue, and {NO_PROGRESS}: job 701"):
-        chain(step, desk)
+        chain(step, manager)
     assert len(scheduler.jobs) == 2
 
 
-def test_what_ended_unseen_is_judged(desk, scheduler, step, folder):
+def test_what_ended_unseen_is_judged(manager, scheduler, step, folder):
     scheduler.at_end = die
     with pytest.raises(Gone):
-        chain(step, desk)
+        chain(step, manager)
     scheduler.at_end = lambda _: folder.fail("out_of_memory", "Out of memory (there is none).")
     scheduler.end("700", state=State.FAILED, exit_code=Exit.OUT_OF_MEMORY)
-    desk.settle()
+    manager.settle()
     with pytest.raises(TaskError, match="out_of_memory: Out of memory"):
-        chain(step, desk)
+        chain(step, manager)
     assert len(scheduler.jobs) == 1
 
 
-def test_what_was_cancelled_unseen_is_submitted_again(desk, scheduler, step, folder):
+def test_what_was_cancelled_unseen_is_submitted_again(manager, scheduler, step, folder):
     scheduler.at_end = die
     with pytest.raises(Gone):
-        chain(step, desk)
+        chain(step, manager)
     checkpoints_each_link(scheduler, folder, done_after=2)
     scheduler.end("700", state=State.CANCELLED, exit_code=None)
-    desk.settle()
-    chain(step, desk)
+    manager.settle()
+    chain(step, manager)
     assert len(scheduler.jobs) == 2
 
 
-def test_what_somebody_cancels_ends_the_chain(desk, scheduler, step):
+def test_what_somebody_cancels_ends_the_chain(manager, scheduler, step):
     scheduler.ends = {"state": State.CANCELLED, "exit_code": None}
     with pytest.raises(TaskError, match="cancelled: job 700 ended cancelled"):
-        chain(step, desk)
+        chain(step, manager)
 
 
 def runs(scheduler, monkeypatch, *, start):
@@ -242,26 +242,26 @@ def runs(scheduler, monkeypatch, *, start):
 
 @pytest.mark.parametrize("beats", [True, False])
 def test_a_job_that_gives_no_sign_of_life_is_cancelled(
-    desk, scheduler, step, folder, monkeypatch, beats
+    manager, scheduler, step, folder, monkeypatch, beats
 ):
     seconds = step.task.training.hang_seconds
     long_ago = int(time.time() - 2 * seconds - 5)
     runs(scheduler, monkeypatch, start=long_ago)
     if beats:
-        link = desk.plan.link(step, 1).key
+        link = manager.plan.link(step, 1).key
         folder.path.mkdir(parents=True, exist_ok=True)
         folder.heartbeat.write_text(json.dumps({"time": long_ago, "link": link}))
     with pytest.raises(TaskError) as caught:
-        chain(step, desk)
+        chain(step, manager)
     assert scheduler.cancelled == ["700", "701"], "a hang is tried once more"
     message = str(caught.value)
     assert message.startswith("hang, twice in a row: Job 701 had no heartbeat for 360")
     assert f"by {folder.heartbeat}: its processes are stopped, or a node is frozen." in message
 
 
-def test_a_job_that_lives_is_not_cancelled(desk, scheduler, step, folder, monkeypatch):
+def test_a_job_that_lives_is_not_cancelled(manager, scheduler, step, folder, monkeypatch):
     runs(scheduler, monkeypatch, start=int(time.time()) - 100_000)
-    link = desk.plan.link(step, 1).key
+    link = manager.plan.link(step, 1).key
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.heartbeat.write_text(json.dumps({"time": time.time() - 1000, "link": link}))
 
@@ -273,80 +273,80 @@ def test_a_job_that_lives_is_not_cancelled(desk, scheduler, step, folder, monkey
 
     asked = scheduler.query
     monkeypatch.setattr(scheduler, "query", finish)
-    chain(step, desk)
+    chain(step, manager)
     assert scheduler.cancelled == []
 
 
-def test_a_process_that_ended_after_a_long_silence_hung(desk, scheduler, step, folder):
+def test_a_process_that_ended_after_a_long_silence_hung(manager, scheduler, step, folder):
     """So `faulthandler` ends one whose interpreter is locked: exit code 1, and no word."""
     seconds = step.task.training.hang_seconds
     scheduler.ends = {"state": State.FAILED, "exit_code": 1, "end": 1_000_000 + seconds}
 
     def beat(_):
-        link = desk.plan.link(step, len(scheduler.jobs)).key
+        link = manager.plan.link(step, len(scheduler.jobs)).key
         folder.heartbeat.write_text(json.dumps({"time": 1_000_000, "link": link}))
 
     scheduler.at_end = beat
     with pytest.raises(TaskError, match="hang, twice in a row: job 701 ended failed with exit"):
-        chain(step, desk)
+        chain(step, manager)
 
 
 @pytest.mark.parametrize("whole_run", [True, False])
 def test_while_an_order_to_stop_stands_nothing_is_submitted(
-    desk, scheduler, step, folder, whole_run
+    manager, scheduler, step, folder, whole_run
 ):
-    run = desk.plan.run
+    run = manager.plan.run
     stop_requests.give(run.stop if whole_run else folder.stop, "the queue is needed")
     with pytest.raises(TaskError, match=r"^Stopped by .* \(the queue is needed\): .*STOP is there"):
-        chain(step, desk)
+        chain(step, manager)
     assert scheduler.jobs == {}
 
 
-def test_an_order_lets_the_link_end_and_nothing_follow(desk, scheduler, step, folder):
+def test_an_order_lets_the_link_end_and_nothing_follow(manager, scheduler, step, folder):
     def obey(job_id):
         (folder.checkpoints / f"step-{int(job_id):012d}").mkdir(parents=True)
         stop_requests.give(folder.stop, "")
 
     scheduler.at_end = obey
     with pytest.raises(TaskError) as caught:
-        chain(step, desk)
+        chain(step, manager)
     assert len(scheduler.jobs) == 1
     assert str(caught.value).endswith(f"To go on: cosmotron stop tiny {step.task.key} --undo")
     folder.stop.unlink()
     checkpoints_each_link(scheduler, folder, done_after=2)
-    chain(step, desk)
+    chain(step, manager)
     assert folder.is_done
 
 
-def test_a_file_that_was_made_by_hand_is_an_order_too(desk, step):
-    desk.plan.run.path.mkdir(parents=True)
-    desk.plan.run.stop.write_text("wait for me\n")
+def test_a_file_that_was_made_by_hand_is_an_order_too(manager, step):
+    manager.plan.run.path.mkdir(parents=True)
+    manager.plan.run.stop.write_text("wait for me\n")
     with pytest.raises(
         TaskError, match=r"^Stopped by hand \(wait for me\): .*STOP is there. To go"
     ):
-        chain(step, desk)
+        chain(step, manager)
 
 
-def test_a_job_that_is_lost_is_told(desk, scheduler, step, monkeypatch):
+def test_a_job_that_is_lost_is_told(manager, scheduler, step, monkeypatch):
     monkeypatch.setattr(scheduler, "query", lambda _: {})
     with pytest.raises(TaskError, match="lost: job 700 ended unknown with exit code None"):
-        chain(step, desk)
+        chain(step, manager)
 
 
-def test_after_a_lost_job_a_next_run_submits_another(desk, scheduler, step, folder, monkeypatch):
+def test_after_a_lost_job_a_next_run_submits_another(manager, scheduler, step, folder, monkeypatch):
     told = scheduler.query
     monkeypatch.setattr(scheduler, "query", lambda ids: told([i for i in ids if i != "700"]))
     with pytest.raises(TaskError, match="lost: job 700"):
-        chain(step, desk)
-    assert desk.unended() == []
+        chain(step, manager)
+    assert manager.unended() == []
     checkpoints_each_link(scheduler, folder, done_after=2)
-    chain(step, desk)
+    chain(step, manager)
     assert folder.is_done
-    assert {each.job_id for each in desk.ledger.of_task(step.task.key)} == {"700", "701"}
+    assert {each.job_id for each in manager.ledger.of_task(step.task.key)} == {"700", "701"}
 
 
-def test_a_job_is_not_lost_while_the_scheduler_is_silent(desk, scheduler, step, folder, clock):
-    watched = Chain(step, desk)
+def test_a_job_is_not_lost_while_the_scheduler_is_silent(manager, scheduler, step, folder, clock):
+    watched = Chain(step, manager)
     watched.advance()
     scheduler.is_silent = True
     for _ in range(8):
@@ -355,7 +355,7 @@ def test_a_job_is_not_lost_while_the_scheduler_is_silent(desk, scheduler, step, 
     scheduler.is_silent = False
     checkpoints_each_link(scheduler, folder, done_after=1)
     while not watched.advance():
-        clock.sleep(desk.plan.site.poll_seconds + 1)
+        clock.sleep(manager.plan.site.poll_seconds + 1)
     assert list(scheduler.jobs) == ["700"]
 
 
@@ -370,13 +370,13 @@ def test_a_queue_that_others_left_full_is_used_when_they_are_gone(tmp_path, cloc
     scheduler = FakeScheduler(state=State.RUNNING, exit_code=None, end=None)
     scheduler.polls = 1
     plan = tiny_plan(tmp_path, "testbed-frontier", project="nph000", bundle="never")
-    desk = Desk(plan, scheduler)
+    manager = JobManager(plan, scheduler)
     step = pretraining(plan)
     others = [
-        desk.submit(plan.link(step, number), stage="pretrain", task_key="pretrain/other")
-        for number in range(11, 11 + desk.room())
+        manager.submit(plan.link(step, number), stage="pretrain", task_key="pretrain/other")
+        for number in range(11, 11 + manager.room())
     ]
-    watchers = Watchers(desk)
+    watchers = Watchers(manager)
     watchers.add(step)
     watchers.advance()
     assert len(scheduler.jobs) == len(others), "there is no room"
@@ -386,5 +386,5 @@ def test_a_queue_that_others_left_full_is_used_when_they_are_gone(tmp_path, cloc
     watchers._next_look = 0.0
     watchers.advance()
     assert len(scheduler.jobs) == len(others) + 1
-    ended = [each for each in desk.ledger.accounts().values() if each.state == "cancelled"]
+    ended = [each for each in manager.ledger.accounts().values() if each.state == "cancelled"]
     assert len(ended) == len(others), "and the ledger knows"

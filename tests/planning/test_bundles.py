@@ -4,18 +4,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from desk_fakes import Clock, FakeScheduler
+from scheduler_fakes import Clock, FakeScheduler
 
 from pipeline.campaign import declare, load_campaign
+from pipeline.chains import back_off, history, job_manager, link_settings
 from pipeline.chains import continuation as succession
-from pipeline.chains import history, order
-from pipeline.chains import job_manager as desk_module
 from pipeline.chains.continuation import begin_together, judge_part, onward
-from pipeline.chains.job_manager import Desk, Share
+from pipeline.chains.job_manager import JobManager
+from pipeline.chains.submission import Share
 from pipeline.chains.watch import Watchers
 from pipeline.job import State
 from pipeline.outcome import Exit
-from pipeline.planning.plan import Asked, make_plan
+from pipeline.planning.plan import RunOptions, make_plan
 from pipeline.run import Run
 from pipeline.scheduler import NotNowError
 from pipeline.site import load_site
@@ -27,7 +27,8 @@ LADDER = Path(__file__).parent.parent / "campaigns" / "ladder.toml"
 @pytest.fixture
 def clock(monkeypatch):
     made = Clock()
-    monkeypatch.setattr(desk_module, "clock", made)
+    monkeypatch.setattr(job_manager, "clock", made)
+    monkeypatch.setattr(back_off, "clock", made)
     return made
 
 
@@ -39,41 +40,41 @@ def scheduler():
 
 
 @pytest.fixture
-def desk(tmp_path, scheduler, monkeypatch, clock):
-    """A desk whose plan has one bundle of two trainings, each of four links, and nothing else."""
+def manager(tmp_path, scheduler, monkeypatch, clock):
+    """A manager whose plan is one bundle of two trainings with four links each."""
     run = Run(tmp_path, "ladder")
     tasks = load_campaign(str(LADDER)).tasks(run)
-    plan = make_plan(tasks, run, load_site("testbed-frontier"), Asked(project="nph000"))
+    plan = make_plan(tasks, run, load_site("testbed-frontier"), RunOptions(project="nph000"))
     steps = [replace(step, links=4) for step in plan.steps if step.bundle]
     for step in steps:
         declare(run.task(step.task.key), step.task)
-        order.give(plan, step)
+        link_settings.write(plan, step)
     monkeypatch.setattr(succession, "connect", lambda *_: scheduler)
     monkeypatch.setattr(succession, "SETTLE_SECONDS", 0.2)
-    return Desk(replace(plan, steps=steps), scheduler)
+    return JobManager(replace(plan, steps=steps), scheduler)
 
 
 @pytest.fixture
-def folders(desk):
-    return [desk.plan.run.task(step.task.key) for step in desk.plan.steps]
+def folders(manager):
+    return [manager.plan.run.task(step.task.key) for step in manager.plan.steps]
 
 
 @pytest.fixture
-def watchers(desk):
-    return Watchers(desk)
+def watchers(manager):
+    return Watchers(manager)
 
 
 def look(watchers, clock):
     """Let the controller look once more."""
-    clock.sleep(watchers.desk.plan.site.poll_seconds + 1)
+    clock.sleep(watchers.manager.plan.site.poll_seconds + 1)
     watchers._next_look = 0.0
     watchers.advance()
 
 
 @pytest.fixture
-def running(desk, watchers, clock, monkeypatch):
+def running(manager, watchers, clock, monkeypatch):
     """The futures of both trainings, whose first links run in job 700."""
-    futures = [watchers.add(step) for step in desk.plan.steps]
+    futures = [watchers.add(step) for step in manager.plan.steps]
     look(watchers, clock)
     monkeypatch.setenv("SLURM_JOB_ID", "700")
     return futures
@@ -83,24 +84,24 @@ def links(folders, number=1):
     return [(folder, number) for folder in folders]
 
 
-def charged(desk, job_id):
-    found = [each for each in desk.ledger.accounts().values() if each.job_id == job_id]
+def charged(manager, job_id):
+    found = [each for each in manager.ledger.accounts().values() if each.job_id == job_id]
     return sum(each.charged_node_hours for each in found)
 
 
-def test_trainings_of_a_bundle_are_one_job_with_a_share_each(desk, scheduler, running, folders):
+def test_trainings_of_a_bundle_are_one_job_with_a_share_each(manager, scheduler, running, folders):
     (job,) = scheduler.jobs.values()
     assert job.nodes == 2
-    accounts = desk.ledger.accounts().values()
+    accounts = manager.ledger.accounts().values()
     assert {(each.job_id, each.batch_key, each.nodes) for each in accounts} == {("700", job.key, 1)}
     assert sum(each.reserved_node_hours for each in accounts) == pytest.approx(2 * 5 / 60)
     for folder in folders:
         (script,) = folder.logs.glob("*.sbatch")
-        assert script.resolve() == desk.plan.run.bundles / f"{job.key}.sbatch"
+        assert script.resolve() == manager.plan.run.bundles / f"{job.key}.sbatch"
 
 
-def test_a_bundle_waits_for_who_may_still_join(desk, scheduler, watchers, clock):
-    first, second = desk.plan.steps
+def test_a_bundle_waits_for_who_may_still_join(manager, scheduler, watchers, clock):
+    first, second = manager.plan.steps
     watchers.add(first)
     look(watchers, clock)
     assert not scheduler.jobs
@@ -109,24 +110,24 @@ def test_a_bundle_waits_for_who_may_still_join(desk, scheduler, watchers, clock)
     assert scheduler.jobs["700"].nodes == 2
 
 
-def test_who_cannot_join_any_more_is_not_waited_for(desk, scheduler, watchers, clock):
-    first, second = desk.plan.steps
+def test_who_cannot_join_any_more_is_not_waited_for(manager, scheduler, watchers, clock):
+    first, second = manager.plan.steps
     watchers.add(first)
     look(watchers, clock)
     watchers.forget([second.task.key])
     look(watchers, clock)
-    assert scheduler.jobs["700"].key == desk.plan.link(first, 1).key, (
+    assert scheduler.jobs["700"].key == manager.plan.link(first, 1).key, (
         "alone it is a job like others"
     )
 
 
-def test_a_full_queue_is_waited_for(desk, scheduler, watchers, clock, monkeypatch):
+def test_a_full_queue_is_waited_for(manager, scheduler, watchers, clock, monkeypatch):
     def full(*_, **__):
         raise NotNowError("sbatch: error: QOSMaxSubmitJobPerUserLimit")
 
     with monkeypatch.context() as patch:
         patch.setattr(scheduler, "submit", full)
-        futures = [watchers.add(step) for step in desk.plan.steps]
+        futures = [watchers.add(step) for step in manager.plan.steps]
         look(watchers, clock)
     assert not any(future.done() for future in futures)
     for _ in range(3):
@@ -134,12 +135,12 @@ def test_a_full_queue_is_waited_for(desk, scheduler, watchers, clock, monkeypatc
     assert len(scheduler.jobs) == 1
 
 
-def test_a_refused_bundle_fails_both(desk, scheduler, watchers, clock):
+def test_a_refused_bundle_fails_both(manager, scheduler, watchers, clock):
     scheduler.refuses = True
-    futures = [watchers.add(step) for step in desk.plan.steps]
+    futures = [watchers.add(step) for step in manager.plan.steps]
     look(watchers, clock)
     assert [str(future.exception()) for future in futures] == ["sbatch: error: Invalid qos"] * 2
-    assert all(each.reserved_node_hours == 0 for each in desk.ledger.accounts().values())
+    assert all(each.reserved_node_hours == 0 for each in manager.ledger.accounts().values())
 
 
 def test_the_next_job_is_for_those_that_begin(scheduler, running, folders, capsys):
@@ -156,7 +157,7 @@ def test_who_is_done_already_does_not_run(scheduler, running, folders):
     assert scheduler.jobs["701"].nodes == 1
 
 
-def test_who_goes_on_has_a_job_already(desk, scheduler, running, folders):
+def test_who_goes_on_has_a_job_already(manager, scheduler, running, folders):
     begin_together(links(folders))
     for folder in folders:
         (folder.checkpoints / "step-8").mkdir(parents=True)
@@ -166,7 +167,7 @@ def test_who_goes_on_has_a_job_already(desk, scheduler, running, folders):
     assert not scheduler.cancelled
 
 
-def test_who_is_done_leaves_and_the_next_job_is_narrower(desk, scheduler, running, folders):
+def test_who_is_done_leaves_and_the_next_job_is_narrower(manager, scheduler, running, folders):
     begin_together(links(folders))
     folders[0].finish({})
     judge_part(folders[0], 1, Exit.FINISHED)
@@ -175,7 +176,7 @@ def test_who_is_done_leaves_and_the_next_job_is_narrower(desk, scheduler, runnin
     onward(links(folders))
     assert scheduler.cancelled == ["701"]
     assert scheduler.jobs["702"].nodes == 1
-    assert scheduler.jobs["702"].key == desk.plan.link(desk.plan.steps[1], 3).key
+    assert scheduler.jobs["702"].key == manager.plan.link(manager.plan.steps[1], 3).key
 
 
 def test_a_bundle_that_is_done_leaves_nothing(scheduler, running, folders):
@@ -196,14 +197,14 @@ def test_a_killed_part_is_judged_though_its_job_goes_on(running, folders):
     assert history.read(folders[1])[0].is_open
 
 
-def test_one_that_fails_for_good_stops_nobody_else(desk, scheduler, running, folders):
+def test_one_that_fails_for_good_stops_nobody_else(manager, scheduler, running, folders):
     begin_together(links(folders))
     folders[0].fail("diverged", "The loss is nan after 8 events.")
     judge_part(folders[0], 1, Exit.DIVERGED)
     (folders[1].checkpoints / "step-8").mkdir(parents=True)
     judge_part(folders[1], 1, Exit.CONTINUE)
     onward(links(folders))
-    assert scheduler.jobs["702"].key == desk.plan.link(desk.plan.steps[1], 3).key
+    assert scheduler.jobs["702"].key == manager.plan.link(manager.plan.steps[1], 3).key
 
 
 def test_a_training_is_done_before_its_bundle_is(scheduler, watchers, running, folders, clock):
@@ -214,33 +215,33 @@ def test_a_training_is_done_before_its_bundle_is(scheduler, watchers, running, f
     assert [future.done() for future in running] == [True, False]
 
 
-def test_a_job_that_one_of_its_trainings_needs_is_kept(desk, running, folders):
+def test_a_job_that_one_of_its_trainings_needs_is_kept(manager, running, folders):
     folders[0].finish({})
-    assert _not_needed(desk) == []
+    assert _not_needed(manager) == []
     folders[1].finish({})
-    assert _not_needed(desk) == ["700"]
+    assert _not_needed(manager) == ["700"]
 
 
-def test_the_job_is_charged_once_by_the_nodes_of_each(desk, scheduler, running):
+def test_the_job_is_charged_once_by_the_nodes_of_each(manager, scheduler, running):
     scheduler.ends = {"state": State.COMPLETED, "exit_code": 0}
     scheduler.end("700", **scheduler.ends)
-    desk.settle()
-    assert charged(desk, "700") == pytest.approx(2 * 1800 / 3600)
-    accounts = desk.ledger.accounts().values()
+    manager.settle()
+    assert charged(manager, "700") == pytest.approx(2 * 1800 / 3600)
+    accounts = manager.ledger.accounts().values()
     assert [(each.nodes, each.seconds) for each in accounts] == [(1, 1800)] * 2
 
 
-def test_a_job_that_died_is_judged_by_the_next(desk, scheduler, running, folders, monkeypatch):
+def test_a_job_that_died_is_judged_by_the_next(manager, scheduler, running, folders, monkeypatch):
     begin_together(links(folders))
     scheduler.end("700", state=State.NODE_FAIL, exit_code=None)
     monkeypatch.setenv("SLURM_JOB_ID", "701")
     assert begin_together(links(folders, 2)) == [1, 2]
     assert [history.read(folder)[0].outcome for folder in folders] == ["node_fail"] * 2
-    assert charged(desk, "700") == pytest.approx(2 * 1800 / 3600)
+    assert charged(manager, "700") == pytest.approx(2 * 1800 / 3600)
 
 
 def test_a_controller_goes_on_with_the_job_that_the_bundle_submitted(
-    desk, scheduler, watchers, running, folders, clock
+    manager, scheduler, watchers, running, folders, clock
 ):
     begin_together(links(folders))
     for folder in folders:
@@ -258,37 +259,37 @@ def test_a_controller_goes_on_with_the_job_that_the_bundle_submitted(
     assert all(future.done() for future in running)
 
 
-def test_a_bundle_whose_answer_was_lost_is_found_again(desk, scheduler, running):
+def test_a_bundle_whose_answer_was_lost_is_found_again(manager, scheduler, running):
     """The controller was killed between sbatch's answer and the ledger."""
-    for path in desk.ledger.folder.glob("*-submit-*.json"):
+    for path in manager.ledger.folder.glob("*-submit-*.json"):
         path.unlink()
-    again = Desk(desk.plan, scheduler)
+    again = JobManager(manager.plan, scheduler)
     assert again.recover() == 1
     assert {each.job_id for each in again.ledger.accounts().values()} == {"700"}
 
 
-def test_links_that_were_tried_together_are_not_submitted_apart(desk, scheduler, running):
-    for path in desk.ledger.folder.glob("*-submit-*.json"):
+def test_links_that_were_tried_together_are_not_submitted_apart(manager, scheduler, running):
+    for path in manager.ledger.folder.glob("*-submit-*.json"):
         path.unlink()
-    step = desk.plan.steps[0]
-    link = desk.plan.link(step, 1)
-    with pytest.raises(NotNowError, match="some of its links were submitted before"):
-        desk.submit_bundle(link, [Share(link, "pretrain", step.task.key)])
+    step = manager.plan.steps[0]
+    link = manager.plan.link(step, 1)
+    with pytest.raises(NotNowError, match="one of its links is already in another job"):
+        manager.submit_bundle(link, [Share(link, "pretrain", step.task.key)])
     assert list(scheduler.jobs) == ["700"]
-    assert desk.submit(link, stage="pretrain", task_key=step.task.key) == "700"
+    assert manager.submit(link, stage="pretrain", task_key=step.task.key) == "700"
 
 
 def test_a_part_that_came_twice_is_charged_its_share(
-    desk, scheduler, running, folders, monkeypatch
+    manager, scheduler, running, folders, monkeypatch
 ):
     begin_together(links(folders))
-    first = desk.plan.link(desk.plan.steps[0], 1)
-    job = desk.plan.bundle([(step, 1) for step in desk.plan.steps])
+    first = manager.plan.link(manager.plan.steps[0], 1)
+    job = manager.plan.bundle([(step, 1) for step in manager.plan.steps])
     twin = scheduler.submit(job, "", tried=False)
     monkeypatch.setenv("SLURM_JOB_ID", twin)
     monkeypatch.setenv("SLURM_JOB_NAME", job.key)
     assert begin_together(links(folders)) == []
     scheduler.end(twin, state=State.COMPLETED, exit_code=0)
-    desk.settle()
-    assert charged(desk, twin) == pytest.approx(2 * 1800 / 3600)
-    assert first.key + "+" + twin in desk.ledger.accounts()
+    manager.settle()
+    assert charged(manager, twin) == pytest.approx(2 * 1800 / 3600)
+    assert first.key + "+" + twin in manager.ledger.accounts()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.campaign import load_campaign
 from pipeline.catalog import DeclarationError
 from pipeline.planning.bundling import Layout, Member, layouts, rounds, unconfirmed
-from pipeline.planning.plan import Asked, Plan, make_plan
+from pipeline.planning.plan import Plan, RunOptions, make_plan
 from pipeline.run import Run
 from pipeline.scheduler import render
 from pipeline.site import Bin, Role, Site, load_site
@@ -118,7 +118,7 @@ def test_a_bundle_works_as_long_as_its_longest_training(asked, overhead) -> None
 def ladder(root: Path, site: str = "testbed-frontier", **asked: Any) -> Plan:
     run = Run(root, "ladder")
     tasks = load_campaign(str(LADDER)).tasks(run)
-    return make_plan(tasks, run, load_site(site), Asked(project="nph000", **asked))
+    return make_plan(tasks, run, load_site(site), RunOptions(project="nph000", **asked))
 
 
 def of_trainings(plan: Plan) -> list[Any]:

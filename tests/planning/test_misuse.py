@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from desk_fakes import FakeScheduler, pretraining, tiny_plan
+from scheduler_fakes import FakeScheduler, pretraining, tiny_plan
 
 from pipeline.catalog import DeclarationError
 from pipeline.planning.misuse import check, file_system, misuse, shortest_minutes
@@ -67,7 +67,7 @@ def container(probe):
 
 
 def test_an_image_that_is_missing(plan, tmp_path):
-    plan = replace(plan, asked=replace(plan.asked, image=str(tmp_path / "x.sif")))
+    plan = replace(plan, options=replace(plan.options, image=str(tmp_path / "x.sif")))
     here = on_site(plan, container=container(("test", "-e", "{image}")))
     (line,) = told(here)
     assert f"the image {tmp_path}/x.sif is not there, by `test -e {tmp_path}/x.sif`." in line
@@ -77,13 +77,13 @@ def test_an_image_that_is_missing(plan, tmp_path):
 
 
 def test_an_image_that_nobody_can_look_for(plan):
-    plan = replace(plan, asked=replace(plan.asked, image="x"))
+    plan = replace(plan, options=replace(plan.options, image="x"))
     (line,) = told(on_site(plan, container=container(("no-such-engine", "{image}"))))
     assert "the image x is not there" in line
 
 
 def test_a_site_that_runs_no_images(plan):
-    plan = replace(plan, asked=replace(plan.asked, image="x"))
+    plan = replace(plan, options=replace(plan.options, image="x"))
     (line,) = told(on_site(plan, container=None))
     assert line == ("Slurm test bed declares no way to run an image. Leave out --image x.")
 

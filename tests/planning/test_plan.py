@@ -4,14 +4,14 @@ import subprocess
 import sys
 
 import pytest
-from desk_fakes import pretraining, tiny_plan
+from scheduler_fakes import pretraining, tiny_plan
 from whole_campaign import TINY
 
 from pipeline.campaign import load_campaign
 from pipeline.catalog import DeclarationError
 from pipeline.planning.plan import (
     PROGRAMS,
-    Asked,
+    RunOptions,
     job_key,
     log_name,
     make_plan,
@@ -23,13 +23,13 @@ from pipeline.run import Run
 from pipeline.site import load_site
 
 
-def retrained(root, site, *, asked=None, **training):
+def retrained(root, site, *, options=None, **training):
     """The plan of the quickstart's pretraining, its training changed."""
     run = Run(root, "quickstart")
     task = next(t for t in load_campaign("quickstart").tasks(run) if t.stage == "pretrain")
     changed = task.training.model_copy(update=training)
     task = task.model_copy(update={"training": changed})
-    return make_plan([task], run, load_site(site), asked or Asked())
+    return make_plan([task], run, load_site(site), options or RunOptions())
 
 
 def test_trainings_are_batch_jobs_and_all_else_shares_pilots(tmp_path):
@@ -54,10 +54,10 @@ def test_a_training_longer_than_its_queue_is_a_chain(tmp_path, minutes, links, l
 
 
 def test_a_training_shorter_than_its_queue_takes_asks_and_may_cost_that(tmp_path):
-    asked = Asked(qos="preempt")
-    (step,) = retrained(tmp_path, "perlmutter", asked=asked, walltime_minutes=45).steps
+    options = RunOptions(qos="preempt")
+    (step,) = retrained(tmp_path, "perlmutter", options=options, walltime_minutes=45).steps
     assert (step.links, step.link_minutes, step.node_hours) == (1, 120, 2 * step.nodes)
-    (longer,) = retrained(tmp_path, "perlmutter", asked=asked, walltime_minutes=360).steps
+    (longer,) = retrained(tmp_path, "perlmutter", options=options, walltime_minutes=360).steps
     assert (longer.link_minutes, longer.node_hours) == (360, 3 * longer.nodes)
 
 
@@ -77,10 +77,10 @@ def test_pilots_are_counted_once_and_at_their_most(tmp_path):
 
 
 def test_a_queue_that_forbids_chains_gets_none(tmp_path):
-    debug = Asked(qos="debug")
-    assert retrained(tmp_path, "perlmutter", asked=debug, walltime_minutes=30).steps[0].links == 1
+    debug = RunOptions(qos="debug")
+    assert retrained(tmp_path, "perlmutter", options=debug, walltime_minutes=30).steps[0].links == 1
     with pytest.raises(DeclarationError) as caught:
-        retrained(tmp_path, "perlmutter", asked=debug, walltime_minutes=31)
+        retrained(tmp_path, "perlmutter", options=debug, walltime_minutes=31)
     assert str(caught.value) == (
         "perlmutter: pretrain/m0-d960-s1 needs 2 links, and QOS 'debug' forbids chains. "
         "Choose another with --qos."
@@ -99,7 +99,9 @@ def test_a_queue_that_the_site_does_not_have(tmp_path):
 
 def test_a_job_larger_than_its_queue(tmp_path):
     with pytest.raises(DeclarationError, match="QOS 'debug' takes 8 nodes, not 9"):
-        retrained(tmp_path, "perlmutter", asked=Asked(qos="debug"), devices=36, walltime_minutes=9)
+        retrained(
+            tmp_path, "perlmutter", options=RunOptions(qos="debug"), devices=36, walltime_minutes=9
+        )
 
 
 def test_devices_fill_whole_nodes(tmp_path):
@@ -200,7 +202,7 @@ def on_whole_nodes(root, **packs):
     pack = site.pilot.model_copy(update={"workers_per_node": 2, **packs})
     site = site.model_copy(update={"nodes": {"gpu": node}, "packs": pack})
     run = Run(root, "tiny")
-    return make_plan(load_campaign(str(TINY)).tasks(run), run, site, Asked(project="m1"))
+    return make_plan(load_campaign(str(TINY)).tasks(run), run, site, RunOptions(project="m1"))
 
 
 def test_trainings_of_one_device_share_nodes_that_are_only_to_be_had_whole(tmp_path):

@@ -5,10 +5,10 @@ import os
 import time
 
 import pytest
-from desk_fakes import FakeScheduler, tiny_plan
+from scheduler_fakes import FakeScheduler, tiny_plan
 
 from pipeline.catalog import DeclarationError
-from pipeline.planning.plan import Asked
+from pipeline.planning.plan import RunOptions
 from pipeline.planning.preflight import before_submission, login
 from pipeline.planning.preflight import files as files_module
 from pipeline.planning.preflight.check import printed
@@ -29,7 +29,7 @@ def rows_of(found):
 
 def looked(site, tmp_path, scheduler=None, **asked):
     made = scheduler or FakeScheduler()
-    return rows_of(login(site, made, tmp_path, Asked(**asked)))
+    return rows_of(login(site, made, tmp_path, RunOptions(**asked)))
 
 
 def commands(monkeypatch, tmp_path, **scripts):
@@ -303,7 +303,7 @@ def test_the_first_submission_looks_by_itself_and_the_next_of_a_day_does_not(pla
     scheduler = FakeScheduler()
     scheduler.known_accounts = {"m4722"}
     assert before_submission(plan, scheduler)
-    assert json.loads(plan.run.preflight.read_text())["asked"][:2] == ["testbed", "m4722"]
+    assert json.loads(plan.run.preflight.read_text())["request"][:2] == ["testbed", "m4722"]
     assert before_submission(plan, scheduler) == []
     told = json.loads(plan.run.preflight.read_text())
     plan.run.preflight.write_text(json.dumps(told | {"time": time.time() - 25 * 3600}))

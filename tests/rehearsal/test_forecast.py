@@ -11,7 +11,7 @@ from pipeline.planning.plan import PILOT
 from pipeline.rehearsal import rehearse
 from pipeline.rehearsal.forecast import WAITS_SIGMA, _factors, _interval, forecast
 from pipeline.rehearsal.machine import HOUR
-from pipeline.rehearsal.snapshot import Rates, Standing
+from pipeline.rehearsal.snapshot import Rates, StartState
 from pipeline.site import load_site
 
 
@@ -20,23 +20,23 @@ def plan(tmp_path_factory):
     return planned(tmp_path_factory.mktemp("forecast"), "perlmutter")
 
 
-def seen_at(plan, moment, rates=None, seed=5):
+def snapshot_at(plan, moment, rates=None, seed=5):
     """What is to be seen at a share of a campaign's time, and the whole of it."""
     truth = rehearse(plan, seed, rates=rates)
     found = []
-    rehearse(plan, seed, rates=rates, looks={moment * truth.hours: found.append})
+    rehearse(plan, seed, rates=rates, polls={moment * truth.hours: found.append})
     return found[0], truth
 
 
 def test_a_look_changes_nothing(plan):
     truth = rehearse(plan, 2)
-    looked = rehearse(plan, 2, looks={truth.hours / 3: lambda _: None})
+    looked = rehearse(plan, 2, polls={truth.hours / 3: lambda _: None})
     assert (looked.hours, looked.node_hours) == (truth.hours, truth.node_hours)
 
 
 def test_before_anything_ran_the_assumptions_stand(plan):
-    seen, _ = seen_at(plan, 0.0)
-    told = forecast(plan, seen, samples=6)
+    snapshot, _ = snapshot_at(plan, 0.0)
+    told = forecast(plan, snapshot, samples=6)
     assert told.rates == Rates()
     assert told.spent_node_hours == 0
     assert told.node_hours.low < told.node_hours.middle < told.node_hours.high
@@ -44,8 +44,8 @@ def test_before_anything_ran_the_assumptions_stand(plan):
 
 @pytest.mark.parametrize("work", [0.6, 1.5])
 def test_the_pace_of_trainings_is_learnt(plan, work):
-    seen, truth = seen_at(plan, 0.6, Rates(work=work))
-    told = forecast(plan, seen, samples=6)
+    snapshot, truth = snapshot_at(plan, 0.6, Rates(work=work))
+    told = forecast(plan, snapshot, samples=6)
     assert told.rates.work == pytest.approx(work, rel=0.1)
     assert told.node_hours.middle == pytest.approx(truth.node_hours, rel=0.1)
     assert told.spent_node_hours < truth.node_hours
@@ -53,7 +53,7 @@ def test_the_pace_of_trainings_is_learnt(plan, work):
 
 def test_the_waits_of_a_queue_are_learnt(plan):
     quick, slow = (
-        forecast(plan, seen_at(plan, 0.8, Rates(waits=factor))[0], samples=5).rates.waits
+        forecast(plan, snapshot_at(plan, 0.8, Rates(waits=factor))[0], samples=5).rates.waits
         for factor in (0.2, 5.0)
     )
     assert quick < 0.7
@@ -92,44 +92,44 @@ def test_an_interval_holds_what_it_says_with_its_confidence(count):
 
 
 def test_what_is_done_is_not_rehearsed_again(plan):
-    seen, _ = seen_at(plan, 0.8)
-    done = {key for key, share in seen.shares.items() if share == 1}
+    snapshot, _ = snapshot_at(plan, 0.8)
+    done = {key for key, share in snapshot.shares.items() if share == 1}
     assert done
-    rest = rehearse(plan, 1, standing=seen.standing)
+    rest = rehearse(plan, 1, start=snapshot.start)
     assert not done & {each.task for each in rest.accounts}
     whole = rehearse(plan, 1)
     assert rest.node_hours < whole.node_hours
 
 
 def test_a_running_job_goes_on_and_a_waiting_one_has_waited(plan):
-    seen, _ = seen_at(plan, 0.4)
-    standing = seen.standing
-    assert standing.running
-    assert not standing.running & standing.waited.keys()
-    rest = rehearse(plan, 1, standing=standing)
+    snapshot, _ = snapshot_at(plan, 0.4)
+    start = snapshot.start
+    assert start.running
+    assert not start.running & start.waited.keys()
+    rest = rehearse(plan, 1, start=start)
     begun = {}
     for each in rest.accounts:
         if each.start is not None:
             begun[each.task] = min(each.start, begun.get(each.task, math.inf))
     first = min(begun.values())
-    assert all(begun[key] - first < HOUR for key in standing.running if key in begun)
+    assert all(begun[key] - first < HOUR for key in start.running if key in begun)
 
 
 def test_pilots_that_wait_have_waited_and_those_that_run_go_on(plan):
-    seen, _ = seen_at(plan, 0.05)
-    assert seen.standing.pilots[PILOT]
+    snapshot, _ = snapshot_at(plan, 0.05)
+    assert snapshot.start.pilots[PILOT]
     months = 90 * 24 * HOUR
     waits = {
-        waited: rehearse(plan, 1, standing=replace(Standing(), pilots={PILOT: [waited]})).hours
+        waited: rehearse(plan, 1, start=replace(StartState(), pilots={PILOT: [waited]})).hours
         for waited in (None, months)
     }
     assert waits[None] < waits[months]
 
 
 def test_where_only_some_jobs_may_wait_their_time_says_nothing_of_the_queue(plan):
-    seen, _ = seen_at(plan, 0.6, Rates(waits=5.0))
+    snapshot, _ = snapshot_at(plan, 0.6, Rates(waits=5.0))
     capped = plan.site.model_copy(update={"eligible_jobs": 4})
-    assert forecast(replace(plan, site=capped), seen, samples=5).rates.waits == 1.0
+    assert forecast(replace(plan, site=capped), snapshot, samples=5).rates.waits == 1.0
 
 
 def test_intervals_hold_about_as_often_as_they_say(plan):

@@ -1,4 +1,4 @@
-"""Whole campaigns on simulated sites, with our own planner, desk and chains."""
+"""Whole campaigns on simulated sites, with our own planner, manager and chains."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from pipeline import clock
 from pipeline.budget.use import USEFUL
 from pipeline.campaign import load_campaign
 from pipeline.outcome import RunError
-from pipeline.planning.plan import Asked, make_plan
+from pipeline.planning.plan import RunOptions, make_plan
 from pipeline.rehearsal import rehearse
 from pipeline.rehearsal.policies import (
     Policy,
@@ -34,7 +34,7 @@ def planned(root, site="frontier", campaign=CAMPAIGNS / "ladder.toml", hours=10.
     run = Run(root, what.name)
     tasks = [longer(each, round(60 * hours)) for each in what.tasks(run)]
     where = site if not isinstance(site, str) else load_site(site)
-    return make_plan(tasks, run, where, Asked(project="nph000", **asked))
+    return make_plan(tasks, run, where, RunOptions(project="nph000", **asked))
 
 
 def longer(task, minutes):
@@ -98,7 +98,7 @@ def test_what_fits_under_the_cap_is_done_and_the_rest_is_not_begun(tmp_path):
     told = rehearse(planned(tmp_path, cap_node_hours=cap), 1)
     assert told.node_hours <= cap
     (refused,) = told.failed.values()
-    assert "node-hours asked, as a whole" in refused
+    assert "for the whole chain" in refused
     assert len({each.task for each in trainings(told)}) == 2
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.campaign import load_campaign
-from pipeline.planning.plan import Asked, make_plan
+from pipeline.planning.plan import RunOptions, make_plan
 from pipeline.rehearsal import rehearse
 from pipeline.rehearsal.trunks import on_trunks
 from pipeline.run import Run
@@ -62,9 +62,9 @@ def test_sizes_that_see_the_same_number_of_events_share_no_trunk(tmp_path):
 
 def test_it_rehearses_for_less(tasks, tmp_path):
     run, site = Run(tmp_path, "ladder"), load_site("perlmutter")
-    asked = Asked(project="m4722", bundle="never")
+    options = RunOptions(project="m4722", bundle="never")
     each, trunk = (
-        rehearse(make_plan(some, run, site, asked), 1) for some in (tasks, on_trunks(tasks, run))
+        rehearse(make_plan(some, run, site, options), 1) for some in (tasks, on_trunks(tasks, run))
     )
     assert trunk.failed == {}
     assert 0.5 < trunk.node_hours / each.node_hours < 0.8  # by walltimes it is 1840 of 2800

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.budget.account import Account
-from pipeline.budget.forecast import Interval, Outlook
+from pipeline.budget.forecast import Forecast, Interval
 from pipeline.budget.summary import Row
 from pipeline.drawing.event import events_of
 from pipeline.drawing.figure import PALETTE, to_svg
@@ -100,7 +100,7 @@ def job(node_hours, start, end):
 
 def test_spending_shows_what_was_what_may_come_and_the_cap():
     jobs = [job(10, 1e9, 1e9 + 3e4), job(0, 1e9, None)]
-    expected = Outlook("frontier", 1e9 + 4e4, 10.0, Interval(90, 100, 120), Interval(1, 2, 4))
+    expected = Forecast("frontier", 1e9 + 4e4, 10.0, Interval(90, 100, 120), Interval(1, 2, 4))
     text = to_svg(spending_chart(jobs, expected, 150.0), "node-hours")
     for each in ("charged", "4 of 5 outcomes, seen from 2001-09-09", "the cap"):
         assert each in text

@@ -14,9 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from desk_fakes import pretraining, tiny_plan
+from scheduler_fakes import pretraining, tiny_plan
 
-from pipeline.chains.job_manager import Desk
+from pipeline.chains.job_manager import JobManager
 from pipeline.job import Job
 from pipeline.scheduler import NotNowError, connect
 from pipeline.site import load_site
@@ -25,9 +25,9 @@ from soak.bed import bring_up, slurm
 STEP_SECONDS = 0.5
 
 
-def jobs(desk: Desk, count: int, dice: random.Random) -> list[Job]:
+def jobs(manager: JobManager, count: int, dice: random.Random) -> list[Job]:
     """Return jobs of one node or two, of seconds, of which one in five fails."""
-    link = desk.plan.link(pretraining(desk.plan), 1)
+    link = manager.plan.link(pretraining(manager.plan), 1)
     found = []
     for number in range(1, count + 1):
         code = 3 if dice.random() < 0.2 else 0
@@ -56,7 +56,7 @@ def disturb(dice: random.Random, again: Counter[str]) -> str:
     return "put back into the queue"
 
 
-def run(desk: Desk, asked: list[Job], dice: random.Random) -> Counter[str]:
+def run(manager: JobManager, asked: list[Job], dice: random.Random) -> Counter[str]:
     """Submit all jobs, disturb one in six, and wait until none is left."""
     done: Counter[str] = Counter()
     again: Counter[str] = Counter()
@@ -64,7 +64,7 @@ def run(desk: Desk, asked: list[Job], dice: random.Random) -> Counter[str]:
     while waiting or slurm("squeue", "-h", "-o", "%A").split():
         for job in waiting[:8]:
             try:
-                desk.submit(job, stage="pretrain", task_key=job.key)
+                manager.submit(job, stage="pretrain", task_key=job.key)
             except NotNowError:
                 break
             waiting.remove(job)
@@ -75,7 +75,7 @@ def run(desk: Desk, asked: list[Job], dice: random.Random) -> Counter[str]:
     return done
 
 
-def differences(desk: Desk) -> tuple[list[str], int, int]:
+def differences(manager: JobManager) -> tuple[list[str], int, int]:
     """Return the jobs of which ledger and sacct differ, and node-seconds of each in all."""
     rows = slurm(
         "sacct", "-X", "-D", "-P", "-n", "-S", "now-1days", "-o", "JobIDRaw,ElapsedRaw,NNodes"
@@ -84,7 +84,7 @@ def differences(desk: Desk) -> tuple[list[str], int, int]:
     for row in rows.splitlines():
         job_id, seconds, nodes = row.split("|")
         theirs[job_id] += int(seconds) * int(nodes)
-    accounts = list(desk.ledger.accounts().values())
+    accounts = list(manager.ledger.accounts().values())
     ours = {each.job_id: each.charged_node_hours * 3600 for each in accounts}
     wrong = [
         f"{job_id}: ledger {seconds:.3f}, sacct {theirs[job_id]}"
@@ -107,13 +107,13 @@ def main() -> int:
     shutil.rmtree(root, ignore_errors=True)
     plan = tiny_plan(root, "testbed", project="m4722")
     plan.run.identify()
-    desk = Desk(plan, connect(load_site("testbed"), plan.run))
+    manager = JobManager(plan, connect(load_site("testbed"), plan.run))
     began = time.monotonic()
-    done = run(desk, jobs(desk, given.jobs, dice), dice)
+    done = run(manager, jobs(manager, given.jobs, dice), dice)
     time.sleep(10)  # slurmdbd hears of the last ends a little later
-    desk.settle()
-    wrong, ours, theirs = differences(desk)
-    states = Counter(each.state for each in desk.ledger.accounts().values())
+    manager.settle()
+    wrong, ours, theirs = differences(manager)
+    states = Counter(each.state for each in manager.ledger.accounts().values())
     told = ", ".join(f"{count} {what}" for what, count in [*states.items(), *done.items()])
     sys.stdout.write(f"{given.jobs} jobs in {time.monotonic() - began:.0f} s: {told}\n")
     sys.stdout.write(f"node-seconds: ledger {ours}, sacct -D {theirs}\n")

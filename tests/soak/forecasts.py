@@ -19,16 +19,16 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from pipeline.budget.forecast import Interval
 from pipeline.campaign import load_campaign
-from pipeline.planning.plan import Asked, Plan, make_plan
+from pipeline.planning.plan import Plan, RunOptions, make_plan
 from pipeline.rehearsal import rehearse
 from pipeline.rehearsal.forecast import (
     FAILURES,
     WAITS_SIGMA,
     WORK_SIGMA,
-    Forecast,
+    RehearsedForecast,
     forecast,
 )
-from pipeline.rehearsal.snapshot import Rates, Seen
+from pipeline.rehearsal.snapshot import Rates, Snapshot
 from pipeline.run import Run
 from pipeline.site import load_site
 
@@ -56,10 +56,12 @@ def planned(root: Path, site: str, hours: tuple[int, ...] = HOURS) -> Plan:
         else task
         for task in tasks
     ]
-    return make_plan(changed, run, load_site(site), Asked(project="m4722", bundle="never"))
+    return make_plan(changed, run, load_site(site), RunOptions(project="m4722", bundle="never"))
 
 
-def one(plan: Plan, seed: int, samples: int) -> Iterator[tuple[float, str, bool, Forecast]]:
+def one(
+    plan: Plan, seed: int, samples: int
+) -> Iterator[tuple[float, str, bool, RehearsedForecast]]:
     """Yield of one campaign each moment, what was forecast, whether it came true, and the whole."""
     dice = random.Random(seed)
     rates = Rates(
@@ -68,13 +70,13 @@ def one(plan: Plan, seed: int, samples: int) -> Iterator[tuple[float, str, bool,
         failures=dice.gammavariate(FAILURES, 1 / FAILURES),
     )
     truth = rehearse(plan, seed, rates=rates)
-    found: dict[float, Forecast] = {}
+    found: dict[float, RehearsedForecast] = {}
 
-    def look(moment: float, seen: Seen) -> None:
-        found[moment] = forecast(plan, seen, samples=samples, seed=seed)
+    def poll(moment: float, snapshot: Snapshot) -> None:
+        found[moment] = forecast(plan, snapshot, samples=samples, seed=seed)
 
-    looks = {moment * truth.hours: partial(look, moment) for moment in MOMENTS}
-    assert rehearse(plan, seed, rates=rates, looks=looks).hours == truth.hours
+    polls = {moment * truth.hours: partial(poll, moment) for moment in MOMENTS}
+    assert rehearse(plan, seed, rates=rates, polls=polls).hours == truth.hours
     for moment, told in found.items():
         left = (1 - moment) * truth.hours / 24
         yield moment, "days", _holds(told.days, left), told

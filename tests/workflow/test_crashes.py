@@ -4,15 +4,15 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from desk_fakes import Clock, FakeScheduler, pretraining, tiny_plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scheduler_fakes import Clock, FakeScheduler, pretraining, tiny_plan
 
 from pipeline.budget.account import replay
 from pipeline.budget.cost import node_hours
 from pipeline.budget.ledger import Ledger
-from pipeline.chains import job_manager as desk_module
-from pipeline.chains.job_manager import Desk
+from pipeline.chains import back_off, job_manager
+from pipeline.chains.job_manager import JobManager
 
 LINKS = (1, 2, 3)
 
@@ -68,20 +68,21 @@ STEPS = st.tuples(
 )
 
 
-def act(desk: Desk, what: str) -> None:
+def act(manager: JobManager, what: str) -> None:
     if what == "settle":
-        desk.settle()
+        manager.settle()
     elif what == "recover":
-        desk.recover()
+        manager.recover()
     else:
-        step = pretraining(desk.plan)
-        job = desk.plan.link(step, int(what.split()[1]))
-        desk.submit(job, stage="pretrain", task_key=step.task.key)
+        step = pretraining(manager.plan)
+        job = manager.plan.link(step, int(what.split()[1]))
+        manager.submit(job, stage="pretrain", task_key=step.task.key)
 
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    monkeypatch.setattr(desk_module, "clock", Clock())
+    monkeypatch.setattr(job_manager, "clock", Clock())
+    monkeypatch.setattr(back_off, "clock", Clock())
 
 
 @settings(max_examples=150, deadline=None)
@@ -94,25 +95,25 @@ def test_no_sequence_of_kills_loses_or_doubles_anything(steps, random):
             FragileScheduler(fuse),
         )
 
-        def controller() -> Desk:
-            return Desk(plan, scheduler, FragileLedger(plan.run.ledger, fuse))
+        def controller() -> JobManager:
+            return JobManager(plan, scheduler, FragileLedger(plan.run.ledger, fuse))
 
-        desk, asked = controller(), set()
+        manager, asked = controller(), set()
         for what, fuse.left in steps:
             asked |= {what} if what.startswith("submit") else set()
             try:
-                act(desk, what)
+                act(manager, what)
             except Killed:
-                desk = controller()
+                manager = controller()
         fuse.left = None
-        desk = controller()
+        manager = controller()
         for what in sorted(asked):
-            act(desk, what)
-        desk.settle()
+            act(manager, what)
+        manager.settle()
 
         keys = [each.key for each in scheduler.jobs.values()]
         assert len(keys) == len(set(keys)) == len(asked)
-        accounts = desk.ledger.accounts()
+        accounts = manager.ledger.accounts()
         assert accounts.keys() == set(keys)
         site, role = plan.site, plan.training_role
         for job_id, job in scheduler.jobs.items():
@@ -121,7 +122,7 @@ def test_no_sequence_of_kills_loses_or_doubles_anything(steps, random):
             assert account.reserved_node_hours == 0
             hours = node_hours(site, role, nodes=job.nodes, seconds=1800)
             assert account.charged_node_hours == hours
-        records = desk.ledger.records()
+        records = manager.ledger.records()
         random.shuffle(records)
         for key, account in accounts.items():
             assert replay(each for each in records if each.job_key == key) == account

@@ -5,8 +5,8 @@ import json
 import os
 
 import pytest
-from desk_fakes import tiny_plan
 from rich.console import Console
+from scheduler_fakes import tiny_plan
 
 from pipeline.workflow.display import Display, note, table, trainings, watch
 from pipeline.workflow.status import Progress, all_progress, over, progress

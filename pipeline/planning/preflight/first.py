@@ -21,20 +21,20 @@ def before_submission(plan: Plan, scheduler: Scheduler) -> list[Check]:
     Raises:
         DeclarationError: A row failed; nothing is submitted.
     """
-    asked = [plan.site.name, plan.asked.project, plan.asked.qos, plan.asked.image]
+    request = [plan.site.name, plan.options.project, plan.options.qos, plan.options.image]
     known = read_json(plan.run.preflight)
-    fresh = known is not None and known["asked"] == asked
+    fresh = known is not None and known["request"] == request
     if plan.site.scheduler == "local" or (
         fresh and known is not None and time.time() - known["time"] < VALID_SECONDS
     ):
         return []
-    rows = list(login(plan.site, scheduler, plan.run.path, plan.asked))
+    rows = list(login(plan.site, scheduler, plan.run.path, plan.options))
     failed = [row for row in rows if row.state == "failed"]
     if failed:
         lines = "\n".join(f"  - {row.name}: {row.found}. {row.todo}" for row in failed)
         again = f"cosmotron sites check {plan.site.name}"
         message = f"Nothing was submitted:\n{lines}\nAll rows: {again}. To go on: --no-check"
         raise DeclarationError(message)
-    told = {"asked": asked, "time": time.time(), "rows": [asdict(row) for row in rows]}
+    told = {"request": request, "time": time.time(), "rows": [asdict(row) for row in rows]}
     write_json(plan.run.preflight, told)
     return rows

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.job import Job, JobStatus, State
-from pipeline.planning.plan import Asked
+from pipeline.planning.plan import RunOptions
 from pipeline.planning.preflight.check import Check, failed, ok, skipped, warning
 from pipeline.run import Run
 from pipeline.scheduler import Scheduler, render
@@ -29,7 +29,7 @@ def nodes(site: Site) -> int:
     return 1 if site.scheduler == "local" else 2
 
 
-def job(site: Site, run: Run, asked: Asked) -> Job:
+def job(site: Site, run: Run, options: RunOptions) -> Job:
     """Return the job that looks, one process on each device as a training has."""
     role = site.training
     key = f"cosmotron-check.{site.name}.{time.time_ns()}"
@@ -42,9 +42,9 @@ def job(site: Site, run: Run, asked: Asked) -> Job:
         nodes=nodes(site),
         processes_per_node=site.nodes[role.node].devices,
         walltime_minutes=WALLTIME_MINUTES,
-        account=site.account(asked.project, role.node),
-        qos=asked.qos or role.qos,
-        image=asked.image,
+        account=site.account(options.project, role.node),
+        qos=options.qos or role.qos,
+        image=options.image,
     )
 
 
@@ -118,7 +118,7 @@ def _spread(node_count: int, node: NodeClass, ranks: Sequence[Rank]) -> Check:
     found = ", ".join(f"{count} on {host}" for host, count in sorted(hosts.items()))
     if len(hosts) == node_count and set(hosts.values()) == {node.devices}:
         return ok("processes", found)
-    return failed("processes", found, f"{node.devices} on each of {node_count} were asked.")
+    return failed("processes", found, f"{node.devices} on each of {node_count} were options.")
 
 
 def _devices(node: NodeClass, ranks: Sequence[Rank]) -> Check:

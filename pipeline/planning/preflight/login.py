@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.budget.balance import BalanceError, read_balance
 from pipeline.planning.misuse import image_problem
-from pipeline.planning.plan import Asked
+from pipeline.planning.plan import RunOptions
 from pipeline.planning.preflight.check import Check, failed, ok, printed, skipped, warning
 from pipeline.planning.preflight.files import files
 from pipeline.scheduler import Scheduler, SchedulerError
@@ -23,19 +23,19 @@ PACKAGES = {
 }  # fmt: skip
 
 
-def login(site: Site, scheduler: Scheduler, root: Path, asked: Asked) -> Iterator[Check]:
+def login(site: Site, scheduler: Scheduler, root: Path, options: RunOptions) -> Iterator[Check]:
     """Give a row for each thing that can be looked at without a job."""
-    yield from _accounts(site, scheduler, asked)
-    yield _queue(site, asked)
+    yield from _accounts(site, scheduler, options)
+    yield _queue(site, options)
     yield from _modules(site)
-    yield _balance(site, asked)
+    yield _balance(site, options)
     yield from files(site, root)
     yield _python(root)
     yield from _packages()
-    yield _image(site, asked)
+    yield _image(site, options)
 
 
-def _accounts(site: Site, scheduler: Scheduler, asked: Asked) -> Iterator[Check]:
+def _accounts(site: Site, scheduler: Scheduler, options: RunOptions) -> Iterator[Check]:
     try:
         known = scheduler.accounts()
     except SchedulerError as error:
@@ -46,11 +46,11 @@ def _accounts(site: Site, scheduler: Scheduler, asked: Asked) -> Iterator[Check]
         yield skipped("account", unseen)
         return
     yield ok("scheduler", f"answers; your accounts: {', '.join(sorted(known)) or 'none'}")
-    if not asked.project:
+    if not options.project:
         yield warning("account", "none was given", "Give the project that pays: --project")
         return
     for name in dict.fromkeys(
-        site.account(asked.project, role.node) for role in (site.training, site.pilot.role)
+        site.account(options.project, role.node) for role in (site.training, site.pilot.role)
     ):
         if name in known:
             yield ok("account", name)
@@ -60,8 +60,8 @@ def _accounts(site: Site, scheduler: Scheduler, asked: Asked) -> Iterator[Check]
             )
 
 
-def _queue(site: Site, asked: Asked) -> Check:
-    name = asked.qos or site.training.qos
+def _queue(site: Site, options: RunOptions) -> Check:
+    name = options.qos or site.training.qos
     if site.scheduler != "slurm" or not name:
         return skipped("queue", "looked for on Slurm alone, where one is named")
     if name not in site.qos:
@@ -102,7 +102,7 @@ def _modules(site: Site) -> Iterator[Check]:
             )
 
 
-def _balance(site: Site, asked: Asked) -> Check:
+def _balance(site: Site, options: RunOptions) -> Check:
     if not site.balance_command:
         return skipped("balance", f"{site.name} declares no command that prints it")
     code, words = printed(["bash", "-lc", site.balance_command])
@@ -110,10 +110,10 @@ def _balance(site: Site, asked: Asked) -> Check:
         todo = f"`{site.balance_command}` failed: look at the project's page."
         return warning("balance", words, todo)
     as_printed = f"{site.balance_command}:\n{words}"
-    if site.balance_format is None or not asked.project:
+    if site.balance_format is None or not options.project:
         return ok("balance", as_printed)
     try:
-        found = read_balance(site.balance_format, words, asked.project, site.name)
+        found = read_balance(site.balance_format, words, options.project, site.name)
     except BalanceError as error:
         return warning("balance", as_printed, str(error))
     told = f"{found.left:,.0f} node-hours left of {found.granted:,.0f} of {found.project}"
@@ -138,10 +138,10 @@ def _packages() -> Iterator[Check]:
             yield failed(f"package {name}", "not installed", f"pip install 'cosmotron[{part}]'")
 
 
-def _image(site: Site, asked: Asked) -> Check:
-    if not asked.image:
+def _image(site: Site, options: RunOptions) -> Check:
+    if not options.image:
         return skipped("image", "none was given (--image)")
-    problem = image_problem(site, asked.image)
+    problem = image_problem(site, options.image)
     if problem:
         return failed("image", problem, "See docs/containers.md.")
-    return ok("image", asked.image)
+    return ok("image", options.image)

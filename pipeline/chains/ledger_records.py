@@ -1,4 +1,4 @@
-"""What the desk writes into the ledger of a job that it is not told of."""
+"""The ledger records that the job manager derives from other records and accounts."""
 
 from typing import Any
 
@@ -8,18 +8,18 @@ from pipeline.budget.record import Kind, Record
 from pipeline.job import State
 
 
-def submitted(account: Account, job_id: str) -> Record:
-    """Return the record that the job of `account` is there, though nobody heard so."""
+def found_again(account: Account, job_id: str) -> Record:
+    """Return the submission record of a job whose submission was never answered."""
     return _of(account, kind=Kind.SUBMIT, job_id=job_id, note="found again")
 
 
-def forgotten(account: Account) -> Record:
-    """Return the record that the job of `account` is over, for all that anybody knows."""
+def lost(account: Account) -> Record:
+    """Return the end record of a job that the scheduler no longer knows."""
     known = {"kind": Kind.END, "state": State.UNKNOWN, "job_id": account.job_id}
     return _of(account, **known, note="the scheduler does not know it")
 
 
-def _of(account: Account, **what: Any) -> Record:
+def _of(account: Account, **facts: Any) -> Record:
     return Record(
         site=account.site,
         stage=account.stage,
@@ -27,11 +27,11 @@ def _of(account: Account, **what: Any) -> Record:
         job_key=account.job_key,
         batch_key=account.batch_key,
         nodes=account.nodes,
-        **what,
+        **facts,
     )
 
 
-def after(record: Record, kind: Kind, job_id: str = "") -> Record:
-    """Return a record of another kind for the job of `record`, now."""
+def following(record: Record, kind: Kind, job_id: str = "") -> Record:
+    """Return a record of another `kind` for the job of `record`, dated now."""
     changes = {"kind": kind, "time": clock.time(), "job_id": job_id, "node_hours": 0.0}
     return record.model_copy(update=changes)

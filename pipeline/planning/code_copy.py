@@ -17,18 +17,18 @@ SHELVES = ("jobs", "sites")
 SUFFIXES = (".py", ".toml", ".j2", ".md")
 
 
-def place(run: Run) -> Path:
+def folder(run: Run) -> Path:
     """Return the folder in `run` where a copy of the code as it is now belongs."""
     return run.code / digest(catalog.PACKAGE)
 
 
-def take(run: Run) -> Path:
+def write(run: Run) -> Path:
     """Copy the code as it is now into `run`, unless that copy is there; return its folder.
 
     Raises:
         OSError: It cannot be written; nothing that looks whole is left.
     """
-    to = place(run)
+    to = folder(run)
     if to.is_dir():
         return to
     temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")

@@ -1,4 +1,4 @@
-"""A scheduler and a clock that live in memory, and a plan to try the desk on."""
+"""A scheduler and a clock that live in memory, and a plan to try the manager on."""
 
 import time
 from pathlib import Path
@@ -8,7 +8,7 @@ from whole_campaign import TINY
 
 from pipeline.campaign import load_campaign
 from pipeline.job import JobStatus, State
-from pipeline.planning.plan import Asked, Plan, Step, make_plan
+from pipeline.planning.plan import Plan, RunOptions, Step, make_plan
 from pipeline.run import Run
 from pipeline.scheduler import SchedulerError
 from pipeline.site import load_site
@@ -94,7 +94,7 @@ class FakeScheduler:
 def tiny_plan(root: Path, site: str = "local", **asked: Any) -> Plan:
     """The tiny campaign's plan on a site."""
     run = Run(root, "tiny")
-    return make_plan(load_campaign(str(TINY)).tasks(run), run, load_site(site), Asked(**asked))
+    return make_plan(load_campaign(str(TINY)).tasks(run), run, load_site(site), RunOptions(**asked))
 
 
 def pretraining(plan: Plan) -> Step:

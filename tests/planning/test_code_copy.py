@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pipeline import catalog
-from pipeline.planning import snapshot
+from pipeline.planning import code_copy
 from pipeline.run import Run
 
 
@@ -19,9 +19,9 @@ def checkout(tmp_path, monkeypatch):
         source = catalog.PACKAGE.parent / shelf
         shutil.copytree(source, root / shelf, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(catalog, "PACKAGE", root / "pipeline")
-    snapshot.digest.cache_clear()
+    code_copy.digest.cache_clear()
     yield root
-    snapshot.digest.cache_clear()
+    code_copy.digest.cache_clear()
 
 
 def shown(code, expression):
@@ -36,7 +36,7 @@ def shown(code, expression):
 
 
 def test_a_copy_is_imported_whole(checkout, tmp_path):
-    code = snapshot.take(Run(tmp_path, "tiny"))
+    code = code_copy.write(Run(tmp_path, "tiny"))
     assert shown(code, "pipeline.__file__") == str(code / "pipeline" / "__init__.py")
     assert "perlmutter" in shown(code, "catalog.names('sites')")
     assert shown(code, "catalog.folder('jobs/templates')") == str(code / "jobs" / "templates")
@@ -46,19 +46,19 @@ def test_what_was_submitted_keeps_its_code_and_what_is_submitted_next_has_the_ne
     checkout, tmp_path
 ):
     run = Run(tmp_path, "tiny")
-    before = snapshot.take(run)
+    before = code_copy.write(run)
     with (checkout / "pipeline" / "__init__.py").open("a") as stream:
         stream.write("\nEDITED = True\n")
-    snapshot.digest.cache_clear()
-    after = snapshot.take(run)
+    code_copy.digest.cache_clear()
+    after = code_copy.write(run)
     assert shown(before, "hasattr(pipeline, 'EDITED')") == "False"
     assert shown(after, "hasattr(pipeline, 'EDITED')") == "True"
 
 
 def test_the_same_code_is_copied_once(checkout, tmp_path):
     run = Run(tmp_path, "tiny")
-    first = snapshot.take(run)
-    assert snapshot.take(run) == first == snapshot.place(run)
+    first = code_copy.write(run)
+    assert code_copy.write(run) == first == code_copy.folder(run)
     assert list(run.code.iterdir()) == [first]
 
 
@@ -69,5 +69,5 @@ def test_a_copy_that_cannot_be_made_leaves_nothing(checkout, tmp_path, monkeypat
     monkeypatch.setattr(shutil, "copy2", full)
     run = Run(tmp_path, "tiny")
     with pytest.raises(OSError, match="No space left"):
-        snapshot.take(run)
+        code_copy.write(run)
     assert list(run.code.iterdir()) == []

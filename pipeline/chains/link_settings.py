@@ -1,0 +1,53 @@
+"""The settings of a chain's links, on disk beside the task: links continue without a controller."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline import catalog
+from pipeline.campaign import CHAINED, Task
+from pipeline.outcome import RunError
+from pipeline.planning.plan import Plan, RunOptions, Step
+from pipeline.run import Run, TaskFolder
+from pipeline.site import Site
+from pipeline.writing import read_json, write_json
+
+MODELS = {model.model_fields["stage"].default: model for model in CHAINED}
+
+
+def write(plan: Plan, step: Step) -> None:
+    """Write the settings of the links of `step` beside its task."""
+    settings = {
+        "stage": step.task.stage,
+        "site": plan.site.model_dump(mode="json"),
+        "options": asdict(plan.options),
+        "step": {key: value for key, value in vars(step).items() if key != "task"},
+        "code": plan.code,
+    }
+    write_json(_path(plan.run.task(step.task.key)), settings)
+
+
+def read(folder: TaskFolder) -> tuple[Plan, Step]:
+    """Return the plan, and its only step, from which the links of the task in `folder` are made.
+
+    Raises:
+        RunError: The settings are missing or damaged.
+        DeclarationError: The task's declaration is damaged.
+    """
+    path = _path(folder)
+    settings = read_json(path)
+    if settings is None:
+        message = f"{path}: not there. The first submission of a training writes it."
+        raise RunError(message)
+    model: type[Any] = MODELS[settings["stage"]]
+    task: Task = catalog.read(folder.declaration, model)
+    step = Step(task=task, **settings["step"])
+    path_of_run = folder.path.parent.parent
+    run = Run(path_of_run.parent, path_of_run.name)
+    site = catalog.parse(Site, settings["site"])
+    options = RunOptions(**settings["options"])
+    return Plan(run, site, options, [step], settings["code"]), step
+
+
+def _path(folder: TaskFolder) -> Path:
+    return folder.chain / "link-settings.json"
