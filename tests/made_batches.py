@@ -6,11 +6,13 @@ import numpy as np
 import torch
 
 from pipeline.data.experiment import Column
+from pipeline.data.store import Store
 from pipeline.data.store.manifest import Manifest, write_manifest
 from pipeline.data.store.shard import write_shard
 from pipeline.downstream.tracks.spec import TrackHead
 from pipeline.families.fm4npp.spec import FM4NPPMamba2
 from pipeline.nn.batch import Batch
+from pipeline.nn.loading import batch_of
 
 MODEL = FM4NPPMamba2(width=32, layers=2, neighbours=2)
 HEAD = TrackHead(queries=8, width=16, layers=2, heads=2)
@@ -123,3 +125,10 @@ def write_store(
     )
     write_manifest(path, manifest)
     return path
+
+
+def read_batch(selection, start=0, stop=None):
+    """Return the events `start` to `stop` of a selection, as one batch."""
+    events, columns = selection.load(), Store.open(selection.path).manifest.columns
+    part = events.slice(start, len(events) if stop is None else stop)
+    return batch_of(part, columns, selection.reads)

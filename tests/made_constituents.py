@@ -8,6 +8,7 @@ import torch
 from pipeline.campaign import TokenizeTask, Training, declare
 from pipeline.data.events import offsets_of
 from pipeline.data.experiments.jetclass import COLUMN_NAMES, COLUMNS
+from pipeline.data.normalisation import normalised
 from pipeline.data.preparation.constituents import COLUMNS as FEATURE_COLUMNS
 from pipeline.data.preparation.constituents import constituents
 from pipeline.data.store.manifest import Manifest, write_manifest
@@ -15,7 +16,6 @@ from pipeline.data.store.shard import write_shard
 from pipeline.families.vqvae.spec import VQVAE
 from pipeline.nn.batch import Batch
 from pipeline.run import TaskFolder
-from pipeline.training.loader import normalised
 
 SMALL = VQVAE(codes=32, hidden_width=16, blocks=1, heads=2)
 

@@ -1,7 +1,11 @@
-"""Checksums of files, to know whether they are still what was written."""
+"""Checksums of files and arrays, to detect any change."""
 
 import hashlib
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from pipeline.writing import read_json, write_json
 
@@ -33,3 +37,8 @@ def unchanged(folder: Path, files: dict[str, str]) -> bool:
         (folder / name).is_file() and sha256(folder / name) == wanted
         for name, wanted in files.items()
     )
+
+
+def array_hash(values: npt.NDArray[Any]) -> str:
+    """Return the SHA-256 of an array's values."""
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()

@@ -1,10 +1,10 @@
-"""Events of one source: their points and what is known of them, as flat arrays with offsets.
+"""Events: points packed end to end in flat arrays with offsets, with all that is known of them.
 
 Axes: E events, P points of all events, F columns.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -17,6 +17,7 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Rows = Mapping[str, Array]
 
 CARTESIAN = ("energy", "x", "y", "z")
 
@@ -25,13 +26,17 @@ CARTESIAN = ("energy", "x", "y", "z")
 class Events:
     """Points (P, F) of E events; event e owns rows offsets[e] to offsets[e + 1].
 
-    `points` holds what is measured and continuous, one of `columns` each. Everything else keeps its
-    own name and exact type: `per_point`, (P) or (P, n) each, ids, flags and truth; `per_event`, (E)
-    or (E, n) each, labels and what the source says of the whole event. `event_id` is the place of
-    the event in its source file.
+    `points` holds the measured, continuous values, one column for each of `columns`. Everything
+    else keeps its own name and exact type: `per_point`, (P) or (P, n) each: ids, flags and truth;
+    `per_event`, (E) or (E, n) each: labels and other values of the whole event; `tables`, any
+    shape: constants of the detector. `event_id` (E) is the position of the event in its file, or,
+    of a store, its global id. `source` is the file or store, for messages.
+
+    New events are checked. Set `verified` for the events of a store, which were checked when they
+    were staged; events that are made from others are not checked again.
 
     Raises:
-        BadInput: The arrays do not fit together, or hold what no detector measures.
+        BadInput: The arrays do not fit together, or hold values that no detector measures.
     """
 
     source: str
@@ -41,9 +46,13 @@ class Events:
     event_id: Integers
     per_point: dict[str, Array] = field(default_factory=dict)
     per_event: dict[str, Array] = field(default_factory=dict)
+    tables: Rows = field(default_factory=dict)
+    verified: InitVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, verified: bool) -> None:
         """Refuse arrays that do not fit together, and impossible physics."""
+        if verified:
+            return
         self._check_shapes()
         finite = np.isfinite(self.points)
         if not finite.all():
@@ -97,7 +106,7 @@ class Events:
 
     @property
     def event(self) -> Integers:
-        """The place in this object of the event that owns each point, (P)."""
+        """The event of each point, (P), counted from 0."""
         return np.repeat(np.arange(len(self)), self.sizes)
 
     def column(self, name: str) -> Floats:
@@ -105,7 +114,7 @@ class Events:
         return self.points[:, self.columns.index(name)]
 
     def slice(self, start: int, stop: int) -> "Events":
-        """Return events `start` to `stop`, the last not included."""
+        """Return events `start` to `stop`, the last not included; nothing is copied."""
         offsets = self.offsets[start : stop + 1]
         rows = slice(int(offsets[0]), int(offsets[-1]))
         return replace(
@@ -115,7 +124,13 @@ class Events:
             event_id=self.event_id[start:stop],
             per_point={name: values[rows] for name, values in self.per_point.items()},
             per_event={name: values[start:stop] for name, values in self.per_event.items()},
+            verified=True,
         )
+
+    def slices(self, events: int) -> "Iterator[Events]":
+        """Yield all events in slices of `events`; the last one may be smaller."""
+        for start in range(0, len(self), events):
+            yield self.slice(start, min(start + events, len(self)))
 
     def select(self, keep: Mask) -> "Events":
         """Return the events where `keep` (E) is true."""
@@ -129,6 +144,7 @@ class Events:
             event_id=self.event_id[keep],
             per_point={name: values[rows] for name, values in self.per_point.items()},
             per_event={name: values[keep] for name, values in self.per_event.items()},
+            verified=True,
         )
 
     def thin(self, keep: Mask) -> "Events":
@@ -140,12 +156,13 @@ class Events:
             points=self.points[keep],
             offsets=offsets_of(keep)[self.offsets],
             per_point={name: values[keep] for name, values in self.per_point.items()},
+            verified=True,
         )
 
     def permuted(self, rows: Integers) -> "Events":
-        """Return the events with their points at `rows` (P), which keep to their events."""
+        """Return the events with their points in the order `rows` (P), within each event."""
         per_point = {name: values[rows] for name, values in self.per_point.items()}
-        return replace(self, points=self.points[rows], per_point=per_point)
+        return replace(self, points=self.points[rows], per_point=per_point, verified=True)
 
 
 def offsets_of(sizes: Array) -> Integers:
@@ -156,7 +173,7 @@ def offsets_of(sizes: Array) -> Integers:
 
 
 def concatenate(several: Sequence[Events]) -> Events:
-    """Return the events of `several`, which have equal columns and arrays, one after another."""
+    """Return the events of `several`, which have equal columns, arrays and tables, in one."""
     first = several[0]
     if len(several) == 1:
         return first
@@ -173,4 +190,5 @@ def concatenate(several: Sequence[Events]) -> Events:
             name: np.concatenate([each.per_event[name] for each in several])
             for name in first.per_event
         },
+        verified=True,
     )

@@ -11,7 +11,7 @@ from pipeline.downstream.jets.spec import JETCLASS
 from pipeline.evaluation.classification import evaluate_classes
 from pipeline.evaluation.result import Look
 from pipeline.nn.class_losses import LABEL
-from pipeline.probing import BATCH_EVENTS, Probed
+from pipeline.probing import Probed
 
 
 def probe(probed: Probed) -> Look:
@@ -20,7 +20,7 @@ def probe(probed: Probed) -> Look:
     Raises:
         BadInput: The model tells what is no number.
     """
-    true = probed.events.per_event(LABEL).astype(np.int64)
+    true = probed.events.per_event[LABEL].astype(np.int64)
     probabilities = told(probed)
     if not np.isfinite(probabilities).all():
         message = "the model tells probabilities that are no numbers. Did its training diverge?"
@@ -40,7 +40,7 @@ def names_of(classes: int, experiment: str) -> tuple[str, ...]:
 def told(probed: Probed) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """Return the probability of each class (J, C)."""
     several = []
-    for batch in probed.events.batches(BATCH_EVENTS):
+    for batch in probed.batches():
         logits = probed.system.module(batch.to(probed.device))
         several.append(logits.double().softmax(-1).cpu().numpy())
     return np.concatenate(several)

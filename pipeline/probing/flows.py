@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.data.events import offsets_of
+from pipeline.data.normalisation import physical
 from pipeline.evaluation.classification import evaluate_classes
 from pipeline.evaluation.distances import wasserstein
 from pipeline.evaluation.result import Look
@@ -21,10 +22,9 @@ from pipeline.families.omnilearned.module import Pretrainer
 from pipeline.families.omnilearned.spec import OmniLearned
 from pipeline.nn.batch import Batch
 from pipeline.nn.flow import Flowing, generated
-from pipeline.probing import BATCH_EVENTS, Probed, jets
+from pipeline.probing import Probed, jets
 from pipeline.probing.classes import names_of
 from pipeline.probing.jets import JETS_AT_ONCE, Measured
-from pipeline.training.loader import physical
 
 TRAIN = "train"
 MOST_SHARDS = 16
@@ -96,7 +96,7 @@ def _measured(
 
 def _true(probed: Probed, model: Generative) -> NDArray[np.float32]:
     """Return the columns that flow of all held-out points (P, F), in their own units."""
-    parts = [each.points[:, : len(model.columns)] for each in probed.events.batches(BATCH_EVENTS)]
+    parts = [each.points[:, : len(model.columns)] for each in probed.batches()]
     return _restored(probed, model, torch.cat(parts).numpy())
 
 
@@ -118,7 +118,7 @@ def drawn(probed: Probed, model: Generative, count: int) -> Known:
     rng = np.random.default_rng(probed.seed)
     names = ((LABEL,) if model.labelled else ()) + model.of_events()
     if TRAIN not in probed.store.splits:
-        there: dict[str, NDArray[Any]] = {name: probed.events.per_event(name) for name in names}
+        there: dict[str, NDArray[Any]] = {name: probed.events.per_event[name] for name in names}
         there[SIZES] = np.diff(probed.events.offsets)
     else:
         shards = probed.store.shards(TRAIN)
@@ -171,10 +171,10 @@ def _classified(probed: Probed, model: Generative) -> Look:
     module = probed.system.module
     assert isinstance(module, Pretrainer)
     parts = []
-    for each in probed.events.batches(BATCH_EVENTS):
+    for each in probed.batches():
         batch = each.to(probed.device)
         parts.append(module.classifier(module.backbone(batch), batch).float().softmax(1).cpu())
-    true = probed.events.per_event(LABEL).astype(np.int64)
+    true = probed.events.per_event[LABEL].astype(np.int64)
     names = names_of(model.classes, probed.store.manifest.experiment)
     probabilities = torch.cat(parts).numpy()
     return evaluate_classes(true, probabilities, None, names=names, seed=probed.seed)

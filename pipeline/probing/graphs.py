@@ -15,7 +15,7 @@ from pipeline.evaluation.result import Look, mean_interval
 from pipeline.nn.batch import Batch
 from pipeline.nn.graph_losses import NEAR, together
 from pipeline.nn.graphs import Graph, nearest, places
-from pipeline.probing import BATCH_EVENTS, Probed
+from pipeline.probing import Probed
 
 ABOUT = {
     "neighbours_true": f"share of the {NEAR} nearest in the learnt space that are of one track",
@@ -61,7 +61,7 @@ def probe(probed: Probed) -> Look:
 @torch.no_grad()
 def _graphs(probed: Probed) -> Iterator[tuple[Graph, Batch]]:
     """Yield what the model makes of all events, some at a time."""
-    for each in probed.events.batches(BATCH_EVENTS):
+    for each in probed.batches():
         batch = each.to(probed.device)
         yield probed.system.module(batch), batch
 

@@ -23,6 +23,7 @@ from pipeline.data.checksums import sha256, unchanged
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array
 from pipeline.data.jet_inputs import ARRAYS
+from pipeline.data.normalisation import normalised, physical
 from pipeline.data.preparation.constituents import COLUMNS, constituents, needed
 from pipeline.data.store import MANIFEST, Manifest, Shard, ShardRecord, Store
 from pipeline.data.store.manifest import SourceRecord
@@ -32,7 +33,6 @@ from pipeline.evaluation.codebooks import perplexity, usage
 from pipeline.families.omnijet.spec import TOKEN
 from pipeline.families.tokenizer import FEATURES, MOST_CONSTITUENTS
 from pipeline.run import TaskFolder
-from pipeline.training.loader import normalised, physical
 from pipeline.training.tokenizers import Codec
 from pipeline.writing import read_json, write_json
 

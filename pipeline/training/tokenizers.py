@@ -1,8 +1,6 @@
 """Tokenizers at hand: jets cut to what they take, and a tokenizer from a store of its tokens."""
 
 import io
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -10,16 +8,16 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from pipeline.campaign import Training
 from pipeline.data.errors import BadInput
 from pipeline.data.files import written
+from pipeline.data.loading import Selection
+from pipeline.data.normalisation import normalised
 from pipeline.data.preparation.constituents import COLUMNS, constituents, needed
 from pipeline.data.store import Store
 from pipeline.data.store.tokens import WEIGHTS, read_tokenizer
 from pipeline.families import AnyTokenizer, Reads
-from pipeline.nn.batch import Batch, MicroBatch
+from pipeline.nn.batch import Batch
 from pipeline.training import systems
-from pipeline.training.loader import Source, normalised
 
 
 class Codec(Protocol):
@@ -32,36 +30,23 @@ class Codec(Protocol):
         """Return the features (P, 3) of the codes (P)."""
 
 
-@dataclass(frozen=True)
-class Jets(Source):
-    """Jets of a store, each batch cut to the constituents that a tokenizer takes.
-
-    A jet of which nothing is left is in no batch: a mean over events is one over those left.
-    """
-
-    def batches(
-        self, training: Training, seed: int, *, rank: int, ranks: int, seen: int
-    ) -> Iterator[list[MicroBatch]]:
-        """Yield the micro-batches of one process for ever, of the three features."""
-        for several in super().batches(training, seed, rank=rank, ranks=ranks, seen=seen):
-            yield [replace(each, batch=featured(each.batch)) for each in several]
-
-
-def jets(path: Path, split: str, events: int | None) -> Jets:
+def jets(path: Path, split: str, events: int | None) -> Selection:
     """Return `events` jets (all, if None) of a split of the store in `path`.
 
     Raises:
         BadInput: There is no store.
     """
-    known = [column.name for column in Store.open(path).manifest.columns]
-    return Jets(path, split, Reads(needed(known)), events)
+    stored = [column.name for column in Store.open(path).manifest.columns]
+    return Selection(path, split, Reads(needed(stored)), events)
 
 
 def featured(batch: Batch) -> Batch:
-    """Return the jets of `batch`, of the columns needed, as the features of what is left of them.
+    """Return the jets of `batch` as the three features of the constituents that a tokenizer takes.
+
+    A jet that loses all its constituents is left out, so that means are over the other jets.
 
     Raises:
-        BadInput: Nothing is left of any jet.
+        BadInput: No jet has any constituent left.
     """
     left = constituents(batch.points.numpy(), batch.offsets.numpy())
     if not left.kept.any():

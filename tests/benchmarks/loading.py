@@ -41,12 +41,12 @@ def contests(folder: Path, *, kind: str, events: Events) -> Iterator[Contest | s
 
 def loading(store: Store, points: int, batch: int) -> Work:
     """Return the work of loading all `points` points of `store` from disk, shuffled."""
-    reading = Reading(lane_events=batch, epochs=1, hold_bytes=0, seed=2)
+    reading = Reading(lane_events=batch, epochs=1, memory_bytes=0, seed=2)
     loader = Loader(store, "train", reading)
 
     def work() -> None:
         loader.seek(0)
-        assert sum(len(each.per_point["points"]) for each in loader) == points
+        assert sum(len(each.points) for each in loader) == points
 
     return work
 

@@ -54,11 +54,11 @@ def measured(folder: Path, *, events: int, repeats: int = 3) -> Cost:
 
         stage_s[stored] = _seconds(stage, repeats) / events
         stored_bytes[stored] = size(stores[0].path) / events
-        arrays = ("points", "neighbours") if stored else ("points",)
+        arrays = ("neighbours",) if stored else ()
         loader = Loader(
             stores[0],
             "train",
-            Reading(arrays=arrays, lane_events=BATCH, epochs=1, hold_bytes=0),
+            Reading(arrays=arrays, lane_events=BATCH, epochs=1, memory_bytes=0),
         )
         load_s[stored] = _seconds(lambda loader=loader: _drain(loader), repeats) / events
     by_radius, normal = sorted_points(samples.events(events))

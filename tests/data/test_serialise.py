@@ -9,6 +9,7 @@ from made_events import events
 from pipeline.data.errors import BadInput
 from pipeline.data.experiment import Experiment
 from pipeline.data.experiments.sphenix import SPHENIX
+from pipeline.data.normalisation import normalised
 from pipeline.data.preparation.bins import Bins
 from pipeline.data.preparation.coordinates import cylindrical
 from pipeline.data.preparation.curves import hilbert, zorder
@@ -16,7 +17,6 @@ from pipeline.data.preparation.serialise import (
     Preparation,
     is_voxel_order,
     normal,
-    normalised,
     serialise,
     usable,
 )
@@ -147,9 +147,7 @@ def test_eta_is_the_arctanh_of_the_polar_cosine():
 
 def test_the_constants_of_fm4npp_map_their_ranges_to_0_and_1():
     edges = np.array([[253.0982, -2, -np.pi, 31.371998], [521.8075, 2, np.pi, 75.384933]])
-    found = np.column_stack(
-        [normalised(edges[:, i], column) for i, column in enumerate(SPHENIX.columns)]
-    )
+    found = normalised(edges, SPHENIX.columns)
     np.testing.assert_allclose(found, [[0, 0, 0, 0], [1, 1, 1, 1]], atol=1e-6)
 
 

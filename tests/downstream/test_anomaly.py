@@ -82,6 +82,8 @@ def trained(made, batch, steps=150):
 
 def truth_of(batch):
     return Truth(
+        source="made",
+        verified=True,
         per_point={},
         per_event={name: each.numpy() for name, each in batch.per_event.items()},
         tables={},

@@ -142,6 +142,8 @@ def truth_of(data):
     arrays = {name: each.numpy() for name, each in data.per_point.items()}
     columns = {4: ("energy", "eta", "phi", "r"), 3: ("log_pt", "deta", "dphi")}
     return Truth(
+        source="made",
+        verified=True,
         per_point=arrays,
         per_event={name: each.numpy() for name, each in data.per_event.items()},
         tables={"geometry": geometry().numpy()},
@@ -271,13 +273,14 @@ def test_a_muon_s_line_of_light_tells_the_trivial_guess_where_it_came_from():
     time = np.array([0.0, 1.0, 2.0, 5.0, 9.0])
     sensors = 100 * time[:, None] * way + np.array([10.0, 20.0, 30.0])
     truth = Truth(
+        source="made",
+        columns=("time", "charge"),
         per_point={"sensor_id": np.arange(5)},
         per_event={},
         tables={"geometry": sensors},
         offsets=np.array([0, 4, 5]),
         event_id=np.arange(2),
         points=np.stack([time, np.array([1.0, 3.0, 0.5, 2.0, 1.0])], 1).astype(np.float32),
-        columns=("time", "charge"),
     )
     found = charge_weighted(truth)
     np.testing.assert_allclose(found[0], -way, atol=1e-6)

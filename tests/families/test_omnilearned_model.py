@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.campaign.cells import adapted
 from pipeline.data.errors import BadInput
+from pipeline.data.loading import Selection
 from pipeline.data.readers.omnilearned_h5 import open_h5
 from pipeline.families import Reads
 from pipeline.families.interactions import Interaction
@@ -23,7 +24,6 @@ from pipeline.nn.batch import Batch
 from pipeline.nn.interactions import jets, pet
 from pipeline.training import systems
 from pipeline.training.engine.activation_checkpointing import checkpoint_activations
-from pipeline.training.loader import Source
 
 MODES = ("pretrain", "classifier", "generator")
 every_mode = pytest.mark.parametrize("mode", MODES)
@@ -202,7 +202,7 @@ def test_blocks_computed_again_give_the_same_slopes():
 def test_a_store_of_tracks_is_refused_by_name(tmp_path):
     store = write_store(tmp_path / "tracks.zarr")
     with pytest.raises(BadInput, match="experiment 'sphenix' with columns energy, eta, phi, r"):
-        Source(store, "train", learned().reads()).open()
+        Selection(store, "train", learned().reads()).open()
 
 
 def with_labels(batch, label):

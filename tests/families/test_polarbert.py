@@ -7,12 +7,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from made_batches import part
+from made_batches import part, read_batch
 from made_neutrinos import SENSORS, geometry, pulses, small, write_store
 from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.data.errors import BadInput
+from pipeline.data.loading import Selection
 from pipeline.downstream.direction.spec import DirectionHead
 from pipeline.families.fm4npp.spec import FM4NPPMamba2
 from pipeline.families.polarbert import module as polarbert
@@ -20,7 +21,6 @@ from pipeline.families.polarbert.module import Pretrainer
 from pipeline.families.polarbert.spec import PolarBERT
 from pipeline.nn.transformer import Block
 from pipeline.training import systems
-from pipeline.training.loader import Source, load
 from pipeline.training.network import Downstream
 from pipeline.training.parametrisation import parametrise
 from pipeline.training.steps.loop import parameters
@@ -312,7 +312,7 @@ def test_a_store_of_the_telescope_is_read_with_its_positions(tmp_path):
     store = write_store(tmp_path / "ice.zarr", [12, 8, 127])
     module = polarbert.build(small(), store)
     torch.testing.assert_close(module.backbone.sensor.position_cm / 100, geometry())
-    batch = load(Source(store.path, "test", small().reads())).batch(0, 3)
+    batch = read_batch(Selection(store.path, "test", small().reads()))
     made = pulses([12, 8, 127])
     torch.testing.assert_close(batch.points, made.points, rtol=1e-4, atol=1e-5)
     assert torch.equal(batch.per_point["sensor_id"], made.per_point["sensor_id"])
@@ -338,7 +338,7 @@ def test_a_store_of_something_else_is_refused(tmp_path, changes, message):
 def test_an_event_of_more_than_127_pulses_is_refused(tmp_path):
     store = write_store(tmp_path / "ice.zarr", [12, 128])
     with pytest.raises(BadInput, match=r"has 128 points; this model takes 127.*max_points = 127"):
-        Source(store.path, "test", small().reads()).open()
+        Selection(store.path, "test", small().reads()).open()
 
 
 def test_completep_scales_it_in_width_and_depth():

@@ -10,11 +10,11 @@ torch = pytest.importorskip("torch")
 from made_neutrinos import SENSORS, geometry, pulses, small, write_store
 from torch import nn
 
+from pipeline.data.loading import Selection
 from pipeline.families.polarbert.module import Told
 from pipeline.families.polarbert.probe import ABOUT, nearest_in_time, probe
 from pipeline.probing import Probed
 from pipeline.training import systems
-from pipeline.training.loader import Source, load
 
 
 class Knowing(nn.Module):
@@ -37,7 +37,7 @@ class Knowing(nn.Module):
 @pytest.fixture
 def held_out(tmp_path):
     store = write_store(tmp_path / "ice.zarr", [20, 8, 31, 12] * 20)
-    events = load(Source(store.path, "test", small().reads()))
+    events = Selection(store.path, "test", small().reads()).load()
 
     def made(module):
         system = systems.System(module, systems.build(small(), None).objective, small().reads())

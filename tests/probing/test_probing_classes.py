@@ -10,12 +10,12 @@ from made_constituents import write_jets
 from torch import nn
 
 from pipeline.data.errors import BadInput
+from pipeline.data.loading import Selection
 from pipeline.downstream.jets.spec import JETCLASS
 from pipeline.families.deepsets.spec import DeepSets
 from pipeline.probing import Probed
 from pipeline.probing.classes import names_of, probe
 from pipeline.training import systems
-from pipeline.training.loader import Source, load
 
 MODEL = DeepSets(inputs="kin", phi=(8, 8), f=(8,), classes=2)
 
@@ -34,8 +34,8 @@ class Knowing(nn.Module):
 @pytest.fixture
 def held_out(tmp_path):
     path = write_jets(tmp_path / "jets.zarr", (40, 25), splits=("test", "test"))
-    source = Source(path, "test", MODEL.reads())
-    events, store = load(source), source.open()
+    source = Selection(path, "test", MODEL.reads())
+    events, store = source.load(), source.open()
 
     def made(module):
         system = systems.System(module, systems.build(MODEL, None).objective, MODEL.reads())

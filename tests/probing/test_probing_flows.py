@@ -11,13 +11,13 @@ from made_flows import epic, learned
 
 from pipeline.data.events import offsets_of
 from pipeline.data.experiments.jetclass import COLUMN_NAMES
+from pipeline.data.loading import Selection
 from pipeline.data.store import Store
 from pipeline.evaluation.jets import OF_CONSTITUENTS, OF_JETS, OF_SHAPES
 from pipeline.nn.flow import Noise
 from pipeline.probing import Probed
 from pipeline.probing.flows import SIZES, drawn, probe
 from pipeline.training import systems
-from pipeline.training.loader import Source, load
 
 CPU = torch.device("cpu")
 JETS = (*OF_JETS, *OF_SHAPES, *OF_CONSTITUENTS)
@@ -32,7 +32,7 @@ def held_out(model, folder, module=None, **changes):
     system.module.eval()
     if module is not None:
         system = systems.System(module, system.objective, system.reads)
-    events = load(Source(store.path, "test", model.reads()))
+    events = Selection(store.path, "test", model.reads()).load()
     return Probed(model, system, events, store, CPU, 1, folder)
 
 

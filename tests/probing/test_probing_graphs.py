@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch")
 from made_batches import write_store
 from torch import nn
 
+from pipeline.data.loading import Selection
 from pipeline.data.store import Store
 from pipeline.families.eggnet.spec import EggNet
 from pipeline.families.exatrkx.spec import ExaTrkX
@@ -14,7 +15,6 @@ from pipeline.nn.graphs import Candidates, Graph, Space, both_ways, nearest
 from pipeline.probing import Probed
 from pipeline.probing.graphs import ABOUT, probe
 from pipeline.training import systems
-from pipeline.training.loader import Source, load
 
 EGGNET = EggNet(width=8, iterations=1, layers=1, depth=1, dimensions=4)
 EXATRKX = ExaTrkX(width=8, layers=1, depth=1, embedding_width=8, filter_width=8)
@@ -48,7 +48,7 @@ class Knowing(nn.Module):
 @pytest.fixture
 def held_out(tmp_path):
     store = Store.open(write_store(tmp_path / "made.zarr", shards=(40,)))
-    events = load(Source(store.path, "train", EXATRKX.reads()))
+    events = Selection(store.path, "train", EXATRKX.reads()).load()
 
     def made(module, model=EXATRKX):
         system = systems.build(model, None)

@@ -183,5 +183,5 @@ def test_one_pass_is_over_the_whole_split_and_never_more(long_store):
     )
     assert source(task).count == HELD
     assert source(task.model_copy(update={"one_pass": False})).count == 240
-    with pytest.raises(BadInput, match=f"{HELD + 1} events asked of split 'train', which holds"):
+    with pytest.raises(BadInput, match=f"{HELD + 1} events requested of split 'train', which has"):
         source(task.model_copy(update={"events": HELD + 1}))

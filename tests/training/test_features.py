@@ -6,11 +6,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("deepspeed")
 
-from made_batches import HEAD, MODEL, write_store
+from made_batches import HEAD, MODEL, read_batch, write_store
 from made_neutrinos import pulses, small
 from ranks import pretraining, result, run, training
 
 from pipeline.campaign import EvaluateTask, FeaturesTask, FinetuneTask, declare
+from pipeline.data.loading import Selection
 from pipeline.data.store import Store
 from pipeline.families.fm4npp.module import NeighbourPredictor
 from pipeline.outcome import Exit
@@ -66,11 +67,11 @@ def test_what_is_kept_is_what_the_backbone_gives(store, pretrained, kept):
     assert made.manifest.events == source.manifest.events
     model = NeighbourPredictor(MODEL)
     model.load_state_dict(trained(pretrained.path))
-    events = loader.load(loader.Source(store, "train", MODEL.reads_downstream()))
+    whole = read_batch(Selection(store, "train", MODEL.reads_downstream()))
     with torch.no_grad():
-        expected = combined(model.backbone(events.batch(0, len(events))), "mean")
+        expected = combined(model.backbone(whole), "mean")
     reads = loader.with_truth(MODEL, HEAD, stored=True)
-    batch = loader.load(loader.Source(task.store, "train", reads)).batch(0, len(events))
+    batch = read_batch(Selection(task.store, "train", reads))
     torch.testing.assert_close(batch.per_point["features"], expected, rtol=2e-3, atol=2e-3)
     for shard, before in zip(made.shards("val"), source.shards("val"), strict=True):
         arrays, old = shard.read(), before.read()

@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("deepspeed")
 
+from made_batches import read_batch
 from made_constituents import SMALL, tokenizing, write_jets
 from ranks import Ranks, result, run, steps
 from staged_alone import files_of
@@ -17,6 +18,8 @@ from staged_alone import files_of
 from pipeline import catalog
 from pipeline.campaign import TokenizeTask
 from pipeline.data.errors import BadInput
+from pipeline.data.loading import Selection
+from pipeline.data.normalisation import normalised, physical
 from pipeline.data.preparation.constituents import COLUMNS
 from pipeline.data.store import Store
 from pipeline.evaluation.jets import OF_CONSTITUENTS, OF_JETS, OF_SHAPES
@@ -29,7 +32,6 @@ from pipeline.outcome import Exit
 from pipeline.probing import Probed
 from pipeline.training import systems
 from pipeline.training.engine import checkpoint
-from pipeline.training.loader import Source, load, normalised, physical
 from pipeline.training.token_shards import token_type
 from pipeline.training.tokenizers import featured
 from pipeline.training.tokenizers import load as tokenizer_of
@@ -169,14 +171,14 @@ def test_two_processes_train_as_one_and_share_the_shards(jets, tmp_path, asked):
 
 
 def reading(store, **asked):
-    return Source(store, "train", OmniJet(**{"codes": 32, **asked}).reads())
+    return Selection(store, "train", OmniJet(**{"codes": 32, **asked}).reads())
 
 
 def test_a_model_reads_the_tokens_as_they_are(tokenized):
-    events = load(reading(store_of(tokenized).path))
-    batch = events.batch(0, 2)
+    selection = reading(store_of(tokenized).path)
+    batch = read_batch(selection, 0, 2)
     assert batch.per_point["token"].dtype == torch.int64
-    log_pt = events.physical(len(batch.points))[:, 0]
+    log_pt = selection.load().points[: len(batch.points), 0]
     assert batch.points[:, 0].numpy() == pytest.approx(log_pt - 1.8, abs=1e-5)
     assert batch.per_event == {}
 
@@ -195,7 +197,7 @@ def test_jets_without_tokens_are_refused(jets):
 
 def test_jets_longer_than_the_model_takes_are_refused(jets):
     with pytest.raises(BadInput, match=r"this model takes 8. Stage again with max_points = 8"):
-        Source(jets, "train", Reads(("px",), most_points=8)).open()
+        Selection(jets, "train", Reads(("px",), most_points=8)).open()
 
 
 def test_a_store_of_other_columns_is_no_store_of_jets(store, tmp_path):
@@ -219,7 +221,7 @@ def test_a_probe_lays_generated_jets_beside_held_out_ones(tokenized, tmp_path, i
         torch.manual_seed(0)
         system = systems.build(model, store)
         system.module.eval()
-        events = load(Source(store.path, "test", model.reads()))
+        events = Selection(store.path, "test", model.reads()).load()
         looks.append(probe(Probed(model, system, events, store, CPU, 1, tmp_path)))
     look = looks[0]
     assert look.scores == looks[1].scores, "the seed decides"

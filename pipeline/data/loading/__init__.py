@@ -1,6 +1,6 @@
-"""From a store to packed batches: shuffled, disjoint over ranks, resumable at any step."""
+"""From a store to packed events: shuffled, disjoint over ranks, resumable at any step."""
 
-from pipeline.data.loading.loader import Loader, Reading, State, joined
-from pipeline.data.loading.packed import Packed
+from pipeline.data.loading.loader import Loader, Reading
+from pipeline.data.loading.selection import Selection
 
-__all__ = ["Loader", "Packed", "Reading", "State", "joined"]
+__all__ = ["Loader", "Reading", "Selection"]

@@ -1,4 +1,4 @@
-"""Read blocks of events: from the shards each time, or from a copy that fits into memory."""
+"""Read blocks of events: from the shards each time, or from a copy in memory."""
 
 import contextlib
 from collections import OrderedDict
@@ -9,19 +9,20 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipeline.data.errors import BadInput
-from pipeline.data.events import Array, Integers, offsets_of
+from pipeline.data.events import Array, Events, Integers, offsets_of
 from pipeline.data.loading.index import Index
-from pipeline.data.loading.packed import NOWHERE, Packed, scatter
+from pipeline.data.loading.rows import SKIPPED, scatter, take
 from pipeline.data.store import Shard
 from pipeline.data.store.codec import ArrayFile
 
 OPEN_SHARDS = 64
-OWN = ("offsets", "event_id")
+FRAME = ("offsets", "event_id")  # arrays of every shard, which are always read
+POINTS = "points"
 
 
 @dataclass(frozen=True)
 class Range:
-    """The events `start` to `stop` of a shard, whose arrays are open; their rows are `offsets`."""
+    """The events `start` to `stop` of a shard whose arrays are open."""
 
     shard: Shard
     arrays: dict[str, Any]
@@ -30,28 +31,28 @@ class Range:
 
     @property
     def offsets(self) -> Integers:
-        """Where each event begins in the shard, and where the last one ends."""
+        """The first row of each event in the shard, and the end of the last one."""
         found: Integers = self.arrays["offsets"][self.start : self.stop + 1]
         return found
 
 
 class Blocks(Protocol):
-    """Gives the taken events of blocks."""
+    """A source of the taken events of blocks."""
 
-    def read(self, blocks: Integers, visited: Integers) -> Packed:
-        """Return taken events of `blocks`: those that are `visited`, as counted in store order."""
+    def read(self, blocks: Integers, visited: Integers) -> Events:
+        """Return the taken events of `blocks` at the positions `visited` in store order."""
         ...
 
 
 class Stored:
-    """Blocks of a store, decoded whenever they are asked for."""
+    """Blocks of a store, decoded at each read, with the arrays `names`."""
 
     def __init__(self, index: Index, names: tuple[str, ...]) -> None:
         self.index, self.names = index, names
         self._open: OrderedDict[int, dict[str, Any]] = OrderedDict()
 
-    def read(self, blocks: Integers, visited: Integers) -> Packed:
-        """Return the `visited` events; each chunk goes where it belongs while it is in the cache.
+    def read(self, blocks: Integers, visited: Integers) -> Events:
+        """Return the `visited` events; each chunk is copied to them while it is in the cache.
 
         Raises:
             BadInput: A shard is damaged; the message names it.
@@ -63,20 +64,25 @@ class Stored:
         sizes = np.concatenate([np.diff(each.offsets) for each in ranges])
         events = np.flatnonzero(self.index.chosen(event_id))[visited]
         offsets = offsets_of(sizes[events])
-        target = np.full(len(sizes), NOWHERE)
+        target = np.full(len(sizes), SKIPPED)
         target[events] = offsets[:-1]
         kinds = {name: ranges[0].shard.record.arrays[name].per for name in self.names}
-        return Packed(
+        rows = int(offsets[-1])
+        return Events(
+            source=self.index.source,
+            columns=self.index.columns,
+            points=_points(POINTS, ranges, target, rows),
             offsets=offsets,
             event_id=event_id[events],
             per_point={
-                name: _points(name, ranges, target, int(offsets[-1]))
+                name: _points(name, ranges, target, rows)
                 for name, per in kinds.items()
                 if per == "point"
             },
             per_event={
                 name: _events(name, ranges)[events] for name, per in kinds.items() if per == "event"
             },
+            verified=True,
         )
 
     def _range(self, block: int) -> Range:
@@ -86,11 +92,11 @@ class Stored:
         return Range(index.shards[number], self._arrays(number), start, stop)
 
     def _arrays(self, number: int) -> dict[str, Any]:
-        """Return the open arrays of shard `number`, the small ones read."""
+        """Return the arrays of shard `number`: the small ones read, the others open."""
         if number not in self._open:
             shard = self.index.shards[number]
-            small = shard.read(OWN)
-            files = {name: ArrayFile.open(shard.path / name) for name in self.names}
+            small = shard.read(FRAME)
+            files = {name: ArrayFile.open(shard.path / name) for name in (POINTS, *self.names)}
             self._open[number] = {**small, **files}
             if len(self._open) > OPEN_SHARDS:
                 self._open.popitem(last=False)
@@ -99,8 +105,8 @@ class Stored:
 
 
 @contextlib.contextmanager
-def _whole(shard: Shard, name: str) -> Iterator[None]:
-    """Turn what reading a damaged array raises into one message.
+def _undamaged(shard: Shard, name: str) -> Iterator[None]:
+    """Turn the errors of reading a damaged array into one message.
 
     Raises:
         BadInput: The array `name` of `shard` is damaged.
@@ -112,10 +118,10 @@ def _whole(shard: Shard, name: str) -> Iterator[None]:
 
 
 def _events(name: str, ranges: list[Range]) -> Array:
-    """Return the array `name`, with a row for each event of `ranges`."""
+    """Return the array `name`, with one row per event of `ranges`."""
     parts = []
     for each in ranges:
-        with _whole(each.shard, name):
+        with _undamaged(each.shard, name):
             parts.append(each.arrays[name].read(each.start, each.stop))
     return np.concatenate(parts)
 
@@ -129,33 +135,33 @@ def _points(name: str, ranges: list[Range], target: Integers, rows: int) -> Arra
         offsets = each.offsets
         begins = target[done : done + len(offsets) - 1]
         done += len(begins)
-        with _whole(each.shard, name):
+        with _undamaged(each.shard, name):
             for first, chunk in each.arrays[name].chunks(int(offsets[0]), int(offsets[-1])):
                 scatter(chunk, first, offsets, begins, found)
     return found
 
 
-class Held:
+class InMemory:
     """Blocks of a store, decoded once and kept in memory."""
 
     def __init__(self, index: Index, names: tuple[str, ...]) -> None:
         blocks, taken = np.arange(len(index)), np.arange(int(index.events.sum()))
-        self.packed = Stored(index, names).read(blocks, taken)
+        self.events = Stored(index, names).read(blocks, taken)
         self.begins = offsets_of(index.events)
 
-    def read(self, blocks: Integers, visited: Integers) -> Packed:
+    def read(self, blocks: Integers, visited: Integers) -> Events:
         """Return the `visited` events."""
-        places = [np.arange(self.begins[each], self.begins[each + 1]) for each in blocks]
-        return self.packed.take(np.concatenate(places)[visited])
+        positions = [np.arange(self.begins[each], self.begins[each + 1]) for each in blocks]
+        return take(self.events, np.concatenate(positions)[visited])
 
 
-def held_bytes(index: Index, names: tuple[str, ...]) -> int:
-    """Return the bytes that the taken events of `index` need in memory, about."""
+def bytes_in_memory(index: Index, names: tuple[str, ...]) -> int:
+    """Return about how many bytes of memory the taken events of `index` need."""
     total = 0.0
     for number, shard in enumerate(index.shards):
         mine = index.shard == number
         share = index.events[mine].sum() / max(shard.record.events, 1)
-        total += share * sum(_bytes(shard, name) for name in (*names, *OWN))
+        total += share * sum(_bytes(shard, name) for name in (POINTS, *names, *FRAME))
     return int(total)
 
 

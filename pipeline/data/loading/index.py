@@ -1,4 +1,4 @@
-"""Which events of a split are taken, cut into blocks of neighbours that are read together.
+"""The events of a split that are taken, cut into blocks of consecutive events.
 
 Axes: B blocks, E events.
 """
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.errors import BadInput
 from pipeline.data.events import Integers
 from pipeline.data.splits import Keys, keys
 from pipeline.data.store import Shard, Store
 
 BLOCK_POINTS = 1 << 19
 BLOCKS_PER_LANE = 8
+SUBSETS = 0  # the seed of the keys that order events into nested subsets
 
 
 @dataclass(frozen=True)
@@ -22,16 +22,17 @@ class Index:
     """Blocks (B) of consecutive events of the shards, each of about the same number of points.
 
     Block b is the events `start` to `stop` of shard `shard`, of which `events` are taken: those
-    whose key is at most `highest`.
+    whose key is at most `highest`. `source` is the store and `columns` those of its points.
     """
 
+    source: str
+    columns: tuple[str, ...]
     shards: tuple[Shard, ...]
     shard: Integers
     start: Integers
     stop: Integers
     events: Integers
     highest: np.uint64
-    seed: int
 
     def __len__(self) -> int:
         return len(self.shard)
@@ -45,59 +46,55 @@ class Index:
         """Return which events (E) are taken."""
         if self.takes_all:
             return np.ones(len(event_id), np.bool_)
-        return keys(event_id, self.seed) <= self.highest
+        return keys(event_id, SUBSETS) <= self.highest
 
 
-def index_of(
-    store: Store, split: str, *, events: int | None = None, lanes: int = 1, seed: int = 0
-) -> Index:
+def index_of(store: Store, split: str, *, events: int | None = None, lanes: int = 1) -> Index:
     """Return the index of `events` events of a split of `store`, or of all of them.
 
-    The events taken are those of the lowest keys, so that of two numbers the smaller subset lies
-    in the larger, whatever the files and their order; `seed` draws another family of subsets.
+    The events with the lowest keys are taken, so that a smaller subset lies in every larger one,
+    whatever the files and their order.
 
     Raises:
-        BadInput: The split is not there or holds too few events, or a shard is damaged.
+        BadInput: The split is missing, or a shard is damaged.
     """
     shards = store.shards(split)
-    held = store.events(split)
-    if events is not None and not 0 < events <= held:
-        message = f"{store.path}: {events} events asked of split {split!r}, which holds {held}."
-        raise BadInput(message)
+    stored = store.events(split)
     highest = np.uint64(2**64 - 1)
-    if events is not None and events < held:
-        highest = _lowest(shards, events, seed)
-    share = store.points(split) * (events or held) / max(held, 1)
+    if events is not None and events < stored:
+        highest = _lowest(shards, events)
+    share = store.points(split) * (events or stored) / max(stored, 1)
     block_points = max(1, min(BLOCK_POINTS, int(share / (lanes * BLOCKS_PER_LANE))))
-    tables = [_blocks(shard, highest, seed, block_points) for shard in shards]
+    tables = [_blocks(shard, highest, block_points) for shard in shards]
     counts = [table.shape[1] for table in tables]
     start, stop, taken = np.concatenate(tables, axis=1)
     return Index(
+        source=str(store.path),
+        columns=tuple(column.name for column in store.manifest.columns),
         shards=tuple(shards),
         shard=np.repeat(np.arange(len(shards)), counts),
         start=start,
         stop=stop,
         events=taken,
         highest=highest,
-        seed=seed,
     )
 
 
-def _lowest(shards: list[Shard], events: int, seed: int) -> np.uint64:
+def _lowest(shards: list[Shard], events: int) -> np.uint64:
     """Return the highest of the `events` lowest keys of all events."""
-    every: Keys = np.concatenate(
-        [keys(shard.read(("event_id",))["event_id"], seed) for shard in shards]
+    of_all: Keys = np.concatenate(
+        [keys(shard.read(("event_id",))["event_id"], SUBSETS) for shard in shards]
     )
-    return np.uint64(np.partition(every, events - 1)[events - 1])
+    return np.uint64(np.partition(of_all, events - 1)[events - 1])
 
 
-def _blocks(shard: Shard, highest: np.uint64, seed: int, block_points: int) -> Integers:
+def _blocks(shard: Shard, highest: np.uint64, block_points: int) -> Integers:
     """Return start, stop and number of taken events (3, B) of the blocks of `shard` that have any.
 
     A block ends with the event in which its taken points reach `block_points`.
     """
     arrays = shard.read(("offsets", "event_id"))
-    taken = keys(arrays["event_id"], seed) <= highest
+    taken = keys(arrays["event_id"], SUBSETS) <= highest
     sizes = np.where(taken, np.maximum(np.diff(arrays["offsets"]), 1), 0)
     number = (np.cumsum(sizes) - sizes) // block_points
     ends = np.flatnonzero(np.diff(number, append=number[-1:] + 1)) + 1

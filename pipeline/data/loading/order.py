@@ -1,8 +1,8 @@
-"""In which order blocks and events are visited: a function of seed and place alone.
+"""The order in which blocks and events are visited: a function of seed and position alone.
 
-The blocks of an epoch are shuffled and dealt to lanes; a lane takes some blocks at a time, a
-window, and shuffles their events. Lanes are what makes a training elastic: their number is the
-task's, and each rank works on its share of them, whatever the number of ranks.
+The blocks of an epoch are shuffled and dealt to lanes; a lane takes a few blocks at a time, a
+window, and shuffles their events. Lanes make a training elastic: the task sets their number, and
+each rank works on its share of them, whatever the number of ranks.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Order:
-    """The order of blocks that hold `events` (B) events, for `lanes` lanes."""
+    """The order of blocks with `events` (B) events each, for `lanes` lanes."""
 
     events: Integers
     lanes: int
@@ -39,7 +39,7 @@ class Order:
         blocks, first = np.arange(len(self.events)), 0
         if self.shuffle:
             rng = np.random.default_rng((self.seed, epoch))
-            # Where dealing begins changes, or few blocks would leave the last lanes without any.
+            # The first lane changes, or few blocks would always leave the last lanes without any.
             blocks, first = rng.permutation(blocks), int(rng.integers(self.lanes))
         mine = blocks[(lane - first) % self.lanes :: self.lanes]
         cuts = range(0, len(mine), self.window_blocks)
@@ -50,7 +50,7 @@ class Order:
         ]
 
     def after(self, lane: int, taken: int, epochs: int | None) -> Iterator[tuple[Window, int]]:
-        """Yield the windows of `lane` once it has `taken` events, and how many of each to skip."""
+        """Yield the windows of `lane` after it has `taken` events, and how many of each to skip."""
         epoch = 0
         while epochs is None or epoch < epochs:
             for window in self.windows(lane, epoch):

@@ -1,4 +1,4 @@
-"""Work ahead: what an iterator gives is prepared by a thread while the last is in use."""
+"""Prefetch: a thread prepares the next items of an iterator while the last one is in use."""
 
 import queue
 import threading
@@ -10,17 +10,17 @@ DEPTH = 2
 
 
 class _End:
-    """Comes after the last item; `error` is what ended the work early."""
+    """Follows the last item; `error` is the exception that ended the work early."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
 
 
-def ahead(source: Iterator[T], depth: int = DEPTH) -> Iterator[T]:
-    """Yield what `source` gives, up to `depth` items being ready before they are asked for.
+def prefetch(source: Iterator[T], depth: int = DEPTH) -> Iterator[T]:
+    """Yield the items of `source`, of which a thread prepares up to `depth` in advance.
 
-    An error of `source` is raised where its item would have come. When the consumer stops early,
-    so does the thread.
+    An error of `source` is raised in place of its item. When the consumer stops early, so does the
+    thread.
     """
     ready: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
     room, stopped = threading.Semaphore(depth), threading.Event()
@@ -33,7 +33,7 @@ def ahead(source: Iterator[T], depth: int = DEPTH) -> Iterator[T]:
                 if stopped.is_set():
                     return
                 ready.put(item)
-        except BaseException as error:  # noqa: BLE001  # handed to the consumer
+        except BaseException as error:  # noqa: BLE001  # raised in the consumer
             end = _End(error)
         ready.put(end)
 

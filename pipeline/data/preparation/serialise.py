@@ -12,7 +12,8 @@ import numpy as np
 from pipeline.campaign import Order
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Events, Floats
-from pipeline.data.experiment import Column, Experiment, Rejected
+from pipeline.data.experiment import Experiment, Rejected
+from pipeline.data.normalisation import normalised
 from pipeline.data.preparation.bins import LETTERS, Bins
 from pipeline.data.preparation.curves import hilbert, zorder
 from pipeline.data.preparation.neighbours import Places, later_neighbours, moved
@@ -96,9 +97,4 @@ def normal(events: Events, experiment: Experiment) -> Floats:
     """Return the position (P, 3) of each point, normalised to [0, 1] in the experiment's axes."""
     columns = {column.name: column for column in experiment.columns}
     axes = [columns[name] for name in experiment.axes or ()]
-    return np.column_stack([normalised(events.column(each.name), each) for each in axes])
-
-
-def normalised(values: Floats, column: Column) -> Floats:
-    """Return `values` of `column`, less its offset, over its scale."""
-    return ((values.astype(np.float64) - column.offset) / column.scale).astype(np.float32)
+    return normalised(np.column_stack([events.column(each.name) for each in axes]), axes)

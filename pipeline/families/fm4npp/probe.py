@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.evaluation.result import Look, histogram
 from pipeline.nn.batch import Batch
-from pipeline.probing import BATCH_EVENTS, Probed
+from pipeline.probing import Probed
 
 NAMES = ("eta", "phi", "r")
 Floats = NDArray[np.float64]
@@ -49,7 +49,7 @@ def probe(probed: Probed) -> Look:
 def _places(probed: Probed) -> tuple[Floats, Floats, Floats]:
     """Return where each point is, where its next neighbour is and where predicted (P, 3 each)."""
     found: list[tuple[torch.Tensor, ...]] = []
-    for each in probed.events.batches(BATCH_EVENTS):
+    for each in probed.batches():
         batch = each.to(probed.device)
         predicted = probed.system.module(batch)[:, 0]
         place, exists = _nearest(batch)

@@ -14,7 +14,7 @@ from pipeline.families.jet_columns import IMPACT
 from pipeline.families.mpm.heads import features
 from pipeline.families.mpm.module import Pretrainer
 from pipeline.families.mpm.spec import KINEMATICS
-from pipeline.probing import BATCH_EVENTS, Probed
+from pipeline.probing import Probed
 
 TITLES = {"pt_log": "pT of masked constituents, standardised", "deta": "4 Δη", "dphi": "4 Δφ"}
 CLASSES = ("identity", "tokens", "clusters")
@@ -80,7 +80,7 @@ def _found(probed: Probed, module: Pretrainer) -> Found:
     """Return what is told and drawn of all masked constituents, and what is true."""
     parts: list[dict[str, Tensor]] = []
     first = 0
-    for each in probed.events.batches(BATCH_EVENTS):
+    for each in probed.batches():
         batch = each.to(probed.device)
         state = torch.random.get_rng_state()
         masked = module(batch)

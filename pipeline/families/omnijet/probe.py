@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.data.events import offsets_of
+from pipeline.data.normalisation import physical
 from pipeline.evaluation.codebooks import FOLDS, class_accuracy
 from pipeline.evaluation.distances import quantile_divergence, wasserstein
 from pipeline.evaluation.jets import UNITS
@@ -21,7 +22,6 @@ from pipeline.families.omnijet.spec import TOKEN
 from pipeline.families.tokenizer import MOST_CONSTITUENTS
 from pipeline.probing import Probed, jets
 from pipeline.probing.jets import BINS, JETS_AT_ONCE, Measured
-from pipeline.training.loader import physical
 from pipeline.training.tokenizers import Codec, load
 
 OFFSETS = ("jet_eta", "jet_phi")
@@ -32,8 +32,8 @@ def probe(probed: Probed) -> Look:
     """Return how far generated jets are from the truth, raw and reconstructed."""
     codec = load(probed.store, probed.device)
     events = probed.events
-    true = jets.measured(events.packed.per_point["points"], events.offsets)
-    codes = torch.from_numpy(events.packed.per_point[TOKEN].astype(np.int64))
+    true = jets.measured(events.points, events.offsets)
+    codes = torch.from_numpy(events.per_point[TOKEN].astype(np.int64))
     best = _decoded(probed, codec, (codes, events.offsets))
     drawn = generated(probed, codec, len(events))
     made = _decoded(probed, codec, drawn)
@@ -44,7 +44,7 @@ def probe(probed: Probed) -> Look:
         scores[f"kl_{name}_reconstructed"] = quantile_divergence(best[name], made[name], bins=bins)
         scores[f"w1_{name}_reconstructed"] = wasserstein(best[name], made[name])
         scores[f"w1_{name}_of_tokens"] = wasserstein(true[name], best[name])
-    label = events.packed.per_event.get("label")
+    label = events.per_event.get("label")
     scores |= _judged(true, best, made, label, probed.seed)
     about = {name: text for name, text in _about().items() if name in scores}
     histograms = [_compared(name, true, best, made) for name in BINS]

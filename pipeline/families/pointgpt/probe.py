@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.evaluation.result import Look, histogram
 from pipeline.families.pointgpt.objective import distances
-from pipeline.probing import BATCH_EVENTS, Probed
+from pipeline.probing import Probed
 
 NAMES = ("eta", "phi", "r")
 Floats = NDArray[np.float64]
@@ -23,7 +23,7 @@ def probe(probed: Probed) -> Look:
     events, averaged rank by rank.
     """
     made, true = [], []
-    for each in probed.events.batches(BATCH_EVENTS):
+    for each in probed.batches():
         predicted = probed.system.module(each.to(probed.device))
         made.append(predicted.points.float().cpu())
         true.append(predicted.patches.points.cpu())

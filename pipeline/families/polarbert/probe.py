@@ -16,7 +16,7 @@ from pipeline.evaluation.result import Histogram, Look, histogram, mean_interval
 from pipeline.families.polarbert.module import Told
 from pipeline.families.polarbert.objective import entropies, targets
 from pipeline.nn.batch import Batch
-from pipeline.probing import BATCH_EVENTS, Probed
+from pipeline.probing import Probed
 
 TOP = 10
 ABOUT = {
@@ -147,7 +147,7 @@ def _found(probed: Probed) -> Found:
     pulses: list[dict[str, Tensor]] = []
     events: list[dict[str, Tensor]] = []
     first = 0
-    for each in probed.events.batches(BATCH_EVENTS):
+    for each in probed.batches():
         batch = each.to(probed.device)
         told = probed.system.module(batch)
         pulses.append(_of_pulses(told, batch, first))

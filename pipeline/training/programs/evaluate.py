@@ -1,6 +1,7 @@
 """Evaluate: `python -m pipeline.training.programs.evaluate TASK_FOLDER`, one process."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,21 +9,26 @@ import torch
 
 from pipeline import catalog
 from pipeline.campaign import EvaluateTask, FinetuneTask
+from pipeline.data.checksums import array_hash
 from pipeline.data.errors import BadInput
+from pipeline.data.events import Events, concatenate
+from pipeline.data.loading import Selection
+from pipeline.data.loading.selection import point_array
 from pipeline.data.store import Store
 from pipeline.data.store.tables import read_tables
 from pipeline.downstream import AnyHead
 from pipeline.downstream.jets.module import classes_of
 from pipeline.downstream.jets.spec import JetHead
-from pipeline.downstream.truth import Rows, Truth, joined
+from pipeline.downstream.truth import Rows, Truth
+from pipeline.families import Reads
 from pipeline.job import batch_job_id
 from pipeline.nn.batch import Batch
 from pipeline.nn.hidden import EVENT_FEATURES, FEATURES
+from pipeline.nn.loading import batches
 from pipeline.outcome import Exit
 from pipeline.run import TaskFolder
 from pipeline.training import loader
 from pipeline.training.engine import engine
-from pipeline.training.loader import EventSet
 from pipeline.training.network import Downstream, task_of
 from pipeline.training.programs import finetune, program
 from pipeline.writing import write_json
@@ -42,7 +48,7 @@ def evaluate(
     finetuned = catalog.read(TaskFolder(task.finetuned).declaration, FinetuneTask)
     head = finetuned.head
     reads = loader.with_truth(finetuned.model, head, stored=finetuned.cached)
-    source = loader.also(loader.Source(task.store, task.split, reads), WELCOME)
+    source = Selection(task.store, task.split, reads).with_optional(WELCOME)
     store = source.open()
     model = finetune.network(finetuned, store)
     finetune.adapt(model, finetuned)
@@ -60,9 +66,9 @@ def evaluate(
             **look.table()["scores"],
             **{f"{name}_interval": _plain(each) for name, each in look.intervals.items()},
             **_configuration(finetuned, task, truth),
-            "store_sha256": loader.store_hash(store),
+            "store_sha256": store.manifest.content_sha256,
             "weights_sha256": engine.weights_hash(weights),
-            "answers_sha256": {name: loader.array_hash(told[name]) for name in sorted(told)},
+            "answers_sha256": {name: array_hash(told[name]) for name in sorted(told)},
             "seconds": time.time() - began,
             "job_id": batch_job_id(),
         }
@@ -73,7 +79,7 @@ def evaluate(
 def _told(
     model: Downstream,
     finetuned: FinetuneTask,
-    source: loader.Source,
+    source: Selection,
     store: Store,
     folder: TaskFolder,
     world: engine.World,
@@ -88,18 +94,17 @@ def _told(
     told: dict[str, list[Any]] = {}
     truths: list[Truth] = []
     tell, done = program.Throttle(1.0), 0
-    for events in loader.stream(source, READ_EVENTS):
-        for start in range(0, len(events), BATCH_EVENTS):
+    for events in source.stream(READ_EVENTS):
+        for batch in batches(events, store.manifest.columns, source.reads, BATCH_EVENTS):
             if stop.requested:
                 return None
-            batch = events.batch(start, min(start + BATCH_EVENTS, len(events)))
             for name, each in _answer(model, finetuned, batch.to(world.device)).items():
                 told.setdefault(name, []).append(each)
             done += len(batch.event_id)
             if tell():
                 write_json(folder.progress, {"done": done, "total": source.count, "unit": "events"})
-        truths.append(_truth(events, tables))
-    return {name: np.concatenate(parts) for name, parts in told.items()}, joined(truths)
+        truths.append(_truth(events, source.reads, tables))
+    return {name: np.concatenate(parts) for name, parts in told.items()}, concatenate(truths)
 
 
 @torch.no_grad()
@@ -126,17 +131,15 @@ def _plain(interval: tuple[float, float]) -> list[float | None]:
     return [end if np.isfinite(end) else None for end in interval]
 
 
-def _truth(events: EventSet, tables: Rows) -> Truth:
-    """Return what is known of some events, but for what a backbone made of them."""
-    reads = events.reads
-    return Truth(
-        per_point={n: events.per_point(n) for n in reads.per_point if n != FEATURES},
-        per_event={n: events.per_event(n) for n in reads.per_event if n != EVENT_FEATURES},
+def _truth(events: Events, reads: Reads, tables: Rows) -> Truth:
+    """Return the arrays of `events` that the task reads, without the features of a backbone."""
+    stored, names = events.per_point, [n for n in reads.per_point if n != FEATURES]
+    return replace(
+        events,
+        per_point={name: point_array(stored, name) for name in names},
+        per_event={n: events.per_event[n] for n in reads.per_event if n != EVENT_FEATURES},
         tables={name: tables[name] for name in reads.tables},
-        offsets=events.offsets,
-        event_id=events.event_id,
-        points=events.physical(int(events.offsets[-1])),
-        columns=[column.name for column in events.columns],
+        verified=True,
     )
 
 

@@ -19,16 +19,16 @@ from torch import Tensor
 
 from pipeline.campaign import FeaturesTask
 from pipeline.data.checksums import unchanged
-from pipeline.data.events import Array
-from pipeline.data.loading import Packed
+from pipeline.data.events import Array, Events
+from pipeline.data.loading import Selection
 from pipeline.data.store import Shard, ShardRecord, Store
 from pipeline.data.store.manifest import SourceRecord, write_manifest
 from pipeline.data.store.shard import write_shard
 from pipeline.job import batch_job_id
 from pipeline.nn.hidden import EVENT_FEATURES, FEATURES, HiddenOf
+from pipeline.nn.loading import batches
 from pipeline.outcome import Exit
 from pipeline.run import TaskFolder
-from pipeline.training import loader
 from pipeline.training.engine import engine
 from pipeline.training.network import backbone_of
 from pipeline.training.programs import program
@@ -46,7 +46,7 @@ def features(
     began = time.time()
     store = Store.open(task.source)
     for split in store.splits:
-        loader.Source(task.source, split, task.model.reads_downstream()).open()
+        Selection(task.source, split, task.model.reads_downstream()).open()
     backbone, look = backbone_of(task.model, store)
     load_backbone(backbone, task.backbone, task.model)
     digest = (read_json(TaskFolder(task.backbone).result) or {})["weights_sha256"]
@@ -69,7 +69,7 @@ def features(
             "points": store.manifest.points,
             "shards": len(records),
             "weights_sha256": digest,
-            "store_sha256": loader.store_hash(Store.open(task.store)),
+            "store_sha256": Store.open(task.store).manifest.content_sha256,
             "seconds": time.time() - began,
             "job_id": batch_job_id(),
         }
@@ -126,26 +126,29 @@ class Writing:
         kinds = {name: each.per for name, each in shard.record.arrays.items()}
         names = tuple(name for name in kinds if name not in LEFT_OUT)
         arrays = shard.read(names)
-        packed = Packed(
+        events = Events(
+            source=str(shard.path),
+            columns=tuple(column.name for column in self.store.manifest.columns),
+            points=arrays["points"],
             offsets=arrays["offsets"],
             event_id=arrays["event_id"],
             per_point={name: arrays[name] for name in names if kinds[name] == "point"},
             per_event={name: arrays[name] for name in names if kinds[name] == "event"},
+            verified=True,
         )
-        found = list(self._features(packed))
+        found = list(self._features(events))
         arrays[FEATURES] = np.concatenate([points for points, _ in found])
         of_events = [events for _, events in found if events is not None]
         if of_events:
             arrays[EVENT_FEATURES] = np.concatenate(of_events)
-        return arrays, frozenset({*packed.per_event, EVENT_FEATURES})
+        return arrays, frozenset({*events.per_event, EVENT_FEATURES})
 
     @torch.no_grad()
-    def _features(self, packed: Packed) -> Iterator[tuple[Array, Array | None]]:
+    def _features(self, whole: Events) -> Iterator[tuple[Array, Array | None]]:
         """Yield the features of points (P, W) and of events (B, W), some events at a time."""
         reads, columns = self.task.model.reads_downstream(), self.store.manifest.columns
-        for start in range(0, len(packed), BATCH_EVENTS):
-            some = packed.slice(start, min(start + BATCH_EVENTS, len(packed)))
-            hidden = self.look(loader.batch_of(some, columns, reads).to(self.device))
+        for batch in batches(whole, columns, reads, BATCH_EVENTS):
+            hidden = self.look(batch.to(self.device))
             points = combined(hidden.points, self.task.combine)
             events = None if hidden.events is None else _half(hidden.events)
             yield _half(points), events

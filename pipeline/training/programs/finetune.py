@@ -8,6 +8,7 @@ from torch import nn
 from pipeline import catalog
 from pipeline.campaign import FinetuneTask, PretrainTask
 from pipeline.data.errors import BadInput
+from pipeline.data.loading import Selection
 from pipeline.data.store import Store
 from pipeline.families import Family
 from pipeline.nn.losses import only
@@ -120,10 +121,10 @@ def finetune(
 ) -> Exit:
     """Fine-tune the head of a downstream task on labelled events."""
     reads = loader.with_truth(task.model, task.head, stored=task.cached)
-    events = loader.Source(task.store, task.split, reads, task.labels)
+    events = Selection(task.store, task.split, reads, task.labels)
     store = events.open()
     engine.join(world)
-    held_back = loader.held_back(events, task.validation)
+    validation = loader.validation_events(events, task.validation)
     model = build(task, store)
     loss = task_of(task.head).loss
     spec = TrainSpec(
@@ -132,7 +133,7 @@ def finetune(
         events,
         task.seed,
         task.training,
-        held_back,
+        validation,
         takes_best=loader.takes_best(task.validation),
         metadata=task.model.about | {"task": task.head.task},
     )

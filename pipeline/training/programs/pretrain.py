@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from pipeline.campaign import PretrainTask
+from pipeline.data.loading import Selection
 from pipeline.data.store import Store
 from pipeline.families import Family
 from pipeline.outcome import Exit
@@ -34,7 +35,7 @@ def pretrain(
         events,
         task.seed,
         task.training,
-        validation=loader.held_back(events, task.validation),
+        validation=loader.validation_events(events, task.validation),
         takes_best=loader.takes_best(task.validation),
         scales=parametrise(system.module, partial(_module, store), task.model),
         trunk=task.trunk,
@@ -54,17 +55,17 @@ def _mean_points(store: Store, split: str) -> float:
     return store.manifest.points[split] / store.manifest.events[split]
 
 
-def source(task: PretrainTask) -> loader.Source:
+def source(task: PretrainTask) -> Selection:
     """Return the events of `task`: a subset, or for one pass the whole split, in its order.
 
     Raises:
         BadInput: The store is not there, or does not hold what is asked.
     """
-    asked = loader.Source(task.store, task.split, task.model.reads(), task.events)
+    selection = Selection(task.store, task.split, task.model.reads(), task.events)
     if not task.one_pass:
-        return asked
-    asked.open()
-    return replace(asked, events=None)
+        return selection
+    selection.open()
+    return replace(selection, events=None)
 
 
 if __name__ == "__main__":

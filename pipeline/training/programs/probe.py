@@ -7,12 +7,14 @@ import torch
 
 from pipeline import catalog
 from pipeline.campaign import PretrainTask, ProbeTask
+from pipeline.data.loading import Selection
+from pipeline.data.store import Store
 from pipeline.evaluation.result import Look, mean_interval
 from pipeline.job import batch_job_id
 from pipeline.outcome import Exit
-from pipeline.probing import BATCH_EVENTS, Probed
+from pipeline.probing import Probed
 from pipeline.run import TaskFolder
-from pipeline.training import loader, systems
+from pipeline.training import systems
 from pipeline.training.engine import engine
 from pipeline.training.programs import program
 from pipeline.training.programs.finetune import trained
@@ -27,8 +29,8 @@ def probe(task: ProbeTask, folder: TaskFolder, world: engine.World, stop: progra
     began = time.time()
     pretrained = catalog.read(TaskFolder(task.pretrained).declaration, PretrainTask)
     model = pretrained.model
-    source = loader.Source(task.store, task.split, model.reads(), task.events)
-    store, events = source.open(), loader.load(loader.also(source, WELCOME))
+    selection = Selection(task.store, task.split, model.reads(), task.events)
+    store, events = Store.open(task.store), selection.with_optional(WELCOME).load()
     system = systems.build(model, store)
     weights = trained(task.pretrained, model)
     system.module.load_state_dict(weights)
@@ -50,7 +52,7 @@ def probe(task: ProbeTask, folder: TaskFolder, world: engine.World, stop: progra
             "split": task.split,
             "pretraining_events": pretrained.events,
             "weights_sha256": engine.weights_hash(weights),
-            "store_sha256": events.store_hash,
+            "store_sha256": store.manifest.content_sha256,
             "seconds": time.time() - began,
             "job_id": batch_job_id(),
         }
@@ -68,7 +70,7 @@ def held_out(probed: Probed, folder: TaskFolder, stop: program.Stop) -> dict[str
     tell = program.Throttle(1.0)
     rows: list[dict[str, float]] = []
     sizes: list[int] = []
-    for batch in probed.events.batches(BATCH_EVENTS):
+    for batch in probed.batches():
         if stop.requested:
             return None
         there = batch.to(probed.device)

@@ -18,7 +18,7 @@ from pipeline.data.store.tokens import write_tokenizer
 from pipeline.job import batch_job_id
 from pipeline.outcome import Exit
 from pipeline.run import TaskFolder
-from pipeline.training import loader, systems, tokenizers
+from pipeline.training import systems, tokenizers
 from pipeline.training.engine import engine
 from pipeline.training.programs import program
 from pipeline.training.programs.finetune import trained
@@ -83,7 +83,13 @@ def _trained(
     torch.manual_seed(task.seed)
     system = systems.build(task.model, None)
     spec = TrainSpec(
-        system.module, system.objective, events, task.seed, task.training, metadata=task.model.about
+        system.module,
+        system.objective,
+        events,
+        task.seed,
+        task.training,
+        prepare=tokenizers.featured,
+        metadata=task.model.about,
     )
     result = train(spec, folder, world, stop)
     if result is not None and world.is_first:
@@ -153,7 +159,7 @@ def _finish(shards: Shards, result: dict[str, Any]) -> None:
             "points": written.points,
             "rejected": total_cut(made),
             "shards": len(made),
-            "store_sha256": loader.store_hash(Store.open(shards.task.store)),
+            "store_sha256": Store.open(shards.task.store).manifest.content_sha256,
         }
     )
 

@@ -1,25 +1,31 @@
 """What the training loop needs to train one model."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import nn
 
 from pipeline.campaign import Training, Trunk
-from pipeline.nn.batch import MicroBatch
+from pipeline.data.loading import Selection
+from pipeline.nn.batch import Batch, MicroBatch
 from pipeline.nn.losses import WeightedSum
 from pipeline.run import TaskFolder
 from pipeline.training.engine.engine import World
 from pipeline.training.engine.optimisers import Scale
-from pipeline.training.loader import Source
+from pipeline.training.loader import training_batches
+
+
+def _unchanged(batch: Batch) -> Batch:
+    return batch
 
 
 @dataclass(frozen=True)
 class TrainSpec:
     """A model, its objective and its events; `seed` sets the order in which events are visited.
 
-    `scales` are the learning-rate scales of individual parameters. A training may start at a
+    `prepare` changes each batch before the model gets it. `scales` are the learning-rate scales of
+    individual parameters. A training may start at a
     checkpoint of its `trunk`, and it keeps its own checkpoints at `branch_points` for others to
     start at. Each checkpoint records the loss on the events of `validation`; with `takes_best` the
     result has the weights where that loss is lowest. `extra` holds further entries of the result,
@@ -29,11 +35,12 @@ class TrainSpec:
 
     model: nn.Module
     objective: WeightedSum
-    events: Source
+    events: Selection
     seed: int
     training: Training
-    validation: Source | None = None
+    validation: Selection | None = None
     takes_best: bool = False
+    prepare: Callable[[Batch], Batch] = _unchanged
     scales: Mapping[str, Scale] = field(default_factory=dict)
     trunk: Trunk | None = None
     branch_points: tuple[int, ...] = ()
@@ -50,6 +57,8 @@ class TrainSpec:
 
     def batches(self, world: World, seen: int) -> Iterator[list[MicroBatch]]:
         """Yield this process's share of each batch, starting after `seen` events of all."""
-        return self.events.batches(
-            self.training, self.seed, rank=world.rank, ranks=world.size, seen=seen
+        shares = training_batches(
+            self.events, self.training, self.seed, rank=world.rank, ranks=world.size, seen=seen
         )
+        for share in shares:
+            yield [replace(each, batch=self.prepare(each.batch)) for each in share]

@@ -1,12 +1,17 @@
 """The validation loss of a model in training, on events that it is not trained on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from pipeline.data.events import Events
+from pipeline.data.experiment import Column
+from pipeline.data.store import Store
+from pipeline.families import Reads
 from pipeline.nn.batch import Batch
+from pipeline.nn.loading import batch_of
 from pipeline.nn.losses import WeightedSum
 from pipeline.training.engine.engine import Engine, World
-from pipeline.training.loader import EventSet, load
 from pipeline.training.steps.spec import TrainSpec
 
 
@@ -14,7 +19,9 @@ from pipeline.training.steps.spec import TrainSpec
 class Validation:
     """The validation events, in batches that the processes take in turn."""
 
-    events: EventSet
+    events: Events
+    columns: Sequence[Column]
+    reads: Reads
     objective: WeightedSum
     world: World
     batch_events: int
@@ -27,11 +34,14 @@ class Validation:
         Raises:
             BadInput: The split is missing, or has too few events.
         """
-        if spec.validation is None:
+        selection = spec.validation
+        if selection is None:
             return None
         share = -(-spec.training.batch_events // world.size)
         batch_events = min(share, spec.training.micro_events or share)
-        return cls(load(spec.validation), spec.objective, world, batch_events, spec.seed)
+        columns = Store.open(selection.path).manifest.columns
+        events, reads = selection.load(), selection.reads
+        return cls(events, columns, reads, spec.objective, world, batch_events, spec.seed)
 
     def loss(self, engine: Engine) -> float:
         """Return the mean loss over the events; all processes must call this.
@@ -50,4 +60,5 @@ class Validation:
         return engine.validate(batches, self.objective, self.seed)
 
     def _batch(self, start: int) -> Batch:
-        return self.events.batch(start, min(start + self.batch_events, len(self.events)))
+        stop = min(start + self.batch_events, len(self.events))
+        return batch_of(self.events.slice(start, stop), self.columns, self.reads)

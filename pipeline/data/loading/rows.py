@@ -1,10 +1,9 @@
-"""Events packed end to end, and how they are picked, joined and cut.
+"""Fast copies of the rows of events, compiled by numba.
 
 Axes: E events, P points.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numba
@@ -14,76 +13,23 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from pipeline.data.events import Array, Integers, offsets_of
+from pipeline.data.events import Array, Events, Integers, offsets_of
 
-NOWHERE = -1
+SKIPPED = -1
 Bytes = npt.NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Packed:
-    """Events of one read: event e owns rows offsets[e] to offsets[e + 1] of `per_point`.
-
-    `event_id` (E) int64 global; `per_point`, (P, …) each, `points` among them; `per_event`, (E, …)
-    each.
-    """
-
-    offsets: Integers
-    event_id: Integers
-    per_point: dict[str, Array]
-    per_event: dict[str, Array]
-
-    def __len__(self) -> int:
-        return len(self.event_id)
-
-    @property
-    def sizes(self) -> Integers:
-        """The number of points of each event, (E)."""
-        return np.diff(self.offsets)
-
-    def slice(self, start: int, stop: int) -> "Packed":
-        """Return events `start` to `stop`, the last not included; nothing is copied."""
-        offsets = self.offsets[start : stop + 1]
-        rows = slice(int(offsets[0]), int(offsets[-1]))
-        return Packed(
-            offsets=offsets - offsets[0],
-            event_id=self.event_id[start:stop],
-            per_point={name: each[rows] for name, each in self.per_point.items()},
-            per_event={name: each[start:stop] for name, each in self.per_event.items()},
-        )
-
-    def take(self, events: Integers) -> "Packed":
-        """Return copies of the events at the places `events`, in that order."""
-        sizes = self.sizes[events]
-        offsets = offsets_of(sizes)
-        return Packed(
-            offsets=offsets,
-            event_id=self.event_id[events],
-            per_point={
-                name: _rows(each, self.offsets[events], offsets)
-                for name, each in self.per_point.items()
-            },
-            per_event={name: each[events] for name, each in self.per_event.items()},
-        )
-
-
-def joined(several: Sequence[Packed]) -> Packed:
-    """Return the events of `several`, one after another."""
-    if len(several) == 1:
-        return several[0]
-    first = several[0]
+def take(events: Events, order: Integers) -> Events:
+    """Return copies of the events at the positions `order`, in that order."""
+    begins, offsets = events.offsets[order], offsets_of(events.sizes[order])
     return replace(
-        first,
-        offsets=offsets_of(np.concatenate([each.sizes for each in several])),
-        event_id=np.concatenate([each.event_id for each in several]),
-        per_point={
-            name: np.concatenate([each.per_point[name] for each in several])
-            for name in first.per_point
-        },
-        per_event={
-            name: np.concatenate([each.per_event[name] for each in several])
-            for name in first.per_event
-        },
+        events,
+        points=_rows(events.points, begins, offsets),
+        offsets=offsets,
+        event_id=events.event_id[order],
+        per_point={n: _rows(values, begins, offsets) for n, values in events.per_point.items()},
+        per_event={name: values[order] for name, values in events.per_event.items()},
+        verified=True,
     )
 
 
@@ -125,7 +71,7 @@ def scatter(chunk: Array, first: int, offsets: Integers, target: Integers, found
     """Copy the rows of `chunk`, the first of which is row `first`, to their events in `found`.
 
     Event e owns rows offsets[e] to offsets[e + 1], and in `found` those from target[e] on, unless
-    that is NOWHERE.
+    that is SKIPPED.
     """
     width = chunk.itemsize * int(np.prod(chunk.shape[1:], dtype=np.int64))
     _scatter(
@@ -148,7 +94,7 @@ def _scatter(
     event = max(int(np.searchsorted(offsets, first, side="right")) - 1, 0)
     while event < len(target) and offsets[event] < last:
         start, stop = max(int(offsets[event]), first), min(int(offsets[event + 1]), last)
-        if target[event] != NOWHERE and start < stop:
+        if target[event] != SKIPPED and start < stop:
             row = target[event] + start - offsets[event]
             _memcpy(here + row * width, there + (start - first) * width, (stop - start) * width)
         event += 1
