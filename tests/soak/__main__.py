@@ -1,9 +1,9 @@
-"""`make soak`: each fault at random moments over campaigns on the test bed, as a table.
+"""`make soak`: inject each fault into campaigns on the test bed, and print a table.
 
 python -m tests.soak --times 10 --seed 1 [--only "node down"] [--to docs/measured/soak.md]
 
-With --together each of so many campaigns is hit by all of them, one after the other in any order,
-by each --each times. With --wide the campaigns are of twelve pretraining cells.
+With --together every campaign is hit by all faults in random order, by each of them --each times.
+With --wide a campaign has twelve pretraining cells.
 """
 
 import argparse
@@ -25,45 +25,49 @@ PAGE = """\
 # Faults on a real Slurm
 
 `python -m tests.soak --times {times} --seed {seed}` on the site {site} of the test bed, {date}:
-campaigns of {cells} with what precedes and follows them, {way} at random
-moments. Passed is what ended with every task done, results equal to the calm run's to the bit, no
-job left, and each job's seconds in the ledger equal to those of `sacct -D`. Extra is beside the
-calm run, which took {seconds:.0f} s and {node_hours:.4f} node-hours. What each fault does:
-[faults.py](../../tests/soak/faults.py).
+campaigns of {cells} with the tasks before and after them, {way}, at random
+moments. A campaign passes if every task is done, the results equal those of the calm run (the same
+campaign without faults) to the bit, no job is left, and the ledger has the same seconds for each
+job as `sacct -D`. The last two columns compare with the calm run, which took {seconds:.0f} s and
+{node_hours:.4f} node-hours. [faults.py](../../tests/soak/faults.py) says what each fault does.
 
 """
 HEAD = """\
-| fault | times | passed | commands typed, most | extra node-hours, mean | extra seconds, mean |
+| fault | times | passed | commands typed, at most | extra node-hours, mean | extra seconds, mean |
 |---|---|---|---|---|---|
 """
 
 
 def main() -> int:
-    """Run what is asked, print a line for each campaign and the table; 1 if anything was wrong."""
-    asked = _arguments()
+    """Run the campaigns, print a line for each and the table; return 1 if anything was wrong."""
+    options = _arguments()
     folder = bring_up() / "soak"
-    dice = random.Random(asked.seed)
-    calm = _one(folder, dice, "calm", [], asked)
-    _tell("calm", calm, calm)
-    names = asked.only or list(FAULTS)
-    several = _together if asked.together else _one_by_one
-    found = list(several(folder, dice, names, calm, asked))
+    dice = random.Random(options.seed)
+    calm = _one(folder, dice, "calm", [], options)
+    _report("calm", calm, calm)
+    names = options.only or list(FAULTS)
+    several = _together if options.together else _one_by_one
+    found = list(several(folder, dice, names, calm, options))
     rows = [_row(name, [each for of, each in found if of == name], calm) for name in names]
     table = HEAD + "\n".join(rows) + "\n"
     sys.stdout.write(table)
-    if asked.to is not None:
-        told = {"seconds": calm.seconds, "node_hours": calm.node_hours}
-        way = f"all ten {asked.each} time(s), in any order" if asked.together else "each hit once"
-        cells = "twelve pretraining cells" if asked.wide else "two chained pretrainings"
-        asked_for = {
-            "times": asked.times,
-            "seed": asked.seed,
-            "site": asked.site,
+    if options.to is not None:
+        took = {"seconds": calm.seconds, "node_hours": calm.node_hours}
+        way = (
+            f"each hit by all ten faults {options.each} time(s) in random order"
+            if options.together
+            else "each hit by one fault"
+        )
+        cells = "twelve pretraining cells" if options.wide else "two chained pretrainings"
+        settings = {
+            "times": options.times,
+            "seed": options.seed,
+            "site": options.site,
             "way": way,
             "cells": cells,
         }
-        page = PAGE.format(date=time.strftime("%Y-%m-%d"), **asked_for, **told)
-        asked.to.write_text(page + table)
+        page = PAGE.format(date=time.strftime("%Y-%m-%d"), **settings, **took)
+        options.to.write_text(page + table)
     return int(bool(calm.wrong) or any(_wrong(each, calm) for _, each in found))
 
 
@@ -71,29 +75,29 @@ Found = Iterator[tuple[str, Soaked]]
 
 
 def _one_by_one(
-    folder: Path, dice: random.Random, names: list[str], calm: Soaked, asked: argparse.Namespace
+    folder: Path, dice: random.Random, names: list[str], calm: Soaked, options: argparse.Namespace
 ) -> Found:
-    """Yield a fault's name and the campaign that it was done to."""
+    """Yield the name of each fault and the campaign that it hit."""
     for name in names:
-        for _ in range(asked.times):
+        for _ in range(options.times):
             after = dice.uniform(2.0, calm.seconds - 2.0)
-            found = _one(folder, dice, name, [(after, FAULTS[name])], asked)
-            _tell(name, found, calm)
+            found = _one(folder, dice, name, [(after, FAULTS[name])], options)
+            _report(name, found, calm)
             yield name, found
 
 
 def _together(
-    folder: Path, dice: random.Random, names: list[str], calm: Soaked, asked: argparse.Namespace
+    folder: Path, dice: random.Random, names: list[str], calm: Soaked, options: argparse.Namespace
 ) -> Found:
-    """Yield a fault's name, for each time that it was done, with the campaign it was done to."""
+    """Yield the name of each injected fault and the campaign that it hit."""
     name_of = {fault: name for name, fault in FAULTS.items()}
-    for _ in range(asked.times):
-        order, after, faults = dice.sample(names * asked.each, len(names) * asked.each), 0.0, []
+    for _ in range(options.times):
+        order, after, faults = dice.sample(names * options.each, len(names) * options.each), 0.0, []
         for name in order:
             after += dice.uniform(2.0, 2 * calm.seconds / len(order))
             faults.append((after, FAULTS[name]))
-        found = _one(folder, dice, "all, preemption too", faults, asked)
-        _tell(", ".join(order), found, calm)
+        found = _one(folder, dice, "all, preemption too", faults, options)
+        _report(", ".join(order), found, calm)
         yield from ((name_of[fault], found) for fault in found.done)
 
 
@@ -102,10 +106,10 @@ def _one(
     dice: random.Random,
     name: str,
     faults: list[tuple[float, Fault]],
-    asked: argparse.Namespace,
+    options: argparse.Namespace,
 ) -> Soaked:
-    bed = Bed(folder, dice, WIDE if asked.wide else CAMPAIGN)
-    bed.prepare(asked.site)
+    bed = Bed(folder, dice, WIDE if options.wide else CAMPAIGN)
+    bed.prepare(options.site)
     for node in slurm("sinfo", "-h", "-N", "-t", "down,drain", "-o", "%N").split():
         slurm("scontrol", "update", f"nodename={node}", "state=resume", check=False)
     found = soak(bed, faults, qos="preempt" if "preemption" in name else "")
@@ -116,17 +120,17 @@ def _one(
 
 
 def _wrong(found: Soaked, calm: Soaked) -> list[str]:
-    """Return all that is wrong, results that differ from the calm run's included."""
+    """Return everything that is wrong, including results that differ from the calm run's."""
     differ = [key for key in calm.results if found.results.get(key) != calm.results[key]]
     return [*found.wrong, *(f"result differs: {key}" for key in differ)]
 
 
-def _tell(name: str, found: Soaked, calm: Soaked) -> None:
+def _report(name: str, found: Soaked, calm: Soaked) -> None:
     wrong = "; ".join(_wrong(found, calm)) or "as calm"
     took = f"{found.runs} run(s), {found.jobs} jobs, {found.seconds:.0f} s"
     stamp = time.strftime("%H:%M:%S")
-    told = f"{stamp}  {name}, {found.what}: {took}, {found.node_hours:.4f} node-hours: {wrong}"
-    sys.stdout.write(f"{told}\n")
+    line = f"{stamp}  {name}, {found.what}: {took}, {found.node_hours:.4f} node-hours: {wrong}"
+    sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
@@ -145,11 +149,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--times", type=int, default=10, help="how often each fault is injected")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--site", default="testbed")
-    parser.add_argument("--together", action="store_true", help="all of them to each campaign")
-    parser.add_argument("--each", type=int, default=1, help="with --together: how often each")
+    parser.add_argument(
+        "--together", action="store_true", help="inject all faults into each campaign"
+    )
+    parser.add_argument("--each", type=int, default=1, help="with --together: how often each fault")
     parser.add_argument("--wide", action="store_true", help="campaigns of twelve cells")
-    parser.add_argument("--only", action="append", choices=list(FAULTS), help="this fault alone")
-    parser.add_argument("--to", type=Path, help="also write the table here")
+    parser.add_argument("--only", action="append", choices=list(FAULTS), help="only this fault")
+    parser.add_argument("--to", type=Path, help="also write the page here")
     return parser.parse_args()
 
 
