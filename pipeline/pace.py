@@ -1,4 +1,4 @@
-"""How fast a training goes and what its links cost, from what it wrote; nothing need be running."""
+"""How fast a training is and what its links cost, from the files it wrote; it need not run."""
 
 import json
 import time
@@ -7,21 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline import records as stored
 from pipeline.outcome import RunError
+from pipeline.records import LinkRecord
 from pipeline.run import TaskFolder
-from pipeline.writing import read_json
 
 TAIL_BYTES = 65536
 
-Line = Mapping[str, Any]
+Line = Mapping[str, Any]  # one step in metrics.jsonl: what a training records is its own choice
 
 
 @dataclass(frozen=True)
 class Pace:
-    """One training; None is what its files do not say.
+    """The pace of one training; None is unknown.
 
-    `overhead_seconds` are the mean of its links, from the start of the batch script to the first
-    step and from the last step to the exit; `overhead_share` is what they are of all its time.
+    `overhead_seconds` is the mean over its links of the time from the start of the batch script to
+    the first step and from the last step to the exit; `overhead_share` is its share of all time.
     `data_wait` is the share of a step, `points_per_second` the rate, over the newest steps.
     """
 
@@ -38,8 +39,8 @@ class Pace:
 def pace(folder: TaskFolder, *, done: int = 0, total: int = 0) -> Pace | None:
     """Return the pace of a training at `done` of `total` events; None if it took no step.
 
-    A rate, and with it the time that is left, is of the steps in the last 64 KiB of metrics,
-    without what checkpoints took.
+    The rate, and with it the remaining time, is that of the steps in the last 64 KiB of metrics,
+    without the time of checkpoints.
     """
     records, lines = links(folder), newest(folder.metrics)
     if not records and not lines:
@@ -59,41 +60,39 @@ def pace(folder: TaskFolder, *, done: int = 0, total: int = 0) -> Pace | None:
     return Pace(len(records), overhead, share, **rate, heartbeat_age_seconds=_heartbeat(folder))
 
 
-def links(folder: TaskFolder) -> list[Line]:
-    """Return the records of the training's links; one that is damaged is left out."""
-    found = [_read(path) for path in folder.link_records]
-    return [record for record in found if record and record.get("first_step") is not None]
+def links(folder: TaskFolder) -> list[LinkRecord]:
+    """Return the records of the links that took a step, without those that are damaged."""
+    found = [_link(path) for path in folder.link_records]
+    return [record for record in found if record is not None and record.first_step is not None]
 
 
 def link_seconds(folder: TaskFolder) -> float:
-    """Return how long the training's links that have ended took, all together."""
-    ended = (record for record in links(folder) if record["ended"] is not None)
-    return float(sum(record["ended"] - record["began"] for record in ended))
+    """Return the time of all links of the training that have ended."""
+    return sum(each.ended - each.began for each in links(folder) if each.ended is not None)
 
 
 def overheads(
-    records: Sequence[Line], told: float | None = None
+    records: Sequence[LinkRecord], newest_step: float | None = None
 ) -> tuple[float | None, float | None]:
-    """Return the mean overhead of `records` in seconds, and the share of all their time.
+    """Return the mean overhead of `records` in seconds, and its share of all their time.
 
-    Of a link that was killed or is at work the end is not known, and only what is known counts; of
-    the last one, that it took steps until `told`, when it last wrote of one.
+    The end of a link that was killed or still works is not known: its time counts up to the last
+    known step, for the last link up to `newest_step`, when metrics were last written.
     """
     if not records:
         return None, None
     overhead = whole = 0.0
     for record in records:
-        last = record["last_step"]
-        if record["ended"] is None and record is records[-1]:
-            last = max(last, told or last)
-        ended = record["ended"] or last
-        overhead += record["first_step"] - record["began"] + ended - last
-        whole += ended - record["began"]
+        last, end = record.last, record.end
+        if record.ended is None and record is records[-1]:
+            last = end = max(last, newest_step or last)
+        overhead += record.start_up_seconds + end - last
+        whole += end - record.began
     return overhead / len(records), overhead / whole if whole else 0.0
 
 
 def newest(metrics: Path) -> list[Line]:
-    """Return the steps in the last 64 KiB of `metrics`, but for those that are torn."""
+    """Return the steps in the last 64 KiB of `metrics`, without torn lines."""
     try:
         with metrics.open("rb") as stream:
             start = max(0, metrics.stat().st_size - TAIL_BYTES)
@@ -113,22 +112,22 @@ def _parsed(line: str) -> Line:
     return value if isinstance(value, dict) else {}
 
 
-def _read(path: Path) -> Line:
-    """Return the JSON object in `path`, nothing where it cannot be read."""
+def _link(path: Path) -> LinkRecord | None:
+    """Return the record in `path`, None where it cannot be read."""
     try:
-        return read_json(path) or {}
+        return stored.read(path, LinkRecord)
     except (RunError, OSError):
-        return {}
+        return None
 
 
 def _heartbeat(folder: TaskFolder) -> float | None:
-    """Return the seconds since the training last gave a sign of life; None if it gives none."""
+    """Return the seconds since the training's last heartbeat; None if there is none."""
     changed = _changed(folder.heartbeat)
     return None if changed is None else max(0.0, time.time() - changed)
 
 
 def _changed(path: Path) -> float | None:
-    """Return when `path` was last written, in seconds since 1970; None if it is not there."""
+    """Return when `path` was last written, in seconds since 1970; None if there is no such file."""
     try:
         return path.stat().st_mtime
     except OSError:

@@ -6,21 +6,23 @@ import time
 
 import pytest
 
+from pipeline import records
 from pipeline.pace import TAIL_BYTES, newest, overheads, pace
+from pipeline.records import LinkRecord
 from pipeline.run import TaskFolder
 from pipeline.writing import write_json
 
 
 def link(number, *, began=0.0, first=30.0, last=90.0, ended=100.0):
     """The record of a link, by default one of 100 s, of which 40 were no steps."""
-    return {
-        "number": number,
-        "key": f"k{number}",
-        "began": began,
-        "first_step": first,
-        "last_step": last,
-        "ended": ended,
-    }
+    return LinkRecord(
+        number=number,
+        key=f"k{number}",
+        began=began,
+        first_step=first,
+        last_step=last,
+        ended=ended,
+    )
 
 
 def write_steps(folder, count, *, seconds=0.5, waited=0.1):
@@ -76,13 +78,13 @@ def test_of_a_killed_link_only_the_beginning_is_known():
 
 def test_of_a_link_at_work_steps_count_that_its_record_does_not_know_yet():
     records = [link(1), link(2, ended=None, last=31.0)]
-    assert overheads(records, told=130.0) == (pytest.approx(35), pytest.approx(70 / 230))
+    assert overheads(records, newest_step=130.0) == (pytest.approx(35), pytest.approx(70 / 230))
 
 
 def test_records_that_are_damaged_and_links_without_a_step_do_not_count(tmp_path):
     folder = TaskFolder(tmp_path)
-    write_json(folder.links / "001.json", link(1))
-    write_json(folder.links / "002.json", link(2, first=None, last=None))
+    records.write(folder.links / "001.json", link(1))
+    records.write(folder.links / "002.json", link(2, first=None, last=None))
     (folder.links / "003.json").write_text("{")
     assert pace(folder).links == 1
 

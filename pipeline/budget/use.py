@@ -1,12 +1,13 @@
-"""What charged node-hours went into: steps that counted, and what was lost, by its cause."""
+"""What charged node-hours were used for: steps that counted, and losses by their cause."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.budget.account import Account
+from pipeline.outcome import of_state
 from pipeline.pace import links
+from pipeline.records import LinkRecord
 from pipeline.run import Run
 from pipeline.site import Site
 
@@ -55,34 +56,38 @@ def workers_of(site: Site) -> dict[str, int]:
 
 def _of_training(account: Account, run: Run) -> dict[str, float]:
     """Return the node-hours of one job of a training by what they went into."""
-    records = [each for each in links(run.task(account.task)) if each["key"] == account.job_key]
+    records = [each for each in links(run.task(account.task)) if each.key == account.job_key]
     seconds = _seconds(account, records)
     total = sum(seconds.values())
     return {into: account.charged_node_hours * each / total for into, each in seconds.items()}
 
 
-def _seconds(account: Account, records: Sequence[Mapping[str, Any]]) -> Counter[str]:
-    """Return the seconds of a job; each attempt of one that was put back into the queue counts."""
-    seconds: Counter[str] = Counter()
-    for each in records:
-        ended = each["ended"] or each["last_step"]
-        seconds[SAVES] += each["saving_seconds"]
-        seconds[STEPS] += max(0.0, each["last_step"] - each["first_step"] - each["saving_seconds"])
-        seconds[START_UP] += each["first_step"] - each["began"] + ended - each["last_step"]
+def _seconds(account: Account, records: Sequence[LinkRecord]) -> dict[str, float]:
+    """Return the seconds of a job by use; each attempt of one that was put back counts."""
+    seconds = {
+        STEPS: sum(each.step_seconds for each in records),
+        SAVES: sum(each.saving_seconds for each in records),
+        START_UP: sum(each.start_up_seconds + each.end - each.last for each in records),
+    }
     rest = max(0.0, account.seconds - sum(seconds.values()))
-    seconds.update(_rest(account, records, rest))
-    return seconds
+    for cause, lost in _rest(account, records, rest).items():
+        seconds[cause] = seconds.get(cause, 0.0) + lost
+    return {use: each for use, each in seconds.items() if each}
 
 
-def _rest(
-    account: Account, records: Sequence[Mapping[str, Any]], seconds: float
-) -> dict[str, float]:
-    """Return the seconds of a job that no record of a link explains, by their cause."""
+def _rest(account: Account, records: Sequence[LinkRecord], seconds: float) -> dict[str, float]:
+    """Return the seconds of a job that no record of a link explains, by cause."""
     if not records:
-        return {f"without a step: {account.state}": seconds or 1.0}
-    if not all(each["outcome"] for each in records):
-        return {f"lost: {account.state}": seconds}
+        return {f"without a step: {_cause(account.state)}": seconds or 1.0}
+    if not all(each.outcome for each in records):
+        return {f"lost: {_cause(account.state)}": seconds}
     return {WAITS if account.batch_key else START_UP: seconds} if seconds else {}
+
+
+def _cause(state: str) -> str:
+    """Return what node-hours are lost to in a job of this state."""
+    row = of_state(state)
+    return row.lost_to if row is not None else state
 
 
 def _of_pilots(accounts: Sequence[Account], kind: str, workers: int) -> dict[str, float]:

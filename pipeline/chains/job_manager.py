@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
-from pipeline import clock
+from pipeline import clock, records
 from pipeline.budget.account import Account
 from pipeline.budget.guard import BudgetError, reserve
 from pipeline.budget.ledger import Ledger
@@ -24,9 +24,9 @@ from pipeline.chains.submission import (
 from pipeline.job import Job, JobStatus, State
 from pipeline.pace import link_seconds
 from pipeline.planning.plan import PACK, PILOT, Plan, job_key, shares
+from pipeline.records import Ending
 from pipeline.scheduler import NotNowError, Scheduler, SchedulerError, render
 from pipeline.site import Role, Site
-from pipeline.writing import read_json
 
 UNKNOWN_SECONDS = 300  # after which a job that an answering scheduler does not know is lost
 OUTAGE_SECONDS = 900  # after which a scheduler that does not answer is an error
@@ -347,7 +347,7 @@ class JobManager:
         for task in tasks:
             folder = self.plan.run.task(task.key)
             key = job_key(self.plan.run, task.key, 1)
-            result = read_json(folder.result) if folder.is_done else None
+            result = records.read(folder.result, Ending) if folder.is_done else None
             shared = shares(task, self.plan.site, self.plan.training_role)
             if result is None or key in known or not shared:
                 continue
@@ -359,7 +359,7 @@ class JobManager:
                 task=task.key,
                 job_key=key,
                 batch_key=shared,
-                seconds=round(result.get("seconds") or link_seconds(folder)),
+                seconds=round(result.seconds or link_seconds(folder)),
                 state=State.COMPLETED,
                 note=f"in {shared}s",
             )

@@ -1,10 +1,10 @@
 """Whether a running job still makes progress, by the heartbeat of its first process."""
 
-from pipeline import clock
+from pipeline import clock, records
 from pipeline.job import JobStatus, State
 from pipeline.outcome import RunError
+from pipeline.records import Heartbeat
 from pipeline.run import TaskFolder
-from pipeline.writing import read_json
 
 
 class Liveness:
@@ -44,7 +44,7 @@ class Liveness:
     def _last_beat(self) -> float | None:
         """Return the time of this job's last heartbeat; None if it had none."""
         try:
-            beat = read_json(self.folder.heartbeat)
+            beat = records.read(self.folder.heartbeat, Heartbeat)
         except RunError:
             beat = None
-        return float(beat["time"]) if beat is not None and beat["link"] == self.job_key else None
+        return beat.time if beat is not None and beat.link == self.job_key else None

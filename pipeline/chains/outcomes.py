@@ -5,6 +5,7 @@ A controller and the links themselves call this, each for itself; the first reco
 
 from pathlib import Path
 
+from pipeline import records
 from pipeline.campaign import too_big
 from pipeline.chains import history, node_exclusion, retry, stop_requests
 from pipeline.chains.history import Link, Over
@@ -13,8 +14,8 @@ from pipeline.chains.liveness import Liveness
 from pipeline.job import JobStatus
 from pipeline.outcome import named
 from pipeline.planning.plan import Step
+from pipeline.records import Ending
 from pipeline.run import TaskFolder
-from pipeline.writing import read_json
 
 TAIL_LINES = 15
 
@@ -37,8 +38,8 @@ def record_end(step: Step, manager: JobManager, link: Link, status: JobStatus) -
     """Record the outcome of `link`; return why its chain is over, None if another link follows."""
     folder = manager.plan.run.task(step.task.key)
     hung = liveness(step, manager, link.number).was_lost(status)
-    result = read_json(folder.result)
-    outcome = retry.outcome_of(status, "" if result is None else result["outcome"], hung=hung)
+    result = records.read(folder.result, Ending)
+    outcome = retry.outcome_of(status, result.outcome if result else "", hung=hung)
     first = history.end(folder, link.number, outcome, progressed=saved(folder) != link.before)
     if first and named(outcome).elsewhere:
         nodes = manager.scheduler.hosts(status.node_names)
@@ -64,11 +65,11 @@ def end_of_chain(step: Step, manager: JobManager, status: JobStatus | None = Non
 
 def diverged(folder: TaskFolder) -> str:
     """Return the message of a training that has diverged, empty if it has not."""
-    result = read_json(folder.result)
-    if result is None or result["outcome"] != "diverged":
+    result = records.read(folder.result, Ending)
+    if result is None or result.outcome != "diverged":
         return ""
     return (
-        f"diverged: {result['message']} It would diverge again, so it is not submitted: remove "
+        f"diverged: {result.message} It would diverge again, so it is not submitted: remove "
         f"{folder.path} to begin again, or {folder.result.name} there to go on."
     )
 
@@ -91,8 +92,8 @@ def _message(step: Step, manager: JobManager, link: Link, status: JobStatus | No
 
 def why(folder: TaskFolder, log: Path, otherwise: str) -> str:
     """Return why a task failed: its recorded message, else how it ended and the end of its log."""
-    result = read_json(folder.result)
-    if result is not None and "message" in result:
-        return f"{result['message']} (log: {log})"
+    result = records.read(folder.result, Ending)
+    if result is not None and result.message:
+        return f"{result.message} (log: {log})"
     lines = log.read_text(errors="replace").splitlines()[-TAIL_LINES:] if log.exists() else []
     return "\n    ".join([f"{otherwise}. Its log, {log}, ends:", *lines])

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from pipeline import clock
+from pipeline import clock, records
 from pipeline.chains import history, link_settings
 from pipeline.chains.back_off import BackOff
 from pipeline.chains.history import Link, Over
@@ -23,9 +23,9 @@ from pipeline.chains.submission import NoHoursError, Share
 from pipeline.job import Job, JobStatus, State
 from pipeline.outcome import RunError
 from pipeline.planning.plan import Step
+from pipeline.records import Ending
 from pipeline.run import TaskFolder
 from pipeline.scheduler import NotNowError
-from pipeline.writing import read_json
 
 LISTENS = 8  # how often in `hang_seconds` a job's sign of life is looked for
 
@@ -129,8 +129,8 @@ class Chain:
         told = diverged(self.folder)
         if told:
             raise TaskError(told, "diverged")
-        result = read_json(self.folder.result)
-        if result is not None and result["outcome"] != "finished":
+        result = records.read(self.folder.result, Ending)
+        if result is not None and not result.is_finished:
             self.folder.result.unlink()  # what an earlier link recorded is not the next one's
 
     def _watch(self, link: Link) -> bool:

@@ -8,16 +8,17 @@ from typing import Any
 
 import simpy
 
+from pipeline import records
 from pipeline.chains.continuation import Link, begin_links, continue_links, end_link, judge_link
 from pipeline.chains.job_manager import JobManager
 from pipeline.job import Job
 from pipeline.outcome import Exit
 from pipeline.planning.plan import Step
+from pipeline.records import Heartbeat, LinkRecord
 from pipeline.rehearsal.machine import EPOCH, Life
 from pipeline.run import TaskFolder
 from pipeline.scheduler.script import signal_lead_seconds
 from pipeline.site import Site
-from pipeline.writing import write_json
 
 SAVE_SECONDS = 30.0  # of a checkpoint: a guess
 LONGEST_BETWEEN_SAVES = 1800.0  # each half an hour at least, as the trainings do
@@ -94,18 +95,18 @@ class Links:
         """Work until the training is done or the walltime is near; return the exit code."""
         step, number = link
         folder, work = self.manager.plan.run.task(step.task.key), self.work[step.task.key]
-        told = Told(folder, number, self.manager.plan.link(step, number).key, self.env.now)
-        told.beats(self.env.now)
+        traces = Traces(folder, number, self.manager.plan.link(step, number).key, self.env.now)
+        traces.beat(self.env.now)
         try:
-            if told.record["key"] not in self.at_once:
+            if traces.record.key not in self.at_once:
                 yield self.env.timeout(self._start_up_seconds(job))
-            yield from self._steps_until(told, work, ends_at - self._lead(job), step)
+            yield from self._steps_until(traces, work, ends_at - self._lead(job), step)
         except simpy.Interrupt:
             work.stepping_since = None
-            told.killed()
+            traces.write()
             return None
         done = work.left <= 0
-        told.ended(self.env.now, "finished" if done else "continue")
+        traces.ended(self.env.now, "finished" if done else "continue")
         if done:
             folder.finish({"seconds": work.seconds})
         code = Exit.FINISHED if done else Exit.CONTINUE
@@ -113,19 +114,19 @@ class Links:
         end(self.manager, link, job_id, code)
         return code
 
-    def _steps_until(self, told: "Told", work: Work, until: float, step: Step) -> Life:
+    def _steps_until(self, traces: "Traces", work: Work, until: float, step: Step) -> Life:
         """Take steps and save them, as often as costs least, until all is done or time is up."""
         interval = self._between_saves(step.nodes)
         while work.left > 0 and self.env.now + SAVE_SECONDS < until:
             seconds = min(interval, work.left, until - SAVE_SECONDS - self.env.now)
-            told.stepping(self.env.now)
+            traces.stepping(self.env.now)
             work.stepping_since = self.env.now
             yield self.env.timeout(seconds)
-            told.stepped(self.env.now)
+            traces.stepped(self.env.now)
             yield self.env.timeout(SAVE_SECONDS)
             work.saved, work.stepping_since = work.saved + seconds, None
-            told.saved(work.saved)
-            told.beats(self.env.now)
+            traces.saved(work.saved)
+            traces.beat(self.env.now)
 
     def _between_saves(self, nodes: int) -> float:
         """Return the seconds of steps between two saves: √(2 · save · mean time to failure).
@@ -154,54 +155,47 @@ def start_up_minutes(site: Site, walltime_minutes: int) -> float:
     return min(site.link_overhead_minutes, walltime_minutes / 3)
 
 
-class Told:
-    """What a link leaves: the record of its life (`training.links`), and a checkpoint."""
+class Traces:
+    """What a link leaves on disk: the record of its life, heartbeats, and a checkpoint."""
 
     def __init__(self, folder: TaskFolder, number: int, key: str, began: float) -> None:
-        self.folder, self.number = folder, number
-        self.record: dict[str, Any] = {
-            "number": number,
-            "key": key,
-            "began": EPOCH + began,
-            "ended": None,
-            "outcome": "",
-            "first_step": None,
-            "last_step": None,
-            "saving_seconds": 0.0,
-        }
+        self.folder = folder
+        self.record = LinkRecord(number=number, key=key, began=EPOCH + began)
         self._last_step = EPOCH + began
 
-    def beats(self, now: float) -> None:
-        """Give a sign of life."""
-        write_json(self.folder.heartbeat, {"time": EPOCH + now, "link": self.record["key"]})
+    def beat(self, now: float) -> None:
+        """Write a heartbeat."""
+        beat = Heartbeat(time=EPOCH + now, link=self.record.key)
+        records.write(self.folder.heartbeat, beat)
 
     def stepping(self, now: float) -> None:
         """Note the first step."""
-        if self.record["first_step"] is None:
-            self.record |= {"first_step": EPOCH + now, "last_step": EPOCH + now}
+        if self.record.first_step is None:
+            self._change(first_step=EPOCH + now, last_step=EPOCH + now)
 
     def stepped(self, now: float) -> None:
         """Note a last step; it counts once it is saved."""
         self._last_step = EPOCH + now
 
     def saved(self, seconds: float) -> None:
-        """Note that a checkpoint holds so many seconds of work."""
-        self.record["last_step"] = self._last_step
-        self.record["saving_seconds"] += SAVE_SECONDS
+        """Note that a checkpoint holds `seconds` of work."""
+        saving = self.record.saving_seconds + SAVE_SECONDS
+        self._change(last_step=self._last_step, saving_seconds=saving)
         _checkpoint(self.folder.checkpoints, seconds)
 
     def ended(self, now: float, outcome: str) -> None:
         """Record a link that ended by itself."""
-        self.record |= {"ended": EPOCH + now, "outcome": outcome}
-        self._write()
+        self._change(ended=EPOCH + now, outcome=outcome)
+        self.write()
 
-    def killed(self) -> None:
-        """Leave what there is of a link that was killed."""
-        self._write()
+    def write(self) -> None:
+        """Write the record, if the link took a step; that of a killed link has no end."""
+        if self.record.first_step is not None:
+            path = self.folder.links / f"{self.record.number:03d}.json"
+            records.write(path, self.record)
 
-    def _write(self) -> None:
-        if self.record["first_step"] is not None:
-            write_json(self.folder.links / f"{self.number:03d}.json", self.record)
+    def _change(self, **changes: Any) -> None:
+        self.record = self.record.model_copy(update=changes)
 
 
 def _checkpoint(checkpoints: Path, seconds: float) -> None:

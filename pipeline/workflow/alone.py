@@ -13,12 +13,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pipeline import records
 from pipeline.campaign import SimulateTask, StageTask, declare
 from pipeline.chains.outcomes import why
 from pipeline.chains.watch import TaskError
 from pipeline.claims import claimed
 from pipeline.outcome import RunError, of_code
 from pipeline.planning.plan import log_name, waves
+from pipeline.records import Ending
 from pipeline.run import TaskFolder
 from pipeline.writing import read_json
 
@@ -73,7 +75,8 @@ def run_alone(
 
 def _forget(folder: TaskFolder) -> None:
     """Remove what an earlier try recorded of its failure and of the disk: it says nothing now."""
-    if (read_json(folder.result) or {}).get("outcome") != "finished":
+    result = records.read(folder.result, Ending)
+    if result is not None and not result.is_finished:
         folder.result.unlink(missing_ok=True)
     (folder.parts / BEGUN).unlink(missing_ok=True)
 

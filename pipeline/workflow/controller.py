@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline import catalog
+from pipeline import catalog, records
 from pipeline.campaign import Campaign, Task, declare, to_toml
 from pipeline.chains import history, stop_requests
 from pipeline.chains.job_manager import JobManager
@@ -22,13 +22,14 @@ from pipeline.claims import claimed
 from pipeline.outcome import RunError
 from pipeline.planning import code_copy, misuse, preflight
 from pipeline.planning.plan import PACK, PILOT, Plan, RunOptions, make_plan
+from pipeline.records import Ending
 from pipeline.report import write_report
 from pipeline.run import Run, TaskFolder
 from pipeline.scheduler import connect
 from pipeline.site import Site
 from pipeline.workflow.display import Display
 from pipeline.workflow.status import all_progress
-from pipeline.writing import read_json, write_json, write_text
+from pipeline.writing import write_json, write_text
 
 PACKAGES = (
     *("cosmotron", "numpy", "parsl", "torch", "deepspeed", "safetensors", "zarr", "uproot"),
@@ -162,8 +163,8 @@ def _forget_failures(plan: Plan) -> None:
     """
     for step in plan.steps:
         folder = plan.run.task(step.task.key)
-        result = read_json(folder.result)
-        if result is None or result.get("outcome") in ("finished", "diverged"):
+        result = records.read(folder.result, Ending)
+        if result is None or result.outcome in ("finished", "diverged"):
             continue
         if not any(link.is_open for link in history.read(folder)):
             folder.result.unlink()

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from pipeline import records
 from pipeline.campaign import CHAINED, Task
 from pipeline.outcome import RunError
 from pipeline.pace import Pace, links, pace
+from pipeline.records import Ending, TaskProgress
 from pipeline.run import Run, TaskFolder
 from pipeline.writing import read_json
 
@@ -45,9 +47,9 @@ def _progress(task: Task, folder: TaskFolder) -> Progress:
     done, total, unit = _counts(task, folder)
     if folder.is_done:
         return Progress(task.key, "done", total, total, unit, _summary(folder))
-    result = read_json(folder.result)
-    if result is not None and result.get("outcome") != "finished":
-        return Progress(task.key, "failed", done, total, unit, str(result.get("message", "")))
+    result = records.read(folder.result, Ending)
+    if result is not None and not result.is_finished:
+        return Progress(task.key, "failed", done, total, unit, result.message)
     if _is_queued(folder):
         return Progress(task.key, "queued", done, total, unit)
     running = done > 0 or folder.logs.exists()
@@ -79,7 +81,7 @@ def _is_queued(folder: TaskFolder) -> bool:
     printed = log.exists() and log.stat().st_size > 0
     submitted = newest.stat().st_mtime
     claimed = folder.claim.exists() and folder.claim.stat().st_mtime >= submitted
-    stepped = any(record["key"] == newest.stem for record in links(folder))
+    stepped = any(record.key == newest.stem for record in links(folder))
     return not (printed or claimed or stepped)
 
 
@@ -93,12 +95,10 @@ def _counts(task: Task, folder: TaskFolder) -> tuple[int, int, str]:
     if task.stage in ("simulate", "stage"):
         return len(folder.finished_parts), len(task.files), "files"
     try:
-        told = read_json(folder.progress)
+        found = records.read(folder.progress, TaskProgress)
     except RunError:
-        told = None
-    if told is None:
-        return 0, 0, ""
-    return int(told["done"]), int(told["total"]), str(told["unit"])
+        found = None
+    return (found.done, found.total, found.unit) if found is not None else (0, 0, "")
 
 
 def _summary(folder: TaskFolder) -> str:

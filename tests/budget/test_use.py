@@ -69,14 +69,14 @@ def test_what_a_killed_link_did_after_its_last_save_is_lost_to_its_cause(run: Ru
     link(run, ended=None, outcome="", last_step=1300.0)
     found = hours(uses([job(state="node_fail")], run, WORKERS))
     assert found["steps that count"] == 1000
-    assert found["lost: node_fail"] == 3600 - 100 - 1200
+    assert found["lost: node failure"] == 3600 - 100 - 1200
     assert sum(found.values()) == pytest.approx(3600)
 
 
 def test_a_job_without_a_step_says_how_it_ended(run: Run) -> None:
     found = uses([job("m.2", state="cancelled", seconds=30, charged_node_hours=0.5)], run, WORKERS)
     assert [(each.into, each.node_hours, each.share) for each in found] == [
-        ("without a step: cancelled", 0.5, 1.0)
+        ("without a step: cancellation", 0.5, 1.0)
     ]
 
 

@@ -8,6 +8,8 @@ import pytest
 from rich.console import Console
 from scheduler_fakes import tiny_plan
 
+from pipeline import records
+from pipeline.records import LinkRecord
 from pipeline.workflow.display import Display, note, table, trainings, watch
 from pipeline.workflow.status import Progress, all_progress, over, progress
 from pipeline.writing import write_json, write_text
@@ -89,7 +91,8 @@ def test_between_two_links_a_training_is_queued_and_keeps_its_pace(plan):
 def write_link(folder, key, *, number=1):
     """The record of a link of 100 seconds, 40 of them no steps."""
     times = {"began": 0.0, "first_step": 30.0, "last_step": 90.0, "ended": 100.0}
-    write_json(folder.links / f"{number:03d}.json", {"key": key, **times})
+    record = LinkRecord(number=number, key=key, **times)
+    records.write(folder.links / f"{number:03d}.json", record)
 
 
 def test_trainings_show_what_their_links_cost_and_their_pace(plan):

@@ -12,11 +12,12 @@ import threading
 import time
 from typing import Self
 
+from pipeline import records
 from pipeline.outcome import Exit
+from pipeline.records import Heartbeat
 from pipeline.run import TaskFolder
 from pipeline.training.link.here import this_link
 from pipeline.training.link.throttle import Throttle
-from pipeline.writing import write_json
 
 HEARTBEAT_SECONDS = 5.0
 GRACE_SECONDS = 2.0  # in which all processes write their stacks, before the first one reads them
@@ -70,9 +71,14 @@ class Watchdog:
             )
         if self.rank == 0 and self._may_write():
             link = this_link()
-            now = {"time": time.time(), "step": self.step, "rank": self.rank}
-            where = {"host": socket.gethostname(), "job": link.job_id, "link": link.key}
-            write_json(self.folder.heartbeat, now | where)
+            beat = Heartbeat(
+                time=time.time(),
+                link=link.key,
+                job=link.job_id,
+                host=socket.gethostname(),
+                step=self.step,
+            )
+            records.write(self.folder.heartbeat, beat)
 
     def _listen(self) -> None:
         seconds = self.seconds or 0.0

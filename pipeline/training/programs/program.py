@@ -11,17 +11,17 @@ from typing import Any, NoReturn, TypeVar
 
 import torch
 
-from pipeline import catalog
+from pipeline import catalog, records
 from pipeline.campaign import too_big
 from pipeline.catalog import Declaration
 from pipeline.claims import claimed
-from pipeline.outcome import OUTCOMES, BusyError, Exit, Failure, RunError, classify, named
+from pipeline.outcome import OUTCOMES, BusyError, Exit, Failure, RunError, classify
+from pipeline.records import Ending
 from pipeline.run import TaskFolder
 from pipeline.training.engine.engine import World
 from pipeline.training.link.stopping import Stop
 from pipeline.training.link.throttle import Throttle
 from pipeline.training.link.watchdog import Watchdog
-from pipeline.writing import read_json
 
 __all__ = ["Stop", "Throttle", "leave", "start"]
 
@@ -105,9 +105,9 @@ def _failed(folder: TaskFolder, error: Exception, task: Declaration | None, worl
     if isinstance(error, BusyError):
         return failure.code
     try:
-        cause = read_json(folder.result) if failure.outcome.echo else None
+        cause = records.read(folder.result, Ending) if failure.outcome.echo else None
         if cause is not None:
-            return named(cause["outcome"]).exit_code
+            return cause.row.exit_code
         folder.fail(failure.outcome.name, message)
     except (OSError, RunError) as second:
         print(f"{folder.result}: not written: {second}", file=sys.stderr)  # noqa: T201

@@ -16,7 +16,7 @@ from pipeline.training.engine import checkpoint
 from pipeline.training.engine.engine import Engine, World
 from pipeline.training.engine.profiling import Profile, part
 from pipeline.training.link.here import this_link
-from pipeline.training.link.record import LinkRecord
+from pipeline.training.link.record import LinkRecorder
 from pipeline.training.programs.program import Stop
 from pipeline.training.steps import writers
 from pipeline.training.steps.divergence import Divergence, recorded
@@ -50,12 +50,12 @@ def train(spec: TrainSpec, folder: TaskFolder, world: World, stop: Stop) -> dict
         BadInput: A writer of the training is not installed.
     """
     writers.check(spec.training.writers)
-    with LinkRecord(folder, world) as link:
+    with LinkRecorder(folder, world) as link:
         return _train(spec, folder, world, stop, link)
 
 
 def _train(
-    spec: TrainSpec, folder: TaskFolder, world: World, stop: Stop, link: LinkRecord
+    spec: TrainSpec, folder: TaskFolder, world: World, stop: Stop, link: LinkRecorder
 ) -> dict[str, Any] | None:
     training = spec.training
     trained, total = parameters(spec.model)

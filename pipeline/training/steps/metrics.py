@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
+from pipeline import records
 from pipeline.campaign import Training
+from pipeline.records import TaskProgress
 from pipeline.run import TaskFolder
 from pipeline.training.engine.engine import World
 from pipeline.training.link.here import this_link
 from pipeline.training.programs.program import Throttle
 from pipeline.training.steps import writers
-from pipeline.writing import write_json, write_text
+from pipeline.writing import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,8 +118,8 @@ class Metrics:
         for copy in self.copies:
             copy.write(step, line)
         if seen == self.end or self.progress_due():
-            progress = {"done": seen, "total": self.end, "unit": "events"}
-            write_json(self.folder.progress, progress | {"loss": numbers["loss"]})
+            progress = TaskProgress(done=seen, total=self.end, unit="events", loss=numbers["loss"])
+            records.write(self.folder.progress, progress)
 
     def flush(self) -> None:
         """Sync all lines to disk, before a checkpoint is complete."""
