@@ -56,7 +56,7 @@ class Job(Declaration):
 
 def batch_job_id() -> str:
     """Return the id of the batch job that this process runs in, empty outside of one."""
-    return os.environ.get("SLURM_JOB_ID") or os.environ.get("PBS_JOBID", "")
+    return os.environ.get("COSMOTRON_JOB_ID", "")
 
 
 class State(StrEnum):

@@ -185,7 +185,8 @@ class Site(Declaration):
     `node_failures` is how often a node fails, per 1000 days of one node. `link_overhead_minutes` is
     what a training's link takes from its start to the first step, and from the last one to its end,
     as long as none has been measured. Of the `submitted_jobs` that a user may have in all queues,
-    `eligible_jobs` at a time may start. `charges_lost_jobs` is whether a job of which accounting
+    `eligible_jobs` at a time may start. A bundle has at most `bundle_parts` trainings side by side.
+    `charges_lost_jobs` is whether a job of which accounting
     knows no end is charged. `balance_format` is how its balance is printed, by `balance_command` or
     where the user gets it; a job may be missing there until `balance_lag_hours` after its end.
     `network_plugin` is what NCCL (or RCCL) names as its network where the fast one is used, in its
@@ -197,7 +198,7 @@ class Site(Declaration):
     title: str
     as_of: date
     sources: tuple[str, ...] = ()
-    scheduler: Literal["slurm", "pbs", "local"]
+    scheduler: str
     accelerator: Literal["cpu", "cuda", "rocm"]
     template: str = "slurm"
     detect: Detect | None = None
@@ -214,6 +215,7 @@ class Site(Declaration):
     link_overhead_minutes: NonNegativeFloat = 0.0
     submitted_jobs: PositiveInt = 100
     eligible_jobs: PositiveInt | None = None
+    bundle_parts: PositiveInt | None = None
     poll_seconds: PositiveInt = 30
     waits: tuple[Wait, ...] = ()
     maintenance: Maintenance | None = None

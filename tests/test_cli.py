@@ -277,12 +277,12 @@ def test_a_campaign_is_stopped_and_goes_on(cosmotron: Any, tmp_path: Path) -> No
     told = cosmotron("run", TINY, *there)
     assert told.code == Exit.BUSY
     assert f"Stopped by {order['by']} on {order['host']}, {order['time']} (the queue" in told.words
-    assert "To go on: cosmotron stop tiny --undo" in told.words
+    assert "To continue: cosmotron stop tiny --undo" in told.words
     assert not (tmp_path / "tiny" / "ledger").exists(), "nothing was submitted"
     told = cosmotron("stop", TINY, *there, "--undo")
-    assert "Taken back. To go on: cosmotron run" in told.words
+    assert "Withdrawn. To continue: cosmotron run" in told.words
     assert not (tmp_path / "tiny" / "STOP").exists()
-    assert "no order to stop." in cosmotron("stop", TINY, *there, "--undo").words
+    assert "no stop request." in cosmotron("stop", TINY, *there, "--undo").words
 
 
 def test_one_task_is_stopped(cosmotron: Any, tmp_path: Path) -> None:

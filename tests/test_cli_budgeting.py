@@ -86,7 +86,7 @@ def test_a_balance_that_agrees_is_set_beside(budget, tmp_path):
     told = budget("--balance", path, "--project", "nph000", site="frontier")
     assert told.code == 0
     assert "nph000 on frontier: 19,874 node-hours left of 20,000; 126 used" in told.words
-    assert "was charged 0.5 that the site must know by now, and 0 in its last 48" in told.words
+    assert "charged this campaign 0.5 node-hours that the balance must include by now" in told.words
 
 
 def test_drift_is_told_and_ends_with_1(budget, tmp_path):
@@ -94,7 +94,7 @@ def test_drift_is_told_and_ends_with_1(budget, tmp_path):
     words = ("--balance", printed(tmp_path, 0.1), "--project", "nph000")
     told = budget(*words, site="frontier")
     assert told.code == Exit.FAILED
-    assert "drift the site knows 0.4 node-hours less than the ledger" in told.words
+    assert "drift the site has charged 0.4 node-hours less than the ledger" in told.words
     told = budget(*words, "--json", site="frontier")
     assert told.code == Exit.FAILED
     assert json.loads(told.out)["balance"]["missing"] == pytest.approx(0.4)
@@ -103,10 +103,15 @@ def test_drift_is_told_and_ends_with_1(budget, tmp_path):
 @pytest.mark.parametrize(
     ("site", "words", "code", "message"),
     [
-        ("frontier", (), Exit.USAGE, "--balance: whose? Name the project that pays: --project."),
+        (
+            "frontier",
+            (),
+            Exit.USAGE,
+            "--balance needs the project that pays. Give it with --project.",
+        ),
         ("local", ("--project", "p"), Exit.USAGE, "local declares no balance_format"),
-        ("perlmutter", ("--project", "p"), Exit.USAGE, "Save it as sfapi, and name the file."),
-        ("frontier", ("--project", "p"), Exit.FAILED, "`showusage` ended with 127"),
+        ("perlmutter", ("--project", "p"), Exit.USAGE, "Save it as sfapi and give the file."),
+        ("frontier", ("--project", "p"), Exit.FAILED, "`showusage` ended with exit code 127"),
     ],
 )
 def test_a_balance_that_cannot_be_asked_says_how_else(budget, site, words, code, message):

@@ -2,7 +2,7 @@ import pytest
 
 from pipeline import catalog
 from pipeline.catalog import DeclarationError
-from pipeline.scheduler.script import SUFFIX
+from pipeline.scheduler import batch_system
 from pipeline.site import Bin, Qos, Role, Site, load_site
 
 LOCAL = load_site("local")
@@ -14,7 +14,7 @@ def test_every_site_loads_under_its_own_name(name: str) -> None:
     assert site.name == name
     assert (
         catalog.folder("jobs/templates")
-        .joinpath(f"{site.template}.{SUFFIX[site.scheduler]}.j2")
+        .joinpath(f"{site.template}.{batch_system(site).SUFFIX}.j2")
         .is_file()
     )
 

@@ -1,4 +1,4 @@
-"""Where a job stands: the replay of its records."""
+"""The account of a job: what its ledger records add up to."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pipeline.budget.record import Kind, Record
 
 @dataclass(frozen=True)
 class Account:
-    """What is promised to one job, what it was charged, and how far it is.
+    """The node-hours reserved for one job, those charged, and the state of the job.
 
     `start` and `end` are seconds since 1970, None before they happen. `state` is "reserved",
     "submitted", "running", "released", or how the job ended (`pipeline.job.State`). `batch_key` is
@@ -39,16 +39,14 @@ class Account:
 def replay(records: Iterable[Record]) -> Account:
     """Return the account that the `records` of one job amount to.
 
-    The last record of each kind counts, so that saying a thing twice changes nothing. Of end and
-    reconcile the later one counts. A job that ended holds no reservation; a released one only if
-    it was reserved again.
+    The last record of each kind counts, so a repeated record changes nothing. Of an end and a
+    reconcile record the later one counts. A job that ended reserves nothing; a released one
+    reserves node-hours only if it was reserved again.
     """
     ordered = sorted(records, key=lambda record: record.moment)
     last = {record.kind: record for record in ordered}
     final = _latest(last, Kind.END, Kind.RECONCILE)
-    promise = _latest(last, Kind.RESERVE, Kind.RELEASE)
-    held = promise is not None and promise.kind is Kind.RESERVE and final is None
-    start, end = last.get(Kind.START), last.get(Kind.END, final)
+    reservation = _latest(last, Kind.RESERVE, Kind.RELEASE)
     newest_first = [*([final] if final else []), *reversed(ordered)]
     return Account(
         site=ordered[0].site,
@@ -57,15 +55,26 @@ def replay(records: Iterable[Record]) -> Account:
         job_key=ordered[0].job_key,
         job_id=next((record.job_id for record in newest_first if record.job_id), ""),
         nodes=next((record.nodes for record in newest_first if record.nodes), 0.0),
-        reserved_node_hours=promise.node_hours if promise and held else 0.0,
+        reserved_node_hours=_reserved(reservation, final),
         charged_node_hours=final.node_hours if final else 0.0,
         seconds=final.seconds if final else 0,
-        start=start.time if start else None,
-        end=end.time if end else None,
-        state=_state(last, final, promise),
+        start=_time(last.get(Kind.START)),
+        end=_time(last.get(Kind.END, final)),
+        state=_state(last, final, reservation),
         batch_key=next((each.batch_key for each in newest_first if each.batch_key), ""),
         energy_joules=final.energy_joules if final else None,
     )
+
+
+def _reserved(reservation: Record | None, final: Record | None) -> float:
+    """Return the node-hours that a job still reserves."""
+    if final is not None or reservation is None or reservation.kind is not Kind.RESERVE:
+        return 0.0
+    return reservation.node_hours
+
+
+def _time(record: Record | None) -> float | None:
+    return record.time if record is not None else None
 
 
 def _latest(last: dict[Kind, Record], *kinds: Kind) -> Record | None:
@@ -74,11 +83,11 @@ def _latest(last: dict[Kind, Record], *kinds: Kind) -> Record | None:
     return max(found, key=lambda record: record.moment, default=None)
 
 
-def _state(last: dict[Kind, Record], final: Record | None, promise: Record | None) -> str:
-    """Return how far a job is, as `Account.state` says it."""
+def _state(last: dict[Kind, Record], final: Record | None, reservation: Record | None) -> str:
+    """Return the state of a job, as in `Account.state`."""
     if final is not None:
         return str(final.state or "ended")
-    if promise is not None and promise.kind is Kind.RELEASE:
+    if reservation is not None and reservation.kind is Kind.RELEASE:
         return "released"
     if Kind.START in last:
         return "running"

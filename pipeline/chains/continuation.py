@@ -19,7 +19,6 @@ from pipeline.budget.account import Account
 from pipeline.chains import history, link_settings
 from pipeline.chains.job_manager import JobManager
 from pipeline.chains.outcomes import end_of_chain, record_end, saved, stop_request
-from pipeline.chains.submission import Share
 from pipeline.job import JobStatus, State, batch_job_id
 from pipeline.outcome import Exit, RunError
 from pipeline.planning.plan import Step
@@ -60,7 +59,7 @@ def _is_wanted(step: Step, number: int, manager: JobManager, mine: str) -> bool:
     task = step.task
     holder = history.hold(manager.plan.run.task(task.key), number, mine)
     if holder != mine:
-        job, batch = manager.plan.link(step, number), os.environ.get("SLURM_JOB_NAME", "")
+        job, batch = manager.plan.link(step, number), os.environ.get("COSMOTRON_JOB_KEY", "")
         shared = batch if step.bundle and batch != job.key else ""
         manager.record_duplicate(job, mine, stage=task.stage, task_key=task.key, batch_key=shared)
         reason = f"job {holder} is link {number} already; this is one too many"
@@ -134,7 +133,7 @@ def judge_link(manager: JobManager, of_job: Link, mine: str, code: int) -> None:
         state=state,
         exit_code=code,
         end=int(clock.time()),
-        node_names=os.environ.get("SLURM_JOB_NODELIST", ""),
+        node_names=os.environ.get("COSMOTRON_NODE_NAMES", ""),
     )
     record_end(step, manager, link, status)
 
@@ -146,9 +145,8 @@ def _goes_on(step: Step, manager: JobManager) -> bool:
 
 
 def this_job(manager: JobManager, step: Step, number: int) -> str:
-    """Return the id of the job that this process runs in; without a scheduler that is its key."""
-    scheduled = manager.plan.site.scheduler != "local"
-    return (batch_job_id() if scheduled else "") or manager.plan.link(step, number).key
+    """Return the id of the job that this process runs in; outside of one, the key of its link."""
+    return batch_job_id() or manager.plan.link(step, number).key
 
 
 def _manager(links: Sequence[tuple[TaskFolder, int]]) -> tuple[JobManager, list[Link]]:
@@ -230,11 +228,9 @@ def _submit_next(links: Sequence[Link], manager: JobManager, mine: str) -> None:
     ]
     if not later:
         return
-    job = plan.bundle(later).model_copy(update={"after": mine})
-    shares = [Share(plan.link(*each), each[0].task.stage, each[0].task.key) for each in later]
     told = ", ".join(f"link {number} of {step.task.key}" for step, number in later)
     try:
-        job_id = manager.submit_bundle(job, shares)
+        job_id = manager.submit_links(later, after=mine)
     except (SchedulerError, RunError) as error:
         _say(f"{told}: left to the controller: {error}")
         return

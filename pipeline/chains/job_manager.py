@@ -23,7 +23,7 @@ from pipeline.chains.submission import (
 )
 from pipeline.job import Job, JobStatus, State
 from pipeline.pace import link_seconds
-from pipeline.planning.plan import PACK, PILOT, Plan, job_key, shares
+from pipeline.planning.plan import PACK, PILOT, Plan, Step, job_key, shares
 from pipeline.records import Ending
 from pipeline.scheduler import NotNowError, Scheduler, SchedulerError, render
 from pipeline.site import Role, Site
@@ -100,6 +100,15 @@ class JobManager:
             held = {key for key, each in known.items() if each.reserved_node_hours}
             self._reserve(job, records, [each for each in records if each.job_key not in held])
             return self._submit(job, records, tried=bool(known))
+
+    def submit_links(self, links: Sequence[tuple[Step, int]], *, after: str = "") -> str:
+        """Submit the links, each a (step, number), as one job, `after` the job of that id."""
+        plan = self.plan
+        job = plan.bundle(links).model_copy(update={"after": after})
+        shares = [
+            Share(plan.link(step, number), step.task.stage, step.task.key) for step, number in links
+        ]
+        return self.submit_bundle(job, shares)
 
     def _add_missing_submissions(
         self, records: Sequence[Record], known: Mapping[str, Account], job_id: str

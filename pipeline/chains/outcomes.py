@@ -76,7 +76,7 @@ def diverged(folder: TaskFolder) -> str:
 
 def stop_request(step: Step, manager: JobManager) -> str:
     """Return the stop request that keeps the next link from the queue, empty if there is none."""
-    return stop_requests.standing(manager.plan.run, step.task.key)
+    return stop_requests.message(manager.plan.run, step.task.key)
 
 
 def _message(step: Step, manager: JobManager, link: Link, status: JobStatus | None) -> str:

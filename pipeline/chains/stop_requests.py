@@ -1,4 +1,4 @@
-"""The order to stop, a file STOP in the run's folder or a task's: who gave it, and the way back."""
+"""Stop requests: a file STOP in the folder of a run or a task says who stopped it, and why."""
 
 import getpass
 import json
@@ -10,32 +10,37 @@ from pipeline.run import Run
 from pipeline.writing import write_json
 
 
-def give(path: Path, reason: str) -> None:
-    """Write the order: by whom, where, when and why."""
-    who = {"by": getpass.getuser(), "host": socket.gethostname(), "reason": reason}
-    write_json(path, who | {"time": time.strftime("%Y-%m-%d %H:%M:%S %Z")})
+def write(path: Path, reason: str) -> None:
+    """Write a stop request to `path`: by whom, on which host, when and why."""
+    request = {
+        "by": getpass.getuser(),
+        "host": socket.gethostname(),
+        "reason": reason,
+        "time": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
+    }
+    write_json(path, request)
 
 
-def standing(run: Run, task_key: str = "") -> str:
-    """Return what to tell of an order that stands over `task_key`, or the run; empty if none."""
+def message(run: Run, task_key: str = "") -> str:
+    """Return the message of the stop request for `task_key` or the whole run; empty if none."""
     if run.stop.exists():
-        return f"{_given(run.stop)} To go on: cosmotron stop {run.campaign} --undo"
+        return f"{_described(run.stop)} To continue: cosmotron stop {run.campaign} --undo"
     path = run.task(task_key).stop
     if task_key and path.exists():
-        return f"{_given(path)} To go on: cosmotron stop {run.campaign} {task_key} --undo"
+        return f"{_described(path)} To continue: cosmotron stop {run.campaign} {task_key} --undo"
     return ""
 
 
-def _given(path: Path) -> str:
-    """Return who stopped it, when and why; a file that was made by hand says what it says."""
+def _described(path: Path) -> str:
+    """Return who stopped it, when and why; a file made by hand is quoted as it is."""
     try:
         text = path.read_text().strip()
-    except FileNotFoundError:  # taken back meanwhile
+    except FileNotFoundError:  # withdrawn in the meantime
         text = ""
     try:
-        order = json.loads(text)
-        who = f"by {order['by']} on {order['host']}, {order['time']}"
-        reason = order["reason"]
+        request = json.loads(text)
+        who = f"by {request['by']} on {request['host']}, {request['time']}"
+        reason = request["reason"]
     except (ValueError, TypeError, KeyError):
         who, reason = "by hand", text
-    return f"Stopped {who}{f' ({reason})' if reason else ''}: {path} is there."
+    return f"Stopped {who}{f' ({reason})' if reason else ''}: {path} exists."

@@ -1,4 +1,4 @@
-"""Watch the chains of batch jobs to their ends: from one place, however many there are."""
+"""Watch the chains of batch jobs until their tasks are done or have failed, all in one thread."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from pipeline.chains.outcomes import (
     saved,
     stop_request,
 )
-from pipeline.chains.submission import NoHoursError, Share
+from pipeline.chains.submission import NoHoursError
 from pipeline.job import Job, JobStatus, State
 from pipeline.outcome import RunError
 from pipeline.planning.plan import Step
@@ -27,7 +27,7 @@ from pipeline.records import Ending
 from pipeline.run import TaskFolder
 from pipeline.scheduler import NotNowError
 
-LISTENS = 8  # how often in `hang_seconds` a job's sign of life is looked for
+HEARTBEAT_CHECKS = 8  # per `hang_seconds`
 
 
 class TaskError(RunError):
@@ -40,19 +40,29 @@ class TaskError(RunError):
 
 @dataclass
 class Chain:
-    """One training's chain, as a controller sees it: all that is known lies on disk.
+    """One training's chain, as a controller sees it; its state is on disk.
 
-    Links submit each other, or this controller does; either finds what the other has done.
+    Links submit each other, or this controller submits them; each finds what the other has done.
+
+    Attributes:
+        step: The training in the plan.
+        manager: Submits and polls the jobs.
+        submitted_ids: The jobs that this controller submitted or found.
+        watched: The link that is watched, and its job's id.
+        requested: The link that is to be submitted as a part of a bundle.
+        checked_at: When the heartbeat was last checked.
+        has_settings: Whether the link settings are written.
+        is_refused: Whether the queue refused its job; until a retry, nothing is looked up.
     """
 
     step: Step
     manager: JobManager
-    seen: set[str] = field(default_factory=set)
-    at: tuple[Link, str] | None = None  # the link that is watched and its job, once known
-    wanted: Link | None = None  # the link that is to be submitted as a part of a bundle
-    listened_at: float = 0.0
+    submitted_ids: set[str] = field(default_factory=set)
+    watched: tuple[Link, str] | None = None
+    requested: Link | None = None
+    checked_at: float = 0.0
     has_settings: bool = False
-    is_refused: bool = False  # the queue did not take its job; until it may, nothing is looked up
+    is_refused: bool = False
 
     @cached_property
     def folder(self) -> TaskFolder:
@@ -60,42 +70,42 @@ class Chain:
         return self.manager.plan.run.task(self.step.task.key)
 
     @cached_property
-    def patience(self) -> BackOff:
-        """Keeps it from asking the guard again and again."""
+    def guard_delay(self) -> BackOff:
+        """The back-off after the guard refused a reservation."""
         return BackOff(self.manager.plan.site.poll_seconds)
 
     @property
     def is_open(self) -> bool:
-        """Whether it has a link that nobody has seen end."""
+        """Whether the end of its newest link is not recorded."""
         link = history.newest(self.folder)
         return link is not None and link.is_open
 
     @property
-    def rests(self) -> bool:
-        """Whether nothing is to be done: its job waits, or none may be submitted just now."""
-        if self.at is not None:
-            return self.manager.is_pending(self.at[1])
-        return self.is_refused and (self.manager.is_full or self.patience.holds)
+    def is_idle(self) -> bool:
+        """Whether there is nothing to do: its job is pending, or a refused one must wait."""
+        if self.watched is not None:
+            return self.manager.is_pending(self.watched[1])
+        return self.is_refused and (self.manager.is_full or self.guard_delay.holds)
 
     def advance(self) -> bool:
-        """Do what is to be done next, which never waits; return whether the task is done.
+        """Take the next step of the chain without waiting; return whether the task is done.
 
         Raises:
-            TaskError: A link ended in a way that no other continues, the chain makes no progress,
-                or somebody ordered it to stop.
-            NotNowError: The queue is full, or the scheduler does not answer; nothing is lost.
+            TaskError: No link can follow the last one, the chain makes no progress, or a stop
+                request exists.
+            NotNowError: The queue is full, or the scheduler does not answer: call again later.
         """
-        if (self.at is None or self.step.bundle) and self.folder.is_done and not self.is_open:
+        if (self.watched is None or self.step.bundle) and self.folder.is_done and not self.is_open:
             return True
-        if self.at is not None:
-            return self._look(*self.at)
-        if self.wanted is not None:
+        if self.watched is not None:
+            return self._poll(*self.watched)
+        if self.requested is not None:
             self._check_may_begin()
             return False
-        return self._go_on()
+        return self._continue()
 
-    def _go_on(self) -> bool:
-        """Take up the link that is open, or begin the next one; return whether the task is done."""
+    def _continue(self) -> bool:
+        """Watch the open link, or begin the next one; return whether the task is done."""
         over = history.over(self.folder)
         if over is not None and history.report(self.folder, over):
             raise _error(over)
@@ -108,7 +118,7 @@ class Chain:
         return False
 
     def _begin(self) -> None:
-        """Note the next link; it is submitted then, unless the one before has done that."""
+        """Record the next link and submit it, unless the link before has submitted it."""
         self._check_may_begin()
         if not self.has_settings:
             link_settings.write(self.manager.plan, self.step)
@@ -121,93 +131,93 @@ class Chain:
         """Check that another link may be submitted.
 
         Raises:
-            TaskError: Somebody ordered the task or the run to stop, or the training has diverged.
+            TaskError: A stop request exists, or the training has diverged.
         """
-        standing = stop_request(self.step, self.manager)
-        if standing:
-            raise TaskError(standing, "stopped")
-        told = diverged(self.folder)
-        if told:
-            raise TaskError(told, "diverged")
+        request = stop_request(self.step, self.manager)
+        if request:
+            raise TaskError(request, "stopped")
+        message = diverged(self.folder)
+        if message:
+            raise TaskError(message, "diverged")
         result = records.read(self.folder.result, Ending)
         if result is not None and not result.is_finished:
-            self.folder.result.unlink()  # what an earlier link recorded is not the next one's
+            self.folder.result.unlink()  # an earlier link's record must not pass for the next one's
 
     def _watch(self, link: Link) -> bool:
-        """Submit the job of `link`, or look how it is; return whether the task is done."""
+        """Submit the job of `link` if necessary and poll it; return whether the task is done."""
         job = self.manager.plan.link(self.step, link.number)
         account = self.manager.ledger.accounts().get(job.key)
         if self.step.bundle and (account is None or not account.job_id):
-            self.wanted = link
+            self.requested = link
             return False
         if account is None or account.end is None:
             self.is_refused = True
             job_id = self._submit(job)
             self.is_refused = False
-            self.seen.add(job_id)
+            self.submitted_ids.add(job_id)
         else:
             job_id = account.job_id
-        self.at = (link, job_id)
-        return self._look(link, job_id)
+        self.watched = (link, job_id)
+        return self._poll(link, job_id)
 
     def _submit(self, job: Job) -> str:
-        """Submit the job of a link and return its id; where there is no room, rest for a while."""
+        """Submit the job of a link and return its id; a refusal by the guard starts a back-off."""
         try:
             return self.manager.submit(job, stage=self.step.task.stage, task_key=self.step.task.key)
         except NoHoursError as error:
-            self.patience.refused(error)
+            self.guard_delay.refused(error)
             raise
 
     def submitted(self, job_id: str) -> None:
-        """Watch the job `job_id`, in which the wanted link was submitted as a part."""
-        if self.wanted is not None:
-            self.seen.add(job_id)
-            self.at, self.wanted = (self.wanted, job_id), None
+        """Watch the job `job_id`, of which the requested link is a part."""
+        if self.requested is not None:
+            self.submitted_ids.add(job_id)
+            self.watched, self.requested = (self.requested, job_id), None
 
-    def _look(self, link: Link, job_id: str) -> bool:
-        """Look how the job of `link` is; return whether the task is done."""
+    def _poll(self, link: Link, job_id: str) -> bool:
+        """Poll the job of `link`, and record its end; return whether the task is done."""
         status = self.manager.status(job_id)
         if self.manager.is_lost(job_id):
             self.manager.record_lost([job_id])
         elif status.state.is_over:
             self.manager.settle([job_id])
         else:
-            if self._is_silent(link, status):
+            if self._has_hung(link, status):
                 self.manager.scheduler.cancel([job_id])
             return False
-        self.at = None
+        self.watched = None
         self._end(link, status)
         return self.folder.is_done
 
-    def _is_silent(self, link: Link, status: JobStatus) -> bool:
-        """Whether the job gives no sign of life; asked now and then only, since that is a file."""
+    def _has_hung(self, link: Link, status: JobStatus) -> bool:
+        """Whether the job's heartbeat has stopped; checked rarely, since that reads a file."""
         if status.state is not State.RUNNING:
             return False
         seconds = self.step.task.training.hang_seconds  # type: ignore[union-attr] # only trainings are chained
-        if self.manager.now() - self.listened_at < seconds / LISTENS:
+        if self.manager.now() - self.checked_at < seconds / HEARTBEAT_CHECKS:
             return False
-        self.listened_at = self.manager.now()
+        self.checked_at = self.manager.now()
         return liveness(self.step, self.manager, link.number)(status)
 
     def _end(self, link: Link, status: JobStatus) -> None:
-        """Note how the job of `link` ended."""
+        """Record how the job of `link` ended."""
         if self.folder.is_done:
             history.end(self.folder, link.number, "finished", progressed=True)
-        elif status.state is State.CANCELLED and status.id not in self.seen:
+        elif status.state is State.CANCELLED and status.id not in self.submitted_ids:
             history.end(self.folder, link.number, history.WITHDRAWN, progressed=False)
         else:
             record_end(self.step, self.manager, link, status)
 
 
 def _error(over: Over) -> TaskError:
-    """Return the end of a chain: its class, and what is known of it."""
+    """Return the error for the end of a chain: its reason, message and outcome."""
     return TaskError(f"{over.reason}: {over.message}", over.outcome)
 
 
 class Watchers:
-    """All chains of a campaign; a future for each, which is done when its task is.
+    """All chains of a campaign, with a future for each, which is done when its task is.
 
-    Of those that are ready so many are begun as the queue takes.
+    At most as many chains begin as the queue has room for.
     """
 
     def __init__(self, manager: JobManager) -> None:
@@ -215,75 +225,80 @@ class Watchers:
         self.errors: dict[str, BaseException] = {}
         self._waiting: deque[tuple[Chain, Future[None]]] = deque()
         self._active: list[tuple[Chain, Future[None]]] = []
-        self._next_look = 0.0
+        self._next_poll = 0.0
         self._coming = {step.task.key: step.bundle for step in manager.plan.steps if step.bundle}
 
     def add(self, step: Step) -> "Future[None]":
-        """Watch the chain of `step`; it is begun when there is room. Any thread may add one."""
+        """Watch the chain of `step`, which begins when the queue has room. Any thread may call."""
         self._coming.pop(step.task.key, None)
-        watched = (Chain(step, self.manager), Future[None]())
-        if watched[0].is_open:
-            self._waiting.appendleft(watched)
+        chain, future = Chain(step, self.manager), Future[None]()
+        if chain.is_open:
+            self._waiting.appendleft((chain, future))
         else:
-            self._waiting.append(watched)
-        return watched[1]
+            self._waiting.append((chain, future))
+        return future
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Wait no longer for these to join their bundles: what they need has failed."""
+        """Stop waiting for these tasks to join their bundles, since a task they need has failed."""
         for key in keys:
             self._coming.pop(key, None)
 
     def advance(self) -> None:
-        """Look at every chain, at most once in half a polling interval."""
-        if clock.monotonic() < self._next_look:
+        """Advance every chain, at most once in half a polling interval."""
+        if clock.monotonic() < self._next_poll:
             return
         self.manager.poll()
         self._active = [
-            watched for watched in self._active if watched[0].rests or self._goes_on(*watched)
+            watched for watched in self._active if watched[0].is_idle or self._continues(*watched)
         ]
         while self._waiting and (self._waiting[0][0].is_open or self.manager.room() > 0):
             watched = self._waiting.popleft()
-            if self._goes_on(*watched):
+            if self._continues(*watched):
                 self._active.append(watched)
-        wanted = {chain.step.bundle for chain, _ in self._active if chain.wanted is not None}
-        for name in sorted(wanted):
+        names = {chain.step.bundle for chain, _ in self._active if chain.requested is not None}
+        for name in sorted(names):
             self._submit_bundle(name)
-        self._next_look = clock.monotonic() + self.manager.plan.site.poll_seconds / 2
+        self._next_poll = clock.monotonic() + self.manager.plan.site.poll_seconds / 2
 
     def _submit_bundle(self, name: str) -> None:
-        """Submit the wanted links of a bundle as one job, if none can join any more."""
-        ours = [each for each in self._active if each[0].step.bundle == name]
-        begun = [each for each in ours if each[0].wanted is not None]
-        joins = any(chain.step.bundle == name for chain, _ in self._waiting)
-        if joins or name in self._coming.values() or self.manager.room() <= 0:
+        """Submit the requested links of a bundle as one job, once no other link can join."""
+        if self._may_grow(name) or self.manager.room() <= 0:
             return
-        plan = self.manager.plan
-        links = [(chain.step, chain.wanted.number) for chain, _ in begun if chain.wanted]
-        shares = [Share(plan.link(*each), each[0].task.stage, each[0].task.key) for each in links]
+        members = [
+            (chain, chain.requested, future)
+            for chain, future in self._active
+            if chain.step.bundle == name and chain.requested is not None
+        ]
+        links = [(chain.step, link.number) for chain, link, _ in members]
         try:
-            job_id = self.manager.submit_bundle(plan.bundle(links), shares)
+            job_id = self.manager.submit_links(links)
         except NotNowError:
             return
-        except Exception as error:  # noqa: BLE001 - it is the futures'
-            for each in begun:
-                self._fail(*each, error)
-            self._active = [each for each in self._active if each not in begun]
+        except Exception as error:  # noqa: BLE001 - the futures report it
+            for chain, _, future in members:
+                self._fail(chain, future, error)
+                self._active.remove((chain, future))
             return
-        for chain, _ in begun:
+        for chain, _, _ in members:
             chain.submitted(job_id)
 
+    def _may_grow(self, name: str) -> bool:
+        """Whether a link that has not begun may still join the bundle."""
+        is_waiting = any(chain.step.bundle == name for chain, _ in self._waiting)
+        return is_waiting or name in self._coming.values()
+
     def _fail(self, chain: Chain, future: "Future[None]", error: BaseException) -> None:
-        """Let the future of a chain tell its error."""
+        """Record the error of a chain, and set it on its future."""
         self.errors[chain.step.task.key] = error
         future.set_exception(error)
 
-    def _goes_on(self, chain: Chain, future: "Future[None]") -> bool:
-        """Advance one chain; return whether it is to be looked at again."""
+    def _continues(self, chain: Chain, future: "Future[None]") -> bool:
+        """Advance one chain; return whether it has to be advanced again."""
         try:
             done = chain.advance()
         except NotNowError:
             return True
-        except Exception as error:  # noqa: BLE001 - it is the future's
+        except Exception as error:  # noqa: BLE001 - the future reports it
             self._fail(chain, future, error)
             return False
         if done:

@@ -1,4 +1,4 @@
-"""The verb budget: what the ledger holds, what that went into, and the site's balance beside."""
+"""The verb budget: the ledger by rows, the use of its node-hours, and the site's balance."""
 
 import dataclasses
 import json
@@ -44,22 +44,25 @@ def budget(
     root: Root = None,
     project: Project = "",
     by: Annotated[
-        By, typer.Option(help="What stands in a row; a cell is all its seeds.")
+        By,
+        typer.Option(
+            help="One row per stage, cell, task or seed; a cell is a task with all its seeds."
+        ),
     ] = "stage",
     balance: Annotated[
         str,
         typer.Option(
             metavar="ask|<file>",
-            help="Set the project's balance beside: ask the site, or read what it printed.",
+            help="Compare with the project's balance, from the site or a file.",
         ),
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show the node-hours reserved and charged, from the ledger; nothing is asked or changed.
+    """Show the node-hours reserved and charged, from the ledger alone.
 
-    And what those of this site went into: steps that count, start-ups, and what was lost to what.
-    With --balance it ends with 1 if the site has charged less than the ledger for jobs that it must
-    know by now.
+    A second table shows what this site's node-hours went into: steps that count, start-ups, and
+    losses by cause. With --balance the exit code is 1 if the site has charged less than the ledger
+    for jobs that its balance must include by now.
 
     Example: `cosmotron budget quickstart --by seed`
     """
@@ -73,24 +76,32 @@ def budget(
     rows = summary(ledger, by)
     ours = [each for each in ledger.accounts().values() if each.site == where.name]
     went_into = uses(ours, folder, workers_of(where))
-    beside = _beside(where, project, ledger, balance) if balance else None
+    drift = _drift(where, project, ledger, balance) if balance else None
     if as_json:
-        told: dict[str, Any] = {
-            "by": by,
-            "rows": [dataclasses.asdict(row) for row in rows],
-            "uses": [dataclasses.asdict(use) for use in went_into],
-        }
-        if beside is not None:
-            told["balance"] = {**dataclasses.asdict(beside), "missing": beside.missing}
-        typer.echo(json.dumps(told, indent=2))
-    elif rows:
-        _print(rows, by, where.name, went_into)
+        _print_json(rows, by, went_into, drift)
     else:
-        screen.print(f"No record yet. Start with: cosmotron run {campaign}")
-    if beside is not None and not as_json:
-        _print_balance(beside, where)
-    if beside is not None and beside.missing:
+        if rows:
+            _print(rows, by, where.name, went_into)
+        else:
+            screen.print(f"No record yet. Start with: cosmotron run {campaign}")
+        if drift is not None:
+            _print_balance(drift, where)
+    if drift is not None and drift.missing:
         raise SystemExit(int(Exit.FAILED))
+
+
+def _print_json(
+    rows: "Sequence[Row]", by: By, went_into: "Sequence[Use]", drift: "Drift | None"
+) -> None:
+    """Print the ledger, the uses and the balance as JSON."""
+    content: dict[str, Any] = {
+        "by": by,
+        "rows": [dataclasses.asdict(row) for row in rows],
+        "uses": [dataclasses.asdict(use) for use in went_into],
+    }
+    if drift is not None:
+        content["balance"] = {**dataclasses.asdict(drift), "missing": drift.missing}
+    typer.echo(json.dumps(content, indent=2))
 
 
 def _print(rows: "Sequence[Row]", by: By, site: str, went_into: "Sequence[Use]") -> None:
@@ -114,23 +125,24 @@ def _print(rows: "Sequence[Row]", by: By, site: str, went_into: "Sequence[Use]")
 
 def _amounts(rows: "Sequence[Row]", *, energy: bool) -> list[str]:
     """Return the node-hours of rows, reserved and charged, and their kWh if any are known."""
-    told = [
+    amounts = [
         as_hours(sum(row.reserved_node_hours for row in rows)),
         as_hours(sum(row.charged_node_hours for row in rows)),
     ]
     if energy:
         known = [row.energy_joules for row in rows if row.energy_joules is not None]
-        told.append(as_hours(sum(known) / JOULES_PER_KWH) if known else "")
-    return told
+        amounts.append(as_hours(sum(known) / JOULES_PER_KWH) if known else "")
+    return amounts
 
 
-def _beside(site: Site, project: str, ledger: "Ledger", source: str) -> "Drift":
-    """Return the ledger beside the site's balance, from a file or from the site's command."""
-    from pipeline.budget.balance import drift, read_balance  # noqa: PLC0415
+def _drift(site: Site, project: str, ledger: "Ledger", source: str) -> "Drift":
+    """Return how the ledger differs from the site's balance, from a file or its command."""
+    from pipeline.budget.balance import drift as difference  # noqa: PLC0415
+    from pipeline.budget.balance import read_balance  # noqa: PLC0415
     from pipeline.planning.preflight.check import printed  # noqa: PLC0415
 
     if not project:
-        fail("--balance: whose? Name the project that pays: --project.", Exit.USAGE)
+        fail("--balance needs the project that pays. Give it with --project.", Exit.USAGE)
     if site.balance_format is None:
         fail(f"{site.name} declares no balance_format: its balance cannot be read.", Exit.USAGE)
     if source != ASK:
@@ -138,31 +150,33 @@ def _beside(site: Site, project: str, ledger: "Ledger", source: str) -> "Drift":
     elif site.balance_command:
         code, text = printed(["bash", "-lc", site.balance_command])
         if code:
-            told = f"`{site.balance_command}` ended with {code}: {text}"
-            fail(f"{told}. Is this {site.title}? Else save its print, and name the file.", code=1)
+            problem = f"`{site.balance_command}` ended with exit code {code}: {text}"
+            todo = "If not, save its output there and give the file."
+            fail(f"{problem}. Is this {site.title}? {todo}", code=1)
     else:
-        told = f"{site.name} has no command that prints the balance."
-        fail(f"{told} Save it as {site.balance_format}, and name the file.", Exit.USAGE)
+        problem = f"{site.name} has no command that prints the balance."
+        fail(f"{problem} Save it as {site.balance_format} and give the file.", Exit.USAGE)
     found = read_balance(site.balance_format, text, project, site.name)
-    return drift(found, ledger.accounts(), site.name, time.time(), site.balance_lag_hours)
+    return difference(found, ledger.accounts(), site.name, time.time(), site.balance_lag_hours)
 
 
-def _print_balance(beside: "Drift", site: Site) -> None:
-    """Print the site's balance, and whether the ledger agrees with it."""
-    found = beside.balance
+def _print_balance(drift: "Drift", site: Site) -> None:
+    """Print the site's balance, and any node-hours that it lacks."""
+    found = drift.balance
     mine = "" if found.mine is None else f", {as_hours(found.mine)} of them by you"
     out.print(
         f"\n{found.project} on {site.name}: {as_hours(found.left)} node-hours left of "
         f"{as_hours(found.granted)}; {as_hours(found.used)} used{mine}.\n"
-        f"This campaign was charged {as_hours(beside.settled)} that the site must know by now, and "
-        f"{as_hours(beside.pending)} in its last {site.balance_lag_hours:.0f} hours.",
+        f"The ledger has charged this campaign {as_hours(drift.settled)} node-hours that the "
+        f"balance must include by now, and {as_hours(drift.pending)} in the last "
+        f"{site.balance_lag_hours:.0f} hours.",
         highlight=False,
         soft_wrap=True,
     )
-    if beside.missing:
+    if drift.missing:
         out.print(
-            f"[bold red]drift[/] the site knows {as_hours(beside.missing)} node-hours less than "
-            "the ledger: jobs that it gave back, or that another project paid. Look at them with "
+            f"[bold red]drift[/] the site has charged {as_hours(drift.missing)} node-hours less "
+            "than the ledger: it refunded jobs, or another project paid for them. List them with "
             "--by task.",
             highlight=False,
             soft_wrap=True,

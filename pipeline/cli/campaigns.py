@@ -63,6 +63,7 @@ def run(
     Example: `cosmotron run quickstart --site local`
     """
     from pipeline.planning.plan import RunOptions  # noqa: PLC0415
+    from pipeline.scheduler import batch_system  # noqa: PLC0415
     from pipeline.workflow.controller import drive, unfinished  # noqa: PLC0415
 
     where, what = load_site(site), known_campaign(campaign)
@@ -76,7 +77,7 @@ def run(
             f"{what.name} on {where.name}: {len(plan.steps)} tasks to do, "
             f"at most {as_hours(plan.node_hours)} node-hours. Run folder: {folder.path}"
         )
-        return yes or where.scheduler == "local" or typer.confirm("Submit?")
+        return yes or not batch_system(where).HAS_QUEUE or typer.confirm("Submit?")
 
     # A script that starts us with & has told us to ignore what `cosmotron cancel` asks us by.
     signal.signal(signal.SIGINT, signal.default_int_handler)

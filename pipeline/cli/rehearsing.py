@@ -1,4 +1,4 @@
-"""The verb rehearse: a campaign on a machine that is not there."""
+"""The verb rehearse: a campaign on a simulation of its site."""
 
 import dataclasses
 import json
@@ -44,32 +44,35 @@ def rehearse(
     bundle: Bundle = "cheapest",
     cap: Annotated[
         float | None,
-        typer.Option(help="Submit nothing beyond so many node-hours; else as the campaign says."),
+        typer.Option(help="The cap on node-hours; default: the campaign's."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="How the dice of the first rehearsal fall.")] = 1,
+    seed: Annotated[int, typer.Option(help="The random seed of the first rehearsal.")] = 1,
     times: Annotated[
-        int, typer.Option(min=1, help="Rehearse so often, each with dice of its own.")
+        int, typer.Option(min=1, help="How many rehearsals, each with its own seed.")
     ] = 1,
     compare: Annotated[
         bool,
-        typer.Option("--compare", help="Rehearse each queue, each way to share jobs, and trunks."),
+        typer.Option(
+            "--compare",
+            help="Rehearse each queue, each way to share jobs, and trunks, side by side.",
+        ),
     ] = False,
     beside: Annotated[
         list[str] | None,
-        typer.Option(metavar="<site>", help="Compare with another site too; as often as needed."),
+        typer.Option(metavar="<site>", help="Compare with another site; may be repeated."),
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the node-hours against the days here (.svg, .png).")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a campaign on a simulation of its site: days, node-hours, and what was lost to what.
+    """Run a campaign on a simulation of its site: days, node-hours, and losses by cause.
 
-    Our planner, guard, chains and retries work as they do on the site; only the machine and the
-    work are made up: queues, failures, preemptions and maintenance by the numbers of the site file.
+    The planner, guard, chains and retries are the real ones; only the machine and the work are
+    simulated: queues, failures, preemptions and maintenance follow the numbers of the site file.
 
-    With --compare the ways to do it stand side by side: queues, shared jobs, and, where a model is
-    trained on several data sizes, one trunk with a branch for each.
+    --compare shows the ways to run it side by side: queues, shared jobs, and, for a model that is
+    trained on several data sizes, one trunk with a branch for each size.
 
     Example: `cosmotron rehearse quickstart --site frontier --times 10`
     """
@@ -84,18 +87,21 @@ def rehearse(
     if not plans:
         fail("\n".join(dict.fromkeys(refused.values())), Exit.USAGE)
     found = _rehearsed(plans, range(seed, seed + times))
-    if plot is not None:
-        _draw(found, plot, limit)
+    _draw(found, plot, limit)
     if as_json:
-        rows = [_as_json(policy, each) for policy, runs in found.items() for each in runs]
-        typer.echo(json.dumps({"rehearsals": rows}, indent=2))
+        _print_json(found)
     elif compare:
-        _compared(found, refused)
+        _print_comparison(found, refused)
     else:
-        _one(what.name, where, found[policy], times)
-    failed = [each for runs in found.values() for each in runs if each.failed]
-    if failed and not compare:
+        _print_one(what.name, where, found[policy], times)
+    if not compare and any(each.failed for each in found[policy]):
         raise SystemExit(int(Exit.FAILED))
+
+
+def _print_json(found: "Mapping[Policy, Sequence[Rehearsal]]") -> None:
+    """Print every rehearsal as JSON."""
+    rows = [_as_json(policy, each) for policy, runs in found.items() for each in runs]
+    typer.echo(json.dumps({"rehearsals": rows}, indent=2))
 
 
 def _plans(
@@ -105,7 +111,7 @@ def _plans(
     project: str,
     cap: float | None,
 ) -> "tuple[dict[Policy, Plan], dict[Policy, str]]":
-    """Return the plan of each policy, all or `only` one, and why the sites refuse some."""
+    """Return the plan of each policy, or of `only` one, and why sites refuse others."""
     from pipeline.rehearsal.policies import plan_of, policies  # noqa: PLC0415
     from pipeline.rehearsal.trunks import on_trunks  # noqa: PLC0415
 
@@ -116,16 +122,16 @@ def _plans(
     refused: dict[Policy, str] = {}
     for site in {each.name: each for each in sites}.values():
         for policy in [only] if only is not None else policies(site, trunks):
-            told = plan_of(policy, tasks, folder, site, project=project, cap=cap)
-            if isinstance(told, str):
-                refused[policy] = told
+            plan = plan_of(policy, tasks, folder, site, project=project, cap=cap)
+            if isinstance(plan, str):
+                refused[policy] = plan
             else:
-                plans[policy] = told
+                plans[policy] = plan
     return plans, refused
 
 
 def _rehearsed(plans: "Mapping[Policy, Plan]", seeds: range) -> "dict[Policy, list[Rehearsal]]":
-    """Return the rehearsals of each policy; what is the same plan is rehearsed once."""
+    """Return the rehearsals of each policy; equal plans are rehearsed once."""
     from rich.progress import track  # noqa: PLC0415
 
     from pipeline.rehearsal import rehearse as play  # noqa: PLC0415
@@ -139,8 +145,10 @@ def _rehearsed(plans: "Mapping[Policy, Plan]", seeds: range) -> "dict[Policy, li
     return found
 
 
-def _draw(found: "dict[Policy, list[Rehearsal]]", plot: Path, cap: float | None) -> None:
-    """Draw the first rehearsal of each policy."""
+def _draw(found: "dict[Policy, list[Rehearsal]]", plot: Path | None, cap: float | None) -> None:
+    """Draw the first rehearsal of each policy to `plot`, if it names a file."""
+    if plot is None:
+        return
     from pipeline.rehearsal.picture import draw  # noqa: PLC0415
     from pipeline.rehearsal.policies import by_outcome  # noqa: PLC0415
 
@@ -148,24 +156,24 @@ def _draw(found: "dict[Policy, list[Rehearsal]]", plot: Path, cap: float | None)
     screen.print(f"Drew {plot}.")
 
 
-def _as_json(policy: "Policy", told: "Rehearsal") -> dict[str, object]:
-    """Return a rehearsal for scripts, without its jobs."""
-    fields = dataclasses.asdict(dataclasses.replace(told, accounts=()))
+def _as_json(policy: "Policy", rehearsal: "Rehearsal") -> dict[str, object]:
+    """Return a rehearsal as JSON, without its jobs."""
+    fields = dataclasses.asdict(dataclasses.replace(rehearsal, accounts=()))
     del fields["accounts"]
     return {**dataclasses.asdict(policy), **fields}
 
 
-def _one(name: str, site: Site, runs: "Sequence[Rehearsal]", times: int) -> None:
-    """Print how it went, once or in the middle of many."""
+def _print_one(name: str, site: Site, runs: "Sequence[Rehearsal]", times: int) -> None:
+    """Print one rehearsal, or the median of many."""
     from pipeline.rehearsal.policies import middle  # noqa: PLC0415
 
     first = runs[0]
     days, hours = middle([each.hours / 24 for each in runs]), middle([e.node_hours for e in runs])
-    of = "" if times == 1 else f" in the middle of {times} rehearsals (80 % of them)"
+    of = "" if times == 1 else f", median of {times} rehearsals (80 % interval)"
     out.print(
         f"{name} on {site.title}{of}: {_range(days)} days, {_range(hours)} node-hours "
         f"({as_hours(first.planned_node_hours)} planned), {first.links:,} links in "
-        f"{first.jobs:,} jobs, which waited {first.waited_hours / 24:,.0f} days, all together.",
+        f"{first.jobs:,} jobs, which waited {first.waited_hours / 24:,.0f} days in total.",
         highlight=False,
         soft_wrap=True,
     )
@@ -174,35 +182,35 @@ def _one(name: str, site: Site, runs: "Sequence[Rehearsal]", times: int) -> None
         table.add_row(use.into, as_hours(use.node_hours), f"{use.share:.1%}")
     out.print(table)
     out.print(f"\n{_assumed(site)}", highlight=False, soft_wrap=True)
-    for key, told in first.failed.items():
-        if told:
-            screen.print(f"[bold red]failed[/] {key}: {escaped(told)}", soft_wrap=True)
+    for key, reason in first.failed.items():
+        if reason:
+            screen.print(f"[bold red]failed[/] {key}: {escaped(reason)}", soft_wrap=True)
     if first.failed:
-        screen.print(f"{len(first.failed)} of the tasks were not done.")
+        screen.print(f"{len(first.failed)} tasks were not done.")
 
 
-def _compared(found: "dict[Policy, list[Rehearsal]]", refused: "dict[Policy, str]") -> None:
+def _print_comparison(found: "dict[Policy, list[Rehearsal]]", refused: "dict[Policy, str]") -> None:
     """Print the policies side by side, the cheapest first, and what it saves.
 
-    Those of two sites are two tables: their node-hours are not the same thing.
+    Each site has its own table: node-hours of different sites are not comparable.
     """
     from pipeline.rehearsal.policies import by_outcome  # noqa: PLC0415
 
     for site in dict.fromkeys(policy.site for policy in found):
         here = {policy: runs for policy, runs in found.items() if policy.site == site}
         _table(by_outcome(here))
-    told: dict[str, list[str]] = {}
+    failures: dict[str, list[str]] = {}
     for policy, runs in found.items():
         broken = next((each for each in runs if each.failed), None)
         reason = refused.get(policy) or (broken and next(filter(None, broken.failed.values()), ""))
         if reason:
-            told.setdefault(reason, []).append(str(policy))
-    for reason, names in told.items():
+            failures.setdefault(reason, []).append(str(policy))
+    for reason, names in failures.items():
         screen.print(f"not {'; '.join(names)}: {escaped(reason)}", highlight=False, soft_wrap=True)
 
 
 def _table(found: "Mapping[str, Sequence[Rehearsal]]") -> None:
-    """Print the ways of one site side by side; those that did not come to an end are left out."""
+    """Print the policies of one site side by side, without those that did not finish."""
     from pipeline.rehearsal.policies import lost_share  # noqa: PLC0415
 
     rows = []
@@ -212,7 +220,7 @@ def _table(found: "Mapping[str, Sequence[Rehearsal]]") -> None:
             hours = median(each.node_hours for each in whole)
             rows.append((hours, median(each.hours / 24 for each in whole), name, whole))
     rows.sort(key=lambda row: row[:2])
-    titles = ("way", "node-hours", "days", "jobs", "waited, days a job", "lost")
+    titles = ("policy", "node-hours", "days", "jobs", "wait per job, days", "lost")
     table = Table(*titles, box=None, pad_edge=False)
     for hours, days, name, whole in rows:
         lost = median(lost_share(each) for each in whole)
@@ -231,22 +239,22 @@ def _table(found: "Mapping[str, Sequence[Rehearsal]]") -> None:
 
 
 def _range(values: tuple[float, float, float]) -> str:
-    """Return a middle, and where 80 % are if they are not all the same."""
+    """Return the median, and the 80 % interval unless all values are equal."""
     low, typical, high = (as_hours(each) for each in values)
     return typical if low == high else f"{typical} ({low} to {high})"
 
 
 def _assumed(site: Site) -> str:
-    """Return what was made up."""
+    """Return the assumptions of a rehearsal."""
     from pipeline.rehearsal.rehearse import MINUTES, SPREAD, TAKES  # noqa: PLC0415
 
     queue = site.qos.get(site.training.qos)
     waits = (queue.waits if queue is not None else ()) or site.waits
-    told = ", ".join(f"{w.mean_hours:g} h from {w.from_nodes} node(s) on" for w in waits) or "none"
+    mean = ", ".join(f"{w.mean_hours:g} h from {w.from_nodes} node(s)" for w in waits) or "none"
     minutes = ", ".join(f"{stage} {value:g} min" for stage, value in MINUTES.items())
     return (
         f"Assumed: a training takes {TAKES:.0%} of its declared walltime, give or take "
         f"{SPREAD:.0%}; {minutes}; {site.link_overhead_minutes:g} min until a link's first step; "
-        f"{site.node_failures:g} failures in 1000 days of a node; waits in the mean: {told}. "
+        f"{site.node_failures:g} failures per 1000 node-days; mean wait in the queue: {mean}. "
         f"See sites/{site.name}.toml."
     )

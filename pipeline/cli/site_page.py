@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from pipeline.site import Charge, NodeClass, Qos, Site
+from pipeline.scheduler import batch_system
+from pipeline.site import Charge, Qos, Site
 
 
 def page(site: Site) -> Iterator[str | Table]:
@@ -33,21 +34,14 @@ def page(site: Site) -> Iterator[str | Table]:
 
 def nodes(site: Site) -> Table:
     """Return the kinds of node, a row each."""
-    table = _table("name", "count", "devices", "memory", "asked for by")
+    table = _table("name", "count", "devices", "memory", "requested by")
+    request = batch_system(site).node_request
     for name, node in site.nodes.items():
         of = f" of {node.device_memory_gb} GB" if node.device_memory_gb else ""
         memory = f"{node.memory_gb} GB" if node.memory_gb else ""
         count = str(node.count or "")
-        table.add_row(name, count, f"{node.devices}{of}", memory, _asked(site, node))
+        table.add_row(name, count, f"{node.devices}{of}", memory, request(node))
     return table
-
-
-def _asked(site: Site, node: NodeClass) -> str:
-    """Return what a job says to get such a node."""
-    if site.scheduler == "pbs":
-        return ", ".join(filter(None, (f"select=…:{node.constraint}", *node.directives)))
-    named = {"--constraint=": node.constraint, "--partition=": node.partition}
-    return ", ".join(option + value for option, value in named.items() if value)
 
 
 def queues(site: Site) -> Table:

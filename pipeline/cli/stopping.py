@@ -1,4 +1,4 @@
-"""The verb that stops a campaign, or one task of it, and lets it go on."""
+"""The verb stop: stops a campaign or one of its tasks, and lets it continue."""
 
 from typing import Annotated
 
@@ -18,10 +18,10 @@ def stop(
     ] = "",
     site: SiteName = None,
     root: Root = None,
-    reason: Annotated[str, typer.Option(help="Why; told to whoever runs it next.")] = "",
-    undo: Annotated[bool, typer.Option("--undo", help="Take the order back.")] = False,
+    reason: Annotated[str, typer.Option(help="Why; shown to whoever runs it next.")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Withdraw the stop request.")] = False,
 ) -> None:
-    """Let trainings save and end, and submit nothing more, until `--undo`.
+    """Let trainings save and end, and submit no more jobs until `--undo`.
 
     Example: `cosmotron stop quickstart --reason "the queue is needed"`
     """
@@ -40,16 +40,16 @@ def stop(
     if undo:
         found = path.exists()
         path.unlink(missing_ok=True)
-        then = f"To go on: cosmotron run {campaign}"
+        then = f"To continue: cosmotron run {campaign}"
         screen.print(
-            f"Taken back. {then}" if found else f"{path}: no order to stop. {then}", soft_wrap=True
+            f"Withdrawn. {then}" if found else f"{path}: no stop request. {then}", soft_wrap=True
         )
         return
-    stop_requests.give(path, reason)
+    stop_requests.write(path, reason)
     name = f"{campaign} {task}".strip()
     screen.print(
-        f"Ordered by {path}: links that run save and end within a step, and nothing more is "
-        f"submitted. Jobs that wait in the queue end as they start (at once: cosmotron cancel "
-        f"{campaign}). To go on: cosmotron stop {name} --undo",
+        f"Wrote {path}: running links save and end within a step, and no more jobs are "
+        "submitted. Pending jobs end as soon as they start (to cancel them now: cosmotron cancel "
+        f"{campaign}). To continue: cosmotron stop {name} --undo",
         soft_wrap=True,
     )

@@ -14,7 +14,6 @@ from pipeline.catalog import DeclarationError
 from pipeline.site import Role, Site
 
 MINUTES_PER_DAY = 1440
-MOST_PARTS = 64  # OLCF allows 100 simultaneous srun (docs.olcf.ornl.gov, Frontier, 2026-07-22)
 
 
 @dataclass(frozen=True)
@@ -130,8 +129,9 @@ def _fits(groups: Sequence[Sequence[Member]], site: Site, role: Role) -> bool:
     except DeclarationError:
         return False
     count = site.nodes[role.node].count or math.inf
+    parts = site.bundle_parts or math.inf
     return all(
-        len(group) <= MOST_PARTS and sum(each.nodes for each in group) <= count for group in groups
+        len(group) <= parts and sum(each.nodes for each in group) <= count for group in groups
     )
 
 
@@ -143,20 +143,23 @@ def _layout(
     groups: Sequence[Sequence[Member]],
 ) -> Layout:
     """Return what `groups`, and each other training alone, come to."""
-    bundles = {each.key: str(number + 1) for number, group in enumerate(groups) for each in group}
+    bundles = {each.key: str(number) for number, group in enumerate(groups, 1) for each in group}
     alone = [[each] for each in members if each.key not in bundles]
     chains = [rounds(group, site, role, site.link_overhead_minutes) for group in [*groups, *alone]]
     jobs = [job for chain in chains for job in chain]
-    longest = max((sum(minutes for _, minutes in chain) for chain in chains), default=0.0)
-    at_a_time = _running_jobs(site, role)
-    in_turn = sum(minutes for _, minutes in jobs) / at_a_time if at_a_time else 0.0
     return Layout(
         from_nodes=edge,
         bundles=bundles,
         jobs=len(jobs),
         node_hours=sum(_expected_node_hours(site, role, *job) for job in jobs),
-        hours=max(longest, in_turn) / 60,
+        hours=_least_minutes(chains, _running_jobs(site, role)) / 60,
     )
+
+
+def _least_minutes(chains: Sequence[Sequence[tuple[int, float]]], at_a_time: int | None) -> float:
+    """Return how long `chains` of (nodes, minutes) take, if jobs wait only for each other."""
+    minutes = [sum(each for _, each in chain) for chain in chains]
+    return max([*minutes, sum(minutes) / at_a_time if at_a_time else 0.0])
 
 
 def _running_jobs(site: Site, role: Role) -> int | None:

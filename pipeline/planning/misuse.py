@@ -28,7 +28,7 @@ def check(plan: Plan, scheduler: Scheduler) -> None:
     found = misuse(plan, scheduler)
     if found:
         lines = "\n".join(f"  - {each}" for each in found)
-        message = f"Nothing was submitted:\n{lines}\nTo go on all the same: --no-check"
+        message = f"Nothing was submitted:\n{lines}\nTo submit anyway: --no-check"
         raise DeclarationError(message)
 
 

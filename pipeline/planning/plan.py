@@ -17,7 +17,7 @@ from pipeline.job import Job
 from pipeline.planning import code_copy
 from pipeline.planning.bundling import Layout, Member, layouts, rounds
 from pipeline.run import Run, TaskFolder
-from pipeline.scheduler import BUNDLES, render
+from pipeline.scheduler import batch_system, render
 from pipeline.site import Pilot, Role, Site
 from pipeline.writing import write_text
 
@@ -133,7 +133,7 @@ class Plan:
         steps = self.options.profile_steps
         options = ("--profile", str(steps)) if steps else ()
         succession = (sys.executable, "-m", "pipeline.chains.continuation")
-        needs_no_controller = step.chained or self.site.scheduler != "local"
+        needs_no_controller = step.chained or batch_system(self.site).HAS_QUEUE
         told = (str(folder.path), str(number))
         return Job(
             key=job_key(self.run, step.task.key, number),
@@ -273,7 +273,8 @@ def make_plan(tasks: Sequence[Task], run: Run, site: Site, options: RunOptions) 
     plan = Plan(run, site, options, (), str(code_copy.folder(run).absolute()))
     role = plan.training_role
     steps = [_step(task, site, role) for task in tasks]
-    members = _members(steps) if options.bundle != "never" and site.scheduler in BUNDLES else {}
+    may_bundle = options.bundle != "never" and batch_system(site).RUNS_BUNDLES
+    members = _members(steps) if may_bundle else {}
     found = (
         layouts(list(members.values()), site, role, soonest=options.bundle == "soonest")
         if len(members) > 1

@@ -139,13 +139,13 @@ def _waits(plan: Plan, snapshot: Snapshot) -> list[tuple[float, bool]]:
         return []
     found = []
     for each in snapshot.accounts:
-        asked = snapshot.asked(each)
+        queued_at = snapshot.queued_at(each)
         shared = each.stage in (PILOT, PACK)
         role = plan.pilots(each.stage).role if shared else plan.training_role
         mean = plan.site.mean_wait_hours(each.nodes, role.qos) * HOUR
-        if asked is None or each.batch_key or not mean or (each.end and not each.start):
+        if queued_at is None or each.batch_key or not mean or (each.end and not each.start):
             continue
-        waited = (each.start or snapshot.now) - asked
+        waited = (each.start or snapshot.now) - queued_at
         if waited > 0:
             found.append((math.log(waited / mean), each.start is not None))
     return found

@@ -28,6 +28,7 @@ from pipeline.rehearsal.memory import MemoryLedger
 from pipeline.rehearsal.pilots import Pool
 from pipeline.rehearsal.snapshot import Rates, Snapshot, StartState
 from pipeline.run import Run
+from pipeline.scheduler import batch_system
 from pipeline.site import Site
 
 # What a task in a pilot takes, in minutes; a guess until some are measured. For staging and
@@ -88,7 +89,7 @@ def rehearse(
     Raises:
         DeclarationError: The site has no scheduler.
     """
-    if plan.site.scheduler == "local":
+    if not batch_system(plan.site).HAS_QUEUE:
         message = (
             f"{plan.site.name}: has no queue, so there is nothing to rehearse. Run it instead."
         )

@@ -1,4 +1,4 @@
-"""Where a campaign stands, and in what a site and its trainings differ from what was assumed."""
+"""A campaign at one moment, and factors by which a site and its trainings differ from assumed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ from pipeline.site import Site, Wait
 
 @dataclass(frozen=True)
 class Rates:
-    """Factors of what is assumed: of the time that trainings take, of waits, and of failures."""
+    """Factors on the assumed work time of trainings, waits in the queue, and node failures."""
 
     work: float = 1.0
     waits: float = 1.0
     failures: float = 1.0
 
     def of(self, site: Site) -> Site:
-        """Return `site` with the waits and the failures that these factors make of its own."""
+        """Return `site` with its waits and failures multiplied by these factors."""
         queues = {
             name: queue.model_copy(update={"waits": self._scaled(queue.waits)})
             for name, queue in site.qos.items()
@@ -35,11 +35,11 @@ class Rates:
 
 @dataclass(frozen=True)
 class StartState:
-    """How much of each task is done, from 0 to 1, and how its jobs stand.
+    """The state that a rehearsal starts from: the done share of each task, and the live jobs.
 
-    `running` are the trainings of which a job runs; `waited` is for how many seconds the job of
-    others has waited in the queue. `pilots` has both of each kind of pilots: None for one that
-    runs, those first, else the seconds that it has waited.
+    `shares` is from 0 to 1. `running` names the trainings with a running job, `waited` gives the
+    seconds for which the job of each other training has waited. `pilots` has a list for each kind
+    of pilot: None for each running one, then the seconds that each other has waited.
     """
 
     shares: Mapping[str, float] = field(default_factory=dict)
@@ -48,16 +48,15 @@ class StartState:
     pilots: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
 
     def share(self, key: str) -> float:
-        """Return how much of a task is done."""
+        """Return the share of a task that is done."""
         return self.shares.get(key, 0.0)
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What anybody can see of a campaign at one moment, `now` in seconds since 1970.
+    """What an observer sees of a campaign at one moment, `now` in seconds since 1970.
 
-    `shares` is how much of each task is done; `submitted` is when each job of the ledger was, by
-    its key.
+    `shares` is the done share of each task, `submitted` the time of submission of each job by key.
     """
 
     now: float
@@ -67,36 +66,34 @@ class Snapshot:
 
     @property
     def start(self) -> StartState:
-        """How the tasks and their jobs stand."""
-        live = [each for each in self.accounts if each.end is None and self.asked(each) is not None]
-        own = [each for each in live if each.stage not in (PILOT, PACK)]
-        running = frozenset(each.task for each in own if each.start is not None)
-        waited = {each.task: self._waited(each) for each in own if each.task not in running}
-        pilots = {
-            kind: self._pilots([each for each in live if each.stage == kind])
-            for kind in (PILOT, PACK)
-        }
+        """The start state of a rehearsal of the rest."""
+        live = [each for each in self.accounts if each.end is None and self.queued_at(each)]
+        trainings = [each for each in live if each.stage not in (PILOT, PACK)]
+        running = frozenset(each.task for each in trainings if each.start is not None)
+        waited = {each.task: self._waited(each) for each in trainings if each.task not in running}
+        pilots = {kind: self._pilots(live, kind) for kind in (PILOT, PACK)}
         return StartState(self.shares, running, waited, pilots)
 
     def _waited(self, account: Account) -> float:
-        """Return for how many seconds a job has waited in earnest."""
-        return self.now - (self.asked(account) or self.now)
+        """Return for how many seconds a job has gained priority in the queue."""
+        return self.now - (self.queued_at(account) or self.now)
 
-    def _pilots(self, live: Sequence[Account]) -> list[float | None]:
-        """Return None for each that runs, then for how long each of the others has waited."""
-        waiting = sorted((self._waited(each) for each in live if each.start is None), reverse=True)
-        return [None] * sum(each.start is not None for each in live) + list(waiting)
+    def _pilots(self, live: Sequence[Account], kind: str) -> list[float | None]:
+        """Return None for each running pilot of `kind`, then the wait of each other in seconds."""
+        jobs = [each for each in live if each.stage == kind]
+        waiting = sorted((self._waited(each) for each in jobs if each.start is None), reverse=True)
+        return [None] * sum(each.start is not None for each in jobs) + list(waiting)
 
-    def asked(self, account: Account) -> float | None:
-        """Return since when a job waits, or waited, in earnest; None if it was never submitted.
+    def queued_at(self, account: Account) -> float | None:
+        """Return when the wait of a job in the queue began; None if it was never submitted.
 
-        One that waits for the end of the link before it gains nothing until then.
+        A job that depends on the end of the link before gains no priority until then.
         """
-        asked = self.submitted.get(account.job_key)
-        if asked is None:
+        submitted = self.submitted.get(account.job_key)
+        if submitted is None:
             return None
         until = account.start or self.now
-        return max([asked, *(end for end in self._ends.get(account.task, ()) if end <= until)])
+        return max([submitted, *(end for end in self._ends.get(account.task, ()) if end <= until)])
 
     @cached_property
     def _ends(self) -> dict[str, list[float]]:

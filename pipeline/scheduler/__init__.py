@@ -1,7 +1,21 @@
-"""Render a batch script, submit it, ask how it goes, cancel it: on Slurm or without a scheduler."""
+"""Render a batch script, submit it, query and cancel jobs: on Slurm, PBS or a plain machine."""
 
 from pipeline.scheduler.connect import connect
-from pipeline.scheduler.interface import NotNowError, Scheduler, SchedulerError
-from pipeline.scheduler.script import BUNDLES, render
+from pipeline.scheduler.interface import (
+    BatchSystem,
+    NotNowError,
+    Scheduler,
+    SchedulerError,
+    batch_system,
+)
+from pipeline.scheduler.script import render
 
-__all__ = ["BUNDLES", "NotNowError", "Scheduler", "SchedulerError", "connect", "render"]
+__all__ = [
+    "BatchSystem",
+    "NotNowError",
+    "Scheduler",
+    "SchedulerError",
+    "batch_system",
+    "connect",
+    "render",
+]

@@ -1,15 +1,15 @@
-"""The scheduler of a site."""
+"""The schedulers by name, and the connection to the one that a site declares."""
 
 from pipeline.run import Run
-from pipeline.scheduler.interface import Scheduler
+from pipeline.scheduler.interface import SYSTEMS, Scheduler, batch_system
 from pipeline.scheduler.local import LocalScheduler
 from pipeline.scheduler.pbs import PbsScheduler
 from pipeline.scheduler.slurm import SlurmScheduler
 from pipeline.site import Site
 
+SYSTEMS |= {each.NAME: each for each in (SlurmScheduler, PbsScheduler, LocalScheduler)}
+
 
 def connect(site: Site, run: Run) -> Scheduler:
-    """Return the scheduler that runs jobs on `site`; jobs without a scheduler live in `run`."""
-    if site.scheduler == "slurm":
-        return SlurmScheduler()
-    return PbsScheduler() if site.scheduler == "pbs" else LocalScheduler(site, run)
+    """Return the scheduler of `site`; jobs of a machine without a scheduler live in `run`."""
+    return batch_system(site).connect(site, run)

@@ -8,18 +8,18 @@ from pipeline.catalog import DeclarationError
 from pipeline.job import Job
 from pipeline.site import Site
 
-# What a process is told by its batch script beside the exports of the site.
-TOLD = (
+# The environment variables that a batch script passes to a process, beside the site's exports.
+PASSED = (
     *("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID"),
     *("CUDA_VISIBLE_DEVICES", "COSMOTRON_STARTED", "COSMOTRON_ENDS", "PYTHONPATH"),
 )
 
 
 def contained(job: Job, site: Site, exported: Iterable[str]) -> tuple[str, ...]:
-    """Return the command line of `job`, in its image if it has one.
+    """Return the command line of `job`, inside its image if it has one.
 
-    The job's folder and the copy of our code are mounted where they lie outside; the programs are
-    the image's own.
+    The run folder and the copy of the code are mounted under the same paths; the programs are
+    those of the image.
 
     Raises:
         DeclarationError: The site declares no way to run an image.
@@ -35,12 +35,12 @@ def contained(job: Job, site: Site, exported: Iterable[str]) -> tuple[str, ...]:
     if job.code and not Path(job.code).is_relative_to(run):
         folders.append(job.code)
     mounts = [part.replace("{folder}", each) for each in folders for part in site.container.mount]
-    names = dict.fromkeys((*TOLD, *exported))
-    told = [part.replace("{name}", each) for each in names for part in site.container.env]
-    place = site.container.run.index("{image}")
-    before, after = site.container.run[:place], site.container.run[place + 1 :]
+    names = dict.fromkeys((*PASSED, *exported))
+    passed = [part.replace("{name}", each) for each in names for part in site.container.env]
+    index = site.container.run.index("{image}")
+    before, after = site.container.run[:index], site.container.run[index + 1 :]
     program, *arguments = job.command
-    return (*before, *mounts, *told, job.image, *after, _inside(program), *arguments)
+    return (*before, *mounts, *passed, job.image, *after, _inside(program), *arguments)
 
 
 def _run_folder(job: Job) -> Path:

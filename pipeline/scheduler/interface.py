@@ -1,9 +1,12 @@
-"""What every scheduler can do for the pipeline."""
+"""What every scheduler does for the pipeline, and what distinguishes one from another."""
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Protocol, Self
 
+from pipeline.catalog import DeclarationError
 from pipeline.job import Job, JobStatus
+from pipeline.run import Run
+from pipeline.site import NodeClass, Site
 
 
 class SchedulerError(RuntimeError):
@@ -22,12 +25,12 @@ class Scheduler(Protocol):
     def submit(self, job: Job, text: str, *, tried: bool = True) -> str:
         """Write `text` as the job's script, submit it and return the job's id.
 
-        A job whose key is known already, live or over, is not submitted again: its id comes back.
-        Where nobody has `tried` to submit it before, that is not looked up.
+        A job whose key the scheduler knows, live or over, is not submitted again: the id of the
+        known job is returned. The key is looked up only if a submission was `tried` before.
 
         Raises:
-            NotNowError: The queue is full, or nobody knows whether the job was taken.
-            SchedulerError: The job was refused.
+            NotNowError: The queue is full, or the scheduler may or may not have accepted the job.
+            SchedulerError: The scheduler refused the job.
         """
         ...
 
@@ -36,23 +39,23 @@ class Scheduler(Protocol):
         ...
 
     def query(self, ids: Iterable[str]) -> dict[str, JobStatus]:
-        """Return the status of each of `ids`; a job not yet in the accounting is UNKNOWN.
+        """Return the status of each of `ids`; a job that accounting does not know is UNKNOWN.
 
         Raises:
-            SchedulerError: The scheduler does not answer; ask again.
+            SchedulerError: The scheduler does not answer; try again.
         """
         ...
 
     def accounts(self) -> set[str] | None:
-        """Return the accounts that this user may charge, None where the scheduler has no such list.
+        """Return the accounts that this user may charge, None if the scheduler lists none.
 
         Raises:
-            SchedulerError: The scheduler does not say.
+            SchedulerError: The scheduler does not answer.
         """
         ...
 
     def hosts(self, names: str) -> list[str]:
-        """Return each node in `JobStatus.node_names`; none where the scheduler has no such names.
+        """Return each node in `JobStatus.node_names`; empty if the scheduler names no nodes.
 
         Raises:
             SchedulerError: The scheduler refuses.
@@ -60,9 +63,69 @@ class Scheduler(Protocol):
         ...
 
     def cancel(self, ids: Iterable[str]) -> None:
-        """End the jobs `ids`; those that are over stay as they are.
+        """Cancel the jobs `ids`; jobs that are over are left alone.
 
         Raises:
             SchedulerError: The scheduler refuses.
         """
         ...
+
+
+class BatchSystem(Scheduler, Protocol):
+    """A scheduler as a site declares it: `scheduler = "NAME"`.
+
+    To add one, write a subclass in this room and name it in `connect.SYSTEMS`. The attributes are
+    all that the rest of the pipeline knows of a scheduler.
+
+    Attributes:
+        NAME: The word in a site's declaration.
+        HAS_QUEUE: Whether jobs wait for nodes of their own, and are charged. If not, all jobs run
+            on this machine.
+        RUNS_BUNDLES: Whether one job can run several programs side by side.
+        SUFFIX: The templates of its batch scripts are `jobs/templates/*.SUFFIX.j2`.
+        JOB_ID: The shell expression for the job's id in a batch script; empty if it is the key.
+        NODE_NAMES: The shell expression for the names of the job's nodes; empty if it has none.
+        NO_ACCOUNTS: Why `accounts` returns None, for the user.
+    """
+
+    NAME: ClassVar[str]
+    HAS_QUEUE: ClassVar[bool] = True
+    RUNS_BUNDLES: ClassVar[bool] = False
+    SUFFIX: ClassVar[str] = "sbatch"
+    JOB_ID: ClassVar[str] = ""
+    NODE_NAMES: ClassVar[str] = ""
+    NO_ACCOUNTS: ClassVar[str] = "its scheduler lists no accounts"
+
+    @classmethod
+    def connect(cls, site: Site, run: Run) -> Self:  # noqa: ARG003 - for those that need them
+        """Return the scheduler of `site` for the jobs of `run`."""
+        return cls()
+
+    @classmethod
+    def queue_command(cls, *, partitions: bool) -> Sequence[str]:  # noqa: ARG003
+        """Return the command that prints the names of all queues, or of all partitions.
+
+        Empty if there is none.
+        """
+        return ()
+
+    @classmethod
+    def node_request(cls, node: NodeClass) -> str:  # noqa: ARG003
+        """Return what a batch script requests to get such a node, for the user."""
+        return ""
+
+
+def batch_system(site: Site) -> type[BatchSystem]:
+    """Return the scheduler class that `site` declares.
+
+    Raises:
+        DeclarationError: No scheduler has that name.
+    """
+    if site.scheduler not in SYSTEMS:
+        known = ", ".join(SYSTEMS)
+        message = f"{site.name}: no scheduler {site.scheduler!r}. Known: {known}."
+        raise DeclarationError(message)
+    return SYSTEMS[site.scheduler]
+
+
+SYSTEMS: dict[str, type[BatchSystem]] = {}  # by name; `connect` fills it

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Self
 
 from pipeline.job import Job, JobStatus, State
 from pipeline.run import Run
 from pipeline.scheduler import record as records
-from pipeline.scheduler.interface import SchedulerError
+from pipeline.scheduler.interface import BatchSystem, SchedulerError
 from pipeline.scheduler.record import START_SECONDS, Record
 from pipeline.scheduler.script import signal_lead_seconds
 from pipeline.site import Site
@@ -21,13 +22,22 @@ from pipeline.writing import write_text
 
 
 @dataclass(frozen=True)
-class LocalScheduler:
-    """A `Scheduler` whose jobs are processes that survive this one; a job's id is its key."""
+class LocalScheduler(BatchSystem):
+    """A scheduler whose jobs are processes that survive this one; a job's id is its key."""
+
+    NAME: ClassVar[str] = "local"
+    HAS_QUEUE: ClassVar[bool] = False
+    NO_ACCOUNTS: ClassVar[str] = "jobs on this machine are free"
 
     site: Site
     run: Run
 
-    def submit(self, job: Job, text: str, *, tried: bool = True) -> str:  # noqa: ARG002 - one look
+    @classmethod
+    def connect(cls, site: Site, run: Run) -> Self:
+        """See `BatchSystem.connect`."""
+        return cls(site, run)
+
+    def submit(self, job: Job, text: str, *, tried: bool = True) -> str:  # noqa: ARG002
         """See `Scheduler.submit`."""
         path = self._path(job.key)
         if path.exists():
@@ -69,13 +79,13 @@ class LocalScheduler:
         """Return the new record of `job`; a pilot takes its nodes whole.
 
         Raises:
-            SchedulerError: The job asks more devices than there are.
+            SchedulerError: The job requests more devices than the machine has.
         """
         here = self.site.nodes[job.node].devices
         devices = job.nodes * (here if job.pilot else job.processes_per_node)
         if devices > here:
             message = (
-                f"{job.key}: asks {devices} devices, {self.site.title} has {here}. "
+                f"{job.key}: requests {devices} devices, {self.site.title} has {here}. "
                 f"Lower `devices` in the campaign, or raise it in a site of your own (--site)."
             )
             raise SchedulerError(message)

@@ -8,11 +8,13 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pipeline.job import Job, JobStatus, State
 from pipeline.scheduler.commands import call, submit_once
-from pipeline.scheduler.interface import NotNowError
+from pipeline.scheduler.interface import BatchSystem, NotNowError
 from pipeline.scheduler.pbs_history import from_history
+from pipeline.site import NodeClass
 
 # What qsub prints where a limit on queued jobs is reached, and any command where the server is away
 # (openpbs, src/lib/Liblog/pbs_messages.c; pbs_error.h)
@@ -27,12 +29,16 @@ OVER = re.compile("Unknown Job Id|Job has finished")  # since qstat was asked
 
 
 @dataclass(frozen=True)
-class PbsScheduler:
-    """A `Scheduler` by qsub, qselect, qstat and qdel; each call is one command for all jobs.
+class PbsScheduler(BatchSystem):
+    """PBS through qsub, qselect, qstat and qdel; each call is one command for all jobs.
 
-    It never ran on a real PBS: its commands are held by tests alone. A job's name is
-    its key: PBS takes up to 230 letters, digits, "-", "_", "+" and "." (openpbs, ck_job_name.c).
+    It never ran on a real PBS: only tests check its commands. A job's name is its key: PBS accepts
+    up to 230 letters, digits, "-", "_", "+" and "." (openpbs, ck_job_name.c).
     """
+
+    NAME: ClassVar[str] = "pbs"
+    SUFFIX: ClassVar[str] = "pbs"
+    JOB_ID: ClassVar[str] = "$PBS_JOBID"
 
     timeout_seconds: float = 60.0
 
@@ -56,11 +62,11 @@ class PbsScheduler:
         wanted = sorted(set(ids))
         if not wanted:
             return {}
-        told = from_history(
+        known = from_history(
             self._call("qstat", "-x", "-f", "-F", "json", *wanted, harmless=UNKNOWN)
         )
         unknown = {id_: JobStatus(id=id_, key="", state=State.UNKNOWN) for id_ in wanted}
-        return {id_: told.get(id_, unknown[id_]) for id_ in wanted}
+        return {id_: known.get(id_, unknown[id_]) for id_ in wanted}
 
     def accounts(self) -> set[str] | None:
         """See `Scheduler.accounts`; PBS itself keeps no list of them."""
@@ -75,6 +81,11 @@ class PbsScheduler:
         wanted = [id_ for id_, each in self.query(ids).items() if not each.state.is_over]
         if wanted:
             self._call("qdel", *wanted, harmless=OVER)
+
+    @classmethod
+    def node_request(cls, node: NodeClass) -> str:
+        """See `BatchSystem.node_request`."""
+        return ", ".join(filter(None, (f"select=…:{node.constraint}", *node.directives)))
 
     def _call(self, *command: str, harmless: re.Pattern[str] | None = None) -> str:
         """Return what `command` prints; a controller that is a job itself passes nothing on."""

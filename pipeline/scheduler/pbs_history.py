@@ -94,9 +94,9 @@ def _deleted(job: dict[str, Any]) -> State:
 
 
 def _had_its_time(job: dict[str, Any]) -> bool:
-    asked = job.get("Resource_List", {}).get("walltime")
+    requested = job.get("Resource_List", {}).get("walltime")
     used = job.get("resources_used", {}).get("walltime")
-    return bool(asked and used) and _seconds(used) >= _seconds(asked)
+    return bool(requested and used) and _seconds(used) >= _seconds(requested)
 
 
 def _exit_code(code: int | None, state: State) -> int | None:

@@ -21,7 +21,7 @@ from pipeline.scheduler.record import Record
 
 AFTER_POLL_SECONDS = 0.5
 KILL_WAIT_SECONDS = 30.0  # Slurm's default KillWait
-LOOK_SECONDS = 0.05
+POLL_SECONDS = 0.05
 
 
 class Cancelled(BaseException):
@@ -75,7 +75,7 @@ def run(record: Record, kill_wait_seconds: float = KILL_WAIT_SECONDS) -> Record:
 
 
 def _ends_in_time(script: "subprocess.Popen[bytes]", record: Record) -> bool:
-    """Return whether `script` ends within its walltime; USR1 tells it when that comes near."""
+    """Return whether `script` ends within its walltime; USR1 warns it shortly before."""
     lead = record.signal_lead_seconds
     if _ends(script, record.walltime_seconds - lead):
         return True
@@ -89,7 +89,7 @@ def _ends(script: "subprocess.Popen[bytes]", within_seconds: float) -> bool:
     while not _is_over(script):
         if time.monotonic() >= deadline:
             return False
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     return True
 
 

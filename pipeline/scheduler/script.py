@@ -12,18 +12,17 @@ from pipeline import catalog
 from pipeline.catalog import DeclarationError
 from pipeline.job import Job
 from pipeline.scheduler.container import contained
+from pipeline.scheduler.interface import batch_system
 from pipeline.site import NodeClass, Site
 
 SHELF = "jobs/templates"
-BUNDLES = ("slurm",)  # the schedulers whose jobs run several programs side by side
-SUFFIX = {"slurm": "sbatch", "local": "sbatch", "pbs": "pbs"}
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a template needs of one link: all of its job, or one of a bundle's `Job.parts`.
+    """One link in a template: the whole job, or one of a bundle's `Job.parts`.
 
-    `first_node` is the place of its first node among the job's, from 0.
+    `first_node` is the index, from 0, of its first node among the job's nodes.
     """
 
     job: Job
@@ -38,21 +37,20 @@ def render(job: Job, site: Site) -> str:
     Raises:
         DeclarationError: The site has no such node class, names no template, or runs no bundles.
     """
-    if job.parts and site.scheduler not in BUNDLES:
-        message = f"{job.key}: {site.title} runs no bundles, only Slurm does."
+    system = batch_system(site)
+    if job.parts and not system.RUNS_BUNDLES:
+        message = f"{job.key}: {site.title} runs no bundles; its scheduler is {system.NAME}."
         raise DeclarationError(message)
     if job.node not in site.nodes:
         message = f"{job.key}: {site.name} has no nodes {job.node!r}, only {', '.join(site.nodes)}."
         raise DeclarationError(message)
     node = site.nodes[job.node]
     try:
-        name = f"{site.template}.{SUFFIX[site.scheduler]}.j2"
+        name = f"{site.template}.{system.SUFFIX}.j2"
         template = _templates(catalog.folder(SHELF)).get_template(name)
     except TemplateNotFound as error:
         folder = catalog.folder(SHELF)
-        names = sorted(
-            path.name.split(".")[0] for path in folder.glob(f"*.{SUFFIX[site.scheduler]}.j2")
-        )
+        names = sorted(path.name.split(".")[0] for path in folder.glob(f"*.{system.SUFFIX}.j2"))
         message = f"{site.name}: no template {site.template!r} in {folder}: {', '.join(names)}."
         raise DeclarationError(message) from error
     queue = site.qos.get(job.qos)
@@ -78,26 +76,32 @@ def _parts(job: Job, site: Site) -> Iterator[Part]:
     """Yield what is started: the job's own command, or those of its parts, on nodes in a row."""
     first_node = 0
     for each in job.parts or (job,):
-        told = exports(each, site)
-        command = shlex.join(contained(each, site, [name for name, _ in told]))
-        yield Part(each, first_node, command, told)
+        exported = exports(each, site)
+        command = shlex.join(contained(each, site, [name for name, _ in exported]))
+        yield Part(each, first_node, command, exported)
         first_node += each.nodes
 
 
 def exports(job: Job, site: Site) -> list[tuple[str, str]]:
-    """Return the (name, value) of what the script exports, sorted by name.
+    """Return the (name, value) pairs that the script exports, sorted by name.
 
-    What depends on a training's size and key is for each part of a bundle alone.
+    A bundle exports what depends on a training's size and key in each part.
     """
     environment = site.environment
+    system = batch_system(site)
+    of_job = {
+        "COSMOTRON_JOB_ID": system.JOB_ID or job.key,
+        "COSMOTRON_JOB_KEY": job.key,
+        "COSMOTRON_NODE_NAMES": system.NODE_NAMES,
+    }
     if job.parts:
-        return sorted(environment.always.items())
+        return sorted({**environment.always, **of_job}.items())
     by_size = environment.multi_node if job.nodes > 1 else environment.single_node
-    return sorted({**environment.always, **by_size, **of_link(job, site)}.items())
+    return sorted({**environment.always, **of_job, **by_size, **of_link(job, site)}.items())
 
 
 def of_link(job: Job, site: Site) -> dict[str, str]:
-    """Return what programs are told of their job and machine, which no task.toml holds."""
+    """Return the facts of its job and machine that a program gets, which no task.toml holds."""
     peaks = site.nodes[job.node].peak_tflops
     return {
         "COSMOTRON_LINK": job.key,
@@ -109,7 +113,7 @@ def of_link(job: Job, site: Site) -> dict[str, str]:
 
 
 def signal_lead_seconds(job: Job, site: Site) -> int:
-    """Return how long before the walltime `job` is asked to save: at most half of the walltime."""
+    """Return how many seconds before its walltime `job` is signalled to save."""
     return site.lead_seconds(job.walltime_minutes)
 
 

@@ -12,14 +12,14 @@ from typing import IO
 def held(folder: Path, *, devices: int, of: int, poll_seconds: float = 0.2) -> Iterator[None]:
     """Hold `devices` of the `of` slots in `folder` while the body runs; wait until they are free.
 
-    Whoever waits holds the turn, so that small jobs do not overtake a large one for ever, and two
-    jobs that hold a part each never wait for each other.
+    One job at a time collects slots: small jobs cannot overtake a large one for ever, and two jobs
+    that hold some slots each never wait for each other.
     """
     folder.mkdir(parents=True, exist_ok=True)
     slots: dict[Path, IO[str]] = {}
     try:
-        with (folder / "turn").open("w") as turn:
-            fcntl.flock(turn, fcntl.LOCK_EX)
+        with (folder / "queue").open("w") as queue:
+            fcntl.flock(queue, fcntl.LOCK_EX)
             while not _taken(slots, folder, devices, of):
                 time.sleep(poll_seconds)
         yield

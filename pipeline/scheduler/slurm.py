@@ -3,13 +3,15 @@
 import getpass
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pipeline.job import Job, JobStatus, State
 from pipeline.scheduler import accounting
 from pipeline.scheduler.commands import call, submit_once
-from pipeline.scheduler.interface import NotNowError
+from pipeline.scheduler.interface import BatchSystem, NotNowError
+from pipeline.site import NodeClass
 
 # What Slurm's commands print where the same command may pass later: the names of limits on jobs
 # in the queue (https://slurm.schedmd.com/resource_limits.html), and a controller that is away.
@@ -21,12 +23,17 @@ NOT_NOW = re.compile(
 
 
 @dataclass(frozen=True)
-class SlurmScheduler:
-    """A `Scheduler` by sbatch, squeue, sacct and scancel; each call is one command for all jobs.
+class SlurmScheduler(BatchSystem):
+    """Slurm through sbatch, squeue, sacct and scancel; each call is one command for all jobs.
 
-    A lost answer costs nothing: `find` looks `find_days` back for the key before a job is
-    submitted again.
+    A lost answer costs nothing: `find` searches the last `find_days` days for the key before a job
+    is submitted again.
     """
+
+    NAME: ClassVar[str] = "slurm"
+    RUNS_BUNDLES: ClassVar[bool] = True
+    JOB_ID: ClassVar[str] = "$SLURM_JOB_ID"
+    NODE_NAMES: ClassVar[str] = "$SLURM_JOB_NODELIST"
 
     timeout_seconds: float = 60.0
     find_days: int = 60
@@ -69,7 +76,7 @@ class SlurmScheduler:
                 "squeue", "--me", "--noheader", f"--format={accounting.QUEUE_FORMAT}"
             )
             waiting = accounting.merged(accounting.from_queue(row) for row in queue.splitlines())
-            # how long a job ran accounting alone knows
+            # only accounting knows how long a job ran
             known = {i: each for i, each in waiting.items() if not each.state.is_over} | known
         unknown = {id_: JobStatus(id=id_, key="", state=State.UNKNOWN) for id_ in wanted}
         return {id_: known.get(id_, unknown[id_]) for id_ in wanted}
@@ -77,8 +84,8 @@ class SlurmScheduler:
     def accounts(self) -> set[str] | None:
         """See `Scheduler.accounts`."""
         user = getpass.getuser()
-        asked = ("sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={user}")
-        return set(self._call(*asked, "format=account").split())
+        command = ("sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={user}")
+        return set(self._call(*command, "format=account").split())
 
     def hosts(self, names: str) -> list[str]:
         """See `Scheduler.hosts`."""
@@ -89,6 +96,19 @@ class SlurmScheduler:
         wanted = sorted(set(ids))
         if wanted:
             self._call("scancel", "--quiet", *wanted)
+
+    @classmethod
+    def queue_command(cls, *, partitions: bool) -> Sequence[str]:
+        """See `BatchSystem.queue_command`; Slurm calls a queue a QOS."""
+        if partitions:
+            return ("sinfo", "--noheader", "--format=%R")
+        return ("sacctmgr", "--noheader", "--parsable2", "show", "qos", "format=name")
+
+    @classmethod
+    def node_request(cls, node: NodeClass) -> str:
+        """See `BatchSystem.node_request`."""
+        options = {"--constraint=": node.constraint, "--partition=": node.partition}
+        return ", ".join(option + value for option, value in options.items() if value)
 
     def _accounting(self, *options: str, fields: str) -> list[str]:
         """Return sacct's rows, one per job (no steps), oldest first."""
@@ -119,10 +139,10 @@ def _job_id(answer: str) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of Slurm's commands, so that the script alone says what is asked.
+    """Return the environment of Slurm's commands, without the options of a job around us.
 
-    A controller that is itself a job (NERSC's workflow queue) would pass its own job's options on.
+    A controller that is itself a job (NERSC's workflow queue) would pass its own options on.
     """
-    own = ("SLURM_", "SBATCH_", "SRUN_")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(own) or k == "SLURM_CONF"}
+    options = ("SLURM_", "SBATCH_", "SRUN_")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(options) or k == "SLURM_CONF"}
     return kept | {"SLURM_TIME_FORMAT": "%s"}

@@ -87,9 +87,9 @@ def _check_may_run(run: Run) -> None:
     Raises:
         RunError: A file STOP is there; the message says whose.
     """
-    order = stop_requests.standing(run)
-    if order:
-        message = f"{order} Nothing more is submitted; links that run save and end by themselves."
+    request = stop_requests.message(run)
+    if request:
+        message = f"{request} No more jobs are submitted; running links save and end by themselves."
         raise RunError(message)
 
 

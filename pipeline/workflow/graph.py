@@ -76,9 +76,9 @@ def problem(step: Step, manager: JobManager, error: BaseException) -> str:
         error = error.__cause__
     if not isinstance(error, BashExitFailure):
         return str(error)
-    order = stop_requests.standing(run, step.task.key)
-    if order:
-        return order
+    request = stop_requests.message(run, step.task.key)
+    if request:
+        return request
     folder = run.task(step.task.key)
     newest = max(folder.logs.glob("*.log"), key=lambda path: path.stat().st_mtime)
     return why(folder, newest, f"its program ended with exit code {error.exitcode}")

@@ -30,6 +30,7 @@ from pipeline.job import State
 from pipeline.outcome import Exit, RunError
 from pipeline.planning.plan import PACK, PILOT
 from pipeline.run import Run, TaskFolder
+from pipeline.scheduler import batch_system
 from pipeline.site import Site
 from pipeline.writing import read_json, write_json
 
@@ -152,7 +153,7 @@ def _address(site: Site) -> str | None:
     """
     name = site.pilot.login_interface
     if not name:
-        return "127.0.0.1" if site.scheduler == "local" else None
+        return None if batch_system(site).HAS_QUEUE else "127.0.0.1"
     try:
         return str(address_by_interface(name))
     except OSError as error:

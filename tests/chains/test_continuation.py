@@ -66,7 +66,7 @@ def first(manager, step, folder, monkeypatch):
 
 def within(monkeypatch, job_id):
     """Go on as a process of the job `job_id`."""
-    monkeypatch.setenv("SLURM_JOB_ID", job_id)
+    monkeypatch.setenv("COSMOTRON_JOB_ID", job_id)
 
 
 def save(folder, number):
@@ -192,7 +192,7 @@ def test_what_the_scheduler_may_have_killed_is_judged_later(scheduler, folder, f
 
 
 def test_while_an_order_to_stop_stands_no_link_runs(scheduler, folder, first, manager, capsys):
-    stop_requests.give(manager.plan.run.stop, "the queue is needed")
+    stop_requests.write(manager.plan.run.stop, "the queue is needed")
     assert begin(folder, 1) == NOTHING_TO_DO
     assert "(the queue is needed)" in capsys.readouterr().err
     assert list(scheduler.jobs) == ["700"]
@@ -200,7 +200,7 @@ def test_while_an_order_to_stop_stands_no_link_runs(scheduler, folder, first, ma
 
 def test_an_order_lets_go_of_the_next_link(scheduler, folder, first):
     begin(folder, 1)
-    stop_requests.give(folder.stop, "")
+    stop_requests.write(folder.stop, "")
     save(folder, 8)
     end(folder, 1, Exit.CONTINUE)
     assert scheduler.cancelled == ["701"]

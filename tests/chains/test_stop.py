@@ -25,12 +25,12 @@ def test_a_controller_that_is_ordered_to_stop_ends_and_says_how_to_go_on(tmp_pat
             assert controller.poll() is None
             assert time.monotonic() < deadline, "the simulation never began"
             time.sleep(0.05)
-        stop_requests.give(run.stop, "the queue is needed")
+        stop_requests.write(run.stop, "the queue is needed")
         _, told = controller.communicate(timeout=120)
     assert controller.returncode == Exit.BUSY
     words = " ".join(told.split())
     assert "(the queue is needed)" in words
-    assert "To go on: cosmotron stop tiny --undo" in words
+    assert "To continue: cosmotron stop tiny --undo" in words
     assert "links that run save and end by themselves" in words
     jobs = sorted(run.path.glob("local/jobs/*.json"))
     pilot = record.read(jobs[0])

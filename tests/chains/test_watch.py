@@ -296,7 +296,7 @@ def test_while_an_order_to_stop_stands_nothing_is_submitted(
     manager, scheduler, step, folder, whole_run
 ):
     run = manager.plan.run
-    stop_requests.give(run.stop if whole_run else folder.stop, "the queue is needed")
+    stop_requests.write(run.stop if whole_run else folder.stop, "the queue is needed")
     with pytest.raises(TaskError, match=r"^Stopped by .* \(the queue is needed\): .*STOP is there"):
         chain(step, manager)
     assert scheduler.jobs == {}
@@ -305,13 +305,13 @@ def test_while_an_order_to_stop_stands_nothing_is_submitted(
 def test_an_order_lets_the_link_end_and_nothing_follow(manager, scheduler, step, folder):
     def obey(job_id):
         (folder.checkpoints / f"step-{int(job_id):012d}").mkdir(parents=True)
-        stop_requests.give(folder.stop, "")
+        stop_requests.write(folder.stop, "")
 
     scheduler.at_end = obey
     with pytest.raises(TaskError) as caught:
         chain(step, manager)
     assert len(scheduler.jobs) == 1
-    assert str(caught.value).endswith(f"To go on: cosmotron stop tiny {step.task.key} --undo")
+    assert str(caught.value).endswith(f"To continue: cosmotron stop tiny {step.task.key} --undo")
     folder.stop.unlink()
     checkpoints_each_link(scheduler, folder, done_after=2)
     chain(step, manager)
@@ -322,7 +322,7 @@ def test_a_file_that_was_made_by_hand_is_an_order_too(manager, step):
     manager.plan.run.path.mkdir(parents=True)
     manager.plan.run.stop.write_text("wait for me\n")
     with pytest.raises(
-        TaskError, match=r"^Stopped by hand \(wait for me\): .*STOP is there. To go"
+        TaskError, match=r"^Stopped by hand \(wait for me\): .*STOP exists. To continue"
     ):
         chain(step, manager)
 
@@ -383,7 +383,7 @@ def test_a_queue_that_others_left_full_is_used_when_they_are_gone(tmp_path, cloc
     for job_id in others:
         scheduler.end(job_id, state=State.CANCELLED, seconds=0)
     clock.sleep(plan.site.poll_seconds + 1)
-    watchers._next_look = 0.0
+    watchers._next_poll = 0.0
     watchers.advance()
     assert len(scheduler.jobs) == len(others) + 1
     ended = [each for each in manager.ledger.accounts().values() if each.state == "cancelled"]

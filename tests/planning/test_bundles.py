@@ -67,7 +67,7 @@ def watchers(manager):
 def look(watchers, clock):
     """Let the controller look once more."""
     clock.sleep(watchers.manager.plan.site.poll_seconds + 1)
-    watchers._next_look = 0.0
+    watchers._next_poll = 0.0
     watchers.advance()
 
 
@@ -76,7 +76,7 @@ def running(manager, watchers, clock, monkeypatch):
     """The futures of both trainings, whose first links run in job 700."""
     futures = [watchers.add(step) for step in manager.plan.steps]
     look(watchers, clock)
-    monkeypatch.setenv("SLURM_JOB_ID", "700")
+    monkeypatch.setenv("COSMOTRON_JOB_ID", "700")
     return futures
 
 
@@ -234,7 +234,7 @@ def test_the_job_is_charged_once_by_the_nodes_of_each(manager, scheduler, runnin
 def test_a_job_that_died_is_judged_by_the_next(manager, scheduler, running, folders, monkeypatch):
     begin_together(links(folders))
     scheduler.end("700", state=State.NODE_FAIL, exit_code=None)
-    monkeypatch.setenv("SLURM_JOB_ID", "701")
+    monkeypatch.setenv("COSMOTRON_JOB_ID", "701")
     assert begin_together(links(folders, 2)) == [1, 2]
     assert [history.read(folder)[0].outcome for folder in folders] == ["node_fail"] * 2
     assert charged(manager, "700") == pytest.approx(2 * 1800 / 3600)
@@ -286,8 +286,8 @@ def test_a_part_that_came_twice_is_charged_its_share(
     first = manager.plan.link(manager.plan.steps[0], 1)
     job = manager.plan.bundle([(step, 1) for step in manager.plan.steps])
     twin = scheduler.submit(job, "", tried=False)
-    monkeypatch.setenv("SLURM_JOB_ID", twin)
-    monkeypatch.setenv("SLURM_JOB_NAME", job.key)
+    monkeypatch.setenv("COSMOTRON_JOB_ID", twin)
+    monkeypatch.setenv("COSMOTRON_JOB_KEY", job.key)
     assert begin_together(links(folders)) == []
     scheduler.end(twin, state=State.COMPLETED, exit_code=0)
     manager.settle()

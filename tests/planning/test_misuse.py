@@ -140,5 +140,5 @@ def test_all_is_told_at_once_and_the_way_round_it(plan, tmp_path):
     assert lines[0] == "Nothing was submitted:"
     assert len(lines) == 4
     assert "Yours: none." in lines[2]
-    assert lines[-1] == "To go on all the same: --no-check"
+    assert lines[-1] == "To submit anyway: --no-check"
     assert not Run(tmp_path, "tiny").path.exists()

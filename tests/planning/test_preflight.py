@@ -64,8 +64,10 @@ def test_no_account(tmp_path):
 
 
 def test_a_scheduler_that_lists_no_accounts(tmp_path):
-    assert looked(load_site("polaris"), tmp_path)["account"].found == "its scheduler lists none"
-    assert looked(load_site("local"), tmp_path)["account"].found == "nobody pays here"
+    assert (
+        looked(load_site("polaris"), tmp_path)["account"].found == "its scheduler lists no accounts"
+    )
+    assert looked(load_site("local"), tmp_path)["account"].found == "jobs on this machine are free"
 
 
 def test_a_scheduler_that_does_not_answer(tmp_path, monkeypatch):
@@ -105,7 +107,7 @@ def test_a_queue_that_is_a_partition(tmp_path, monkeypatch, says, state):
     commands(monkeypatch, tmp_path, sinfo=says)
     row = looked(FRONTIER, tmp_path, qos="extended")["queue"]
     assert row.state == state
-    assert state == "ok" or row.found == "Slurm knows no partition 'extended', only batch"
+    assert state == "ok" or row.found == "the scheduler knows no partition 'extended', only batch"
 
 
 def test_a_module_that_is_gone(tmp_path, monkeypatch):
@@ -318,7 +320,7 @@ def test_a_row_that_failed_stops_the_first_submission(plan):
     assert str(caught.value).splitlines() == [
         "Nothing was submitted:",
         "  - account: 'm4722' is none of yours. Give one of yours with --project.",
-        "All rows: cosmotron sites check testbed. To go on: --no-check",
+        "All rows: cosmotron sites check testbed. To submit anyway: --no-check",
     ]
     assert not plan.run.preflight.exists()
 

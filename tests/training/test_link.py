@@ -23,7 +23,7 @@ def test_a_link_knows_what_its_batch_script_says(monkeypatch, tmp_path):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("COSMOTRON_STARTED", "1000")
     monkeypatch.setenv("COSMOTRON_ENDS", "8200")
-    monkeypatch.setenv("SLURM_JOB_ID", "42")
+    monkeypatch.setenv("COSMOTRON_JOB_ID", "42")
     link = this_link()
     assert (link.key, link.job_id, link.nodes) == ("sizes.1", "42", 16)
     assert link.ends == 1000 + 7200

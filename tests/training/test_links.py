@@ -23,7 +23,7 @@ def record(folder, number):
 def test_a_link_tells_when_it_began_worked_saved_and_ended(tmp_path, monkeypatch):
     monkeypatch.setenv("COSMOTRON_LINK", "tiny.pretrain.m.1-ab")
     monkeypatch.setenv("COSMOTRON_STARTED", str(time.time() - 1e6))
-    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    monkeypatch.setenv("COSMOTRON_JOB_ID", "77")
     folder = TaskFolder(tmp_path)
     with LinkRecorder(folder, World()) as link:
         assert not folder.links.exists()

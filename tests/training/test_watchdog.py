@@ -36,7 +36,7 @@ def silent(folder, then):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("COSMOTRON_LINK", "made.1")
-    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("COSMOTRON_JOB_ID", "17")
     return TaskFolder(tmp_path)
 
 

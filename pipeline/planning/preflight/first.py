@@ -7,7 +7,7 @@ from pipeline.catalog import DeclarationError
 from pipeline.planning.plan import Plan
 from pipeline.planning.preflight.check import Check
 from pipeline.planning.preflight.login import login
-from pipeline.scheduler import Scheduler
+from pipeline.scheduler import Scheduler, batch_system
 from pipeline.writing import read_json, write_json
 
 VALID_SECONDS = 24 * 3600
@@ -24,7 +24,7 @@ def before_submission(plan: Plan, scheduler: Scheduler) -> list[Check]:
     request = [plan.site.name, plan.options.project, plan.options.qos, plan.options.image]
     known = read_json(plan.run.preflight)
     fresh = known is not None and known["request"] == request
-    if plan.site.scheduler == "local" or (
+    if not batch_system(plan.site).HAS_QUEUE or (
         fresh and known is not None and time.time() - known["time"] < VALID_SECONDS
     ):
         return []
@@ -33,7 +33,9 @@ def before_submission(plan: Plan, scheduler: Scheduler) -> list[Check]:
     if failed:
         lines = "\n".join(f"  - {row.name}: {row.found}. {row.todo}" for row in failed)
         again = f"cosmotron sites check {plan.site.name}"
-        message = f"Nothing was submitted:\n{lines}\nAll rows: {again}. To go on: --no-check"
+        message = (
+            f"Nothing was submitted:\n{lines}\nAll rows: {again}. To submit anyway: --no-check"
+        )
         raise DeclarationError(message)
     told = {"request": request, "time": time.time(), "rows": [asdict(row) for row in rows]}
     write_json(plan.run.preflight, told)

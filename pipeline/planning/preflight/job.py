@@ -12,7 +12,7 @@ from pipeline.job import Job, JobStatus, State
 from pipeline.planning.plan import RunOptions
 from pipeline.planning.preflight.check import Check, failed, ok, skipped, warning
 from pipeline.run import Run
-from pipeline.scheduler import Scheduler, render
+from pipeline.scheduler import Scheduler, batch_system, render
 from pipeline.site import NodeClass, Site
 from pipeline.writing import read_json
 
@@ -26,7 +26,7 @@ NETWORK = re.compile(r"NCCL INFO Using network (.+?)\s*$", re.MULTILINE)
 
 def nodes(site: Site) -> int:
     """Return on how many nodes the job looks: two, where there is more than this machine."""
-    return 1 if site.scheduler == "local" else 2
+    return 2 if batch_system(site).HAS_QUEUE else 1
 
 
 def job(site: Site, run: Run, options: RunOptions) -> Job:
@@ -140,8 +140,8 @@ def _devices(node: NodeClass, ranks: Sequence[Rank]) -> Check:
 
 def _binding(site: Site, ranks: Sequence[Rank]) -> Check:
     """Whether the processes of a node have cores of their own."""
-    if site.scheduler == "local":
-        return skipped("binding", "nobody binds processes here")
+    if not batch_system(site).HAS_QUEUE:
+        return skipped("binding", "processes are not bound without a scheduler")
     by_host: dict[str, Counter[int]] = {}
     for each in ranks:
         by_host.setdefault(each["host"], Counter()).update(each["cpus"])

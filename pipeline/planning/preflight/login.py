@@ -12,7 +12,7 @@ from pipeline.planning.misuse import image_problem
 from pipeline.planning.plan import RunOptions
 from pipeline.planning.preflight.check import Check, failed, ok, printed, skipped, warning
 from pipeline.planning.preflight.files import files
-from pipeline.scheduler import Scheduler, SchedulerError
+from pipeline.scheduler import Scheduler, SchedulerError, batch_system
 from pipeline.site import Site
 
 # What the programs of a campaign import, and the part of us that brings it.
@@ -42,8 +42,7 @@ def _accounts(site: Site, scheduler: Scheduler, options: RunOptions) -> Iterator
         yield failed("scheduler", str(error), "Run this on a login node of the site.")
         return
     if known is None:
-        unseen = "nobody pays here" if site.scheduler == "local" else "its scheduler lists none"
-        yield skipped("account", unseen)
+        yield skipped("account", batch_system(site).NO_ACCOUNTS)
         return
     yield ok("scheduler", f"answers; your accounts: {', '.join(sorted(known)) or 'none'}")
     if not options.project:
@@ -62,25 +61,24 @@ def _accounts(site: Site, scheduler: Scheduler, options: RunOptions) -> Iterator
 
 def _queue(site: Site, options: RunOptions) -> Check:
     name = options.qos or site.training.qos
-    if site.scheduler != "slurm" or not name:
-        return skipped("queue", "looked for on Slurm alone, where one is named")
+    if not name:
+        return skipped("queue", "none is named")
     if name not in site.qos:
         known = ", ".join(site.qos)
         return failed("queue", f"{site.name} declares no QOS {name!r}", f"--qos one of: {known}")
     queue = site.qos[name]
-    asked_for, kind = (
-        (["sinfo", "--noheader", "--format=%R"], "partition")
-        if queue.partition
-        else (["sacctmgr", "--noheader", "--parsable2", "show", "qos", "format=name"], "QOS")
-    )
-    code, words = printed(asked_for)
+    command = batch_system(site).queue_command(partitions=bool(queue.partition))
+    if not command:
+        return skipped("queue", "its scheduler has no command that lists queues")
+    code, words = printed(command)
     if code:
-        return warning("queue", words, f"{asked_for[0]} does not say which there are.")
+        return warning("queue", words, f"{command[0]} does not list the queues.")
     names = (queue.partition,) if queue.partition else (name, *queue.internal)
     there = [each for each in names if each in words.split()]
     if there:
         return ok("queue", ", ".join(there))
-    found = f"Slurm knows no {kind} {names[0]!r}, only {', '.join(words.split())}"
+    kind = "partition" if queue.partition else "QOS"
+    found = f"the scheduler knows no {kind} {names[0]!r}, only {', '.join(words.split())}"
     return warning("queue", found, "If the site maps names, declare `internal`; else --qos.")
 
 

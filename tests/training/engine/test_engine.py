@@ -110,7 +110,7 @@ def test_a_hash_is_of_names_and_values():
 
 def test_what_is_compiled_lies_on_the_node_by_job_and_process(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setenv("SLURM_JOB_ID", "42")
+    monkeypatch.setenv("COSMOTRON_JOB_ID", "42")
     monkeypatch.setenv("TRITON_CACHE_DIR", "/asked/for")
     for name in CACHES[1:]:
         monkeypatch.delenv(name, raising=False)
