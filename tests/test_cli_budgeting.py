@@ -122,7 +122,7 @@ def test_a_balance_that_cannot_be_asked_says_how_else(budget, site, words, code,
 
 def test_a_print_that_is_not_there_or_holds_nothing(budget, tmp_path):
     words = ("--project", "nph000", "--balance")
-    assert budget(*words, tmp_path / "none", site="frontier").code == Exit.CANNOT_WRITE
+    assert budget(*words, tmp_path / "none", site="frontier").code == Exit.USAGE
     (tmp_path / "empty").write_text("")
     told = budget(*words, tmp_path / "empty", site="frontier")
     assert told.code == Exit.BAD_INPUT

@@ -146,7 +146,7 @@ def _drift(site: Site, project: str, ledger: "Ledger", source: str) -> "Drift":
     if site.balance_format is None:
         fail(f"{site.name} declares no balance_format: its balance cannot be read.", Exit.USAGE)
     if source != ASK:
-        text = Path(source).read_text()
+        text = _content(Path(source))
     elif site.balance_command:
         code, text = printed(["bash", "-lc", site.balance_command])
         if code:
@@ -158,6 +158,13 @@ def _drift(site: Site, project: str, ledger: "Ledger", source: str) -> "Drift":
         fail(f"{problem} Save it as {site.balance_format} and give the file.", Exit.USAGE)
     found = read_balance(site.balance_format, text, project, site.name)
     return difference(found, ledger.accounts(), site.name, time.time(), site.balance_lag_hours)
+
+
+def _content(path: Path) -> str:
+    """Return the text of a file that the user named."""
+    if not path.is_file():
+        fail(f"--balance {path}: no such file.", Exit.USAGE)
+    return path.read_text()
 
 
 def _print_balance(drift: "Drift", site: Site) -> None:

@@ -297,7 +297,7 @@ def test_while_an_order_to_stop_stands_nothing_is_submitted(
 ):
     run = manager.plan.run
     stop_requests.write(run.stop if whole_run else folder.stop, "the queue is needed")
-    with pytest.raises(TaskError, match=r"^Stopped by .* \(the queue is needed\): .*STOP is there"):
+    with pytest.raises(TaskError, match=r"^Stopped by .* \(the queue is needed\): .*STOP exists"):
         chain(step, manager)
     assert scheduler.jobs == {}
 

@@ -155,5 +155,5 @@ def test_the_job_of_a_bundle_is_what_its_links_are_together(tmp_path: Path) -> N
 def test_other_schedulers_are_refused_a_bundle(tmp_path: Path) -> None:
     plan = ladder(tmp_path)
     job = plan.bundle([(step, 1) for step in of_trainings(plan) if step.bundle])
-    with pytest.raises(DeclarationError, match="runs no bundles, only Slurm does"):
+    with pytest.raises(DeclarationError, match="runs no bundles; its scheduler is local"):
         render(job, load_site("local"))
