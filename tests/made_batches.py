@@ -9,13 +9,13 @@ from pipeline.data.experiment import Column
 from pipeline.data.store import Store
 from pipeline.data.store.manifest import Manifest, write_manifest
 from pipeline.data.store.shard import write_shard
-from pipeline.downstream.tracks.spec import TrackHead
+from pipeline.downstream.tracks.spec import TrackTask
 from pipeline.families.fm4npp.spec import FM4NPPMamba2
 from pipeline.nn.batch import Batch
 from pipeline.nn.loading import batch_of
 
 MODEL = FM4NPPMamba2(width=32, layers=2, neighbours=2)
-HEAD = TrackHead(queries=8, width=16, layers=2, heads=2)
+HEAD = TrackTask(queries=8, width=16, layers=2, heads=2)
 COLUMNS = (
     Column(name="energy", unit="ADC", offset=250.0, scale=270.0, provenance="made"),
     Column(name="eta", unit="1", offset=-2.0, scale=4.0, provenance="made"),

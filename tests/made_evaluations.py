@@ -1,6 +1,6 @@
 """Evaluations of every downstream task, as the program `evaluate` leaves them, small and made up.
 
-Their looks come from the scores that an evaluation calls, so that the page is shown what it gets.
+Their metrics come from the functions that an evaluation calls, as the page is given them.
 """
 
 from dataclasses import replace
@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.campaign import Campaign
-from pipeline.downstream import HEADS
+from pipeline.downstream import TASKS as DECLARED
 from pipeline.downstream.noise.spec import NOISE
 from pipeline.downstream.particles.spec import PARTICLES
 from pipeline.evaluation.classification import evaluate_classes
 from pipeline.evaluation.directions import evaluate_directions
 from pipeline.evaluation.momenta import evaluate_momenta
-from pipeline.evaluation.result import Look
+from pipeline.evaluation.result import EvaluationResult
 from pipeline.evaluation.values import evaluate_values
 from pipeline.writing import write_json
 
@@ -23,7 +23,7 @@ LABELS = (100, 1000)
 # Track finding first: its table and displays stand at the head of the page.
 TASKS = (
     "tracks",
-    *(name for name in sorted(HEADS, key=lambda name: name != "particles") if name != "tracks"),
+    *(name for name in sorted(DECLARED, key=lambda name: name != "particles") if name != "tracks"),
 )
 FEW = 20  # resamples
 
@@ -48,7 +48,7 @@ def campaign_of_all_tasks(campaign, names=TASKS):
 
 
 def write_evaluation(folder, task, finetuned):
-    """Write the result, the look and the first events of one evaluation."""
+    """Write the result, the metrics and the first events of one evaluation."""
     rng = np.random.default_rng(task.seed)
     name = finetuned.head.task
     skill = SKILL[finetuned.mode] * np.log10(finetuned.labels) + 0.1 * finetuned.seed
@@ -66,7 +66,7 @@ def write_evaluation(folder, task, finetuned):
             "weights_sha256": f"{task.seed:02d}" * 32,
         }
     )
-    write_json(folder.path / "look.json", look.table())
+    write_json(folder.path / "evaluation.json", look.table())
     np.savez(folder.path / "events.npz", **arrays)
 
 
@@ -106,7 +106,7 @@ def vertices(skill, rng, shown=4):
     count = len(arrays["points"])
     true, charge = rng.integers(0, 3, count), rng.integers(-1, 2, count)
     ari = 1 - 0.2 / skill
-    look = Look({"ari": ari, "ari_particles": ari}, {"ari": (ari - 0.01, ari + 0.01)})
+    look = EvaluationResult({"ari": ari, "ari_particles": ari}, {"ari": (ari - 0.01, ari + 0.01)})
     truth = {"true_vertex": true, "true_charge": charge, "predicted_track": true + 1}
     return look, {n: arrays[n] for n in ("points", "columns", "offsets", "event_id")} | truth
 
@@ -197,7 +197,7 @@ def tracks(skill, rng):
     found = np.where(rng.uniform(size=600) < 0.2 / skill, 3, true)
     ari = 1 - 0.2 / skill
     scores = {"ari": ari, "track_efficiency": ari + 0.01, "fake_rate": (1 - ari) / 2}
-    look = Look(scores, {"ari": (ari - 0.01, ari + 0.01)})
+    look = EvaluationResult(scores, {"ari": (ari - 0.01, ari + 0.01)})
     return look, chamber(offsets, rng) | {"true_track": true, "predicted_track": found}
 
 

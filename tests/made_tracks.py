@@ -8,7 +8,7 @@ import torch
 from pipeline.evaluation.tracking import evaluate_events
 from pipeline.nn.batch import Batch
 from pipeline.training import systems
-from pipeline.training.network import Downstream, task_of
+from pipeline.training.network import Downstream
 
 
 def lines(events, *, tracks=3, points=8, seed=0) -> Batch:
@@ -77,10 +77,10 @@ def pretrained(model, batches, **changes):
 def found(model, head, batches, test, **changes):
     """The scores of the tracks that a head finds in `test`, trained from scratch on `batches`."""
     torch.manual_seed(0)
-    network, task = Downstream(model, head), task_of(head)
+    network, task = Downstream(model, head), head.module()
     trained(network, lambda o, b: sum(task.loss(o, b, head).values()), batches, **changes)
     network.eval()
     with torch.no_grad():
-        told = task.answer(network(test), test, head)["track"].numpy()
+        told = task.predict(network(test), test, head)["track"].numpy()
     true, offsets = test.per_point["track"].numpy(), test.offsets.numpy()
     return evaluate_events(true, told, offsets, seed=1)

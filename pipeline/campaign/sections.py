@@ -16,8 +16,8 @@ from pipeline.campaign import branching
 from pipeline.campaign.cells import M, Own, adapted, changed, in_proportion
 from pipeline.campaign.training import Training, Validation
 from pipeline.catalog import Declaration
-from pipeline.downstream import Head
-from pipeline.downstream.tracks.spec import TrackHead
+from pipeline.downstream import AnyTask
+from pipeline.downstream.tracks.spec import TrackTask
 from pipeline.families import AnyTokenizer
 
 Mode = Literal["frozen", "lora", "full", "scratch", "head"]
@@ -268,7 +268,7 @@ class Finetune(Declaration):
     labels: tuple[PositiveInt, ...]
     seeds: tuple[NonNegativeInt, ...] = (1,)
     same_epochs: bool = False
-    head: Head = TrackHead()
+    head: AnyTask = TrackTask()
     changes: dict[str, Any] = {}
     lora_rank: PositiveInt = 8
     cache: Literal["", "mean", "last"] = ""

@@ -9,7 +9,7 @@ from pydantic import PositiveInt
 from pipeline.campaign.sections import Dataset, Mode, Simulation
 from pipeline.campaign.training import Training, Validation
 from pipeline.catalog import Declaration, DeclarationError
-from pipeline.downstream import Head
+from pipeline.downstream import AnyTask
 from pipeline.families import AnyTokenizer, Model
 from pipeline.run import TaskFolder
 from pipeline.writing import write_text
@@ -144,7 +144,7 @@ class FinetuneTask(Declaration):
     seed: int
     mode: Mode
     model: Model
-    head: Head
+    head: AnyTask
     lora_rank: PositiveInt = 8
     cached: bool = False
     backbone: Path | None = None

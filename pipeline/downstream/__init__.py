@@ -4,30 +4,48 @@ Beside it lie `module.py` (the head, its loss and its prediction), `score.py` (t
 `display.py` (how an event is drawn). A new task is a new folder; nothing else lists it.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from pipeline import catalog
-from pipeline.downstream.task import Head as AnyHead
+from pipeline.downstream.task import DownstreamTask
 
 # What a declaration that names no task asks for: track finding, the first that there was.
 FIRST = "tracks"
 
-HEADS = catalog.discovered(__name__, AnyHead, "task")
+TASKS = catalog.discovered(__name__, DownstreamTask, "task")
 
 
 def _with_task(given: Any) -> Any:
-    """Fill in the task where a declaration does not say it."""
+    """Fill in the task where a declaration does not name it."""
     return {"task": FIRST, **given} if isinstance(given, dict) else given
 
 
 if TYPE_CHECKING:
-    Head = AnyHead
+    AnyTask = DownstreamTask
 else:
-    Head = Annotated[
-        Annotated[Union[tuple(HEADS.values())], Field(discriminator="task")],  # noqa: UP007
+    AnyTask = Annotated[
+        Annotated[Union[tuple(TASKS.values())], Field(discriminator="task")],  # noqa: UP007
         BeforeValidator(_with_task),
     ]
 
-__all__ = ["FIRST", "HEADS", "AnyHead", "Head"]
+
+def restored(declared: Mapping[str, Any], name: str) -> DownstreamTask:
+    """Return the task that was `declared` in a run folder, as `name` where that is damaged.
+
+    A report is drawn of whatever there is: a task whose folder or file is gone has no titles, and
+    all its scores are shown under their own names.
+    """
+    if not declared:
+        return TASKS.get(name, DownstreamTask).model_construct(task=name)
+    try:
+        adapter: TypeAdapter[DownstreamTask] = TypeAdapter(AnyTask)
+        return adapter.validate_python(dict(declared))
+    except ValidationError:
+        values = {"task": name, **declared}
+        return TASKS.get(values["task"], DownstreamTask).model_construct(**values)
+
+
+__all__ = ["FIRST", "TASKS", "AnyTask", "DownstreamTask", "restored"]

@@ -4,10 +4,10 @@ from typing import ClassVar, Self
 
 from pydantic import NonNegativeFloat, PositiveInt, model_validator
 
-from pipeline.downstream.task import Head
+from pipeline.downstream.task import DownstreamTask
 
 
-class PointHead(Head):
+class PointTask(DownstreamTask):
     """A block of self-attention over the points of an event, and a linear layer."""
 
     SOURCE: ClassVar[str] = "arXiv:2508.14087: one self-attention head"
@@ -24,11 +24,11 @@ class PointHead(Head):
         return self
 
 
-class ClassHead(PointHead):
+class ClassTask(PointTask):
     """Points in classes, by a focal loss whose exponent is `gamma` (0: cross-entropy)."""
 
     NAMES: ClassVar[tuple[str, ...]]
-    SHOWN: ClassVar[dict[str, str]] = {
+    SCORES: ClassVar[dict[str, str]] = {
         "accuracy": "Accuracy",
         "macro_recall": "Recall, macro",
         "macro_precision": "Precision, macro",

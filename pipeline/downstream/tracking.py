@@ -2,14 +2,14 @@
 
 from typing import ClassVar
 
-from pipeline.downstream.task import Head
+from pipeline.downstream.task import DownstreamTask
 
 
-class Tracking(Head):
+class Tracking(DownstreamTask):
     """What every way to find tracks is scored by."""
 
     PER_POINT: ClassVar[tuple[str, ...]] = ("track",)
-    SHOWN: ClassVar[dict[str, str]] = {
+    SCORES: ClassVar[dict[str, str]] = {
         "ari": "ARI",
         "track_efficiency": "Track efficiency",
         "track_purity": "Track purity",
@@ -18,4 +18,9 @@ class Tracking(Head):
         "hit_purity": "Hit purity",
         "ari_pooled": "ARI, pooled",
     }
-    SMALL: ClassVar[frozenset[str]] = frozenset({"fake_rate"})
+    SMALLER_IS_BETTER: ClassVar[frozenset[str]] = frozenset({"fake_rate"})
+    NOTE: ClassVar[str] = (
+        "Efficiency: particles that are reconstructed. Purity: tracks that are matched, by the "
+        "rule named below; two_way asks of a track that more than half of its points come from one "
+        "particle, and of that particle that more than half of its points are in the track."
+    )

@@ -1,4 +1,4 @@
-"""The four views of an event in a chamber: truth left, told right; across and along the beam."""
+"""The four views of an event in a chamber: truth and prediction, across and along the beam."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,12 @@ from matplotlib.figure import Figure
 
 from pipeline.drawing.event import Floats
 
+CAPTION = "Truth left, prediction right; above across the beam, below along it. "
+
 
 @dataclass(frozen=True)
 class Side:
-    """The two views of what is true, or of what is told."""
+    """The two views of the truth, or of the prediction."""
 
     across: Axes
     along: Axes
@@ -25,7 +27,7 @@ class Side:
 
 
 def chamber(titles: Sequence[str]) -> tuple[Figure, list[Side]]:
-    """Return a figure with the sides of truth and of what is told, under their titles."""
+    """Return a figure with truth on one side and prediction on the other, under their titles."""
     figure = Figure(figsize=(10.5, 9.2), layout="constrained")
     panels = figure.subplots(2, 2, height_ratios=(5, 3), sharex="row", sharey="row")
     for column, title in enumerate(titles):

@@ -1,4 +1,4 @@
-"""What each point is: the true class, or momentum, beside the one told."""
+"""The true class or momentum of each point beside the predicted one."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,26 +19,26 @@ TRUTHS = ("true_pid", "true_noise")
 
 
 def draw_classes(event: Event, names: Sequence[str]) -> Figure | None:
-    """Return the true classes beside those told, the first class in grey; None if unknown."""
+    """Return the true classes beside the predicted ones, the first in grey; None if unknown."""
     truth = next((name for name in TRUTHS if event.has(name)), None)
     if event.position is None or truth is None or not event.has("predicted_probabilities"):
         return None
-    told = event.arrays["predicted_probabilities"].argmax(1)
-    right = float((told == event.arrays[truth]).mean()) if len(told) else 0.0
-    named = dict(enumerate(names)) or {int(each): str(each) for each in np.unique(told)}
+    predicted = event.arrays["predicted_probabilities"].argmax(1)
+    correct = float((predicted == event.arrays[truth]).mean()) if len(predicted) else 0.0
+    named = dict(enumerate(names)) or {int(each): str(each) for each in np.unique(predicted)}
     with style():
-        figure, sides = chamber(["true", f"told: {100 * right:.0f} % right"])
-        for side, ids in zip(sides, (event.arrays[truth], told), strict=True):
+        figure, sides = chamber(["true", f"predicted: {100 * correct:.0f} % correct"])
+        for side, ids in zip(sides, (event.arrays[truth], predicted), strict=True):
             for axes, across, up in side.views(event.position):
-                for look in _looks(named):
-                    mine = ids == look.pop("class")
-                    axes.plot(across[mine], up[mine], **look)
+                for marker in _markers(named):
+                    mine = ids == marker.pop("class")
+                    axes.plot(across[mine], up[mine], **marker)
         handles, titles = sides[0].across.get_legend_handles_labels()
         figure.legend(handles, titles, loc="outside lower center", ncols=len(named))
     return figure
 
 
-def _looks(names: Mapping[int, str]) -> list[dict[str, Any]]:
+def _markers(names: Mapping[int, str]) -> list[dict[str, Any]]:
     """Return how the points of each class are drawn."""
     shades = [MUTED, *colours(len(names) - 1)]
     pixels = {"linestyle": "none", "rasterized": True, "markersize": 3.7}
@@ -50,7 +50,7 @@ def _looks(names: Mapping[int, str]) -> list[dict[str, Any]]:
 
 
 def draw_momenta(event: Event, names: Sequence[str]) -> Figure | None:  # noqa: ARG001 - has none
-    """Return the true pT of each point beside that told, both as a colour; None if unknown.
+    """Return the true pT of each point beside the predicted one, both as a colour; None if unknown.
 
     Points of no particle of known momentum are grey.
     """
@@ -63,7 +63,7 @@ def draw_momenta(event: Event, names: Sequence[str]) -> Figure | None:  # noqa: 
     log_pt = np.log(true, where=known, out=np.zeros_like(true))
     norm = Normalize(*np.percentile(np.exp(log_pt[known]), (0, 95)))
     with style():
-        figure, sides = chamber(["true", "told"])
+        figure, sides = chamber(["true", "predicted"])
         for side, values in zip(sides, (log_pt, event.arrays["predicted_log_pt"]), strict=True):
             for axes, across, up in side.views(event.position):
                 axes.scatter(across[~known], up[~known], s=4, color=MUTED, rasterized=True)

@@ -16,11 +16,16 @@ from pipeline.drawing.figure import MUTED, PALETTE, style
 from pipeline.drawing.scene import Scene, View
 
 MARKERS = ("o", "s", "^", "D")
+CAPTION = (
+    "Truth left, found right; above across the beam, below along it. A found track looks like the "
+    "particle that most of its points belong to, hollow where a larger track has that particle "
+    "already; red crosses: mostly noise; grey: noise, or not assigned."
+)
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Look:
+class Style:
     """How the points of one object are drawn."""
 
     colour: str
@@ -28,8 +33,8 @@ class Look:
     filled: bool = True
 
 
-Looks = Mapping[int, Look]
-MOSTLY_NOISE = Look("#E0115F", "x")
+Styles = Mapping[int, Style]
+MOSTLY_NOISE = Style("#E0115F", "x")
 
 
 def draw(event: Event, names: Sequence[str]) -> Figure | None:  # noqa: ARG001 - tracks have none
@@ -46,11 +51,11 @@ def scene(event: Event) -> Scene | None:
     if event.position is None or not event.has("true_track", "predicted_track"):
         return None
     tracks = Tracks(event.position, event.arrays["true_track"], event.arrays["predicted_track"])
-    truth = looks(tracks.true)
-    sides = [("true", tracks.true, truth), ("found", tracks.found, found_looks(tracks, truth))]
+    truth = styles(tracks.true)
+    sides = [("true", tracks.true, truth), ("found", tracks.found, found_styles(tracks, truth))]
     views = [
-        View(title, [look[n].colour if n in look else MUTED for n in ids.tolist()])
-        for title, ids, look in sides
+        View(title, [styles_of[n].colour if n in styles_of else MUTED for n in ids.tolist()])
+        for title, ids, styles_of in sides
     ]
     return Scene(event.position, "cm", views)
 
@@ -67,39 +72,39 @@ class Tracks:
 def event_display(event: Tracks) -> Figure:
     """Return the event in x–y above z–r, truth on the left, found tracks on the right.
 
-    A found track bears the look of the particle that most of its points belong to, hollow where
+    A found track is drawn like the particle that most of its points belong to, hollow where
     a larger track has that particle already; a track that is mostly noise is drawn as red crosses,
     and points of no object in grey.
     """
-    truth = looks(event.true)
-    found = found_looks(event, truth)
+    truth = styles(event.true)
+    found = found_styles(event, truth)
     titles = f"true: {_objects(event.true)} particles", f"found: {_objects(event.found)} tracks"
     with style():
         figure, sides = chamber(titles)
-        looked: list[tuple[Ints, Looks]] = [(event.true, truth), (event.found, found)]
-        for side, (ids, look) in zip(sides, looked, strict=True):
+        shown: list[tuple[Ints, Styles]] = [(event.true, truth), (event.found, found)]
+        for side, (ids, styles_of) in zip(sides, shown, strict=True):
             for axes, across, up in side.views(event.position):
-                _draw(axes, across, up, ids, look)
+                _draw(axes, across, up, ids, styles_of)
     return figure
 
 
-def looks(ids: Ints) -> dict[int, Look]:
+def styles(ids: Ints) -> dict[int, Style]:
     """Return a colour and a marker for each particle, the one with most points first."""
     objects, points = np.unique(ids[ids != 0], return_counts=True)
-    every = [Look(colour, marker) for marker, colour in product(MARKERS, PALETTE)]
+    every = [Style(colour, marker) for marker, colour in product(MARKERS, PALETTE)]
     order = np.argsort(-points, kind="stable")
     return {int(objects[n]): every[place % len(every)] for place, n in enumerate(order)}
 
 
-def found_looks(event: Tracks, truth: Looks) -> dict[int, Look]:
-    """Return the look of each found track, the largest first, from those of the particles."""
+def found_styles(event: Tracks, truth: Styles) -> dict[int, Style]:
+    """Return the style of each found track, the largest first, from those of the particles."""
     tracks, points = np.unique(event.found[event.found != 0], return_counts=True)
-    result: dict[int, Look] = {}
+    result: dict[int, Style] = {}
     taken = set()
     for track in tracks[np.argsort(-points, kind="stable")]:
         owner = _most_common(event.true[event.found == track])
-        look = truth.get(owner, MOSTLY_NOISE)
-        result[int(track)] = replace(look, filled=owner not in taken)
+        style_of = truth.get(owner, MOSTLY_NOISE)
+        result[int(track)] = replace(style_of, filled=owner not in taken)
         taken.add(owner)
     return result
 
@@ -120,13 +125,13 @@ def _draw(
     across: NDArray[np.float64],
     up: NDArray[np.float64],
     ids: Ints,
-    look: Looks,
+    styles_of: Styles,
 ) -> None:
     """Draw the points of each object; as pixels, since an event has many."""
     nothing = ids == 0
     pixels: dict[str, Any] = {"linestyle": "none", "rasterized": True, "markeredgewidth": 0.7}
     axes.plot(across[nothing], up[nothing], marker=".", markersize=3, color=MUTED, **pixels)
     for track in np.unique(ids[~nothing]):
-        mine, shape = ids == track, look[int(track)]
+        mine, shape = ids == track, styles_of[int(track)]
         pixels |= {"color": shape.colour, "fillstyle": "full" if shape.filled else "none"}
         axes.plot(across[mine], up[mine], marker=shape.marker, markersize=3.7, **pixels)

@@ -22,7 +22,7 @@ from pipeline.evaluation.intervals import (
     resampled,
 )
 from pipeline.evaluation.ranking import Ranked, auc, ranked, rejection, rejection_intervals, roc
-from pipeline.evaluation.result import RESAMPLES, Curve, Look, Matrix
+from pipeline.evaluation.result import RESAMPLES, Curve, EvaluationResult, Matrix
 from pipeline.evaluation.significance import improvement
 
 BINS = 15  # of confidence: Guo et al., arXiv:1706.04599, §4
@@ -79,7 +79,7 @@ def evaluate_classes(
     names: Sequence[str],
     seed: int,
     resamples: int = RESAMPLES,
-) -> Look:
+) -> EvaluationResult:
     """Return how well the classes of N points, or of N jets, are told.
 
     The class told is the most probable. Macro means are over the classes that occur or are told,
@@ -123,7 +123,7 @@ def evaluate_classes(
         intervals.update(of_cuts.intervals)
         about.update(of_cuts.about)
         curves = [roc(only), *of_cuts.curves]
-    return Look(
+    return EvaluationResult(
         values,
         intervals,
         about,

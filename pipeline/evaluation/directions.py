@@ -17,7 +17,7 @@ from pipeline.evaluation.intervals import (
     quantiles_resampled,
     resampled,
 )
-from pipeline.evaluation.result import RESAMPLES, Curve, Look, histogram
+from pipeline.evaluation.result import RESAMPLES, Curve, EvaluationResult, histogram
 
 LEVELS = {"median_deg": 0.5, "p68_deg": 0.68, "p90_deg": 0.9, "p95_deg": 0.95}
 BINS = 60
@@ -39,7 +39,7 @@ def evaluate_directions(
     seed: int,
     baseline: NDArray[np.floating] | None = None,
     resamples: int = RESAMPLES,
-) -> Look:
+) -> EvaluationResult:
     """Return how far the told directions are from the true ones, with bootstrap intervals.
 
     The mean angle is the score of Eller et al. (arXiv:2307.15289).
@@ -71,7 +71,7 @@ def evaluate_directions(
         ends = _intervals(each, resamples, seed)
         intervals |= {prefix + name: interval for name, interval in ends.items()}
     about = {prefix + name: text for prefix in angles for name, text in ABOUT.items()}
-    return Look(
+    return EvaluationResult(
         values,
         intervals,
         about,

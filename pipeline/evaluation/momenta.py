@@ -17,7 +17,7 @@ from pipeline.evaluation.intervals import (
     quantiles_resampled,
     resampled,
 )
-from pipeline.evaluation.result import RESAMPLES, Curve, Look, histogram
+from pipeline.evaluation.result import RESAMPLES, Curve, EvaluationResult, histogram
 
 # Below, at and above the median: a normal distribution has its mean and deviation there.
 LEVELS = (0.16, 0.5, 0.84)
@@ -38,7 +38,7 @@ def evaluate_momenta(
     *,
     seed: int,
     resamples: int = RESAMPLES,
-) -> Look:
+) -> EvaluationResult:
     """Return how far the told pT (T), in GeV, is from the true pT (T), in GeV.
 
     Intervals are of a bootstrap over tracks; that of the tail is at the resolution found.
@@ -58,7 +58,7 @@ def evaluate_momenta(
     drawn = quantiles_resampled(np.sort(ratio), LEVELS, resamples, seed=seed)
     squares, far = _means(np.stack([log_ratio**2, is_far], axis=1), resamples, seed).T
     log_true, log_told = np.log(true), np.log(told)
-    return Look(
+    return EvaluationResult(
         scores={
             "relative_bias": float(middle) - 1,
             "resolution": resolution,

@@ -63,7 +63,7 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class Look:
+class EvaluationResult:
     """What was found: `scores` by name, their 68 % intervals where known, and pictures.
 
     `about` says in a word or two what a score means, for the page.

@@ -12,13 +12,13 @@ import numpy as np
 
 from pipeline.evaluation.intervals import Floats, Interval, Ints, percentiles, weights
 from pipeline.evaluation.ranking import CURVE_POINTS, RESAMPLES, Ranked
-from pipeline.evaluation.result import Curve, Look
+from pipeline.evaluation.result import Curve, EvaluationResult
 
 LEAST = 10  # background that must pass: of fewer, ε_B is known to no better than a third
 FIXED = {"sic_1e-2": 1e-2, "sic_1e-3": 1e-3}
 
 
-def improvement(found: Ranked, groups: int, *, seed: int) -> Look:
+def improvement(found: Ranked, groups: int, *, seed: int) -> EvaluationResult:
     """Return the largest ε_S/√ε_B, that at fixed ε_B, their intervals, and the curve.
 
     Only thresholds that ten of the background pass count; where there is none, a score is NaN. The
@@ -45,7 +45,7 @@ def improvement(found: Ranked, groups: int, *, seed: int) -> Look:
         curves = [_thinned(efficiency, sic)]
     else:
         curves = []
-    return Look(values, intervals, _about(found, values), curves=curves)
+    return EvaluationResult(values, intervals, _about(found, values), curves=curves)
 
 
 def _kept(share: float, number: int) -> int:

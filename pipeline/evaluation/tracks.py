@@ -1,11 +1,11 @@
-"""All that is said of found tracks, as one look. Axes: P points, E events."""
+"""Every score of found tracks, in one result. Axes: P points, E events."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.result import Look
+from pipeline.evaluation.result import EvaluationResult
 from pipeline.evaluation.track_curves import efficiency_curves
 from pipeline.evaluation.tracking import evaluate_events, under_all_rules
 
@@ -26,7 +26,7 @@ OTHER_RULES = {
 }
 
 
-def look_of_tracks(
+def evaluate_tracks(
     true: NDArray[np.integer],
     predicted: NDArray[np.integer],
     offsets: NDArray[np.integer],
@@ -34,7 +34,7 @@ def look_of_tracks(
     seed: int,
     pt_gev: NDArray[Any] | None = None,
     eta: NDArray[Any] | None = None,
-) -> Look:
+) -> EvaluationResult:
     """Return the scores of the tracks found in E events, and curves by pT and η where known.
 
     Arguments and errors are those of `evaluate_events` and `efficiency_curves`.
@@ -47,7 +47,7 @@ def look_of_tracks(
         for name, text in ABOUT.items()
         if f"{name}_{style}" in rules
     }
-    return Look(
+    return EvaluationResult(
         scores={name: getattr(scores, name) for name in ABOUT} | {n: rules[n] for n in others},
         intervals={
             name: getattr(scores, f"{name}_interval")

@@ -6,12 +6,12 @@ import numpy as np
 
 from pipeline.evaluation.inputs import check_rows, check_shape
 from pipeline.evaluation.intervals import Floats, percentiles, resampled
-from pipeline.evaluation.result import RESAMPLES, Look, histogram
+from pipeline.evaluation.result import RESAMPLES, EvaluationResult, histogram
 
 
 def evaluate_values(
     true: Floats, told: Floats, names: Sequence[str], *, seed: int, resamples: int = RESAMPLES
-) -> Look:
+) -> EvaluationResult:
     """Return R² and the root mean square error of values `told` (E, V), beside the `true` (E, V).
 
     R² is one less the error's square over the variance of the truth: 0 is to say the mean, 1 is
@@ -45,7 +45,7 @@ def evaluate_values(
         intervals[f"r2_{name}"] = percentiles(drawn[:, at])
         about[f"rms_{name}"] = "root mean square error, in the unit of the array"
     pictures = [histogram(name, true[:, at], told[:, at]) for at, name in enumerate(names)]
-    return Look(scores, intervals, about=about, histograms=pictures)
+    return EvaluationResult(scores, intervals, about=about, histograms=pictures)
 
 
 def _r2_drawn(true: Floats, told: Floats, resamples: int, seed: int) -> Floats:

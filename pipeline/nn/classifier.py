@@ -39,8 +39,8 @@ class Classifier(nn.Module):
 def looking(backbone: Callable[[Batch], States]) -> HiddenOf:
     """Return how a head is given what such a backbone sees."""
 
-    def look(batch: Batch) -> Hidden:
+    def hidden_of(batch: Batch) -> Hidden:
         points, events = backbone(batch)
         return Hidden([points], events)
 
-    return look
+    return hidden_of

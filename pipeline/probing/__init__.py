@@ -8,7 +8,7 @@ import torch
 
 from pipeline.data.events import Events
 from pipeline.data.store import Store
-from pipeline.evaluation.result import Look
+from pipeline.evaluation.result import EvaluationResult
 from pipeline.families import Family
 from pipeline.nn.batch import Batch
 from pipeline.nn.loading import batches
@@ -38,4 +38,4 @@ class Probed:
         return batches(self.events, columns, self.model.reads(), BATCH_EVENTS)
 
 
-Probe = Callable[[Probed], Look]
+Probe = Callable[[Probed], EvaluationResult]

@@ -9,12 +9,12 @@ import torch
 from pipeline.data.errors import BadInput
 from pipeline.downstream.jets.spec import JETCLASS
 from pipeline.evaluation.classification import evaluate_classes
-from pipeline.evaluation.result import Look
+from pipeline.evaluation.result import EvaluationResult
 from pipeline.nn.class_losses import LABEL
 from pipeline.probing import Probed
 
 
-def probe(probed: Probed) -> Look:
+def probe(probed: Probed) -> EvaluationResult:
     """Return accuracy, AUC, rejections and calibration.
 
     Raises:

@@ -16,7 +16,7 @@ from pipeline.data.events import offsets_of
 from pipeline.data.normalisation import physical
 from pipeline.evaluation.classification import evaluate_classes
 from pipeline.evaluation.distances import wasserstein
-from pipeline.evaluation.result import Look
+from pipeline.evaluation.result import EvaluationResult
 from pipeline.families.flow import LABEL, Generative
 from pipeline.families.omnilearned.module import Pretrainer
 from pipeline.families.omnilearned.spec import OmniLearned
@@ -35,32 +35,32 @@ Known = Mapping[str, NDArray[Any]]  # sizes (E) and arrays (E, ...) by name
 SIZES = "sizes"
 
 
-def probe(probed: Probed) -> Look:
+def probe(probed: Probed) -> EvaluationResult:
     """Return how far generated events are from true ones, and how well classes are told."""
     model = probed.model
     assert isinstance(model, Generative)
     mode = model.mode if isinstance(model, OmniLearned) else "generator"
-    looks = []
+    results = []
     if mode != "classifier":
-        looks.append(_generated(probed, model))
+        results.append(_generated(probed, model))
     if mode != "generator":
-        looks.append(_classified(probed, model))
-    return joined(looks)
+        results.append(_classified(probed, model))
+    return joined(results)
 
 
-def joined(looks: list[Look]) -> Look:
-    """Return all that several looks have found."""
-    return Look(
-        scores={name: value for each in looks for name, value in each.scores.items()},
-        intervals={name: value for each in looks for name, value in each.intervals.items()},
-        about={name: text for each in looks for name, text in each.about.items()},
-        histograms=[every for each in looks for every in each.histograms],
-        curves=[every for each in looks for every in each.curves],
-        matrices=[every for each in looks for every in each.matrices],
+def joined(results: list[EvaluationResult]) -> EvaluationResult:
+    """Return all that several results hold."""
+    return EvaluationResult(
+        scores={name: value for each in results for name, value in each.scores.items()},
+        intervals={name: value for each in results for name, value in each.intervals.items()},
+        about={name: text for each in results for name, text in each.about.items()},
+        histograms=[every for each in results for every in each.histograms],
+        curves=[every for each in results for every in each.curves],
+        matrices=[every for each in results for every in each.matrices],
     )
 
 
-def _generated(probed: Probed, model: Generative) -> Look:
+def _generated(probed: Probed, model: Generative) -> EvaluationResult:
     """Return the distances of generated events from the truth; noise is what knows nothing."""
     true_points, offsets = _true(probed, model), probed.events.offsets
     known = drawn(probed, model, len(probed.events))
@@ -80,7 +80,7 @@ def _generated(probed: Probed, model: Generative) -> Look:
         scores |= {} if apart is None else {"auc_generated": apart}
     histograms = [jets.compared(name, true, made) for name in bins if name not in OFFSETS]
     about = {name: text for name, text in about.items() if name in scores}
-    return Look(scores, intervals, about, histograms)
+    return EvaluationResult(scores, intervals, about, histograms)
 
 
 def _measured(
@@ -166,7 +166,7 @@ def _tensor(values: NDArray[Any]) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _classified(probed: Probed, model: Generative) -> Look:
+def _classified(probed: Probed, model: Generative) -> EvaluationResult:
     """Return how well the classes of held-out events are told, without noise."""
     module = probed.system.module
     assert isinstance(module, Pretrainer)

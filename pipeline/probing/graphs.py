@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from pipeline.evaluation.result import Look, mean_interval
+from pipeline.evaluation.result import EvaluationResult, mean_interval
 from pipeline.nn.batch import Batch
 from pipeline.nn.graph_losses import NEAR, together
 from pipeline.nn.graphs import Graph, nearest, places
@@ -30,7 +30,7 @@ ABOUT = {
 Floats = NDArray[np.float64]
 
 
-def probe(probed: Probed) -> Look:
+def probe(probed: Probed) -> EvaluationResult:
     """Return which edges are true; shares are over edges, their intervals over events.
 
     What a model has no stage for is left out, and a share of no edges is no number.
@@ -55,7 +55,7 @@ def probe(probed: Probed) -> Look:
         logits, true = np.concatenate(edges).T
         both = 0 < true.mean() < 1
         scores["edge_auc"] = float(roc_auc_score(true, logits)) if both else float("nan")
-    return Look(scores, intervals, {name: ABOUT[name] for name in scores})
+    return EvaluationResult(scores, intervals, {name: ABOUT[name] for name in scores})
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ COLUMNS = 3
 
 
 @dataclass(frozen=True)
-class LookView:
+class ProbeView:
     """One finished probe; `losses` and `scores` are (value, 68 % interval or None)."""
 
     name: str
@@ -27,14 +27,14 @@ class LookView:
     histograms: Sequence[Table]
 
 
-def looks(tasks: Sequence[TaskView], reader: Reader) -> Iterator[LookView]:
+def probes(tasks: Sequence[TaskView], reader: Reader) -> Iterator[ProbeView]:
     """Yield the finished probes among `tasks`."""
     for task in tasks:
         if task.stage != "probe" or task.state != "done":
             continue
-        told = reader.table(task.folder.path / "look.json")
+        told = reader.table(task.folder.path / "evaluation.json")
         intervals = told.get("intervals", {})
-        yield LookView(
+        yield ProbeView(
             name=task.name,
             result=task.result,
             losses=_losses(task.result),

@@ -70,7 +70,7 @@ def _view(name: str, found: Sequence[Probed], campaign: Campaign) -> GridView:
         model = model_name(each.model, campaign) or "model unknown"
         places.setdefault((model, each.events), []).append(each)
     losses = {place: mean(each.loss for each in some) for place, some in places.items()}
-    looks = _looks(losses)
+    colours = _colours(losses)
     cells = {
         (model, events): GridCell(
             model,
@@ -78,7 +78,7 @@ def _view(name: str, found: Sequence[Probed], campaign: Campaign) -> GridView:
             losses[model, events],
             [each.parent for each in some],
             _anchor(name, model, events),
-            *looks[model, events],
+            *colours[model, events],
         )
         for (model, events), some in places.items()
     }
@@ -94,18 +94,18 @@ def _anchor(grid: str, model: str, events: int) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"curve {grid} {model} {events}".lower())
 
 
-def _looks(losses: Mapping[Place, float]) -> dict[Place, tuple[str, str]]:
+def _colours(losses: Mapping[Place, float]) -> dict[Place, tuple[str, str]]:
     """Return the colour of each loss, and the colour of words on it."""
     known = [each for each in losses.values() if math.isfinite(each)]
     low, span = min(known, default=0.0), max(known, default=0.0) - min(known, default=0.0)
-    looks = {}
+    colours = {}
     for place, loss in losses.items():
         share = (loss - low) / span if span and math.isfinite(loss) else 0.0
         red, green, blue, _ = colormaps["viridis"](SHADES[0] + (SHADES[1] - SHADES[0]) * share)
         luminance = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
         ink = "#000000" if luminance > LIGHT else "#ffffff"
-        looks[place] = to_hex((red, green, blue)), ink
-    return looks
+        colours[place] = to_hex((red, green, blue)), ink
+    return colours
 
 
 def grid_chart(view: GridView, curve_of: Callable[[TaskView], Curve]) -> Figure | None:

@@ -13,11 +13,10 @@ from pipeline.drawing.figure import PALETTE, style
 from pipeline.report.results import TaskResults
 from pipeline.report.scores import Setting
 
-# A mode has one look in all charts, also for readers who see no colours.
+# A mode has one style in all charts, also for readers who see no colours.
 COLOURS = dict(zip(("frozen", "lora", "full", "scratch", "head"), PALETTE, strict=False))
 MARKERS = dict(zip(COLOURS, "os^Dv", strict=True))
 DASHES = ("-", "--", ":", "-.")
-DRAWN = {"jets": ("accuracy", "auc")}
 # Of a decade: between the marks of neighbouring lines, so that error bars do not hide, and of all.
 APART, WIDEST = 0.02, 0.1
 MOST_TICKS = 6
@@ -25,12 +24,12 @@ Line = tuple[Any, ...]
 
 
 def labels_chart(result: TaskResults) -> Figure | None:
-    """Return the first score (of jets accuracy and AUC) against labels, None for one count.
+    """Return the scores that the task charts against labels, None for one count of labels.
 
     Error bars are the standard deviation over seeds; of one seed the 68 % interval over events.
     """
     lines = {key: each for key, each in _lines(result.settings).items() if len(each) > 1}
-    scores = [name for name in DRAWN.get(result.task, (result.first,)) if name in result.shown]
+    scores = [name for name in (result.task.CHARTED or (result.first,)) if name in result.shown]
     if not lines or not scores:
         return None
     names, apart = _names(list(lines)), min(APART, WIDEST / len(lines))
@@ -40,8 +39,8 @@ def labels_chart(result: TaskResults) -> Figure | None:
         for axes, score in zip(panels, scores, strict=True):
             for place, (key, line) in enumerate(lines.items()):
                 shift = 10 ** (apart * (place - (len(lines) - 1) / 2))
-                look = _look(key, list(lines))
-                _draw(axes, line, score, shift=shift, label=names[key], **look)
+                line_style = _line_style(key, list(lines))
+                _draw(axes, line, score, shift=shift, label=names[key], **line_style)
             _dress(axes, result.shown[score], [each for line in lines.values() for each in line])
         handles, titles = panels[0].get_legend_handles_labels()
         figure.legend(handles, titles, loc="outside lower center", ncols=min(4, len(lines)))
@@ -54,7 +53,7 @@ def _lines(found: Sequence[Setting]) -> dict[Line, list[Setting]]:
     for each in found:
         what = each.configuration
         if what.labels is not None:
-            key = what.mode, what.model, what.pretraining_events, what.task
+            key = what.mode, what.model, what.pretraining_events, what.finetuning
             lines.setdefault(key, []).append(each)
     return {
         key: sorted(line, key=lambda each: each.configuration.labels or 0)
@@ -77,8 +76,8 @@ def _names(keys: Sequence[Line]) -> dict[Line, str]:
     return {key: name(*key) for key in keys}
 
 
-def _look(key: Line, keys: Sequence[Line]) -> dict[str, Any]:
-    """Return the look of a line: colour and marker by mode, the dash by what was pretrained.
+def _line_style(key: Line, keys: Sequence[Line]) -> dict[str, Any]:
+    """Return the style of a line: colour and marker by mode, the dash by what was pretrained.
 
     Of more models than there are dashes the colour is the model's, the dash the mode's.
     """
@@ -93,13 +92,17 @@ def _look(key: Line, keys: Sequence[Line]) -> dict[str, Any]:
     return {"color": COLOURS.get(mode, PALETTE[5]), "marker": marker, "linestyle": dash}
 
 
-def _draw(axes: Axes, line: Sequence[Setting], score: str, *, shift: float, **look: Any) -> None:
+def _draw(
+    axes: Axes, line: Sequence[Setting], score: str, *, shift: float, **line_style: Any
+) -> None:
     """Draw one line with its error bars, each as far down and up as is known."""
     known = [each for each in line if each.mean(score) is not None]
     labels = [(each.configuration.labels or 0) * shift for each in known]
     means = [each.mean(score) or 0.0 for each in known]
     below, above = zip(*(_error(each, score) for each in known), strict=True) if known else ((), ())
-    axes.errorbar(labels, means, (below, above), markersize=5, elinewidth=1.2, capsize=2.5, **look)
+    axes.errorbar(
+        labels, means, (below, above), markersize=5, elinewidth=1.2, capsize=2.5, **line_style
+    )
 
 
 def _error(setting: Setting, score: str) -> tuple[float, float]:

@@ -14,11 +14,11 @@ from pipeline.budget.ledger import Ledger, LedgerError
 from pipeline.budget.summary import Row, summary
 from pipeline.budget.use import Use, uses, workers_of
 from pipeline.campaign import Campaign, to_toml
-from pipeline.downstream import HEADS
+from pipeline.downstream.literature import Literature
 from pipeline.outcome import RunError
 from pipeline.report import formats, published
 from pipeline.report.datasets import view_datasets
-from pipeline.report.evaluations import looks
+from pipeline.report.evaluations import probes
 from pipeline.report.grid import grids
 from pipeline.report.reader import Reader
 from pipeline.report.results import Section, results, sections
@@ -28,11 +28,11 @@ from pipeline.report.sections import (
     galleries,
     grid_plots,
     label_plots,
-    look_plots,
     losses,
     node_hours_charts,
     paces,
     pictures,
+    probe_plots,
     scaling_plots,
     spending_charts,
 )
@@ -52,7 +52,7 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
     gathered = results(found)
     compared = sections(gathered, campaign)
     wholes = [each.whole for each in compared]
-    probed = list(looks(tasks, reader))
+    probed = list(probes(tasks, reader))
     drawn_grids = list(grids(tasks, campaign))
     scaled = list(scalings(tasks))
     content = {
@@ -66,14 +66,13 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
         "states": Counter(task.state for task in tasks),
         "losses": losses(tasks, reader),
         "paces": paces(tasks),
-        "looks": probed,
-        "look_plots": look_plots(probed),
+        "probes": probed,
+        "probe_plots": probe_plots(probed),
         "grids": drawn_grids,
         "grid_plots": grid_plots(drawn_grids, reader),
         "scalings": scaled,
         "scaling_plots": scaling_plots(scaled),
         "published": PUBLISHED,
-        "heads": HEADS,
         "gathered": gathered,
         "sections": compared,
         "results": wholes,
@@ -99,14 +98,15 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
     return _environment().get_template("page.html.j2").render(content)
 
 
-def _literature(found: Sequence[Section], campaign: Campaign) -> dict[str, published.Literature]:
-    """Return what is published of each section by its name: nothing of a user's own experiment."""
+def _literature(found: Sequence[Section], campaign: Campaign) -> dict[str, Literature]:
+    """Return what is published of each section by its name, but for a user's experiments."""
 
     def known(dataset: str | None) -> bool:
         return dataset not in campaign.datasets or ":" not in campaign.datasets[dataset].experiment
 
-    told = {each.whole.name: each.whole.task for each in found if known(each.dataset)}
-    return {n: published.PUBLISHED[task] for n, task in told.items() if task in published.PUBLISHED}
+    tasks = {each.whole.name: each.whole.task for each in found if known(each.dataset)}
+    beside = {name: task.beside("published") for name, task in tasks.items()}
+    return {name: module.LITERATURE for name, module in beside.items() if module is not None}
 
 
 def _ledger(run: Run, reader: Reader) -> tuple[list[Row], list[Account]]:

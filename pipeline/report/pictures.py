@@ -1,6 +1,6 @@
 """The pictures of evaluations: curves of all modes together, and the matrices of each.
 
-All of it lies in their look.json (`pipeline.evaluation.result`).
+All of it lies in their evaluation.json (`pipeline.evaluation.result`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,11 +45,11 @@ class MatrixView:
     rows: Sequence[Sequence[Cell]]
 
 
-def matrices(look: Table) -> list[MatrixView]:
-    """Return the matrices of a look that are not too large to read."""
+def matrices(metrics: Table) -> list[MatrixView]:
+    """Return the matrices of an evaluation that are not too large to read."""
     return [
         MatrixView(each["name"], each["labels"], [_row(counts) for counts in each["counts"]])
-        for each in look.get("matrices", ())
+        for each in metrics.get("matrices", ())
         if len(each["labels"]) <= MOST_CLASSES
     ]
 
@@ -60,13 +60,13 @@ def _row(counts: Sequence[int]) -> list[Cell]:
     return [Cell(count, count / total) for count in counts]
 
 
-def curves_chart(looks: Mapping[str, Table]) -> Figure | None:
-    """Return the curves of looks by mode, None if there are none.
+def curves_chart(by_mode: Mapping[str, Table]) -> Figure | None:
+    """Return the curves of evaluations by mode, None if there are none.
 
     A panel for each pair of axes, a colour for each mode. What is the same in all modes, as a
     baseline is, is drawn once, dashed in grey.
     """
-    panels = _panels(looks)
+    panels = _panels(by_mode)
     if not panels:
         return None
     rows, columns = -(-len(panels) // COLUMNS), min(COLUMNS, len(panels))
@@ -80,11 +80,11 @@ def curves_chart(looks: Mapping[str, Table]) -> Figure | None:
     return figure
 
 
-def _panels(looks: Mapping[str, Table]) -> dict[Panel, list[tuple[str, Table]]]:
+def _panels(by_mode: Mapping[str, Table]) -> dict[Panel, list[tuple[str, Table]]]:
     """Return (mode, curve) of each pair of axis titles."""
     panels: dict[Panel, list[tuple[str, Table]]] = {}
-    for mode, look in looks.items():
-        for curve in look.get("curves", ()):
+    for mode, metrics in by_mode.items():
+        for curve in metrics.get("curves", ()):
             if len(curve["x"]):
                 panels.setdefault((curve["x_title"], curve["y_title"]), []).append((mode, curve))
     return panels
@@ -120,12 +120,12 @@ def _all_the_same(curves: Sequence[Table]) -> bool:
     )
 
 
-def _draw_line(axes: Axes, curve: Table, **look: Any) -> None:
+def _draw_line(axes: Axes, curve: Table, **style: Any) -> None:
     """Draw one curve and the band of its intervals."""
-    axes.plot(curve["x"], curve["y"], markersize=3.5, **look)
+    axes.plot(curve["x"], curve["y"], markersize=3.5, **style)
     if len(curve["low"]):
         axes.fill_between(
-            curve["x"], curve["low"], curve["high"], color=look["color"], alpha=0.18, linewidth=0
+            curve["x"], curve["low"], curve["high"], color=style["color"], alpha=0.18, linewidth=0
         )
 
 

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.campaign import Campaign, Finetune
-from pipeline.downstream import HEADS, AnyHead
+from pipeline.downstream import DownstreamTask
 from pipeline.report.scores import Evaluation, Setting, best, settings
-
-PER_CLASS = "rejection_"
 
 
 @dataclass(frozen=True)
@@ -16,34 +14,28 @@ class TaskResults:
     """The finished evaluations of one `[finetune.<name>]`."""
 
     name: str
-    head: type[AnyHead]
+    task: DownstreamTask
     evaluations: Sequence[Evaluation]
     settings: Sequence[Setting]
 
     @property
-    def task(self) -> str:
-        """What the head tells: "tracks", "jets" and so on."""
-        return str(self.head.model_fields["task"].default)
-
-    @property
     def about(self) -> Mapping[str, str]:
         """What the scores mean in a word or two, as the first evaluation that says so has it."""
-        told = (each.look.get("about") for each in self.evaluations)
-        return next((dict(each) for each in told if each), {})
+        meanings = (each.metrics.get("about") for each in self.evaluations)
+        return next((dict(each) for each in meanings if each), {})
 
     @property
     def shown(self) -> dict[str, str]:
-        """The titles of the scores that some setting has, the most telling first.
+        """The titles of the scores that some setting has, the most important first.
 
-        Of more than two classes each has a rejection of its own, in place of the two of `SHOWN`.
+        Of a task that declares none, all scores of its evaluations.
         """
-        told = {name for each in self.evaluations for name in each.result}
-        shown = {name: title for name, title in self.head.SHOWN.items() if name in told}
-        if any(name.startswith(PER_CLASS) for name in self.head.SHOWN):
-            others = (n for each in self.evaluations for n in each.result if n not in shown)
-            single = [n for n in others if n.startswith(PER_CLASS) and not n.endswith("_interval")]
-            shown |= {name: f"1/εB, {name.removeprefix(PER_CLASS)}" for name in single}
-        return shown
+        scores = dict.fromkeys(name for each in self.evaluations for name in each.result)
+        titles = self.task.titles(scores)
+        if titles:
+            return {name: title for name, title in titles.items() if name in scores}
+        measured = (name for each in self.evaluations for name in each.metrics.get("scores", {}))
+        return {name: name.replace("_", " ") for name in measured}
 
     @property
     def explained(self) -> dict[str, list[str]]:
@@ -56,8 +48,8 @@ class TaskResults:
 
     @property
     def first(self) -> str:
-        """The score that stands for all."""
-        return next(iter(self.shown or self.head.SHOWN))
+        """The score that stands for all, empty where there is none."""
+        return next(iter(self.shown or self.task.titles(())), "")
 
     @property
     def best(self) -> dict[str, Setting]:
@@ -72,29 +64,29 @@ class TaskResults:
             for score in self.shown
             if all(len(each.values(score)) == len(each.evaluations) for each in self.settings)
         ]
-        found = {score: best(self.settings, score, self.head) for score in whole}
+        found = {score: best(self.settings, score, self.task) for score in whole}
         return {score: each for score, each in found.items() if each is not None}
 
     @property
     def leader(self) -> Setting | None:
         """The best setting by the first score."""
-        return best(self.settings, self.first, self.head)
+        return best(self.settings, self.first, self.task)
 
 
 def results(found: Sequence[Evaluation]) -> list[TaskResults]:
     """Return the evaluations by fine-tuning, in the order of the campaign."""
     by_name: dict[str, list[Evaluation]] = {}
     for each in found:
-        by_name.setdefault(each.configuration.task, []).append(each)
+        by_name.setdefault(each.configuration.finetuning, []).append(each)
     return [
-        TaskResults(name, HEADS[of_task[0].configuration.head], of_task, settings(of_task))
+        TaskResults(name, of_task[0].configuration.task, of_task, settings(of_task))
         for name, of_task in by_name.items()
     ]
 
 
 @dataclass(frozen=True)
 class Section:
-    """Fine-tunings that tell the same of the same events: one table, and what is of each.
+    """Fine-tunings that predict the same for the same events: one table, and the pictures of each.
 
     `dataset` holds the events, None if the campaign no longer says.
     """
@@ -109,21 +101,21 @@ class Section:
             return self.members[0]
         return TaskResults(
             name=", ".join(each.name for each in self.members),
-            head=self.members[0].head,
+            task=self.members[0].task,
             evaluations=[one for each in self.members for one in each.evaluations],
             settings=[one for each in self.members for one in each.settings],
         )
 
 
 def sections(found: Sequence[TaskResults], campaign: Campaign) -> list[Section]:
-    """Return the results by what is told of which events, in the order of the campaign.
+    """Return the results by what is predicted for which events, in the order of the campaign.
 
     A store of tokens has the events of that which was tokenised.
     """
     groups: dict[tuple[Any, ...], list[TaskResults]] = {}
     for each in found:
         asked = campaign.finetune.get(each.name)
-        of = (_dataset(asked, campaign), asked.test_split, asked.head.told()) if asked else None
+        of = (_dataset(asked, campaign), asked.test_split, asked.head.predicts()) if asked else None
         groups.setdefault(of or (None, each.name), []).append(each)
     return [Section(members, dataset) for (dataset, *_), members in groups.items()]
 

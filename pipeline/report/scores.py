@@ -7,25 +7,21 @@ from statistics import mean, stdev
 from typing import Any
 
 from pipeline.campaign import Campaign
-from pipeline.downstream import FIRST, HEADS, AnyHead
+from pipeline.downstream import DownstreamTask, restored
 from pipeline.report.reader import Reader
 from pipeline.report.tasks import Table, TaskView
-
-# Scores that are best where they are nearest to zero.
-CENTRED = frozenset({"relative_bias"})
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """What one evaluation was of; None where the run folder does not say.
+    """The origin of one evaluation; None where the run folder does not say.
 
-    `task` is the name of the fine-tuning, `head` what its head tells, `training` the key of the
-    task that trained it. `data` is the SHA-256 that stands for the store's shards, `checkpoint`
-    that of the weights.
+    `finetuning` is its name in the campaign, `training` the key of the task that trained it. `data`
+    is the SHA-256 that stands for the store's shards, `checkpoint` that of the weights.
     """
 
-    task: str
-    head: str
+    finetuning: str
+    task: DownstreamTask
     training: str | None
     model: str | None
     width: int | None
@@ -44,7 +40,7 @@ class Configuration:
     def setting(self) -> tuple[Any, ...]:
         """All that two runs share that differ in their seeds alone."""
         events = self.pretraining_events
-        return self.task, self.model, self.width, self.layers, events, self.mode, self.labels
+        return self.finetuning, self.model, self.width, self.layers, events, self.mode, self.labels
 
     @property
     def seeds(self) -> tuple[int | None, int | None]:
@@ -54,12 +50,12 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One finished evaluation; `look` is its look.json, empty where it has none."""
+    """One finished evaluation; `metrics` is its evaluation.json, empty where it has none."""
 
     key: str
     configuration: Configuration
     result: Table
-    look: Table
+    metrics: Table
 
     def interval(self, score: str) -> tuple[float, float] | None:
         """Return the 68 % interval of `score` over events, where the result has one.
@@ -112,7 +108,7 @@ def evaluations(tasks: Sequence[TaskView], campaign: Campaign, reader: Reader) -
             key=task.key,
             configuration=_configuration(task, by_key, campaign),
             result=task.result,
-            look=reader.table(task.folder.path / "look.json"),
+            metrics=reader.table(task.folder.path / "evaluation.json"),
         )
         for task in tasks
         if task.stage == "evaluate" and task.state == "done"
@@ -128,20 +124,10 @@ def settings(found: Sequence[Evaluation]) -> list[Setting]:
     return [Setting(list(group.values())) for group in groups.values()]
 
 
-def best(found: Sequence[Setting], score: str, head: type[AnyHead]) -> Setting | None:
-    """Return the setting whose mean of `score` is best, None where none has it.
-
-    That is the greatest, but the least of the scores in `head.SMALL`, and of a bias the nearest to
-    zero.
-    """
+def best(found: Sequence[Setting], score: str, task: DownstreamTask) -> Setting | None:
+    """Return the setting whose mean of `score` is best, None where none has it."""
     known = [(value, each) for each in found if (value := each.mean(score)) is not None]
-
-    def badness(pair: tuple[float, Setting]) -> float:
-        if score in CENTRED:
-            return abs(pair[0])
-        return pair[0] if score in head.SMALL else -pair[0]
-
-    return min(known, key=badness)[1] if known else None
+    return min(known, key=lambda pair: task.badness(score, pair[0]))[1] if known else None
 
 
 def _configuration(
@@ -156,8 +142,8 @@ def _configuration(
     model: Table = asked.get("model", {})
     finetuning = _finetuning(task.name, campaign)
     return Configuration(
-        task=finetuning,
-        head=_head(task.result),
+        finetuning=finetuning,
+        task=restored(asked.get("head", {}), task.result.get("task", "")),
         training=finetune.key if finetune else None,
         model=model_name(model, campaign, finetuning),
         width=model.get("width"),
@@ -192,12 +178,6 @@ def _finetuning(name: str, campaign: Campaign) -> str:
     """Return which fine-tuning of the campaign the task `name` is of, its name if of none."""
     matching = (each for each in campaign.finetune if name.startswith(f"{each}-"))
     return max(matching, key=len, default=name)
-
-
-def _head(result: Table) -> str:
-    """Return the task of the head that a result is of; before it was said there was one alone."""
-    head = result.get("task", FIRST)
-    return head if head in HEADS else FIRST
 
 
 def _needed(task: Table, stage: str, by_key: Mapping[str, TaskView]) -> TaskView | None:

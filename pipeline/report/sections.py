@@ -13,8 +13,8 @@ from pipeline.budget.summary import Row
 from pipeline.drawing.figure import to_svg
 from pipeline.drawing.scene import Scene
 from pipeline.pace import Pace, pace
-from pipeline.report.displays import DISPLAYS, drawn
-from pipeline.report.evaluations import LookView, histograms_chart
+from pipeline.report.displays import display_of, drawn
+from pipeline.report.evaluations import ProbeView, histograms_chart
 from pipeline.report.grid import GridView, grid_chart
 from pipeline.report.labels import labels_chart
 from pipeline.report.pictures import MatrixView, curves_chart, matrices
@@ -87,8 +87,8 @@ def losses(tasks: Sequence[TaskView], reader: Reader) -> list[Plot]:
 def _curve(task: TaskView, reader: Reader) -> Curve:
     """Return the loss of one training; a step that a kill made it take again counts once."""
     lines = reader.lines(task.folder.metrics)
-    told = [line for line in lines if {"events_seen", "loss"} <= line.keys()]
-    loss = {int(line["events_seen"]): float(line["loss"]) for line in told}
+    complete = [line for line in lines if {"events_seen", "loss"} <= line.keys()]
+    loss = {int(line["events_seen"]): float(line["loss"]) for line in complete}
     events = sorted(loss)
     return Curve(
         label=task.name,
@@ -100,7 +100,7 @@ def _curve(task: TaskView, reader: Reader) -> Curve:
 def paces(tasks: Sequence[TaskView]) -> list[tuple[TaskView, Pace]]:
     """Return the pace of each training that took a step."""
     found = [(task, pace(task.folder)) for task in tasks if task.stage in TRAININGS]
-    return [(task, told) for task, told in found if told is not None and told.links]
+    return [(task, each) for task, each in found if each is not None and each.links]
 
 
 def label_plots(found: Sequence[TaskResults]) -> dict[str, Plot]:
@@ -122,13 +122,13 @@ def pictures(found: Sequence[TaskResults]) -> dict[str, Pictures]:
 def _pictures(result: TaskResults) -> Pictures:
     """Return the pictures of one fine-tuning."""
     picked = chosen(result)
-    chart = curves_chart({mode: each.look for mode, each in picked.items()})
+    chart = curves_chart({mode: each.metrics for mode, each in picked.items()})
     modes = []
     for mode, each in picked.items():
-        histograms = each.look.get("histograms")
+        histograms = each.metrics.get("histograms")
         title = f"Histograms: {result.name}, {mode}"
         plot = _plot(title, histograms_chart(histograms)) if histograms else None
-        tables = matrices(each.look)
+        tables = matrices(each.metrics)
         if plot or tables:
             modes.append(ModePictures(mode, each.key, tables, plot))
     return Pictures(_plot(f"Curves: {result.name}", chart) if chart else None, modes)
@@ -140,14 +140,14 @@ def galleries(found: Sequence[TaskResults], run: Run, reader: Reader) -> Iterato
     most = EVENTS_SHOWN if len(picked) <= MANY_GALLERIES else 1
     for result, mode, each in picked:
         arrays = reader.arrays(run.task(each.key).path / "events.npz")
-        names = next((table["labels"] for table in each.look.get("matrices", ())), ())
+        names = next((table["labels"] for table in each.metrics.get("matrices", ())), ())
         shown = drawn(result.task, arrays, names, most)
         plots = [
             replace(_plot(f"Event {event_id}", figure), scene=_scene(scene))
             for event_id, figure, scene in shown
         ]
         if plots:
-            yield Gallery(result.name, mode, each.key, DISPLAYS[result.task].caption, plots)
+            yield Gallery(result.name, mode, each.key, display_of(result.task).CAPTION, plots)
 
 
 def _scene(scene: Scene | None) -> Markup | None:
@@ -155,7 +155,7 @@ def _scene(scene: Scene | None) -> Markup | None:
     return None if scene is None else Markup(scene.json())  # noqa: S704
 
 
-def look_plots(found: Sequence[LookView]) -> dict[str, Plot]:
+def probe_plots(found: Sequence[ProbeView]) -> dict[str, Plot]:
     """Return the histograms of each probe that has any, by its name."""
     return {
         each.name: _plot(f"Truth and model: {each.name}", histograms_chart(each.histograms))
@@ -200,8 +200,8 @@ def spending_charts(
     plots = []
     for site in dict.fromkeys(each.site for each in ended):
         here = [each for each in accounts if each.site == site]
-        told = forecast if forecast is not None and forecast.site == site else None
-        chart = spending_chart(here, told, cap_node_hours)
+        expected = forecast if forecast is not None and forecast.site == site else None
+        chart = spending_chart(here, expected, cap_node_hours)
         plots.append(_plot(f"Node-hours of {site} in time", chart))
     return plots
 

@@ -34,7 +34,7 @@ SPECIAL = {
 
 
 @dataclass(frozen=True)
-class Told:
+class Score:
     """One score of one setting: mean and standard deviation over seeds, and the 68 % interval.
 
     `spread` is of several seeds, `low` and `high` of one; None where unknown. `values` are those of
@@ -72,7 +72,7 @@ class Line:
     node_hours: Mapping[str, float]
     stores: Sequence[str]
     weights: Sequence[str]
-    scores: Sequence[Told]
+    scores: Sequence[Score]
 
 
 def results_as(run: Run, campaign: Campaign, form: Format) -> tuple[str, list[str]]:
@@ -95,7 +95,7 @@ def lines_of(result: TaskResults, accounts: Sequence[Account]) -> Iterator[Line]
         every = [each.configuration for each in setting.evaluations]
         yield Line(
             finetune=result.name,
-            task=result.task,
+            task=result.task.task,
             model=what.model,
             parameters=what.parameters,
             pretraining_events=what.pretraining_events,
@@ -108,18 +108,18 @@ def lines_of(result: TaskResults, accounts: Sequence[Account]) -> Iterator[Line]
             stores=sorted({each.data for each in every if each.data}),
             weights=[each.checkpoint for each in every if each.checkpoint],
             scores=[
-                _told(setting, score, title, best=result.best.get(score) is setting)
+                _score(setting, score, title, best=result.best.get(score) is setting)
                 for score, title in result.shown.items()
             ],
         )
 
 
-def _told(setting: Setting, score: str, title: str, *, best: bool) -> Told:
-    """Return one score of a setting; what is endless is not known."""
+def _score(setting: Setting, score: str, title: str, *, best: bool) -> Score:
+    """Return one score of a setting; an infinite end of an interval is None."""
     low, high = setting.interval(score) or (None, None)
     values = setting.values(score)
     end = high if high is not None and math.isfinite(high) else None
-    return Told(score, title, setting.mean(score), setting.spread(score), low, end, best, values)
+    return Score(score, title, setting.mean(score), setting.spread(score), low, end, best, values)
 
 
 def _node_hours(trainings: Sequence[str | None], accounts: Sequence[Account]) -> dict[str, float]:
@@ -145,8 +145,8 @@ def to_csv(lines: Sequence[Line]) -> str:
     for line in lines:
         about = {n: each for n, each in asdict(line).items() if n in _COLUMNS}
         hours = {f"node_hours_{site}": each for site, each in line.node_hours.items()}
-        for told in line.scores:
-            of_score = {n: each for n, each in asdict(told).items() if n in _COLUMNS}
+        for score in line.scores:
+            of_score = {n: each for n, each in asdict(score).items() if n in _COLUMNS}
             row = about | of_score | hours
             writer.writerow({name: _joined(each) for name, each in row.items()})
     return table.getvalue()
@@ -199,14 +199,14 @@ def _about(line: Line) -> list[str]:
     return [escaped(each) for each in (line.mode or "–", line.model or "–", *counts)]
 
 
-def _cell(told: Told) -> str:
+def _cell(cell: Score) -> str:
     """Return the cell of a score."""
-    value = escaped(rounded(told.mean))
-    text = rf"\textbf{{{value}}}" if told.best else value
-    if told.spread is not None:
-        return rf"{text} $\pm$ {rounded(told.spread, told.mean)}"
-    if told.low is not None and told.high is not None:
-        return f"{text} [{rounded(told.low, told.mean)}, {rounded(told.high, told.mean)}]"
+    value = escaped(rounded(cell.mean))
+    text = rf"\textbf{{{value}}}" if cell.best else value
+    if cell.spread is not None:
+        return rf"{text} $\pm$ {rounded(cell.spread, cell.mean)}"
+    if cell.low is not None and cell.high is not None:
+        return f"{text} [{rounded(cell.low, cell.mean)}, {rounded(cell.high, cell.mean)}]"
     return text
 
 

@@ -12,7 +12,7 @@ from pipeline.data.errors import BadInput
 from pipeline.data.loading import Loader, Reading, Selection
 from pipeline.data.loading.selection import arrays_of
 from pipeline.data.store import Store
-from pipeline.downstream import AnyHead
+from pipeline.downstream import DownstreamTask
 from pipeline.families import Family, Reads
 from pipeline.nn.batch import MicroBatch
 from pipeline.nn.hidden import EVENT_FEATURES, FEATURES
@@ -45,7 +45,7 @@ def training_batches(
         ]
 
 
-def with_truth(model: Family, head: AnyHead, *, stored: bool = False) -> Reads:
+def with_truth(model: Family, task: DownstreamTask, *, stored: bool = False) -> Reads:
     """Return what a downstream task reads: what its backbone reads, and the truth.
 
     With `stored` the features of the backbone take the place of its input: those of points, and
@@ -59,8 +59,8 @@ def with_truth(model: Family, head: AnyHead, *, stored: bool = False) -> Reads:
         )
     return replace(
         reads,
-        per_point=tuple(dict.fromkeys((*reads.per_point, *head.PER_POINT))),
-        per_event=tuple(dict.fromkeys((*reads.per_event, *head.per_event()))),
+        per_point=tuple(dict.fromkeys((*reads.per_point, *task.truth_per_point()))),
+        per_event=tuple(dict.fromkeys((*reads.per_event, *task.truth_per_event()))),
     )
 
 

@@ -15,27 +15,27 @@ from pydantic import ValidationError
 from pipeline.campaign import FinetuneTask, Training
 from pipeline.data.errors import BadInput
 from pipeline.data.preparation.directions import unit_vectors
-from pipeline.downstream import HEADS
-from pipeline.downstream.anomaly.spec import AnomalyHead
-from pipeline.downstream.clusters.spec import ClusterHead
-from pipeline.downstream.direction.module import charge_weighted
-from pipeline.downstream.direction.spec import DirectionHead
-from pipeline.downstream.edges.spec import EdgeHead
-from pipeline.downstream.jets.module import NO_CLASS, classes_of
-from pipeline.downstream.jets.spec import JetHead
-from pipeline.downstream.momentum.spec import MomentumHead
-from pipeline.downstream.noise.spec import NoiseHead
-from pipeline.downstream.particles.spec import ParticleHead
-from pipeline.downstream.tracks.spec import TrackHead
+from pipeline.downstream import TASKS
+from pipeline.downstream.anomaly.spec import AnomalyTask
+from pipeline.downstream.clusters.spec import ClusterTask
+from pipeline.downstream.direction.score import charge_weighted
+from pipeline.downstream.direction.spec import DirectionTask
+from pipeline.downstream.edges.spec import EdgeTask
+from pipeline.downstream.jets.score import NO_CLASS, classes_of
+from pipeline.downstream.jets.spec import JetTask
+from pipeline.downstream.momentum.spec import MomentumTask
+from pipeline.downstream.noise.spec import NoiseTask
+from pipeline.downstream.particles.spec import ParticleTask
+from pipeline.downstream.tracks.spec import TrackTask
 from pipeline.downstream.truth import Truth
-from pipeline.downstream.values.spec import ValueHead
-from pipeline.downstream.vertices.spec import VertexHead
+from pipeline.downstream.values.spec import ValueTask
+from pipeline.downstream.vertices.spec import VertexTask
 from pipeline.evaluation.directions import opening_angles
 from pipeline.families.eggnet.spec import EggNet
 from pipeline.families.exatrkx.spec import ExaTrkX
 from pipeline.families.omnijet.spec import OmniJet
 from pipeline.nn.hidden import Hidden
-from pipeline.training.network import Downstream, task_of
+from pipeline.training.network import Downstream
 from pipeline.training.programs import finetune
 
 JETS = OmniJet(codes=32, width=16, layers=2, heads=2, inputs="continuous")
@@ -66,17 +66,17 @@ def jets():
 
 
 HEAD_OF = {
-    "tracks": (TrackHead(queries=8, width=16, layers=1, heads=2), MODEL, points),
-    "clusters": (ClusterHead(width=16, dimensions=8), EGGNET, points),
-    "edges": (EdgeHead(width=16, depth=2), EXATRKX, points),
-    "particles": (ParticleHead(width=16, heads=2), MODEL, points),
-    "noise": (NoiseHead(width=16, heads=2), MODEL, points),
-    "momentum": (MomentumHead(width=16, heads=2), MODEL, points),
-    "jets": (JetHead(classes=TWO), JETS, jets),
-    "vertices": (VertexHead(width=16, dimensions=4), JETS, jets),
-    "values": (ValueHead(targets={"length": (14.0, 4.0)}, inner=32), JETS, jets),
-    "anomaly": (AnomalyHead(classes=TWO, signal=("top",), fraction=0.6), JETS, jets),
-    "direction": (DirectionHead(inner=32), small(), lambda: pulses([9, 30, 4])),
+    "tracks": (TrackTask(queries=8, width=16, layers=1, heads=2), MODEL, points),
+    "clusters": (ClusterTask(width=16, dimensions=8), EGGNET, points),
+    "edges": (EdgeTask(width=16, depth=2), EXATRKX, points),
+    "particles": (ParticleTask(width=16, heads=2), MODEL, points),
+    "noise": (NoiseTask(width=16, heads=2), MODEL, points),
+    "momentum": (MomentumTask(width=16, heads=2), MODEL, points),
+    "jets": (JetTask(classes=TWO), JETS, jets),
+    "vertices": (VertexTask(width=16, dimensions=4), JETS, jets),
+    "values": (ValueTask(targets={"length": (14.0, 4.0)}, inner=32), JETS, jets),
+    "anomaly": (AnomalyTask(classes=TWO, signal=("top",), fraction=0.6), JETS, jets),
+    "direction": (DirectionTask(inner=32), small(), lambda: pulses([9, 30, 4])),
 }
 every_task = pytest.mark.parametrize("task", HEAD_OF)
 
@@ -88,12 +88,12 @@ def made(task):
 
 
 def summed(model, head, data):
-    losses = task_of(head).loss(model(data), data, head)
+    losses = head.module().loss(model(data), data, head)
     return torch.stack(list(losses.values())).sum()
 
 
 def test_every_declared_task_is_tested_here():
-    assert HEAD_OF.keys() == HEADS.keys()
+    assert HEAD_OF.keys() == TASKS.keys()
 
 
 @every_task
@@ -121,19 +121,21 @@ def test_the_loss_is_a_mean_over_events_however_they_are_shared_out(task):
 def test_what_is_told_of_an_event_does_not_depend_on_its_company(task):
     model, head, data = made(task)
     model.eval()
-    answer = task_of(head).answer
-    whole = answer(model(data), data, head)
+    predict = head.module().predict
+    whole = predict(model(data), data, head)
     first = part(data, [0])
-    for name, alone in answer(model(first), first, head).items():
+    for name, alone in predict(model(first), first, head).items():
         torch.testing.assert_close(whole[name][: len(alone)], alone, rtol=1e-3, atol=1e-4)
 
 
 @every_task
 def test_what_is_told_can_be_scored(task):
     model, head, data = made(task)
-    told = {n: v.detach().numpy() for n, v in task_of(head).answer(model(data), data, head).items()}
-    look = task_of(head).score(told, truth_of(data), head, 1)
-    missing = set(head.SHOWN) - look.scores.keys() - {"rejection_50", "rejection_30"}
+    told = {
+        n: v.detach().numpy() for n, v in head.module().predict(model(data), data, head).items()
+    }
+    look = head.scoring().score(told, truth_of(data), head, 1)
+    missing = set(head.SCORES) - look.scores.keys() - {"rejection_50", "rejection_30"}
     assert not missing, "a table of results would have a column that is empty"
     assert look.intervals
 
@@ -222,9 +224,9 @@ def test_the_head_starts_the_same_in_all_modes_of_a_seed():
 
 
 def test_the_attention_head_sees_all_constituents_of_its_jet_and_no_other():
-    head = JetHead(classes=TWO, pooling="attention", heads=2)
+    head = JetTask(classes=TWO, pooling="attention", heads=2)
     torch.manual_seed(0)
-    teller = task_of(head).build(head, JETS)
+    teller = head.module().build(head, JETS)
     data = jets()
     hidden = torch.rand(len(data.points), 16, requires_grad=True)
     teller(Hidden([hidden]), data)[1].sum().backward()
@@ -240,32 +242,32 @@ def test_a_label_beyond_the_classes_is_told_by_name():
 
 
 def test_a_focal_loss_without_exponent_is_cross_entropy():
-    head = ParticleHead(gamma=0.0)
+    head = ParticleTask(gamma=0.0)
     data = part(points(), [0])
     logits = torch.randn(30, 5, generator=torch.Generator().manual_seed(1))
-    found = task_of(head).loss(logits, data, head)["focal"]
+    found = head.module().loss(logits, data, head)["focal"]
     expected = torch.nn.functional.cross_entropy(logits, data.per_point["pid"])
     torch.testing.assert_close(found, expected)
-    less = task_of(head).loss(logits, data, ParticleHead(gamma=2.0))["focal"]
+    less = head.module().loss(logits, data, ParticleTask(gamma=2.0))["focal"]
     assert less < found
 
 
 def test_the_direction_s_loss_is_the_opening_angle():
-    head, data = DirectionHead(), pulses([5, 8, 2])
+    head, data = DirectionTask(), pulses([5, 8, 2])
     told = torch.nn.functional.normalize(torch.randn(3, 3), dim=1)
     azimuth, zenith = (data.per_event[name].numpy() for name in ("azimuth", "zenith"))
     angle = opening_angles(told.double().numpy(), unit_vectors(azimuth, zenith)).mean()
-    found = task_of(head).loss(told, data, head)["angle"].item()
+    found = head.module().loss(told, data, head)["angle"].item()
     assert found == pytest.approx(angle, abs=1e-3)
 
 
 def test_points_without_a_known_momentum_teach_nothing():
-    head, data = MomentumHead(), points()
+    head, data = MomentumTask(), points()
     unknown = replace(data, per_point={**data.per_point, "pt_gev": torch.zeros(len(data.points))})
     told = torch.randn(len(data.points), 1)
-    assert task_of(head).loss(told, unknown, head)["log_pt"].item() == 0
+    assert head.module().loss(told, unknown, head)["log_pt"].item() == 0
     with pytest.raises(ValueError, match="no point is of a particle of known momentum"):
-        task_of(head).score({"log_pt": told[:, 0].numpy()}, truth_of(unknown), head, 1)
+        head.scoring().score({"log_pt": told[:, 0].numpy()}, truth_of(unknown), head, 1)
 
 
 def test_a_muon_s_line_of_light_tells_the_trivial_guess_where_it_came_from():
@@ -288,17 +290,17 @@ def test_a_muon_s_line_of_light_tells_the_trivial_guess_where_it_came_from():
 
 
 def test_jets_of_several_labels_are_one_class_and_others_are_left_out():
-    head = JetHead(classes=("light", "b"), labels=((0, 3), (1,)))
+    head = JetTask(classes=("light", "b"), labels=((0, 3), (1,)))
     labels = np.array([0, 1, 2, 3, 9])
     assert classes_of(labels, head).tolist() == [0, 1, NO_CLASS, 0, NO_CLASS]
     data = replace(feature_batch(5), per_event={"label": torch.from_numpy(labels)})
     logits = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
-    told = task_of(head).loss(logits, data, head)["class"]
+    told = head.module().loss(logits, data, head)["class"]
     by_hand = -logits.log_softmax(-1)[[0, 1, 3], [0, 1, 0]].sum() / 5
     torch.testing.assert_close(told, by_hand)
     truth = truth_of(data)
     probabilities = logits.softmax(-1).numpy()
-    scores = task_of(head).score({"probabilities": probabilities}, truth, head, 1).scores
+    scores = head.scoring().score({"probabilities": probabilities}, truth, head, 1).scores
     right = probabilities.argmax(1)[[0, 1, 3]] == [0, 1, 0]
     assert scores["accuracy"] == pytest.approx(right.mean())
 
@@ -306,4 +308,4 @@ def test_jets_of_several_labels_are_one_class_and_others_are_left_out():
 @pytest.mark.parametrize("labels", [((0,),), ((0,), (0, 1)), ((), (1,))])
 def test_labels_that_do_not_fit_the_classes_are_refused(labels):
     with pytest.raises(ValidationError, match="give those of each of the 2 classes, each once"):
-        JetHead(classes=TWO, labels=labels)
+        JetTask(classes=TWO, labels=labels)

@@ -7,12 +7,11 @@ torch = pytest.importorskip("torch")
 from made_flows import epic, jet_batch, learned
 
 from pipeline.campaign import FinetuneTask, Training
-from pipeline.downstream.jets.spec import JetHead
+from pipeline.downstream.jets.spec import JetTask
 from pipeline.training import systems
-from pipeline.training.network import task_of
 from pipeline.training.programs import finetune
 
-TWO = JetHead(classes=("QCD", "top"), pooling="token")
+TWO = JetTask(classes=("QCD", "top"), pooling="token")
 MODELS = {"omnilearned": learned(), "epic-fm": epic(classes=2)}
 every_family = pytest.mark.parametrize("family", MODELS)
 
@@ -52,7 +51,7 @@ def test_each_mode_learns(family, mode):
     optimiser = torch.optim.AdamW(trained, 0.1 if mode == "frozen" else 0.01)
     losses = []
     for _ in range(25):
-        loss = task_of(TWO).loss(module(batch), batch, TWO)["class"]
+        loss = TWO.module().loss(module(batch), batch, TWO)["class"]
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -5,7 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.evaluation.result import Curve, Histogram, Look, Matrix, histogram, mean_interval
+from pipeline.evaluation.result import (
+    Curve,
+    EvaluationResult,
+    Histogram,
+    Matrix,
+    histogram,
+    mean_interval,
+)
 
 
 def test_all_values_are_counted_whatever_lies_outside():
@@ -42,7 +49,7 @@ def test_the_interval_holds_the_standard_error_of_a_mean():
 
 
 def test_a_look_is_json_and_what_is_no_number_is_null():
-    look = Look({"a": float("nan"), "b": 1.0}, {"b": (0.5, 1.5)}, histograms=[_one()])
+    look = EvaluationResult({"a": float("nan"), "b": 1.0}, {"b": (0.5, 1.5)}, histograms=[_one()])
     told = json.loads(json.dumps(look.table()))
     assert told["scores"] == {"a": None, "b": 1.0}
     assert told["intervals"] == {"b": [0.5, 1.5]}
@@ -51,7 +58,9 @@ def test_a_look_is_json_and_what_is_no_number_is_null():
 
 def test_curves_and_matrices_are_told_too():
     curve = Curve("ROC", "signal", "background", [0.5, 1.0], [9.0, 1.0], [8.0, 1.0], [10.0, 1.0])
-    look = Look({}, curves=[curve], matrices=[Matrix("confusion", ["a", "b"], [[3, 1], [0, 2]])])
+    look = EvaluationResult(
+        {}, curves=[curve], matrices=[Matrix("confusion", ["a", "b"], [[3, 1], [0, 2]])]
+    )
     told = json.loads(json.dumps(look.table()))
     assert told["curves"][0]["y"] == [9.0, 1.0]
     assert told["curves"][0]["x_title"] == "signal"
@@ -61,7 +70,7 @@ def test_curves_and_matrices_are_told_too():
 
 
 def test_an_interval_without_an_end_is_not_told():
-    look = Look({"a": 1.0, "b": 1.0}, {"a": (0.5, float("inf")), "b": (0.5, 2.0)})
+    look = EvaluationResult({"a": 1.0, "b": 1.0}, {"a": (0.5, float("inf")), "b": (0.5, 2.0)})
     assert list(look.table()["intervals"]) == ["b"]
 
 

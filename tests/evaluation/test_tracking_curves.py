@@ -15,7 +15,7 @@ from pipeline.evaluation.intervals import of_fraction
 from pipeline.evaluation.matching import FM4NPP, STYLES, Rule, match
 from pipeline.evaluation.track_curves import efficiency_curves
 from pipeline.evaluation.tracking import evaluate_events, under_all_rules
-from pipeline.evaluation.tracks import look_of_tracks
+from pipeline.evaluation.tracks import evaluate_tracks
 
 few = settings(max_examples=40, deadline=None)
 
@@ -90,13 +90,13 @@ def test_particles_of_unknown_momentum_are_in_no_bin():
 
 
 def test_all_that_is_said_of_tracks_is_one_look():
-    look = look_of_tracks(*EVENT[0], seed=1, **EVENT[1])
+    look = evaluate_tracks(*EVENT[0], seed=1, **EVENT[1])
     assert look.scores["track_efficiency"] == 0.5
     assert look.scores["track_efficiency_ATLAS"] == 0.75
     assert look.about["fake_rate_ATLAS"].endswith("a majority of the track's points is enough")
     assert set(look.scores) == set(look.about)
     assert len(look.curves) == 3
-    assert look_of_tracks(*EVENT[0], seed=1).curves == []
+    assert evaluate_tracks(*EVENT[0], seed=1).curves == []
 
 
 def test_efficiency_and_fakes_by_eta_by_hand():

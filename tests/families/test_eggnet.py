@@ -11,21 +11,21 @@ from made_tracks import found, lines, parts, pretrained, turned, with_truth
 from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.downstream import HEADS
-from pipeline.downstream.clusters.spec import ClusterHead
-from pipeline.downstream.edges.spec import EdgeHead
-from pipeline.downstream.noise.spec import NoiseHead
-from pipeline.downstream.particles.spec import ParticleHead
+from pipeline.downstream import TASKS
+from pipeline.downstream.clusters.spec import ClusterTask
+from pipeline.downstream.edges.spec import EdgeTask
+from pipeline.downstream.noise.spec import NoiseTask
+from pipeline.downstream.particles.spec import ParticleTask
 from pipeline.families import FAMILIES
 from pipeline.families.eggnet import module as eggnet
 from pipeline.families.eggnet.spec import EggNet
 from pipeline.training import systems
-from pipeline.training.network import Downstream, task_of
+from pipeline.training.network import Downstream
 from pipeline.training.steps.loop import parameters
 
 MODEL = EggNet(width=16, iterations=2, layers=2, depth=2, neighbours=4, dimensions=8)
 EASY = EggNet(width=16, iterations=1, layers=1, depth=2, neighbours=5, dimensions=8)
-CLUSTERS = ClusterHead(width=16, dimensions=8, radius=0.3)
+CLUSTERS = ClusterTask(width=16, dimensions=8, radius=0.3)
 
 
 def changed(**changes):
@@ -39,7 +39,7 @@ def backbone(model=MODEL):
 
 def test_it_is_registered():
     assert FAMILIES["eggnet"] is EggNet
-    assert HEADS["clusters"] is ClusterHead
+    assert TASKS["clusters"] is ClusterTask
 
 
 # By arithmetic: encoder 34,560, a layer of attention 133,761, the map into the space 3,096.
@@ -152,26 +152,26 @@ def test_clusters_are_of_one_event_and_too_few_points_are_noise():
     network = Downstream(MODEL, CLUSTERS)
     output = network(data)
     object.__setattr__(output.space, "points", place)
-    head = ClusterHead(radius=0.1, min_points=3)
-    assert task_of(head).answer(output, data, head)["track"].tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
-    two = ClusterHead(radius=0.1, min_points=2)
-    assert task_of(two).answer(output, data, two)["track"].tolist() == [1, 1, 1, 0, 1, 1, 0, 0]
+    head = ClusterTask(radius=0.1, min_points=3)
+    assert head.module().predict(output, data, head)["track"].tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
+    two = ClusterTask(radius=0.1, min_points=2)
+    assert two.module().predict(output, data, two)["track"].tolist() == [1, 1, 1, 0, 1, 1, 0, 0]
 
 
-@pytest.mark.parametrize("head", [CLUSTERS, EdgeHead(width=16, depth=2), NoiseHead(width=16)])
+@pytest.mark.parametrize("head", [CLUSTERS, EdgeTask(width=16, depth=2), NoiseTask(width=16)])
 def test_any_head_for_points_can_be_put_on_it(head):
     truth = {"noise": torch.zeros(44, dtype=torch.int64), "pid": torch.zeros(44, dtype=torch.int64)}
     data = batch([40, 1, 3])
     data = with_truth(data, **truth)
     torch.manual_seed(0)
     network = Downstream(MODEL, head)
-    losses = task_of(head).loss(network(data), data, head)
+    losses = head.module().loss(network(data), data, head)
     sum(losses.values()).backward()
     trained = {name for name, each in network.named_parameters() if each.grad is not None}
     missed = {name for name, _ in network.named_parameters()} - trained
     # Only heads that find tracks train the space in which neighbours are looked for.
     spaces = {"backbone.place.weight", "backbone.place.bias"}
-    assert missed == (spaces if isinstance(head, ParticleHead | NoiseHead) else set())
+    assert missed == (spaces if isinstance(head, ParticleTask | NoiseTask) else set())
 
 
 def test_pretrained_weights_find_their_place():

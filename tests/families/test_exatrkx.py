@@ -15,10 +15,10 @@ from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.data.errors import BadInput
-from pipeline.downstream import HEADS
-from pipeline.downstream.clusters.spec import ClusterHead
+from pipeline.downstream import TASKS
+from pipeline.downstream.clusters.spec import ClusterTask
 from pipeline.downstream.edges.module import joined
-from pipeline.downstream.edges.spec import EdgeHead
+from pipeline.downstream.edges.spec import EdgeTask
 from pipeline.families import FAMILIES
 from pipeline.families.exatrkx import module as exatrkx
 from pipeline.families.exatrkx.spec import ExaTrkX
@@ -27,7 +27,7 @@ from pipeline.nn import graph_losses as objectives
 from pipeline.nn.graphs import way_back
 from pipeline.nn.hidden import Hidden
 from pipeline.training import systems
-from pipeline.training.network import Downstream, task_of
+from pipeline.training.network import Downstream
 from pipeline.training.steps.loop import parameters
 
 MODEL = ExaTrkX(
@@ -43,7 +43,7 @@ MODEL = ExaTrkX(
     radius=0.5,
 )
 EASY = MODEL.model_copy(update={"layers": 1, "neighbours": 8})
-HEAD = EdgeHead(width=16, depth=2, cut=0.5)
+HEAD = EdgeTask(width=16, depth=2, cut=0.5)
 STAGES = {
     "metric": ("embedding.",),
     "filter": ("filter.",),
@@ -62,7 +62,7 @@ def backbone(model=MODEL):
 
 def test_it_is_registered():
     assert FAMILIES["exatrkx"] is ExaTrkX
-    assert HEADS["edges"] is EdgeHead
+    assert TASKS["edges"] is EdgeTask
 
 
 @pytest.mark.parametrize(("size", "width"), [("quickstart", 128), ("trackml", 64)])
@@ -194,8 +194,8 @@ def test_events_of_points_alone_are_noise():
     network, data = Downstream(model, HEAD), batch([5, 1])
     output = network(data)
     assert output.edges.shape == (2, 0)
-    assert task_of(HEAD).answer(output, data, HEAD)["track"].tolist() == [0] * 6
-    losses = task_of(HEAD).loss(output, data, HEAD)
+    assert HEAD.module().predict(output, data, HEAD)["track"].tolist() == [0] * 6
+    losses = HEAD.module().loss(output, data, HEAD)
     assert losses["edges"].item() == losses["filter"].item() == 0
     sum(losses.values()).backward()
 
@@ -225,17 +225,17 @@ def test_the_cut_decides_what_joins():
     network, data = Downstream(MODEL, HEAD), batch([20])
     output = network(data)
     object.__setattr__(output, "logits", torch.full((output.edges.shape[1],), 1.0))
-    answer = task_of(HEAD).answer
-    told = [answer(output, data, HEAD.model_copy(update={"cut": c}))["track"] for c in (0.5, 0.8)]
+    predict = HEAD.module().predict
+    told = [predict(output, data, HEAD.model_copy(update={"cut": c}))["track"] for c in (0.5, 0.8)]
     assert told[0].any()
     assert not told[1].any()
 
 
-@pytest.mark.parametrize("head", [HEAD, ClusterHead(width=16, dimensions=4)])
+@pytest.mark.parametrize("head", [HEAD, ClusterTask(width=16, dimensions=4)])
 def test_heads_that_find_tracks_train_all_they_can(head):
     torch.manual_seed(0)
     data, network = batch([40, 1, 3]), Downstream(MODEL, head)
-    losses = task_of(head).loss(network(data), data, head)
+    losses = head.module().loss(network(data), data, head)
     assert {"metric", "filter", head.task} == losses.keys()
     sum(losses.values()).backward()
     missed = {n for n, each in network.named_parameters() if each.grad is None}
@@ -248,7 +248,7 @@ def test_a_backbone_without_a_graph_gets_that_of_neighbours_in_space():
     data, network = batch([40, 1, 3]), Downstream(FM4NPP, HEAD)
     output = network(data)
     assert output.edges.shape[1] >= 40 * HEAD.neighbours
-    losses = task_of(HEAD).loss(output, data, HEAD)
+    losses = HEAD.module().loss(output, data, HEAD)
     assert losses.keys() == {"edges"}
     losses["edges"].backward()
     assert all(each.grad is not None for each in network.head.parameters())
@@ -259,14 +259,14 @@ def test_stored_features_have_no_graph_either():
     data = batch([40])
     output = network.head(Hidden([torch.rand(40, 16)]), data)
     assert output.space is None
-    assert task_of(HEAD).loss(output, data, HEAD).keys() == {"edges"}
+    assert HEAD.module().loss(output, data, HEAD).keys() == {"edges"}
 
 
 def test_points_without_a_place_are_refused():
     jets = OmniJet(codes=32, width=16, layers=2, heads=2, inputs="continuous")
     with pytest.raises(BadInput, match=r"looks for neighbours in eta, phi, r; .*head 'clusters'"):
         Downstream(jets, HEAD)
-    output = Downstream(jets, ClusterHead(width=16))(feature_batch(3))
+    output = Downstream(jets, ClusterTask(width=16))(feature_batch(3))
     assert output.graph is None
 
 

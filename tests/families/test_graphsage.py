@@ -9,20 +9,20 @@ from made_tracks import lines, pretrained, trained, turned, with_truth
 from torch.nn.functional import normalize
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.downstream import HEADS
-from pipeline.downstream.noise.spec import NoiseHead
+from pipeline.downstream import TASKS
+from pipeline.downstream.noise.spec import NoiseTask
 from pipeline.downstream.particles.spec import PARTICLES as KINDS
-from pipeline.downstream.particles.spec import ParticleHead
+from pipeline.downstream.particles.spec import ParticleTask
 from pipeline.families import FAMILIES
 from pipeline.families.graphsage import module as graphsage
 from pipeline.families.graphsage.spec import PARTICLES, GraphSAGE
 from pipeline.nn.graphs import nearest, places
 from pipeline.training import systems
-from pipeline.training.network import Downstream, task_of
+from pipeline.training.network import Downstream
 from pipeline.training.steps.loop import parameters
 
 MODEL = GraphSAGE(width=16, layers=2, neighbours=4)
-TOLD = {"particles": ParticleHead(width=16, heads=2), "noise": NoiseHead(width=16, heads=2)}
+TOLD = {"particles": ParticleTask(width=16, heads=2), "noise": NoiseTask(width=16, heads=2)}
 
 
 def labelled(data):
@@ -110,11 +110,11 @@ def test_the_loss_falls():
 def test_its_heads_tell_points_apart(task):
     torch.manual_seed(0)
     head = TOLD[task]
-    assert HEADS[task] is type(head)
-    network, of = Downstream(MODEL, head), task_of(head)
+    assert TASKS[task] is type(head)
+    network, of = Downstream(MODEL, head), head.module()
     trained(network, lambda o, b: sum(of.loss(o, b, head).values()), BATCHES)
     test = labelled(lines(10, seed=99))
     with torch.no_grad():
-        told = of.answer(network.eval()(test), test, head)["probabilities"].argmax(1)
+        told = of.predict(network.eval()(test), test, head)["probabilities"].argmax(1)
     true = test.per_point[head.PER_POINT[0]]
     assert (told == true).float().mean() > 0.9

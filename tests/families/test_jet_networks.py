@@ -11,7 +11,7 @@ from made_jet_batches import SIZES, jet_batch, shuffled
 from pydantic import ValidationError
 
 from pipeline.data.errors import BadInput
-from pipeline.downstream.jets.spec import JetHead
+from pipeline.downstream.jets.spec import JetTask
 from pipeline.families.deepsets.spec import DeepSets
 from pipeline.families.part.spec import ParT
 from pipeline.families.particlenet.spec import ParticleNet
@@ -21,7 +21,7 @@ from pipeline.nn.neighbours import _padded, nearest
 from pipeline.nn.norms import BatchNorm
 from pipeline.training import systems
 from pipeline.training.engine.activation_checkpointing import checkpoint_activations
-from pipeline.training.network import Downstream, task_of
+from pipeline.training.network import Downstream
 from pipeline.training.programs import finetune
 
 PART = {"embedding": (16,), "width": 16, "layers": 2, "heads": 2, "pair_widths": (8,)}
@@ -35,7 +35,7 @@ SMALL = {
     "deepsets": DeepSets(phi=(16, 24), f=(16,), classes=2),
 }
 every = pytest.mark.parametrize("name", SMALL)
-TWO = JetHead(classes=("QCD", "top"), pooling="token")
+TWO = JetTask(classes=("QCD", "top"), pooling="token")
 PUBLISHED = [
     (ParT(size="full"), 2_143_486),
     (ParT(size="kinpid"), 2_142_958),
@@ -199,14 +199,14 @@ def test_the_published_head_is_the_layer_of_pretraining(name):
 @pytest.mark.parametrize("pooling", ["sum", "attention", "token"])
 def test_heads_of_jets_go_on_it_in_every_mode(name, pooling):
     model = SMALL[name]
-    head, batch = JetHead(classes=("QCD", "top"), pooling=pooling, heads=1), jet_batch(model)
+    head, batch = JetTask(classes=("QCD", "top"), pooling=pooling, heads=1), jet_batch(model)
     bare = Downstream(model.model_copy(update={"layers": 0}), head)
     whole = Downstream(model, head)
     assert {n for n, _ in bare.head.named_parameters()} == {
         n for n, _ in whole.head.named_parameters()
     }
     for each in (bare, whole):
-        losses = task_of(head).loss(each(batch), batch, head)
+        losses = head.module().loss(each(batch), batch, head)
         losses["class"].backward()
         assert all(p.grad is not None for p in each.head.parameters())
 

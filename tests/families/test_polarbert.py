@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.data.errors import BadInput
 from pipeline.data.loading import Selection
-from pipeline.downstream.direction.spec import DirectionHead
+from pipeline.downstream.direction.spec import DirectionTask
 from pipeline.families.fm4npp.spec import FM4NPPMamba2
 from pipeline.families.polarbert import module as polarbert
 from pipeline.families.polarbert.module import Pretrainer
@@ -62,7 +62,7 @@ def test_the_published_sizes(size, pretraining, direction):
     model = PolarBERT(size=size)
     with torch.device("meta"):
         system = systems.build(model, None)
-        finder = Downstream(model, DirectionHead())
+        finder = Downstream(model, DirectionTask())
     assert parameters(system.module) == (pretraining, pretraining)
     assert parameters(finder) == (direction, direction)
     assert model.parameters().trained == pretraining
@@ -293,7 +293,7 @@ def test_the_losses_fall(backbone, embedding, steps):
 
 def test_directions_are_unit_vectors_of_unmasked_events():
     torch.manual_seed(0)
-    finder, batch = Downstream(small(), DirectionHead()), pulses([20, 30])
+    finder, batch = Downstream(small(), DirectionTask()), pulses([20, 30])
     found = finder(batch)
     assert found.shape == (2, 3)
     torch.testing.assert_close(found.norm(dim=1), torch.ones(2))
@@ -304,7 +304,7 @@ def test_directions_are_unit_vectors_of_unmasked_events():
 
 
 def test_a_pretrained_backbone_fits_the_direction_finder():
-    model, finder = pretrainer(), Downstream(small(), DirectionHead())
+    model, finder = pretrainer(), Downstream(small(), DirectionTask())
     finder.backbone.load_state_dict(model.backbone.state_dict(), strict=True)
 
 

@@ -6,25 +6,31 @@ import numpy as np
 import pytest
 from made_evaluations import MAKERS
 
-from pipeline.downstream import HEADS
+from pipeline.downstream import TASKS
 from pipeline.drawing.event import events_of
 from pipeline.drawing.figure import PALETTE, to_svg
 from pipeline.drawing.scene import Scene, View
-from pipeline.report.displays import DISPLAYS, drawn
+from pipeline.report.displays import display_of
+from pipeline.report.displays import drawn as drawn_of
+
+
+def drawn(name, arrays, names, most):
+    """Draw the events of the task `name` as declared, whatever its settings."""
+    return drawn_of(TASKS[name].model_construct(task=name), arrays, names, most)
 
 
 def arrays_of(task):
     return MAKERS[task](2.0, np.random.default_rng(3))[1]
 
 
-@pytest.mark.parametrize("task", HEADS)
+@pytest.mark.parametrize("task", TASKS)
 def test_the_first_events_of_each_task_can_be_drawn(task):
     shown = list(drawn(task, arrays_of(task), (), 3))
     assert len(shown) == 3
     assert "<svg" in to_svg(shown[0][1], "event")
 
 
-@pytest.mark.parametrize("task", HEADS)
+@pytest.mark.parametrize("task", TASKS)
 def test_what_lacks_an_array_is_not_drawn(task):
     arrays = arrays_of(task)
     for name in [each for each in arrays if each.startswith("predicted_")]:
@@ -32,7 +38,7 @@ def test_what_lacks_an_array_is_not_drawn(task):
     assert list(drawn(task, {}, (), 3)) == []
 
 
-@pytest.mark.parametrize("task", HEADS)
+@pytest.mark.parametrize("task", TASKS)
 def test_points_of_other_columns_are_not_drawn(task):
     arrays = arrays_of(task)
     names = np.array([f"c{n}" for n in range(arrays["points"].shape[1])])
@@ -59,11 +65,11 @@ def jet(told):
 @pytest.mark.parametrize(
     ("told", "title", "colour"),
     [
-        ((0.2, 0.8), "true: top · told: top (80 %)", 0),
-        ((0.9, 0.1), "true: top · told: QCD (90 %)", 5),
+        ((0.2, 0.8), "true: top · predicted: top (80 %)", 0),
+        ((0.9, 0.1), "true: top · predicted: QCD (90 %)", 5),
     ],
 )
-def test_a_jet_says_what_it_is_and_what_it_was_told_to_be(told, title, colour):
+def test_a_jet_says_what_it_is_and_what_was_predicted(told, title, colour):
     ((_, figure, _),) = drawn("jets", jet(told), ("QCD", "top"), 3)
     (axes,) = figure.axes
     assert axes.get_title().splitlines() == [title, "2 constituents, Σ pT 50 GeV"]
@@ -121,7 +127,8 @@ def test_arrows_point_where_the_neutrino_went():
     true, told = figure.axes[1].texts
     assert true.xyann[1] > true.xy[1]  # from above: downwards  # type: ignore[attr-defined]
     assert told.xyann[0] > told.xy[0]  # type: ignore[attr-defined]
-    assert [each.get_text() for each in figure.legends[0].texts][1] == "told direction, 90.0° apart"
+    legend = [each.get_text() for each in figure.legends[0].texts]
+    assert legend[1] == "predicted direction, 90.0° apart"
 
 
 def test_sensors_whose_place_is_unknown_are_not_drawn():
@@ -138,12 +145,18 @@ def test_arrays_of_events_and_of_points_are_told_apart():
 
 
 def test_every_task_has_a_display_and_words_below_it():
-    assert set(DISPLAYS) == set(HEADS)
-    assert all(each.caption.endswith(".") for each in DISPLAYS.values())
+    for kind in TASKS.values():
+        assert display_of(kind.model_construct()).CAPTION.endswith(".")
 
 
 def test_events_of_each_task_stand_on_the_page(page_of_every_task):
-    for words in ("told direction, ", "constituents, Σ pT", "% right", "found: ", "pT [GeV]"):
+    for words in (
+        "predicted direction, ",
+        "constituents, Σ pT",
+        "% correct",
+        "found: ",
+        "pT [GeV]",
+    ):
         assert words in page_of_every_task
     assert len(page_of_every_task) < 10_000_000
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.campaign import Campaign
-from pipeline.evaluation.result import Look, histogram
+from pipeline.evaluation.result import EvaluationResult, histogram
 from pipeline.report import write_report
 from pipeline.report.evaluations import histograms_chart
 from pipeline.writing import write_json
@@ -13,7 +13,7 @@ from pipeline.writing import write_json
 def look():
     rng = np.random.default_rng(1)
     true, made = rng.normal(size=500), rng.normal(0.3, 1, 500)
-    return Look(
+    return EvaluationResult(
         {"skill": 0.41},
         {"skill": (0.4, 0.42)},
         {"skill": "1 is perfect"},
@@ -41,7 +41,7 @@ def probed(whole, campaign):
             "seconds": 1.0,
         }
     )
-    write_json(folder.path / "look.json", look().table())
+    write_json(folder.path / "evaluation.json", look().table())
     return asked, task
 
 
@@ -61,9 +61,9 @@ def test_a_page_without_probes_has_no_such_section(whole, campaign, site):
 
 def test_a_damaged_look_is_told_and_the_losses_stay(whole, site, probed):
     asked, task = probed
-    (whole.task(task.key).path / "look.json").write_text("{")
+    (whole.task(task.key).path / "evaluation.json").write_text("{")
     page = write_report(whole, asked, site).read_text()
-    assert "look.json: damaged" in page
+    assert "evaluation.json: damaged" in page
     assert "loss, held out" in page
 
 

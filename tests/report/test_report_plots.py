@@ -6,7 +6,7 @@ from pipeline.budget.forecast import Forecast, Interval
 from pipeline.budget.summary import Row
 from pipeline.drawing.event import events_of
 from pipeline.drawing.figure import PALETTE, to_svg
-from pipeline.drawing.tracks import MOSTLY_NOISE, Tracks, event_display, found_looks, looks
+from pipeline.drawing.tracks import MOSTLY_NOISE, Tracks, event_display, found_styles, styles
 from pipeline.report.plots import Curve, binned, loss_curves, node_hours_chart
 from pipeline.report.spending import spending_chart
 
@@ -71,15 +71,15 @@ def test_arrays_of_another_make_show_no_event():
 
 
 def test_the_largest_particles_have_the_clearest_looks():
-    drawn = looks(np.array([0, 0, 0, 7, 9, 9]))
+    drawn = styles(np.array([0, 0, 0, 7, 9, 9]))
     assert [drawn[9].colour, drawn[7].colour] == list(PALETTE[:2])
 
 
 def test_a_found_track_looks_like_its_particle_and_a_further_one_is_hollow():
     true = np.array([1, 1, 1, 1, 1, 0, 0, 0, 2])
     found = np.array([4, 4, 4, 5, 5, 6, 6, 0, 0])
-    truth = looks(true)
-    drawn = found_looks(Tracks(np.zeros((9, 3)), true, found), truth)
+    truth = styles(true)
+    drawn = found_styles(Tracks(np.zeros((9, 3)), true, found), truth)
     assert (drawn[4].colour, drawn[4].filled) == (truth[1].colour, True)
     assert (drawn[5].colour, drawn[5].filled) == (truth[1].colour, False)
     assert drawn[6] == MOSTLY_NOISE

@@ -5,14 +5,17 @@ import re
 import pytest
 
 from pipeline.campaign import Campaign
-from pipeline.downstream import HEADS
+from pipeline.downstream import TASKS
 from pipeline.report import write_report
-from pipeline.report.published import CAUTION, PUBLISHED, columns, printed, title
+from pipeline.report.published import CAUTION, columns, printed, title
+
+BESIDE = {name: task.beside("published") for name, task in TASKS.items()}
+PUBLISHED = {name: each.LITERATURE for name, each in BESIDE.items() if each is not None}
 
 
 @pytest.mark.parametrize("task", PUBLISHED)
 def test_every_number_has_a_source_and_a_name_of_ours(task):
-    known = {*HEADS[task].SHOWN, "ari_pooled"}
+    known = {*TASKS[task].SCORES, "ari_pooled"}
     for row in PUBLISHED[task].rows:
         assert row.source
         assert row.scores
@@ -27,7 +30,7 @@ def test_fractions_are_fractions_and_rejections_are_not(task):
 
 
 def test_titles_are_those_of_the_head_where_it_has_one():
-    shown = HEADS["jets"].SHOWN
+    shown = TASKS["jets"].SCORES
     assert title("auc", shown) == "AUC"
     assert title("rejection_Hbb", shown) == "1/εB, Hbb"
 

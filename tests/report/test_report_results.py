@@ -5,7 +5,8 @@ import re
 import pytest
 
 from pipeline.campaign import Campaign, load_campaign
-from pipeline.downstream import HEADS
+from pipeline.downstream import restored
+from pipeline.downstream.clusters.spec import ClusterTask
 from pipeline.report.labels import COLOURS, labels_chart
 from pipeline.report.results import TaskResults, chosen, results, sections
 from pipeline.report.scores import Configuration, Evaluation, Setting, best, model_name, settings
@@ -14,13 +15,14 @@ from pipeline.report.scores import Configuration, Evaluation, Setting, best, mod
 def evaluation(score, seed=1, mode="full", labels=100, name="ari", interval=None, **more):
     what = {"model": "m0", "width": 8, "layers": 2, "parameters": 9, "pretraining_events": 50}
     what |= {"pretraining_seed": 1, "steps": 3, "data": "5e", "checkpoint": "ab", "training": "t"}
-    what |= {"task": "tracking", "head": "tracks", "mode": mode, "labels": labels, "seed": seed}
+    what |= {"finetuning": "tracking", "task": restored({}, "tracks")}
+    what |= {"mode": mode, "labels": labels, "seed": seed}
     result = {name: score} | ({f"{name}_interval": interval} if interval else {})
     return Evaluation(f"evaluate/{mode}-{labels}-{seed}", Configuration(**what | more), result, {})
 
 
 def result_of(found, head="tracks"):
-    return TaskResults("tracking", HEADS[head], found, settings(found))
+    return TaskResults("tracking", restored({}, head), found, settings(found))
 
 
 def section(page, name):
@@ -72,11 +74,11 @@ def test_the_head_of_the_page_has_the_best_of_each_task(page_of_every_task):
 )
 def test_the_best_is_what_is_better_and_not_what_is_more(head, score, values, wanted):
     found = [Setting([evaluation(value, name=score)]) for value in values]
-    assert best(found, score, HEADS[head]).mean(score) == wanted
+    assert best(found, score, restored({}, head)).mean(score) == wanted
 
 
 def test_of_a_score_that_nobody_has_nothing_is_best():
-    assert best([Setting([evaluation(0.5)])], "fake_rate", HEADS["tracks"]) is None
+    assert best([Setting([evaluation(0.5)])], "fake_rate", restored({}, "tracks")) is None
 
 
 def test_where_a_rejection_is_endless_nobody_is_the_best():
@@ -103,7 +105,7 @@ def test_classes_of_jets_have_a_rejection_each():
 def test_what_several_scores_mean_is_said_once():
     found = [evaluation(0.8, name="accuracy")]
     found[0].result.update({"rejection_Hbb": 50.0, "rejection_Hcc": 40.0})
-    found[0].look["about"] = {"rejection_Hbb": "at 50 %", "rejection_Hcc": "at 50 %"}
+    found[0].metrics["about"] = {"rejection_Hbb": "at 50 %", "rejection_Hcc": "at 50 %"}
     assert result_of(found, "jets").explained == {"at 50 %": ["1/εB, Hbb", "1/εB, Hcc"]}
 
 
@@ -113,7 +115,7 @@ TRACKING, JETS = load_campaign("tracking-baselines"), load_campaign("jet-models"
 def sections_of(campaign):
     """Return the names of the fine-tunings in each section, if each has one result."""
     told = [
-        evaluation(0.5, task=name, head=asked.head.task)
+        evaluation(0.5, finetuning=name, task=asked.head)
         for name, asked in campaign.finetune.items()
     ]
     found = sections(results(told), campaign)
@@ -130,12 +132,12 @@ def changed(campaign, name, **fields):
 def test_all_ways_to_find_tracks_of_one_store_are_in_one_table():
     assert sections_of(TRACKING) == [("full", "frozen", "alone", "eggnet", "exatrkx")]
     told = [
-        evaluation(0.4, task="full", mode="full"),
-        evaluation(0.6, task="eggnet", head="clusters", mode="scratch"),
+        evaluation(0.4, finetuning="full", mode="full"),
+        evaluation(0.6, finetuning="eggnet", task=ClusterTask(), mode="scratch"),
     ]
     (section,) = sections(results(told), TRACKING)
     assert section.whole.name == "full, eggnet"
-    assert section.whole.leader.configuration.task == "eggnet"
+    assert section.whole.leader.configuration.finetuning == "eggnet"
     assert section.whole.evaluations == told
 
 
@@ -216,7 +218,7 @@ def test_of_many_models_the_colour_is_the_models_and_the_dash_the_modes():
 
 
 def test_lines_of_two_fine_tunings_are_told_apart():
-    found = [evaluation(0.5, labels=n, task=t) for n in (100, 1000) for t in ("sum", "token")]
+    found = [evaluation(0.5, labels=n, finetuning=t) for n in (100, 1000) for t in ("sum", "token")]
     assert set(lines_of(labels_chart(result_of(found)))) == {"full, sum", "full, token"}
 
 

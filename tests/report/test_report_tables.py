@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.record import Kind, Record
-from pipeline.downstream import HEADS
+from pipeline.downstream import TASKS
 from pipeline.report.tables import escaped, results_as
 from pipeline.writing import write_json, write_text
 
@@ -80,8 +80,8 @@ def test_an_endless_interval_is_none_in_json(every_task):
 
 def test_latex_is_a_booktabs_table_for_each_task_with_the_best_in_bold(every_task):
     text, _ = results_as(*every_task, "latex")
-    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == len(HEADS)
-    assert text.count(r"\toprule") == text.count(r"\bottomrule") == len(HEADS)
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == len(TASKS)
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == len(TASKS)
     tables = text.split(r"\begin{tabular}")
     (direction,) = (each for each in tables if "Mean angle" in each)
     assert r"Median, $^\circ$ & 68 \%, $^\circ$" in direction

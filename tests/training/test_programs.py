@@ -175,7 +175,7 @@ def test_a_probe_tells_the_held_out_losses_and_their_intervals(store, undisturbe
     low, high = told["neighbours_interval"]
     assert low <= told["neighbours"] <= high
     assert told["loss"] == told["neighbours"]
-    assert json.loads((tmp_path / "look.json").read_text())["histograms"]
+    assert json.loads((tmp_path / "evaluation.json").read_text())["histograms"]
 
 
 @pytest.mark.slow

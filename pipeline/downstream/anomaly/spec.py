@@ -5,10 +5,10 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from pipeline.downstream.jets.spec import JETCLASS, Pooling
-from pipeline.downstream.task import Head
+from pipeline.downstream.task import DownstreamTask
 
 
-class AnomalyHead(Head):
+class AnomalyTask(DownstreamTask):
     """Classification without labels, CWoLa: what tells two mixtures apart tells signal too.
 
     Jets of the classes `signal` are the signal, all others background. A share `fraction` of the
@@ -21,7 +21,7 @@ class AnomalyHead(Head):
     TITLE: ClassVar[str] = "anomaly search without labels"
     SOURCE: ClassVar[str] = "arXiv:1708.02949, §2"
     PER_EVENT: ClassVar[tuple[str, ...]] = ("label",)
-    SHOWN: ClassVar[dict[str, str]] = {
+    SCORES: ClassVar[dict[str, str]] = {
         "sic_max": "max εS/√εB",
         "sic_1e-2": "εS/√εB at εB = 1 %",
         "auc": "AUC",

@@ -12,16 +12,14 @@ from sklearn.cluster import DBSCAN
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.downstream.clusters.spec import ClusterHead
-from pipeline.downstream.tracks.module import TOLD, score
+from pipeline.downstream.clusters.spec import ClusterTask
+from pipeline.downstream.tracks.score import PREDICTION
 from pipeline.families import Family
 from pipeline.nn.adapter import Adapter
 from pipeline.nn.batch import Batch
 from pipeline.nn.graph_losses import distances, within
 from pipeline.nn.graphs import Graph, Space
 from pipeline.nn.hidden import Hidden
-
-__all__ = ["answer", "build", "loss", "score"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +33,11 @@ class Placed:
 class Placer(nn.Module):
     """The backbone's layers combined, and a linear map onto a sphere."""
 
-    def __init__(self, model: Family, head: ClusterHead) -> None:
+    def __init__(self, model: Family, task: ClusterTask) -> None:
         super().__init__()
-        self.margin = head.margin
-        self.adapter = Adapter(model, head.width)
-        self.place = nn.Linear(head.width, head.dimensions)
+        self.margin = task.margin
+        self.adapter = Adapter(model, task.width)
+        self.place = nn.Linear(task.width, task.dimensions)
 
     def forward(self, hidden: Hidden, batch: Batch) -> Placed:  # noqa: ARG002 - all heads take it
         """Return the place (P, D) of each point."""
@@ -47,21 +45,21 @@ class Placer(nn.Module):
         return Placed(Space(place, self.margin), hidden.graph)
 
 
-def build(head: ClusterHead, model: Family) -> nn.Module:
-    """Return the head."""
-    return Placer(model, head)
+def build(task: ClusterTask, model: Family) -> nn.Module:
+    """Return the task."""
+    return Placer(model, task)
 
 
-def loss(output: Placed, batch: Batch, head: ClusterHead) -> dict[str, Tensor]:  # noqa: ARG001
+def loss(output: Placed, batch: Batch, task: ClusterTask) -> dict[str, Tensor]:  # noqa: ARG001
     """Return the loss of the space, and those of a graph that the backbone has made."""
     return {"clusters": distances(output.space, batch)} | within(output.graph, batch)
 
 
-def answer(output: Placed, batch: Batch, head: ClusterHead) -> dict[str, Tensor]:
+def predict(output: Placed, batch: Batch, task: ClusterTask) -> dict[str, Tensor]:
     """Return the track that each point was put in (P), counted from 1 in its event; 0 is noise."""
     place = output.space.points.detach().float().cpu().numpy()
-    find = DBSCAN(eps=head.radius, min_samples=head.min_points)
+    find = DBSCAN(eps=task.radius, min_samples=task.min_points)
     track = np.empty(len(place), np.int64)
     for start, stop in pairwise(batch.offsets.tolist()):
         track[start:stop] = find.fit(place[start:stop]).labels_ + 1
-    return {TOLD: torch.from_numpy(track)}
+    return {PREDICTION: torch.from_numpy(track)}

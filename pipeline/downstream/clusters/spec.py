@@ -7,7 +7,7 @@ from pydantic import PositiveFloat, PositiveInt
 from pipeline.downstream.tracking import Tracking
 
 
-class ClusterHead(Tracking):
+class ClusterTask(Tracking):
     """Points in a learnt space of `dimensions`, in which DBSCAN finds clusters (EggNet).
 
     Points of two tracks are to be `margin` apart. A cluster grows from points with `min_points`

@@ -1,4 +1,4 @@
-"""A neutrino: the sensors that saw light, and where it came from, in truth and as told."""
+"""A neutrino: the sensors that saw light, and where it came from, in truth and as predicted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,14 +20,19 @@ from pipeline.evaluation.directions import opening_angles
 
 LARGEST, SMALLEST = 160.0, 8.0  # points², of the sensor that saw most light, and the least drawn
 MANY = 500  # sensors, from which each is a smaller dot
-TRUE, TOLD = INK, PALETTE[5]
+TRUE, PREDICTED = INK, PALETTE[5]
+CAPTION = (
+    "Sensors that saw light; areas are in proportion to the charge, colours show the time of the "
+    "first light. Arrows: where the neutrino went, through the middle of the light. Grey: all "
+    "sensors."
+)
 
 
 @dataclass(frozen=True)
 class Light:
-    """What the sensors saw that saw any: place (S, 3) in m, first time (S) in ns, charge (S)."""
+    """Light sensor by sensor: position (S, 3) in m, first time (S) in ns, charge (S)."""
 
-    place: Floats
+    position: Floats
     time: Floats
     charge: Floats
 
@@ -43,22 +48,22 @@ def draw(event: Event, names: Sequence[str]) -> Figure | None:  # noqa: ARG001 -
     if light is None:
         return None
     true = unit_vectors(event.arrays["true_azimuth"], event.arrays["true_zenith"])
-    told = event.arrays["predicted_direction"].astype(np.float64)
+    predicted = event.arrays["predicted_direction"].astype(np.float64)
     with style():
         figure = Figure(figsize=(10.5, 5.2), layout="constrained")
         panels = figure.subplots(1, 2)
-        geometry = event.tables.get("geometry", light.place)
+        geometry = event.tables.get("geometry", light.position)
         for axes, (across, up) in zip(panels, ((0, 1), (0, 2)), strict=True):
             _draw_detector(axes, geometry[:, across], geometry[:, up])
             drawn = _draw_light(axes, light, across, up)
-            for came_from, colour in ((true, TRUE), (told, TOLD)):
+            for came_from, colour in ((true, TRUE), (predicted, PREDICTED)):
                 _arrow(axes, light, -came_from, (across, up), colour)
             axes.set(xlabel="x [m]", ylabel=f"{'xyz'[up]} [m]", aspect="equal")
         figure.colorbar(drawn, ax=panels, label="first light [ns]", shrink=0.8)
-        apart = np.degrees(opening_angles(true[None], told[None]))[0]
+        apart = np.degrees(opening_angles(true[None], predicted[None]))[0]
         handles = [
             Line2D([], [], color=TRUE, label="true direction"),
-            Line2D([], [], color=TOLD, label=f"told direction, {apart:.1f}° apart"),
+            Line2D([], [], color=PREDICTED, label=f"predicted direction, {apart:.1f}° apart"),
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure
@@ -70,13 +75,16 @@ def scene(event: Event) -> Scene | None:
     if light is None:
         return None
     true = unit_vectors(event.arrays["true_azimuth"], event.arrays["true_zenith"])
-    told = event.arrays["predicted_direction"].astype(np.float64)
+    predicted = event.arrays["predicted_direction"].astype(np.float64)
     shade = colormaps["viridis"](light.time / max(light.time.max(), 1.0))
     colours = [to_hex(each) for each in np.round(shade, 1)]
-    arrows = [Arrow("black: true", TRUE, _up(-true)), Arrow("red: told", TOLD, _up(-told))]
-    middle = np.average(light.place, axis=0, weights=np.maximum(light.charge, 1e-9))
+    arrows = [
+        Arrow("black: true", TRUE, _up(-true)),
+        Arrow("red: predicted", PREDICTED, _up(-predicted)),
+    ]
+    middle = np.average(light.position, axis=0, weights=np.maximum(light.charge, 1e-9))
     view = View("first light, late is yellow", colours)
-    return Scene(_up(light.place), "m", [view], arrows, axis=1, hub=_up(middle))
+    return Scene(_up(light.position), "m", [view], arrows, axis=1, hub=_up(middle))
 
 
 def _up(vectors: Floats) -> Floats:
@@ -86,25 +94,27 @@ def _up(vectors: Floats) -> Floats:
 
 def _light(event: Event) -> Light | None:
     """Return what was seen, sensor by sensor; None where it is not known when or where."""
-    places = _places(event)
-    if "time" not in event.columns or places is None or not len(places):
+    positions = _positions(event)
+    if "time" not in event.columns or positions is None or not len(positions):
         return None
     time = event.columns["time"]
     charge = event.columns.get("charge", np.ones(len(time)))
-    place, sensor = np.unique(places, axis=0, return_inverse=True)
-    first = np.full(len(place), np.inf)
+    position, sensor = np.unique(positions, axis=0, return_inverse=True)
+    first = np.full(len(position), np.inf)
     np.minimum.at(first, sensor.ravel(), time - time.min())
-    return Light(place, first, np.bincount(sensor.ravel(), np.maximum(charge, 0.0)).astype(float))
+    return Light(
+        position, first, np.bincount(sensor.ravel(), np.maximum(charge, 0.0)).astype(float)
+    )
 
 
-def _places(event: Event) -> Floats | None:
+def _positions(event: Event) -> Floats | None:
     """Return where the sensor of each pulse is (P, 3), None if that is not known."""
     if {"x", "y", "z"} <= event.columns.keys():
         return np.stack([event.columns[name] for name in "xyz"], axis=1)
     if "geometry" not in event.tables or not event.has("true_sensor_id"):
         return None
-    places: Floats = event.tables["geometry"].astype(np.float64)[event.arrays["true_sensor_id"]]
-    return places
+    positions: Floats = event.tables["geometry"].astype(np.float64)[event.arrays["true_sensor_id"]]
+    return positions
 
 
 def _draw_detector(axes: Axes, across: Floats, up: Floats) -> None:
@@ -116,12 +126,12 @@ def _draw_detector(axes: Axes, across: Floats, up: Floats) -> None:
 
 
 def _draw_light(axes: Axes, light: Light, across: int, up: int) -> PathCollection:
-    """Draw the sensors that saw light: the colour tells when, the area how much."""
+    """Draw the sensors that saw light: the colour shows when, the area how much."""
     size = SMALLEST + LARGEST * light.charge / max(light.charge.max(), 1e-9)
     order = np.argsort(-light.time)
     return axes.scatter(
-        light.place[order, across],
-        light.place[order, up],
+        light.position[order, across],
+        light.position[order, up],
         s=size[order],
         c=light.time[order],
         cmap="viridis",
@@ -133,8 +143,8 @@ def _draw_light(axes: Axes, light: Light, across: int, up: int) -> PathCollectio
 def _arrow(axes: Axes, light: Light, way: Floats, plane: tuple[int, int], colour: str) -> None:
     """Draw an arrow along `way` (3) through the middle of the light, as long as that reaches."""
     weight = np.maximum(light.charge, 1e-9)
-    middle = np.average(light.place, axis=0, weights=weight)
-    reach = max(float(np.linalg.norm(light.place - middle, axis=1).max()), 100.0)
+    middle = np.average(light.position, axis=0, weights=weight)
+    reach = max(float(np.linalg.norm(light.position - middle, axis=1).max()), 100.0)
     ends = [(middle + sign * reach * way)[list(plane)] for sign in (-1, 1)]
     tail, head = ((float(x), float(y)) for x, y in ends)
     axes.annotate(

@@ -14,8 +14,8 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
 from pipeline.data.errors import BadInput
-from pipeline.downstream.edges.spec import EdgeHead
-from pipeline.downstream.tracks.module import TOLD, score
+from pipeline.downstream.edges.spec import EdgeTask
+from pipeline.downstream.tracks.score import PREDICTION
 from pipeline.families import Family
 from pipeline.families.exatrkx.module import Classifier
 from pipeline.families.exatrkx.spec import ExaTrkX
@@ -26,18 +26,16 @@ from pipeline.nn.graph_losses import edges, within
 from pipeline.nn.graphs import Graph, both_ways, nearest, places
 from pipeline.nn.hidden import Hidden
 
-__all__ = ["answer", "build", "loss", "score"]
-
 
 class Joiner(nn.Module):
     """The backbone's layers combined, and what says of edges whether they are of one track."""
 
-    def __init__(self, model: Family, head: EdgeHead) -> None:
+    def __init__(self, model: Family, task: EdgeTask) -> None:
         super().__init__()
-        self.neighbours = head.neighbours
-        self.adapter = Adapter(model, head.width)
+        self.neighbours = task.neighbours
+        self.adapter = Adapter(model, task.width)
         own = model.width if isinstance(model, ExaTrkX) else 0
-        self.classify = Classifier(head.width, head.width, head.depth, own=own)
+        self.classify = Classifier(task.width, task.width, task.depth, own=own)
 
     def forward(self, hidden: Hidden, batch: Batch) -> Graph:
         """Return the graph with logits of its edges, which go both ways."""
@@ -50,8 +48,8 @@ class Joiner(nn.Module):
         return replace(graph, logits=self.classify(points, graph.edges, graph.states))
 
 
-def build(head: EdgeHead, model: Family) -> nn.Module:
-    """Return the head.
+def build(task: EdgeTask, model: Family) -> nn.Module:
+    """Return the task.
 
     Raises:
         BadInput: The points of the model's experiment have no place in space.
@@ -62,20 +60,20 @@ def build(head: EdgeHead, model: Family) -> nn.Module:
             f"{', '.join(model.reads_downstream().columns)}. Take head 'clusters'."
         )
         raise BadInput(message)
-    return Joiner(model, head)
+    return Joiner(model, task)
 
 
-def loss(output: Graph, batch: Batch, head: EdgeHead) -> dict[str, Tensor]:  # noqa: ARG001
+def loss(output: Graph, batch: Batch, task: EdgeTask) -> dict[str, Tensor]:  # noqa: ARG001
     """Return the loss of the edges, and those of a graph that the backbone has made."""
     return edges(output, batch) | within(output, batch)
 
 
-def answer(output: Graph, batch: Batch, head: EdgeHead) -> dict[str, Tensor]:
+def predict(output: Graph, batch: Batch, task: EdgeTask) -> dict[str, Tensor]:
     """Return the track that each point was put in (P), counted from 1 in its event; 0 is noise."""
     logits = torch.empty(0) if output.logits is None else output.logits
-    kept = output.edges[:, logits.float().sigmoid() > head.cut].cpu().numpy()
-    track = joined(kept, batch.offsets.cpu().numpy(), head.min_points)
-    return {TOLD: torch.from_numpy(track)}
+    kept = output.edges[:, logits.float().sigmoid() > task.cut].cpu().numpy()
+    track = joined(kept, batch.offsets.cpu().numpy(), task.min_points)
+    return {PREDICTION: torch.from_numpy(track)}
 
 
 def joined(

@@ -7,7 +7,7 @@ from pydantic import Field, PositiveInt
 from pipeline.downstream.tracking import Tracking
 
 
-class EdgeHead(Tracking):
+class EdgeTask(Tracking):
     """Edges of a graph, of which those that pass a cut join points to tracks (Exa.TrkX).
 
     The graph is that which the backbone has made; if it makes none, that of the `neighbours` in

@@ -1,19 +1,26 @@
 """Jet classification."""
 
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
-from pipeline.downstream.task import Head
+from pipeline.downstream.task import DownstreamTask
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pipeline.downstream.truth import Truth
+
+REJECTION = "rejection_"  # before the name of a class, or a signal efficiency
 Pooling = Literal["sum", "attention", "token"]
 JETCLASS = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
 
 
-class JetHead(Head):
+class JetTask(DownstreamTask):
     """Classes of jets, in the order of their labels, the first of them the background.
 
-    `pooling` "sum" is OmniJet-alpha's summation head; "attention" a learned query that looks at
+    `pooling` "sum" is OmniJet-alpha's summation head; "attention" a learned query that attends to
     the constituents, with `heads` heads; "token" a layer on the state that the backbone has for the
     jet (the mean of the constituents where it has none), the published head of ParT, ParticleNet
     and Deep Sets.
@@ -26,7 +33,7 @@ class JetHead(Head):
     TITLE: ClassVar[str] = "jet classification"
     SOURCE: ClassVar[str] = "arXiv:2403.05618, §3.3"
     PER_EVENT: ClassVar[tuple[str, ...]] = ("label",)
-    SHOWN: ClassVar[dict[str, str]] = {
+    SCORES: ClassVar[dict[str, str]] = {
         "accuracy": "Accuracy",
         "auc": "AUC",
         "rejection_50": "1/εB at εS = 0.5",
@@ -34,7 +41,8 @@ class JetHead(Head):
         "sic_max": "max εS/√εB",
         "calibration_error": "Calibration error",
     }
-    SMALL: ClassVar[frozenset[str]] = frozenset({"calibration_error"})
+    SMALLER_IS_BETTER: ClassVar[frozenset[str]] = frozenset({"calibration_error"})
+    CHARTED: ClassVar[tuple[str, ...]] = ("accuracy", "auc")
 
     task: Literal["jets"] = "jets"
     classes: tuple[str, ...] = JETCLASS
@@ -43,8 +51,8 @@ class JetHead(Head):
     heads: PositiveInt = 8
 
     @model_validator(mode="after")
-    def _several(self) -> Self:
-        """Check that there are classes to tell apart, each with a name and labels of its own."""
+    def _distinct_classes(self) -> Self:
+        """Check that there are two classes or more, each with its own name and labels."""
         if len(set(self.classes)) < 2 or len(set(self.classes)) != len(self.classes):
             message = f"classes {list(self.classes)}: give two or more, each once"
             raise ValueError(message)
@@ -55,6 +63,20 @@ class JetHead(Head):
             raise ValueError(message)
         return self
 
-    def told(self) -> tuple[Any, ...]:
-        """Return what is told, the classes too."""
-        return *super().told(), self.classes, self.labels
+    def predicts(self) -> tuple[Any, ...]:
+        """Return what is predicted, the classes too."""
+        return *super().predicts(), self.classes, self.labels
+
+    def titles(self, scores: Iterable[str]) -> Mapping[str, str]:
+        """Return the titles of `SCORES` and, of more than two classes, a rejection for each."""
+        per_class = (name for name in scores if name.startswith(REJECTION))
+        return self.SCORES | {
+            name: f"1/εB, {name.removeprefix(REJECTION)}"
+            for name in per_class
+            if name not in self.SCORES and not name.endswith("_interval")
+        }
+
+    def truth_to_show(self, truth: "Truth") -> "dict[str, NDArray[Any]]":
+        """Return the truth, the classes in place of the labels."""
+        classes = self.beside("score").classes_of(truth.per_event["label"], self)
+        return super().truth_to_show(truth) | {"label": classes}

@@ -1,5 +1,5 @@
 """Noise tagging: the classes of points, of which one is noise."""
 
-from pipeline.nn.point_head import answer, build, loss, score
+from pipeline.downstream.particles.module import build, loss, predict
 
-__all__ = ["answer", "build", "loss", "score"]
+__all__ = ["build", "loss", "predict"]

@@ -2,12 +2,12 @@
 
 from typing import ClassVar, Literal
 
-from pipeline.downstream.points import ClassHead
+from pipeline.downstream.points import ClassTask
 
 NOISE = ("particle", "noise")
 
 
-class NoiseHead(ClassHead):
+class NoiseTask(ClassTask):
     """Noise tagging: points of secondaries below 60 MeV/c, and of nobody."""
 
     TITLE: ClassVar[str] = "noise tagging"

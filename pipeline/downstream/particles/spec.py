@@ -2,12 +2,12 @@
 
 from typing import ClassVar, Literal
 
-from pipeline.downstream.points import ClassHead
+from pipeline.downstream.points import ClassTask
 
 PARTICLES = ("other", "pion", "kaon", "proton", "electron")
 
 
-class ParticleHead(ClassHead):
+class ParticleTask(ClassTask):
     """Particle identification: 0 other, 1 pion, 2 kaon, 3 proton, 4 electron."""
 
     TITLE: ClassVar[str] = "particle identification"

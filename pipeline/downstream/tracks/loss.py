@@ -92,6 +92,6 @@ def _match(mask: Tensor, classes: Tensor, truth: Truth, size: int) -> tuple[Tens
     focal = (inside @ wanted + outside @ (1 - wanted)) / size
     right = classes.softmax(-1)[:, truth.classes]
     cost = COST_FOCAL * focal + COST_DICE * dice - COST_CLASS * right
-    # An answer that is no number has no cheapest match; any will do, for its loss is none either.
+    # A cost that is NaN has no cheapest match; any will do, since the loss is NaN too.
     rows, columns = linear_sum_assignment(cost.nan_to_num().cpu().numpy())
     return torch.as_tensor(rows, device=mask.device), torch.as_tensor(columns, device=mask.device)

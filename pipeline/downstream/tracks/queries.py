@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.downstream.tracks.spec import TrackHead
+from pipeline.downstream.tracks.spec import TrackTask
 from pipeline.families import Family
 from pipeline.nn.adapter import Adapter, Attention, FeedForward
 from pipeline.nn.batch import Batch
@@ -26,7 +26,7 @@ TRACK, NOISE, NOTHING = range(3)
 
 @dataclass(frozen=True)
 class Tracks:
-    """What the head says of a batch, after each refinement (the last entry is the answer).
+    """Masks and classes of a batch after each refinement; the last entry is the prediction.
 
     masks: logits (B, Q, L) that point l belongs to query q; classes: logits (B, Q, 3) of
     `TRACK`, `NOISE` and `NOTHING`; real: which of the L places hold a point (B, L).
@@ -38,13 +38,13 @@ class Tracks:
 
 
 class Refinement(nn.Module):
-    """One round: queries look at the points they claim, at each other, and think."""
+    """One round: queries attend to the points they claim and to each other, then a feed-forward."""
 
-    def __init__(self, head: TrackHead) -> None:
+    def __init__(self, task: TrackTask) -> None:
         super().__init__()
-        self.cross = Attention(head.width, head.heads)
-        self.among = Attention(head.width, head.heads)
-        self.feed_forward = FeedForward(head.width, 2 * head.width)
+        self.cross = Attention(task.width, task.heads)
+        self.among = Attention(task.width, task.heads)
+        self.feed_forward = FeedForward(task.width, 2 * task.width)
 
     def forward(self, queries: Tensor, points: Tensor, bias: Tensor) -> Tensor:
         """Return the refined queries (B, Q, W)."""
@@ -56,12 +56,12 @@ class Refinement(nn.Module):
 class TrackFinder(nn.Module):
     """The track-finding head, on the points that a backbone has seen."""
 
-    def __init__(self, model: Family, head: TrackHead) -> None:
+    def __init__(self, model: Family, task: TrackTask) -> None:
         super().__init__()
-        self.adapter = Adapter(model, head.width)
-        self.queries = nn.Parameter(torch.randn(head.queries, head.width))
-        self.rounds = nn.ModuleList(Refinement(head) for _ in range(head.layers))
-        width = head.width
+        self.adapter = Adapter(model, task.width)
+        self.queries = nn.Parameter(torch.randn(task.queries, task.width))
+        self.rounds = nn.ModuleList(Refinement(task) for _ in range(task.layers))
+        width = task.width
         self.classify = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 3))
         self.mask = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 

@@ -7,7 +7,7 @@ from pydantic import PositiveInt
 from pipeline.downstream.tracking import Tracking
 
 
-class TrackHead(Tracking):
+class TrackTask(Tracking):
     """Learned queries, each of which claims the points of one track (FM4NPP, downstream)."""
 
     TITLE: ClassVar[str] = "track finding"

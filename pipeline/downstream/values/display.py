@@ -1,4 +1,4 @@
-"""Points in space of another discipline, with the numbers of the event."""
+"""Points of another discipline in space, with the numbers of the event."""
 
 from collections.abc import Sequence
 
@@ -8,16 +8,19 @@ from matplotlib.figure import Figure
 from pipeline.drawing.event import Event
 from pipeline.drawing.figure import PALETTE, style
 
-TRUE, TOLD = "true_", "predicted_values"
+TRUE, PREDICTED = "true_", "predicted_values"
+CAPTION = "Points in x and y; above, the predicted and the true numbers."
 
 
-def draw(event: Event, names: Sequence[str]) -> Figure | None:  # noqa: ARG001 - all draw with names
-    """Return points in x and y, and in the title each number told and true; None without places."""
-    if not {"x", "y"} <= event.columns.keys() or not event.has(TOLD):
+def draw(event: Event, names: Sequence[str]) -> Figure | None:  # noqa: ARG001
+    """Return points in x and y, the title each number predicted and true; None without x and y."""
+    if not {"x", "y"} <= event.columns.keys() or not event.has(PREDICTED):
         return None
-    told = np.atleast_1d(event.arrays[TOLD])
+    predicted = np.atleast_1d(event.arrays[PREDICTED])
     true = {name.removeprefix(TRUE): v for name, v in event.arrays.items() if name.startswith(TRUE)}
-    words = [f"{name}: told {a:.3g}, true {b:.3g}" for (name, b), a in zip(true.items(), told)]  # noqa: B905 - of a backbone's own arrays there are more
+    # A backbone may read further arrays of events, which come last.
+    pairs = zip(true.items(), predicted, strict=False)
+    lines = [f"{name}: predicted {value:.3g}, true {truth:.3g}" for (name, truth), value in pairs]
     with style():
         figure = Figure(figsize=(5.4, 5.4), layout="constrained")
         axes = figure.add_subplot()
@@ -25,6 +28,6 @@ def draw(event: Event, names: Sequence[str]) -> Figure | None:  # noqa: ARG001 -
             event.columns["x"], event.columns["y"], color=PALETTE[0], alpha=0.5, linewidth=0
         )
         axes.set(xlabel="x", ylabel="y", aspect="equal")
-        axes.set_title("\n".join(words))
+        axes.set_title("\n".join(lines))
         axes.grid()
     return figure

@@ -4,10 +4,10 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
-from pipeline.downstream.task import Head
+from pipeline.downstream.task import DownstreamTask
 
 
-class ValueHead(Head):
+class ValueTask(DownstreamTask):
     """Numbers of each event, from its state by one hidden layer of `inner` channels.
 
     `targets` are arrays of one number per event in the store, each with its mean and spread: it is
@@ -16,8 +16,8 @@ class ValueHead(Head):
 
     TITLE: ClassVar[str] = "regression of events"
     SOURCE: ClassVar[str] = "docs/other-disciplines.md"
-    SHOWN: ClassVar[dict[str, str]] = {"r2": "R²", "relative_error": "RMS error over spread"}
-    SMALL: ClassVar[frozenset[str]] = frozenset({"relative_error"})
+    SCORES: ClassVar[dict[str, str]] = {"r2": "R²", "relative_error": "RMS error over spread"}
+    SMALLER_IS_BETTER: ClassVar[frozenset[str]] = frozenset({"relative_error"})
 
     task: Literal["values"] = "values"
     targets: dict[str, tuple[float, PositiveFloat]]
@@ -31,6 +31,6 @@ class ValueHead(Head):
             raise ValueError(message)
         return self
 
-    def per_event(self) -> tuple[str, ...]:
+    def truth_per_event(self) -> tuple[str, ...]:
         """Return the arrays of the targets."""
         return tuple(self.targets)

@@ -64,11 +64,11 @@ def backbone(model: EggNet, store: Store | None) -> tuple[nn.Module, HiddenOf]: 
     """Return the backbone, and how a head is given points and the graph they came to."""
     backbone = Backbone(model)
 
-    def look(batch: Batch) -> Hidden:
+    def hidden_of(batch: Batch) -> Hidden:
         points, graph = backbone(batch)
         return Hidden([points], graph=graph)
 
-    return backbone, look
+    return backbone, hidden_of
 
 
 def build(model: EggNet, store: Store | None) -> Pretrainer:  # noqa: ARG001

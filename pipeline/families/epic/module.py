@@ -141,7 +141,7 @@ def backbone(model: EPiC, store: Store | None) -> tuple[nn.Module, HiddenOf]:  #
     """Return the backbone, and how a head is given the points of events, at time 0."""
     backbone, noise = Backbone(model), Noise(model.moments)
 
-    def look(batch: Batch) -> Hidden:
+    def hidden_of(batch: Batch) -> Hidden:
         bare = Batch(
             batch.points,
             batch.offsets,
@@ -151,7 +151,7 @@ def backbone(model: EPiC, store: Store | None) -> tuple[nn.Module, HiddenOf]:  #
         start = batch.points.new_zeros(len(batch.sizes))
         return Hidden([backbone(noise.standardised(batch.points), start, bare)])
 
-    return backbone, look
+    return backbone, hidden_of
 
 
 def build(model: EPiC, store: Store | None) -> Pretrainer:  # noqa: ARG001

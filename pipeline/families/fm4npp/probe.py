@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.evaluation.result import Look, histogram
+from pipeline.evaluation.result import EvaluationResult, histogram
 from pipeline.nn.batch import Batch
 from pipeline.probing import Probed
 
@@ -15,7 +15,7 @@ NAMES = ("eta", "phi", "r")
 Floats = NDArray[np.float64]
 
 
-def probe(probed: Probed) -> Look:
+def probe(probed: Probed) -> EvaluationResult:
     """Return how far the predicted next neighbour is from the true one, and from the point.
 
     `explained` is 1 - mean squared error over the variance of the true places; `skill` the same
@@ -25,7 +25,7 @@ def probe(probed: Probed) -> Look:
     here, there, made = _places(probed)
     error = ((made - there) ** 2).sum(1)
     trivial = ((here - there) ** 2).sum(1)
-    return Look(
+    return EvaluationResult(
         scores={
             "explained": float(1 - error.mean() / there.var(0).sum()),
             "skill": float(1 - error.mean() / trivial.mean()),

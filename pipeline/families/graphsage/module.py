@@ -65,11 +65,11 @@ def backbone(model: GraphSAGE, store: Store | None) -> tuple[nn.Module, HiddenOf
     """Return the backbone, and how a head is given points and their graph."""
     backbone = Backbone(model)
 
-    def look(batch: Batch) -> Hidden:
+    def hidden_of(batch: Batch) -> Hidden:
         points, graph = backbone(batch)
         return Hidden([points], graph=graph)
 
-    return backbone, look
+    return backbone, hidden_of
 
 
 def build(model: GraphSAGE, store: Store | None) -> Pretrainer:  # noqa: ARG001

@@ -256,10 +256,10 @@ def backbone(model: MPM, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # 
     """Return the encoder, and how a head is given constituents of which none is masked."""
     encoder = Encoder(model)
 
-    def look(batch: Batch) -> Hidden:
+    def hidden_of(batch: Batch) -> Hidden:
         return Hidden([encoder(encoder.embedded(batch), batch.sizes)[0]])
 
-    return encoder, look
+    return encoder, hidden_of
 
 
 def build(model: MPM, store: Store | None) -> Pretrainer:  # noqa: ARG001

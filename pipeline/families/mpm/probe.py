@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.evaluation.distances import wasserstein, with_interval
-from pipeline.evaluation.result import Histogram, Look, histogram, mean_interval
+from pipeline.evaluation.result import EvaluationResult, Histogram, histogram, mean_interval
 from pipeline.families.jet_columns import IMPACT
 from pipeline.families.mpm.heads import features
 from pipeline.families.mpm.module import Pretrainer
@@ -21,7 +21,7 @@ CLASSES = ("identity", "tokens", "clusters")
 Found = dict[str, NDArray[np.float64]]
 
 
-def probe(probed: Probed) -> Look:
+def probe(probed: Probed) -> EvaluationResult:
     """Return how often the right one of several is told, and how far from truth the drawn are.
 
     `accuracy_…` is over masked constituents, beside that of always naming the most frequent;
@@ -55,7 +55,7 @@ def probe(probed: Probed) -> Look:
             scores[score], intervals[score] = with_interval(wasserstein, *pair, seed=probed.seed)
             about[score] = "Wasserstein-1 of masked constituents, true and drawn"
             histograms.append(histogram(f"{TITLES[name]}, by {kind}", *pair))
-    return Look(scores, intervals, about=about, histograms=histograms)
+    return EvaluationResult(scores, intervals, about=about, histograms=histograms)
 
 
 def _told(found: Found, name: str) -> dict[str, float]:

@@ -200,11 +200,11 @@ def backbone(model: OmniJet, store: Store | None) -> tuple[nn.Module, HiddenOf]:
     """Return the backbone, and how a head is given the constituents, without start."""
     backbone = Backbone(model)
 
-    def look(batch: Batch) -> Hidden:
+    def hidden_of(batch: Batch) -> Hidden:
         rows = started(batch.offsets)[batch.event] + 1 + batch.place
         return Hidden([backbone(batch)[rows]])
 
-    return backbone, look
+    return backbone, hidden_of
 
 
 def build(model: OmniJet, store: Store | None) -> NextTokenModel:  # noqa: ARG001

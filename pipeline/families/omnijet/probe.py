@@ -16,7 +16,7 @@ from pipeline.data.normalisation import physical
 from pipeline.evaluation.codebooks import FOLDS, class_accuracy
 from pipeline.evaluation.distances import quantile_divergence, wasserstein
 from pipeline.evaluation.jets import UNITS
-from pipeline.evaluation.result import Histogram, Look
+from pipeline.evaluation.result import EvaluationResult, Histogram
 from pipeline.families.omnijet.module import NextTokenModel
 from pipeline.families.omnijet.spec import TOKEN
 from pipeline.families.tokenizer import MOST_CONSTITUENTS
@@ -28,7 +28,7 @@ OFFSETS = ("jet_eta", "jet_phi")
 Jets = tuple[torch.Tensor, NDArray[np.int64]]  # codes (P) and offsets (J + 1)
 
 
-def probe(probed: Probed) -> Look:
+def probe(probed: Probed) -> EvaluationResult:
     """Return how far generated jets are from the truth, raw and reconstructed."""
     codec = load(probed.store, probed.device)
     events = probed.events
@@ -48,7 +48,7 @@ def probe(probed: Probed) -> Look:
     scores |= _judged(true, best, made, label, probed.seed)
     about = {name: text for name, text in _about().items() if name in scores}
     histograms = [_compared(name, true, best, made) for name in BINS]
-    return Look(scores, intervals, about=about, histograms=histograms)
+    return EvaluationResult(scores, intervals, about=about, histograms=histograms)
 
 
 def _judged(

@@ -297,11 +297,11 @@ def backbone(model: OmniLearned, store: Store | None) -> tuple[nn.Module, Hidden
     """Return the backbone, and how a head is given points and, by all their tokens, events."""
     backbone = Backbone(model)
 
-    def look(batch: Batch) -> Hidden:
+    def hidden_of(batch: Batch) -> Hidden:
         seen = backbone(batch)
         return Hidden([seen.points], seen.tokens.flatten(1) if model.layers else None)
 
-    return backbone, look
+    return backbone, hidden_of
 
 
 def build(model: OmniLearned, store: Store | None) -> Pretrainer:  # noqa: ARG001

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.evaluation.result import Look, histogram
+from pipeline.evaluation.result import EvaluationResult, histogram
 from pipeline.families.pointgpt.objective import distances
 from pipeline.probing import Probed
 
@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 
 @torch.no_grad()
-def probe(probed: Probed) -> Look:
+def probe(probed: Probed) -> EvaluationResult:
     """Return how far predicted points are from true ones, beside two guesses that know nothing.
 
     `skill` is 1 - L2 Chamfer distance over that of the mean patch: of every patch of the same
@@ -31,7 +31,7 @@ def probe(probed: Probed) -> Look:
     first, second = distances(points, truth)
     trivial = distances(truth.mean(0).expand_as(truth), truth)[1]
     centre = distances(torch.zeros_like(truth), truth)[1]
-    return Look(
+    return EvaluationResult(
         scores={
             "skill": float(1 - second.mean() / trivial.mean()),
             "chamfer_l1": float(first.mean()),

@@ -175,12 +175,12 @@ def backbone(model: PolarBERT, store: Store | None) -> tuple[nn.Module, HiddenOf
     """Return the backbone, and how a head is given pulses and events of which nothing is masked."""
     backbone = Backbone(model, geometry(model, store))
 
-    def look(batch: Batch) -> Hidden:
+    def hidden_of(batch: Batch) -> Hidden:
         nothing = torch.zeros(len(batch.points), dtype=torch.bool, device=batch.points.device)
         pulses, events = backbone(batch, nothing)
         return Hidden([pulses], events if model.layers else None)
 
-    return backbone, look
+    return backbone, hidden_of
 
 
 def build(model: PolarBERT, store: Store | None) -> Pretrainer:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.data.store.tables import read_tables
-from pipeline.evaluation.result import Histogram, Look, histogram, mean_interval
+from pipeline.evaluation.result import EvaluationResult, Histogram, histogram, mean_interval
 from pipeline.families.polarbert.module import Told
 from pipeline.families.polarbert.objective import entropies, targets
 from pipeline.nn.batch import Batch
@@ -47,7 +47,7 @@ class Found:
     events: Rows
 
 
-def probe(probed: Probed) -> Look:
+def probe(probed: Probed) -> EvaluationResult:
     """Return how well masked sensors and charges are told, beside guesses that need no model.
 
     Of masked pulses `accuracy`, `cross_entropy` and distances are over pulses, not over events as
@@ -76,7 +76,7 @@ def probe(probed: Probed) -> Look:
         },
         **_charge_scores(found.events),
     }
-    return Look(
+    return EvaluationResult(
         scores={name: scores[name] for name in ABOUT},
         intervals=_intervals(found.pulses, probed.seed),
         about=ABOUT,

@@ -16,9 +16,7 @@ from pipeline.data.loading import Selection
 from pipeline.data.loading.selection import point_array
 from pipeline.data.store import Store
 from pipeline.data.store.tables import read_tables
-from pipeline.downstream import AnyHead
-from pipeline.downstream.jets.module import classes_of
-from pipeline.downstream.jets.spec import JetHead
+from pipeline.downstream import DownstreamTask
 from pipeline.downstream.truth import Rows, Truth
 from pipeline.families import Reads
 from pipeline.job import batch_job_id
@@ -29,15 +27,15 @@ from pipeline.outcome import Exit
 from pipeline.run import TaskFolder
 from pipeline.training import loader
 from pipeline.training.engine import engine
-from pipeline.training.network import Downstream, task_of
+from pipeline.training.network import Downstream
 from pipeline.training.programs import finetune, program
 from pipeline.writing import write_json
 
 BATCH_EVENTS = 8
 READ_EVENTS = 1024
 SHOWN_EVENTS = 8
-# Truth that a score likes to have beside what the head was trained on, where the store has it.
-WELCOME = ("pt_gev",)
+# Truth that a score uses beside what the head was trained on, where the store has it.
+OPTIONAL_TRUTH = ("pt_gev",)
 
 
 def evaluate(
@@ -48,27 +46,29 @@ def evaluate(
     finetuned = catalog.read(TaskFolder(task.finetuned).declaration, FinetuneTask)
     head = finetuned.head
     reads = loader.with_truth(finetuned.model, head, stored=finetuned.cached)
-    source = Selection(task.store, task.split, reads).with_optional(WELCOME)
+    source = Selection(task.store, task.split, reads).with_optional(OPTIONAL_TRUTH)
     store = source.open()
     model = finetune.network(finetuned, store)
     finetune.adapt(model, finetuned)
     weights = finetune.trained(task.finetuned)
     model.load_state_dict(weights)
-    found = _told(model.to(world.device).eval(), finetuned, source, store, folder, world, stop)
+    found = _predicted(model.to(world.device).eval(), finetuned, source, store, folder, world, stop)
     if found is None:
         return Exit.CONTINUE
-    told, truth = found
-    look = task_of(head).score(told, truth, head, task.seed)
-    _save_shown(folder, truth, told, finetuned.head)
-    write_json(folder.path / "look.json", look.table())
+    predicted, truth = found
+    result = head.scoring().score(predicted, truth, head, task.seed)
+    _save_shown(folder, truth, predicted, head)
+    write_json(folder.path / "evaluation.json", result.table())
     folder.finish(
         {
-            **look.table()["scores"],
-            **{f"{name}_interval": _plain(each) for name, each in look.intervals.items()},
+            **result.table()["scores"],
+            **{f"{name}_interval": _plain(each) for name, each in result.intervals.items()},
             **_configuration(finetuned, task, truth),
             "store_sha256": store.manifest.content_sha256,
             "weights_sha256": engine.weights_hash(weights),
-            "answers_sha256": {name: array_hash(told[name]) for name in sorted(told)},
+            "predictions_sha256": {
+                name: array_hash(predicted[name]) for name in sorted(predicted)
+            },
             "seconds": time.time() - began,
             "job_id": batch_job_id(),
         }
@@ -76,7 +76,7 @@ def evaluate(
     return Exit.FINISHED
 
 
-def _told(
+def _predicted(
     model: Downstream,
     finetuned: FinetuneTask,
     source: Selection,
@@ -85,45 +85,45 @@ def _told(
     world: engine.World,
     stop: program.Stop,
 ) -> tuple[Rows, Truth] | None:
-    """Return what the head tells of all events, by name, and what is true of them.
+    """Return the predictions for all events by name, and their truth; None when asked to stop.
 
-    Events are read some at a time, and what the model alone takes of them is let go. None when
-    asked to stop.
+    Events are read `READ_EVENTS` at a time, and what only the model reads of them is let go.
     """
     tables = read_tables(store.path) if source.reads.tables else {}
-    told: dict[str, list[Any]] = {}
+    predicted: dict[str, list[Any]] = {}
     truths: list[Truth] = []
-    tell, done = program.Throttle(1.0), 0
+    is_due, done = program.Throttle(1.0), 0
     for events in source.stream(READ_EVENTS):
         for batch in batches(events, store.manifest.columns, source.reads, BATCH_EVENTS):
             if stop.requested:
                 return None
-            for name, each in _answer(model, finetuned, batch.to(world.device)).items():
-                told.setdefault(name, []).append(each)
+            for name, each in _predict(model, finetuned, batch.to(world.device)).items():
+                predicted.setdefault(name, []).append(each)
             done += len(batch.event_id)
-            if tell():
+            if is_due():
                 write_json(folder.progress, {"done": done, "total": source.count, "unit": "events"})
         truths.append(_truth(events, source.reads, tables))
-    return {name: np.concatenate(parts) for name, parts in told.items()}, concatenate(truths)
+    return {name: np.concatenate(parts) for name, parts in predicted.items()}, concatenate(truths)
 
 
 @torch.no_grad()
-def _answer(model: Downstream, finetuned: FinetuneTask, batch: Batch) -> Rows:
-    """Return what the head tells of a batch.
+def _predict(model: Downstream, finetuned: FinetuneTask, batch: Batch) -> Rows:
+    """Return the predictions for a batch.
 
     Raises:
-        BadInput: It tells what is no number.
+        BadInput: One is not finite.
     """
-    answer = task_of(finetuned.head).answer(model(batch), batch, finetuned.head)
-    for name, each in answer.items():
+    task = finetuned.head
+    predicted = task.module().predict(model(batch), batch, task)
+    for name, each in predicted.items():
         if not bool(each.isfinite().all()):
             first, last = batch.event_id[0].item(), batch.event_id[-1].item()
             message = (
-                f"the model tells a {name} that is no number, of events {first} to {last}. Was its "
+                f"the prediction {name!r} is not finite for events {first} to {last}. Was the "
                 "training stopped by a loss of NaN?"
             )
             raise BadInput(message)
-    return {name: each.cpu().numpy() for name, each in answer.items()}
+    return {name: each.cpu().numpy() for name, each in predicted.items()}
 
 
 def _plain(interval: tuple[float, float]) -> list[float | None]:
@@ -164,10 +164,10 @@ def _configuration(finetuned: FinetuneTask, task: EvaluateTask, truth: Truth) ->
     }
 
 
-def _save_shown(folder: TaskFolder, truth: Truth, told: Rows, head: AnyHead) -> None:
+def _save_shown(folder: TaskFolder, truth: Truth, predicted: Rows, task: DownstreamTask) -> None:
     """Save the first events, in physical units, for the report's event display.
 
-    Arrays of what is true and told bear these words before their names.
+    Names of arrays begin with "true_" or "predicted_".
     """
     shown = min(SHOWN_EVENTS, len(truth.event_id))
     stop, total = int(truth.offsets[shown]), int(truth.offsets[-1])
@@ -175,16 +175,14 @@ def _save_shown(folder: TaskFolder, truth: Truth, told: Rows, head: AnyHead) -> 
     def first(values: Any) -> Any:
         return values[:stop] if len(values) == total else values[:shown]
 
-    true = {**truth.per_point, **truth.per_event}
-    if isinstance(head, JetHead):
-        true["label"] = classes_of(true["label"], head)
+    true = task.truth_to_show(truth)
     arrays: dict[str, Any] = {
         "points": truth.points[:stop],
         "columns": np.array(truth.columns),
         "offsets": truth.offsets[: shown + 1],
         "event_id": truth.event_id[:shown],
         **{f"true_{name}": first(values) for name, values in true.items()},
-        **{f"predicted_{name}": first(values) for name, values in told.items()},
+        **{f"predicted_{name}": first(values) for name, values in predicted.items()},
         **truth.tables,
     }
     np.savez_compressed(folder.path / "events.npz", **arrays)

@@ -47,11 +47,11 @@ def features(
     store = Store.open(task.source)
     for split in store.splits:
         Selection(task.source, split, task.model.reads_downstream()).open()
-    backbone, look = backbone_of(task.model, store)
+    backbone, hidden_of = backbone_of(task.model, store)
     load_backbone(backbone, task.backbone, task.model)
     digest = (read_json(TaskFolder(task.backbone).result) or {})["weights_sha256"]
     backbone.requires_grad_(False).to(world.device).eval()
-    writing = Writing(folder, task, store, look, digest, world.device)
+    writing = Writing(folder, task, store, hidden_of, digest, world.device)
     records = []
     shards = [shard for split in store.splits for shard in store.shards(split)]
     for number, shard in enumerate(shards):
@@ -84,7 +84,7 @@ class Writing:
     folder: TaskFolder
     task: FeaturesTask
     store: Store
-    look: HiddenOf
+    hidden_of: HiddenOf
     digest: str
     device: torch.device
 
@@ -148,7 +148,7 @@ class Writing:
         """Yield the features of points (P, W) and of events (B, W), some events at a time."""
         reads, columns = self.task.model.reads_downstream(), self.store.manifest.columns
         for batch in batches(whole, columns, reads, BATCH_EVENTS):
-            hidden = self.look(batch.to(self.device))
+            hidden = self.hidden_of(batch.to(self.device))
             points = combined(hidden.points, self.task.combine)
             events = None if hidden.events is None else _half(hidden.events)
             yield _half(points), events

@@ -16,7 +16,7 @@ from pipeline.outcome import Exit, RunError
 from pipeline.run import TaskFolder
 from pipeline.training import loader, lora
 from pipeline.training.engine import engine
-from pipeline.training.network import Downstream, task_of
+from pipeline.training.network import Downstream
 from pipeline.training.programs import program
 from pipeline.training.steps.loop import fit
 from pipeline.training.steps.spec import TrainSpec
@@ -126,7 +126,7 @@ def finetune(
     engine.join(world)
     validation = loader.validation_events(events, task.validation)
     model = build(task, store)
-    loss = task_of(task.head).loss
+    loss = task.head.module().loss
     spec = TrainSpec(
         model,
         only(lambda output, batch: loss(output, batch, task.head)),

@@ -9,7 +9,7 @@ from pipeline import catalog
 from pipeline.campaign import PretrainTask, ProbeTask
 from pipeline.data.loading import Selection
 from pipeline.data.store import Store
-from pipeline.evaluation.result import Look, mean_interval
+from pipeline.evaluation.result import EvaluationResult, mean_interval
 from pipeline.job import batch_job_id
 from pipeline.outcome import Exit
 from pipeline.probing import Probed
@@ -41,12 +41,12 @@ def probe(task: ProbeTask, folder: TaskFolder, world: engine.World, stop: progra
         return Exit.CONTINUE
     torch.manual_seed(task.seed)
     probes = model.beside("probe")
-    look = probes.probe(probed) if probes is not None else Look({})
-    write_json(folder.path / "look.json", look.table())
+    result = probes.probe(probed) if probes is not None else EvaluationResult({})
+    write_json(folder.path / "evaluation.json", result.table())
     folder.finish(
         {
             **losses,
-            "scores": look.table()["scores"],
+            "scores": result.table()["scores"],
             "family": model.family,
             "events": len(events),
             "split": task.split,

@@ -1,0 +1,42 @@
+"""The scores of directions. Axes: E events of a split · P pulses."""
+
+import numpy as np
+
+from pipeline.data.events import Doubles
+from pipeline.data.preparation.directions import unit_vectors
+from pipeline.downstream.direction.spec import DirectionTask
+from pipeline.downstream.truth import Rows, Truth
+from pipeline.evaluation.directions import evaluate_directions
+from pipeline.evaluation.result import EvaluationResult
+
+PREDICTION = "direction"
+UP = np.array([0.0, 0.0, 1.0])
+
+
+def score(predicted: Rows, truth: Truth, task: DirectionTask, seed: int) -> EvaluationResult:  # noqa: ARG001
+    """Return the scores of the directions, beside those of the trivial baseline."""
+    true = unit_vectors(truth.per_event["azimuth"], truth.per_event["zenith"])
+    baseline = charge_weighted(truth) if "geometry" in truth.tables else None
+    found = predicted[PREDICTION].astype(np.float64)
+    return evaluate_directions(true, found, seed=seed, baseline=baseline)
+
+
+def charge_weighted(truth: Truth) -> Doubles:
+    """Return unit vectors (E, 3): back along the line that fits the pulses in time, by charge.
+
+    The least-squares velocity v of x(t) = x0 + v t over the pulses of an event, each weighted with
+    its charge; light travels on, so the particle came from -v. Where all pulses are of one time or
+    place, it came from above.
+    """
+    charge = truth.column("charge").astype(np.float64)[:, None]
+    time = truth.column("time").astype(np.float64)[:, None]
+    where = truth.tables["geometry"][truth.per_point["sensor_id"]].astype(np.float64)
+    cuts, sizes = truth.offsets[:-1], np.diff(truth.offsets)
+    total = np.add.reduceat(charge, cuts)
+
+    def off_mean(values: Doubles) -> Doubles:
+        return values - np.repeat(np.add.reduceat(values * charge, cuts) / total, sizes, axis=0)
+
+    slope = np.add.reduceat(off_mean(where) * off_mean(time) * charge, cuts)
+    length = np.linalg.norm(slope, axis=1, keepdims=True)
+    return np.where(length > 0, -slope / np.where(length > 0, length, 1), UP)
