@@ -1,5 +1,6 @@
 """Find and load declarations: from a user's path, a checkout or a wheel."""
 
+import ast
 import difflib
 import importlib
 import pkgutil
@@ -188,3 +189,37 @@ def discovered(package: str, base: type[Declared], tag: str) -> dict[str, type[D
                 if isinstance(name, str):
                     found[name] = kind
     return found
+
+
+def defined_in(file: Path, within: str = "") -> set[str]:
+    """Return the names that the Python file `file` defines, read and not run.
+
+    With `within` those in the body of that class; none where it has bases, or is no class of this
+    file, since then only running the file says what it has.
+
+    Raises:
+        ValueError: The file cannot be read, or is not Python.
+    """
+    try:
+        body = ast.parse(file.read_bytes(), str(file)).body
+    except (OSError, SyntaxError, ValueError) as error:
+        message = f"{file}: cannot be read as Python ({error})"
+        raise ValueError(message) from error
+    if within:
+        classes = [each for each in body if isinstance(each, ast.ClassDef) and each.name == within]
+        body = [] if not classes or classes[-1].bases else classes[-1].body
+    return {name for statement in body for name in _names_of(statement)}
+
+
+def _names_of(statement: ast.stmt) -> list[str]:
+    """Return the names that a statement binds, those in the blocks of an `if` or a `try` too."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [statement.name]
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        return [each.asname or each.name.partition(".")[0] for each in statement.names]
+    inner = [each for each in ast.walk(statement) if each is not statement]
+    bound = [each for each in inner if isinstance(each, ast.Name)]
+    return [
+        *(each.id for each in bound if isinstance(each.ctx, ast.Store)),
+        *(name for each in inner if isinstance(each, ast.stmt) for name in _names_of(each)),
+    ]

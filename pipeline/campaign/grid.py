@@ -102,11 +102,17 @@ class Campaign(Declaration):
                 )
                 raise ValueError(message)
             self._check_changes(name)
-            tuned = any(not each.models or name in each.models for each in self.finetune.values())
-            if tuned and not model.TAKES_HEADS:
-                message = f"finetune: no head can be put on models.{name}, {model.TITLE}"
-                raise ValueError(message)
+            self._check_modes(name)
         return self
+
+    def _check_modes(self, model: str) -> None:
+        """Check that a model can be fine-tuned in the modes that are asked of it."""
+        for name, grid in self.finetune.items():
+            for mode in grid.modes if model in (grid.models or (model,)) else ():
+                reason = self.models[model].refuses_mode(mode)
+                if reason:
+                    message = f"finetune.{name}: models.{model}: {reason}"
+                    raise ValueError(message)
 
     def _check_changes(self, model: str) -> None:
         """Check that what fine-tunings change of a model can be changed."""

@@ -2,6 +2,7 @@
 
 Beside it lie `module.py` (the head, its loss and its prediction), `score.py` (the metrics) and
 `display.py` (how an event is drawn). A new task is a new folder; nothing else lists it.
+A task of a user's needs no folder: `task = "file.py:Name"` takes a class from anywhere.
 """
 
 from collections.abc import Mapping
@@ -19,8 +20,12 @@ TASKS = catalog.discovered(__name__, DownstreamTask, "task")
 
 
 def _with_task(given: Any) -> Any:
-    """Fill in the task where a declaration does not name it."""
-    return {"task": FIRST, **given} if isinstance(given, dict) else given
+    """Fill in the task where a declaration does not name it; "file.py:Name" is a user's own."""
+    if not isinstance(given, dict):
+        return given
+    task = given.get("task", FIRST)
+    is_file = isinstance(task, str) and ".py:" in task
+    return {**given, **({"task": "custom", "code": task} if is_file else {"task": task})}
 
 
 if TYPE_CHECKING:

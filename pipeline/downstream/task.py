@@ -151,6 +151,10 @@ class DownstreamTask(Declaration):
             return abs(value)
         return value if score in self.SMALLER_IS_BETTER else -value
 
+    def pictures(self, events: "Iterable[Event]") -> "dict[str, NDArray[Any]]":  # noqa: ARG002
+        """Return pictures of events to keep beside their arrays, where a report cannot draw."""
+        return {}
+
     def truth_to_show(self, truth: "Truth") -> "dict[str, NDArray[Any]]":
         """Return the arrays of truth that a display of an event is given."""
         return {**truth.per_point, **truth.per_event}

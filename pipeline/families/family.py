@@ -1,7 +1,7 @@
 """What every family of models declares: its sizes, what it reads, and its price by arithmetic.
 
-Nothing here knows torch, so a login node can list and price every model. The modules themselves are
-built in the training room, at the place that `MODULE` names.
+Nothing here knows torch, so a login node can list and price every model. The module is built by
+`module.py` in the folder of the family.
 """
 
 import importlib
@@ -54,20 +54,17 @@ class Reads:
 class Family(Declaration):
     """A model as a campaign asks for it; each family is a subclass in a file of its own.
 
-    `SIZES` are the published ones: `size` fills in what is not given beside it. `MODULE` and the
-    values of `OBJECTIVES` are places, "module:name": a function that builds the module of such a
-    declaration, and functions of the module's output and a batch that return named losses.
-    `EXAMINE` is the place of what an probe of the pretrained model looks at beside losses,
-    `BACKBONE` that of a function which gives what heads for downstream tasks are put on
-    (`pipeline.training.network`), empty where there is none; `EVENT_TOKEN` says that it has a
-    token that stands for the event.
+    `SIZES` are the published ones: `size` fills in what is not given beside it. `OBJECTIVES` are
+    functions in `objective.py` of the folder, which take the module's output and a batch and return
+    named losses. `TAKES_HEADS` says that `module.py` has a function `backbone`, on which heads of
+    downstream tasks are put; `EVENT_TOKEN` that it has a token that stands for the event.
     `RULES` are the parametrisations that the family has beside the standard one: "mup" needs a
     field `width`, "completep" also `layers`, and a module whose blocks take `residual_scale`.
     `WIDENS` are the fields that grow along with the width: heads, whose channels stay as many.
     `TOKENS` is the mean number of tokens of an event of the data it was made for.
     `NOT_SHAPES` are the fields that decide no name or shape of a weight.
     `objectives` gives the weight of each loss in the sum that is minimised, those of
-    `DEFAULT_OBJECTIVES` if it is empty; "file.py:name" is an objective of the user's own.
+    `DEFAULT_OBJECTIVES` if it is empty; "file.py:name" is an objective of the user's.
     """
 
     TITLE: ClassVar[str]
@@ -159,6 +156,16 @@ class Family(Declaration):
         return self.model_dump(mode="json", exclude=set(self.NOT_SHAPES))
 
     @property
+    def takes_heads(self) -> bool:
+        """Whether the heads of downstream tasks can be put on it."""
+        return self.TAKES_HEADS
+
+    @property
+    def has_event_token(self) -> bool:
+        """Whether the backbone has a token that stands for the event."""
+        return self.EVENT_TOKEN
+
+    @property
     def hidden(self) -> tuple[int, int]:
         """The number of hidden states that a head is given of a point, and their width."""
         raise NotImplementedError
@@ -167,6 +174,18 @@ class Family(Declaration):
     def event_width(self) -> int:
         """The channels of an event's state, or of the mean of its points where it has none."""
         return self.hidden[1]
+
+    def without_layers(self) -> Self:
+        """Return the model whose backbone embeds the points and has no layers."""
+        return self.model_copy(update={"layers": 0})
+
+    def with_one_state(self) -> Self:
+        """Return the model as a head on stored features takes it: one state of each point."""
+        return self.model_copy(update={"layers": 1})
+
+    def refuses_mode(self, mode: str) -> str:  # noqa: ARG002
+        """Return why it cannot be fine-tuned in `mode`, empty where it can."""
+        return "" if self.takes_heads else f"no head can be put on {self.TITLE}"
 
     def reads(self) -> Reads:
         """Return what the model reads of a store."""

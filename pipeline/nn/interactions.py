@@ -13,8 +13,8 @@ from torch import Tensor
 
 from pipeline.data.errors import BadInput
 from pipeline.data.experiment import named
+from pipeline.families.custom.module import function_in
 from pipeline.families.interactions import Interaction
-from pipeline.families.own import module as own
 from pipeline.nn.pairs import Pairs
 
 EPSILON = 1e-8  # the least value whose logarithm is taken, as ParT was published
@@ -29,7 +29,7 @@ def function_of(interaction: Interaction) -> Function:
     """
     file, _, name = interaction.function.rpartition(":")
     if file.endswith(".py"):
-        users: Function = own.found(Path(file), name)
+        users: Function = function_in(Path(file), name)
         return users
     ours: Function = named(interaction.function)
     return ours

@@ -53,7 +53,7 @@ def with_truth(model: Family, task: DownstreamTask, *, stored: bool = False) -> 
     """
     reads = model.reads_downstream()
     if stored:
-        events = (EVENT_FEATURES,) if model.EVENT_TOKEN else ()
+        events = (EVENT_FEATURES,) if model.has_event_token else ()
         reads = replace(
             reads, per_point=(*reads.per_point, FEATURES), per_event=(*reads.per_event, *events)
         )

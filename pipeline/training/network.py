@@ -35,7 +35,7 @@ class Downstream(nn.Module):
         self.hidden_of: HiddenOf
         if stored:
             self.backbone, self.hidden_of = nn.Module(), as_stored
-            model = model.model_copy(update={"layers": 1})
+            model = model.with_one_state()
         else:
             self.backbone, self.hidden_of = backbone_of(model, store)
         self.head = task.module().build(task, model)

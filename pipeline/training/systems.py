@@ -7,7 +7,7 @@ from torch import nn
 
 from pipeline.data.store import Store
 from pipeline.families import Family, Reads
-from pipeline.families.own import module as own
+from pipeline.families.custom.module import function_in
 from pipeline.nn.losses import Objective, WeightedSum
 
 
@@ -50,5 +50,5 @@ def objective(model: Family, name: str) -> Objective:
         known: Objective = getattr(model.beside("objective"), name)
         return known
     file, _, function = name.rpartition(":")
-    users: Objective = own.found(Path(file), function)
+    users: Objective = function_in(Path(file), function)
     return users

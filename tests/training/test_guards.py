@@ -14,7 +14,7 @@ import misfortunes
 from ranks import DEADLINE_SECONDS, Ranks, pretraining, result, steps, training
 
 from pipeline.campaign import PretrainTask, declare
-from pipeline.families.own.spec import Own
+from pipeline.families.custom.spec import Custom
 from pipeline.outcome import Exit
 from pipeline.run import TaskFolder
 from pipeline.training.engine import checkpoint
@@ -27,7 +27,7 @@ STEP = 7  # not a multiple of the 5 steps between checkpoints
 
 def unlucky(path, store, misfortune):
     """The folder of a training whose rank 1 meets `misfortune` at step `STEP`."""
-    model = Own(
+    model = Custom(
         code=Path(misfortunes.__file__),
         settings={"step": STEP},
         columns=("energy", "eta", "phi", "r"),

@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from pipeline.catalog import DeclarationError, parse
 from pipeline.data.errors import BadInput
 from pipeline.families import FAMILIES
+from pipeline.families.custom.spec import Custom
 from pipeline.families.fm4npp.spec import FM4NPPMamba2
-from pipeline.families.own.spec import Own
 from pipeline.training import systems
 from pipeline.training.steps.loop import parameters
 
@@ -80,7 +80,7 @@ def own(tmp_path, text=OWN, **changes):
     code = tmp_path / "mine.py"
     code.write_text(text)
     asked = {"code": code, "columns": POINT, "objectives": {"size": 2.0}, "settings": {"width": 3}}
-    return parse(Own, asked | changes)
+    return parse(Custom, asked | changes)
 
 
 def test_a_model_of_ones_own_is_one_file(tmp_path):
@@ -147,7 +147,7 @@ def test_a_declaration_of_ones_own_that_cannot_be(tmp_path, changes, message):
 
 def test_every_objective_of_a_family_stands_beside_it():
     for family in FAMILIES.values():
-        if family is Own:
+        if family is Custom:
             continue
         model = family.model_validate({"size": next(iter(family.SIZES))})
         assert set(family.DEFAULT_OBJECTIVES) <= set(family.OBJECTIVES)

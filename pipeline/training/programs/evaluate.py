@@ -18,6 +18,7 @@ from pipeline.data.store import Store
 from pipeline.data.store.tables import read_tables
 from pipeline.downstream import DownstreamTask
 from pipeline.downstream.truth import Rows, Truth
+from pipeline.drawing.event import events_of
 from pipeline.families import Reads
 from pipeline.job import batch_job_id
 from pipeline.nn.batch import Batch
@@ -185,6 +186,7 @@ def _save_shown(folder: TaskFolder, truth: Truth, predicted: Rows, task: Downstr
         **{f"predicted_{name}": first(values) for name, values in predicted.items()},
         **truth.tables,
     }
+    arrays |= task.pictures(events_of(arrays))
     np.savez_compressed(folder.path / "events.npz", **arrays)
 
 

@@ -33,7 +33,7 @@ def network(task: FinetuneTask, store: Store | None = None) -> Downstream:
     torch.manual_seed(task.seed)
     model = task.model
     if task.mode == "head":
-        model = model.model_copy(update={"layers": 0})
+        model = model.without_layers()
     return Downstream(model, task.head, store, stored=task.cached)
 
 

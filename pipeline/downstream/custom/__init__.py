@@ -1,0 +1,1 @@
+"""A downstream task of the user's, in one file that only the training programs load."""

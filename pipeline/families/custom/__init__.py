@@ -1,0 +1,1 @@
+"""A model of the user's, in one file that only the training programs load."""

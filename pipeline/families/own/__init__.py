@@ -1,1 +1,0 @@
-"""A model of the user's own: one file, which only the training programs load."""
