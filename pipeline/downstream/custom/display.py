@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from pipeline.drawing import default
 from pipeline.drawing.event import Event
 
-CAPTION = default.CAPTION
+CAPTION = f"As the task draws events, or by the default display. {default.CAPTION}"
 DPI = 100  # pixels of a picture to an inch of the page
 
 

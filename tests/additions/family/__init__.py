@@ -1,0 +1,1 @@
+"""A family of models that a test plants: points one by one."""
