@@ -67,9 +67,7 @@ def evaluate(
             **_configuration(finetuned, task, truth),
             "store_sha256": store.manifest.content_sha256,
             "weights_sha256": engine.weights_hash(weights),
-            "predictions_sha256": {
-                name: array_hash(predicted[name]) for name in sorted(predicted)
-            },
+            "predictions_sha256": {name: array_hash(predicted[name]) for name in sorted(predicted)},
             "seconds": time.time() - began,
             "job_id": batch_job_id(),
         }
