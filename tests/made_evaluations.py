@@ -23,7 +23,13 @@ LABELS = (100, 1000)
 # Track finding first: its table and displays stand at the head of the page.
 TASKS = (
     "tracks",
-    *(name for name in sorted(DECLARED, key=lambda name: name != "particles") if name != "tracks"),
+    *(
+        name
+        for name in sorted(
+            DECLARED.keys() - {"custom"}, key=lambda name: (name != "particles", name)
+        )
+        if name != "tracks"
+    ),
 )
 FEW = 20  # resamples
 

@@ -93,7 +93,7 @@ def summed(model, head, data):
 
 
 def test_every_declared_task_is_tested_here():
-    assert HEAD_OF.keys() == TASKS.keys()
+    assert HEAD_OF.keys() == TASKS.keys() - {"custom"}, "test_custom_task.py has that"
 
 
 @every_task

@@ -23,14 +23,14 @@ def arrays_of(task):
     return MAKERS[task](2.0, np.random.default_rng(3))[1]
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", MAKERS)
 def test_the_first_events_of_each_task_can_be_drawn(task):
     shown = list(drawn(task, arrays_of(task), (), 3))
     assert len(shown) == 3
     assert "<svg" in to_svg(shown[0][1], "event")
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", MAKERS)
 def test_what_lacks_an_array_is_not_drawn(task):
     arrays = arrays_of(task)
     for name in [each for each in arrays if each.startswith("predicted_")]:
@@ -38,7 +38,7 @@ def test_what_lacks_an_array_is_not_drawn(task):
     assert list(drawn(task, {}, (), 3)) == []
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", MAKERS)
 def test_points_of_other_columns_are_not_drawn(task):
     arrays = arrays_of(task)
     names = np.array([f"c{n}" for n in range(arrays["points"].shape[1])])

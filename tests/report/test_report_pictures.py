@@ -3,8 +3,8 @@
 import re
 
 import pytest
+from made_evaluations import MAKERS
 
-from pipeline.downstream import TASKS
 from pipeline.drawing.figure import MUTED
 from pipeline.evaluation.result import Curve, EvaluationResult, Matrix
 from pipeline.report.labels import COLOURS
@@ -65,7 +65,7 @@ def test_a_matrix_of_188_classes_is_not_written_out():
 
 
 def test_pictures_of_each_task_and_mode_can_be_unfolded(page_of_every_task):
-    with_pictures = TASKS.keys() - {"tracks", "clusters", "edges", "vertices"}
+    with_pictures = MAKERS.keys() - {"tracks", "clusters", "edges", "vertices"}
     unfolded = page_of_every_task.count("Curves, confusion and histograms of each mode")
     assert unfolded == len(with_pictures)
     for title in ("Curves: jets", "Curves: momentum", "Histograms: direction, scratch"):

@@ -6,10 +6,10 @@ import json
 import sys
 
 import pytest
+from made_evaluations import TASKS
 
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.record import Kind, Record
-from pipeline.downstream import TASKS
 from pipeline.report.tables import escaped, results_as
 from pipeline.writing import write_json, write_text
 
