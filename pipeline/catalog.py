@@ -5,6 +5,7 @@ import difflib
 import importlib
 import pkgutil
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -191,11 +192,11 @@ def discovered(package: str, base: type[Declared], tag: str) -> dict[str, type[D
     return found
 
 
-def defined_in(file: Path, within: str = "") -> set[str]:
-    """Return the names that the Python file `file` defines, read and not run.
+def missing_from(file: Path, names: Iterable[str], within: str = "") -> list[str]:
+    """Return those of `names` that the Python file `file` does not define, read and not run.
 
-    With `within` those in the body of that class; none where it has bases, or is no class of this
-    file, since then only running the file says what it has.
+    With `within` those that the body of that class does not define. Empty where only running the
+    file can tell: it imports `*`, or the class has bases or comes from elsewhere.
 
     Raises:
         ValueError: The file cannot be read, or is not Python.
@@ -208,7 +209,10 @@ def defined_in(file: Path, within: str = "") -> set[str]:
     if within:
         classes = [each for each in body if isinstance(each, ast.ClassDef) and each.name == within]
         body = [] if not classes or classes[-1].bases else classes[-1].body
-    return {name for statement in body for name in _names_of(statement)}
+        if not body:
+            return []
+    defined = {name for statement in body for name in _names_of(statement)}
+    return [] if "*" in defined else [name for name in names if name not in defined]
 
 
 def _names_of(statement: ast.stmt) -> list[str]:

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from made_batches import batch
 
 from pipeline.campaign import FinetuneTask, Training
-from pipeline.catalog import DeclarationError, defined_in, parse
+from pipeline.catalog import DeclarationError, missing_from, parse
 from pipeline.data.errors import BadInput
 from pipeline.downstream.custom.spec import CustomTask
 from pipeline.drawing.event import Event
@@ -84,14 +84,16 @@ def test_a_task_that_cannot_be_is_refused_when_the_campaign_is_read(changes, mes
 def test_a_file_is_read_and_not_run(tmp_path):
     file = tmp_path / "task.py"
     file.write_text("raise SystemExit\nclass Hard(Other): ...\nif x:\n    from a import b as c\n")
-    assert defined_in(file) == {"Hard", "c"}
-    assert defined_in(file, "Hard") == set(), "only running it says what a base brings"
+    assert missing_from(file, ["Hard", "b", "c"]) == ["b"]
+    assert not missing_from(file, ["x"], within="Hard"), "only running it says what a base brings"
+    file.write_text("from a import *")
+    assert not missing_from(file, ["x"]), "only running it says what that is"
     file.write_text("class Hard:\n  def build(): ...\n  loss = draw = build\n")
     with pytest.raises(DeclarationError, match="Hard has no predict, score"):
         task(code=f"{file}:Hard")
     file.write_text("class Hard:\n  def (")
     with pytest.raises(ValueError, match="cannot be read as Python"):
-        defined_in(file)
+        missing_from(file, ["Hard"])
 
 
 def test_a_class_that_lacks_a_function_is_named_at_the_first_step(tmp_path):

@@ -121,10 +121,10 @@ def test_an_objective_of_ones_own_joins_those_of_a_family(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x = 1", "mine.py: no 'build' there"),
+        ("from os import *", "mine.py: no 'build' there"),
         ("def build(settings): return 3", "build returned int; expected a torch.nn.Module"),
-        ("import nothing_of_that_name", "mine.py: cannot be loaded (ModuleNotFoundError"),
-        ("def build(", "mine.py: cannot be loaded (SyntaxError"),
+        ("build = 3", "mine.py: build is no function"),
+        ("import no_such_thing as build", "mine.py: cannot be loaded (ModuleNotFoundError"),
     ],
 )
 def test_a_file_that_is_no_model(tmp_path, text, message):
@@ -136,6 +136,8 @@ def test_a_file_that_is_no_model(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"text": "x = 1"}, "mine.py: defines no 'build'"),
+        ({"text": "def build("}, "mine.py: cannot be read as Python"),
         ({"code": "none.py"}, "none.py: no such file"),
         ({"objectives": {}}, "objectives: name those of mine.py to minimise"),
     ],

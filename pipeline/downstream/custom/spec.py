@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pipeline.catalog import defined_in
+from pipeline.catalog import missing_from
 from pipeline.downstream.task import DownstreamTask
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ def _existing(code: str) -> str:
     if not Path(file).is_file():
         message = f"{file or code}: no such file, from {Path.cwd()}"
         raise ValueError(message)
-    if name not in defined_in(Path(file)):
+    if missing_from(Path(file), [name]):
         message = f"{file}: defines no {name!r}"
         raise ValueError(message)
-    missing = [each for each in FUNCTIONS if each not in defined_in(Path(file), name)]
-    if missing and defined_in(Path(file), name):
+    missing = missing_from(Path(file), FUNCTIONS, within=name)
+    if missing:
         message = f"{file}: {name} has no {', '.join(missing)} (docs/downstream.md)"
         raise ValueError(message)
     return f"{Path(file).resolve()}:{name}"

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
-from pipeline.catalog import defined_in
+from pipeline.catalog import missing_from
 from pipeline.families.family import Family, Parameters, Reads
 
 BACKBONE, EMBEDDING = "backbone", "embedding"
@@ -65,11 +65,9 @@ class Custom(Family):
     def _has_functions(self) -> Self:
         """Check that the file defines the model, and the backbone if heads are to be put on it."""
         needed = [self.function, *([self.backbone] if self.takes_heads else [])]
-        defined = defined_in(self.code)
-        for name in needed:
-            if name not in defined:
-                message = f"{self.code}: defines no {name!r} (docs/add-a-model.md)"
-                raise ValueError(message)
+        for name in missing_from(self.code, needed):
+            message = f"{self.code}: defines no {name!r} (docs/add-a-model.md)"
+            raise ValueError(message)
         return self
 
     @property
@@ -115,7 +113,7 @@ class Custom(Family):
                 f"no head can be put on it: give it hidden_width, and {self.code.name} a function "
                 f"{BACKBONE}(settings)"
             )
-        if mode == "head" and EMBEDDING not in defined_in(self.code):
+        if mode == "head" and missing_from(self.code, [EMBEDDING]):
             return (
                 f'mode "head" trains on embedded points, and {self.code.name} defines no '
                 f"{EMBEDDING}(settings): add it, or leave the mode out"
