@@ -1,9 +1,9 @@
-# Everything but a GPU: staging, evaluation, reports, and trainings on CPU.
+# Everything that needs no GPU: staging, evaluation, reports, and trainings on CPU.
 #
 #   podman build -f containers/cpu.Dockerfile -t cosmotron:cpu --build-arg COMMIT=$(git rev-parse HEAD) .
 #   podman run --rm -v "$PWD/runs:/data/runs" cosmotron:cpu cosmotron run quickstart --site local
 #
-# What was tried of it, and what was not: docs/containers.md. tests/containers runs its steps.
+# What was tested, and what was not: docs/containers.md. tests/containers runs its steps.
 FROM docker.io/library/python:3.11-slim-bookworm@sha256:528257d48c1da0dcecc2e725d1ae34498d60c965f1241e39cd6a85a8859bdf84 AS base
 ENV PATH=/opt/cosmotron/bin:$PATH PYTHONNOUSERSITE=1
 
@@ -26,9 +26,9 @@ COPY --from=build /opt/cosmotron /opt/cosmotron
 RUN useradd --uid 1000 cosmotron && install --directory --owner=cosmotron /data
 USER 1000
 WORKDIR /data
-# What Numba, Triton and matplotlib keep for later, whoever the user is.
+# Caches of Numba, Triton and matplotlib, writable for any user.
 ENV HOME=/tmp
-# Last, for a new commit changes this alone.
+# Last, so that a new commit rebuilds this layer only.
 ARG COMMIT=unknown
 LABEL org.opencontainers.image.title="cosmotron" \
       org.opencontainers.image.licenses="BSD-3-Clause" \

@@ -4,10 +4,10 @@
 #   podman-hpc migrate cosmotron:cuda
 #
 # Compiled for sm_80 in the first stage: mamba-ssm's and causal-conv1d's kernels, DeepSpeed's
-# fused_adam. The image that runs has no compiler. Without the host's plug-in for Slingshot NCCL falls
-# back to TCP between nodes and does not fail: sites/perlmutter.toml says how the plug-in gets in.
+# fused_adam. The final image keeps gcc alone, for Triton. Without the host's plug-in for Slingshot
+# NCCL silently falls back to TCP between nodes: sites/perlmutter.toml says how to bind the plug-in.
 #
-# What was tried of it, and what was not: docs/containers.md.
+# What was tested, and what was not: docs/containers.md.
 FROM docker.io/library/python:3.11-slim-bookworm@sha256:528257d48c1da0dcecc2e725d1ae34498d60c965f1241e39cd6a85a8859bdf84 AS base
 ENV PATH=/opt/cosmotron/bin:$PATH PYTHONNOUSERSITE=1
 
@@ -26,11 +26,11 @@ COPY constraints.txt ./
 RUN python -m venv /opt/cosmotron \
     && pip install --no-cache-dir --constraint constraints.txt \
         einops ninja numpy packaging psutil py-cpuinfo pydantic setuptools torch tqdm transformers wheel
-# No GPU is here to tell DeepSpeed which operators are meant.
+# The build has no GPU from which DeepSpeed could choose the operators.
 RUN DS_ACCELERATOR=cuda DS_BUILD_FUSED_ADAM=1 pip install --no-cache-dir --constraint constraints.txt \
         --no-build-isolation --no-binary deepspeed deepspeed
-# Their setup.py lists every architecture that nvcc knows; without their dependencies, for these are
-# tilelang and CUTLASS, which Mamba and Mamba2 do without.
+# Their setup.py lists every architecture that nvcc knows. Their dependencies, tilelang and CUTLASS,
+# are left out, because Mamba and Mamba2 do not need them.
 RUN CAUSAL_CONV1D_SKIP_CUDA_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE \
         pip download --no-cache-dir --constraint constraints.txt --no-deps --no-build-isolation \
         --no-binary :all: causal-conv1d mamba-ssm \
@@ -56,9 +56,9 @@ COPY --from=build /opt/cosmotron /opt/cosmotron
 RUN useradd --uid 1000 cosmotron && install --directory --owner=cosmotron /data
 USER 1000
 WORKDIR /data
-# What Numba, Triton and matplotlib keep for later, whoever the user is.
+# Caches of Numba, Triton and matplotlib, writable for any user.
 ENV HOME=/tmp
-# Last, for a new commit changes this alone.
+# Last, so that a new commit rebuilds this layer only.
 ARG COMMIT=unknown
 LABEL org.opencontainers.image.title="cosmotron" \
       org.opencontainers.image.licenses="BSD-3-Clause" \

@@ -6,10 +6,10 @@
 #   apptainer build cosmotron.sif docker-archive:cosmotron-rocm.tar
 #
 # Compiled for gfx90a in the first stage: mamba-ssm's and causal-conv1d's kernels, DeepSpeed's
-# fused_adam. The base holds ROCm's compilers, too: AMD publishes none with torch and without them.
+# fused_adam. The base has ROCm's compilers as well: AMD publishes no image with torch without them.
 # Between nodes RCCL needs the host's plug-in: sites/frontier.toml.
 #
-# Not tried at all: see docs/containers.md. The base is pinned by its tag; no digest could be verified.
+# Not tested at all: see docs/containers.md. The base is pinned by its tag; no digest could be verified.
 FROM docker.io/rocm/pytorch:rocm7.1.1_ubuntu24.04_py3.12_pytorch_release_2.10.0 AS base
 ENV PYTHONNOUSERSITE=1
 
@@ -17,11 +17,11 @@ FROM base AS build
 ENV PYTORCH_ROCM_ARCH=gfx90a HIP_ARCHITECTURES=gfx90a
 WORKDIR /kernels
 COPY constraints.txt ./
-# torch and triton are the base's, and so is what belongs to them.
+# torch, triton and their dependencies come from the base.
 RUN grep -v '^torch==' constraints.txt > without-torch.txt \
     && pip install --no-cache-dir --constraint without-torch.txt \
         ninja numpy packaging psutil py-cpuinfo pydantic setuptools tqdm wheel
-# No GPU is here to tell DeepSpeed which operators are meant.
+# The build has no GPU from which DeepSpeed could choose the operators.
 RUN DS_ACCELERATOR=cuda DS_BUILD_FUSED_ADAM=1 \
     CAUSAL_CONV1D_FORCE_BUILD=TRUE MAMBA_FORCE_BUILD=TRUE MAMBA_KEEP_CUDA_BUILD=TRUE \
     pip wheel --no-cache-dir --constraint without-torch.txt --no-deps --no-build-isolation \
@@ -46,9 +46,9 @@ RUN (id --name --user 1000 >/dev/null 2>&1 || useradd --uid 1000 cosmotron) \
     && install --directory --owner=1000 /data
 USER 1000
 WORKDIR /data
-# What Numba, Triton and matplotlib keep for later, whoever the user is.
+# Caches of Numba, Triton and matplotlib, writable for any user.
 ENV HOME=/tmp
-# Last, for a new commit changes this alone.
+# Last, so that a new commit rebuilds this layer only.
 ARG COMMIT=unknown
 LABEL org.opencontainers.image.title="cosmotron" \
       org.opencontainers.image.licenses="BSD-3-Clause" \

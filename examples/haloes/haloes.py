@@ -1,12 +1,12 @@
-"""Haloes of dark matter: a seeded simulation, its reader, and what a model is told of two.
+"""Dark matter haloes: a seeded simulation, its reader, and the features of a pair of haloes.
 
     python examples/haloes/haloes.py FILES --events 1000 --seed 1
 
 A box of 100 Mpc/h holds a lognormal field with the linear power spectrum of Bardeen et al. (ApJ
-304, 15, 1986, eq. G3), normalised to σ8; haloes above 10^13.7 M☉/h are as many as Press and
-Schechter (ApJ 187, 425, 1974) have, of their masses, where the field is high. What they tell of the
-universe, Ωm and σ8, is drawn evenly. It is a toy next to an N-body simulation: no velocities, no
-redshift. Axes: G cells of a side, H haloes of a box, K wave numbers.
+304, 15, 1986, eq. G3), normalised to σ8. Haloes above 10^13.7 M☉/h have the number and the masses
+of Press and Schechter (ApJ 187, 425, 1974), and lie where the field is high. A model predicts Ωm
+and σ8, which are drawn uniformly. It is a toy compared with an N-body simulation: no velocities, no
+redshift. Axes: G cells per side, H haloes per box, K wave numbers.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.data.experiment import Column, Experiment
 from pipeline.data.readers.flat_npz import flat_npz
 
-BOX, CELLS, HUBBLE, BIAS = 100.0, 24, 0.7, 1.6  # Mpc/h; cells of a side; h; of the log field
+BOX, CELLS, HUBBLE, BIAS = 100.0, 24, 0.7, 1.6  # Mpc/h; cells per side; h; of the log field
 CRITICAL = 2.775e11  # critical density, (M☉/h) / (Mpc/h)³
 MASSES = np.geomspace(10**13.7, 10**15.5, 120)  # M☉/h
 WAVES = np.geomspace(1e-3, 30.0, 400)  # h/Mpc
@@ -41,13 +41,13 @@ HALOES = Experiment(
 )
 
 
-# Step 2: what a model is told of two points. Columns come normalised, so the box is 4 wide.
+# Step 2: the features of a pair of points. Columns come normalised, so the box is 4 wide.
 def pairs(a, b):
     """Return ln r², ln of the pull m m'/r², and the log of the masses' ratio, of haloes (..., 4).
 
-    The box is periodic; nearer than 0.5 Mpc/h is as near as that.
+    The box is periodic. Distances are softened by 0.5 Mpc/h.
     """
-    import torch  # noqa: PLC0415 - staging reads this file too, and needs none
+    import torch  # noqa: PLC0415 - staging reads this file too, and does not need torch
 
     apart = (a - b)[..., :3]
     apart = apart - 4.0 * (apart / 4.0).round()
@@ -72,7 +72,7 @@ def variance(radii, omega_m):
 
 
 def mass_function(omega_m, sigma8):
-    """Return how many haloes a box has above each of `MASSES`, by Press and Schechter."""
+    """Return the number of haloes per box above each of `MASSES`, by Press and Schechter."""
     density = CRITICAL * omega_m
     radii = (3 * MASSES / (4 * np.pi * density)) ** (1 / 3)
     ratio = variance(np.append(radii, 8.0), omega_m)
@@ -111,7 +111,7 @@ def box(rng, omega_m, sigma8):
 
 
 def write(folder, events, seed):
-    """Write boxes of haloes to `folder`: three quarters to train on, the others to test."""
+    """Write boxes of haloes to `folder`: three quarters for training, the rest for the test."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     for split, count in (("train", events - events // 4), ("test", events // 4)):
@@ -127,5 +127,5 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--events", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    write(asked.folder, asked.events, asked.seed)
+    options = parser.parse_args()
+    write(options.folder, options.events, options.seed)

@@ -1,11 +1,12 @@
-"""Alcohols and ethers: a seeded simulation, its reader, and what a model is told of two atoms.
+"""Alcohols and ethers: a seeded simulation, its reader, and the features of a pair of atoms.
 
     python examples/molecules/molecules.py FILES --events 1000 --seed 1
 
-A molecule is a tree of four to nine heavy atoms on the lattice of diamond, one of them oxygen, with
-hydrogen where a bond is left: bonds of 1.54 Å, to hydrogen of 1.09 Å (C) and 0.96 Å (O) (Allen et
-al., J. Chem. Soc. Perkin Trans. 2, S1, 1987), shaken by 0.05 Å and turned at random. With oxygen at
-an end it is an alcohol, within the chain an ether, an isomer: of the same atoms. Axes: A atoms.
+A molecule is a tree of four to nine heavy atoms on the diamond lattice, one of them oxygen, with
+hydrogen on the free bonds. Bonds are 1.54 Å long, those to hydrogen 1.09 Å (C) and 0.96 Å (O)
+(Allen et al., J. Chem. Soc. Perkin Trans. 2, S1, 1987). Atoms are shifted by 0.05 Å at random, and
+the molecule is rotated at random. With oxygen at an end it is an alcohol, within the chain an
+ether; the two are isomers. Axes: A atoms.
 """
 
 import argparse
@@ -38,10 +39,10 @@ MOLECULES = Experiment(
 )
 
 
-# Step 2: what a model is told of two points. Columns come normalised, as COLUMNS say.
+# Step 2: the features of a pair of points. Columns come normalised, as COLUMNS declare.
 def pairs(a, b):
-    """Return ln r², ln of the repulsion Z Z'/r, and how near a bond's length, of atoms (..., 4)."""
-    import torch  # noqa: PLC0415 - staging reads this file too, and needs none
+    """Return ln r², ln of the repulsion Z Z'/r, and exp(-r²/bond²), of atoms (..., 4)."""
+    import torch  # noqa: PLC0415 - staging reads this file too, and does not need torch
 
     r2 = 4.0 * (a - b)[..., :3].square().sum(-1) + 0.01  # Å²; an atom and itself are 0.1 Å apart
     charges = (3 * a[..., 3] + 3) * (3 * b[..., 3] + 3)
@@ -50,9 +51,9 @@ def pairs(a, b):
 
 
 def tree(rng, count):
-    """Return places (count, 3) on the lattice of diamond, and who is bonded to whom (count,).
+    """Return sites (count, 3) of the diamond lattice, and the atom each is bonded to (count,).
 
-    A site next to two that are taken would close a ring, and is left free. None if it got stuck.
+    A site next to two occupied ones would close a ring, and stays free. None if the tree got stuck.
     """
     places, parents = [np.zeros(3, int)], [-1]
     while len(places) < count:
@@ -71,7 +72,7 @@ def tree(rng, count):
 
 
 def _signed(place):
-    """Return which way the bonds of a site point: those of neighbours are opposite."""
+    """Return the direction of a site's bonds: those of neighbours are opposite."""
     return 1 if place.sum() % 4 in (0, 3) and place[0] % 2 == 0 else -1
 
 
@@ -108,7 +109,7 @@ def _filled(rng, sites, parents, label):
 
 
 def write(folder, events, seed):
-    """Write molecules to `folder`: three quarters to train on, the others to test."""
+    """Write molecules to `folder`: three quarters for training, the rest for the test."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     for split, count in (("train", events - events // 4), ("test", events // 4)):
@@ -124,5 +125,5 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--events", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    write(asked.folder, asked.events, asked.seed)
+    options = parser.parse_args()
+    write(options.folder, options.events, options.seed)
