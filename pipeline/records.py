@@ -7,7 +7,7 @@ names the file.
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.outcome import Outcome, RunError, named
 from pipeline.writing import create_text, write_text
@@ -57,13 +57,18 @@ def _text(record: Record) -> str:
 
 
 class Ending(Record):
-    """How a task ended, whatever it made: the first fields of each `result.json`."""
+    """How a task ended, whatever it made: what each `result.json` has.
+
+    The models of what a stage makes derive from this one. A reader names the fields it needs: one
+    that asks for the weights of a training can read the result of a tokenizer, which has more.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     outcome: str
     message: str = ""
     seconds: float | None = None
+    job_id: str | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -74,6 +79,103 @@ class Ending(Record):
     def row(self) -> Outcome:
         """What follows from the outcome."""
         return named(self.outcome)
+
+
+class Product(Ending):
+    """The result of a task that has its product."""
+
+    outcome: str = "finished"
+
+
+class Simulated(Product):
+    """The result of a simulation; `means` are per event, of points, tracks and so on."""
+
+    files: int
+    events: int
+    means: dict[str, float]
+
+
+class Staged(Product):
+    """The result of a staged store; events and points by split, rejected events by reason."""
+
+    events: dict[str, int]
+    points: dict[str, int]
+    rejected: dict[str, int]
+    shards: int
+
+
+class Weights(Product):
+    """The result of a task that leaves weights; the hash is of their names and values."""
+
+    weights_sha256: str = ""
+
+
+class Trained(Weights):
+    """The result of a training.
+
+    `events` are the distinct ones, `events_seen` those of all passes; of a tokenizer they are those
+    of its store, by split. `weights_are` is "last",
+    "best", "average" or "best average". `loss` is that of the last batch, None if it is no number.
+    `extra` is what the model adds, the kernels that it used for example.
+    """
+
+    events: int | dict[str, int] = 0
+    events_seen: int = 0
+    steps: int = 0
+    loss: float | None = None
+    parameters: int = 0
+    parameters_trained: int = 0
+    weights: str = ""
+    weights_are: str = "last"
+    best_checkpoint: str | None = None
+    best_validation_loss: float | None = None
+    processes: int = 1
+    device: str = ""
+    extra: dict[str, str] = Field(default_factory=dict)
+
+
+class TokenQuality(Record):
+    """How well the tokens of one split stand for its jets.
+
+    `usage` is the share of the codes in use; `reconstruction` is the root mean square of decoded
+    less true values, by feature.
+    """
+
+    usage: float
+    perplexity: float
+    reconstruction: dict[str, float]
+
+
+class Tokenized(Trained):
+    """The result of a tokenizer: of its training, and of the store of tokens that it made."""
+
+    family: str
+    codes: int
+    splits: dict[str, TokenQuality]
+    points: dict[str, int]
+    rejected: dict[str, int]
+    shards: int
+    store_sha256: str
+
+
+class Featured(Weights):
+    """The result of writing a store with the features of a frozen backbone."""
+
+    family: str
+    combine: str
+    events: dict[str, int]
+    points: dict[str, int]
+    shards: int
+    store_sha256: str
+
+
+class Summary(Ending):
+    """What a display shows of any result: a few numbers, each where the task has it."""
+
+    events: int | dict[str, int] | None = None
+    loss: float | None = None
+    ari: float | None = None
+    means: dict[str, float] = Field(default_factory=dict)
 
 
 class LinkRecord(Record):

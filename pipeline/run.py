@@ -6,10 +6,13 @@
 """
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline import records
+from pipeline.records import Ending, Product
 from pipeline.writing import write_json, write_text
 
 
@@ -118,14 +121,17 @@ class TaskFolder:
         """Whether the task's product is whole."""
         return self.done.is_file()
 
-    def finish(self, result: dict[str, Any]) -> None:
+    def finish(self, result: Product | Mapping[str, Any]) -> None:
         """Record `result`, then mark the task done; a kill in between leaves it not done."""
-        write_json(self.result, {"outcome": "finished", **result})
+        if isinstance(result, Product):
+            records.write(self.result, result)
+        else:
+            write_json(self.result, {"outcome": "finished", **result})
         write_text(self.done, "")
 
     def fail(self, outcome: str, message: str) -> None:
         """Record why the task ended without its product."""
-        write_json(self.result, {"outcome": outcome, "message": message})
+        records.write(self.result, Ending(outcome=outcome, message=message))
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def make_run(run, campaign, events):
 def _simulate(folder, task, rng):
     for number in range(len(task.files)):
         write_json(folder.parts / f"{number:03d}.json", {"seconds": 1.5, "events": 250})
-    folder.finish({"mean_tracks": 15.6, "mean_points": 856.0, "seconds": 6.0})
+    folder.finish({"means": {"tracks": 15.6, "points": 856.0}, "seconds": 6.0})
 
 
 def _stage(folder, task, rng):

@@ -7,14 +7,16 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from pipeline import records
 from pipeline.campaign import Dataset, Order, SimulateTask, Simulation, StageTask
 from pipeline.campaign.sections import FILE_NAMES
 from pipeline.campaign.sources import found
 from pipeline.catalog import DeclarationError, parse
 from pipeline.cli.screen import AsJson, screen
 from pipeline.data.experiments import EXPERIMENTS, check
+from pipeline.outcome import RunError
+from pipeline.records import AnyRecord, Simulated, Staged
 from pipeline.run import TaskFolder
-from pipeline.writing import read_json
 
 FORMATS = "npz or root for sphenix, root for jetclass, parquet for icecube."
 DEAL = "Deal events to splits by a hash of their id: train=0.8,validation=0.1,test=0.1."
@@ -47,17 +49,13 @@ def simulate(
     where = output.resolve()
     task = SimulateTask(key="simulate", seed=seed, simulation=simulation, output=where)
     run_alone(task, TaskFolder(where / ".simulate"), workers=workers)
-    made = read_json(TaskFolder(where / ".simulate").result) or {}
+    made = _result(TaskFolder(where / ".simulate"), Simulated)
     if as_json:
-        typer.echo(json.dumps({"folder": str(where / "events"), **made}))
+        typer.echo(json.dumps({"folder": str(where / "events"), **made.model_dump()}))
         return
     screen.print(
-        f"{made['events']:,} events in {where / 'events'}, each with a mean of "
-        + ", ".join(
-            f"{value:.1f} {name.removeprefix('mean_')}"
-            for name, value in made.items()
-            if name.startswith("mean_")
-        )
+        f"{made.events:,} events in {where / 'events'}, each with a mean of "
+        + ", ".join(f"{value:.1f} {name}" for name, value in made.means.items())
     )
 
 
@@ -114,13 +112,26 @@ def stage(
     )
     folder = TaskFolder(where.with_suffix(".staging"))
     run_alone(task, folder, workers=workers, ranks=ranks)
-    made = read_json(folder.result) or {}
+    made = _result(folder, Staged)
     if as_json:
-        typer.echo(json.dumps({"store": str(where), **made}))
+        typer.echo(json.dumps({"store": str(where), **made.model_dump()}))
         return
-    counted = ", ".join(f"{count:,} {name} events" for name, count in made["events"].items())
-    rejected = ", ".join(f"{count:,} {name}" for name, count in made["rejected"].items())
+    counted = ", ".join(f"{count:,} {name} events" for name, count in made.events.items())
+    rejected = ", ".join(f"{count:,} {name}" for name, count in made.rejected.items())
     screen.print(f"{counted} in {where}; rejected: {rejected or 'none'}")
+
+
+def _result(folder: TaskFolder, kind: type[AnyRecord]) -> AnyRecord:
+    """Return the result of the task in `folder`.
+
+    Raises:
+        RunError: It has none.
+    """
+    result = records.read(folder.result, kind)
+    if result is None:
+        message = f"{folder.result}: not there. Run the same command again."
+        raise RunError(message)
+    return result
 
 
 def _whole(source: str) -> str:

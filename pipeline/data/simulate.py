@@ -13,6 +13,7 @@ from pipeline.data.checksums import sha256, unchanged
 from pipeline.data.errors import BadInput
 from pipeline.data.program import Program, part_record, part_records, run
 from pipeline.data.simulation import simulator
+from pipeline.records import Simulated
 from pipeline.run import TaskFolder
 from pipeline.writing import read_json, write_json
 
@@ -61,14 +62,14 @@ def finish(folder: TaskFolder, task: SimulateTask) -> None:
     simulator(task.simulation.experiment).finish(tuple(path for _, path in task.files))
     events = sum(record["events"] for record in records)
     counts: Counter[str] = sum((Counter(record["counts"]) for record in records), Counter())
+    counts["points"] = sum(record["points"] for record in records)
     folder.finish(
-        {
-            "files": len(records),
-            "events": events,
-            "mean_points": sum(record["points"] for record in records) / events,
-            **{f"mean_{name}": count / events for name, count in counts.items()},
-            "seconds": sum(record["seconds"] for record in records),
-        }
+        Simulated(
+            files=len(records),
+            events=events,
+            means={name: count / events for name, count in counts.items()},
+            seconds=sum(record["seconds"] for record in records),
+        )
     )
 
 

@@ -33,6 +33,7 @@ from pipeline.data.store.manifest import (
     write_manifest,
 )
 from pipeline.data.store.tables import TABLES, check_tables, write_tables
+from pipeline.records import Staged
 from pipeline.run import TaskFolder
 from pipeline.writing import read_json, write_json
 
@@ -251,13 +252,13 @@ def finish(folder: TaskFolder, task: StageTask) -> None:
     manifest = _manifest(task, records)
     write_manifest(task.store, manifest)
     folder.finish(
-        {
-            "events": manifest.events,
-            "points": manifest.points,
-            "rejected": manifest.rejected,
-            "shards": len(manifest.shards),
-            "seconds": sum(record["seconds"] for record in records),
-        }
+        Staged(
+            events=manifest.events,
+            points=manifest.points,
+            rejected=manifest.rejected,
+            shards=len(manifest.shards),
+            seconds=sum(record["seconds"] for record in records),
+        )
     )
 
 

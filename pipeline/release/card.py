@@ -11,6 +11,7 @@ from pipeline import __version__
 from pipeline.budget.ledger import Ledger
 from pipeline.campaign import FinetuneTask, PretrainTask, ProbeTask, TokenizeTask
 from pipeline.data.store.manifest import Manifest, read_manifest
+from pipeline.records import Trained
 from pipeline.run import Run
 from pipeline.writing import read_json
 
@@ -21,7 +22,7 @@ def card(
     task: TokenizeTask | PretrainTask | FinetuneTask,
     tasks: Sequence[Any],
     run: Run,
-    result: dict[str, Any],
+    result: Trained,
 ) -> str:
     """Return the card of the model that `task` trained, with YAML for the hub at its head.
 

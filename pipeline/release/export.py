@@ -10,12 +10,12 @@ from typing import Any, BinaryIO
 
 import tomli_w
 
+from pipeline import records
 from pipeline.campaign import CHAINED, Campaign, FinetuneTask, PretrainTask, TokenizeTask
 from pipeline.catalog import DeclarationError
 from pipeline.outcome import RunError
 from pipeline.release.card import card
 from pipeline.run import Run, TaskFolder
-from pipeline.writing import read_json
 
 WEIGHTS = "weights.safetensors"
 CARD, CONFIG = "README.md", "config.toml"
@@ -40,11 +40,11 @@ def export(campaign: Campaign, run: Run, key: str, to: Path, *, force: bool = Fa
     tasks = campaign.tasks(run)
     task = _named(key, [each for each in tasks if isinstance(each, CHAINED)])
     folder = run.task(key)
-    result = read_json(folder.result) if folder.is_done else None
+    result = records.read(folder.result, records.Trained) if folder.is_done else None
     if result is None:
         message = f"{folder.path}: not done, so there is nothing to export. See: cosmotron status"
         raise ExportError(message)
-    if not result.get("weights_sha256"):
+    if not result.weights_sha256:
         message = f"{key}: a {task.model.family} tokenizer has no weights."
         raise ExportError(message)
     if to.exists() and (not to.is_dir() or any(to.iterdir())) and not force:
@@ -73,7 +73,7 @@ def _named(key: str, trainings: list[Trained]) -> Trained:
     raise DeclarationError(message)
 
 
-def _write(task: Trained, tasks: list[Any], run: Run, result: dict[str, Any], to: Path) -> None:
+def _write(task: Trained, tasks: list[Any], run: Run, result: records.Trained, to: Path) -> None:
     """Write the three files to `to`, which is not there yet.
 
     Raises:
@@ -84,7 +84,7 @@ def _write(task: Trained, tasks: list[Any], run: Run, result: dict[str, Any], to
     if not source.is_file():
         message = f"{source}: not there. Remove {TaskFolder(source.parent).done} and run again."
         raise ExportError(message)
-    if weights_hash(source) != result["weights_sha256"]:
+    if weights_hash(source) != result.weights_sha256:
         message = f"{source}: not the weights that {source.with_name('result.json')} speaks of."
         raise ExportError(message)
     shutil.copyfile(source, to / WEIGHTS)

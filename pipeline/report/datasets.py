@@ -48,4 +48,6 @@ def _view(name: str, simulation: str, run: Run, reader: Reader) -> DatasetView:
     events, points = manifest.get("events", {}), manifest.get("points", {})
     splits = [Split(split, events[split], points.get(split, 0)) for split in events]
     made = reader.table(run.task(f"simulate/{simulation}").result) if simulation else {}
-    return DatasetView(name, splits, manifest.get("rejected", {}), made.get("mean_tracks"))
+    return DatasetView(
+        name, splits, manifest.get("rejected", {}), made.get("means", {}).get("tracks")
+    )

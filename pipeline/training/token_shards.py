@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +31,7 @@ from pipeline.data.store.tokens import TOKENIZER, WEIGHTS
 from pipeline.evaluation.codebooks import perplexity, usage
 from pipeline.families.omnijet.spec import TOKEN
 from pipeline.families.tokenizer import FEATURES, MOST_CONSTITUENTS
+from pipeline.records import TokenQuality
 from pipeline.run import TaskFolder
 from pipeline.training.tokenizers import Codec
 from pipeline.writing import read_json, write_json
@@ -215,7 +215,7 @@ def total_cut(made: list[Made]) -> dict[str, int]:
     return {name: sum(each.cut[name] for each in made) for name in names}
 
 
-def quality(made: list[Made], split: str) -> dict[str, Any]:
+def quality(made: list[Made], split: str) -> TokenQuality:
     """Return usage, perplexity and reconstruction of the jets of one split.
 
     `reconstruction` is the root mean square of decoded less true: of ln(pT / GeV), Δη and Δφ.
@@ -224,8 +224,8 @@ def quality(made: list[Made], split: str) -> dict[str, Any]:
     used = np.sum([each.used for each in mine], axis=0)
     points = max(1, sum(each.shard.points for each in mine))
     squares = np.sum([each.squares for each in mine], axis=0)
-    return {
-        "usage": usage(used),
-        "perplexity": perplexity(used),
-        "reconstruction": dict(zip(FEATURES, np.sqrt(squares / points).tolist(), strict=True)),
-    }
+    return TokenQuality(
+        usage=usage(used),
+        perplexity=perplexity(used),
+        reconstruction=dict(zip(FEATURES, np.sqrt(squares / points).tolist(), strict=True)),
+    )

@@ -8,9 +8,8 @@ from pipeline import records
 from pipeline.campaign import CHAINED, Task
 from pipeline.outcome import RunError
 from pipeline.pace import Pace, links, pace
-from pipeline.records import Ending, TaskProgress
+from pipeline.records import Ending, Summary, TaskProgress
 from pipeline.run import Run, TaskFolder
-from pipeline.writing import read_json
 
 TaskState = Literal["done", "running", "queued", "failed", "waiting"]
 
@@ -102,16 +101,17 @@ def _counts(task: Task, folder: TaskFolder) -> tuple[int, int, str]:
 
 
 def _summary(folder: TaskFolder) -> str:
-    """Return what matters most of a finished task's result."""
-    result = read_json(folder.result) or {}
-    events = result.get("events")
-    words = {
-        "ari": "ARI {:.3f}",
-        "loss": "loss {:.4f}",
-        "mean_points": "{:.0f} points",
-        "mean_tracks": "{:.1f} tracks",
-    }
-    told = [word.format(result[key]) for key, word in words.items() if result.get(key) is not None]
-    counted = sum(events.values()) if isinstance(events, dict) else events
-    each = " an event" if "mean_points" in result else ""
-    return ", ".join([*([f"{counted:,} events"] if counted is not None else []), *told]) + each
+    """Return the most important numbers of a finished task's result."""
+    result = records.read(folder.result, Summary)
+    if result is None:
+        return ""
+    events = sum(result.events.values()) if isinstance(result.events, dict) else result.events
+    words = [
+        ("{:,} events", events),
+        ("ARI {:.3f}", result.ari),
+        ("loss {:.4f}", result.loss),
+        ("{:.0f} points", result.means.get("points")),
+        ("{:.1f} tracks", result.means.get("tracks")),
+    ]
+    shown = ", ".join(word.format(value) for word, value in words if value is not None)
+    return f"{shown} an event" if result.means else shown

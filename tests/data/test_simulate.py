@@ -24,8 +24,8 @@ def test_a_task_becomes_files_and_a_summary(tmp_path):
     result = read_json(folder.result)
     assert (result["outcome"], result["files"], result["events"]) == ("finished", 2, 6)
     points = sum(len(read_all(path)[0].points) for _, path in task.files)
-    assert result["mean_points"] == points / 6
-    assert 1 < result["mean_tracks"] < 60
+    assert result["means"]["points"] == points / 6
+    assert 1 < result["means"]["tracks"] < 60
 
 
 def test_parts_do_not_depend_on_their_order(tmp_path):

@@ -31,7 +31,7 @@ def test_the_result_says_what_was_trained_and_with_what(undisturbed):
     told = result(undisturbed)
     assert told["outcome"] == "finished"
     assert (told["events_seen"], told["steps"], told["events"]) == (240, 60, 24)
-    assert (told["processes"], told["device"], told["kernels"]) == (2, "cpu", "torch")
+    assert (told["processes"], told["device"], told["extra"]["kernels"]) == (2, "cpu", "torch")
     assert told["parameters"] - told["parameters_trained"] == 64 * 32
     assert json.loads(undisturbed.progress.read_text())["done"] == 240
     lines = [json.loads(line) for line in undisturbed.metrics.read_text().splitlines()]

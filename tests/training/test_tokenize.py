@@ -98,9 +98,10 @@ def test_the_result_tells_how_good_the_codes_are(tokenized):
     told = result(tokenized)
     assert (told["steps"], told["codes"], told["shards"]) == (30, 32, 3)
     assert told["events"] == {"train": 40, "test": 12}
-    assert 0 < told["usage"] <= 1
-    assert 1 <= told["perplexity"] <= 32 * told["usage"] + 1e-6
-    assert told["reconstruction"]["log_pt"] < 1.2, "less than the spread"
+    quality = told["splits"]["train"]
+    assert 0 < quality["usage"] <= 1
+    assert 1 <= quality["perplexity"] <= 32 * quality["usage"] + 1e-6
+    assert quality["reconstruction"]["log_pt"] < 1.2, "less than the spread"
     lines = [json.loads(line) for line in tokenized.metrics.read_text().splitlines()]
     assert {"reconstruction", "commitment"} <= set(lines[0])
     assert lines[-1]["reconstruction"] < lines[0]["reconstruction"]
@@ -120,7 +121,7 @@ def test_bins_go_through_the_same_stage_untrained(jets, tmp_path):
     assert run(folder, "tokenize", size=2) == Exit.FINISHED, (folder.path / "log.txt").read_text()
     told = result(folder)
     assert (told["steps"], told["codes"]) == (0, 36_000)
-    assert told["reconstruction"]["deta"] < 1.6 / 30 / 2
+    assert told["splits"]["train"]["reconstruction"]["deta"] < 1.6 / 30 / 2
     assert not folder.metrics.exists()
 
 

@@ -177,7 +177,7 @@ def test_a_failed_task_says_why(plan):
         ("stage", {"events": {"train": 1000, "test": 500}}, "1,500 events"),
         (
             "simulate",
-            {"events": 24, "mean_points": 100.2, "mean_tracks": 5.55},
+            {"events": 24, "means": {"points": 100.2, "tracks": 5.55}},
             "24 events, 100 points, 5.5 tracks an event",
         ),
         ("evaluate", {"ari": None}, ""),

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline import records
 from pipeline.campaign import FeaturesTask
 from pipeline.data.checksums import unchanged
 from pipeline.data.events import Array, Events
@@ -28,6 +29,7 @@ from pipeline.job import batch_job_id
 from pipeline.nn.hidden import EVENT_FEATURES, FEATURES, HiddenOf
 from pipeline.nn.loading import batches
 from pipeline.outcome import Exit
+from pipeline.records import Featured, TaskProgress, Weights
 from pipeline.run import TaskFolder
 from pipeline.training.engine import engine
 from pipeline.training.network import backbone_of
@@ -49,30 +51,31 @@ def features(
         Selection(task.source, split, task.model.reads_downstream()).open()
     backbone, hidden_of = backbone_of(task.model, store)
     load_backbone(backbone, task.backbone, task.model)
-    digest = (read_json(TaskFolder(task.backbone).result) or {})["weights_sha256"]
+    trained = records.read(TaskFolder(task.backbone).result, Weights)
+    digest = trained.weights_sha256 if trained is not None else ""
     backbone.requires_grad_(False).to(world.device).eval()
     writing = Writing(folder, task, store, hidden_of, digest, world.device)
-    records = []
+    made = []
     shards = [shard for split in store.splits for shard in store.shards(split)]
     for number, shard in enumerate(shards):
         if stop.requested:
             return Exit.CONTINUE
-        records.append(writing.written(number, shard))
-        told = {"done": number + 1, "total": len(shards), "unit": "shards"}
-        write_json(folder.progress, told)
-    _finish(task, store, records)
+        made.append(writing.written(number, shard))
+        progress = TaskProgress(done=number + 1, total=len(shards), unit="shards")
+        records.write(folder.progress, progress)
+    _finish(task, store, made)
     folder.finish(
-        {
-            "family": task.model.family,
-            "combine": task.combine,
-            "events": store.manifest.events,
-            "points": store.manifest.points,
-            "shards": len(records),
-            "weights_sha256": digest,
-            "store_sha256": Store.open(task.store).manifest.content_sha256,
-            "seconds": time.time() - began,
-            "job_id": batch_job_id(),
-        }
+        Featured(
+            family=task.model.family,
+            combine=task.combine,
+            events=store.manifest.events,
+            points=store.manifest.points,
+            shards=len(made),
+            weights_sha256=digest,
+            store_sha256=Store.open(task.store).manifest.content_sha256,
+            seconds=time.time() - began,
+            job_id=batch_job_id(),
+        )
     )
     return Exit.FINISHED
 

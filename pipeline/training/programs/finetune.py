@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pipeline import catalog
+from pipeline import catalog, records
 from pipeline.campaign import FinetuneTask, PretrainTask
 from pipeline.data.errors import BadInput
 from pipeline.data.loading import Selection
@@ -13,6 +13,7 @@ from pipeline.data.store import Store
 from pipeline.families import Family
 from pipeline.nn.losses import only
 from pipeline.outcome import Exit, RunError
+from pipeline.records import Weights
 from pipeline.run import TaskFolder
 from pipeline.training import loader, lora
 from pipeline.training.engine import engine
@@ -21,7 +22,6 @@ from pipeline.training.programs import program
 from pipeline.training.steps.loop import fit
 from pipeline.training.steps.spec import TrainSpec
 from pipeline.training.weights import WEIGHTS, load
-from pipeline.writing import read_json
 
 
 def network(task: FinetuneTask, store: Store | None = None) -> Downstream:
@@ -84,14 +84,14 @@ def trained(folder: Path, model: Family | None = None) -> dict[str, torch.Tensor
         BadInput: They are of another family or size than `model`.
     """
     path = folder / WEIGHTS
-    result = read_json(TaskFolder(folder).result)
+    result = records.read(TaskFolder(folder).result, Weights)
     if result is None or not path.is_file():
         message = f"{path}: no trained weights here. Finish that training first."
         raise RunError(message)
     if model is not None:
         _check_same(folder, model)
     weights = load(path)
-    if engine.weights_hash(weights) != result["weights_sha256"]:
+    if engine.weights_hash(weights) != result.weights_sha256:
         message = f"{path}: not the weights that {folder / 'result.json'} speaks of."
         raise RunError(message)
     return weights

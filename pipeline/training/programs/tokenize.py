@@ -6,10 +6,10 @@ at the first shard that is not whole.
 """
 
 import time
-from typing import Any
 
 import torch
 
+from pipeline import records
 from pipeline.campaign import TokenizeTask
 from pipeline.data.store import Store
 from pipeline.data.store.manifest import write_manifest
@@ -17,6 +17,7 @@ from pipeline.data.store.tokens import WEIGHTS as STORED_WEIGHTS
 from pipeline.data.store.tokens import write_tokenizer
 from pipeline.job import batch_job_id
 from pipeline.outcome import Exit
+from pipeline.records import Ending, TaskProgress, Tokenized, Trained
 from pipeline.run import TaskFolder
 from pipeline.training import systems, tokenizers
 from pipeline.training.engine import engine
@@ -26,7 +27,6 @@ from pipeline.training.steps.loop import train
 from pipeline.training.steps.spec import TrainSpec
 from pipeline.training.token_shards import Shards, manifest, quality, total_cut
 from pipeline.training.weights import WEIGHTS, load
-from pipeline.writing import read_json, write_json
 
 TRAINED = "trained.json"
 POLL_SECONDS = 0.2
@@ -54,27 +54,24 @@ def tokenize(
         return Exit.CONTINUE
     tokenizers.save(shards.codec, task.store / STORED_WEIGHTS)  # type: ignore[arg-type]
     write_tokenizer(task.store, task.model.model_dump(mode="json"), task.model.codes)
-    _finish(shards, result | {"seconds": time.time() - began, "job_id": batch_job_id()})
+    changes = {"seconds": time.time() - began, "job_id": batch_job_id()}
+    _finish(shards, result.model_copy(update=changes))
     return Exit.FINISHED
 
 
 def _trained(
     task: TokenizeTask, folder: TaskFolder, world: engine.World, stop: program.Stop
-) -> dict[str, Any] | None:
+) -> Trained | None:
     """Return the result of the training, an earlier link's if it was finished then.
 
     Of what has no weights it says so; None when asked to stop before the end.
     """
     if not task.model.parameters().trained:
-        return {"steps": 0, "parameters": 0, "weights_sha256": ""}
+        return Trained()
     if task.trained is not None:
         weights = engine.weights_hash(trained(task.trained))
-        return {
-            "steps": 0,
-            "parameters": task.model.parameters().trained,
-            "weights_sha256": weights,
-        }
-    found = read_json(folder.path / TRAINED)
+        return Trained(parameters=task.model.parameters().trained, weights_sha256=weights)
+    found = records.read(folder.path / TRAINED, Trained)
     if found is not None:
         return found
     events = tokenizers.jets(task.jets, task.split, task.events)
@@ -93,7 +90,7 @@ def _trained(
     )
     result = train(spec, folder, world, stop)
     if result is not None and world.is_first:
-        write_json(folder.path / TRAINED, result)
+        records.write(folder.path / TRAINED, result)
     return result
 
 
@@ -121,8 +118,8 @@ def _all_written(shards: Shards, stop: program.Stop) -> bool:
         waiting = {number for number in waiting if not shards.is_recorded(number)}
         if tell() or not waiting:
             done = len(shards) - len(waiting)
-            told = {"done": done, "total": len(shards), "unit": "shards"}
-            write_json(shards.folder.progress, told)
+            progress = TaskProgress(done=done, total=len(shards), unit="shards")
+            records.write(shards.folder.progress, progress)
         if not waiting:
             return True
         if stop.requested:
@@ -134,33 +131,31 @@ def _all_written(shards: Shards, stop: program.Stop) -> bool:
 def _until_done(folder: TaskFolder, stop: program.Stop) -> Exit:
     """Wait for the first process: a scheduler ends all soon after the first one has ended."""
     while not folder.is_done:
-        result = read_json(folder.result) or {"outcome": "finished"}
-        if stop.requested or result["outcome"] != "finished":
+        result = records.read(folder.result, Ending)
+        if stop.requested or (result is not None and not result.is_finished):
             return Exit.CONTINUE
         stop.watch.beat()
         time.sleep(POLL_SECONDS)
     return Exit.FINISHED
 
 
-def _finish(shards: Shards, result: dict[str, Any]) -> None:
+def _finish(shards: Shards, result: Trained) -> None:
     """Write the manifest, from which on the store exists, and the result."""
     made = list(shards.made())
     written = manifest(shards, made)
     write_manifest(shards.task.store, written)
-    per_split = {split: quality(made, split) for split in written.events}
     shards.folder.finish(
-        {
-            **result,
-            "family": shards.task.model.family,
-            "codes": shards.task.model.codes,
-            **per_split[shards.task.split],
-            "splits": per_split,
-            "events": written.events,
-            "points": written.points,
-            "rejected": total_cut(made),
-            "shards": len(made),
-            "store_sha256": Store.open(shards.task.store).manifest.content_sha256,
-        }
+        Tokenized(
+            **result.model_dump(exclude={"events"}),
+            family=shards.task.model.family,
+            codes=shards.task.model.codes,
+            splits={split: quality(made, split) for split in written.events},
+            events=written.events,
+            points=written.points,
+            rejected=total_cut(made),
+            shards=len(made),
+            store_sha256=Store.open(shards.task.store).manifest.content_sha256,
+        )
     )
 
 

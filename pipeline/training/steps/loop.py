@@ -11,6 +11,7 @@ from pipeline.campaign import Training
 from pipeline.job import batch_job_id
 from pipeline.nn.batch import MicroBatch
 from pipeline.outcome import Exit
+from pipeline.records import Trained
 from pipeline.run import TaskFolder
 from pipeline.training.engine import checkpoint
 from pipeline.training.engine.engine import Engine, World
@@ -34,13 +35,14 @@ def fit(spec: TrainSpec, folder: TaskFolder, world: World, stop: Stop) -> Exit:
     if result is None:
         return Exit.CONTINUE
     if world.is_first:
-        events = min(spec.events.count, result["events_seen"])
-        folder.finish(result | {"job_id": batch_job_id(), "events": events, **spec.extra})
+        events = min(spec.events.count, result.events_seen)
+        changes = {"job_id": batch_job_id(), "events": events, "extra": dict(spec.extra)}
+        folder.finish(result.model_copy(update=changes))
     return Exit.FINISHED
 
 
-def train(spec: TrainSpec, folder: TaskFolder, world: World, stop: Stop) -> dict[str, Any] | None:
-    """Train to the end, from the newest checkpoint on; return the entries of the result.
+def train(spec: TrainSpec, folder: TaskFolder, world: World, stop: Stop) -> Trained | None:
+    """Train to the end, from the newest checkpoint on; return the result.
 
     Returns None after a checkpoint if the training was requested to stop before the end.
 
@@ -56,7 +58,7 @@ def train(spec: TrainSpec, folder: TaskFolder, world: World, stop: Stop) -> dict
 
 def _train(
     spec: TrainSpec, folder: TaskFolder, world: World, stop: Stop, link: LinkRecorder
-) -> dict[str, Any] | None:
+) -> Trained | None:
     training = spec.training
     trained, total = parameters(spec.model)
     engine = Engine(spec.model, training, world, spec.scales)
@@ -100,19 +102,19 @@ def _train(
         engine.load(folder.checkpoints, best["best_checkpoint"])
     digest = engine.export(folder.path / WEIGHTS, spec.metadata)
     engine.leave()
-    return {
+    return Trained(
         **best,
-        "events_seen": seen,
-        "steps": training.steps,
-        "loss": last["loss"],
-        "parameters": total,
-        "parameters_trained": trained,
-        "weights": WEIGHTS,
-        "weights_sha256": digest,
-        "weights_are": _kind(spec),
-        "processes": world.size,
-        "device": world.device.type,
-    }
+        events_seen=seen,
+        steps=training.steps,
+        loss=last["loss"],
+        parameters=total,
+        parameters_trained=trained,
+        weights=WEIGHTS,
+        weights_sha256=digest,
+        weights_are=_kind(spec),
+        processes=world.size,
+        device=world.device.type,
+    )
 
 
 def _divergence(engine: Engine, training: Training, folder: TaskFolder, seen: int) -> Divergence:
