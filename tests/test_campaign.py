@@ -216,7 +216,7 @@ def test_a_changed_campaign_needs_another_name(tmp_path: Path, run: Run) -> None
     with pytest.raises(DeclarationError) as caught:
         declare(run.task(task.key), task)
     assert str(caught.value) == (
-        f"{run.task(task.key).declaration}: something else is asked now of {task.key}. "
+        f"{run.task(task.key).declaration}: {task.key} was declared differently before. "
         f"Give the changed campaign (or store) another name, or remove {run.task(task.key).path}."
     )
 

@@ -20,7 +20,7 @@ def example(request, tmp_path):
     file = EXAMPLES / request.param / f"{request.param}.py"
 
     def part(name):
-        return custom_code.found(file, name)
+        return custom_code.load(file, name)
 
     part("write")(tmp_path / "files", 40, 1)
     return request.param, part, tmp_path / "files"
@@ -69,7 +69,7 @@ def test_the_campaign_fine_tunes_a_jet_backbone_on_it(example, tmp_path, monkeyp
 
 
 def test_molecules_are_isomers_with_their_bonds():
-    molecule = custom_code.found(EXAMPLES / "molecules/molecules.py", "molecule")
+    molecule = custom_code.load(EXAMPLES / "molecules/molecules.py", "molecule")
     rng = np.random.default_rng(0)
     for label in [0, 1] * 20:
         *xyz, charge = molecule(rng, label).T
@@ -82,7 +82,7 @@ def test_molecules_are_isomers_with_their_bonds():
 
 def test_haloes_are_as_many_as_the_mass_function_has_and_more_where_sigma8_is_high():
     file = EXAMPLES / "haloes/haloes.py"
-    box, above = custom_code.found(file, "box"), custom_code.found(file, "mass_function")
+    box, above = custom_code.load(file, "box"), custom_code.load(file, "mass_function")
     rng = np.random.default_rng(0)
     counts = [[len(box(rng, 0.3, sigma8)) for _ in range(20)] for sigma8 in (0.7, 0.9)]
     expected = [above(0.3, sigma8)[0] for sigma8 in (0.7, 0.9)]
@@ -92,7 +92,7 @@ def test_haloes_are_as_many_as_the_mass_function_has_and_more_where_sigma8_is_hi
 
 def test_the_field_has_the_deviation_sigma8_in_spheres_of_8_mpc():
     """Nearly: waves longer than the box are missing."""
-    field = custom_code.found(EXAMPLES / "haloes/haloes.py", "field")
+    field = custom_code.load(EXAMPLES / "haloes/haloes.py", "field")
     rng = np.random.default_rng(0)
     along = 2 * np.pi * np.fft.fftfreq(24, 100 / 24)
     x = 8 * np.sqrt(sum(np.square(np.meshgrid(along, along, along, indexing="ij"))))

@@ -1,4 +1,4 @@
-"""What a campaign asks: datasets × models × grids × tasks, resolved into tasks with keys."""
+"""A campaign: datasets × models × grids × downstream tasks, resolved into tasks with keys."""
 
 from pipeline.campaign.grid import SHELF, Campaign, load_campaign
 from pipeline.campaign.memory import too_big

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.campaign.training import Training
 
-# What a link needs before its first step and after its last, however few its events.
+# The time that a link needs before its first step and after its last, for any number of events.
 LEAST_MINUTES = 10
 
 
@@ -24,14 +24,14 @@ def branch_point(training: Training) -> int:
 
 
 def trapezoid(training: Training, events: int) -> Training:
-    """Return `training` over `events` events in all, with the walltime of its decay alone."""
+    """Return `training` over `events` events in total, with the walltime of its decay only."""
     longest = _changed(training, events_seen=events)
-    own = events - branch_point(longest)
-    return _changed(longest, walltime_minutes=minutes(training, own))
+    decay = events - branch_point(longest)
+    return _changed(longest, walltime_minutes=minutes(training, decay))
 
 
 def trunk(training: Training) -> Training:
-    """Return the part of `training`, the longest, before its decay: at a constant rate."""
+    """Return the part of the longest `training` before its decay, at a constant rate."""
     events = branch_point(training)
     return _changed(
         training,
@@ -48,7 +48,7 @@ def trunk(training: Training) -> Training:
 def minutes(training: Training, events: int) -> int:
     """Return the share of the walltime of `training` that `events` of its events need.
 
-    In proportion, rounded up, and `LEAST_MINUTES` at least, though not more than the whole.
+    It is proportional, rounded up, at least `LEAST_MINUTES`, and at most the whole.
     """
     share = math.ceil(training.walltime_minutes * events / training.events_seen)
     return min(max(share, LEAST_MINUTES), training.walltime_minutes)

@@ -14,8 +14,8 @@ D = TypeVar("D", bound=Declaration)
 M = TypeVar("M", bound=Family)
 
 
-class Own(Declaration):
-    """What one model has of its own: a dataset, data sizes, and keys of `[pretrain.training]`."""
+class ModelChanges(Declaration):
+    """The settings of one model: dataset, data sizes, and keys of `[pretrain.training]`."""
 
     dataset: str = ""
     events: tuple[PositiveInt, ...] = ()
@@ -23,10 +23,10 @@ class Own(Declaration):
 
 
 def changed(declared: D, changes: Mapping[str, Any]) -> D:
-    """Return what was declared with some keys of its own.
+    """Return the declaration with `changes` of its keys.
 
     Raises:
-        ValueError: There is no such key, or it cannot be so; the message is of one line.
+        ValueError: There is no such key, or its value is refused; the message has one line.
     """
     try:
         return type(declared)(**{**declared.model_dump(), **changes})
@@ -37,10 +37,10 @@ def changed(declared: D, changes: Mapping[str, Any]) -> D:
 
 
 def adapted(model: M, changes: Mapping[str, Any]) -> M:
-    """Return `model` with some keys of its own that decide no shape of its weights.
+    """Return `model` with `changes` of keys that decide no shape of its weights.
 
     Raises:
-        ValueError: One does, or cannot be so.
+        ValueError: A key decides a shape, or its value is refused.
     """
     other = changed(model, changes)
     before, after = model.architecture, other.architecture
@@ -52,9 +52,9 @@ def adapted(model: M, changes: Mapping[str, Any]) -> M:
 
 
 def in_proportion(training: Training, events: int, largest: int) -> Training:
-    """Return `training`, which is on `largest` events, on `events` of them, as many times over.
+    """Return `training` on `largest` events as one on `events` events, with equally many epochs.
 
-    Warm-up, decay and walltime shrink with it, and a batch at least is seen.
+    Warm-up, decay and walltime shrink in proportion; the training has at least one batch.
     """
     if events == largest:
         return training

@@ -1,4 +1,4 @@
-"""What to say of a training that does not fit into memory."""
+"""The message on a training that does not fit into memory."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ from pipeline.catalog import Declaration
 
 
 def too_big(task: Declaration, processes: int) -> str:
-    """Return what a task asks of memory over so many `processes`, and what to lower."""
+    """Return the settings of `task` that decide its memory over `processes`, and what to lower."""
     training: Any = getattr(task, "training", None)
     if training is None:
-        return "Give it a node of more memory."
+        return "Give it a node with more memory."
     share = training.batch_events // processes
     at_once = min(getattr(training, "micro_events", None) or share, share)
     return (

@@ -1,4 +1,4 @@
-"""What others may do with the products of a campaign, and whom they cite for its data."""
+"""The licence of a campaign's products, and the citations of its data."""
 
 import re
 
@@ -11,9 +11,9 @@ SPDX = "https://spdx.org/licenses"
 
 
 class Provenance(Declaration):
-    """The licence of what a campaign makes, and the citation of each dataset or tokenizer.
+    """The licence of a campaign's products, and the citation of each dataset or tokenizer.
 
-    It enters no task, so that it may be written and changed when everything is done.
+    It is part of no task, so it may be written and changed after everything is done.
     """
 
     licence: str = ""

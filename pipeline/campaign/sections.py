@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from pipeline.campaign import branching
-from pipeline.campaign.cells import M, Own, adapted, changed, in_proportion
+from pipeline.campaign.cells import M, ModelChanges, adapted, changed, in_proportion
 from pipeline.campaign.training import Training, Validation
 from pipeline.catalog import Declaration
 from pipeline.downstream import AnyTask
@@ -36,8 +36,8 @@ FILE_NAMES = {
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
 
-def _own_file(name: str) -> str:
-    """Return the name of an experiment, of the user's own with its path from the root on."""
+def _absolute(name: str) -> str:
+    """Return the name of an experiment; that of a custom one with the absolute path of its file."""
     file, _, variable = name.rpartition(":")
     if not file.endswith(".py"):
         return name
@@ -50,12 +50,12 @@ def _own_file(name: str) -> str:
 Kind = Annotated[
     str,
     Field(pattern=r"^[a-z0-9][a-z0-9-]*$|\.py:[A-Za-z_]\w*$"),
-    AfterValidator(_own_file),
+    AfterValidator(_absolute),
 ]
 
 
 class Simulation(Declaration):
-    """Sample files to make, in a schema the experiment really uses."""
+    """Sample files to simulate, in a schema that the experiment uses."""
 
     experiment: Literal["sphenix", "jetclass", "icecube"]
     format: Literal["npz", "root", "parquet"]
@@ -73,7 +73,7 @@ class Simulation(Declaration):
         return self
 
     def file_name(self, number: int) -> str:
-        """Return the name of file `number`, as the experiment names its own."""
+        """Return the name of file `number`, in the naming scheme of the experiment."""
         process = JETCLASS_PROCESSES[number % len(JETCLASS_PROCESSES)]
         pattern = FILE_NAMES[self.experiment, self.format]
         return pattern.format(number=number, process=process)
@@ -84,11 +84,11 @@ class Dataset(Declaration):
 
     The sources are a simulation of this campaign, or `splits` of patterns below `folder`, which may
     be an address (https://, root://, zip://…::https://…). With `fractions` the events of all files
-    are dealt to splits by a hash of their id. What is not given is as the experiment has it. An
-    experiment of the user's own is "file.py:NAME" (docs/other-disciplines.md).
+    are dealt to splits by a hash of their id. Keys that are not set take the experiment's defaults.
+    A custom experiment is "file.py:NAME" (docs/other-disciplines.md).
 
-    `files` says how many files each split has: a run begins with no fewer, and a plan may be made
-    where they are not. `mean_points` of an event are for estimates, before there is a store.
+    `files` is the number of files of each split: a run needs that many, and a plan can be made
+    where the files are absent. `mean_points` per event serves estimates before there is a store.
     """
 
     experiment: Kind
@@ -110,7 +110,7 @@ class Dataset(Declaration):
 
     @model_validator(mode="after")
     def _one_source(self) -> "Dataset":
-        """Check that there is one kind of source."""
+        """Check that there is exactly one kind of source."""
         if bool(self.simulation) == bool(self.folder and self.splits):
             message = "give either simulation, or folder and splits"
             raise ValueError(message)
@@ -118,7 +118,7 @@ class Dataset(Declaration):
 
     @model_validator(mode="after")
     def _files_of_splits(self) -> "Dataset":
-        """Check that files are counted of splits that are there."""
+        """Check that `files` counts the files of declared splits."""
         for name in self.files:
             if name not in self.splits:
                 message = f"files.{name}: no such split; splits: {', '.join(self.splits) or 'none'}"
@@ -127,7 +127,7 @@ class Dataset(Declaration):
 
     @model_validator(mode="after")
     def _fractions_of_one(self) -> "Dataset":
-        """Check that the fractions make a whole, and that they alone name splits."""
+        """Check that the fractions sum to 1, and that no other key names splits."""
         if self.fractions and abs(sum(self.fractions.values()) - 1) > 1e-9:
             message = f"fractions sum to {sum(self.fractions.values()):g}; expected 1"
             raise ValueError(message)
@@ -143,13 +143,13 @@ UNTRAINED = Training(
 
 
 class Tokenize(Declaration):
-    """A tokenizer of a dataset of jets: what `pretrain` and `probe` may name as their dataset.
+    """A tokenizer of a dataset of jets, which `pretrain` and `probe` may name as their dataset.
 
     It is trained on the first `events` jets of `split`, all if None, and then makes tokens of every
-    split. Bins are not trained; `training` gives their devices and walltime alone.
+    split. Bins are not trained; for them `training` sets only devices and walltime.
 
-    In place of a `model`, `like` names another tokenizer, which is taken as it was trained: so that
-    jets of another kind become the tokens that a pretrained model knows.
+    Instead of a `model`, `like` names another tokenizer, whose trained weights are used. So jets of
+    another kind become the tokens that a pretrained model knows.
     """
 
     dataset: str
@@ -162,7 +162,7 @@ class Tokenize(Declaration):
 
     @model_validator(mode="after")
     def _trained(self) -> "Tokenize":
-        """Check that there is one tokenizer, and that what has weights is trained."""
+        """Check that there is one tokenizer, and a training if it has weights."""
         if bool(self.like) == (self.model is not None):
             message = "give either model, or like = the tokenizer to take as it was trained"
             raise ValueError(message)
@@ -177,14 +177,15 @@ class Tokenize(Declaration):
 class Pretrain(Declaration):
     """The pretraining grid: models × data sizes × seeds on one dataset or its tokens.
 
-    `by_model` gives a model a dataset or data sizes of its own, and changes keys of `training` for
-    it: devices, walltime, a rate.
+    `by_model` sets another dataset or other data sizes for a model, and changes keys of `training`
+    for it, such as devices, walltime or learning rate.
 
-    With `same_epochs` the training is that on the largest of a model's sizes; on fewer events it
-    sees fewer, in proportion, and gets its share of the walltime. Else all see as many.
+    With `same_epochs`, `training` describes the largest of a model's sizes; a training on fewer
+    events sees proportionally fewer and gets that share of the walltime. Without, all see equally
+    many.
 
-    With `branch`, one trunk a model and seed serves all sizes, each a decay that branches from it.
-    The walltime is that of the longest training; trunk and branches get their share of it.
+    With `branch`, one trunk per model and seed serves all sizes, each a decay that branches from
+    it. The walltime is that of the longest training; trunk and branches get their share of it.
     """
 
     dataset: str
@@ -196,11 +197,11 @@ class Pretrain(Declaration):
     same_epochs: bool = False
     validation: Validation | None = None
     training: Training
-    by_model: dict[Name, Own] = {}
+    by_model: dict[Name, ModelChanges] = {}
 
     @model_validator(mode="after")
-    def _own(self) -> "Pretrain":
-        """Check what models have of their own, and that the sizes can branch, if they shall."""
+    def _fits_models(self) -> "Pretrain":
+        """Check the changes of each model, and that the sizes can branch if they have to."""
         for name in self.by_model:
             if name not in self.models:
                 message = f"by_model: {name!r} is none of models: {', '.join(self.models)}"
@@ -223,21 +224,21 @@ class Pretrain(Declaration):
 
     def dataset_of(self, model: str) -> str:
         """Return the dataset, or the tokens, that a model is trained on."""
-        own = self.by_model.get(model)
-        return own.dataset if own is not None and own.dataset else self.dataset
+        changes = self.by_model.get(model)
+        return changes.dataset if changes is not None and changes.dataset else self.dataset
 
     def events_of(self, model: str) -> tuple[int, ...]:
         """Return the data sizes of a model."""
-        own = self.by_model.get(model)
-        return own.events if own is not None and own.events else self.events
+        changes = self.by_model.get(model)
+        return changes.events if changes is not None and changes.events else self.events
 
     def training_of(self, model: str) -> Training:
-        """Return how a model is trained, on the largest of its sizes if they differ in that."""
-        own = self.by_model.get(model)
-        return self.training if own is None else changed(self.training, own.training)
+        """Return the training of a model; with `same_epochs` that on its largest size."""
+        changes = self.by_model.get(model)
+        return self.training if changes is None else changed(self.training, changes.training)
 
     def training_on(self, model: str, events: int) -> Training:
-        """Return how a model is trained on so many events."""
+        """Return the training of a model on `events` events."""
         training = self.training_of(model)
         if not self.same_epochs:
             return training
@@ -247,17 +248,18 @@ class Pretrain(Declaration):
 class Finetune(Declaration):
     """The fine-tuning fan-out: modes × label counts × seeds, for each pretrained model.
 
-    `frozen` trains the head alone; `lora` the head and, of each matrix of the backbone, a change of
-    `lora_rank`; `full` all weights; `scratch` all, from random ones; `head` those of the head on
-    embedded points, without the backbone's layers: what the head can do alone.
+    `frozen` trains only the head; `lora` the head and a change of rank `lora_rank` of each matrix
+    of the backbone; `full` all weights; `scratch` all weights, from random ones; `head` the head on
+    embedded points, without the backbone's layers, as a baseline.
 
     With `cache` a frozen backbone sees each event once: the "mean" of its layers, or the "last", is
-    kept in a store that all heads on it share. Without, a head learns how to combine the layers.
+    kept in a store that all its downstream tasks share. Without, a head learns how to combine the
+    layers.
 
-    Of `models` alone if any are named. With `same_epochs` the training is that on the most labels;
-    on fewer it sees fewer events, in proportion, and gets its share of the walltime. `changes` are
-    fields of the models that are other than in pretraining, of those that decide no shape: the
-    columns of another discipline, its interaction.
+    If `models` names any, only those are fine-tuned. With `same_epochs`, `training` describes the
+    largest label count; a training on fewer labels sees proportionally fewer events and gets that
+    share of the walltime. `changes` sets fields of the models that decide no shape of the weights,
+    such as the columns of another discipline or its interaction.
     """
 
     dataset: str
@@ -276,30 +278,30 @@ class Finetune(Declaration):
     training: Training
 
     def model_of(self, model: M) -> M:
-        """Return how a pretrained model is fine-tuned.
+        """Return the pretrained model as it is fine-tuned.
 
         Raises:
-            ValueError: What is to change cannot be so, or decides shapes of the weights.
+            ValueError: A change is refused, or decides a shape of the weights.
         """
         return adapted(model, self.changes) if self.changes else model
 
     def training_on(self, labels: int) -> Training:
-        """Return how a model is trained on so many labelled events."""
+        """Return the training on `labels` labelled events."""
         if not self.same_epochs:
             return self.training
         return in_proportion(self.training, labels, max(self.labels))
 
     @model_validator(mode="after")
     def _fits_all_labels(self) -> "Finetune":
-        """Check that the training can be as short as the fewest labels ask."""
+        """Check that the training can be as short as the smallest label count needs."""
         self.training_on(min(self.labels, default=1))
         return self
 
 
 class Probe(Declaration):
-    """Pretrained models on events that none of them saw: held-out losses, and what they make.
+    """A probe of pretrained models on unseen events: losses, and each family's own probe.
 
-    Of `models` alone if any are named.
+    If `models` names any, only those are probed.
     """
 
     dataset: str

@@ -1,4 +1,4 @@
-"""The source files that a pattern means, here or at an address."""
+"""The source files that a pattern matches, here or at an address."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 WILDCARDS = "*?["
 CHAIN = "::"
 ARCHIVE_BLOCK_BYTES = 1 << 18
-# We try again ourselves; by itself XRootD's client waits ten minutes for a server that is gone.
+# We retry ourselves; XRootD's client alone waits ten minutes for a server that is gone.
 XROOTD = {"XRD_CONNECTIONWINDOW": "15", "XRD_CONNECTIONRETRY": "1"}
 
 
@@ -62,11 +62,11 @@ def system_of(address: str) -> tuple[Any, str]:
 def sources_of(name: str, dataset: "Dataset", *, elsewhere: bool) -> dict[str, tuple[str, ...]]:
     """Return the files that the patterns of a dataset match, sorted, per split.
 
-    With `elsewhere` the files may be on another machine: of a split that has none here stand-ins
-    are returned, as many as the dataset says that there are.
+    With `elsewhere` the files may be on another machine: a split without files here gets
+    placeholder names, as many as the dataset declares.
 
     Raises:
-        DeclarationError: No file is there, or fewer than there are to be.
+        DeclarationError: There is no file, or fewer than declared.
     """
     folder = os.path.expandvars(str(Path(dataset.folder).expanduser()))
     if "://" in dataset.folder:
@@ -101,7 +101,7 @@ def _remote(pattern: str) -> tuple[str, ...]:
     try:
         system, path = system_of(pattern)
         names: list[Any] = sorted(system.glob(path))
-    except Exception as error:  # every network library has errors of its own
+    except Exception as error:  # each network library raises other errors
         message = f"{pattern}: cannot be listed ({error}). Check the address, or name each file."
         raise DeclarationError(message) from error
     return tuple(_address(scheme, str(name), pattern) + chain + rest for name in names)

@@ -1,4 +1,4 @@
-"""The tasks that a campaign comes to: each resolved, each with a key, each a file of its own."""
+"""The tasks that a campaign resolves into, each with a key and a file of its own."""
 
 from pathlib import Path
 from typing import Literal
@@ -212,7 +212,7 @@ def declare(folder: TaskFolder, task: Task) -> None:
         write_text(folder.declaration, text)
     elif folder.declaration.read_text() != text:
         message = (
-            f"{folder.declaration}: something else is asked now of {task.key}. "
+            f"{folder.declaration}: {task.key} was declared differently before. "
             f"Give the changed campaign (or store) another name, or remove {folder.path}."
         )
         raise DeclarationError(message)

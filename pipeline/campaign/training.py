@@ -17,10 +17,10 @@ LANES = 64
 
 
 class Validation(Declaration):
-    """Events on which the loss is told at each checkpoint, the first `events` of `split`.
+    """The events of the validation loss at each checkpoint: a subset of `events` of `split`.
 
-    The checkpoint where it is lowest is kept. With `weights` "best" its weights are the result, as
-    if the training had been stopped there, in place of the last.
+    The checkpoint with the lowest loss is kept. With `weights` "best" its weights are the result
+    instead of the last ones, as if the training had stopped there.
     """
 
     split: str
@@ -39,23 +39,23 @@ class Training(Declaration):
       linearly or as 1 - √x (`decay_shape`);
     - constant: stays.
 
-    The optimisers' papers have other `betas` than our default: lion (0.9, 0.99), ranger
-    (0.95, 0.999) with `epsilon` 1e-5. With `ema_events` a mean of the weights is kept and
-    exported, in which the weights of n events ago count exp(-n / ema_events): a decay of 0.999 per
-    step of 256 events is ema_events = 256 / 0.001 = 256,000.
+    The optimisers' papers use other `betas` than our default: lion (0.9, 0.99), ranger
+    (0.95, 0.999) with `epsilon` 1e-5. With `ema_events` an EMA of the weights is kept and exported,
+    in which the weights n events ago count exp(-n / ema_events): a decay of 0.999 per step of 256
+    events is ema_events = 256 / 0.001 = 256,000.
 
-    A process takes at most `micro_events` of its share of a batch forward at once, all if None;
-    `activation_checkpointing` computes each block's activations again on the way back instead of
-    keeping them.
+    A process runs at most `micro_events` of its share of a batch forward at once, all if None;
+    `activation_checkpointing` computes each block's activations again in the backward pass instead
+    of keeping them.
 
-    A process silent for `hang_seconds` ends its link. A loss that rose, by its means over
-    `diverged_steps` (0: nobody looks), ends the training.
+    A process without progress for `hang_seconds` ends its link. A loss that has diverged, by its
+    means over `diverged_steps`, ends the training; 0 turns the check off.
 
-    A checkpoint is written every `checkpoint_events`; without them as often as costs least, by how
-    long a save takes and how often the site's nodes fail.
+    A checkpoint is written every `checkpoint_events`. If that is None, the interval is the one that
+    costs least, from the duration of a save and the failure rate of the site's nodes.
 
-    `metrics_steps` is after how many steps, not events, `metrics.jsonl` is brought up to date;
-    `writers` are other tools that get the same numbers (docs/training.md).
+    `metrics.jsonl` is flushed every `metrics_steps` steps; `writers` are other tools that get the
+    same metrics (docs/training.md).
     """
 
     events_seen: PositiveInt
@@ -100,7 +100,7 @@ class Training(Declaration):
 
     @model_validator(mode="after")
     def _decay_of_trapezoid(self) -> "Training":
-        """Check that a decay is given where there is one, and only there."""
+        """Check that a decay is set for the trapezoid, and only there."""
         given = (self.decay_events > 0) + (self.decay_fraction > 0)
         if self.schedule == "trapezoid" and given != 1:
             message = 'schedule "trapezoid": give either decay_events or decay_fraction'
@@ -115,7 +115,7 @@ class Training(Declaration):
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> "Training":
-        """Check that the phases fit into the training, and that its rate falls if anything."""
+        """Check that the phases fit into the training, and that its rate does not end higher."""
         if self.warmup_events + self.decay > self.events_seen:
             message = (
                 f"warmup_events {self.warmup_events} and a decay of {self.decay} do not fit into "
@@ -134,8 +134,8 @@ class Training(Declaration):
         return self
 
     @model_validator(mode="after")
-    def _mean_of_whole_weights(self) -> "Training":
-        """Check that each process has all weights, of which the first keeps the mean."""
+    def _ema_of_whole_weights(self) -> "Training":
+        """Check that each process has all weights, since the first one keeps their EMA."""
         if self.ema_events is not None and self.zero == 3:
             message = "ema_events: with zero = 3 no process has all weights; write zero = 2"
             raise ValueError(message)
@@ -148,7 +148,7 @@ class Training(Declaration):
 
     @property
     def lanes(self) -> int:
-        """The number of streams that a batch is drawn from, one at least for each process.
+        """The number of streams that a batch is drawn from, at least one per process.
 
         It belongs to the task, so that a resume at another world size sees the same batches. The
         devices share them evenly where they divide the batch.

@@ -1,4 +1,4 @@
-"""What a user declares in a Python file from anywhere: a reader, a model, an interaction."""
+"""Custom code: readers, models and interactions in a user's own Python file."""
 
 import importlib.util
 from pathlib import Path
@@ -8,15 +8,15 @@ from typing import Any
 from pipeline.data.errors import BadInput
 
 
-def found(file: Path, name: str) -> Any:
-    """Return what `name` is in the Python file `file`.
+def load(file: Path, name: str) -> Any:
+    """Return the object `name` of the Python file `file`.
 
     Raises:
-        BadInput: The file is not there, cannot be loaded, or has no such name.
+        BadInput: The file is missing, cannot be loaded, or has no such name.
     """
     module = _loaded(file)
     if not hasattr(module, name):
-        message = f"{file}: no {name!r} there."
+        message = f"{file}: it defines no {name!r}."
         raise BadInput(message)
     return getattr(module, name)
 
@@ -24,7 +24,7 @@ def found(file: Path, name: str) -> Any:
 def _loaded(file: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None:
-        message = f"{file}: is no Python file; its name must end in .py."
+        message = f"{file}: not a Python file; its name must end in .py."
         raise BadInput(message)
     module = importlib.util.module_from_spec(spec)
     try:

@@ -1,4 +1,4 @@
-"""What an experiment is to us: its columns, who reads its files, and how its events are prepared.
+"""An experiment: its columns, the readers of its files, and the preparation of its events.
 
 Axes: E events, P points of all events.
 """
@@ -33,10 +33,10 @@ Rejected = dict[str, int]
 class Entries:
     """An open source file: `count` events, of which any range can be read.
 
-    `read(start, stop)` returns those events, empty ones too, with their place in the file as
-    `event_id`, and how many were rejected for which reason. Ranges are asked for in rising order;
-    what it holds in memory grows with the range, never with the file. `tables` are the file's
-    constants, equal in all files of a dataset: a detector's geometry.
+    `read(start, stop)` returns those events, including empty ones, with their position in the file
+    as `event_id`, and the number of rejected ones by reason. Ranges come in rising order; the
+    memory it uses grows with the range, never with the file. `tables` are the file's constants,
+    equal in all files of a dataset: a detector's geometry.
     """
 
     count: int
@@ -63,15 +63,14 @@ def as_read(events: Events) -> Events:
 class Experiment:
     """An experiment whose files can be staged.
 
-    `columns` are those of the store, after `transform`. `readers` maps how a file's name ends to
-    the `Opener`, as "module:name", so that a library loads when it is first needed, or as the
-    function itself, as in a file of the user's own. `companions`
-    gives the paths, relative to a file, of what belongs to it and may exist beside it. `limit`
-    deals with events of more points than wanted. `axes` are the three columns, normalised to
-    [0, 1], that orders and neighbours take; points are sorted by the last of them first, and its
-    equal-count bins are shared evenly by the groups between `group_limits` (physical units).
-    `block_events` are read and prepared at a time; `shard_events` entries make a shard, unless
-    another number is asked for: about 100 MB, which a worker holds a few times over.
+    `columns` are those of the store, after `transform`. `readers` maps the suffix of a file's name
+    to the `Opener`: an import path "module:name", so that its library loads when it is needed, or
+    the function itself, as in a user's file. `companions` gives the paths, relative to a file, of
+    files that belong to it and may lie beside it. `limit` handles events of too many points. `axes`
+    are the three columns, normalised to [0, 1], that orders and neighbours use; points are sorted
+    by the last of them first, and its equal-count bins are shared evenly by the groups between
+    `group_limits` (physical units). `block_events` events are read and prepared at a time;
+    `shard_events` entries make a shard by default: about 100 MB, of which a worker holds a few.
     """
 
     name: str
@@ -89,15 +88,15 @@ class Experiment:
     shard_events: int = 2048
 
     def opener(self, suffix: str) -> Opener:
-        """Return who opens files that end in `suffix`, one of `readers`."""
+        """Return the opener of files that end in `suffix`, one of `readers`."""
         reader = self.readers[suffix]
-        opener: Opener = named(reader) if isinstance(reader, str) else reader
+        opener: Opener = load_object(reader) if isinstance(reader, str) else reader
         return opener
 
 
-def named(place: str) -> Any:
-    """Return the object at `place`, "module:name" or, of the user's own, "file.py:name"."""
-    module, _, name = place.partition(":")
+def load_object(import_path: str) -> Any:
+    """Return the object at `import_path`: "module:name", or "file.py:name" of a user's file."""
+    module, _, name = import_path.partition(":")
     if module.endswith(".py"):
-        return custom_code.found(Path(module), name)
+        return custom_code.load(Path(module), name)
     return getattr(importlib.import_module(module), name)

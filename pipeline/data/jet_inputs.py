@@ -95,24 +95,24 @@ def made_of(name: str, known: Iterable[str]) -> frozenset[str] | None:
     return _made_of(name, frozenset(known), frozenset())
 
 
-def _made_of(name: str, known: frozenset[str], asked: frozenset[str]) -> frozenset[str] | None:
-    """Return what makes `name`, by no way through those `asked` for already."""
+def _made_of(name: str, known: frozenset[str], visited: frozenset[str]) -> frozenset[str] | None:
+    """Return what makes `name`, by ways that avoid the `visited` names."""
     if name in known:
         return frozenset({name})
-    way = _way(name, known, asked)
+    way = _way(name, known, visited)
     if way is None:
         return None
-    parts = [_made_of(each, known, asked | {name}) for each in way.of]
+    parts = [_made_of(each, known, visited | {name}) for each in way.of]
     return frozenset().union(*(part for part in parts if part is not None))
 
 
-def _way(name: str, known: frozenset[str], asked: frozenset[str]) -> Way | None:
+def _way(name: str, known: frozenset[str], visited: frozenset[str]) -> Way | None:
     """Return the first way to make `name` whose columns can all be had."""
-    if name in asked:
+    if name in visited:
         return None
-    asked = asked | {name}
+    visited = visited | {name}
     for way in WAYS.get(name, ()):
-        if all(each in known or _way(each, known, asked) is not None for each in way.of):
+        if all(each in known or _way(each, known, visited) is not None for each in way.of):
             return way
     return None
 

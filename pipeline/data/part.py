@@ -1,7 +1,7 @@
-"""One piece of a source file: read, prepared, dealt to splits, and written as a shard of each.
+"""One staging part of a source file: read, prepared, dealt to splits, and written as shards.
 
-What comes out depends on the file's content and the settings alone, so pieces may be made by any
-number of workers in any order. Axes: E events, P points, k neighbours.
+The shards depend on the file's content and the settings alone, so any number of workers may make
+the parts in any order. Axes: E events, P points, k neighbours.
 """
 
 from collections import Counter
@@ -20,13 +20,13 @@ from pipeline.data.splits import split_of
 from pipeline.data.store.manifest import ShardRecord
 from pipeline.data.store.shard import write_shard
 
-OWN = frozenset({"points", "offsets", "event_id", "neighbours"})
+RESERVED = frozenset({"points", "offsets", "event_id", "neighbours"})
 FILE_BITS = 32
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where shards go and how they are stored; `fractions` name the splits to deal events to."""
+    """Where and how shards are stored; `fractions` names the splits to deal events to."""
 
     store: Path
     preparation: Preparation
@@ -45,21 +45,21 @@ class Prepared:
 
 
 def ranges(count: int, events_per_shard: int) -> list[tuple[int, int]]:
-    """Return the entries, start to stop, of each piece of a file with `count` of them."""
+    """Return the entries, start to stop, of each staging part of a file with `count` entries."""
     starts = range(0, count, events_per_shard)
     return [(start, min(start + events_per_shard, count)) for start in starts]
 
 
-def make_piece(
-    layout: Layout, entries: Entries, *, split: str, file: int, piece: int, start: int, stop: int
+def make_part(
+    layout: Layout, entries: Entries, *, split: str, file: int, part: int, start: int, stop: int
 ) -> tuple[list[ShardRecord], dict[str, int]]:
-    """Write the entries `start` to `stop` of source `file` as shards; return them and rejects."""
+    """Write the entries `start` to `stop` of source `file` as shards; return both records."""
     prepared, rejected = prepared_range(layout.preparation, entries, start, stop)
     event_id = (file << FILE_BITS) | prepared.events.event_id
-    name = f"{file:05d}-{piece:03d}"
+    name = f"{file:05d}-{part:03d}"
     shards = [
-        _write(layout, layout.store / part / name, each, event_id[chosen])
-        for part, chosen, each in _dealt(prepared, event_id, split, layout.fractions)
+        _write(layout, layout.store / name_of_split / name, each, event_id[chosen])
+        for name_of_split, chosen, each in _dealt(prepared, event_id, split, layout.fractions)
         if len(each.events)
     ]
     return shards, rejected
@@ -78,7 +78,7 @@ def prepared_range(
 def _blocks(
     settings: Preparation, entries: Entries, start: int, stop: int, rejected: Counter[str]
 ) -> Iterator[Prepared]:
-    """Yield the prepared events of the entries, some at a time; count what is `rejected`."""
+    """Yield the prepared events of the entries in blocks; count what is `rejected`."""
     step = settings.experiment.block_events
     for first in range(start, stop, step):
         events, bad = entries.read(first, min(first + step, stop))
@@ -86,13 +86,13 @@ def _blocks(
         rejected.update(bad)
         rejected.update(unusable)
         events, neighbours = serialise(events, settings)
-        yield Prepared(events, neighbours.astype(place_type(settings.max_points)))
+        yield Prepared(events, neighbours.astype(index_type(settings.max_points)))
 
 
 def _dealt(
     prepared: Prepared, event_id: Array, split: str, fractions: Mapping[str, float]
 ) -> Iterator[tuple[str, Array, Prepared]]:
-    """Yield each split's name, which events (E) are its own, and these events."""
+    """Yield each split's name, the mask (E) of its events, and these events."""
     if not fractions:
         yield split, np.ones(len(event_id), np.bool_), prepared
         return
@@ -121,8 +121,8 @@ def _write(layout: Layout, folder: Path, prepared: Prepared, event_id: Array) ->
     )
 
 
-def place_type(max_points: int) -> type[np.int16] | type[np.int32]:
-    """Return the type of places in events of at most `max_points` points."""
+def index_type(max_points: int) -> type[np.int16] | type[np.int32]:
+    """Return the integer type that indexes the points of an event with at most `max_points`."""
     return np.int16 if max_points <= np.iinfo(np.int16).max else np.int32
 
 
@@ -133,10 +133,13 @@ def arrays_of(prepared: Prepared, event_id: Array) -> dict[str, Array]:
         BadInput: The source has an array of a name that the store itself uses.
     """
     events = prepared.events
-    taken = OWN & {*events.per_point, *events.per_event}
+    taken = RESERVED & {*events.per_point, *events.per_event}
     if taken or set(events.per_point) & set(events.per_event):
         names = ", ".join(sorted(taken or set(events.per_point) & set(events.per_event)))
-        message = f"{events.source}: array {names}: the name is taken. The reader must use another."
+        message = (
+            f"{events.source}: array {names}: the store uses this name itself. The reader must use "
+            "another."
+        )
         raise BadInput(message)
     arrays: dict[str, Array] = {
         "points": events.points,

@@ -1,4 +1,4 @@
-"""What a store will need on disk, told before it is made, and whether that fits."""
+"""The disk space that a store will need, estimated before staging, and whether it fits."""
 
 import math
 import os
@@ -15,7 +15,7 @@ from pipeline.outcome import NoRoomError
 
 SAMPLE_EVENTS = 64
 MARGIN = 1.1
-RECORDS = 2  # files beside the shards that a piece leaves
+RECORDS = 2  # files that a staging part leaves beside the shards
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Room:
     files: int
 
     def __str__(self) -> str:
-        """Return it as people read it."""
+        """Return the size in a readable unit, and the number of files."""
         size, unit = float(self.bytes), "B"
         for larger in ("kB", "MB", "GB", "TB", "PB"):
             if size < 1000:
@@ -45,20 +45,20 @@ def needed(task: StageTask, layout: Layout, entries: Entries, source: str) -> Ro
     prepared, _ = prepared_range(layout.preparation, entries, 0, count)
     arrays = arrays_of(prepared, prepared.events.event_id)
     files = {
-        name: sum(map(len, parts))
-        for name, parts in encoded(arrays, {}, layout.chunk_points, layout.codec)
+        name: sum(map(len, chunks))
+        for name, chunks in encoded(arrays, {}, layout.chunk_points, layout.codec)
     }
     described = sum(size for name, size in files.items() if name.endswith("zarr.json"))
     total = sum(size_of(name) for _, name in task.files)
     events = entries.count * total / max(size_of(source), 1)
-    pieces = max(len(task.files), math.ceil(events / layout.events_per_shard))
-    shards = pieces * max(1, len(layout.fractions))
+    parts = max(len(task.files), math.ceil(events / layout.events_per_shard))
+    shards = parts * max(1, len(layout.fractions))
     content = (sum(files.values()) - described) * events / max(len(prepared.events), 1)
     there = _there(task.store)
     left = max(0.0, 1 - there.files / (shards * len(files)))
     return Room(
         max(0, int(MARGIN * (content + shards * described)) - there.bytes),
-        math.ceil(left * (shards * len(files) + RECORDS * pieces)),
+        math.ceil(left * (shards * len(files) + RECORDS * parts)),
     )
 
 
@@ -67,16 +67,16 @@ def _there(store: Path) -> Room:
     return Room(sum(path.stat().st_size for path in files), len(files))
 
 
-def free(place: Path) -> Room:
-    """Return what is free where `place` is or will be; a disk without inodes has plenty."""
-    while not place.exists():
-        place = place.parent
-    inodes = os.statvfs(place).f_favail
-    return Room(shutil.disk_usage(place).free, inodes or 2**63 - 1)
+def free(path: Path) -> Room:
+    """Return the free space where `path` is or will be; without inodes any number of files fits."""
+    while not path.exists():
+        path = path.parent
+    inodes = os.statvfs(path).f_favail
+    return Room(shutil.disk_usage(path).free, inodes or 2**63 - 1)
 
 
 def check(need: Room, store: Path) -> str:
-    """Return one line that says what is needed and what is free.
+    """Return one line on the space that is needed and the space that is free.
 
     Raises:
         NoRoomError: It does not fit.
@@ -84,8 +84,8 @@ def check(need: Room, store: Path) -> str:
     has = free(store)
     if need.bytes > has.bytes or need.files > has.files:
         message = (
-            f"{store}: needs about {need}, but {has} are free there. Free some, give the store "
-            "another place, or stage fewer files."
+            f"{store}: needs about {need}, but only {has} are free. Free some, move the store, or "
+            "stage fewer files."
         )
         raise NoRoomError(message)
-    return f"{store}: needs about {need}; free are {has}."
+    return f"{store}: needs about {need}; {has} are free."

@@ -1,7 +1,7 @@
 """Stage source files into one sharded store: `python -m pipeline.data.stage TASK_FOLDER`.
 
-`--begin` settles the voxel bins and tables, part N stages source file N piece by piece, `--finish`
-writes the manifest.
+`--begin` makes the voxel bins and tables, `--part N` stages source file N, one staging part after
+another, and `--finish` writes the manifest.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from pipeline.data.checksums import remembered, sha256, unchanged
 from pipeline.data.errors import BadInput
 from pipeline.data.experiment import Entries, Experiment
 from pipeline.data.experiments import experiment
-from pipeline.data.part import Layout, make_piece, ranges
+from pipeline.data.part import Layout, make_part, ranges
 from pipeline.data.preparation.bins import Bins, fit_bins, read_bins
 from pipeline.data.preparation.serialise import Preparation, is_voxel_order, normal, usable
 from pipeline.data.program import Program, part_record, part_records, run
@@ -63,12 +63,12 @@ def begin(folder: TaskFolder, task: StageTask) -> None:
             if entries.tables:
                 write_tables(task.store, entries.tables)
             need = needed(task, layout_of(task), entries, name)
-    told = check(need, task.store)
-    write_json(folder.parts / BEGUN, {"room": told})
+    room = check(need, task.store)
+    write_json(folder.parts / BEGUN, {"room": room})
 
 
 def _bins(task: StageTask, kind: Experiment, name: str, path: Path, split: str) -> Bins:
-    """Return the bins of another store, or such as are fitted on the first events of `path`."""
+    """Return the bins of another store, or bins fitted on the first events of `path`."""
     if task.bins_store != task.store:
         return read_bins(task.bins_store / BINS)
     splits = task.dataset.fractions or task.sources
@@ -126,22 +126,22 @@ def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
     for leftover in task.store.glob(f"*/.{number:05d}-*.tmp"):
         shutil.rmtree(leftover)
     kind = layout.preparation.experiment
-    place = folder.path / f"fetch-{number:05d}"
+    target = folder.path / f"fetch-{number:05d}"
     with (
-        fetched(name, kind.companions(file_of(name)), place) as path,
+        fetched(name, kind.companions(file_of(name)), target) as path,
         opened(path, kind) as entries,
     ):
         check_tables(task.store, entries.tables, name)
         sources = _sources(kind, entries, name, path, folder)
         shards: list[dict[str, Any]] = []
         rejected: Counter[str] = Counter()
-        for piece, (start, stop) in enumerate(ranges(entries.count, layout.events_per_shard)):
-            note = folder.parts / f"{number:05d}-{piece:03d}.json"
-            made_from = _fingerprint(task, layout, sources, (number, piece, start, stop))
+        for part, (start, stop) in enumerate(ranges(entries.count, layout.events_per_shard)):
+            note = folder.parts / f"{number:05d}-{part:03d}.json"
+            made_from = _fingerprint(task, layout, sources, (number, part, start, stop))
             record = _kept(task.store, note, made_from)
             if record is None:
-                made, bad = make_piece(
-                    layout, entries, split=split, file=number, piece=piece, start=start, stop=stop
+                made, bad = make_part(
+                    layout, entries, split=split, file=number, part=part, start=start, stop=stop
                 )
                 record = {
                     "made_from": made_from,
@@ -163,7 +163,7 @@ def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
 
 
 def _remove_others(store: Path, number: int, shards: list[dict[str, Any]]) -> None:
-    """Remove shards of source file `number` that are none of `shards`: it was another then."""
+    """Remove the shards of an earlier version of source file `number`, all but `shards`."""
     mine = {store / each["split"] / each["name"] for each in shards}
     for folder in {*store.glob(f"*/{number:05d}-*")} - mine:
         shutil.rmtree(folder)
@@ -172,7 +172,7 @@ def _remove_others(store: Path, number: int, shards: list[dict[str, Any]]) -> No
 def _sources(
     kind: Experiment, entries: Entries, name: str, path: Path, folder: TaskFolder
 ) -> list[SourceRecord]:
-    """Return the records of the source file `name`, here as `path`, and of what belongs to it."""
+    """Return the records of the source file `name`, here at `path`, and of its companions."""
     names = {path: name}
     for relative in kind.companions(file_of(name)):
         companion = (path.parent / relative).resolve()
@@ -190,21 +190,21 @@ def _sources(
 
 
 def _fingerprint(
-    task: StageTask, layout: Layout, sources: list[SourceRecord], place: tuple[int, ...]
+    task: StageTask, layout: Layout, sources: list[SourceRecord], position: tuple[int, ...]
 ) -> str:
-    """Return what decides the content of a piece, as one hash."""
+    """Return the hash of everything that decides the content of a staging part."""
     bins = layout.preparation.bins
     parts = [
         task.dataset.model_dump(mode="json"),
         asdict(bins) if bins is not None else None,
         [each.sha256 for each in sources],
-        place,
+        position,
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _kept(store: Path, path: Path, made_from: str) -> dict[str, Any] | None:
-    """Return the record of a piece if it was made from the same, and its shards verify."""
+    """Return the record of a staging part if its fingerprint agrees and its shards verify."""
     record = read_json(path)
     if record is None or record["made_from"] != made_from:
         return None
@@ -212,7 +212,7 @@ def _kept(store: Path, path: Path, made_from: str) -> dict[str, Any] | None:
 
 
 def _are_whole(store: Path, record: dict[str, Any]) -> bool:
-    """Return whether the shards of a record are there and are what was written."""
+    """Return whether the shards of a record exist and are unchanged."""
     return all(
         unchanged(store / shard["split"] / shard["name"], shard["files"])
         for shard in record["shards"]
@@ -220,7 +220,7 @@ def _are_whole(store: Path, record: dict[str, Any]) -> bool:
 
 
 def is_staged(folder: TaskFolder, task: StageTask, number: int) -> bool:
-    """Return whether the shards of source file `number` are whole, and it seems unchanged."""
+    """Return whether the shards of source file `number` are complete and it looks unchanged."""
     record = read_json(part_record(folder, number))
     if record is None or not _are_whole(task.store, record):
         return False
@@ -229,7 +229,7 @@ def is_staged(folder: TaskFolder, task: StageTask, number: int) -> bool:
 
 
 def _seen(name: str, kind: Experiment) -> list[list[int]]:
-    """Return size and time of a file and of what belongs to it; nothing if it is not here."""
+    """Return size and time of a file and its companions; an empty list if it is not here."""
     if is_remote(name) or not Path(name).exists():
         return []
     paths = [Path(name), *(Path(beside(name, each)) for each in kind.companions(file_of(name)))]
@@ -310,17 +310,17 @@ def _check_splits(
             )
             raise BadInput(message)
         if len(kinds) > 1:
-            every = set.intersection(*map(set, kinds))
-            odd = sorted({name for name, _ in set.union(*map(set, kinds)) - every})
+            common = set.intersection(*map(set, kinds))
+            odd = sorted({name for name, _ in set.union(*map(set, kinds)) - common})
             message = (
                 f"{task.store}: some files of split {split!r} lack {', '.join(odd)}, or have it in "
-                "another type. Put the files that differ into a split of their own."
+                "another type. Put the files that differ into another split."
             )
             raise BadInput(message)
 
 
 def weight(task: StageTask, number: int) -> int:
-    """Return how much work source file `number` is: its bytes, where that is quickly told."""
+    """Return the weight of source file `number` for balancing: its bytes, 1 if it is remote."""
     name = task.files[number][1]
     return 1 if is_remote(name) else size_of(name)
 

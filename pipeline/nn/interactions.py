@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pipeline.data.errors import BadInput
-from pipeline.data.experiment import named
+from pipeline.data.experiment import load_object
 from pipeline.families.custom.module import function_in
 from pipeline.families.interactions import Interaction
 from pipeline.nn.pairs import Pairs
@@ -31,7 +31,7 @@ def function_of(interaction: Interaction) -> Function:
     if file.endswith(".py"):
         users: Function = function_in(Path(file), name)
         return users
-    ours: Function = named(interaction.function)
+    ours: Function = load_object(interaction.function)
     return ours
 
 

@@ -102,7 +102,7 @@ def test_numbers_are_as_people_read_them(room, text):
 
 def test_a_disk_that_suffices_is_told_too(tmp_path):
     assert re.fullmatch(
-        rf"{tmp_path}/no/store: needs about 5 B in 2 files; free are .* in [\d,]+ files\.",
+        rf"{tmp_path}/no/store: needs about 5 B in 2 files; .* in [\d,]+ files are free\.",
         check(Room(5, 2), tmp_path / "no" / "store"),
     )
 
@@ -112,7 +112,7 @@ def test_what_does_not_fit_is_refused_with_both_numbers(tmp_path, monkeypatch, n
     monkeypatch.setattr("pipeline.data.space.free", lambda _: Room(10**15, 10**9))
     with pytest.raises(NoRoomError) as told:
         check(need, tmp_path)
-    assert f"needs about {need}, but {Room(10**15, 10**9)} are free there" in str(told.value)
+    assert f"needs about {need}, but only {Room(10**15, 10**9)} are free" in str(told.value)
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_a_disk_without_room_is_refused_before_anything_is_staged(tmp_path, smal
     ended = stage(store, sources, "--events-per-shard", 8, "--neighbours", 20)
     assert ended.returncode == Exit.CANNOT_WRITE
     number = r"[\d.]+ kB in [\d,]+ files"
-    assert re.search(rf"{store}: needs about {number}, but {free_there}", words_of(ended))
+    assert re.search(rf"{store}: needs about {number}, but only {free_there}", words_of(ended))
     assert words_of(ended).count("error ") == 1
     assert list(store.glob("*/*")) == []
 
@@ -167,5 +167,5 @@ def test_the_command_tells_before_it_stages(tmp_path, how):
         told = job.stderr.readline()
         assert how == "--ranks" or not (store / "manifest.json").exists()
         job.communicate(timeout=60)
-    assert re.match(rf"{store}: needs about [\d.]+ kB in \d+ files; free are ", told)
+    assert re.match(rf"{store}: needs about [\d.]+ kB in \d+ files; ", told)
     assert job.returncode == 0

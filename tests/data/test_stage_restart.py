@@ -12,7 +12,7 @@ from made_events import events, stage_task
 from staged_alone import SMALL, children, command, files_of, stage, words_of, write_sources
 
 from pipeline.claims import holder
-from pipeline.data import part as piece
+from pipeline.data import part
 from pipeline.data import stage as staging
 from pipeline.data.program import run
 from pipeline.data.readers.sphenix_npz import write_npz
@@ -20,7 +20,7 @@ from pipeline.data.stage import STAGE
 from pipeline.data.store import Store
 from pipeline.outcome import Exit
 
-SIZES = [20, 30, 25, 40, 22, 35, 28, 31, 33, 27]  # three pieces of four entries
+SIZES = [20, 30, 25, 40, 22, 35, 28, 31, 33, 27]  # three parts of four entries
 
 
 class KilledError(Exception):
@@ -48,16 +48,16 @@ def source(tmp_path):
 
 @pytest.fixture
 def killed(monkeypatch):
-    """Let the process die before it makes piece `at` of any file, as long as the body runs."""
+    """Let the process die before it makes part `at` of any file, as long as the body runs."""
 
     def die(folder, at):
         def make(*words, **place):
-            if place["piece"] == at:
+            if place["part"] == at:
                 raise KilledError
-            return piece.make_piece(*words, **place)
+            return part.make_part(*words, **place)
 
         with monkeypatch.context() as patch:
-            patch.setattr(staging, "make_piece", make)
+            patch.setattr(staging, "make_part", make)
             with pytest.raises(KilledError):
                 do(folder, "--part 0")
 
@@ -71,7 +71,7 @@ def uninterrupted(tmp_path, source):
     return files_of(task.store)
 
 
-def test_pieces_that_are_whole_are_not_written_again(tmp_path, source, killed, uninterrupted):
+def test_parts_that_are_whole_are_not_written_again(tmp_path, source, killed, uninterrupted):
     folder, task = stage_task(tmp_path, {"train": (source,)})
     do(folder, "--begin")
     killed(folder, 2)
@@ -83,7 +83,7 @@ def test_pieces_that_are_whole_are_not_written_again(tmp_path, source, killed, u
     assert files_of(task.store) == uninterrupted
 
 
-def test_a_piece_that_was_damaged_in_between_is_made_again_and_no_other(
+def test_a_part_that_was_damaged_in_between_is_made_again_and_no_other(
     tmp_path, source, killed, uninterrupted
 ):
     folder, task = stage_task(tmp_path, {"train": (source,)})
@@ -134,7 +134,7 @@ def test_a_label_file_that_changed_is_noticed_too(tmp_path, source):
     assert set(Store.open(task.store).shards("train")[0].read(("pid",))["pid"]) == {3}
 
 
-def test_a_source_that_was_touched_keeps_its_pieces(tmp_path, source):
+def test_a_source_that_was_touched_keeps_its_parts(tmp_path, source):
     folder, task = stage_task(tmp_path, {"train": (source,)})
     assert do(folder, "--begin", "--part 0", "--finish") == [0, 0, 0]
     before = ages(task.store)

@@ -1,6 +1,6 @@
 """The experiments whose files can be staged. A new one is a file here and a line in EXPERIMENTS.
 
-One of the user's own needs neither: "file.py:NAME" is an `Experiment` in a file from anywhere.
+A custom experiment needs neither: "file.py:NAME" is an `Experiment` in a file from anywhere.
 """
 
 import difflib
@@ -30,7 +30,7 @@ EXPERIMENTS = {
 def check(name: str) -> None:
     """Check that there is an experiment `name`, without loading what reads its files.
 
-    Of one of the user's own the campaign has checked that the file is there.
+    The campaign has checked that the file of a custom experiment exists.
 
     Raises:
         BadInput: There is none of that name.
@@ -47,16 +47,16 @@ def experiment(name: str) -> "Experiment":
     """Return the experiment `name`.
 
     Raises:
-        BadInput: There is none of that name, or the user's own file holds none.
+        BadInput: There is none of that name, or the user's file has none.
     """
-    from pipeline.data.experiment import Experiment, named  # noqa: PLC0415  # loads numpy
+    from pipeline.data.experiment import Experiment, load_object  # noqa: PLC0415  # loads numpy
 
     check(name)
     if ".py:" not in name:
-        known: Experiment = named(EXPERIMENTS[name])
+        known: Experiment = load_object(EXPERIMENTS[name])
         return known
     file, _, variable = name.rpartition(":")
-    found = custom_code.found(Path(file), variable)
+    found = custom_code.load(Path(file), variable)
     if not isinstance(found, Experiment):
         message = f"{file}: {variable} is no Experiment. See docs/other-disciplines.md."
         raise BadInput(message)

@@ -58,10 +58,10 @@ def axis(name: str, scale: float, provenance: str) -> Column:
 
 def companions(path: str) -> tuple[str, ...]:
     """Return the truth files that may belong to the pulses `<table>/<table>_<n>.parquet`."""
-    place = PurePosixPath(path)
-    if not place.name.endswith(".parquet"):
+    file = PurePosixPath(path)
+    if not file.name.endswith(".parquet"):
         return ()
-    number = place.stem.rpartition("_")[2]
+    number = file.stem.rpartition("_")[2]
     return tuple(f"../{table}/{table}_{number}.parquet" for table in TRUTH_TABLES)
 
 

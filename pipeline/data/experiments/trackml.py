@@ -53,7 +53,7 @@ def companions(path: str) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def open_trackml(path: Path) -> Iterator[Entries]:
-    """Open the event whose hits are in `path`; hits of no place are dropped and counted.
+    """Open the event whose hits are in `path`; hits without a position are dropped and counted.
 
     Raises:
         BadInput: A file is no csv of these columns, or truth and hits do not belong together.

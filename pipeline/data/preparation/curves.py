@@ -1,4 +1,4 @@
-"""Space-filling curves: the place of points in a unit cube along Hilbert's or Morton's curve.
+"""Space-filling curves: the positions of points in a unit cube along Hilbert's or Morton's curve.
 
 Axes: P points.
 """
@@ -26,12 +26,12 @@ def cells(position: Floats) -> Cells:
 
 
 def zorder(position: Floats) -> Integers:
-    """Return the places (P) along Morton's curve; the first axis is the slowest."""
+    """Return the positions (P) along Morton's curve; the first axis is the slowest."""
     return _interleaved(cells(position))
 
 
 def hilbert(position: Floats) -> Integers:
-    """Return the places (P) along Hilbert's curve, whose steps lead to cells that touch.
+    """Return the positions (P) along Hilbert's curve, whose steps lead to cells that touch.
 
     J. Skilling, "Programming the Hilbert curve", AIP Conf. Proc. 707 (2004) 381: from axes to the
     transposed index, all points at once.
@@ -57,15 +57,15 @@ def hilbert(position: Floats) -> Integers:
 
 
 def _interleaved(x: Cells) -> Integers:
-    """Return the numbers (P) whose bits are those of `x` (P, 3) in turn, the first axis first."""
-    place = np.zeros(len(x), np.uint64)
+    """Return the numbers (P) that interleave the bits of `x` (P, 3), the first axis first."""
+    number = np.zeros(len(x), np.uint64)
     for axis in range(3):
-        place |= _spread(x[:, axis]) << np.uint64(2 - axis)
-    return place.astype(np.int64)
+        number |= _spread(x[:, axis]) << np.uint64(2 - axis)
+    return number.astype(np.int64)
 
 
 def _spread(x: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
-    """Return `x` (P) with two empty bits before each bit: halves move apart in turn."""
+    """Return `x` (P) with two empty bits before each bit; halves move apart step by step."""
     wide = x.astype(np.uint64)
     for shift, kept in SPREAD:
         wide = (wide | (wide << np.uint64(shift))) & np.uint64(kept)

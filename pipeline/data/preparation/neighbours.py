@@ -14,9 +14,9 @@ Places = npt.NDArray[np.int32]
 
 
 def later_neighbours(position: Floats, offsets: Integers, count: int) -> Places:
-    """Return the places (P, k) in their event of the `count` nearest later points, -1 for none.
+    """Return the indices (P, k) within the event of the `count` nearest later points, -1 for none.
 
-    `position` (P, 3) rises in its last column within each event, whose rows `offsets` tell.
+    `position` (P, 3) rises in its last column within each event, whose rows follow from `offsets`.
     Distances are Euclidean in float32; of equal ones the earlier point comes first.
     """
     found = np.full((len(position), count), NONE, np.int32)
@@ -27,7 +27,7 @@ def later_neighbours(position: Floats, offsets: Integers, count: int) -> Places:
 
 
 def moved(found: Places, rows: Integers, offsets: Integers) -> Places:
-    """Return `found` (P, k) for the points at `rows` (P), as places after that move.
+    """Return `found` (P, k) for the points at `rows` (P), as indices after that move.
 
     The points keep to their events, so `offsets` serve both orders.
     """
@@ -39,15 +39,15 @@ def moved(found: Places, rows: Integers, offsets: Integers) -> Places:
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
 def _move(found: Places, rows: Integers, offsets: Integers, there: Places) -> None:
     """Fill `there` (P, k)."""
-    place = np.empty(len(rows), np.int32)
+    index = np.empty(len(rows), np.int32)
     for event in range(len(offsets) - 1):
         first, last = offsets[event], offsets[event + 1]
         for row in range(first, last):
-            place[rows[row]] = row - first
+            index[rows[row]] = row - first
         for row in range(first, last):
             for number in range(found.shape[1]):
                 old = found[rows[row], number]
-                there[row, number] = old if old == NONE else place[first + old]
+                there[row, number] = old if old == NONE else index[first + old]
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
@@ -102,7 +102,7 @@ def _within(
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
 def _keep(squares: Floats, rows: Places, first: int, found: Places) -> np.float32:
-    """Put the places of the nearest of `rows` into `found` (k); return the k-th's square.
+    """Put the indices of the nearest of `rows` into `found` (k); return the k-th's square.
 
     It is infinite if there are fewer than k. Of equal distances the earlier row comes first.
     """
@@ -113,11 +113,11 @@ def _keep(squares: Floats, rows: Places, first: int, found: Places) -> np.float3
         if held == count and square >= nearest[count - 1]:
             continue
         held = min(held + 1, count)
-        place = held - 1
-        while place > 0 and nearest[place - 1] > square:
-            nearest[place] = nearest[place - 1]
-            found[place] = found[place - 1]
-            place -= 1
-        nearest[place] = square
-        found[place] = rows[candidate] - first
+        slot = held - 1
+        while slot > 0 and nearest[slot - 1] > square:
+            nearest[slot] = nearest[slot - 1]
+            found[slot] = found[slot - 1]
+            slot -= 1
+        nearest[slot] = square
+        found[slot] = rows[candidate] - first
     return nearest[count - 1] if held == count else np.float32(np.inf)

@@ -22,9 +22,8 @@ def select_pulses(events: Events, most: int) -> tuple[Events, Rejected]:
 
     As PolarBERT selects: all pulses that are not auxiliary, then a sample of the auxiliary ones;
     where the first alone are too many, a sample of them. The sample follows from a hash of the
-    event's `source_event_id` and the pulse's place in the event, so it depends neither on the file
-    an event lies in nor on what is read along with it. Where there is no `auxiliary`, all are
-    equal.
+    event's `source_event_id` and the pulse's position in the event, so it depends neither on the
+    event's file nor on the events read with it. Without `auxiliary`, all pulses are equal.
     """
     large = events.sizes > most
     if not large.any():
@@ -43,8 +42,8 @@ def _priority(events: Events, large: Mask, rows: Integers) -> Array:
     """
     sizes = events.sizes[large]
     name = events.per_event.get("source_event_id", events.event_id)[large]
-    place = rows - np.repeat(events.offsets[:-1][large], sizes)
-    priority = keys(np.repeat(keys(name), sizes) + place.astype(np.uint64)) >> np.uint64(1)
+    position = rows - np.repeat(events.offsets[:-1][large], sizes)
+    priority = keys(np.repeat(keys(name), sizes) + position.astype(np.uint64)) >> np.uint64(1)
     auxiliary = events.per_point.get("auxiliary")
     if auxiliary is not None:
         priority |= auxiliary[rows].astype(np.uint64) << np.uint64(63)

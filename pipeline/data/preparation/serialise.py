@@ -66,7 +66,7 @@ def usable(events: Events, settings: Preparation) -> tuple[Events, Rejected]:
 def serialise(events: Events, settings: Preparation) -> tuple[Events, Places]:
     """Return `events` in their store's columns and order, and each point's neighbours (P, k).
 
-    Neighbours are places within the event in that same order, -1 for none.
+    Neighbours are indices within the event in that order, -1 for none.
 
     Raises:
         BadInput: A point has no coordinates of the experiment's, as on the beam line.

@@ -81,7 +81,7 @@ def assembled(
     truth: Mapping[str, Array],
     event_no: Integers | None,
 ) -> Events:
-    """Return the events (E) from place `start` on, of `sizes` (E) pulses (P) each.
+    """Return the events (E) from index `start` on, of `sizes` (E) pulses (P) each.
 
     Raises:
         BadInput: A value does not fit its type, or a time is too late.

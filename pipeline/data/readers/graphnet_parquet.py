@@ -93,10 +93,10 @@ def _event_ids(path: Path, file: Any, struct: str) -> Integers:
     Raises:
         BadInput: One comes more than once, or is missing.
     """
-    every = list(range(file.metadata.num_row_groups))
+    groups = list(range(file.metadata.num_row_groups))
     found = [
         exact(path, EVENT, values_of(path, EVENT, batch.column(0).flatten()[0]), np.int64)
-        for batch in batches(path, file, (f"{struct}.{EVENT}",), every)
+        for batch in batches(path, file, (f"{struct}.{EVENT}",), groups)
     ]
     ids = np.concatenate([np.zeros(0, np.int64), *found])
     check_once(path, EVENT, ids)
@@ -120,13 +120,13 @@ def _lists(
         BadInput: The lists of an event differ in length, or are no lists.
     """
     found, sizes = {}, np.zeros(0, np.int64)
-    for place, (ours, name) in enumerate(names.items()):
+    for number, (ours, name) in enumerate(names.items()):
         lists = fields[name]
         if not (pa.types.is_list(lists.type) or pa.types.is_large_list(lists.type)):
             message = f"{path}: {name} is {lists.type}; expected a list for each event."
             raise BadInput(message)
         lengths = pc.list_value_length(lists).fill_null(0).to_numpy().astype(np.int64)
-        sizes = sizes if place else lengths
+        sizes = sizes if number else lengths
         if not np.array_equal(lengths, sizes):
             first = next(iter(names.values()))
             message = (
@@ -147,7 +147,8 @@ def _known(path: Path, name: str, column: Any) -> Array:
 def _flat(path: Path, file: Any, layout: Layout) -> Entries:
     """Return the events of a file with one row for each pulse."""
     columns = file.schema_arrow.names
-    found = [place for name in companions(str(path)) if (place := path.parent / name).exists()]
+    candidates = [path.parent / name for name in companions(str(path))]
+    found = [each for each in candidates if each.exists()]
     tables = chosen(path, layout, {path.parent.name or path.stem: columns})
     require(path, file, (EVENT,), layout.what)
     runs, truth = _joined(path, runs_of(path, file, EVENT), found[:1], layout)
@@ -182,9 +183,9 @@ def _joined(
         return runs, {}
     event_no, truth = _truth(truths[0], layout)
     order = np.argsort(event_no)
-    place = np.minimum(np.searchsorted(event_no, runs.event_id, sorter=order), len(order) - 1)
-    rows = order[place] if len(order) else np.zeros(0, np.int64)
-    strange = event_no[rows] != runs.event_id if len(order) else np.ones(len(place), np.bool_)
+    index = np.minimum(np.searchsorted(event_no, runs.event_id, sorter=order), len(order) - 1)
+    rows = order[index] if len(order) else np.zeros(0, np.int64)
+    strange = event_no[rows] != runs.event_id if len(order) else np.ones(len(index), np.bool_)
     if strange.any():
         message = (
             f"{path}: {EVENT} {runs.event_id[np.argmax(strange)]} has pulses, but no row in "

@@ -147,7 +147,7 @@ class Database:
             return np.fromiter(self.connection.execute(query, bounds), kinds)
         except (TypeError, ValueError, OverflowError) as error:
             message = (
-                f"{self.path}: table {table} lacks a number, or has text or a fraction in place "
+                f"{self.path}: table {table} lacks a number, or has text or a fraction instead "
                 f"of it ({error}). Make the file again, or leave it out of the dataset."
             )
             raise BadInput(message) from error
@@ -155,12 +155,12 @@ class Database:
     def _source(self, table: str) -> str:
         """Return the SQL that yields the rows `t` of a range of event_no, in order."""
         if table not in self._sources:
-            place = "" if self._has_index(table) else self._indexed(table)
-            if place:
-                join = f"FROM temp.{place} AS k CROSS JOIN main.{quoted(table)} AS t"
+            table_of_rows = "" if self._has_index(table) else self._indexed(table)
+            if table_of_rows:
+                join = f"FROM temp.{table_of_rows} AS k CROSS JOIN main.{quoted(table)} AS t"
                 self._sources[table] = (
-                    f"{join} ON t.rowid = k.place WHERE k.event > ? AND k.event <= ? "
-                    "ORDER BY k.event, k.place"
+                    f"{join} ON t.rowid = k.position WHERE k.event > ? AND k.event <= ? "
+                    "ORDER BY k.event, k.position"
                 )
             else:
                 event = f"t.{quoted(EVENT)}"
@@ -187,16 +187,16 @@ class Database:
 
     def _indexed(self, table: str) -> str:
         """Make an index of `table` in a temporary file; return its name."""
-        place = quoted(f"places of {table}")
+        table_of_rows = quoted(f"positions of {table}")
         self.connection.execute(
-            f"CREATE TEMP TABLE {place} (event INTEGER, place INTEGER, PRIMARY KEY (event, place)) "
-            "WITHOUT ROWID"
+            f"CREATE TEMP TABLE {table_of_rows} (event INTEGER, position INTEGER, "
+            "PRIMARY KEY (event, position)) WITHOUT ROWID"
         )
         self.connection.execute(
-            f"INSERT INTO temp.{place} SELECT {quoted(EVENT)}, rowid "  # noqa: S608
+            f"INSERT INTO temp.{table_of_rows} SELECT {quoted(EVENT)}, rowid "  # noqa: S608
             f"FROM main.{quoted(table)} ORDER BY 1, 2"
         )
-        return place
+        return table_of_rows
 
 
 @dataclass(frozen=True)
@@ -229,15 +229,15 @@ class _Range:
         }
         rows = self.database.rows(self.tables.pulses, wanted, *self.bounds)
         mine = self.event_no[self.start : self.stop]
-        place = np.minimum(np.searchsorted(mine, rows[EVENT]), len(mine) - 1)
-        strange = mine[place] != rows[EVENT]
+        index = np.minimum(np.searchsorted(mine, rows[EVENT]), len(mine) - 1)
+        strange = mine[index] != rows[EVENT]
         if strange.any():
             message = (
                 f"{self.database.path}: {EVENT} {rows[EVENT][np.argmax(strange)]} has pulses in "
                 f"{self.tables.pulses}, but no row in {self.tables.truth}. Make the file again."
             )
             raise BadInput(message)
-        return np.bincount(place, minlength=len(mine)), {name: rows[name] for name in wanted}
+        return np.bincount(index, minlength=len(mine)), {name: rows[name] for name in wanted}
 
     def truth(self) -> dict[str, Array]:
         """Return what is known of each event; NaN where it is not."""

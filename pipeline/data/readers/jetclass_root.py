@@ -81,10 +81,10 @@ def _species(columns: Iterator[Column], count: int) -> Array:
         BadInput: One is neither 0 nor 1.
     """
     species = np.empty((count, len(FLAGS)), np.bool_)
-    for place, column in enumerate(columns):
+    for number, column in enumerate(columns):
         values = column.values()
-        np.equal(values, 1, out=species[:, place])
-        if np.count_nonzero(values) != np.count_nonzero(species[:, place]):
+        np.equal(values, 1, out=species[:, number])
+        if np.count_nonzero(values) != np.count_nonzero(species[:, number]):
             message = (
                 f"{column.branch.path}: branch {column.branch.name} holds other values than 0 "
                 "and 1. Take the file as it was released."

@@ -78,7 +78,7 @@ def _beside(path: Path) -> list[Path]:
 
 
 def read_geometry(batch: Path, path: Path | None) -> Floats:
-    """Return the positions (sensors, 3) in `path`, in m; place i is that of sensor i.
+    """Return the positions (sensors, 3) in `path`, in m; row i is that of sensor i.
 
     Raises:
         BadInput: There is no such file for `batch`, or it does not list sensors 0, 1, 2, …

@@ -26,6 +26,6 @@ def match(left: Keys, right: Keys) -> Integers:
     key = event * len(distinct) + rank
     ours, theirs = key[len(right.id) :], key[: len(right.id)]
     order = np.argsort(theirs, kind="stable")
-    place = np.minimum(np.searchsorted(theirs[order], ours), len(order) - 1)
-    row = order[place]
+    index = np.minimum(np.searchsorted(theirs[order], ours), len(order) - 1)
+    row = order[index]
     return np.where(theirs[row] == ours, row, -1)

@@ -25,7 +25,7 @@ from pipeline.data.readers.exact import exact
 NAMES = tuple(column.name for column in COLUMNS)
 LOG_PT = NAMES.index("log_pt")
 # The format takes ln pT = 0 for padding, and so loses particles of exactly 1 GeV. They are written
-# with this instead, which float32 cannot tell from 1 GeV once the logarithm is undone.
+# with this instead, which float32 cannot distinguish from 1 GeV once the logarithm is undone.
 ALMOST_ZERO = np.float32(1e-8)
 PER_EVENT = {"label": "pid", "globals": "global"}
 CHUNK_ROWS = 256
@@ -127,10 +127,10 @@ def from_four_vectors(
     jet = np.stack([np.bincount(event, each, len(sizes)) for each in vectors.T])
     pt, eta, phi = _polar(jet)
     of_pt, of_eta, of_phi = _polar(vectors.T.astype(np.float64))
-    turn = (of_phi - phi[event] + np.pi) % (2 * np.pi) - np.pi
+    dphi = (of_phi - phi[event] + np.pi) % (2 * np.pi) - np.pi
     mass = np.sqrt(np.maximum(jet[3] ** 2 - (jet[:3] ** 2).sum(axis=0), 0))
     with np.errstate(divide="ignore"):
-        columns = [of_eta - eta[event], turn, np.log(of_pt), np.log(vectors[:, 3])]
+        columns = [of_eta - eta[event], dphi, np.log(of_pt), np.log(vectors[:, 3])]
     return Events(
         source=source,
         columns=NAMES,
@@ -183,18 +183,18 @@ def _padded(events: Events, length: int | None) -> dict[str, Array]:
     points = events.points.copy()
     points[points[:, LOG_PT] == 0, LOG_PT] = ALMOST_ZERO
     extra = events.per_point.get("features", np.empty((len(points), 0), np.float32))
-    place = np.arange(len(points)) - events.offsets[events.event]
-    contents = {"data": _spread(np.hstack([points, extra]), events, place, length)}
-    for name, own in PER_EVENT.items():
+    slot = np.arange(len(points)) - events.offsets[events.event]
+    contents = {"data": _spread(np.hstack([points, extra]), events, slot, length)}
+    for name, theirs in PER_EVENT.items():
         if name in events.per_event:
-            contents[own] = events.per_event[name]
+            contents[theirs] = events.per_event[name]
     if "data_pid" in events.per_point:
-        contents["data_pid"] = _spread(events.per_point["data_pid"], events, place, length)
+        contents["data_pid"] = _spread(events.per_point["data_pid"], events, slot, length)
     return contents
 
 
-def _spread(values: Array, events: Events, place: Integers, length: int) -> Array:
+def _spread(values: Array, events: Events, slot: Integers, length: int) -> Array:
     """Return `values` (P, …) as (E, length, …), the rest 0."""
     spread = np.zeros((len(events), length, *values.shape[1:]), values.dtype)
-    spread[events.event, place] = values
+    spread[events.event, slot] = values
     return spread

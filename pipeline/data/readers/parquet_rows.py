@@ -115,16 +115,16 @@ class Rows:
             return pa.schema(fields).empty_table()
         if not self._at <= first < self._group_end(self._at):
             self._seek(first)
-        pieces = []
+        slices = []
         while self._at < last:
             batch = self._next()
             skipped = min(max(first - self._at, 0), len(batch))
             taken = min(last - self._at, len(batch))
             if taken > skipped:
-                pieces.append(batch.slice(skipped, taken - skipped))
+                slices.append(batch.slice(skipped, taken - skipped))
             self._rest = batch.slice(taken)
             self._at += taken
-        return pa.Table.from_batches(pieces)
+        return pa.Table.from_batches(slices)
 
     def _group(self, row: int) -> int:
         return int(np.searchsorted(self._begins, row, side="right")) - 1

@@ -113,7 +113,7 @@ class Branch:
                 begins = np.arange(end - begin + 1) * self.dtype.itemsize
         elif basket.byte_offsets is not None:
             begins = np.asarray(basket.byte_offsets, np.int64)
-        elif self._branch.count_branch is not None:  # ROOT may leave out what counters tell
+        elif self._branch.count_branch is not None:  # ROOT omits offsets that counters give
             counter = self._branch.count_branch
             counts = counter.array(entry_start=begin, entry_stop=end, library="np")
             begins = offsets_of(counts) * self.dtype.itemsize
@@ -174,9 +174,9 @@ class Tree:
             branch = self.branches[name]
             with whole(self.path):
                 parts = list(branch.parts(start, stop))
-            own = branch.sizes(parts)
-            sizes = own if sizes is None else sizes
-            if not np.array_equal(sizes, own):
+            found = branch.sizes(parts)
+            sizes = found if sizes is None else sizes
+            if not np.array_equal(sizes, found):
                 message = (
                     f"{self.path}: branches {names[0]} and {name} of tree {self.name!r} differ in "
                     f"length in entries {start} to {stop}. Fetch or make the file again."
@@ -222,8 +222,9 @@ def stacked(columns: Iterator[Column], count: int) -> tuple[Floats, Integers]:
     """Return the next `count` of `columns` as one matrix (N, count), and their sizes (E)."""
     first = next(columns)
     matrix = np.empty((int(first.sizes.sum()), count), np.float32)
-    for place, column in enumerate(itertools.chain((first,), itertools.islice(columns, count - 1))):
-        column.fill(matrix[:, place])
+    chosen = itertools.chain((first,), itertools.islice(columns, count - 1))
+    for number, column in enumerate(chosen):
+        column.fill(matrix[:, number])
     return matrix, first.sizes
 
 
@@ -241,7 +242,7 @@ def _without_headers(content: Bytes, begins: Integers, header: int, width: int) 
     unit = int(np.gcd(header, width))
     units = content.view(f"u{unit}")
     keep = np.ones(len(units), np.bool_)
-    for place in range(header // unit):
-        keep[begins // unit + place] = False
+    for number in range(header // unit):
+        keep[begins // unit + number] = False
     kept: Array = units[keep]
     return kept

@@ -1,4 +1,4 @@
-"""Open trees of ROOT files, and tell what is wrong with those that are damaged."""
+"""Open trees of ROOT files, with clear messages for damaged ones."""
 
 import contextlib
 import importlib

@@ -113,26 +113,26 @@ def _frame(
             "Expected a dump of the sPHENIX tree maker: clusters, seeds, particles."
         )
         raise BadInput(message)
-    places = _table(file[key]) if "table" in file[key] else _blocks(file[key])
-    missing = [name for name in names if name not in places]
+    columns = _table(file[key]) if "table" in file[key] else _blocks(file[key])
+    missing = [name for name in names if name not in columns]
     if missing:
         message = (
             f"{path}: frame {key!r} has no column {', '.join(missing)}, only "
-            f"{', '.join(places)}. Make the dump with a script that writes it."
+            f"{', '.join(columns)}. Make the dump with a script that writes it."
         )
         raise BadInput(message)
-    wanted = [*names, *(name for name in optional if name in places)]
-    return {name: _column(*places[name]) for name in wanted}
+    wanted = [*names, *(name for name in optional if name in columns)]
+    return {name: _column(*columns[name]) for name in wanted}
 
 
 def _table(group: Any) -> dict[str, tuple[Any, str, int]]:
-    """Return where each column of a frame in format `table` is: dataset, field, place in it."""
+    """Return where each column of a frame in format `table` is: dataset, field and index."""
     table = group["table"]
-    places = {}
+    columns = {}
     for field in table.dtype.names:
         names = _texts(table.attrs.get(f"{field}_kind", b"")) if field != "index" else []
-        places.update({name: (table, field, place) for place, name in enumerate(names)})
-    return places
+        columns.update({name: (table, field, index) for index, name in enumerate(names)})
+    return columns
 
 
 def _texts(pickled: bytes) -> list[str]:
@@ -144,20 +144,20 @@ def _texts(pickled: bytes) -> list[str]:
 
 def _blocks(group: Any) -> dict[str, tuple[Any, str, int]]:
     """Return where each column of a frame in format `fixed` is."""
-    places = {}
+    columns = {}
     for number in range(int(group.attrs["nblocks"])):
         items = group[f"block{number}_items"][:]
         values = group[f"block{number}_values"]
-        places.update({name.decode(): (values, "", place) for place, name in enumerate(items)})
-    return places
+        columns.update({name.decode(): (values, "", index) for index, name in enumerate(items)})
+    return columns
 
 
-def _column(dataset: Any, field: str, place: int) -> Array:
+def _column(dataset: Any, field: str, index: int) -> Array:
     """Return one column (N); what is empty is stored as one value and its real type."""
     if "value_type" in dataset.attrs:
         return np.zeros(0, dataset.attrs["value_type"].decode())
     if field:
         values: Array = dataset[field]
-        return values.reshape(len(values), -1)[:, place]
-    column: Array = dataset[:, place]
+        return values.reshape(len(values), -1)[:, index]
+    column: Array = dataset[:, index]
     return column

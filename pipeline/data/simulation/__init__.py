@@ -1,6 +1,6 @@
 """Sample events with their whole truth, in the schemas that experiments really use."""
 
-from pipeline.data.experiment import named
+from pipeline.data.experiment import load_object
 from pipeline.data.simulation.simulator import Simulator
 
 SIMULATORS = {
@@ -12,5 +12,5 @@ SIMULATORS = {
 
 def simulator(experiment: str) -> Simulator:
     """Return who makes sample files of `experiment`."""
-    found: Simulator = named(SIMULATORS[experiment])
+    found: Simulator = load_object(SIMULATORS[experiment])
     return found

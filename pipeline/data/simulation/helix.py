@@ -33,14 +33,14 @@ class Crossings:
 class Circles:
     """The transverse circles of N particles: `x`, `y` the centres, `radius` in cm, `start` angle.
 
-    `turn` is the sense of rotation seen from +z: -1 for a positive charge in a field along +z.
+    `rotation` is the sense of rotation seen from +z: -1 for a positive charge in a field along +z.
     """
 
     x: Doubles
     y: Doubles
     radius: Doubles
     start: Doubles
-    turn: Doubles
+    rotation: Doubles
 
 
 def circles(particles: Particles, field_tesla: float) -> Circles:
@@ -66,7 +66,7 @@ def turning(circle: Circles, radii_cm: Doubles) -> tuple[Doubles, Mask]:
         radii_cm[:, None] * np.sin(azimuth) - across[1],
         radii_cm[:, None] * np.cos(azimuth) - across[0],
     )
-    angle = _column(circle.turn) * (seen - _column(circle.start))
+    angle = _column(circle.rotation) * (seen - _column(circle.start))
     return np.mod(angle, FULL_TURN), np.repeat(met[..., None], 2, axis=-1)
 
 
@@ -87,7 +87,7 @@ def crossings(
         met & inside[:, None, None] & (angle > 0) & (angle < _column(last)) & (np.abs(z) <= half_cm)
     )
     particle, layer, _ = np.nonzero(kept)
-    where = circle.start[particle] + circle.turn[particle] * angle[kept]
+    where = circle.start[particle] + circle.rotation[particle] * angle[kept]
     x = circle.x[particle] + circle.radius[particle] * np.cos(where)
     y = circle.y[particle] + circle.radius[particle] * np.sin(where)
     # The tangent is the circle's radius turned by 90°; its radial part tells how steeply we cross.

@@ -37,8 +37,8 @@ def _nearest(count: int, shifts_m: Doubles) -> Doubles:
     lattice = np.stack([i + j / 2, j * np.sqrt(3) / 2], axis=-1).reshape(-1, 1, 2) * SPACING_M
     lattice = (lattice + shifts_m).reshape(-1, 2)
     distance = np.round(np.hypot(*lattice.T), 6)
-    turn = np.round(np.arctan2(lattice[:, 1], lattice[:, 0]), 6)
-    found: Doubles = lattice[np.lexsort((turn, distance))[:count]]
+    azimuth = np.round(np.arctan2(lattice[:, 1], lattice[:, 0]), 6)
+    found: Doubles = lattice[np.lexsort((azimuth, distance))[:count]]
     return found
 
 

@@ -113,9 +113,9 @@ def coincident(event: Integers, sensor: Integers, time_ns: Integers) -> Mask:
     for step in range(-COINCIDENCE_MODULES, COINCIDENCE_MODULES + 1):
         if step:
             there = key + (step << TIME_BITS)
-            place = np.searchsorted(ordered, there - COINCIDENCE_NS)
+            index = np.searchsorted(ordered, there - COINCIDENCE_NS)
             same = (module + step >= 0) & (module + step < MODULES)
-            found |= same & (ordered[place] <= there + COINCIDENCE_NS)
+            found |= same & (ordered[index] <= there + COINCIDENCE_NS)
     return found
 
 

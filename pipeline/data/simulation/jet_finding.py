@@ -83,8 +83,8 @@ def polar(momentum: Doubles) -> tuple[Doubles, Doubles, Doubles]:
 def distance(some: Doubles, others: Doubles) -> Doubles:
     """Return ΔR = √(Δη² + Δφ²) of momenta (N, 4) and (M, 4), as (N, M)."""
     (_, eta, phi), (_, other_eta, other_phi) = polar(some), polar(others)
-    turn = (phi[:, None] - other_phi + np.pi) % (2 * np.pi) - np.pi
-    return np.hypot(eta[:, None] - other_eta, turn)
+    dphi = (phi[:, None] - other_phi + np.pi) % (2 * np.pi) - np.pi
+    return np.hypot(eta[:, None] - other_eta, dphi)
 
 
 def clustered(momentum: Doubles, algorithm: int) -> Any:

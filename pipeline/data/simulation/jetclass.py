@@ -84,7 +84,7 @@ def impact(particles: Visible, rng: np.random.Generator) -> dict[str, Doubles]:
 def vertices(particles: Visible, owner: Integers) -> Array:
     """Return at which vertex of its jet each particle (P) was made; `owner` (P) are the jets.
 
-    0 is the collision, or nearer to it than 10 µm; others count from 1, by their places to a µm.
+    0 is the collision, or nearer to it than 10 µm; others count from 1, by their positions to a µm.
     """
     away = np.linalg.norm(particles.vertex, axis=1) > PROMPT_MM
     keys = np.column_stack([owner, np.round(particles.vertex / VERTEX_MM)])
@@ -120,12 +120,12 @@ def particle_branches(found: list[Jet], rng: np.random.Generator) -> dict[str, A
     owner = np.repeat(np.arange(len(found)), _sizes(found))
     _, jet_eta, jet_phi = polar(np.array([jet.momentum for jet in found]))
     _, eta, phi = polar(visible.momentum)
-    turn = (phi - jet_phi[owner] + np.pi) % (2 * np.pi) - np.pi
+    dphi = (phi - jet_phi[owner] + np.pi) % (2 * np.pi) - np.pi
     columns: dict[str, Array] = {
         **dict(zip(("px", "py", "pz", "energy"), visible.momentum.T, strict=True)),
         # The release mirrors jets so that all lie forward.
         "deta": (eta - jet_eta[owner]) * np.where(jet_eta[owner] < 0, -1, 1),
-        "dphi": turn,
+        "dphi": dphi,
         **impact(visible, rng),
         "charge": visible.charge,
     }

@@ -91,9 +91,9 @@ def packed(values: Array, rows: int, codec: Codec) -> Iterator[bytes]:
         offset += len(content) + CRC32C_BYTES
         yield content
         yield _crc32c(content)
-    places = np.array(index, "<u8").tobytes()
-    yield places
-    yield _crc32c(places)
+    entries = np.array(index, "<u8").tobytes()
+    yield entries
+    yield _crc32c(entries)
 
 
 def _crc32c(content: bytes) -> bytes:
@@ -126,7 +126,7 @@ class ArrayFile:
         try:
             inner = described["codecs"][0]["configuration"]
             names = [each["name"] for each in inner["codecs"]]
-            codec = "zstd" if "blosc" in names else "none"  # blosc tells which of its own it was
+            codec = "zstd" if "blosc" in names else "none"  # blosc's header names the compressor
             shape, rows = tuple(described["shape"]), int(inner["chunk_shape"][0])
             return cls(folder, shape, np.dtype(described["data_type"]), rows, CODECS[codec])
         except (KeyError, IndexError, TypeError) as error:
@@ -165,13 +165,13 @@ class ArrayFile:
         with self.path.open("rb") as stream:
             for chunk in range(start // self.rows, -(-stop // self.rows)):
                 offset, size = (int(each) for each in self.index[chunk])
-                self._place(_read(stream, offset, size), chunk * self.rows - start, found)
+                self._copy(_read(stream, offset, size), chunk * self.rows - start, found)
         return found
 
     def chunks(self, start: int, stop: int) -> Iterator[tuple[int, Array]]:
         """Yield the chunks that hold the rows `start` to `stop`, and the first row of each.
 
-        A chunk is whole, with rows beyond those asked for, and overwritten by the next.
+        A chunk is whole, with rows beyond those requested, and overwritten by the next.
 
         Raises:
             DamagedError: The checksum of a chunk or of the index differs.
@@ -186,7 +186,7 @@ class ArrayFile:
                 self.codec.decompress(_read(stream, offset, size), chunk)
                 yield number * self.rows, chunk
 
-    def _place(self, content: bytes, row: int, found: Array) -> None:
+    def _copy(self, content: bytes, row: int, found: Array) -> None:
         """Put the chunk of `content`, whose first row is `row` of `found`, into `found`."""
         if row >= 0 and row + self.rows <= len(found):
             self.codec.decompress(content, found[row : row + self.rows])

@@ -147,8 +147,8 @@ def _jet(figure: Figure, values: dict[str, Array], arrays: dict[str, Array]) -> 
 
 def _pulses(figure: Figure, values: dict[str, Array], arrays: dict[str, Array]) -> None:
     """Draw light sensors that saw pulses, coloured by time, of an area that tells the charge."""
-    place = arrays["geometry"][arrays["sensor_id"]]
-    _light(figure, place, values)
+    position = arrays["geometry"][arrays["sensor_id"]]
+    _light(figure, position, values)
 
 
 def _photons(figure: Figure, values: dict[str, Array], arrays: dict[str, Array]) -> None:
@@ -156,10 +156,10 @@ def _photons(figure: Figure, values: dict[str, Array], arrays: dict[str, Array])
     _light(figure, np.column_stack([values[name] for name in ("x", "y", "z")]), values)
 
 
-def _light(figure: Figure, place: Array, values: dict[str, Array]) -> None:
+def _light(figure: Figure, position: Array, values: dict[str, Array]) -> None:
     axis: Any = figure.add_subplot(projection="3d")
     size = 8 * np.sqrt(np.clip(values["charge"], 0.1, None))
-    drawn = axis.scatter(*place.T, c=values["time"], s=size, cmap="rainbow_r")
+    drawn = axis.scatter(*position.T, c=values["time"], s=size, cmap="rainbow_r")
     figure.colorbar(drawn, label="time (ns)", shrink=0.7)
     axis.set(xlabel="x (m)", ylabel="y (m)", zlabel="z (m)")
 

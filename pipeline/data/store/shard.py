@@ -78,8 +78,8 @@ def encoded(
             compressors=[*CODECS[codec].described(row_bytes), {"name": "crc32c"}],
         )
         if len(values):
-            place = "/".join(["c", *["0"] * values.ndim])
-            yield f"{name}/{place}", packed(values, chunk_points, CODECS[codec])
+            chunk = "/".join(["c", *["0"] * values.ndim])
+            yield f"{name}/{chunk}", packed(values, chunk_points, CODECS[codec])
     for name, buffer in described.items():
         yield name, [buffer.to_bytes()]
 

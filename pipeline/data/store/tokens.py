@@ -32,8 +32,8 @@ def read_tokenizer(store: Store) -> dict[str, Any]:
             "Name a tokenizer as the dataset, which makes tokens of it."
         )
         raise BadInput(message)
-    told: dict[str, Any] = json.loads((store.path / TOKENIZER).read_text())
-    return told
+    tokenizer: dict[str, Any] = json.loads((store.path / TOKENIZER).read_text())
+    return tokenizer
 
 
 def check_codes(store: Store, wanted: int) -> None:

@@ -30,7 +30,7 @@ def class_of(task: CustomTask) -> Any:
 def _loaded(code: str) -> Any:
     """Return the class "file.py:Name"."""
     file, _, name = code.rpartition(":")
-    found = custom_code.found(Path(file), name)
+    found = custom_code.load(Path(file), name)
     missing = [each for each in FUNCTIONS if not callable(getattr(found, each, None))]
     if missing:
         message = f"{file}: {name} has no {', '.join(missing)}. See docs/downstream.md."

@@ -44,7 +44,7 @@ def function_in(file: Path, name: str) -> Any:
     Raises:
         BadInput: The file is not there, cannot be loaded, or has no such function.
     """
-    function = custom_code.found(file, name)
+    function = custom_code.load(file, name)
     if not callable(function):
         message = f"{file}: {name} is no function. See docs/add-a-model.md."
         raise BadInput(message)

@@ -2,7 +2,7 @@
 
 DeepSpeed's own way, the universal checkpoint, knows the states of Adam alone, and with its flag on,
 later checkpoints lack states (https://github.com/deepspeedai/DeepSpeed/issues/7546). Here every
-process takes what it will keep, piece by piece, from the files as they are. Nothing is written, no
+process takes what it will keep, span by span, from the files as they are. Nothing is written, no
 value is computed anew, and the next checkpoint is an ordinary one.
 """
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.outcome import RunError
-from pipeline.training.engine.layouts import Layout, Piece, Shapes, common
+from pipeline.training.engine.layouts import Layout, Shapes, Span, common
 
 Slots = list[Tensor]
 States = dict[int, dict[str, Any]]
@@ -44,19 +44,19 @@ class Saved:
         module = model["module"]
         return [{name: module[name].shape for group in order for name in group if name in module}]
 
-    def parts(self, shapes: Shapes) -> Iterator[tuple[list[Piece], Slots, States]]:
+    def parts(self, shapes: Shapes) -> Iterator[tuple[list[Span], Slots, States]]:
         """Yield what each process had kept of its parameters: where, weights, states."""
         layout, sizes = Layout(self.zero, self.ranks, shapes), list[int]()
         for rank in range(self.ranks if self.zero else 1):
             slots, states = self._kept(rank, shapes)
             sizes = sizes or [slot.numel() for slot in slots]
-            yield layout.pieces(rank, sizes), slots, states
+            yield layout.spans(rank, sizes), slots, states
 
     def whole(self, shapes: Shapes) -> dict[str, Tensor]:
         """Return all trained weights, by name, in single precision."""
         weights = {n: torch.zeros(tuple(s)) for group in shapes for n, s in group.items()}
-        for pieces, slots, _ in self.parts(shapes):
-            for p in pieces:
+        for spans, slots, _ in self.parts(shapes):
+            for p in spans:
                 origin = slots[p.slot].view(-1)[p.start : p.start + p.count]
                 weights[p.name].view(-1)[p.begin : p.begin + p.count] = origin
         return weights
@@ -82,7 +82,7 @@ def _kept_whole(model: dict[str, Any], names: list[str]) -> tuple[Slots, States]
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return what lies in a file of DeepSpeed; of its tensors, what is looked at is read."""
+    """Return the content of a file of DeepSpeed; a tensor is read when it is used."""
     content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False, mmap=True)
     return content
 
@@ -151,18 +151,18 @@ def _fill(engine: Any, saved: Saved) -> None:
     """Copy what this process is to keep into its slots and the optimiser's states."""
     slots, shapes = _slots(engine), _shapes(engine)
     layout = Layout(engine.zero_optimization_stage(), torch.distributed.get_world_size(), shapes)
-    own = layout.pieces(torch.distributed.get_rank(), [slot.numel() for slot in slots])
-    mine = {name: [piece for piece in own if piece.name == name] for name in {p.name for p in own}}
+    kept = layout.spans(torch.distributed.get_rank(), [slot.numel() for slot in slots])
+    mine = {name: [span for span in kept if span.name == name] for name in {p.name for p in kept}}
     filled = 0
-    for pieces, weights, states in saved.parts(saved.shapes(shapes)):
-        for there in pieces:
+    for spans, weights, states in saved.parts(saved.shapes(shapes)):
+        for there in spans:
             for here in mine.get(there.name, []):
                 if (both := common(here, there)) is not None:
                     slot, state = slots[here.slot], states.get(there.slot, {})
                     _copy(weights[there.slot], slot, both)
                     _copy_states(state, engine.basic_optimizer.state[slot], slot, both)
                     filled += both[0].stop - both[0].start
-    if filled != sum(piece.count for piece in own):
+    if filled != sum(span.count for span in kept):
         message = f"{saved.path}: holds other parameters than this model has."
         raise RunError(message)
 
@@ -175,7 +175,7 @@ def _copy(origin: Tensor, to: Tensor, both: tuple[slice, slice]) -> None:
 def _copy_states(
     origin: dict[str, Any], to: dict[str, Any], slot: Tensor, both: tuple[slice, slice]
 ) -> None:
-    """Copy a piece of every state that an optimiser has of `slot`; a count of steps as it is."""
+    """Copy a span of every state that an optimiser has of `slot`; a count of steps as it is."""
     for key, value in origin.items():
         if isinstance(value, Tensor) and value.ndim:
             _copy(value, to.setdefault(key, torch.zeros_like(slot)), both)

@@ -18,7 +18,7 @@ Shapes = Sequence[Mapping[str, Sequence[int]]]
 
 
 @dataclass(frozen=True)
-class Piece:
+class Span:
     """`count` elements of the parameter `name`, from its element `begin` on.
 
     They lie in slot `slot`, from its element `start` on.
@@ -39,40 +39,40 @@ class Layout:
     ranks: int
     shapes: Shapes
 
-    def pieces(self, rank: int, sizes: Sequence[int]) -> list[Piece]:
+    def spans(self, rank: int, sizes: Sequence[int]) -> list[Span]:
         """Return what the process `rank` holds, whose slots are of `sizes` elements.
 
         Of stages 1 and 2, `sizes` are those of the first process.
         """
         if self.zero == 0:
             named = chain.from_iterable(group.items() for group in self.shapes)
-            return [Piece(name, 0, math.prod(s), n, 0) for n, (name, s) in enumerate(named)]
+            return [Span(name, 0, math.prod(s), n, 0) for n, (name, s) in enumerate(named)]
         if self.zero < 3:
             found = (self._cut(n, rank * size, size) for n, size in enumerate(sizes))
         else:
             found = (self._spread(n, rank) for n in range(len(self.shapes)))
-        return [piece for each in found for piece in each if piece.count > 0]
+        return [span for each in found for span in each if span.count > 0]
 
-    def _cut(self, slot: int, first: int, size: int) -> Iterator[Piece]:
-        """Yield the pieces of a group within its elements `first` to `first + size`."""
-        place = 0
+    def _cut(self, slot: int, first: int, size: int) -> Iterator[Span]:
+        """Yield the spans of a group within its elements `first` to `first + size`."""
+        position = 0
         for name, shape in self.shapes[slot].items():
-            begin, end = max(place, first), min(place + math.prod(shape), first + size)
-            yield Piece(name, begin - place, end - begin, slot, begin - first)
-            place += math.prod(shape)
+            begin, end = max(position, first), min(position + math.prod(shape), first + size)
+            yield Span(name, begin - position, end - begin, slot, begin - first)
+            position += math.prod(shape)
 
-    def _spread(self, slot: int, rank: int) -> Iterator[Piece]:
+    def _spread(self, slot: int, rank: int) -> Iterator[Span]:
         """Yield this process's part of each parameter of a group, the last one maybe smaller."""
         start = 0
         for name, shape in self.shapes[slot].items():
             elements = math.prod(shape)
             part = -(-elements // self.ranks)
-            yield Piece(name, part * rank, min(part, elements - part * rank), slot, start)
+            yield Span(name, part * rank, min(part, elements - part * rank), slot, start)
             start += part
 
 
-def common(one: Piece, other: Piece) -> tuple[slice, slice] | None:
-    """Return where the elements that both pieces of a parameter hold lie in the slot of each."""
+def common(one: Span, other: Span) -> tuple[slice, slice] | None:
+    """Return where the elements that both spans of a parameter hold lie in the slot of each."""
     begin = max(one.begin, other.begin)
     count = min(one.begin + one.count, other.begin + other.count) - begin
     if one.name != other.name or count <= 0:

@@ -31,9 +31,9 @@ def restore(folder: Path, rank: int) -> None:
     state and their rank, the same at every such resume. Their dropout masks are then no other
     run's.
     """
-    own = folder / of_rank(rank)
-    _set(torch.load(own if own.exists() else folder / of_rank(0), weights_only=False))
-    if not own.exists():
+    saved = folder / of_rank(rank)
+    _set(torch.load(saved if saved.exists() else folder / of_rank(0), weights_only=False))
+    if not saved.exists():
         seed = (int(torch.randint(SEEDS, ())) + rank) % SEEDS
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002

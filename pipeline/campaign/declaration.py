@@ -1,0 +1,177 @@
+"""A campaign file as a whole: its sections, and the checks that they fit together."""
+
+from collections.abc import Iterator
+from datetime import date
+
+from pydantic import NonNegativeInt, PositiveFloat, model_validator
+
+from pipeline.campaign.provenance import Provenance
+from pipeline.campaign.sections import (
+    Dataset,
+    Finetune,
+    Name,
+    Pretrain,
+    Probe,
+    Simulation,
+    Tokenize,
+)
+from pipeline.catalog import Declaration
+from pipeline.families import AnyTokenizer, Model
+
+
+class CampaignFile(Declaration):
+    """A campaign as declared in `jobs/campaigns/<name>.toml`.
+
+    `cap_node_hours` is the most that it may cost on a site; nothing is submitted beyond it.
+    `allocation_ends` is the last day of the allocation that pays for it; forecasts warn.
+    """
+
+    name: Name
+    description: str = ""
+    seed: NonNegativeInt = 1
+    cap_node_hours: PositiveFloat | None = None
+    allocation_ends: date | None = None
+    simulations: dict[Name, Simulation] = {}
+    datasets: dict[Name, Dataset]
+    tokenizers: dict[Name, Tokenize] = {}
+    models: dict[Name, Model] = {}
+    pretrain: Pretrain | None = None
+    probe: dict[Name, Probe] = {}
+    finetune: dict[Name, Finetune] = {}
+    provenance: Provenance | None = None
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "CampaignFile":
+        """Check that every name used is declared in the same file."""
+        for key, name, declared in self._references():
+            if name not in declared:
+                names = ", ".join(declared) or "(none declared)"
+                message = f"{key}: {name!r} is none of: {names}"
+                raise ValueError(message)
+        for section in ("probe", "finetune"):
+            if getattr(self, section) and self.pretrain is None:
+                message = f"{section}: needs a [pretrain] section, whose models it takes"
+                raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _stores_differ(self) -> "CampaignFile":
+        """Check that no tokenizer has the name of a dataset, since each names a store."""
+        for name in self.tokenizers:
+            if name in self.datasets:
+                message = f"tokenizers.{name}: a dataset has this name; give it another"
+                raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _models_fit(self) -> "CampaignFile":
+        """Check that the pretrained models fit their datasets and their downstream tasks."""
+        if self.pretrain is None:
+            return self
+        for name in self.pretrain.models:
+            model, source = self.models[name], self.pretrain.dataset_of(name)
+            dataset = self.datasets.get(source)
+            staged = dataset.neighbours if dataset is not None else 0
+            self._check_codes(name)
+            wanted = model.reads().neighbours
+            if wanted > staged:
+                message = (
+                    f"models.{name}: predicts {wanted} next neighbours, and datasets."
+                    f"{source} has neighbours = {staged}"
+                )
+                raise ValueError(message)
+            self._check_changes(name)
+            self._check_modes(name)
+        return self
+
+    def _check_modes(self, model: str) -> None:
+        """Check that a model can be fine-tuned in each requested mode."""
+        for name, grid in self.finetune.items():
+            for mode in grid.modes if model in (grid.models or (model,)) else ():
+                reason = self.models[model].refuses_mode(mode)
+                if reason:
+                    message = f"finetune.{name}: models.{model}: {reason}"
+                    raise ValueError(message)
+
+    def _check_changes(self, model: str) -> None:
+        """Check that fine-tunings change only what can be changed in a model."""
+        for name, grid in self.finetune.items():
+            if model in (grid.models or (model,)):
+                try:
+                    grid.model_of(self.models[model])
+                except ValueError as error:
+                    message = f"finetune.{name}.changes: models.{model}: {error}"
+                    raise ValueError(message) from error
+
+    def _check_codes(self, model: str) -> None:
+        """Check that a model of tokens has the vocabulary of its tokenizers."""
+        declared = self.models[model]
+        before, after = declared.reads().codes, declared.reads_downstream().codes
+        probed = [each for each in self.probe.values() if model in (each.models or (model,))]
+        tuned = [each for each in self.finetune.values() if model in (each.models or (model,))]
+        read = {(each.dataset, before) for each in probed}
+        read |= {(each.dataset, after) for each in tuned}
+        if self.pretrain is not None:
+            read.add((self.pretrain.dataset_of(model), before))
+        for name, wanted in sorted(read):
+            codes = self.tokenizer(name).codes if name in self.tokenizers else 0
+            if wanted and name not in self.tokenizers:
+                message = f"models.{model}: takes tokens, and {name!r} is none of [tokenizers]"
+                raise ValueError(message)
+            if wanted and codes != wanted:
+                message = (
+                    f"tokenizers.{name}: has {codes} codes; models.{model} expects {wanted}. "
+                    f"Set codes = {codes}, or tokenise with {wanted}."
+                )
+                raise ValueError(message)
+
+    def _references(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+        """Yield (key, name used there, names declared) for each name used."""
+        yield from self._references_of_stores()
+        trainable = (*self.datasets, *self.tokenizers)
+        pretrained: tuple[str, ...] = ()
+        if self.pretrain is not None:
+            pretrained = self.pretrain.models
+            yield "pretrain.dataset", self.pretrain.dataset, trainable
+            for model, changes in self.pretrain.by_model.items():
+                if changes.dataset:
+                    yield f"pretrain.by_model.{model}.dataset", changes.dataset, trainable
+            for model in pretrained:
+                yield "pretrain.models", model, tuple(self.models)
+        later: dict[str, Probe | Finetune] = {
+            **{f"probe.{name}": each for name, each in self.probe.items()},
+            **{f"finetune.{name}": each for name, each in self.finetune.items()},
+        }
+        for section, grid in later.items():
+            yield f"{section}.dataset", grid.dataset, trainable
+            for model in grid.models:
+                yield f"{section}.models", model, pretrained
+
+    def _references_of_stores(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+        """Yield the references of datasets and tokenizers, each of which makes a store."""
+        datasets = tuple(self.datasets)
+        fitted = tuple(name for name, dataset in self.datasets.items() if not dataset.bins_from)
+        for name, dataset in self.datasets.items():
+            if dataset.simulation:
+                yield f"datasets.{name}.simulation", dataset.simulation, tuple(self.simulations)
+            if dataset.bins_from:
+                yield f"datasets.{name}.bins_from", dataset.bins_from, fitted
+        for name, tokenizer in self.tokenizers.items():
+            yield f"tokenizers.{name}.dataset", tokenizer.dataset, datasets
+            if tokenizer.like:
+                trained = tuple(n for n, each in self.tokenizers.items() if each.model is not None)
+                yield f"tokenizers.{name}.like", tokenizer.like, trained
+        for name in self.provenance.cite_as if self.provenance is not None else ():
+            yield "provenance.cite_as", name, (*datasets, *self.tokenizers)
+
+    def mean_points(self, store: str) -> float | None:
+        """Return the declared mean number of points per event of the store `store`, if any."""
+        tokenizer = self.tokenizers.get(store)
+        return self.datasets[tokenizer.dataset if tokenizer is not None else store].mean_points
+
+    def tokenizer(self, name: str) -> AnyTokenizer:
+        """Return the tokenizer that makes the store of tokens of this name."""
+        declared = self.tokenizers[name]
+        model = declared.model or self.tokenizers[declared.like].model
+        assert model is not None, "the section was validated"
+        return model
