@@ -1,4 +1,4 @@
-"""A campaign to which three things happen; `make soak` does ten kinds of them, for hours."""
+"""A campaign with three faults at once; `make soak` injects ten kinds of them, for hours."""
 
 import os
 import random
@@ -16,14 +16,14 @@ pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 
 def three_faults(bed: Bed, controller: "Popen[str]") -> str | None:
-    """sbatch is silent, a node fails under a training, and the controller is killed."""
+    """Let sbatch print nothing, fail a node under a training, and kill the controller."""
     silent_sbatch(bed, controller)
     while not bed.jobs("R", "pretrain"):
         assert controller.poll() is None
         time.sleep(0.2)
-    told = node_down(bed, controller)
+    effect = node_down(bed, controller)
     kill_controller(bed, controller)
-    return told
+    return effect
 
 
 def test_faults_cost_time_and_nothing_else(slurm: dict[str, str], uninterrupted: Path) -> None:

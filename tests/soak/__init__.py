@@ -1,1 +1,1 @@
-"""Campaigns on the real Slurm of the test bed, while things go wrong."""
+"""Campaigns on the real Slurm of the test bed, with injected faults."""

@@ -1,7 +1,7 @@
-"""Hundreds of real jobs, and whether ledger and sacct agree: `python -m tests.soak.accounting`.
+"""Whether ledger and sacct agree on hundreds of real jobs: `python -m tests.soak.accounting`.
 
-Some fail, some are cancelled as they wait or run, some are put back into the queue; the ledger is
-to have every second of every job that Slurm's accounting has.
+Some fail, some are cancelled while they wait or run, some are requeued. The ledger must have every
+second of every job that Slurm's accounting has.
 """
 
 import argparse
@@ -26,7 +26,7 @@ STEP_SECONDS = 0.5
 
 
 def jobs(manager: JobManager, count: int, dice: random.Random) -> list[Job]:
-    """Return jobs of one node or two, of seconds, of which one in five fails."""
+    """Return jobs of a few seconds on one node or two; one in five fails."""
     link = manager.plan.link(pretraining(manager.plan), 1)
     found = []
     for number in range(1, count + 1):
@@ -39,7 +39,7 @@ def jobs(manager: JobManager, count: int, dice: random.Random) -> list[Job]:
 
 
 def disturb(dice: random.Random, again: Counter[str]) -> str:
-    """Do something to a job, if one is there: cancel it, or put it back into the queue."""
+    """Cancel or requeue a random job; return what was done, "" if nothing."""
     state = dice.choice(("R", "R", "PD"))
     ids = slurm("squeue", "-h", "-t", state, "-o", "%A", check=False).split()
     if not ids:
@@ -47,20 +47,20 @@ def disturb(dice: random.Random, again: Counter[str]) -> str:
     job_id = dice.choice(ids)
     if state == "PD" or dice.random() < 0.5:
         slurm("scancel", job_id, check=False)
-        return "cancelled as it waited" if state == "PD" else "cancelled as it ran"
+        return "cancelled while waiting" if state == "PD" else "cancelled while running"
     if again[job_id]:
         return ""
     again[job_id] += 1
     slurm("scontrol", "update", f"jobid={job_id}", "requeue=1", check=False)
     slurm("scontrol", "requeue", job_id, check=False)
-    return "put back into the queue"
+    return "requeued"
 
 
-def run(manager: JobManager, asked: list[Job], dice: random.Random) -> Counter[str]:
+def run(manager: JobManager, submitted: list[Job], dice: random.Random) -> Counter[str]:
     """Submit all jobs, disturb one in six, and wait until none is left."""
     done: Counter[str] = Counter()
     again: Counter[str] = Counter()
-    waiting = list(asked)
+    waiting = list(submitted)
     while waiting or slurm("squeue", "-h", "-o", "%A").split():
         for job in waiting[:8]:
             try:
@@ -68,7 +68,7 @@ def run(manager: JobManager, asked: list[Job], dice: random.Random) -> Counter[s
             except NotNowError:
                 break
             waiting.remove(job)
-        if done.total() < len(asked) / 6:
+        if done.total() < len(submitted) / 6:
             done[disturb(dice, again)] += 1
             del done[""]
         time.sleep(STEP_SECONDS)
@@ -76,7 +76,7 @@ def run(manager: JobManager, asked: list[Job], dice: random.Random) -> Counter[s
 
 
 def differences(manager: JobManager) -> tuple[list[str], int, int]:
-    """Return the jobs of which ledger and sacct differ, and node-seconds of each in all."""
+    """Return the jobs on which ledger and sacct differ, and the total node-seconds of each."""
     rows = slurm(
         "sacct", "-X", "-D", "-P", "-n", "-S", "now-1days", "-o", "JobIDRaw,ElapsedRaw,NNodes"
     )
@@ -97,25 +97,25 @@ def differences(manager: JobManager) -> tuple[list[str], int, int]:
 
 
 def main() -> int:
-    """Do it, and print a line for what was done and one for what differs."""
+    """Run the jobs; print one line with what was done and one per difference."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
+    options = parser.parse_args()
     root = bring_up() / "accounting"
-    dice = random.Random(given.seed)
+    dice = random.Random(options.seed)
     shutil.rmtree(root, ignore_errors=True)
     plan = tiny_plan(root, "testbed", project="m4722")
     plan.run.identify()
     manager = JobManager(plan, connect(load_site("testbed"), plan.run))
     began = time.monotonic()
-    done = run(manager, jobs(manager, given.jobs, dice), dice)
+    done = run(manager, jobs(manager, options.jobs, dice), dice)
     time.sleep(10)  # slurmdbd hears of the last ends a little later
     manager.settle()
     wrong, ours, theirs = differences(manager)
     states = Counter(each.state for each in manager.ledger.accounts().values())
-    told = ", ".join(f"{count} {what}" for what, count in [*states.items(), *done.items()])
-    sys.stdout.write(f"{given.jobs} jobs in {time.monotonic() - began:.0f} s: {told}\n")
+    summary = ", ".join(f"{count} {what}" for what, count in [*states.items(), *done.items()])
+    sys.stdout.write(f"{options.jobs} jobs in {time.monotonic() - began:.0f} s: {summary}\n")
     sys.stdout.write(f"node-seconds: ledger {ours}, sacct -D {theirs}\n")
     sys.stdout.write("".join(f"{line}\n" for line in wrong) or "they agree on every job\n")
     return int(bool(wrong))

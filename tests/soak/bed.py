@@ -1,4 +1,4 @@
-"""The test bed as a campaign under soak sees it: its jobs, its accounting, its own commands."""
+"""The test bed for one campaign under soak: its jobs, its accounting, commands that can fail."""
 
 import os
 import random
@@ -25,13 +25,13 @@ WRAPPERS = {
 
 
 def slurm(*words: str, check: bool = True) -> str:
-    """Return what a command of Slurm prints."""
+    """Return the output of a Slurm command."""
     return subprocess.run(words, capture_output=True, text=True, check=check).stdout
 
 
 @dataclass
 class Bed:
-    """A Slurm that runs, a folder for one campaign's run, and dice."""
+    """A running Slurm, a folder for the run of one campaign, and a random generator."""
 
     folder: Path
     dice: random.Random
@@ -40,7 +40,7 @@ class Bed:
 
     @property
     def name(self) -> str:
-        """The campaign's name, by which its jobs' keys begin."""
+        """The campaign's name, with which the keys of its jobs begin."""
         return str(tomllib.loads(self.campaign.read_text())["name"])
 
     @property
@@ -85,7 +85,7 @@ class Bed:
         return [(job, nodes) for job, nodes, key in ours if name in key]
 
     def any_job(self, name: str = "", seconds: float = 60.0) -> tuple[str, str] | None:
-        """Return (id, nodes) of one that runs, waiting for it; None if none does for so long."""
+        """Return (id, nodes) of a running job, or None if none runs within `seconds`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             running = self.jobs("R", name)
@@ -97,8 +97,8 @@ class Bed:
     def charged_seconds(self) -> dict[str, int]:
         """Return the seconds of each of the campaign's jobs, by id: every attempt counts."""
         since = time.strftime("%FT%T", time.localtime(self.began))
-        asked = ("sacct", "-X", "-D", "-P", "-n", f"--starttime={since}")
-        rows = slurm(*asked, "-o", "JobIDRaw,ElapsedRaw,JobName").splitlines()
+        command = ("sacct", "-X", "-D", "-P", "-n", f"--starttime={since}")
+        rows = slurm(*command, "-o", "JobIDRaw,ElapsedRaw,JobName").splitlines()
         found: dict[str, int] = {}
         for job, seconds, key in (row.split("|", 2) for row in rows):
             if key.startswith(f"{self.name}."):
@@ -114,7 +114,7 @@ def testbed(verb: str) -> None:
 def bring_up() -> Path:
     """Bring the test bed up, let Slurm's commands find it, and return its scratch folder."""
     testbed("up")
-    told = subprocess.run([TESTBED, "env"], check=True, capture_output=True, text=True).stdout
-    name, _, value = told.removeprefix("export ").strip().partition("=")
+    printed = subprocess.run([TESTBED, "env"], check=True, capture_output=True, text=True).stdout
+    name, _, value = printed.removeprefix("export ").strip().partition("=")
     os.environ[name] = value
     return Path(value).parent.parent / "scratch"

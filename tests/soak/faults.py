@@ -1,4 +1,4 @@
-"""What goes wrong: each fault is done to a campaign that runs, at a moment that the dice choose."""
+"""The faults: each is injected into a running campaign at a random moment."""
 
 import os
 import shutil
@@ -10,14 +10,14 @@ from contextlib import suppress
 
 from soak.bed import Bed, slurm, testbed
 
-# What it did, None if there was nothing to do it to.
+# Returns what it did; None if it found no target.
 Fault = Callable[[Bed, "subprocess.Popen[str]"], str | None]
 OUTAGE_SECONDS = 30
 FULL_SECONDS = 60
 
 
 def kill_controller(bed: Bed, controller: "subprocess.Popen[str]") -> str | None:
-    """kill -9 of the process on the login node."""
+    """Kill the process on the login node with SIGKILL."""
     if controller.poll() is not None:
         time.sleep(1)
         return None
@@ -27,7 +27,7 @@ def kill_controller(bed: Bed, controller: "subprocess.Popen[str]") -> str | None
 
 
 def node_down(bed: Bed, controller: "subprocess.Popen[str]") -> str | None:
-    """A node that a job runs on fails."""
+    """Set a node under a running job down."""
     found = bed.any_job()
     if found is None:
         return None
@@ -39,7 +39,7 @@ def node_down(bed: Bed, controller: "subprocess.Popen[str]") -> str | None:
 
 
 def resume(node: str) -> None:
-    """Bring a node back; Slurm refuses that until what ran there is gone."""
+    """Bring a node back; Slurm refuses until the processes that ran there are gone."""
     for _ in range(20):
         slurm("scontrol", "update", f"nodename={node}", "state=resume", check=False)
         if "down" not in slurm("sinfo", "-h", "-n", node, "-o", "%T"):
@@ -48,7 +48,7 @@ def resume(node: str) -> None:
 
 
 def requeue(bed: Bed, controller: "subprocess.Popen[str]") -> str | None:
-    """Somebody puts a training back into the queue."""
+    """Requeue a running training."""
     found = bed.any_job("pretrain")
     if found is None:
         return None
@@ -58,14 +58,14 @@ def requeue(bed: Bed, controller: "subprocess.Popen[str]") -> str | None:
 
 
 def preempt(bed: Bed, controller: "subprocess.Popen[str]") -> str:
-    """A job of a better queue takes all nodes of the trainings."""
+    """Preempt the trainings: a job of a better QOS takes all their nodes."""
     bed.any_job("pretrain")
     options = ("-A", "m4722", "-q", "premium", "-C", "gpu", "-N4", "-t1", "-o", "/dev/null")
     return "by job " + slurm("sbatch", "--parsable", *options, "--wrap=sleep 5").strip()
 
 
 def time_limit(bed: Bed, controller: "subprocess.Popen[str]") -> str | None:
-    """A pilot's walltime ends under the work in it."""
+    """Let a pilot reach its time limit while tasks run in it."""
     found = bed.any_job("pilot", seconds=5.0)
     if found is None:
         return None
@@ -74,7 +74,7 @@ def time_limit(bed: Bed, controller: "subprocess.Popen[str]") -> str | None:
 
 
 def scancel(bed: Bed, controller: "subprocess.Popen[str]") -> str | None:
-    """Somebody cancels a job by hand."""
+    """Cancel a running job by hand."""
     found = bed.any_job()
     if found is None:
         return None
@@ -83,7 +83,7 @@ def scancel(bed: Bed, controller: "subprocess.Popen[str]") -> str | None:
 
 
 def restart_slurmctld(bed: Bed, controller: "subprocess.Popen[str]") -> str:
-    """kill -9 of Slurm's controller, which is back after a while."""
+    """Kill slurmctld with SIGKILL, and start it again after 5 s."""
     subprocess.run(["pkill", "-KILL", "-x", "slurmctld"], check=False)
     time.sleep(5)
     testbed("up")
@@ -91,13 +91,13 @@ def restart_slurmctld(bed: Bed, controller: "subprocess.Popen[str]") -> str:
 
 
 def silent_sbatch(bed: Bed, controller: "subprocess.Popen[str]") -> str:
-    """The next sbatch accepts its job, and answers nothing."""
+    """Let the next sbatch accept its job and print nothing."""
     (bed.commands / "sbatch.broken").touch()
     return "the next one"
 
 
 def bad_sacct(bed: Bed, controller: "subprocess.Popen[str]") -> str:
-    """Accounting is slow, and fails every second time."""
+    """Make sacct slow, and let every second call fail."""
     (bed.commands / "sacct.broken").touch()
     time.sleep(OUTAGE_SECONDS)
     (bed.commands / "sacct.broken").unlink()
@@ -105,7 +105,7 @@ def bad_sacct(bed: Bed, controller: "subprocess.Popen[str]") -> str:
 
 
 def full_scratch(bed: Bed, controller: "subprocess.Popen[str]") -> str:
-    """The file system of the run is full for a minute."""
+    """Fill the file system of the run for a minute."""
     ballast = bed.folder / "ballast"
     free = shutil.disk_usage(bed.folder).free
     with suppress(OSError), ballast.open("wb") as stream:

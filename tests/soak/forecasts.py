@@ -1,8 +1,8 @@
-"""How often forecasts hold what comes true: `python -m tests.soak.forecasts --campaigns 100`.
+"""How often forecasts contain the outcome: `python -m tests.soak.forecasts --campaigns 100`.
 
 Campaigns are rehearsed with rates that the forecasts do not know: trainings that take longer or
 shorter than assumed, queues and nodes that are worse or better. At 10, 30 and 60 per cent of the
-time each of them takes a forecast is made, of what anybody could see then.
+time that each of them takes, a forecast is made from what anybody could see then.
 """
 
 import argparse
@@ -38,7 +38,7 @@ HOURS = (20, 60, 100)  # of the ladder's trainings; a link is of 48 at most
 
 
 def planned(root: Path, site: str, hours: tuple[int, ...] = HOURS) -> Plan:
-    """Return the plan of a ladder whose trainings take so many hours, two seeds each."""
+    """Return the plan of a ladder whose trainings take `hours`, with two seeds each."""
     campaign, run = load_campaign(str(LADDER)), Run(root, "ladder")
     assert campaign.pretrain is not None
     grid = campaign.pretrain.model_copy(update={"seeds": (1, 2)})
@@ -62,7 +62,7 @@ def planned(root: Path, site: str, hours: tuple[int, ...] = HOURS) -> Plan:
 def one(
     plan: Plan, seed: int, samples: int
 ) -> Iterator[tuple[float, str, bool, RehearsedForecast]]:
-    """Yield of one campaign each moment, what was forecast, whether it came true, and the whole."""
+    """Yield the moment, the quantity, whether the forecast held, and the forecast."""
     dice = random.Random(seed)
     rates = Rates(
         work=dice.lognormvariate(0, WORK_SIGMA),
@@ -77,10 +77,10 @@ def one(
 
     polls = {moment * truth.hours: partial(poll, moment) for moment in MOMENTS}
     assert rehearse(plan, seed, rates=rates, polls=polls).hours == truth.hours
-    for moment, told in found.items():
+    for moment, predicted in found.items():
         left = (1 - moment) * truth.hours / 24
-        yield moment, "days", _holds(told.days, left), told
-        yield moment, "node-hours", _holds(told.node_hours, truth.node_hours), told
+        yield moment, "days", _holds(predicted.days, left), predicted
+        yield moment, "node-hours", _holds(predicted.node_hours, truth.node_hours), predicted
 
 
 def _holds(interval: Interval, truth: float) -> bool:
@@ -88,29 +88,29 @@ def _holds(interval: Interval, truth: float) -> bool:
 
 
 def main() -> int:
-    """Print a line a moment: how often the intervals held, and how wide they were."""
+    """Print a line per moment: how often the intervals held, and how wide they were."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--campaigns", type=int, default=100)
-    parser.add_argument("--first", type=int, default=0, help="The seed of the first.")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first campaign")
     parser.add_argument("--samples", type=int, default=40)
     parser.add_argument("--site", default="perlmutter")
-    given = parser.parse_args()
+    options = parser.parse_args()
     began = time.monotonic()
     held: Counter[tuple[float, str]] = Counter()
     widths: Counter[tuple[float, str]] = Counter()
     with tempfile.TemporaryDirectory() as root:
-        plan = planned(Path(root), given.site)
-        for seed in range(given.first, given.first + given.campaigns):
-            for moment, what, came_true, told in one(plan, seed, given.samples):
+        plan = planned(Path(root), options.site)
+        for seed in range(options.first, options.first + options.campaigns):
+            for moment, what, came_true, predicted in one(plan, seed, options.samples):
                 held[moment, what] += came_true
-                interval = told.days if what == "days" else told.node_hours
+                interval = predicted.days if what == "days" else predicted.node_hours
                 widths[moment, what] += (interval.high - interval.low) / interval.middle
             sys.stderr.write(f"campaign {seed} done\n")
     for (moment, what), count in sorted(held.items()):
-        share, width = count / given.campaigns, widths[moment, what] / given.campaigns
+        share, width = count / options.campaigns, widths[moment, what] / options.campaigns
         sys.stdout.write(f"at {moment:.0%}, {what}: held {share:.0%}, {width:.0%} wide\n")
-    sys.stdout.write(f"{given.campaigns} campaigns in {time.monotonic() - began:.0f} s\n")
-    return int(min(held.values(), default=0) < 0.8 * given.campaigns)
+    sys.stdout.write(f"{options.campaigns} campaigns in {time.monotonic() - began:.0f} s\n")
+    return int(min(held.values(), default=0) < 0.8 * options.campaigns)
 
 
 if __name__ == "__main__":

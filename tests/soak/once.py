@@ -1,4 +1,4 @@
-"""One campaign under one fault: run it to its end, whatever it takes, and look what is left."""
+"""Run one campaign to its end under faults, and check what it leaves behind."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ RUN_SECONDS = 900
 
 @dataclass(frozen=True)
 class Soaked:
-    """How it went: what was done when, how often the command was typed, and what was wrong."""
+    """The outcome: faults with their times, number of commands typed, and everything wrong."""
 
     what: str
     done: tuple[Fault, ...]
@@ -39,7 +39,7 @@ def soak(
     qos: str = "",
     project: str = "m4722",
 ) -> Soaked:
-    """Run the campaign, do each fault to it after so many seconds; repeat the command till done."""
+    """Run the campaign and inject each fault at its second; repeat the command until done."""
     words = ["run", str(bed.campaign), "--site", str(bed.site), "--root", str(bed.folder), "--yes"]
     command = [sys.executable, "-m", "pipeline", *words, "--project", project]
     command += ["--qos", qos] if qos else []
@@ -65,7 +65,7 @@ def soak(
     seconds = time.monotonic() - began
     accounts = Ledger(bed.folder / bed.name / "ledger").accounts().values()
     return Soaked(
-        what="; ".join(injury.told),
+        what="; ".join(injury.events),
         done=tuple(injury.done),
         runs=runs,
         seconds=seconds,
@@ -77,46 +77,46 @@ def soak(
 
 
 class Injury(threading.Thread):
-    """Faults at their seconds, done to whichever controller there is then."""
+    """A thread that injects each fault at its second, with the controller that runs then."""
 
     controller: "subprocess.Popen[str]"
 
     def __init__(self, bed: Bed, faults: Sequence[tuple[float, Fault]]) -> None:
         super().__init__(daemon=True)
         self.bed, self.faults = bed, sorted(faults, key=lambda pair: pair[0])
-        self.told: list[str] = []
+        self.events: list[str] = []
         self.done: list[Fault] = []
         self.over = threading.Event()
 
     def begin(self) -> None:
-        """Start the clock, with the first controller."""
-        if not self.is_alive() and not self.told:
+        """Start the clock with the first controller."""
+        if not self.is_alive() and not self.events:
             self.start()
 
     def run(self) -> None:
-        """Do each in turn, and later what finds nothing to do now, until the campaign is over."""
+        """Inject each fault; one that finds no target is tried again until the campaign ends."""
         began = time.monotonic()
         waiting = list(self.faults)
         while waiting:
             after, fault = waiting.pop(0)
             if self.over.wait(max(0.0, began + after - time.monotonic())):
                 return
-            told = fault(self.bed, self.controller)
-            if told is None:
+            effect = fault(self.bed, self.controller)
+            if effect is None:
                 waiting.append((after, fault))
                 continue
-            self.told.append(f"after {time.monotonic() - began:.0f} s: {told}")
+            self.events.append(f"after {time.monotonic() - began:.0f} s: {effect}")
             self.done.append(fault)
 
     def end(self) -> None:
-        """Wait for the fault that is being done; none comes after it."""
+        """Wait for the fault in progress; no other follows."""
         self.over.set()
         if self.ident is not None:
             self.join()
 
 
 def _wrong(bed: Bed, code: int) -> list[str]:
-    """Return what is not as it should be in the end."""
+    """Return everything that is wrong at the end."""
     run = bed.folder / bed.name
     wrong = [f"the command ended with {code}"] if code else []
     tasks = [path.parent for path in run.glob("*/*/task.toml")]

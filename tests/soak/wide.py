@@ -1,7 +1,7 @@
-"""One declaration on both kinds of partition, unattended: `python -m tests.soak.wide`.
+"""One campaign on two kinds of partition, unattended: `python -m tests.soak.wide`.
 
 Twelve pretraining cells, 24 fine-tunings and 24 evaluations go through links, pilots and packs; the
-results on the partition with Perlmutter's rules and on that with Frontier's are to be the same.
+results must be the same under Perlmutter's rules and under Frontier's.
 """
 
 import random
@@ -18,7 +18,7 @@ SITES = {"testbed": "m4722", "testbed-frontier": "nph000"}
 
 
 def main() -> int:
-    """Run it on each, print what it took, and whether the results are equal."""
+    """Run the campaign on each site, print its cost, and whether the results are equal."""
     root = bring_up()
     found: dict[str, Soaked] = {}
     for site, project in SITES.items():
