@@ -15,7 +15,7 @@ CHAMBER = ("energy", "eta", "phi", "r")  # what points are that do not say it
 
 @dataclass(frozen=True)
 class Event:
-    """One event: its points by column, in physical units, and what is true and told of it.
+    """One event: its points by column, in physical units, and its truth and predictions.
 
     `columns` are (P) each. `arrays` begin with `true_` or `predicted_`, and are of its P points or
     of the event; `tables` are constants of the detector.
@@ -50,13 +50,13 @@ def events_of(arrays: Mapping[str, NDArray[Any]]) -> Iterator[Event]:
     points, offsets = arrays["points"].astype(np.float64), arrays["offsets"].astype(np.int64)
     answers = {n: each for n, each in arrays.items() if n.startswith(("true_", "predicted_"))}
     tables = {n: each for n, each in arrays.items() if n not in {*KEYS, "columns", *answers}}
-    for place, event_id in enumerate(arrays["event_id"]):
-        rows = slice(int(offsets[place]), int(offsets[place + 1]))
+    for index, event_id in enumerate(arrays["event_id"]):
+        rows = slice(int(offsets[index]), int(offsets[index + 1]))
         yield Event(
             id=int(event_id),
             columns=dict(zip(names, points[rows].T, strict=False)),
             arrays={
-                name: each[rows] if len(each) == len(points) else each[place]
+                name: each[rows] if len(each) == len(points) else each[index]
                 for name, each in answers.items()
             },
             tables=tables,

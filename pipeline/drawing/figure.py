@@ -12,8 +12,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-# Okabe and Ito's palette (jfly.uni-koeln.de/color), told apart by colour-blind readers; its black
-# is the page's text colour here, and its yellow is left out: it is lost on white.
+# Okabe and Ito's palette (jfly.uni-koeln.de/color), which colour-blind readers can distinguish; its
+# black is the page's text colour here, and its yellow is left out: it is lost on white.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 MUTED = "#8a8f98"
 PAGE_REM, REM_PER_INCH, SMALLEST = 54.0, 6.0, 0.7  # widths on the page; the share on a phone

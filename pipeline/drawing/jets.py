@@ -20,7 +20,7 @@ CAPTION = (
 
 
 def can_be_drawn(event: Event) -> bool:
-    """Return whether the place and pT of each constituent are known."""
+    """Return whether the position and pT of each constituent are known."""
     return pt_gev(event) is not None and {"deta", "dphi"} <= event.columns.keys()
 
 

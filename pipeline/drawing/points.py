@@ -43,9 +43,9 @@ def _markers(names: Mapping[int, str]) -> list[dict[str, Any]]:
     shades = [MUTED, *colours(len(names) - 1)]
     pixels = {"linestyle": "none", "rasterized": True, "markersize": 3.7}
     return [
-        {"class": place, "label": name, "color": shade, "marker": MARKERS[n % len(MARKERS)]}
+        {"class": index, "label": name, "color": shade, "marker": MARKERS[n % len(MARKERS)]}
         | pixels
-        for n, ((place, name), shade) in enumerate(zip(names.items(), shades, strict=True))
+        for n, ((index, name), shade) in enumerate(zip(names.items(), shades, strict=True))
     ]
 
 
@@ -70,8 +70,8 @@ def draw_momenta(event: Event, names: Sequence[str]) -> Figure | None:  # noqa: 
                 shade = _shades(values[known], norm)
                 axes.scatter(across[known], up[known], s=9, c=shade, rasterized=True)
         bar = ScalarMappable(norm, "viridis")
-        every = [each for side in sides for each in (side.across, side.along)]
-        figure.colorbar(bar, ax=every, label="pT [GeV]", extend="max", shrink=0.6)
+        panels = [each for side in sides for each in (side.across, side.along)]
+        figure.colorbar(bar, ax=panels, label="pT [GeV]", extend="max", shrink=0.6)
     return figure
 
 

@@ -33,10 +33,10 @@ class Arrow:
 
 @dataclass(frozen=True)
 class Scene:
-    """Positions (P, 3) in `unit`, seen in one or two views that turn together.
+    """Positions (P, 3) in `unit`, seen in one or two views that rotate together.
 
     `axis` is the number of the coordinate along which a thin line is drawn: the beam, the vertical.
-    Arrows go through the place `hub` (3), the middle of what is drawn if None.
+    Arrows go through the point `hub` (3), the middle of what is drawn if None.
     """
 
     position: Floats

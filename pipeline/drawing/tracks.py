@@ -38,7 +38,7 @@ MOSTLY_NOISE = Style("#E0115F", "x")
 
 
 def draw(event: Event, names: Sequence[str]) -> Figure | None:  # noqa: ARG001 - tracks have none
-    """Return the event, None where its points have no place or its tracks are not there."""
+    """Return the event, None where its points have no position or its tracks are not there."""
     if event.position is None or not event.has("true_track", "predicted_track"):
         return None
     return event_display(
@@ -91,9 +91,9 @@ def event_display(event: Tracks) -> Figure:
 def styles(ids: Ints) -> dict[int, Style]:
     """Return a colour and a marker for each particle, the one with most points first."""
     objects, points = np.unique(ids[ids != 0], return_counts=True)
-    every = [Style(colour, marker) for marker, colour in product(MARKERS, PALETTE)]
+    styles = [Style(colour, marker) for marker, colour in product(MARKERS, PALETTE)]
     order = np.argsort(-points, kind="stable")
-    return {int(objects[n]): every[place % len(every)] for place, n in enumerate(order)}
+    return {int(objects[n]): styles[rank % len(styles)] for rank, n in enumerate(order)}
 
 
 def found_styles(event: Tracks, truth: Styles) -> dict[int, Style]:

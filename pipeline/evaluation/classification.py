@@ -1,4 +1,4 @@
-"""How well classes of points or jets are told: scores, rejection of background, calibration.
+"""How well classes of points or jets are predicted: scores, rejection of background, calibration.
 
 Axes: N points or jets, E events, C classes, G groups of events, R resamples, B bins of confidence,
 M sums: C × C counts, one of log losses, B of right minus confidence.
@@ -33,9 +33,9 @@ WORKING_POINTS = {"Hqql": 0.99, "Tbl": 0.995}
 TOLERANCE = 1e-3  # of a sum of probabilities in single precision
 SMALLEST = float(np.finfo(np.float64).eps)  # probability in the log loss, as in scikit-learn
 ABOUT = {
-    "accuracy": "share of all that are told right",
-    "macro_recall": "mean over classes of the share of a class told right",
-    "macro_precision": "mean over classes of the share right of what is told to be the class",
+    "accuracy": "share of all that are classified correctly",
+    "macro_recall": "mean over classes of the share of a class that is classified correctly",
+    "macro_precision": "mean over classes of the correct share of the predictions of a class",
     "macro_f1": "mean over classes of the harmonic mean of precision and recall",
     "auc": "area under the ROC curve, mean over pairs of classes",
     "log_loss": "cross-entropy, nats",
@@ -45,7 +45,7 @@ Signals = Mapping[str, tuple[Ranked, float]]
 
 
 @dataclass(frozen=True)
-class _Told:
+class _Classified:
     """The true classes (N), the probabilities (N, C) and the group (N) of events of each."""
 
     true: Ints
@@ -54,10 +54,10 @@ class _Told:
     names: Sequence[str]
 
     @cached_property
-    def told(self) -> Ints:
+    def predicted(self) -> Ints:
         """The most probable class (N)."""
-        told: Ints = self.scores.argmax(1)
-        return told
+        predicted: Ints = self.scores.argmax(1)
+        return predicted
 
     @cached_property
     def confidence(self) -> Floats:
@@ -80,9 +80,10 @@ def evaluate_classes(
     seed: int,
     resamples: int = RESAMPLES,
 ) -> EvaluationResult:
-    """Return how well the classes of N points, or of N jets, are told.
+    """Return how well the classes of N points, or of N jets, are predicted.
 
-    The class told is the most probable. Macro means are over the classes that occur or are told,
+    The predicted class is the most probable one. Macro means are over the classes that occur or are
+    predicted,
     with 0 for 0/0. Intervals are of a bootstrap over events; `pipeline.evaluation.ranking` says
     how those of AUC and rejections are found.
 
@@ -102,7 +103,7 @@ def evaluate_classes(
     """
     _check(true, probabilities, offsets, names)
     group = _group(len(true), offsets, seed)
-    found = _Told(true.astype(np.int64), probabilities.astype(np.float64), group, names)
+    found = _Classified(true.astype(np.int64), probabilities.astype(np.float64), group, names)
     sums = _sums(found)
     values = {name: float(each[0]) for name, each in _scores(sums.sum(0)[None], names).items()}
     drawn = _scores(resampled(sums, resamples, seed=seed), names)
@@ -167,17 +168,17 @@ def _group(rows: int, offsets: NDArray[np.integer] | None, seed: int) -> Ints:
     return np.repeat(groups(len(offsets) - 1, seed=seed), ends[1:] - ends[:-1])
 
 
-def _sums(found: _Told) -> Floats:
+def _sums(found: _Classified) -> Floats:
     """Return the sums (G, M) over each group, of which the scores are made."""
     classes, count = len(found.names), int(found.group.max()) + 1
     likelihood = np.clip(found.scores[np.arange(len(found.true)), found.true], SMALLEST, 1)
-    gap = (found.told == found.true) - found.confidence
+    gap = (found.predicted == found.true) - found.confidence
 
     def summed(index: Ints, width: int, values: Floats | None = None) -> Floats:
         flat = np.bincount(found.group * width + index, values, minlength=count * width)
         return flat.reshape(count, width).astype(np.float64)
 
-    counts = summed(found.true * classes + found.told, classes**2)
+    counts = summed(found.true * classes + found.predicted, classes**2)
     losses = summed(np.zeros_like(found.true), 1, -np.log(likelihood))
     return np.concatenate([counts, losses, summed(found.bin, BINS, gap)], axis=1)
 
@@ -186,14 +187,14 @@ def _scores(sums: Floats, names: Sequence[str]) -> dict[str, Floats]:
     """Return the scores (R) of sums (R, M); NaN for the F1 of a class that is not there."""
     classes = len(names)
     table = sums[:, : classes**2].reshape(-1, classes, classes)
-    right, true, told = table.diagonal(axis1=1, axis2=2), table.sum(2), table.sum(1)
-    total, occurs = true.sum(1), true + told > 0
-    f1 = _share(2 * right, true + told)
-    shares = {"recall": _share(right, true), "precision": _share(right, told), "f1": f1}
+    right, true, predicted = table.diagonal(axis1=1, axis2=2), table.sum(2), table.sum(1)
+    total, occurs = true.sum(1), true + predicted > 0
+    f1 = _share(2 * right, true + predicted)
+    shares = {"recall": _share(right, true), "precision": _share(right, predicted), "f1": f1}
     found = {"accuracy": right.sum(1) / total}
     found |= {f"macro_{name}": each.sum(1) / occurs.sum(1) for name, each in shares.items()}
     of_class = np.where(occurs, f1, np.nan)
-    found |= {f"f1_{name}": of_class[:, place] for place, name in enumerate(names)}
+    found |= {f"f1_{name}": of_class[:, index] for index, name in enumerate(names)}
     found["log_loss"] = sums[:, classes**2] / total
     found["calibration_error"] = np.abs(sums[:, -BINS:]).sum(1) / total
     return found
@@ -213,8 +214,8 @@ def _spread(value: float, drawn: Mapping[str, Floats]) -> Interval:
     return max(value - deviation, 0.0), value + deviation
 
 
-def _signals(found: _Told) -> Signals:
-    """Return what is to be told from what, and at which efficiency, by the name of the score."""
+def _signals(found: _Classified) -> Signals:
+    """Return signal and background of each score, and its efficiency, by the name of the score."""
     if len(found.names) == 2:
         only = ranked(found.scores[:, 1], found.true, found.group)
         return {f"rejection_{each:.0%}".rstrip("%"): (only, each) for each in EFFICIENCIES}
@@ -222,13 +223,13 @@ def _signals(found: _Told) -> Signals:
         return {}
     background = list(found.names).index(BACKGROUND)
     return {
-        f"rejection_{name}": (_against(found, place, background), WORKING_POINTS.get(name, 0.5))
-        for place, name in enumerate(found.names)
-        if place != background
+        f"rejection_{name}": (_against(found, index, background), WORKING_POINTS.get(name, 0.5))
+        for index, name in enumerate(found.names)
+        if index != background
     }
 
 
-def _against(found: _Told, signal: int, background: int) -> Ranked:
+def _against(found: _Classified, signal: int, background: int) -> Ranked:
     """Return one class and the background by p_S/(p_S + p_B): arXiv:2202.03772."""
     rows = np.flatnonzero((found.true == signal) | (found.true == background))
     of_signal = found.scores[rows, signal]
@@ -246,11 +247,11 @@ def _about(names: Sequence[str], signals: Signals, values: Mapping[str, float]) 
     return about
 
 
-def _calibration(found: _Told) -> Curve:
+def _calibration(found: _Classified) -> Curve:
     """Return the accuracy against the mean confidence of each bin that holds anything."""
     total, right, sure = (
         np.bincount(found.bin, each, minlength=BINS)
-        for each in (None, (found.told == found.true).astype(float), found.confidence)
+        for each in (None, (found.predicted == found.true).astype(float), found.confidence)
     )
     there = total > 0
     total, right, sure = total[there], right[there], sure[there]

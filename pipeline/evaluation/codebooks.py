@@ -1,4 +1,4 @@
-"""How well codes are used, and whether what they stand for can be told from what was coded.
+"""How well codes are used, and whether samples can be distinguished from their codes.
 
 Axes: N samples, F features, K codes.
 """
@@ -26,7 +26,7 @@ def perplexity(counts: NDArray[np.integer]) -> float:
 
 
 def two_sample_auc(real: NDArray[Any], made: NDArray[Any], *, seed: int) -> float:
-    """Return how well boosted trees tell made samples (N, F) from real ones: 0.5 is not at all.
+    """Return how well boosted trees distinguish made samples (N, F) from real ones (0.5: not).
 
     The area under the ROC curve of scores from five-fold cross-validation; no sample is scored by
     trees that it taught. Classifier two-sample test: Lopez-Paz and Oquab, arXiv:1610.06545. NaN in
@@ -47,11 +47,11 @@ def two_sample_auc(real: NDArray[Any], made: NDArray[Any], *, seed: int) -> floa
 
     features = np.concatenate([real, made]).astype(np.float64)
     is_made = np.repeat([0, 1], [len(real), len(made)])
-    return float(roc_auc_score(is_made, _told(features, is_made, seed)[:, 1]))
+    return float(roc_auc_score(is_made, _predicted(features, is_made, seed)[:, 1]))
 
 
 def class_accuracy(features: NDArray[Any], label: NDArray[np.integer], *, seed: int) -> float:
-    """Return how often boosted trees tell the class of a sample (N, F), in cross-validation.
+    """Return how often boosted trees predict the class of a sample (N, F), in cross-validation.
 
     Of samples as they were and as their codes stand for them, the difference is what the codes have
     lost of the classes (OmniJet-alpha, arXiv:2403.05618, §4.1, whose judge is a transformer).
@@ -66,11 +66,11 @@ def class_accuracy(features: NDArray[Any], label: NDArray[np.integer], *, seed: 
             f"samples; expected two or more, with {FOLDS} each."
         )
         raise ValueError(message)
-    found = _told(np.asarray(features, np.float64), label, seed)
+    found = _predicted(np.asarray(features, np.float64), label, seed)
     return float((classes[found.argmax(1)] == label).mean())
 
 
-def _told(features: NDArray[Any], label: NDArray[Any], seed: int) -> NDArray[np.float64]:
+def _predicted(features: NDArray[Any], label: NDArray[Any], seed: int) -> NDArray[np.float64]:
     """Return the probability of each class (N, C), of samples by trees that they did not teach."""
     # These take a while to load.
     from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415

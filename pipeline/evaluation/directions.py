@@ -1,4 +1,4 @@
-"""How well directions are told: the opening angle between the true one and the told one.
+"""How well directions are predicted: the opening angle between the true and the predicted one.
 
 Axes: E events, R resamples, Q quantiles.
 """
@@ -34,29 +34,29 @@ ABOUT = {
 
 def evaluate_directions(
     true: NDArray[np.floating],
-    told: NDArray[np.floating],
+    predicted: NDArray[np.floating],
     *,
     seed: int,
     baseline: NDArray[np.floating] | None = None,
     resamples: int = RESAMPLES,
 ) -> EvaluationResult:
-    """Return how far the told directions are from the true ones, with bootstrap intervals.
+    """Return how far the predicted directions are from the true ones, with bootstrap intervals.
 
     The mean angle is the score of Eller et al. (arXiv:2307.15289).
 
     Args:
         true: (E, 3) of any length.
-        told: (E, 3) of any length.
+        predicted: (E, 3) of any length.
         seed: Of the bootstrap over events.
-        baseline: (E, 3) as a simpler method tells it; its scores are named `baseline_…`, and the
-            histogram of its angles stands as `true` beside that of `told` as `made`.
+        baseline: (E, 3) as a simpler method predicts it; its scores are named `baseline_…`, and the
+            histogram of its angles stands as `true` beside that of `predicted` as `made`.
         resamples: How often the events are drawn anew.
 
     Raises:
         ValueError: There is no event, or a vector is zero, not finite, or of another shape.
     """
     truth = _checked("true", true, len(true))
-    angles = {"": opening_angles(truth, _checked("told", told, len(true)))}
+    angles = {"": opening_angles(truth, _checked("predicted", predicted, len(true)))}
     pictures = []
     if baseline is not None:
         simpler = opening_angles(truth, _checked("baseline", baseline, len(true)))

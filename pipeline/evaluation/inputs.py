@@ -1,4 +1,4 @@
-"""What metrics refuse, told by name, row and what was expected. Axes: N rows, E events."""
+"""What metrics refuse: messages with name, row and what was expected. Axes: N rows, E events."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def check_offsets(offsets: NDArray[np.integer], rows: int) -> None:
 
 
 def check_rows(name: str, good: NDArray[Any], values: NDArray[Any], expected: str) -> None:
-    """Raise ValueError that tells the first row (N) that is not `good`, and what it holds."""
+    """Raise ValueError with the first row (N) that is not `good`, and what it holds."""
     if not good.all():
         row = int(np.argmin(good))
         message = f"{name}: row {row} holds {values[row]}; expected {expected}."

@@ -36,13 +36,13 @@ class Rule:
         if not 0.5 <= self.fraction < 1:
             message = (
                 f"fraction {self.fraction} is not in [0.5, 1): below one half two particles could "
-                "both own one track. Give 0.5 for a majority."
+                "both are matched to one track. Give 0.5 for a majority."
             )
             raise ValueError(message)
 
 
-# What train/downstream/calculate_tracking_eff_purity.py of github.com/FM4NPP/PP_collision asks; it
-# counts the noise of an event as one particle besides, which is none here.
+# What train/downstream/calculate_tracking_eff_purity.py of github.com/FM4NPP/PP_collision requires;
+# it counts the noise of an event as one particle besides, which is none here.
 FM4NPP = Rule(min_track_points=4, min_shared_points=4)
 
 

@@ -1,4 +1,4 @@
-"""How well transverse momenta of tracks are told: bias, resolution and tails.
+"""How well transverse momenta of tracks are predicted: bias, resolution and tails.
 
 Axes: T tracks, R resamples, K bins.
 """
@@ -25,39 +25,39 @@ TAIL = 3
 MOST_BINS = 12
 LEAST_PER_BIN = 20
 ABOUT = {
-    "relative_bias": "median of told over true pT, less one",
-    "resolution": "half the width that holds the central 68 % of told over true pT",
-    "rms_log_ratio": "root mean square of ln(told / true pT)",
+    "relative_bias": "median of predicted over true pT, less one",
+    "resolution": "half the width that holds the central 68 % of predicted over true pT",
+    "rms_log_ratio": "root mean square of ln(predicted / true pT)",
     "tail_fraction": f"share of tracks more than {TAIL} resolutions from the median",
 }
 
 
 def evaluate_momenta(
     true_pt: NDArray[np.floating],
-    told_pt: NDArray[np.floating],
+    predicted_pt: NDArray[np.floating],
     *,
     seed: int,
     resamples: int = RESAMPLES,
 ) -> EvaluationResult:
-    """Return how far the told pT (T), in GeV, is from the true pT (T), in GeV.
+    """Return how far the predicted pT (T), in GeV, is from the true pT (T), in GeV.
 
     Intervals are of a bootstrap over tracks; that of the tail is at the resolution found.
 
     Raises:
         ValueError: There is no track, or a pT is not above zero.
     """
-    for name, each in (("true_pt", true_pt), ("told_pt", told_pt)):
+    for name, each in (("true_pt", true_pt), ("predicted_pt", predicted_pt)):
         check_shape(name, each, (len(true_pt),), f"({len(true_pt)},), one track or more")
         check_rows(name, np.isfinite(each) & (each > 0), each, "GeV above zero")
-    true, told = true_pt.astype(np.float64), told_pt.astype(np.float64)
-    ratio = told / true
+    true, predicted = true_pt.astype(np.float64), predicted_pt.astype(np.float64)
+    ratio = predicted / true
     log_ratio = np.log(ratio)
     low, middle, high = np.quantile(ratio, LEVELS)
     resolution = float(high - low) / 2
     is_far = np.abs(ratio - middle) > TAIL * resolution
     drawn = quantiles_resampled(np.sort(ratio), LEVELS, resamples, seed=seed)
     squares, far = _means(np.stack([log_ratio**2, is_far], axis=1), resamples, seed).T
-    log_true, log_told = np.log(true), np.log(told)
+    log_true, log_predicted = np.log(true), np.log(predicted)
     return EvaluationResult(
         scores={
             "relative_bias": float(middle) - 1,
@@ -72,7 +72,7 @@ def evaluate_momenta(
             "tail_fraction": percentiles(far),
         },
         about=ABOUT,
-        histograms=[histogram("ln pT", log_true, log_told, unit="GeV")],
+        histograms=[histogram("ln pT", log_true, log_predicted, unit="GeV")],
         curves=[_by_pt(true, ratio, resamples, seed)],
     )
 

@@ -30,14 +30,14 @@ def auc(true: Ints, scores: Floats, group: Ints) -> tuple[float, Interval]:
         scores: (N, C), larger means more likely of the class.
         group: (N,) the group of events that each belongs to, from 0.
     """
-    occur, place = np.unique(true, return_inverse=True)
+    occur, label = np.unique(true, return_inverse=True)
     if len(occur) < 2:
         return float("nan"), (float("nan"), float("nan"))
     columns = occur if scores.shape[1] > 2 else occur[1:]
     area, influence = 0.0, np.zeros(group.max() + 1)
     for column in columns:
         of_one, by_group = _one_against_one(
-            place, int(np.searchsorted(occur, column)), scores[:, column], group
+            label, int(np.searchsorted(occur, column)), scores[:, column], group
         )
         area += of_one / len(columns)
         influence += by_group / len(columns)
@@ -46,22 +46,22 @@ def auc(true: Ints, scores: Floats, group: Ints) -> tuple[float, Interval]:
     return area, (max(area - error, 0.0), min(area + error, 1.0))
 
 
-def _one_against_one(place: Ints, one: int, scores: Floats, group: Ints) -> tuple[float, Floats]:
+def _one_against_one(label: Ints, one: int, scores: Floats, group: Ints) -> tuple[float, Floats]:
     """Return the mean area of class `one` against each other, and what each group (G) adds to it.
 
     The placement of a score among a class is the share of that class below it, and half the share
     equal to it; the area is the mean placement of class `one` among another.
     """
-    classes = place.max() + 1
-    sizes = np.bincount(place)
+    classes = label.max() + 1
+    sizes = np.bincount(label)
     tie, ties = _ties(scores)
-    counts = np.bincount(tie * classes + place, minlength=ties * classes).reshape(ties, classes)
+    counts = np.bincount(tie * classes + label, minlength=ties * classes).reshape(ties, classes)
     placement = (np.cumsum(counts, axis=0) - counts / 2) / sizes  # (D, C)
     areas = counts[:, one] @ placement / sizes[one]
     others = np.arange(classes) != one
     of_one = (placement[:, others].sum(1) - areas[others].sum()) / sizes[one]
-    of_others = (1 - placement[tie, one] - areas[place]) / sizes[place]
-    influence = np.where(place == one, of_one[tie], of_others) / others.sum()
+    of_others = (1 - placement[tie, one] - areas[label]) / sizes[label]
+    influence = np.where(label == one, of_one[tie], of_others) / others.sum()
     by_group = np.bincount(group, weights=influence).astype(np.float64)
     return float(areas[others].mean()), by_group
 
@@ -137,9 +137,9 @@ def _passing_share(found: Ranked, efficiency: float, weight: Floats) -> float:
 def roc(found: Ranked) -> Curve:
     """Return the rejection at up to 200 signal efficiencies, where any background passes."""
     count = len(found.signal)
-    asked = np.unique(np.ceil(np.linspace(0, count, CURVE_POINTS + 1)[1:])).astype(np.int64)
+    wanted = np.unique(np.ceil(np.linspace(0, count, CURVE_POINTS + 1)[1:])).astype(np.int64)
     points: dict[float, float] = {}
-    for kept in asked if count and len(found.background) else ():
+    for kept in wanted if count and len(found.background) else ():
         passing = found.passing(kept)
         through = np.searchsorted(-found.signal, -found.signal[kept - 1], side="right")
         if passing:

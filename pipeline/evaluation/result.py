@@ -55,7 +55,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Matrix:
-    """How often each class was taken for each: `counts`[true][told], C × C."""
+    """How often each class was taken for each: `counts`[true][predicted], C × C."""
 
     name: str
     labels: Sequence[str]

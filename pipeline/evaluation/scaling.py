@@ -202,7 +202,7 @@ def fit(law: str, measured: Measured, *, seed: int = 0, resamples: int = RESAMPL
 def _constant(log: float, drawn: Sequence[float], free: float) -> Constant:
     """Return a constant with its interval: all are positive, so it is even in the logarithm.
 
-    Student's t of `free` degrees makes up for a deviation that few measurements tell.
+    Student's t of `free` degrees allows for a deviation estimated from few measurements.
     """
     from scipy.stats import t  # noqa: PLC0415
 
@@ -213,12 +213,12 @@ def _constant(log: float, drawn: Sequence[float], free: float) -> Constant:
 
 def _check(form: _Form, log_n: Floats, log_d: Floats) -> None:
     """Refuse what no such law can be seen in."""
-    for asked, name, values in (
+    for wanted, name, values in (
         (form.in_parameters, "model sizes", log_n),
         (form.in_data, "data sizes", log_d),
     ):
         sizes = len(np.unique(values))
-        if asked and sizes < LEAST_SIZES:
+        if wanted and sizes < LEAST_SIZES:
             message = f"{form.law}: {sizes} {name}, at least {LEAST_SIZES} are needed for a law"
             raise ScalingError(message)
     least = len(form.starts[0]) + 1
@@ -293,8 +293,8 @@ def _freedom(form: _Form, p: Floats, log_n: Floats, log_d: Floats) -> dict[str, 
     leverages = np.minimum(1 - np.diag(left), MOST_LEVERAGE)
     free = {}
     for name in form.constants(p):
-        turn = approx_fprime(p, lambda each, name=name: form.constants(each)[name], 1e-6)
-        weighed = (turn @ inverse / (1 - leverages))[:, None] * left
+        slope = approx_fprime(p, lambda each, name=name: form.constants(each)[name], 1e-6)
+        weighed = (slope @ inverse / (1 - leverages))[:, None] * left
         square = weighed @ weighed.T
         free[name] = float(np.trace(square) ** 2 / np.sum(square**2)) if np.any(square) else 1.0
     return free

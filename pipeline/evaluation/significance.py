@@ -85,8 +85,8 @@ def _of_draw(found: Ranked, threshold: float, signal: Floats, background: Floats
 
 def _thinned(efficiency: Floats, sic: Floats) -> Curve:
     """Return the curve at up to 200 thresholds, evenly spaced in ε_S."""
-    asked = np.linspace(efficiency[0], efficiency[-1], CURVE_POINTS)
-    chosen = np.unique(np.searchsorted(efficiency, asked).clip(max=len(sic) - 1))
+    wanted = np.linspace(efficiency[0], efficiency[-1], CURVE_POINTS)
+    chosen = np.unique(np.searchsorted(efficiency, wanted).clip(max=len(sic) - 1))
     x, y = efficiency[chosen].tolist(), sic[chosen].tolist()
     return Curve("SIC", "signal efficiency", "ε_S/√ε_B", x, y)
 

@@ -88,7 +88,7 @@ def _checked(name: str, values: NDArray[Any], points: int) -> Floats:
 
 
 def _means(values: Floats, index: Ints, classes: int) -> Floats:
-    """Return the mean of the points' values (P) over each of the classes that `index` (P) tells."""
+    """Return the mean of the points' values (P) over each of the classes in `index` (P)."""
     counts = np.bincount(index, minlength=classes)
     means: Floats = np.bincount(index, values, minlength=classes) / counts
     return means
@@ -104,9 +104,9 @@ def _shares(
     values: Floats, counts: Flags, passes: Flags, *, edges: Floats
 ) -> Sequence[list[float]]:
     """Return centre, share, and its interval, of the bins in which something counts."""
-    place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+    bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
     total, passed = (
-        np.bincount(place[each], minlength=len(edges) - 1) for each in (counts, counts & passes)
+        np.bincount(bins[each], minlength=len(edges) - 1) for each in (counts, counts & passes)
     )
     there = total > 0
     total, passed = total[there], passed[there]

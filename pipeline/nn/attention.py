@@ -231,7 +231,7 @@ def _seen(hidden_NL: Tensor, *, causal: bool) -> Tensor:
     return (seen.tril() if causal else seen).unsqueeze(1)
 
 
-def glance(q_BHD: Tensor, k_PHD: Tensor, v_PHD: Tensor, offsets: Tensor) -> Tensor:
+def single_query_attention(q_BHD: Tensor, k_PHD: Tensor, v_PHD: Tensor, offsets: Tensor) -> Tensor:
     """Return (B, H, D): what one query of each event sees of the tokens of its event.
 
     By a softmax over segments, in single precision or better; nothing is padded anywhere.

@@ -16,8 +16,8 @@ class Batch:
     offsets (B + 1) int64: event b is points[offsets[b]:offsets[b + 1]].
     event_id (B) int64: the events' global ids.
     per_point, per_event: further arrays of P and B rows, by name; of numbers int64 or float32, or
-    bool. `neighbours` (P, k) are places in the event of the k next neighbours, -1 where there is
-    none; `track` (P) is the true track of each point, 0 for noise.
+    bool. `neighbours` (P, k) are the indices in the event of the k next neighbours, -1 where there
+    is none; `track` (P) is the true track of each point, 0 for noise.
     """
 
     points: Tensor
@@ -44,8 +44,8 @@ class Batch:
         return numbers.repeat_interleave(self.sizes)
 
     @cached_property
-    def place(self) -> Tensor:
-        """The place of each point in its event (P)."""
+    def index_in_event(self) -> Tensor:
+        """The index of each point within its event (P)."""
         starts = self.offsets[:-1].repeat_interleave(self.sizes)
         return torch.arange(len(self.points), device=self.points.device) - starts
 
@@ -53,9 +53,9 @@ class Batch:
         """Return `values` (P, ...) as (B, L, ...) padded with zeros, and which are real (B, L)."""
         shape = (len(self.sizes), int(self.sizes.max()))
         real = torch.zeros(shape, dtype=torch.bool, device=values.device)
-        real[self.event, self.place] = True
+        real[self.event, self.index_in_event] = True
         padded = values.new_zeros((*shape, *values.shape[1:]))
-        return padded.index_put((self.event, self.place), values), real
+        return padded.index_put((self.event, self.index_in_event), values), real
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on `device`."""

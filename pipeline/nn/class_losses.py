@@ -20,7 +20,7 @@ def classes(logits: Tensor, batch: Batch) -> Losses:
     number = logits.shape[1]
     if beyond(true, number):
         message = (
-            f"labels from {int(true.min())} to {int(true.max())}; the model tells {number} "
+            f"labels from {int(true.min())} to {int(true.max())}; the model predicts {number} "
             "classes, 0 and up. Give it as many `classes` as the store has."
         )
         raise BadInput(message)

@@ -20,7 +20,7 @@ from pipeline.nn.batch import Batch
 from pipeline.nn.class_losses import beyond
 
 MULTIPLICITY_UNIT = 100.0
-LOWEST, HIGHEST = 1.0, 1000.0  # frequencies that time is told in, 1 / unit of time
+LOWEST, HIGHEST = 1.0, 1000.0  # frequencies by which time is encoded, 1 / unit of time
 Velocity = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -35,9 +35,9 @@ class Noised:
 
 @dataclass(frozen=True)
 class Flow:
-    """What is told of a velocity: `told` and `true` (P, F), at `time` (B)."""
+    """A velocity: `predicted` and `true` (P, F), at `time` (B)."""
 
-    told: Tensor
+    predicted: Tensor
     true: Tensor
     time: Tensor
 

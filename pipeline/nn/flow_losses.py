@@ -13,15 +13,15 @@ from pipeline.nn.losses import Losses, event_mean
 
 
 class Flows(Protocol):
-    """The output of any model that tells a velocity."""
+    """The output of any model that predicts a velocity."""
 
     @property
     def flow(self) -> Flow | None:
-        """What was told of the velocity."""
+        """The predicted and true velocity."""
 
 
-def flow(told: Flows, batch: Batch) -> Losses:
+def flow(output: Flows, batch: Batch) -> Losses:
     """Return the mean squared error of the velocity: over columns, points, then events."""
-    assert told.flow is not None
-    squared = (told.flow.told.float() - told.flow.true).square().mean(1)
+    assert output.flow is not None
+    squared = (output.flow.predicted.float() - output.flow.true).square().mean(1)
     return {"flow": event_mean(squared, torch.ones_like(squared), batch)}

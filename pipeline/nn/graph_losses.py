@@ -48,7 +48,7 @@ def distances(space: Space, batch: Batch) -> Tensor:
 
     That is d² if both are of one track, and (max(0, m - d))² else, with the margin m: the
     contrastive loss of EggNet (arXiv:2407.13925); or, if repulsion is "hinge",
-    max(0, m² - d²) as Exa.TrkX has it. The pairs: near points, which are hard to tell apart;
+    max(0, m² - d²) as Exa.TrkX has it. The pairs: near points, which are hard to distinguish;
     points of one track; and any points of an event. Pairs of the last two kinds follow from the
     event's id and the places of points in it.
     """
@@ -107,7 +107,7 @@ def companions(group: Tensor, number: int, batch: Batch) -> Tensor:
     order = group.argsort(stable=True)
     _, which, sizes = group[order].unique_consecutive(return_inverse=True, return_counts=True)
     starts, size = (sizes.cumsum(0) - sizes)[which], sizes[which]
-    seed = batch.event_id[batch.event] * PRIMES[0] + batch.place * PRIMES[1]
+    seed = batch.event_id[batch.event] * PRIMES[0] + batch.index_in_event * PRIMES[1]
     turns = torch.arange(1, number + 1, device=group.device) * PRIMES[2]
     lot = seed[order].unsqueeze(1) + turns
     lot = ((lot ^ (lot >> 15)) * PRIMES[0]) & 0x7FFFFFFF

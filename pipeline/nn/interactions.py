@@ -1,4 +1,4 @@
-"""What is told of pairs of points, and the bias of attention that is learned from it.
+"""Quantities of pairs of points, and the bias of attention that is learned from it.
 
 A function here takes the columns of two points, (..., C) each, and returns (..., K). Axes: P points
 of all events, packed · S pairs of one event, U unordered ones, as `Pairs` has them · K features
@@ -37,7 +37,7 @@ def function_of(interaction: Interaction) -> Function:
 
 @torch.no_grad()
 def features(interaction: Interaction, points: Tensor, pairs: Pairs) -> Tensor:
-    """Return what is told of each pair, (U, K) of a symmetric interaction and else (S, K).
+    """Return the quantities of each pair, (U, K) of a symmetric interaction and else (S, K).
 
     points: (P, C), the columns of the interaction in its order. Nothing is learned here, so there
     is no slope.

@@ -1,7 +1,7 @@
 """Who computes the scans: mamba-ssm's kernels on a device, or plain PyTorch anywhere.
 
-The choice is made once, when the model is built, and told: the two must be the same function, and a
-result says which of them it is of. Axes: P points, packed · H heads · D channels · N state.
+The choice is made once, when the model is built, and recorded: the two must be the same function,
+and a result says which of them it is of. Axes: P points, packed · H heads · D channels · N state.
 """
 
 import importlib.util
@@ -21,21 +21,21 @@ KERNELS = "mamba-ssm"
 CHUNK = 256
 
 
-def chosen(family: str, asked: Kernels) -> tuple[str, Scan]:
+def chosen(family: str, requested: Kernels) -> tuple[str, Scan]:
     """Return the name and the scan of `family`'s layers; "auto" takes kernels if there are any.
 
     Raises:
-        BadInput: The kernels are asked for, and there is no device or no mamba-ssm.
+        BadInput: The kernels are requested, and there is no device or no mamba-ssm.
     """
     there = _are_there()
-    if asked == KERNELS and not there:
+    if requested == KERNELS and not there:
         message = (
             'kernels = "mamba-ssm": needs a CUDA or ROCm device and the package mamba-ssm (pip '
             'install "cosmotron[cuda]"). Ask for kernels = "torch", or "auto".'
         )
         raise BadInput(message)
     plain, fast = SCANS[family]
-    return ("torch", plain) if asked == "torch" or not there else (KERNELS, fast)
+    return ("torch", plain) if requested == "torch" or not there else (KERNELS, fast)
 
 
 def _are_there() -> bool:
@@ -60,7 +60,7 @@ def selective(
 def ssd_kernel(
     x_PHD: Tensor, dt_PH: Tensor, a_H: Tensor, b_PN: Tensor, c_PN: Tensor, batch: Batch
 ) -> Tensor:
-    """Return Mamba2's recurrence (P, H, D) by mamba-ssm: one sequence, told where events begin."""
+    """Return Mamba2's recurrence (P, H, D) by mamba-ssm: one sequence with the starts of events."""
     from mamba_ssm.ops.triton.ssd_combined import mamba_chunk_scan_combined  # noqa: PLC0415
 
     y: Tensor = mamba_chunk_scan_combined(
@@ -86,7 +86,7 @@ def selective_kernel(
 
     x, dt, b, c = (batch.padded(each)[0].transpose(1, 2) for each in (x_PD, dt_PD, b_PN, c_PN))
     y: Tensor = selective_scan_fn(x.contiguous(), dt.contiguous(), a_DN, b, c)
-    return y.transpose(1, 2)[batch.event, batch.place]
+    return y.transpose(1, 2)[batch.event, batch.index_in_event]
 
 
 SCANS: dict[str, tuple[Scan, Scan]] = {

@@ -30,13 +30,13 @@ class WeightedSum:
 
     def __call__(self, output: Any, batch: Batch) -> tuple[Tensor, Losses]:
         """Return the weighted sum of all parts, and each part as it is."""
-        told: Losses = {}
+        recorded: Losses = {}
         weighted = []
         for objective, weight in self.parts:
             losses = objective(output, batch)
             weighted += [weight * loss for loss in losses.values()]
-            told |= losses
-        return torch.stack(weighted).sum(), told
+            recorded |= losses
+        return torch.stack(weighted).sum(), recorded
 
 
 def only(objective: Objective) -> WeightedSum:

@@ -63,7 +63,7 @@ class Mamba(nn.Module):
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Return the mixed hidden states (P, W)."""
         x, z = self.in_proj(hidden).chunk(2, dim=-1)
-        x = functional.silu(convolve(x, self.conv_weight, self.conv_bias, batch.place))
+        x = functional.silu(convolve(x, self.conv_weight, self.conv_bias, batch.index_in_event))
         rank, b, c = self.x_proj(x).split(self.sizes, dim=-1)
         dt = functional.softplus(self.dt_proj(rank).float())
         wide = x.float()
@@ -99,7 +99,9 @@ class Mamba2(nn.Module):
         inner = self.sizes[0]
         z, x, dt = self.in_proj(hidden).split([inner, inner, len(self.D)], dim=-1)
         mixed = torch.cat([x, self.lin_B(hidden), self.lin_C(hidden)], dim=-1)
-        mixed = functional.silu(convolve(mixed, self.conv_weight, self.conv_bias, batch.place))
+        mixed = functional.silu(
+            convolve(mixed, self.conv_weight, self.conv_bias, batch.index_in_event)
+        )
         x, b, c = mixed.float().split(self.sizes, dim=-1)
         x = x.unflatten(-1, (-1, HEAD_CHANNELS))
         dt = functional.softplus(dt.float() + self.dt_bias.float())

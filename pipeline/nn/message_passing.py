@@ -59,21 +59,21 @@ class OfEdges(nn.Module):
     apart: of a point it is computed once, not once for each of its edges.
     """
 
-    def __init__(self, inputs: int, width: int, layers: int, *, own: int = 0) -> None:
+    def __init__(self, inputs: int, width: int, layers: int, *, state_width: int = 0) -> None:
         super().__init__()
         self.begins = nn.Linear(inputs, width, bias=False)
         self.ends = nn.Linear(inputs, width)
-        self.own = nn.Linear(own, width, bias=False) if own else None
+        self.of_state = nn.Linear(state_width, width, bias=False) if state_width else None
         self.first = nn.Sequential(nn.LayerNorm(width), nn.SiLU())
         self.rest = Layered(width, width, layers - 1)
 
-    def forward(self, points: Tensor, edges: Tensor, own: Tensor | None = None) -> Tensor:
-        """Return (E, width) of points (P, inputs), edges (2, E) and their states (E, own)."""
+    def forward(self, points: Tensor, edges: Tensor, states: Tensor | None = None) -> Tensor:
+        """Return (E, width) of points (P, inputs), edges (2, E), and states (E, state_width)."""
         x = self.begins(points)[edges[0]] + self.ends(points)[edges[1]]
-        if self.own is not None and own is not None:
-            x = x + self.own(own)
-        told: Tensor = self.rest(self.first(x))
-        return told
+        if self.of_state is not None and states is not None:
+            x = x + self.of_state(states)
+        made: Tensor = self.rest(self.first(x))
+        return made
 
 
 class Interaction(nn.Module):
@@ -85,7 +85,7 @@ class Interaction(nn.Module):
 
     def __init__(self, width: int, layers: int) -> None:
         super().__init__()
-        self.of_edges = OfEdges(width, width, layers, own=width)
+        self.of_edges = OfEdges(width, width, layers, state_width=width)
         self.of_points = Layered(3 * width, width, layers)
         self.norms = nn.ModuleDict({name: nn.LayerNorm(width) for name in ("edges", "points")})
 

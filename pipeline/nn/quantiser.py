@@ -27,10 +27,10 @@ class Quantiser(Collective):
     steps: Tensor
 
     def __init__(
-        self, codes: int, latent: int, *, beta: float, sync: float, replace_every: int
+        self, codes: int, latent: int, *, beta: float, sync: float, replacement_steps: int
     ) -> None:
         super().__init__()
-        self.beta, self.sync, self.replace_every = beta, sync, replace_every
+        self.beta, self.sync, self.replacement_steps = beta, sync, replacement_steps
         self.learnt = nn.Parameter(torch.randn(codes, latent))
         self.register_buffer("moved", torch.zeros(codes, latent))
         self.register_buffer("idle", torch.zeros(codes, dtype=torch.int64))
@@ -68,9 +68,9 @@ class Quantiser(Collective):
         counts = self.collectives.all_reduce_sum(here)
         self.idle.copy_(torch.where(counts > 0, 0, self.idle + 1))
         self.steps += 1
-        if int(self.steps) % self.replace_every:
+        if int(self.steps) % self.replacement_steps:
             return
-        dead = (self.idle >= self.replace_every).nonzero().squeeze(1)
+        dead = (self.idle >= self.replacement_steps).nonzero().squeeze(1)
         self._move(dead, drawn(z, len(dead)))
         self.idle[dead] = 0
 

@@ -78,15 +78,15 @@ def _carry(state_CHND: Tensor, total_CH: Tensor, last_C: Tensor) -> Tensor:
     return (decay_HCC @ before_HCX).unflatten(2, state_CHND.shape[2:]).transpose(0, 1)
 
 
-def convolve(x_PK: Tensor, weight_KT: Tensor, bias_K: Tensor, place_P: Tensor) -> Tensor:
+def convolve(x_PK: Tensor, weight_KT: Tensor, bias_K: Tensor, index_P: Tensor) -> Tensor:
     """Return the causal depthwise convolution of `x` (P, K channels) with T taps, per event.
 
-    `place_P` is the place of each point in its event; taps before the event's start count zero.
+    `index_P` is the index of each point in its event; taps before the event's start count zero.
     """
     taps = weight_KT.shape[1]
     y = bias_K + x_PK * weight_KT[:, -1]
     for back in range(1, min(taps, x_PK.shape[0])):
         shifted = functional.pad(x_PK[:-back], (0, 0, back, 0))
-        inside = (place_P >= back).to(x_PK.dtype).unsqueeze(-1)
+        inside = (index_P >= back).to(x_PK.dtype).unsqueeze(-1)
         y = y + shifted * inside * weight_KT[:, -1 - back]
     return y

@@ -1,4 +1,4 @@
-"""Models pretrained on classes probed: how well they tell the classes of jets never seen.
+"""Models pretrained on classes probed: how well they classify jets never seen.
 
 Axes: B jets of a batch · J jets · C classes.
 """
@@ -18,12 +18,12 @@ def probe(probed: Probed) -> EvaluationResult:
     """Return accuracy, AUC, rejections and calibration.
 
     Raises:
-        BadInput: The model tells what is no number.
+        BadInput: The model predicts what is no number.
     """
     true = probed.events.per_event[LABEL].astype(np.int64)
-    probabilities = told(probed)
+    probabilities = predicted(probed)
     if not np.isfinite(probabilities).all():
-        message = "the model tells probabilities that are no numbers. Did its training diverge?"
+        message = "the model predicts probabilities that are no numbers. Did its training diverge?"
         raise BadInput(message)
     names = names_of(probabilities.shape[1], probed.store.manifest.experiment)
     return evaluate_classes(true, probabilities, None, names=names, seed=probed.seed)
@@ -37,7 +37,7 @@ def names_of(classes: int, experiment: str) -> tuple[str, ...]:
 
 
 @torch.no_grad()
-def told(probed: Probed) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def predicted(probed: Probed) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """Return the probability of each class (J, C)."""
     several = []
     for batch in probed.batches():

@@ -1,4 +1,4 @@
-"""Models with a flow probed: what it generates beside the truth, and what classes they tell.
+"""Models with a flow probed: what it generates beside the truth, and the classes they predict.
 
 As many events are generated as are held out. How many points each has, and what is known of it, is
 drawn from events of the split "train", where the store has one: what is held out is not looked at.
@@ -36,7 +36,7 @@ SIZES = "sizes"
 
 
 def probe(probed: Probed) -> EvaluationResult:
-    """Return how far generated events are from true ones, and how well classes are told."""
+    """Return how far generated events are from true ones, and how well classes are predicted."""
     model = probed.model
     assert isinstance(model, Generative)
     mode = model.mode if isinstance(model, OmniLearned) else "generator"
@@ -54,9 +54,9 @@ def joined(results: list[EvaluationResult]) -> EvaluationResult:
         scores={name: value for each in results for name, value in each.scores.items()},
         intervals={name: value for each in results for name, value in each.intervals.items()},
         about={name: text for each in results for name, text in each.about.items()},
-        histograms=[every for each in results for every in each.histograms],
-        curves=[every for each in results for every in each.curves],
-        matrices=[every for each in results for every in each.matrices],
+        histograms=[item for each in results for item in each.histograms],
+        curves=[item for each in results for item in each.curves],
+        matrices=[item for each in results for item in each.matrices],
     )
 
 
@@ -76,7 +76,7 @@ def _generated(probed: Probed, model: Generative) -> EvaluationResult:
             scores[f"w1_{name}_of_noise"] = wasserstein(true[name], noise[name])
             about[f"w1_{name}_of_noise"] = "of truth and the noise that it flows from"
     if set(jets.JUDGED) <= set(true):
-        apart = jets.told_apart(true, made, seed=probed.seed)
+        apart = jets.separability(true, made, seed=probed.seed)
         scores |= {} if apart is None else {"auc_generated": apart}
     histograms = [jets.compared(name, true, made) for name in bins if name not in OFFSETS]
     about = {name: text for name, text in about.items() if name in scores}
@@ -167,7 +167,7 @@ def _tensor(values: NDArray[Any]) -> torch.Tensor:
 
 @torch.no_grad()
 def _classified(probed: Probed, model: Generative) -> EvaluationResult:
-    """Return how well the classes of held-out events are told, without noise."""
+    """Return how well the classes of held-out events are predicted, without noise."""
     module = probed.system.module
     assert isinstance(module, Pretrainer)
     parts = []

@@ -41,8 +41,8 @@ def probe(probed: Probed) -> EvaluationResult:
         for name, values in _counts(graph, batch).items():
             rows.setdefault(name, []).append(values)
         if graph.logits is not None:
-            told = [graph.logits.float(), together(graph.edges, batch).float()]
-            edges.append(torch.stack(told, 1).double().cpu().numpy())
+            pair = [graph.logits.float(), together(graph.edges, batch).float()]
+            edges.append(torch.stack(pair, 1).double().cpu().numpy())
     scores, intervals = {}, {}
     for name, parts in rows.items():
         right, count = np.concatenate(parts).T
@@ -91,7 +91,7 @@ def _counts(graph: Graph, batch: Batch) -> dict[str, Floats]:
         found["filter_efficiency"] = share(edges, passed, true)
         found["filter_purity"] = share(edges, true, passed)
     if graph.logits is not None:
-        true, told = together(graph.edges, batch), graph.logits > 0
-        found["edge_efficiency"] = share(graph.edges, told, true)
-        found["edge_purity"] = share(graph.edges, true, told)
+        true, passed = together(graph.edges, batch), graph.logits > 0
+        found["edge_efficiency"] = share(graph.edges, passed, true)
+        found["edge_purity"] = share(graph.edges, true, passed)
     return found

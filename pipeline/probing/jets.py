@@ -54,10 +54,10 @@ def distances(
     return scores, intervals
 
 
-def told_apart(true: Measured, made: Measured, *, seed: int) -> float | None:
-    """Return by what AUC boosted trees tell made jets from true ones, None if there are too few.
+def separability(true: Measured, made: Measured, *, seed: int) -> float | None:
+    """Return the AUC by which boosted trees distinguish made jets from true ones.
 
-    They see the mass, multiplicity, pT and substructure of a jet.
+    None if there are too few jets. They see the mass, multiplicity, pT and substructure of a jet.
     """
     of_truth, of_made = (judged(each) for each in (true, made))
     if min(len(of_truth), len(of_made)) < FOLDS:
@@ -72,19 +72,21 @@ def judged(jets: Measured) -> NDArray[np.float64]:
 
 def about(bins: Mapping[str, int]) -> dict[str, str]:
     """Return what the scores of generated jets mean."""
-    found = {"auc_generated": "by which trees tell generated jets from true ones; 0.5: not at all"}
+    found = {
+        "auc_generated": "by which trees distinguish generated jets from true ones; 0.5: not at all"
+    }
     for name in bins:
         found[f"kl_{name}"] = "KL divergence, nats: truth to generated"
         found[f"w1_{name}"] = f"Wasserstein-1 of truth and generated, unit {UNITS.get(name, '1')}"
     return found
 
 
-def compared(name: str, true: Measured, made: Measured, *, told: str = "") -> Histogram:
-    """Return the histogram of a quantity, `told` beside its name.
+def compared(name: str, true: Measured, made: Measured, *, suffix: str = "") -> Histogram:
+    """Return the histogram of a quantity, with `suffix` after its name.
 
     The pT of constituents spans decades, so of its logarithm.
     """
     title, unit, pair = name.replace("_", " "), UNITS.get(name, "1"), (true[name], made[name])
     if name == "constituent_pt":
         pair, title, unit = (np.log10(pair[0]), np.log10(pair[1])), f"log10 {title}", "GeV"
-    return histogram(f"{title}{told}", *pair, unit=unit)
+    return histogram(f"{title}{suffix}", *pair, unit=unit)

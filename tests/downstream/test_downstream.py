@@ -61,7 +61,7 @@ def jets():
     return replace(
         made,
         per_event={"label": label, "length": made.sizes.float()},
-        per_point={**made.per_point, "vertex": side, "charge": made.place % 4 - 1},
+        per_point={**made.per_point, "vertex": side, "charge": made.index_in_event % 4 - 1},
     )
 
 

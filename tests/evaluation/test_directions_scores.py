@@ -126,7 +126,12 @@ def test_very_many_events_are_drawn_in_groups():
 @pytest.mark.parametrize(
     ("true", "told", "baseline", "message"),
     [
-        (X[None], np.zeros((1, 3)), None, "told: row 0 holds .*; expected a vector longer than"),
+        (
+            X[None],
+            np.zeros((1, 3)),
+            None,
+            "predicted: row 0 holds .*; expected a vector longer than",
+        ),
         (np.array([X, X * np.nan]), np.array([X, X]), None, "true: row 1 holds .nan.* finite"),
         (
             X[None],
@@ -134,7 +139,12 @@ def test_very_many_events_are_drawn_in_groups():
             ENDLESS,
             "baseline: row 0 holds .*; expected finite numbers",
         ),
-        (X[None], np.array([X, X]), None, r"told: float64 of shape \(2, 3\); expected \(1, 3\)"),
+        (
+            X[None],
+            np.array([X, X]),
+            None,
+            r"predicted: float64 of shape \(2, 3\); expected \(1, 3\)",
+        ),
         (np.empty((0, 3)), np.empty((0, 3)), None, r"true: .* \(0, 3\); expected .* one event"),
         (X[None, :2], X[None], None, r"true: float64 of shape \(1, 2\)"),
     ],

@@ -90,10 +90,10 @@ def test_the_seed_decides_the_intervals():
     ("true", "found", "message"),
     [
         ([1.0, 0.0], [1.0, 1.0], "true_pt: row 1 holds 0.0; expected GeV above zero"),
-        ([1.0, 1.0], [1.0, -2.0], "told_pt: row 1 holds -2.0; expected GeV above zero"),
-        ([1.0], [np.nan], "told_pt: row 0 holds nan"),
-        ([1.0], [np.inf], "told_pt: row 0 holds inf"),
-        ([1.0], [1.0, 2.0], r"told_pt: float64 of shape \(2,\); expected \(1,\), one track"),
+        ([1.0, 1.0], [1.0, -2.0], "predicted_pt: row 1 holds -2.0; expected GeV above zero"),
+        ([1.0], [np.nan], "predicted_pt: row 0 holds nan"),
+        ([1.0], [np.inf], "predicted_pt: row 0 holds inf"),
+        ([1.0], [1.0, 2.0], r"predicted_pt: float64 of shape \(2,\); expected \(1,\), one track"),
         ([], [], r"true_pt: float64 of shape \(0,\); expected .* one track or more"),
     ],
 )

@@ -46,7 +46,7 @@ def test_intervals_cover_as_often_as_they_say():
     ("true", "told", "message"),
     [
         (TRUE[:0], TOLD[:0], "two events or more"),
-        (TRUE, TOLD[:9], "told: float64 of shape"),
+        (TRUE, TOLD[:9], "predicted: float64 of shape"),
         (np.where(TRUE > 5, TRUE, np.nan), TOLD, "true: row 0 holds"),
         (np.ones_like(TRUE), TOLD, "the same in all events"),
     ],

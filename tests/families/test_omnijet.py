@@ -164,7 +164,7 @@ def test_continuous_inputs_are_fed_what_the_tokenizer_makes_of_a_word():
 def test_the_loss_falls_on_jets_that_follow_a_rule():
     system = made(width=32)
     batch = feature_batch(16)
-    batch.per_point["token"][:] = batch.place % 32
+    batch.per_point["token"][:] = batch.index_in_event % 32
     optimiser = torch.optim.AdamW(system.module.parameters(), 3e-3)
     losses = []
     for _ in range(60):

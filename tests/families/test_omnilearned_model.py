@@ -219,7 +219,7 @@ def test_the_label_reaches_the_generator_and_no_classifier():
         told.append(system.module.eval()(each))
     assert torch.equal(told[0].logits, told[1].logits)
     assert torch.equal(told[0].in_noise, told[1].in_noise)
-    assert not torch.equal(told[0].flow.told, told[1].flow.told)
+    assert not torch.equal(told[0].flow.predicted, told[1].flow.predicted)
     one, system = made(mode="generator", classes=1)
     assert one.reads().per_event == ()
 
@@ -285,7 +285,7 @@ def test_jets_of_one_and_two_particles():
     few = Batch(points, torch.tensor([0, 1, 3]), torch.arange(2), {}, label)
     told = system.module.eval()(few)
     assert torch.isfinite(told.logits).all()
-    assert torch.isfinite(told.flow.told).all()
+    assert torch.isfinite(told.flow.predicted).all()
     alone = Batch(
         points[:1], torch.tensor([0, 1]), torch.arange(1), {}, {"label": label["label"][:1]}
     )

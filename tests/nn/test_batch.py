@@ -11,7 +11,7 @@ def test_every_point_knows_its_event_and_place():
     made = batch([2, 1, 3])
     assert made.sizes.tolist() == [2, 1, 3]
     assert made.event.tolist() == [0, 0, 1, 2, 2, 2]
-    assert made.place.tolist() == [0, 1, 0, 0, 1, 2]
+    assert made.index_in_event.tolist() == [0, 1, 0, 0, 1, 2]
 
 
 def test_padding_keeps_every_point_and_tells_which_are_real():

@@ -168,10 +168,10 @@ def test_sums_means_and_maxima_are_of_the_edges_that_end_there():
 
 @pytest.mark.parametrize("own", [0, 3])
 def test_the_map_of_both_ends_is_that_of_them_side_by_side(own):
-    net, x = OfEdges(5, 8, 2, own=own), points(5, count=30)
+    net, x = OfEdges(5, 8, 2, state_width=own), points(5, count=30)
     edges = nearest(x, torch.tensor([0, 30]), 4)
     state = points(3, count=edges.shape[1]) if own else None
-    weights = [net.begins.weight, net.ends.weight, *([net.own.weight] if own else [])]
+    weights = [net.begins.weight, net.ends.weight, *([net.of_state.weight] if own else [])]
     together = [x[edges[0]], x[edges[1]], *([state] if own else [])]
     plain = torch.cat(together, 1) @ torch.cat(weights, 1).T + net.ends.bias
     torch.testing.assert_close(net(x, edges, state), net.rest(net.first(plain)))

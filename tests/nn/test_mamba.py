@@ -21,12 +21,14 @@ class MovingAverage(Mamba2):
         inner = self.sizes[0]
         z, x, dt = self.in_proj(hidden).split([inner, inner, len(self.D)], dim=-1)
         mixed = torch.cat([x, self.lin_B(hidden), self.lin_C(hidden)], dim=-1)
-        mixed = functional.silu(convolve(mixed, self.conv_weight, self.conv_bias, batch.place))
+        mixed = functional.silu(
+            convolve(mixed, self.conv_weight, self.conv_bias, batch.index_in_event)
+        )
         x = mixed[:, :inner].unflatten(-1, (-1, HEAD_CHANNELS))
         decay = (-self.A_log.exp() * functional.softplus(dt + self.dt_bias)).exp().unsqueeze(-1)
         state, rows = torch.zeros_like(x[0]), []
         for p in range(len(x)):
-            state = state * decay[p] * bool(batch.place[p]) + (1 - decay[p]) * x[p]
+            state = state * decay[p] * bool(batch.index_in_event[p]) + (1 - decay[p]) * x[p]
             rows.append(state)
         y = (torch.stack(rows) + self.D.unsqueeze(-1) * x).flatten(1)
         return self.out_proj(self.norm(y, gate=z))
@@ -79,7 +81,7 @@ def test_the_naive_recurrence_in_its_place_is_the_same_function():
     def naive(x, dt, a, b, c, batch):
         state, rows = torch.zeros(*x.shape[1:], b.shape[1]), []
         for p in range(len(x)):
-            state = (a * dt[p]).exp()[:, None, None] * state * (batch.place[p] > 0)
+            state = (a * dt[p]).exp()[:, None, None] * state * (batch.index_in_event[p] > 0)
             state = state + dt[p][:, None, None] * x[p][:, :, None] * b[p]
             rows.append(state @ c[p])
         return torch.stack(rows)
@@ -101,12 +103,12 @@ def test_mamba_is_its_equations_step_by_step():
     x, z = (hidden @ mixer.in_proj.weight.T).chunk(2, -1)
     rows = []
     for p in range(15):
-        taps = [x[p - back] * (batch.place[p] >= back) for back in range(min(4, p + 1))]
+        taps = [x[p - back] * (batch.index_in_event[p] >= back) for back in range(min(4, p + 1))]
         u = mixer.conv_bias + sum(t * mixer.conv_weight[:, 3 - back] for back, t in enumerate(taps))
         u = functional.silu(u)
         rank, b, c = (mixer.x_proj.weight @ u).split(mixer.sizes)
         dt = functional.softplus(mixer.dt_proj.weight @ rank + mixer.dt_proj.bias)
-        state = torch.zeros(64, 2, dtype=torch.float64) if batch.place[p] == 0 else state  # noqa: F821
+        state = torch.zeros(64, 2, dtype=torch.float64) if batch.index_in_event[p] == 0 else state  # noqa: F821
         state = (-mixer.A_log.exp() * dt[:, None]).exp() * state + (dt * u)[:, None] * b
         rows.append(mixer.out_proj.weight @ ((state @ c + mixer.D * u) * functional.silu(z[p])))
     # The mixer keeps its state in single precision.

@@ -69,7 +69,7 @@ class Knowing(torch.nn.Module):  # type: ignore[name-defined]
     noise = Noise(((0.0, 1.0),) * 3)
 
     def velocity(self, batch, points, time):
-        place = batch.place.float()
+        place = batch.index_in_event.float()
         there = torch.stack([0.02 * place, -0.02 * place, 0.1 * place], 1)
         return (points - there) / time[batch.event].unsqueeze(1)
 

@@ -30,12 +30,12 @@ class Knowing(nn.Module):
 
     def forward(self, batch):
         track = batch.per_point["track"]
-        noise = (track == 0) * (10.0 + batch.place)  # of no track, so each by itself
+        noise = (track == 0) * (10.0 + batch.index_in_event)  # of no track, so each by itself
         space = nn.functional.pad((track + noise).unsqueeze(1).float(), (0, 1))
         edges = both_ways(nearest(batch.points, batch.offsets, 3), len(track))
         first, second = track[edges]
         true = (first == second) & (first != 0)
-        kept = true | (batch.place[edges[0]] % 2 == 0)
+        kept = true | (batch.index_in_event[edges[0]] % 2 == 0)
         logits = (true[kept].float() - 0.5) * (1 if self.right else -1)
         return Graph(
             edges[:, kept],

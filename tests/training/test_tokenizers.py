@@ -108,7 +108,7 @@ def test_the_nearest_code_is_the_nearest_in_batches_of_any_size(monkeypatch):
 
 def test_the_first_batch_puts_the_codes_where_its_points_are():
     torch.manual_seed(0)
-    quantiser, z = Quantiser(8, 4, beta=0.9, sync=1, replace_every=10), 5 + torch.randn(400, 4)
+    quantiser, z = Quantiser(8, 4, beta=0.9, sync=1, replacement_steps=10), 5 + torch.randn(400, 4)
     far = quantiser.eval()(z)[2].mean()
     quantiser.train()(z)
     code, _, commitment = quantiser.eval()(z)
@@ -119,7 +119,7 @@ def test_the_first_batch_puts_the_codes_where_its_points_are():
 
 def test_dead_codes_move_to_where_points_are_and_others_stay():
     torch.manual_seed(0)
-    quantiser, z = Quantiser(8, 4, beta=0.9, sync=1, replace_every=5), clusters()
+    quantiser, z = Quantiser(8, 4, beta=0.9, sync=1, replacement_steps=5), clusters()
     quantiser.train()(z)
     quantiser.moved[2:4] += 1000.0
     alive = quantiser.codebook[:2].clone()
@@ -134,7 +134,10 @@ def test_dead_codes_move_to_where_points_are_and_others_stay():
 
 def test_gradients_go_straight_through_and_to_the_codebook():
     torch.manual_seed(0)
-    quantiser, z = Quantiser(8, 4, beta=1, sync=0.5, replace_every=5), clusters().requires_grad_()
+    quantiser, z = (
+        Quantiser(8, 4, beta=1, sync=0.5, replacement_steps=5),
+        clusters().requires_grad_(),
+    )
     code, latent, _ = quantiser.eval()(z)
     latent.sum().backward()
     assert torch.equal(z.grad, torch.ones_like(z))
@@ -146,7 +149,7 @@ def test_beta_is_the_share_that_moves_the_codebook():
     gradients = []
     for beta in (1.0, 0.0):
         torch.manual_seed(0)
-        quantiser, z = Quantiser(8, 4, beta=beta, sync=0, replace_every=5), clusters()
+        quantiser, z = Quantiser(8, 4, beta=beta, sync=0, replacement_steps=5), clusters()
         quantiser.eval()(z.requires_grad_())[2].sum().backward()
         gradients.append((z.grad.abs().sum() > 0, quantiser.learnt.grad.abs().sum() > 0))
     assert [tuple(map(bool, each)) for each in gradients] == [(False, True), (True, False)]

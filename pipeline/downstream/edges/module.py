@@ -34,8 +34,8 @@ class Joiner(nn.Module):
         super().__init__()
         self.neighbours = task.neighbours
         self.adapter = Adapter(model, task.width)
-        own = model.width if isinstance(model, ExaTrkX) else 0
-        self.classify = Classifier(task.width, task.width, task.depth, own=own)
+        state_width = model.width if isinstance(model, ExaTrkX) else 0
+        self.classify = Classifier(task.width, task.width, task.depth, state_width=state_width)
 
     def forward(self, hidden: Hidden, batch: Batch) -> Graph:
         """Return the graph with logits of its edges, which go both ways."""

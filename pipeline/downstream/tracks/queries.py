@@ -94,6 +94,6 @@ def assign(tracks: Tracks, batch: Batch) -> tuple[Tensor, Tensor]:
     """
     classes = tracks.classes[-1].float().softmax(-1)
     claims = tracks.masks[-1].float().sigmoid() * (1 - classes[..., NOTHING:])
-    most, which = (each[batch.event, batch.place] for each in claims.max(1))
+    most, which = (each[batch.event, batch.index_in_event] for each in claims.max(1))
     is_track = classes[..., TRACK] >= classes[..., NOISE]
     return torch.where(is_track[batch.event, which], which + 1, 0), most

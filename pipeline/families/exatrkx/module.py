@@ -32,9 +32,9 @@ from pipeline.nn.message_passing import Interaction, Layered, OfEdges
 class Classifier(nn.Module):
     """The logit of each edge, the mean of what is said of it and of its way back."""
 
-    def __init__(self, inputs: int, width: int, layers: int, *, own: int = 0) -> None:
+    def __init__(self, inputs: int, width: int, layers: int, *, state_width: int = 0) -> None:
         super().__init__()
-        self.net = OfEdges(inputs, width, layers, own=own)
+        self.net = OfEdges(inputs, width, layers, state_width=state_width)
         self.out = nn.Linear(width, 1)
 
     def forward(self, points: Tensor, edges: Tensor, states: Tensor | None = None) -> Tensor:
@@ -64,9 +64,11 @@ class Backbone(nn.Module):
         super().__init__()
         self.model = model
         self.embedding = Embedding(model)
-        self.filter = Classifier(FEATURES, model.filter_width, model.filter_layers, own=WAYS)
+        self.filter = Classifier(
+            FEATURES, model.filter_width, model.filter_layers, state_width=WAYS
+        )
         self.of_points = Layered(FEATURES, model.width, model.depth)
-        self.of_edges = OfEdges(model.width, model.width, model.depth, own=WAYS)
+        self.of_edges = OfEdges(model.width, model.width, model.depth, state_width=WAYS)
         self.layers = nn.ModuleList(
             Interaction(model.width, model.depth) for _ in range(model.distinct)
         )
@@ -98,7 +100,7 @@ class Pretrainer(nn.Module):
     def __init__(self, model: ExaTrkX) -> None:
         super().__init__()
         self.backbone = Backbone(model)
-        self.classify = Classifier(model.width, model.width, model.depth, own=model.width)
+        self.classify = Classifier(model.width, model.width, model.depth, state_width=model.width)
 
     def forward(self, batch: Batch) -> Graph:
         """Return the graph that is left, with logits of its edges."""

@@ -248,7 +248,7 @@ def ranked(values: Tensor, batch: Batch) -> Tensor:
     order = values.argsort(stable=True)
     order = order[batch.event[order].argsort(stable=True)]
     rank = torch.empty_like(order)
-    rank[order] = batch.place
+    rank[order] = batch.index_in_event
     return rank
 
 

@@ -201,7 +201,7 @@ def backbone(model: OmniJet, store: Store | None) -> tuple[nn.Module, HiddenOf]:
     backbone = Backbone(model)
 
     def hidden_of(batch: Batch) -> Hidden:
-        rows = started(batch.offsets)[batch.event] + 1 + batch.place
+        rows = started(batch.offsets)[batch.event] + 1 + batch.index_in_event
         return Hidden([backbone(batch)[rows]])
 
     return backbone, hidden_of

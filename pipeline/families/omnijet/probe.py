@@ -56,7 +56,7 @@ def _judged(
 ) -> dict[str, float]:
     """Return what boosted trees can tell by a jet's mass, multiplicity, pT and substructure."""
     pairs = {"auc_generated": made, "auc_of_tokens": best}
-    found = {name: jets.told_apart(true, each, seed=seed) for name, each in pairs.items()}
+    found = {name: jets.separability(true, each, seed=seed) for name, each in pairs.items()}
     scores = {name: value for name, value in found.items() if value is not None}
     counts = np.unique(label, return_counts=True)[1] if label is not None else np.zeros(1)
     if label is not None and len(counts) > 1 and counts.min() >= FOLDS:
@@ -88,7 +88,7 @@ def _compared(name: str, true: Measured, best: Measured, made: Measured) -> Hist
     the truth that tokens can tell is shown in their place.
     """
     if name in OFFSETS:
-        return jets.compared(name, best, made, told=", truth after tokenising")
+        return jets.compared(name, best, made, suffix=", truth after tokenising")
     return jets.compared(name, true, made)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.families.omnilearned.spec import RATIO
-from pipeline.nn.attention import Bias, Lengths, attend, glance
+from pipeline.nn.attention import Bias, Lengths, attend, single_query_attention
 from pipeline.nn.batch import Batch
 
 SLOPE = 1.0  # α as it is at first
@@ -171,7 +171,11 @@ class TokenBlock(nn.Module):
         key, value = self.attention.key_value(seen).unflatten(1, (2, heads, -1)).unbind(1)
         # Each token looks by heads of its own, as if there were one token of T times as many.
         key, value = (each.repeat(1, number, 1) for each in (key, value))
-        y = glance(query, key, value, layout.offsets).unflatten(1, (number, heads)).flatten(2)
+        y = (
+            single_query_attention(query, key, value, layout.offsets)
+            .unflatten(1, (number, heads))
+            .flatten(2)
+        )
         tokens = tokens + self.dropout(self.attention.out(y))
         fed: Tensor = self.dropout(self.feed_forward(tokens))
         return tokens + fed

@@ -18,7 +18,7 @@ from pipeline.data.store import Store
 from pipeline.families.interactions import interaction_of
 from pipeline.families.jet_columns import CHOICES
 from pipeline.families.part.spec import EXPANSION, ParT
-from pipeline.nn.attention import Bias, Lengths, attend, glance
+from pipeline.nn.attention import Bias, Lengths, attend, single_query_attention
 from pipeline.nn.batch import Batch
 from pipeline.nn.classifier import Classifier, States, looking
 from pipeline.nn.hidden import HiddenOf
@@ -68,13 +68,13 @@ class HeadedAttention(nn.Module):
         q, k, v = (each(x).unflatten(-1, (self.heads, -1)) for each in (self.q, self.k, self.v))
         return self._mixed(attend(q, k, v, lengths, bias=bias))
 
-    def glance(self, token: Tensor, x: Tensor, offsets: Tensor) -> Tensor:
+    def attend_token(self, token: Tensor, x: Tensor, offsets: Tensor) -> Tensor:
         """Return (B, W): what the token (B, W) of each jet sees of x, cut at `offsets`."""
         q, k, v = (
             layer(each).unflatten(-1, (self.heads, -1))
             for layer, each in ((self.q, token), (self.k, x), (self.v, x))
         )
-        return self._mixed(glance(q, k, v, offsets))
+        return self._mixed(single_query_attention(q, k, v, offsets))
 
     def _mixed(self, seen: Tensor) -> Tensor:
         out: Tensor = self.out((seen * self.scale.unsqueeze(-1)).flatten(1))
@@ -98,10 +98,10 @@ class Block(nn.Module):
         """Return the particles (P, W) after the block."""
         return self._fed(x, self.attention(self.before(x), lengths, bias))
 
-    def glance(self, token: Tensor, x: Tensor, batch: Batch) -> Tensor:
+    def attend_token(self, token: Tensor, x: Tensor, batch: Batch) -> Tensor:
         """Return the tokens (B, W) after they looked at themselves and at the particles (P, W)."""
         seen, offsets = with_token(x, token, batch)
-        return self._fed(token, self.attention.glance(token, self.before(seen), offsets))
+        return self._fed(token, self.attention.attend_token(token, self.before(seen), offsets))
 
     def _fed(self, x: Tensor, attended: Tensor) -> Tensor:
         x = x + self.dropout(self.behind(attended))
@@ -153,7 +153,7 @@ class Backbone(nn.Module):
         token = self.token.expand(len(batch.sizes), -1)
         for block in self.class_blocks:
             assert isinstance(block, Block)
-            token = block.glance(token, x, batch)
+            token = block.attend_token(token, x, batch)
         return x, self.norm(token)
 
 

@@ -93,7 +93,7 @@ def build(model: VQVAE | VQVAEMLP, store: Store | None) -> QuantisedAutoencoder:
         model.latent,
         beta=model.beta,
         sync=model.sync,
-        replace_every=model.replace_every,
+        replacement_steps=model.replacement_steps,
     )
     features, width = len(FEATURES), model.hidden_width
     encoder: nn.Module

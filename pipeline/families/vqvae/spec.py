@@ -16,7 +16,7 @@ class LearnedTokenizer(Tokenizer):
     are apart, of which the share `beta` moves the codebook and the rest the encoder (van den Oord
     et al., arXiv:1711.00937, eq. 3, in the trade-off of Huh et al., arXiv:2305.08842). `sync` is ν
     of the latter's synchronised update: how much the codebook learns from the features too. A code
-    that no constituent took in `replace_every` steps moves to where constituents are.
+    that no constituent took in `replacement_steps` steps moves to where constituents are.
     """
 
     OBJECTIVES: ClassVar[tuple[str, ...]] = ("reconstruction", "commitment")
@@ -24,14 +24,14 @@ class LearnedTokenizer(Tokenizer):
     SIZES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         f"c{codes}": {"codes": codes} for codes in (512, 2048, 4096, 8192, 16_384, 32_768)
     }
-    NOT_SHAPES: ClassVar[frozenset[str]] = Family.NOT_SHAPES | {"beta", "sync", "replace_every"}
+    NOT_SHAPES: ClassVar[frozenset[str]] = Family.NOT_SHAPES | {"beta", "sync", "replacement_steps"}
 
     codes: PositiveInt
     hidden_width: PositiveInt = 128
     latent: PositiveInt = 4
     beta: float = Field(default=0.9, ge=0, le=1)
     sync: NonNegativeFloat = 1.0
-    replace_every: PositiveInt = 10
+    replacement_steps: PositiveInt = 10
 
 
 class VQVAEMLP(LearnedTokenizer):
