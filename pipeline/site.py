@@ -86,7 +86,7 @@ class Wait(Declaration):
 class Maintenance(Declaration):
     """The machine is away for `hours` every so many days; a job must end before that."""
 
-    every_days: PositiveInt
+    interval_days: PositiveInt
     hours: PositiveFloat
 
 

@@ -140,8 +140,8 @@ def _sbank(text: str, resource: str) -> Iterator[tuple[str, Balance]]:
 def _sfapi(text: str, resource: str) -> Iterator[tuple[str, Balance]]:
     """Yield the balances in the JSON of one or several projects."""
     del resource
-    told: Any = json.loads(text)
-    for each in told if isinstance(told, list) else [told]:
+    content: Any = json.loads(text)
+    for each in content if isinstance(content, list) else [content]:
         on = "gpu_" if "gpu_project_hours_given" in each else ""
         granted, used = each[f"{on}project_hours_given"], each[f"{on}project_hours_used"]
         name, mine = each["repo_name"], each[f"{on}hours_used"]

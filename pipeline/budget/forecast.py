@@ -43,11 +43,11 @@ def kept(run: Run) -> Forecast | None:
     Raises:
         RunError: There is one, and it cannot be read.
     """
-    told = read_json(run.forecast)
-    if told is None:
+    content = read_json(run.forecast)
+    if content is None:
         return None
     try:
-        return TypeAdapter(Forecast).validate_python(told)
+        return TypeAdapter(Forecast).validate_python(content)
     except ValidationError as error:
         message = f"{run.forecast}: no forecast. Move it away, and make one: cosmotron forecast."
         raise RunError(message) from error

@@ -29,7 +29,7 @@ class BudgetError(RunError):
 class RemainingCost:
     """Node-hours of jobs still to be submitted: of the tasks that reserve now, and of others."""
 
-    own: float = 0.0
+    current: float = 0.0
     others: float = 0.0
 
 
@@ -97,13 +97,13 @@ def check(
     total = ledger.totals().get(site, Total(0.0, 0.0))
     uncharged = cap_node_hours - total.charged_node_hours + ROUNDING * cap_node_hours
     kept = total.reserved_node_hours + remaining.others
-    whole = new_node_hours + remaining.own
+    whole = new_node_hours + remaining.current
     if whole > uncharged - kept:
         too_many = whole - uncharged + kept
         of_others = (
             f", {remaining.others:.2f} remaining for other tasks" if remaining.others else ""
         )
-        whole_chain = f" {whole:.2f} for the whole chain," if remaining.own else ""
+        whole_chain = f" {whole:.2f} for the whole chain," if remaining.current else ""
         message = (
             f"{site}: {new_node_hours:.2f} node-hours requested,{whole_chain} "
             f"{max(uncharged - kept, 0):.2f} left of {cap_node_hours:.2f} "

@@ -20,7 +20,7 @@ class Kind(StrEnum):
     RECONCILE = "reconcile"
 
 
-ORDER = {kind: place for place, kind in enumerate(Kind)}
+ORDER = {kind: index for index, kind in enumerate(Kind)}
 
 
 class Record(Declaration):

@@ -85,15 +85,15 @@ def end_link(manager: JobManager, link: Link, mine: str, code: int) -> None:
     step, _ = link
     if code > 128 and not manager.plan.run.task(step.task.key).is_done:
         return
-    judge_link(manager, link, mine, code)
+    record_link_end(manager, link, mine, code)
     if not _goes_on(step, manager):
         _release_next([link], manager)
 
 
-def judge_part(folder: TaskFolder, number: int, code: int) -> Exit:
+def record_part_end(folder: TaskFolder, number: int, code: int) -> Exit:
     """Judge link `number`, a part of a bundle: of it the scheduler knows nothing to ask for."""
     manager, [link] = _manager([(folder, number)])
-    judge_link(manager, link, this_job(manager, *link), code)
+    record_link_end(manager, link, this_job(manager, *link), code)
     return WANTED
 
 
@@ -116,7 +116,7 @@ def continue_links(manager: JobManager, known: Sequence[Link], mine: str) -> Non
         _submit_next(later, manager, mine)
 
 
-def judge_link(manager: JobManager, of_job: Link, mine: str, code: int) -> None:
+def record_link_end(manager: JobManager, of_job: Link, mine: str, code: int) -> None:
     """Note how a link of the job `mine` ended: by itself, with `code`."""
     step, number = of_job
     folder = manager.plan.run.task(step.task.key)
@@ -163,12 +163,12 @@ def _unwanted(step: Step, manager: JobManager, number: int) -> str:
     folder = manager.plan.run.task(step.task.key)
     if folder.is_done:
         return "the task is done"
-    standing = stop_request(step, manager)
-    if standing:
-        return standing
+    request = stop_request(step, manager)
+    if request:
+        return request
     if any(link.number == number for link in history.read(folder)):
         return ""
-    over = history.over(folder) or _judge_before(step, manager)
+    over = history.over(folder) or _record_end_before(step, manager)
     if over is not None:
         return f"the chain is over: {over.reason}"
     history.begin(folder, number, saved(folder))
@@ -176,7 +176,7 @@ def _unwanted(step: Step, manager: JobManager, number: int) -> str:
     return ""
 
 
-def _judge_before(step: Step, manager: JobManager) -> history.Over | None:
+def _record_end_before(step: Step, manager: JobManager) -> history.Over | None:
     """Judge the link before, if nobody has; return why the chain is over, None if it goes on."""
     links = history.read(manager.plan.run.task(step.task.key))
     if not links or not links[-1].is_open:
@@ -196,7 +196,7 @@ def _ended(manager: JobManager, job_id: str) -> JobStatus:
     """
     deadline = clock.monotonic() + SETTLE_SECONDS
     while clock.monotonic() < deadline:
-        status = _asked(manager, job_id)
+        status = _queried(manager, job_id)
         if status.state is State.PENDING:
             manager.scheduler.cancel([job_id])
             return status.model_copy(update={"state": State.PREEMPTED})
@@ -208,7 +208,7 @@ def _ended(manager: JobManager, job_id: str) -> JobStatus:
     raise RunError(message)
 
 
-def _asked(manager: JobManager, job_id: str) -> JobStatus:
+def _queried(manager: JobManager, job_id: str) -> JobStatus:
     try:
         return manager.scheduler.query([job_id])[job_id]
     except NotNowError:
@@ -228,13 +228,13 @@ def _submit_next(links: Sequence[Link], manager: JobManager, mine: str) -> None:
     ]
     if not later:
         return
-    told = ", ".join(f"link {number} of {step.task.key}" for step, number in later)
+    names = ", ".join(f"link {number} of {step.task.key}" for step, number in later)
     try:
         job_id = manager.submit_links(later, after=mine)
     except (SchedulerError, RunError) as error:
-        _say(f"{told}: left to the controller: {error}")
+        _say(f"{names}: left to the controller: {error}")
         return
-    _say(f"{told}: job {job_id}, which waits for the end of job {mine}")
+    _say(f"{names}: job {job_id}, which waits for the end of job {mine}")
 
 
 def _waiting(links: Sequence[Link], manager: JobManager) -> list[Account]:
@@ -272,7 +272,7 @@ def main(verb: str, *words: str) -> Exit:
             return WANTED if wanted else NOTHING_TO_DO
         if verb == "onward":
             return onward(links)
-        return (end if verb == "end" else judge_part)(*links[0], int(words[2]))
+        return (end if verb == "end" else record_part_end)(*links[0], int(words[2]))
     except (RunError, SchedulerError) as error:
         _say(f"{verb}: {error}")
         return NOTHING_TO_DO

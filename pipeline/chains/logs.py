@@ -20,7 +20,7 @@ def tail(path: Path, lines: int) -> tuple[str, int]:
     return "".join(kept), len(content)
 
 
-def follow(folder: TaskFolder, lines: int, every_seconds: float = 0.5) -> Iterator[str]:
+def follow(folder: TaskFolder, lines: int, interval_seconds: float = 0.5) -> Iterator[str]:
     """Give what the task's newest log says, and what is added, until the task is over.
 
     When a next link begins its log follows, under a line that names it.
@@ -41,4 +41,4 @@ def follow(folder: TaskFolder, lines: int, every_seconds: float = 0.5) -> Iterat
                 yield added.decode(errors="replace")
         if over:
             return
-        time.sleep(every_seconds)
+        time.sleep(interval_seconds)

@@ -37,7 +37,7 @@ def remaining(plan: Plan, ledger: Ledger, requested: Mapping[str, float]) -> Rem
             for key, accounts in jobs.items()
         )
 
-    return RemainingCost(own=rest(dict.fromkeys(new, ())), others=rest(ledger.of_tasks(live)))
+    return RemainingCost(current=rest(dict.fromkeys(new, ())), others=rest(ledger.of_tasks(live)))
 
 
 def _committed(accounts: Iterable[Account]) -> float:

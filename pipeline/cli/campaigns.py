@@ -102,7 +102,7 @@ def status(
     site: SiteName = None,
     root: Root = None,
     watch: Annotated[bool, typer.Option("--watch", help="Stay, until all is over.")] = False,
-    every: Annotated[
+    interval: Annotated[
         float, typer.Option(min=0.1, metavar="SECONDS", help="How often to look, with --watch.")
     ] = 2.0,
     as_json: AsJson = False,
@@ -113,9 +113,9 @@ def status(
 
     Example: `cosmotron status quickstart --watch`
     """
+    from pipeline.chains.progress import all_progress, over  # noqa: PLC0415
     from pipeline.workflow.display import table, trainings  # noqa: PLC0415
     from pipeline.workflow.display import watch as stay  # noqa: PLC0415
-    from pipeline.workflow.status import all_progress, over  # noqa: PLC0415
 
     what = known_campaign(campaign)
     folder = run_folder(what, load_site(site), root)
@@ -124,7 +124,7 @@ def status(
         if as_json:
             fail("--watch is for people, --json for scripts: take one of them.", Exit.USAGE)
         try:
-            stay(out, lambda: all_progress(tasks, folder), partial(over, tasks), every)
+            stay(out, lambda: all_progress(tasks, folder), partial(over, tasks), interval)
         except KeyboardInterrupt:
             raise SystemExit(130) from None
     rows = all_progress(tasks, folder)
@@ -133,10 +133,10 @@ def status(
         return
     if not watch:
         out.print(table(rows))
-    told = trainings(rows)
-    if told is not None:
+    paces = trainings(rows)
+    if paces is not None:
         out.print()
-        out.print(told)
+        out.print(paces)
     if watch and any(row.state != "done" for row in rows):
         raise SystemExit(int(Exit.FAILED))
 
@@ -203,8 +203,8 @@ def crate(
     written = write_provenance(_begun(what, where, root, campaign), what)
     if as_json:
         croissants = [str(path) for path in written.croissants]
-        told = {"crate": str(written.crate), "croissants": croissants}
-        typer.echo(json.dumps(told | {"problems": written.problems}, indent=2))
+        content = {"crate": str(written.crate), "croissants": croissants}
+        typer.echo(json.dumps(content | {"problems": written.problems}, indent=2))
         return
     for path in (written.crate, *written.croissants):
         typer.echo(path)

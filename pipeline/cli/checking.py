@@ -57,7 +57,7 @@ def sites_check(
             shown.update(f"looked at {row.name}")
         if job and not any(row.state == "failed" for row in rows):
             submitted = room.job(where, Run(folder, "check"), options)
-            rows += room.look(
+            rows += room.run(
                 where, scheduler, submitted, lambda it: shown.update(f"job {it.id}: {it.state}")
             )
     if as_json:

@@ -82,16 +82,16 @@ def forecast(
         screen.print("All tasks are done: see cosmotron budget.")
         return
     with screen.status("rehearsing the rest"):
-        told = foresee(planned, now, samples=samples, seed=seed)
-    keep(told, folder)
+        found = foresee(planned, now, samples=samples, seed=seed)
+    keep(found, folder)
     limit = cap or what.cap_node_hours
     if plot is not None:
-        _draw(planned, now, told, plot, limit)
+        _draw(planned, now, found, plot, limit)
     if as_json:
-        typer.echo(json.dumps({"cap": limit, **dataclasses.asdict(told)}, indent=2))
+        typer.echo(json.dumps({"cap": limit, **dataclasses.asdict(found)}, indent=2))
     else:
-        _print(what.name, told)
-    warnings = list(_warnings(told, limit, what.allocation_ends))
+        _print(what.name, found)
+    warnings = list(_warnings(found, limit, what.allocation_ends))
     for _, words in warnings:
         screen.print(f"[bold red]{words}", soft_wrap=True, highlight=False)
     if any(likely for likely, _ in warnings):
@@ -107,27 +107,27 @@ def _check_begun(campaign: str, site: Site, run: "Run") -> None:
 
 
 def _draw(
-    planned: "Plan", now: "Snapshot", told: "RehearsedForecast", plot: Path, limit: float | None
+    planned: "Plan", now: "Snapshot", found: "RehearsedForecast", plot: Path, limit: float | None
 ) -> None:
     """Draw the node-hours, so far and to come."""
     from pipeline.rehearsal.forecast import so_far  # noqa: PLC0415
     from pipeline.report.spending import spending_chart  # noqa: PLC0415
 
     plot.parent.mkdir(parents=True, exist_ok=True)
-    spending_chart(so_far(planned, now), told, limit).savefig(plot, dpi=150)
+    spending_chart(so_far(planned, now), found, limit).savefig(plot, dpi=150)
     screen.print(f"Drew {plot}.")
 
 
 def _warnings(
-    told: "RehearsedForecast", limit: float | None, last: date | None
+    found: "RehearsedForecast", limit: float | None, last: date | None
 ) -> "Iterator[tuple[bool, str]]":
     """Yield whether the cap, or the allocation's time, is likely not enough, and what to do."""
-    if limit is not None and told.node_hours.high > limit:
-        likely = told.node_hours.middle > limit
+    if limit is not None and found.node_hours.high > limit:
+        likely = found.node_hours.middle > limit
         where = f"beyond the cap[/] of {as_hours(limit)} node-hours in {_share(likely=likely)}"
         yield likely, f"{where}. Raise it, or leave something out: nothing is submitted beyond it."
-    if last is not None and _day(told.now, told.days.high) > last:
-        likely = _day(told.now, told.days.middle) > last
+    if last is not None and _day(found.now, found.days.high) > last:
+        likely = _day(found.now, found.days.middle) > last
         where = f"after the allocation's end[/] on {last} in {_share(likely=likely)}"
         ways = "take a sooner queue (cosmotron rehearse --compare), or leave something out"
         yield likely, f"{where}. Ask for an extension, {ways}."
@@ -142,14 +142,14 @@ def _day(now: float, days: float) -> date:
     return (datetime.fromtimestamp(now, UTC) + timedelta(days=days)).date()
 
 
-def _print(name: str, told: "RehearsedForecast") -> None:
+def _print(name: str, found: "RehearsedForecast") -> None:
     """Print the forecast, and at which rates."""
-    days = told.days
-    dates = [_day(told.now, each) for each in (days.middle, days.low, days.high)]
-    rates = told.rates
+    days = found.days
+    dates = [_day(found.now, each) for each in (days.middle, days.low, days.high)]
+    rates = found.rates
     out.print(
-        f"{name}: {_range(told.node_hours)} node-hours in all, of which "
-        f"{as_hours(told.spent_node_hours)} are spent; done in {_range(told.days)} days, on "
+        f"{name}: {_range(found.node_hours)} node-hours in all, of which "
+        f"{as_hours(found.spent_node_hours)} are spent; done in {_range(found.days)} days, on "
         f"{dates[0]} (80 %: {dates[1]} to {dates[2]}).\n"
         f"By its own jobs so far trainings take {rates.work:.2f} of the time assumed, the queue "
         f"{rates.waits:.2f}, and nodes fail {rates.failures:.2f} times as often.",

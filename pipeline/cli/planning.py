@@ -54,7 +54,7 @@ def plan(
     ] = None,
     image: Image = "",
     bundle: Bundle = "cheapest",
-    every: Annotated[
+    show_all: Annotated[
         bool, typer.Option("--all", help="A row for each task, not each kind.")
     ] = False,
     as_json: AsJson = False,
@@ -92,7 +92,7 @@ def plan(
     if as_csv:
         _print_csv(rows)
         return
-    out.print(_steps(planned, found, merged=not every and len(planned.steps) > MOST_ROWS))
+    out.print(_steps(planned, found, merged=not show_all and len(planned.steps) > MOST_ROWS))
     if len(planned.layouts) > 1:
         out.print(_layouts(planned))
     for line in _sums(planned, total, found, what.cap_node_hours):
@@ -105,7 +105,7 @@ def _print_json(
     planned: "Plan", rows: "Sequence[Mapping[str, Any]]", total: "Sums", cap: float | None
 ) -> None:
     """Print the plan for scripts."""
-    told = {
+    content = {
         "site": planned.site.name,
         "steps": rows,
         "pilot_node_hours": planned.pilot_node_hours,
@@ -114,7 +114,7 @@ def _print_json(
         "by_arithmetic": dataclasses.asdict(total),
         "layouts": [dataclasses.asdict(each) for each in planned.layouts],
     }
-    typer.echo(json.dumps(told, indent=2))
+    typer.echo(json.dumps(content, indent=2))
 
 
 def _print_csv(rows: "Sequence[Mapping[str, Any]]") -> None:
@@ -124,7 +124,7 @@ def _print_csv(rows: "Sequence[Mapping[str, Any]]") -> None:
     writer.writerows({**row, "needs": " ".join(row["needs"])} for row in rows)
 
 
-def _row(step: "Step", told: "Estimate | None") -> dict[str, Any]:
+def _row(step: "Step", estimate: "Estimate | None") -> dict[str, Any]:
     """Return what scripts get of a step."""
     return {
         "task": step.task.key,
@@ -135,8 +135,8 @@ def _row(step: "Step", told: "Estimate | None") -> dict[str, Any]:
         "links": step.links,
         "link_minutes": step.link_minutes,
         "node_hours": step.node_hours,
-        "flops": told.flops if told is not None else None,
-        "required_mfu": told.required_mfu if told is not None else None,
+        "flops": estimate.flops if estimate is not None else None,
+        "required_mfu": estimate.required_mfu if estimate is not None else None,
     }
 
 
@@ -244,9 +244,9 @@ def _layouts(planned: "Plan") -> Table:
     site, role = planned.site, planned.training_role
     titles = ("\ntrainings, start-ups included", "\njobs", "\nnode-hours", "\nhours at least", "\n")
     table = Table(*titles, box=None, pad_edge=False)
-    for place, each in enumerate(planned.layouts):
+    for index, each in enumerate(planned.layouts):
         doubts = [f"if confirmed: {note}" for note in unconfirmed(each, site, role)]
-        told = "; ".join([*([] if place else ["taken"]), *doubts])
+        remark = "; ".join([*([] if index else ["taken"]), *doubts])
         hours = f"{each.hours:,.1f}"
-        table.add_row(each.name, f"{each.jobs:,}", as_hours(each.node_hours), hours, told)
+        table.add_row(each.name, f"{each.jobs:,}", as_hours(each.node_hours), hours, remark)
     return table

@@ -50,7 +50,7 @@ def queues(site: Site) -> Table:
     for name, queue in site.qos.items():
         star = " *" if name == site.training.qos else ""
         chains = "yes" if queue.chaining else "forbidden"
-        charge = "\n".join(_piece(each) for each in queue.charge)
+        charge = "\n".join(_charge(each) for each in queue.charge)
         table.add_row(name + star, _walltime(queue), _nodes(queue), _jobs(queue), chains, charge)
     return table
 
@@ -71,12 +71,12 @@ def _nodes(queue: Qos) -> str:
 
 
 def _jobs(queue: Qos) -> str:
-    told = {"submitted": queue.submitted_jobs, "running": queue.running_jobs}
-    return ", ".join(f"{count} {word}" for word, count in told.items() if count)
+    limits = {"submitted": queue.submitted_jobs, "running": queue.running_jobs}
+    return ", ".join(f"{count} {word}" for word, count in limits.items() if count)
 
 
-def _piece(charge: Charge) -> str:
-    """Return one piece of a charge in words."""
+def _charge(charge: Charge) -> str:
+    """Return one charge of a charge in words."""
     when = [f"from {charge.from_nodes} nodes"] if charge.from_nodes > 1 else []
     when += [f"after {duration(charge.after_minutes)}"] if charge.after_minutes else []
     when += [f"on {', '.join(charge.nodes)}"] if charge.nodes else []
@@ -123,9 +123,9 @@ def unconfirmed(site: Site) -> Iterator[str]:
     for name, queue in site.qos.items():
         if queue.note:
             yield f"{name}: {queue.note}"
-        for piece in queue.charge:
-            if piece.note or not piece.confirmed:
-                yield f"{name}, {_piece(piece)}: {piece.note or 'no second source'}"
+        for charge in queue.charge:
+            if charge.note or not charge.confirmed:
+                yield f"{name}, {_charge(charge)}: {charge.note or 'no second source'}"
     for name, each in site.file_systems.items():
         if each.note:
             yield f"{name}: {each.note}"

@@ -24,16 +24,16 @@ def data_inspect(store: StorePath, as_json: AsJson = False) -> None:
     from pipeline.data.store import Store  # noqa: PLC0415
     from pipeline.data.store.summary import summary  # noqa: PLC0415
 
-    told = summary(Store.open(store))
+    facts_of = summary(Store.open(store))
     if as_json:
-        typer.echo(json.dumps(told, indent=2))
+        typer.echo(json.dumps(facts_of, indent=2))
         return
     facts = ("experiment", "schema", "order", "neighbours", "gigabytes", "files", "sources")
-    out.print("  ".join(f"[dim]{name}[/] {told[name]}" for name in facts), highlight=False)
-    for title, rows in (("splits", told["splits"]), ("arrays", told["arrays"])):
+    out.print("  ".join(f"[dim]{name}[/] {facts_of[name]}" for name in facts), highlight=False)
+    for title, rows in (("splits", facts_of["splits"]), ("arrays", facts_of["arrays"])):
         _print(title, rows)
-    _print("columns of points", told["columns"])
-    rejected = ", ".join(f"{count:,} {name}" for name, count in told["rejected"].items())
+    _print("columns of points", facts_of["columns"])
+    rejected = ", ".join(f"{count:,} {name}" for name, count in facts_of["rejected"].items())
     out.print(f"rejected: {rejected or 'none'}")
 
 

@@ -34,7 +34,7 @@ def check(plan: Plan, scheduler: Scheduler) -> None:
 
 def misuse(plan: Plan, scheduler: Scheduler) -> list[str]:
     """Return a line for each misuse; the check that queries the scheduler comes last."""
-    found = [told for each in CHECKS for told in each(plan)]
+    found = [line for each in CHECKS for line in each(plan)]
     return found + list(_account(plan, scheduler))
 
 

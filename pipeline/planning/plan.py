@@ -132,9 +132,9 @@ class Plan:
         module = PROGRAMS[step.task.stage]
         steps = self.options.profile_steps
         options = ("--profile", str(steps)) if steps else ()
-        succession = (sys.executable, "-m", "pipeline.chains.continuation")
+        continuation = (sys.executable, "-m", "pipeline.chains.continuation")
         needs_no_controller = step.chained or batch_system(self.site).HAS_QUEUE
-        told = (str(folder.path), str(number))
+        link = (str(folder.path), str(number))
         return Job(
             key=job_key(self.run, step.task.key, number),
             folder=folder.logs,
@@ -147,8 +147,8 @@ class Plan:
             qos=role.qos,
             image=self.options.image,
             code=self.code,
-            before=(*succession, "begin", *told) if needs_no_controller else (),
-            afterwards=(*succession, "end", *told) if needs_no_controller else (),
+            before=(*continuation, "begin", *link) if needs_no_controller else (),
+            afterwards=(*continuation, "end", *link) if needs_no_controller else (),
         )
 
     def bundle(self, links: Sequence[tuple[Step, int]]) -> Job:
@@ -160,7 +160,7 @@ class Plan:
         nodes = sum(each.nodes for each in jobs)
         wanted = max(step.task.training.walltime_minutes for step, _ in links)  # type: ignore[union-attr] # only trainings have links
         minutes, _ = self.site.walltime_minutes(wanted, nodes, first.qos)
-        succession = (sys.executable, "-m", "pipeline.chains.continuation")
+        continuation = (sys.executable, "-m", "pipeline.chains.continuation")
         of_links = [
             word
             for step, number in links
@@ -176,8 +176,8 @@ class Plan:
                 "command": (),
                 "nodes": nodes,
                 "walltime_minutes": minutes,
-                "before": (*succession, "begin", *of_links),
-                "afterwards": (*succession, "onward", *of_links),
+                "before": (*continuation, "begin", *of_links),
+                "afterwards": (*continuation, "onward", *of_links),
                 "parts": parts,
             }
         )
@@ -321,7 +321,7 @@ def _step(task: Task, site: Site, role: Role) -> Step:
     shared = shares(task, site, role)
     if shared or not isinstance(task, CHAINED):
         return Step(task, shares=shared)
-    nodes, per_node = place(task.training, site, role)
+    nodes, per_node = processes(task.training, site, role)
     minutes = task.training.walltime_minutes
     walltime, work = site.walltime_minutes(minutes, nodes, role.qos)
     return Step(
@@ -334,7 +334,7 @@ def _step(task: Task, site: Site, role: Role) -> Step:
     )
 
 
-def place(training: Training, site: Site, role: Role) -> tuple[int, int]:
+def processes(training: Training, site: Site, role: Role) -> tuple[int, int]:
     """Return (nodes, processes on each) for the devices that `training` asks.
 
     Raises:

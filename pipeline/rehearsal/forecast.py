@@ -17,7 +17,7 @@ from pipeline.budget.forecast import Forecast as KeptForecast
 from pipeline.campaign import CHAINED
 from pipeline.job import State
 from pipeline.planning.plan import PACK, PILOT, Plan, Step
-from pipeline.rehearsal.links import LONGEST_BETWEEN_SAVES, SAVE_SECONDS, start_up_minutes
+from pipeline.rehearsal.links import MAX_SAVE_INTERVAL, SAVE_SECONDS, start_up_minutes
 from pipeline.rehearsal.machine import DAY, HOUR, WAIT_SIGMA
 from pipeline.rehearsal.rehearse import rehearse, work_minutes
 from pipeline.rehearsal.snapshot import Rates, Snapshot
@@ -126,7 +126,7 @@ def _work_seconds(step: Step, jobs: Sequence[Account], plan: Plan, now: float) -
     """Return how long the jobs of a training took steps: without starting up, and saving."""
     begin = 60 * start_up_minutes(plan.site, step.link_minutes)
     ran = sum(max(0.0, (each.end or now) - (each.start or now) - begin) for each in jobs)
-    return ran * LONGEST_BETWEEN_SAVES / (LONGEST_BETWEEN_SAVES + SAVE_SECONDS)
+    return ran * MAX_SAVE_INTERVAL / (MAX_SAVE_INTERVAL + SAVE_SECONDS)
 
 
 def _waits(plan: Plan, snapshot: Snapshot) -> list[tuple[float, bool]]:

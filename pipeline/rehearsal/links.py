@@ -9,7 +9,13 @@ from typing import Any
 import simpy
 
 from pipeline import records
-from pipeline.chains.continuation import Link, begin_links, continue_links, end_link, judge_link
+from pipeline.chains.continuation import (
+    Link,
+    begin_links,
+    continue_links,
+    end_link,
+    record_link_end,
+)
 from pipeline.chains.job_manager import JobManager
 from pipeline.job import Job
 from pipeline.outcome import Exit
@@ -21,7 +27,7 @@ from pipeline.scheduler.script import signal_lead_seconds
 from pipeline.site import Site
 
 SAVE_SECONDS = 30.0  # of a checkpoint: a guess
-LONGEST_BETWEEN_SAVES = 1800.0  # each half an hour at least, as the trainings do
+MAX_SAVE_INTERVAL = 1800.0  # each half an hour at least, as the trainings do
 
 
 @dataclass
@@ -68,7 +74,8 @@ class Links:
         links = self._links(job)
         wanted = begin_links(self.manager, links, job_id)
         parts = [
-            self.env.process(self._link(links[place - 1], job, job_id, ends_at)) for place in wanted
+            self.env.process(self._link(links[position - 1], job, job_id, ends_at))
+            for position in wanted
         ]
         try:
             codes = yield self.env.all_of(parts)
@@ -110,7 +117,7 @@ class Links:
         if done:
             folder.finish({"seconds": work.seconds})
         code = Exit.FINISHED if done else Exit.CONTINUE
-        end = judge_link if job.parts else end_link
+        end = record_link_end if job.parts else end_link
         end(self.manager, link, job_id, code)
         return code
 
@@ -135,8 +142,8 @@ class Links:
         """
         rate = self.manager.plan.site.node_failures / 1000 * nodes / 86400
         if not rate:
-            return LONGEST_BETWEEN_SAVES
-        return min(LONGEST_BETWEEN_SAVES, math.sqrt(2 * SAVE_SECONDS / rate))
+            return MAX_SAVE_INTERVAL
+        return min(MAX_SAVE_INTERVAL, math.sqrt(2 * SAVE_SECONDS / rate))
 
     def _start_up_seconds(self, job: Job) -> float:
         """Return how long a link takes to its first step: as the site guesses, or a third off."""

@@ -24,7 +24,7 @@ Program = Callable[[Job, str, float], Life]
 
 @dataclass
 class Entry:
-    """One job: what was asked, where it stands, and the event of its end.
+    """One job: what was maintenance, where it stands, and the event of its end.
 
     Times are seconds of the simulation; `exit_code` is None of a job that was ended from outside.
     """
@@ -37,7 +37,7 @@ class Entry:
     start: float | None = None
     end: float | None = None
     exit_code: int | None = None
-    told: JobStatus | None = None  # what is said of it, until its state changes
+    status: JobStatus | None = None  # the last answer, valid until its state changes
 
 
 class VirtualClock:
@@ -141,11 +141,11 @@ class Machine:
 
     def _status(self, job_id: str) -> JobStatus:
         entry = self.jobs[job_id]
-        if entry.told is not None and entry.told.state is entry.state:
-            return entry.told
+        if entry.status is not None and entry.status.state is entry.state:
+            return entry.status
         until = self.env.now if entry.end is None else entry.end
         seconds = 0 if entry.start is None else round(until) - round(entry.start)
-        entry.told = JobStatus(
+        entry.status = JobStatus(
             id=job_id,
             key=entry.job.key,
             state=entry.state,
@@ -155,7 +155,7 @@ class Machine:
             end=None if entry.end is None else round(EPOCH + entry.end),
             exit_code=entry.exit_code,
         )
-        return entry.told
+        return entry.status
 
     def _life(self, job_id: str, entry: Entry) -> Life:
         """Live the life of a job."""
@@ -164,13 +164,13 @@ class Machine:
                 before = self.jobs[entry.job.after]
                 if before.end is None:
                     yield before.over
-            with self._eligible.request() as turn:
-                yield turn
+            with self._eligible.request() as slot:
+                yield slot
                 yield self.env.timeout(self._wait_seconds(entry.job))
                 yield from self._maintenance(entry.job)
             if entry.job.qos in self._running:
-                with self._running[entry.job.qos].request() as place:
-                    yield place
+                with self._running[entry.job.qos].request() as slot:
+                    yield slot
                     yield from self._run(job_id, entry)
             else:
                 yield from self._run(job_id, entry)
@@ -238,10 +238,10 @@ class Machine:
 
     def _maintenance(self, job: Job) -> Life:
         """Wait until no maintenance falls into the job's walltime."""
-        asked = self.site.maintenance
-        if asked is None:
+        maintenance = self.site.maintenance
+        if maintenance is None:
             return
-        period, length = asked.every_days * DAY, asked.hours * HOUR
+        period, length = maintenance.interval_days * DAY, maintenance.hours * HOUR
         number, since = divmod(self.env.now, period)
         if number and since < length:
             yield self.env.timeout(length - since)

@@ -21,8 +21,8 @@ def draw(runs: Mapping[str, Rehearsal], path: Path, cap_node_hours: float | None
         axes = figure.add_subplot()
         for (name, run), colour in zip(runs.items(), colours(len(runs)), strict=True):
             days = np.linspace(0, run.hours / 24, MOMENTS)
-            told = spent(run.accounts, EPOCH + days * DAY)
-            axes.plot(days, told, color=colour, label=name)
+            hours = spent(run.accounts, EPOCH + days * DAY)
+            axes.plot(days, hours, color=colour, label=name)
         if cap_node_hours is not None:
             axes.axhline(cap_node_hours, color=MUTED, linestyle="--", label="the cap")
         axes.set(xlabel="days since the start", ylabel="node-hours charged", ylim=(0, None))

@@ -15,8 +15,8 @@ from pipeline.workflow.pilots import DRAIN_SHARE
 
 
 @dataclass
-class Piece:
-    """A task that wants one place in a pilot: what is left of it, and the event of its end.
+class PilotTask:
+    """A task that wants one worker in a pilot: what is left of it, and the event of its end.
 
     The event's value is why the task was not done, None if it was.
     """
@@ -32,26 +32,26 @@ class Pool:
     def __init__(self, env: simpy.Environment, manager: JobManager, kind: str) -> None:
         self.env, self.manager, self.kind = env, manager, kind
         self.pilot = manager.plan.pilots(kind)
-        self.places = self.pilot.nodes_per_block * self.pilot.workers_per_node
+        self.workers = self.pilot.nodes_per_block * self.pilot.workers_per_node
         self.busy_seconds = 0.0
-        self._waiting: deque[Piece] = deque()
-        self._asleep: list[simpy.Event] = []  # of places that wait for work
-        self._asked = 0
+        self._waiting: deque[PilotTask] = deque()
+        self._asleep: list[simpy.Event] = []  # of workers that wait for work
+        self._submitted = 0
         self._live = 0
         self._queued = 0
 
     def add(self, seconds: float, *, saves: bool = False) -> simpy.Event:
-        """Let a task of so many seconds wait for a place; a training `saves` what it has done."""
-        piece = Piece(seconds, self.env.event(), saves)
-        self._put(piece)
-        return piece.done
+        """Let a task of so many seconds wait for a worker; a training `saves` what it has done."""
+        task = PilotTask(seconds, self.env.event(), saves)
+        self._put(task)
+        return task.done
 
     def advance(self) -> None:
         """Submit as many pilots as the waiting tasks can use and the queue takes."""
         while (
-            self._live < self.pilot.max_blocks and len(self._waiting) > self.places * self._queued
+            self._live < self.pilot.max_blocks and len(self._waiting) > self.workers * self._queued
         ):
-            job = self.manager.plan.pilot(("rehearsal",), self._asked + 1, self.kind)
+            job = self.manager.plan.pilot(("rehearsal",), self._submitted + 1, self.kind)
             try:
                 self.manager.submit(job, stage=self.kind, task_key=self.kind)
             except NotNowError:
@@ -59,27 +59,27 @@ class Pool:
             except BudgetError as error:
                 self._give_up(str(error))
                 return
-            self._asked += 1
+            self._submitted += 1
             self._live += 1
             self._queued += 1
 
     def run(self, job: Job, job_id: str, ends_at: float) -> Life:  # noqa: ARG002
-        """Work in all places of a pilot until nothing waits; return its exit code."""
+        """Work in all workers of a pilot until nothing waits; return its exit code."""
         self._queued -= 1
         begun = self.env.now
         drains_at = begun + DRAIN_SHARE * (ends_at - begun)
-        places = [self.env.process(self._place(drains_at)) for _ in range(self.places)]
+        workers = [self.env.process(self._worker(drains_at)) for _ in range(self.workers)]
         try:
-            yield self.env.all_of(places)
+            yield self.env.all_of(workers)
         except simpy.Interrupt as interrupt:
-            for place in places:
-                if place.is_alive:
-                    place.interrupt(interrupt.cause)
-            yield self.env.all_of(places)
+            for worker in workers:
+                if worker.is_alive:
+                    worker.interrupt(interrupt.cause)
+            yield self.env.all_of(workers)
         self._live -= 1
         return Exit.FINISHED
 
-    def _place(self, drains_at: float) -> Life:
+    def _worker(self, drains_at: float) -> Life:
         """Take one task after another, until none comes for a while or the pilot drains."""
         while self.env.now < drains_at:
             if not self._waiting:
@@ -91,24 +91,24 @@ class Pool:
                     return
                 if not self._waiting:
                     return
-            piece = self._waiting.popleft()
+            task = self._waiting.popleft()
             begun = self.env.now
             try:
-                yield self.env.timeout(piece.seconds)
+                yield self.env.timeout(task.seconds)
             except simpy.Interrupt:
-                piece.seconds -= (self.env.now - begun) if piece.saves else 0.0
-                self._put(piece)
+                task.seconds -= (self.env.now - begun) if task.saves else 0.0
+                self._put(task)
                 return
             self.busy_seconds += self.env.now - begun
-            piece.done.succeed()
+            task.done.succeed()
 
     def _give_up(self, reason: str) -> None:
         """Let no task wait any longer: no pilot comes for it."""
         while self._waiting:
             self._waiting.popleft().done.succeed(reason)
 
-    def _put(self, piece: Piece) -> None:
-        self._waiting.append(piece)
+    def _put(self, task: PilotTask) -> None:
+        self._waiting.append(task)
         for each in self._asleep:
             if not each.triggered:
                 each.succeed()

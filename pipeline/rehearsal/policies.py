@@ -35,7 +35,7 @@ class Policy:
     def named(self, ways: Sequence[str]) -> str:
         """Return what a person calls it, if several ways to share jobs come to the same.
 
-        Where all do, no job is shared, and none of them is told.
+        Where all do, no job is shared, and none of them is rehearsal.
         """
         queue = self.qos or "the default queue"
         shared = "" if set(ways) == set(WAYS) else f", shared jobs: {' or '.join(ways)}"
@@ -101,6 +101,6 @@ def middle(values: Sequence[float]) -> tuple[float, float, float]:
     return tenths[0], tenths[4], tenths[8]
 
 
-def lost_share(told: Rehearsal) -> float:
+def lost_share(rehearsal: Rehearsal) -> float:
     """Return the share of the node-hours that went into nothing: neither work nor its price."""
-    return sum(use.share for use in told.uses if use.into not in (*USEFUL, SAVES, START_UP))
+    return sum(use.share for use in rehearsal.uses if use.into not in (*USEFUL, SAVES, START_UP))

@@ -3,10 +3,10 @@
 from pipeline import clock
 from pipeline.budget.record import Kind
 from pipeline.chains.job_manager import JobManager
+from pipeline.chains.progress import Progress, all_progress
 from pipeline.planning.plan import Plan
 from pipeline.rehearsal.snapshot import Snapshot
 from pipeline.scheduler import SchedulerError, connect
-from pipeline.workflow.status import Progress, all_progress
 
 
 def poll(plan: Plan) -> tuple[Snapshot, str]:

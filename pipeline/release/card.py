@@ -62,8 +62,8 @@ def card(
 
 def _events(task: TokenizeTask | PretrainTask | FinetuneTask, store: Manifest) -> int:
     """Return how many events the task was trained on."""
-    asked = task.labels if isinstance(task, FinetuneTask) else task.events
-    return asked or store.events[task.split]
+    limit = task.labels if isinstance(task, FinetuneTask) else task.events
+    return limit or store.events[task.split]
 
 
 def _probed(key: str, tasks: Sequence[Any], run: Run) -> list[dict[str, Any]]:

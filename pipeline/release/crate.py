@@ -102,8 +102,8 @@ class Contents:
 
     def _inside(self, path: Path) -> Path | None:
         """Return `path` as seen from the run folder, None where it lies elsewhere."""
-        own = self.run.path
-        same = ((path, own), (path.absolute(), own.absolute()), (path.resolve(), own.resolve()))
+        home = self.run.path
+        same = ((path, home), (path.absolute(), home.absolute()), (path.resolve(), home.resolve()))
         for seen, folder in same:
             if seen.is_relative_to(folder):
                 return seen.relative_to(folder)
@@ -177,7 +177,7 @@ def _root(contents: Contents, campaign: Campaign, tasks: Sequence[TaskView]) -> 
 def _declarations(contents: Contents) -> None:
     """Describe what lies in the folder whatever its tasks are."""
     run = contents.run
-    contents.file(run.declaration, "The campaign: what was asked.")
+    contents.file(run.declaration, "The campaign: what was declared.")
     contents.file(run.site, "The site: where it ran.")
     contents.file(run.environment, "Versions, git commit and machine of the last controller.")
     contents.file(run.page, "The report: results, data, node-hours.")
@@ -193,8 +193,8 @@ def _store(contents: Contents, name: str, manifest: Manifest) -> None:
     }
     facts["SHA-256 of the content"] = manifest.content_sha256
     values = [
-        contents.about(f"#{folder.name}/{place}", "PropertyValue", name=label, value=value)
-        for place, (label, value) in enumerate(facts.items())
+        contents.about(f"#{folder.name}/{index}", "PropertyValue", name=label, value=value)
+        for index, (label, value) in enumerate(facts.items())
     ]
     described = contents.file(
         run.croissant(name),
@@ -238,17 +238,17 @@ def _action(
 
 def _objects(contents: Contents, task: TaskView) -> list[Entity]:
     """Return what a task began with: its declaration, its sources, stores and weights."""
-    asked = task.declaration
+    declared = task.declaration
     given = contents.file(task.folder.declaration, f"{task.key}, resolved: all that it was told.")
     if task.stage == "stage":
-        bins = Path(asked["bins_store"]) if asked["bins_store"] != asked["store"] else None
+        bins = Path(declared["bins_store"]) if declared["bins_store"] != declared["store"] else None
         given += contents.folder(bins, "A store.") if bins is not None else []
         return given + _sources(contents, task)
     for name in ("jets", "source", *(() if task.stage in STORING else ("store",))):
-        if name in asked:
-            given += contents.folder(Path(asked[name]), "A store.")
-    trunk = (asked.get("trunk") or {}).get("folder")
-    folders = [asked.get(name) for name in ("backbone", "finetuned", "pretrained", "trained")]
+        if name in declared:
+            given += contents.folder(Path(declared[name]), "A store.")
+    trunk = (declared.get("trunk") or {}).get("folder")
+    folders = [declared.get(name) for name in ("backbone", "finetuned", "pretrained", "trained")]
     for folder in filter(None, [*folders, trunk]):
         given += contents.file(Path(folder) / WEIGHTS, TRAINED)
     return given
@@ -261,19 +261,19 @@ def _sources(contents: Contents, task: TaskView) -> list[Entity]:
         made = contents.run.task(f"simulate/{simulation}").path / "files"
         return contents.folder(made, "Simulated files.")
     files = sum(map(len, task.declaration["sources"].values()))
-    told = f"{files} source files of {task.name}"
+    name = f"{files} source files of {task.name}"
     where = f"Each with its SHA-256 in data/{task.name}.croissant.json."
-    return [contents.about(f"#sources/{task.name}", "CreativeWork", name=told, description=where)]
+    return [contents.about(f"#sources/{task.name}", "CreativeWork", name=name, description=where)]
 
 
 def _results(contents: Contents, task: TaskView) -> list[Entity]:
     """Return what a task left: its product where it is done, and how it ended in any case."""
-    folder, asked = task.folder, task.declaration
+    folder, declared = task.folder, task.declaration
     made: list[Entity] = []
     if task.state == "done" and task.stage == "simulate":
-        made += contents.folder(Path(asked["output"]), "Simulated files.")
+        made += contents.folder(Path(declared["output"]), "Simulated files.")
     if task.state == "done" and task.stage in STORING:
-        made += contents.folder(Path(asked["store"]), "A store.")
+        made += contents.folder(Path(declared["store"]), "A store.")
     tensors = task.result.get("weights_sha256")
     hashed = f" SHA-256 of its names and values: {tensors}." if tensors else ""
     made += contents.file(folder.path / WEIGHTS, TRAINED + hashed)

@@ -212,11 +212,13 @@ def _array(records: str, name: str, record: ArrayRecord) -> Node:
     """Return the field of an array that has a row for each point or event."""
     field = _field(records, name, name, record.dtype)
     if record.per == "boundary":
-        told = "E + 1 numbers for E events of a shard: points offsets[i] to offsets[i + 1] are of i"
-        return field | {"description": f"{record.dtype}. {told}."}
+        described = (
+            "E + 1 numbers for E events of a shard: points offsets[i] to offsets[i + 1] are of i"
+        )
+        return field | {"description": f"{record.dtype}. {described}."}
     if record.width:
-        told = f"{record.dtype}, {record.width} of them for each record."
-        return field | {"description": told, "repeated": True}
+        described = f"{record.dtype}, {record.width} of them for each record."
+        return field | {"description": described, "repeated": True}
     return field | {"description": f"{record.dtype}."}
 
 

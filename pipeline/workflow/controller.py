@@ -17,6 +17,7 @@ from pipeline import catalog, records
 from pipeline.campaign import Campaign, Task, declare, to_toml
 from pipeline.chains import history, stop_requests
 from pipeline.chains.job_manager import JobManager
+from pipeline.chains.progress import all_progress
 from pipeline.chains.watch import Watchers
 from pipeline.claims import claimed
 from pipeline.outcome import RunError
@@ -28,7 +29,6 @@ from pipeline.run import Run, TaskFolder
 from pipeline.scheduler import connect
 from pipeline.site import Site
 from pipeline.workflow.display import Display
-from pipeline.workflow.status import all_progress
 from pipeline.writing import write_json, write_text
 
 PACKAGES = (
@@ -175,14 +175,14 @@ def _problems(
     manager: JobManager,
     futures: dict[str, Future[Any]],
     watchers: Watchers,
-    tell: Callable[..., str],
+    describe: Callable[..., str],
 ) -> list[str]:
     """Return a line for each step that failed by itself."""
     problems = []
     for step in plan.steps:
         key = step.task.key
         error = watchers.errors.get(key) or futures[key].exception()
-        message = tell(step, manager, error) if error is not None else ""
+        message = describe(step, manager, error) if error is not None else ""
         if message:
             problems.append(f"{key}: {message}")
     return problems

@@ -12,8 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.chains.progress import Progress
 from pipeline.pace import Pace
-from pipeline.workflow.status import Progress
 
 SIGNS = {
     "done": "[green]✓[/]",
@@ -33,8 +33,8 @@ def table(rows: Sequence[Progress]) -> Table:
         bar = ProgressBar(total=max(1, row.total), completed=row.done, width=24)
         count = f"{row.done:,}/{row.total:,} {row.unit}" if row.total else ""
         words = [row.state] if row.state == "queued" else []
-        told = ", ".join(filter(None, [*words, note(row)]))
-        grid.add_row(SIGNS[row.state], row.key, bar, count, Text(told))
+        paces = ", ".join(filter(None, [*words, note(row)]))
+        grid.add_row(SIGNS[row.state], row.key, bar, count, Text(paces))
     return grid
 
 
@@ -53,15 +53,15 @@ def note(row: Progress) -> str:
 
 def trainings(rows: Sequence[Progress]) -> Table | None:
     """Return the pace of all trainings that took a step, as a table; None without any."""
-    told = [(row.key, row.pace) for row in rows if row.pace is not None]
-    if not told:
+    paces = [(row.key, row.pace) for row in rows if row.pace is not None]
+    if not paces:
         return None
     grid = Table(box=None, pad_edge=False)
     titles = ("links", "overhead a link", "of the time", "data wait", "points/s", "loss", "eta")
     grid.add_column("training", no_wrap=True)
     for title in titles:
         grid.add_column(title, justify="right")
-    for key, each in told:
+    for key, each in paces:
         grid.add_row(key, *_cells(each))
     return grid
 
@@ -88,42 +88,42 @@ def _duration(words: str, seconds: float | None) -> str:
 
 def watch(
     console: Console,
-    look: Callable[[], list[Progress]],
+    poll: Callable[[], list[Progress]],
     is_over: Callable[[list[Progress]], bool],
-    every_seconds: float,
+    interval_seconds: float,
 ) -> None:
     """Show the tasks as they go on, until they are over; nothing but the disk is asked."""
-    with Display(console, look, told_steps=True, every_seconds=every_seconds) as display:
-        while not is_over(look()):
+    with Display(console, poll, show_steps=True, interval_seconds=interval_seconds) as display:
+        while not is_over(poll()):
             display.update()
-            time.sleep(every_seconds)
+            time.sleep(interval_seconds)
 
 
-LOOK_SHARE, QUICK_SECONDS = 50, 0.005
+POLL_SHARE, QUICK_SECONDS = 50, 0.005
 
 
 class Display:
-    """Shows the tasks while the body runs, asking `look` for how far they are.
+    """Shows the tasks while the body runs, asking `poll` for how far they are.
 
-    Where there is no terminal each change of state is a line; with `told_steps` each new number of
+    Where there is no terminal each change of state is a line; with `show_steps` each new number of
     a task at work too.
     """
 
     def __init__(
         self,
         console: Console,
-        look: Callable[[], list[Progress]],
+        poll: Callable[[], list[Progress]],
         *,
-        told_steps: bool = False,
-        every_seconds: float = 0.5,
+        show_steps: bool = False,
+        interval_seconds: float = 0.5,
     ) -> None:
-        self.console, self.look, self.told_steps = console, look, told_steps
-        self.every_seconds = every_seconds
+        self.console, self.poll, self.show_steps = console, poll, show_steps
+        self.interval_seconds = interval_seconds
         self.live: Live | None = None
-        self.told: dict[str, tuple[str, int]] = {}
+        self.shown: dict[str, tuple[str, int]] = {}
         self._waits_because = ""
         self._rows: list[Progress] = []
-        self._next_look = 0.0
+        self._next_poll = 0.0
 
     def __enter__(self) -> Self:
         """Start the live table where there is a terminal."""
@@ -131,7 +131,7 @@ class Display:
             self.live = Live(
                 console=self.console,
                 get_renderable=self._table,
-                refresh_per_second=1 / self.every_seconds,
+                refresh_per_second=1 / self.interval_seconds,
             )
             self.live.start()
         return self
@@ -143,7 +143,7 @@ class Display:
         trace: TracebackType | None,
     ) -> None:
         """Leave the last state on the screen."""
-        self._next_look = 0.0
+        self._next_poll = 0.0
         self.update()
         if self.live is not None:
             self.live.stop()
@@ -158,26 +158,26 @@ class Display:
         self._waits_because = refusal
         if self.live is not None:
             return
-        for row in self._looked():
-            state = (row.state, row.done if self.told_steps else 0)
-            if row.state != "waiting" and self.told.get(row.key) != state:
-                self.told[row.key] = state
-                told = note(row) if self.told_steps else row.note
+        for row in self._polled():
+            state = (row.state, row.done if self.show_steps else 0)
+            if row.state != "waiting" and self.shown.get(row.key) != state:
+                self.shown[row.key] = state
+                paces = note(row) if self.show_steps else row.note
                 stamp = time.strftime("%H:%M:%S")
-                counted = self.told_steps and row.total
+                counted = self.show_steps and row.total
                 count = f"{row.done:,}/{row.total:,} {row.unit}" if counted else ""
-                words = [f"{stamp}  {row.state:<8} {row.key}", count, told]
+                words = [f"{stamp}  {row.state:<8} {row.key}", count, paces]
                 line = "  ".join(filter(None, words))
                 self.console.print(line, highlight=False, markup=False)
 
     def _table(self) -> Table:
-        return table(self._looked())
+        return table(self._polled())
 
-    def _looked(self) -> list[Progress]:
+    def _polled(self) -> list[Progress]:
         """Return how far the tasks are; looking is to take a fiftieth of the time at most."""
         began = time.monotonic()
-        if began >= self._next_look:
-            self._rows = self.look()
+        if began >= self._next_poll:
+            self._rows = self.poll()
             spent = time.monotonic() - began
-            self._next_look = began + (LOOK_SHARE * spent if spent > QUICK_SECONDS else 0.0)
+            self._next_poll = began + (POLL_SHARE * spent if spent > QUICK_SECONDS else 0.0)
         return self._rows

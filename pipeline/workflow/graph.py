@@ -38,10 +38,10 @@ def submit(kernel: Any, manager: JobManager, watchers: Watchers) -> dict[str, Fu
     futures: dict[str, Future[Any]] = {}
     for step in manager.plan.steps:
         needed = [futures[key] for key in step.task.needs if key in futures]
-        told = diverged(manager.plan.run.task(step.task.key)) if step.shares == PACK else ""
-        if told:
+        message = diverged(manager.plan.run.task(step.task.key)) if step.shares == PACK else ""
+        if message:
             futures[step.task.key] = Future()
-            futures[step.task.key].set_exception(TaskError(told, "diverged"))
+            futures[step.task.key].set_exception(TaskError(message, "diverged"))
         elif step.in_pilot:
             futures[step.task.key] = _in_pilot(run_in_pilot[step.shares], step, manager, needed)
         else:

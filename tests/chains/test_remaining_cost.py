@@ -69,9 +69,9 @@ def end(manager, step, number, node_hours):
 
 def test_a_training_that_begins_is_looked_at_as_a_whole(manager):
     first, second, _ = trainings(manager)
-    assert before(manager, first) == RemainingCost(own=8.0)
+    assert before(manager, first) == RemainingCost(current=8.0)
     submit(manager, first)
-    assert before(manager, second) == RemainingCost(own=8.0, others=8.0)
+    assert before(manager, second) == RemainingCost(current=8.0, others=8.0)
     assert before(manager, first) == RemainingCost()
 
 
@@ -119,7 +119,7 @@ def test_a_job_that_the_queue_refused_began_nothing(manager):
     manager.scheduler.refuses = True
     with pytest.raises(SchedulerError):
         submit(manager, first)
-    assert before(manager, first) == RemainingCost(own=8.0)
+    assert before(manager, first) == RemainingCost(current=8.0)
 
 
 def test_a_chain_that_took_more_than_its_plan_goes_on_to_the_cap(manager):

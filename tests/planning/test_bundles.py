@@ -9,7 +9,7 @@ from scheduler_fakes import Clock, FakeScheduler
 from pipeline.campaign import declare, load_campaign
 from pipeline.chains import back_off, history, job_manager, link_settings
 from pipeline.chains import continuation as succession
-from pipeline.chains.continuation import begin_together, judge_part, onward
+from pipeline.chains.continuation import begin_together, onward, record_part_end
 from pipeline.chains.job_manager import JobManager
 from pipeline.chains.submission import Share
 from pipeline.chains.watch import Watchers
@@ -161,7 +161,7 @@ def test_who_goes_on_has_a_job_already(manager, scheduler, running, folders):
     begin_together(links(folders))
     for folder in folders:
         (folder.checkpoints / "step-8").mkdir(parents=True)
-        judge_part(folder, 1, Exit.CONTINUE)
+        record_part_end(folder, 1, Exit.CONTINUE)
     onward(links(folders))
     assert list(scheduler.jobs) == ["700", "701"]
     assert not scheduler.cancelled
@@ -170,9 +170,9 @@ def test_who_goes_on_has_a_job_already(manager, scheduler, running, folders):
 def test_who_is_done_leaves_and_the_next_job_is_narrower(manager, scheduler, running, folders):
     begin_together(links(folders))
     folders[0].finish({})
-    judge_part(folders[0], 1, Exit.FINISHED)
+    record_part_end(folders[0], 1, Exit.FINISHED)
     (folders[1].checkpoints / "step-8").mkdir(parents=True)
-    judge_part(folders[1], 1, Exit.CONTINUE)
+    record_part_end(folders[1], 1, Exit.CONTINUE)
     onward(links(folders))
     assert scheduler.cancelled == ["701"]
     assert scheduler.jobs["702"].nodes == 1
@@ -183,7 +183,7 @@ def test_a_bundle_that_is_done_leaves_nothing(scheduler, running, folders):
     begin_together(links(folders))
     for folder in folders:
         folder.finish({})
-        judge_part(folder, 1, Exit.FINISHED)
+        record_part_end(folder, 1, Exit.FINISHED)
     onward(links(folders))
     assert scheduler.cancelled == ["701"]
     assert list(scheduler.jobs) == ["700", "701"]
@@ -192,7 +192,7 @@ def test_a_bundle_that_is_done_leaves_nothing(scheduler, running, folders):
 def test_a_killed_part_is_judged_though_its_job_goes_on(running, folders):
     """The scheduler will say that the job is completed, which says nothing of it."""
     begin_together(links(folders))
-    judge_part(folders[0], 1, 137)
+    record_part_end(folders[0], 1, 137)
     assert history.read(folders[0])[0].outcome == "killed"
     assert history.read(folders[1])[0].is_open
 
@@ -200,9 +200,9 @@ def test_a_killed_part_is_judged_though_its_job_goes_on(running, folders):
 def test_one_that_fails_for_good_stops_nobody_else(manager, scheduler, running, folders):
     begin_together(links(folders))
     folders[0].fail("diverged", "The loss is nan after 8 events.")
-    judge_part(folders[0], 1, Exit.DIVERGED)
+    record_part_end(folders[0], 1, Exit.DIVERGED)
     (folders[1].checkpoints / "step-8").mkdir(parents=True)
-    judge_part(folders[1], 1, Exit.CONTINUE)
+    record_part_end(folders[1], 1, Exit.CONTINUE)
     onward(links(folders))
     assert scheduler.jobs["702"].key == manager.plan.link(manager.plan.steps[1], 3).key
 
@@ -210,7 +210,7 @@ def test_one_that_fails_for_good_stops_nobody_else(manager, scheduler, running, 
 def test_a_training_is_done_before_its_bundle_is(scheduler, watchers, running, folders, clock):
     begin_together(links(folders))
     folders[0].finish({})
-    judge_part(folders[0], 1, Exit.FINISHED)
+    record_part_end(folders[0], 1, Exit.FINISHED)
     look(watchers, clock)
     assert [future.done() for future in running] == [True, False]
 
@@ -246,7 +246,7 @@ def test_a_controller_goes_on_with_the_job_that_the_bundle_submitted(
     begin_together(links(folders))
     for folder in folders:
         (folder.checkpoints / "step-8").mkdir(parents=True)
-        judge_part(folder, 1, Exit.CONTINUE)
+        record_part_end(folder, 1, Exit.CONTINUE)
     onward(links(folders))
     scheduler.end("700", state=State.COMPLETED, exit_code=0)
     for _ in range(3):

@@ -15,7 +15,7 @@ from pipeline.planning.plan import (
     job_key,
     log_name,
     make_plan,
-    place,
+    processes,
     waves,
     write_scripts,
 )
@@ -108,10 +108,10 @@ def test_devices_fill_whole_nodes(tmp_path):
     training = load_campaign("quickstart").pretrain.training
     site = load_site("perlmutter")
     asked = {n: training.model_copy(update={"devices": n}) for n in (1, 2, 4, 8, 6)}
-    spread = {n: place(asked[n], site, site.training) for n in (1, 2, 4, 8)}
+    spread = {n: processes(asked[n], site, site.training) for n in (1, 2, 4, 8)}
     assert spread == {1: (1, 1), 2: (1, 2), 4: (1, 4), 8: (2, 4)}
     with pytest.raises(DeclarationError) as caught:
-        place(asked[6], site, site.training)
+        processes(asked[6], site, site.training)
     assert str(caught.value) == (
         "6 devices do not spread evenly over perlmutter's nodes of 4. Ask for a multiple of 4."
     )

@@ -140,7 +140,7 @@ def test_the_preempted_ran_their_protected_minutes():
 
 
 def test_no_job_runs_during_a_maintenance():
-    made = machine(maintenance={"every_days": 1, "hours": 6})
+    made = machine(maintenance={"interval_days": 1, "hours": 6})
     made.env.run(23 * HOUR)
     (late, short) = told(made, job("late", minutes=120), job("short", minutes=45))
     assert late.start == EPOCH + 30 * HOUR

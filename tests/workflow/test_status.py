@@ -9,9 +9,9 @@ from rich.console import Console
 from scheduler_fakes import tiny_plan
 
 from pipeline import records
+from pipeline.chains.progress import Progress, all_progress, over, progress
 from pipeline.records import LinkRecord
 from pipeline.workflow.display import Display, note, table, trainings, watch
-from pipeline.workflow.status import Progress, all_progress, over, progress
 from pipeline.writing import write_json, write_text
 
 

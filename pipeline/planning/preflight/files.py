@@ -41,7 +41,7 @@ def files(site: Site, root: Path) -> Iterator[Check]:
         yield failed("run folder", f"{root}: {error.strerror}", "Choose another with --root.")
         return
     try:
-        yield _place(site, root)
+        yield _run_folder(site, root)
         yield _locks(probe)
         yield _links(probe)
         yield _clock(probe)
@@ -52,7 +52,7 @@ def files(site: Site, root: Path) -> Iterator[Check]:
     yield _purge(site, root)
 
 
-def _place(site: Site, root: Path) -> Check:
+def _run_folder(site: Site, root: Path) -> Check:
     found = file_system(site, root.absolute())
     if found is None:
         if not site.file_systems:

@@ -37,6 +37,6 @@ def before_submission(plan: Plan, scheduler: Scheduler) -> list[Check]:
             f"Nothing was submitted:\n{lines}\nAll rows: {again}. To submit anyway: --no-check"
         )
         raise DeclarationError(message)
-    told = {"request": request, "time": time.time(), "rows": [asdict(row) for row in rows]}
-    write_json(plan.run.preflight, told)
+    content = {"request": request, "time": time.time(), "rows": [asdict(row) for row in rows]}
+    write_json(plan.run.preflight, content)
     return rows

@@ -48,36 +48,36 @@ def job(site: Site, run: Run, options: RunOptions) -> Job:
     )
 
 
-def look(
-    site: Site, scheduler: Scheduler, asked_job: Job, told: Callable[[JobStatus], None]
+def run(
+    site: Site, scheduler: Scheduler, check_job: Job, report: Callable[[JobStatus], None]
 ) -> Iterator[Check]:
     """Submit the job, wait for its end, and give a row for each thing it saw.
 
     Raises:
         SchedulerError: It was refused.
     """
-    asked_job.folder.mkdir(parents=True, exist_ok=True)
-    job_id = scheduler.submit(asked_job, render(asked_job, site), tried=False)
-    status = _wait(site, scheduler, job_id, told)
-    ranks = _ranks(asked_job.folder)
-    expected = asked_job.nodes * asked_job.processes_per_node
+    check_job.folder.mkdir(parents=True, exist_ok=True)
+    job_id = scheduler.submit(check_job, render(check_job, site), tried=False)
+    status = _wait(site, scheduler, job_id, report)
+    ranks = _ranks(check_job.folder)
+    expected = check_job.nodes * check_job.processes_per_node
     if status.state is not State.COMPLETED or len(ranks) != expected:
         yield failed(
             "job",
             f"job {job_id} ended {status.state}, {len(ranks)} of {expected} processes reported",
-            f"Read {asked_job.log}",
+            f"Read {check_job.log}",
         )
         return
-    yield ok("job", f"job {job_id}: {expected} processes on {asked_job.nodes} node(s)")
-    yield from judged(site, asked_job.nodes, ranks, network(asked_job.folder))
+    yield ok("job", f"job {job_id}: {expected} processes on {check_job.nodes} node(s)")
+    yield from judged(site, check_job.nodes, ranks, network(check_job.folder))
 
 
 def _wait(
-    site: Site, scheduler: Scheduler, job_id: str, told: Callable[[JobStatus], None]
+    site: Site, scheduler: Scheduler, job_id: str, report: Callable[[JobStatus], None]
 ) -> JobStatus:
     while True:
         status = scheduler.query([job_id])[job_id]
-        told(status)
+        report(status)
         if status.state.is_over:
             return status
         time.sleep(min(site.poll_seconds, 5))

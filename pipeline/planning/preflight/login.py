@@ -114,10 +114,12 @@ def _balance(site: Site, options: RunOptions) -> Check:
         found = read_balance(site.balance_format, words, options.project, site.name)
     except BalanceError as error:
         return warning("balance", as_printed, str(error))
-    told = f"{found.left:,.0f} node-hours left of {found.granted:,.0f} of {found.project}"
+    amount = f"{found.left:,.0f} node-hours left of {found.granted:,.0f} of {found.project}"
     if found.left <= 0:
-        return warning("balance", told, "Jobs of an overdrawn project wait longest, or do not run.")
-    return ok("balance", told)
+        return warning(
+            "balance", amount, "Jobs of an overdrawn project wait longest, or do not run."
+        )
+    return ok("balance", amount)
 
 
 def _python(root: Path) -> Check:

@@ -36,10 +36,10 @@ def progress(task: Task, run: Run) -> Progress:
     found = _progress(task, folder)
     if not isinstance(task, CHAINED):
         return found
-    told = pace(folder, done=found.done, total=found.total)
-    if told is not None and found.state != "running":
-        told = replace(told, eta_seconds=None, heartbeat_age_seconds=None)
-    return replace(found, pace=told)
+    found_pace = pace(folder, done=found.done, total=found.total)
+    if found_pace is not None and found.state != "running":
+        found_pace = replace(found_pace, eta_seconds=None, heartbeat_age_seconds=None)
+    return replace(found, pace=found_pace)
 
 
 def _progress(task: Task, folder: TaskFolder) -> Progress:
