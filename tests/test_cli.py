@@ -224,7 +224,7 @@ def test_who_watches_may_leave(
 def test_watching_is_not_for_scripts(cosmotron: Any, tmp_path: Path) -> None:
     told = cosmotron("status", TINY, "--root", tmp_path, "--watch", "--json")
     assert told.code == Exit.USAGE
-    assert "--watch is for people, --json for scripts: take one of them." in told.words
+    assert "--watch and --json exclude each other." in told.words
 
 
 def test_an_export_of_what_is_not_done(cosmotron: Any, tmp_path: Path) -> None:

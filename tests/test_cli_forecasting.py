@@ -55,7 +55,7 @@ def test_it_says_node_hours_date_and_rates(manager, forecast):
 def test_it_warns_of_the_cap_and_says_so_to_scripts(manager, forecast):
     told = forecast("--cap", "0.001")
     assert told.code == Exit.FAILED
-    assert "beyond the cap of 0.001 node-hours in the middle of the outcomes" in told.words
+    assert "beyond the cap of 0.001 node-hours in the median outcome" in told.words
     assert forecast("--cap", "1e9").code == Exit.FINISHED
 
 
@@ -68,7 +68,7 @@ def test_it_warns_of_the_allocation_s_end(manager, cosmotron, tmp_path, ends, co
     there = ("--site", "testbed", "--root", tmp_path, "--samples", "5")
     told = cosmotron("forecast", tmp_path / "tiny.toml", *there)
     assert told.code == code, told.err
-    said = f"after the allocation's end on {ends} in the middle of the outcomes"
+    said = f"after the allocation's end on {ends} in the median outcome"
     assert (said in told.words) == (code == Exit.FAILED)
 
 
@@ -87,7 +87,7 @@ def test_without_the_scheduler_it_goes_by_the_ledger_and_says_so(manager, foreca
     told = forecast()
     assert told.code == Exit.FINISHED, told.err
     assert "slurmdbd not responding" in told.words
-    assert "as the ledger last heard of them" in told.words
+    assert "the last state of the jobs in the ledger" in told.words
 
 
 def test_before_anything_is_submitted_a_rehearsal_is_the_answer(scheduler, forecast):

@@ -182,5 +182,5 @@ def test_a_controller_that_a_script_started_behind_its_back_can_be_asked_to_go(
             time.sleep(0.05)
         controller.send_signal(signal.SIGINT)
         assert controller.stderr is not None
-        assert "the same command takes over from here" in controller.stderr.read()
+        assert "the same command resumes from here" in controller.stderr.read()
         assert controller.wait(60) == 130

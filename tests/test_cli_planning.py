@@ -27,7 +27,7 @@ def test_it_stands_beside_the_cap_and_the_arithmetic(cosmotron, tmp_path):
     assert "87 trainings of 5.4e+21 FLOP:" in told.words
     assert "node-hours at an MFU of 40%, a guess until it is measured" in told.words
     assert "The campaign's cap is 58,134 node-hours:" in told.words
-    assert "times as many events, or sustain" in told.words
+    assert "times as many events, or run" in told.words
 
 
 def test_a_measured_mfu_is_taken_and_said(cosmotron, tmp_path):
@@ -49,4 +49,4 @@ def test_a_plan_for_a_spreadsheet(cosmotron, tmp_path):
     assert {"task", "nodes", "links", "node_hours", "required_mfu"} <= rows[0].keys()
     both = cosmotron("plan", TINY, "--site", "frontier", "--root", tmp_path, "--csv", "--json")
     assert both.code == Exit.USAGE
-    assert "--json and --csv are two formats: take one of them." in both.words
+    assert "--json and --csv exclude each other." in both.words

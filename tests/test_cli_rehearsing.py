@@ -70,4 +70,4 @@ def test_a_queue_that_is_not_there_is_refused(rehearsal):
 def test_a_machine_without_a_scheduler_has_nothing_to_rehearse(cosmotron):
     told = cosmotron("rehearse", LADDER, "--site", "local")
     assert told.code == Exit.USAGE
-    assert "local: has no queue, so there is nothing to rehearse. Run it instead." in told.words
+    assert "local: it has no queue, so there is nothing to rehearse. Run it instead." in told.words

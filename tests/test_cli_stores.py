@@ -103,7 +103,7 @@ def test_verify_finds_a_whole_store_whole(data: Any, stores: dict[str, Path]) ->
     for store in stores.values():
         told = data("verify", store)
         assert told.code == 0
-        assert "shards are what was written." in told.words
+        assert "shards match the manifest." in told.words
         assert json.loads(data("verify", store, "--json").out)["damaged"] == []
 
 

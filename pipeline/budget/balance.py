@@ -1,4 +1,4 @@
-"""The site's own balance of a project, read from what its command prints."""
+"""The site's balance of a project, parsed from the output of its command."""
 
 import json
 import re
@@ -14,7 +14,7 @@ ROUNDING = 0.01  # of the sum: sites print a digit or two
 
 
 class BalanceError(RunError):
-    """What the site printed holds no balance of the project; the message says what it does hold."""
+    """The site's output has no balance of the project; the message says what it has."""
 
     outcome = "bad_input"
 

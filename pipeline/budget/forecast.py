@@ -1,4 +1,4 @@
-"""What a campaign is expected to have cost in the end, and when: kept for the report."""
+"""The forecast of a campaign's final cost and end, kept for the report."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ SHARE = 80  # per cent of the outcomes that an interval is to hold
 
 @dataclass(frozen=True)
 class Interval:
-    """The middle of the outcomes, and the bounds between which `SHARE` per cent of them lie."""
+    """The median outcome, and the bounds that contain `SHARE` per cent of the outcomes."""
 
     low: float
     middle: float
@@ -23,7 +23,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What was expected at `now` (seconds since 1970): all node-hours of a site, and days to go."""
+    """The forecast at `now` (seconds since 1970): node-hours in total, and days to the end."""
 
     site: str
     now: float
@@ -33,7 +33,7 @@ class Forecast:
 
 
 def keep(forecast: Forecast, run: Run) -> None:
-    """Keep the newest forecast of a campaign in its run folder."""
+    """Write the newest forecast of a campaign to its run folder."""
     write_json(run.forecast, dataclasses.asdict(forecast))
 
 

@@ -16,7 +16,7 @@ SEED = re.compile(r"-s(\d+)$")
 
 @dataclass(frozen=True)
 class Row:
-    """The jobs of one group at one site: how many, what they hold and cost, how they stand.
+    """The jobs of one group at one site: their number, node-hours and states.
 
     `energy_joules` is of those jobs whose energy the site measured, None if of none.
     """

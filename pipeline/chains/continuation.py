@@ -1,11 +1,11 @@
 """The program by which a link submits the next one: `python -m pipeline.chains.continuation`.
 
-Its batch script calls it twice: `begin`, before the training starts, and `end`, after it ended by
-itself. So a chain goes on while no controller is alive, and however a link ends: the next one is in
-the queue already, waits for the end, and judges it where this link could not.
+Its batch script calls it twice: `begin` before the training starts, and `end` after it ended by
+itself. So a chain continues without a controller, however a link ends: the next link is already in
+the queue, waits for the end, and records the outcome if this link could not.
 
-In a bundle several links begin together, each has its own end (`judge`), and when all have come to
-it, the next job is made to fit those that go on (`onward`).
+In a bundle several links begin together and each ends by itself (`judge`); when all have ended, the
+next job is adapted to those that continue (`onward`).
 """
 
 import os
@@ -32,18 +32,18 @@ SETTLE_SECONDS = 120  # accounting may lag behind the end that let this job star
 
 
 def begin(folder: TaskFolder, number: int) -> Exit:
-    """Say whether link `number` is to run; if so, submit the next one, which waits for its end."""
+    """Return whether link `number` is to run; if so, submit the next, which waits for its end."""
     return WANTED if begin_together([(folder, number)]) else NOTHING_TO_DO
 
 
 def begin_together(links: Sequence[tuple[TaskFolder, int]]) -> list[int]:
-    """Return the places, from 1, of those links of this job that are to run."""
+    """Return the positions, from 1, of the links of this job that are to run."""
     manager, known = _manager(links)
     return begin_links(manager, known, this_job(manager, *known[0]))
 
 
 def begin_links(manager: JobManager, known: Sequence[Link], mine: str) -> list[int]:
-    """Return the places, from 1, of those links of the job `mine` that are to run.
+    """Return the positions, from 1, of the links of the job `mine` that are to run.
 
     The next job is for those of them that belong to chains.
     """
@@ -55,14 +55,14 @@ def begin_links(manager: JobManager, known: Sequence[Link], mine: str) -> list[i
 
 
 def _is_wanted(step: Step, number: int, manager: JobManager, mine: str) -> bool:
-    """Whether link `number` is to run, and in the job `mine`; if not, it is said why."""
+    """Whether link `number` is to run, in the job `mine`; if not, the log says why."""
     task = step.task
     holder = history.hold(manager.plan.run.task(task.key), number, mine)
     if holder != mine:
         job, batch = manager.plan.link(step, number), os.environ.get("COSMOTRON_JOB_KEY", "")
         shared = batch if step.bundle and batch != job.key else ""
         manager.record_duplicate(job, mine, stage=task.stage, task_key=task.key, batch_key=shared)
-        reason = f"job {holder} is link {number} already; this is one too many"
+        reason = f"job {holder} runs link {number} already; this job is a duplicate"
     else:
         reason = _unwanted(step, manager, number)
     if reason:
@@ -73,7 +73,7 @@ def _is_wanted(step: Step, number: int, manager: JobManager, mine: str) -> bool:
 def end(folder: TaskFolder, number: int, code: int) -> Exit:
     """Judge link `number`, which ended by itself with `code`; let go of the next if none is to be.
 
-    A process that was killed may have been so by the scheduler, who knows why and is asked later.
+    The scheduler may have killed the process: then the next link queries it for the reason.
     """
     manager, [link] = _manager([(folder, number)])
     end_link(manager, link, this_job(manager, *link), code)
@@ -81,7 +81,7 @@ def end(folder: TaskFolder, number: int, code: int) -> Exit:
 
 
 def end_link(manager: JobManager, link: Link, mine: str, code: int) -> None:
-    """Do what `end` does for a link of the job `mine`."""
+    """Record the end of a link of the job `mine`, as `end` does."""
     step, _ = link
     if code > 128 and not manager.plan.run.task(step.task.key).is_done:
         return
@@ -98,20 +98,20 @@ def record_part_end(folder: TaskFolder, number: int, code: int) -> Exit:
 
 
 def onward(links: Sequence[tuple[TaskFolder, int]]) -> Exit:
-    """Make the next job of a bundle fit the links that go on, where it does not already."""
+    """Adapt the next job of a bundle to the links that continue, if necessary."""
     manager, known = _manager(links)
     continue_links(manager, known, this_job(manager, *known[0]))
     return WANTED
 
 
 def continue_links(manager: JobManager, known: Sequence[Link], mine: str) -> None:
-    """Do what `onward` does for the links of the job `mine`."""
+    """Adapt the next job to the links of the job `mine`, as `onward` does."""
     going = [each for each in known if _goes_on(each[0], manager)]
     waiting = _waiting(known, manager)
     if [step.task.key for step, _ in going] == [each.task for each in waiting]:
         return
     _release_next(known, manager)
-    if going:  # a number that was given to a job is never given to another
+    if going:  # a number belongs to one job for ever
         later = [(step, number + bool(waiting)) for step, number in going]
         _submit_next(later, manager, mine)
 
@@ -150,10 +150,10 @@ def this_job(manager: JobManager, step: Step, number: int) -> str:
 
 
 def _manager(links: Sequence[tuple[TaskFolder, int]]) -> tuple[JobManager, list[Link]]:
-    """Return the manager of the campaign that the links belong to, and them."""
-    orders = [link_settings.read(folder) for folder, _ in links]
-    steps = [step for _, step in orders]
-    plan = replace(orders[0][0], steps=steps)
+    """Return the job manager of the links' campaign, and the links as (step, number)."""
+    settings = [link_settings.read(folder) for folder, _ in links]
+    steps = [step for _, step in settings]
+    plan = replace(settings[0][0], steps=steps)
     numbers = (number for _, number in links)
     return JobManager(plan, connect(plan.site, plan.run)), list(zip(steps, numbers, strict=True))
 
@@ -188,11 +188,10 @@ def _record_end_before(step: Step, manager: JobManager) -> history.Over | None:
 def _ended(manager: JobManager, job_id: str) -> JobStatus:
     """Return how the job before ended.
 
-    One that was put back into the queue has ended too for us: we go on from its checkpoint, and it
-    is cancelled.
+    A requeued job counts as ended: this link continues from its checkpoint and cancels it.
 
     Raises:
-        RunError: It runs, or accounting does not know.
+        RunError: The job runs, or accounting does not know it.
     """
     deadline = clock.monotonic() + SETTLE_SECONDS
     while clock.monotonic() < deadline:
@@ -204,7 +203,7 @@ def _ended(manager: JobManager, job_id: str) -> JobStatus:
             manager.settle([job_id])
             return status
         clock.sleep(min(5, manager.plan.site.poll_seconds))
-    message = f"job {job_id}, the link before, is {status.state}: this link leaves it alone."
+    message = f"job {job_id}, the link before, is {status.state}, so this link does nothing."
     raise RunError(message)
 
 
@@ -216,9 +215,9 @@ def _queried(manager: JobManager, job_id: str) -> JobStatus:
 
 
 def _submit_next(links: Sequence[Link], manager: JobManager, mine: str) -> None:
-    """Submit the links after `links`, to start when job `mine` is over; a full queue is no failure.
+    """Submit the links after `links`, to start when job `mine` is over; a full queue is no error.
 
-    A chain that had all the links it may have is left out.
+    A chain that has reached its limit of links is left out.
     """
     plan = manager.plan
     later = [
@@ -238,24 +237,24 @@ def _submit_next(links: Sequence[Link], manager: JobManager, mine: str) -> None:
 
 
 def _waiting(links: Sequence[Link], manager: JobManager) -> list[Account]:
-    """Return the accounts of the links after `links`, those that are submitted and not over."""
+    """Return the accounts of the links after `links` that are submitted and not over."""
     accounts = manager.ledger.accounts()
     found = (accounts.get(manager.plan.link(step, number + 1).key) for step, number in links)
     return [each for each in found if each is not None and each.end is None]
 
 
 def _release_next(links: Sequence[Link], manager: JobManager) -> None:
-    """Cancel the jobs of the links after `links`, if they wait: they are not what is needed."""
+    """Cancel the pending jobs of the links after `links`, which are not needed."""
     waiting = _waiting(links, manager)
     found = {each.job_id or manager.scheduler.find(each.known_as) or "" for each in waiting}
     jobs = sorted(found - {""})
     if jobs:
         manager.scheduler.cancel(jobs)
-        _say(f"job {', '.join(jobs)}, the next one, is not needed and was cancelled")
+        _say(f"job {', '.join(jobs)} of the next link is not needed and was cancelled")
 
 
 def _say(message: str) -> None:
-    """Tell the job's log; what goes to stdout is for the script."""
+    """Write `message` to the job's log by stderr; the script reads stdout."""
     sys.stderr.write(f"cosmotron: {message}\n")
     sys.stderr.flush()
 
@@ -278,7 +277,8 @@ def main(verb: str, *words: str) -> Exit:
         return NOTHING_TO_DO
     except OSError as error:
         _say(
-            f"{verb}: {error.filename or path}: {error.strerror}. Make room there, then run again."
+            f"{verb}: {error.filename or path}: {error.strerror}. "
+            "Free some space there, then run again."
         )
         return Exit.CANNOT_WRITE
 

@@ -1,4 +1,4 @@
-"""What the jobs of a task printed."""
+"""The logs of a task's jobs."""
 
 import time
 from collections.abc import Iterator
@@ -8,22 +8,22 @@ from pipeline.run import TaskFolder
 
 
 def logs(folder: TaskFolder) -> list[Path]:
-    """Return the logs of a task's jobs and parts that hold something, the newest last."""
+    """Return the logs of a task's jobs and parts that are not empty, the newest last."""
     found = [path for path in folder.logs.glob("*.log") if path.stat().st_size]
     return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
 def tail(path: Path, lines: int) -> tuple[str, int]:
-    """Return the last `lines` of the file, and how many bytes of it that took in all."""
+    """Return the last `lines` of the file, and its size in bytes."""
     content = path.read_bytes()
     kept = content.decode(errors="replace").splitlines(keepends=True)[-lines:] if lines else []
     return "".join(kept), len(content)
 
 
 def follow(folder: TaskFolder, lines: int, interval_seconds: float = 0.5) -> Iterator[str]:
-    """Give what the task's newest log says, and what is added, until the task is over.
+    """Yield the end of the task's newest log, and what is added, until the task is over.
 
-    When a next link begins its log follows, under a line that names it.
+    When the next link begins, its log follows below a line that names it.
     """
     shown: dict[Path, int] = {}
     while True:

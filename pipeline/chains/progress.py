@@ -1,4 +1,4 @@
-"""How far each task is, from the run folder alone: no controller need be alive."""
+"""The progress of each task, from the run folder alone: no controller need be alive."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +16,9 @@ TaskState = Literal["done", "running", "queued", "failed", "waiting"]
 
 @dataclass(frozen=True)
 class Progress:
-    """One task: its state, how much of it is done, and a word on it.
+    """The progress of one task: its state, the finished share, and a note.
 
-    "queued" is one whose batch job has not begun; "waiting", one that nobody has submitted.
+    A "queued" task has a batch job that has not begun; a "waiting" one was not submitted.
     """
 
     key: str
@@ -31,7 +31,7 @@ class Progress:
 
 
 def progress(task: Task, run: Run) -> Progress:
-    """Return how far `task` is."""
+    """Return the progress of `task`."""
     folder = run.task(task.key)
     found = _progress(task, folder)
     if not isinstance(task, CHAINED):
@@ -56,9 +56,9 @@ def _progress(task: Task, folder: TaskFolder) -> Progress:
 
 
 def over(tasks: Sequence[Task], rows: Sequence[Progress]) -> bool:
-    """Return whether nothing is left to wait for: the rest is done, failed, or needs what failed.
+    """Return whether every task is done, has failed, or needs one that failed.
 
-    Each task comes after those it needs.
+    Each task must come after those it needs.
     """
     ended = {row.key: row.state == "done" for row in rows if row.state in ("done", "failed")}
     for task in tasks:
@@ -70,7 +70,7 @@ def over(tasks: Sequence[Task], rows: Sequence[Progress]) -> bool:
 def _is_queued(folder: TaskFolder) -> bool:
     """Return whether the newest batch script of a chain was submitted and has not begun.
 
-    It has once it printed something, its program claimed the task, or its link took a step.
+    It has begun if it printed something, its program claimed the task, or its link made a step.
     """
     scripts = sorted(folder.logs.glob("*.sbatch"), key=lambda path: path.stat().st_mtime)
     if not scripts:
@@ -85,7 +85,7 @@ def _is_queued(folder: TaskFolder) -> bool:
 
 
 def all_progress(tasks: Sequence[Task], run: Run) -> list[Progress]:
-    """Return how far every task is, in the campaign's order."""
+    """Return the progress of every task, in the campaign's order."""
     return [progress(task, run) for task in tasks]
 
 

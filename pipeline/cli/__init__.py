@@ -1,4 +1,4 @@
-"""The command line: one verb a function, which reads its arguments and calls the room below."""
+"""The command line: each verb is a function that reads its arguments and calls the room below."""
 
 from typing import Annotated
 

@@ -45,20 +45,23 @@ def run(
     qos: QosName = "",
     cap: Annotated[
         float | None,
-        typer.Option(help="Submit nothing beyond so many node-hours; else as the campaign says."),
+        typer.Option(help="The cap on node-hours; default: the campaign's."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask about the price.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     profile: Annotated[
         int,
-        typer.Option(min=0, help="Trace so many steps of each training."),
+        typer.Option(min=0, help="Profile this many steps of each training."),
     ] = 0,
     image: Image = "",
     bundle: Bundle = "cheapest",
     checks: Annotated[
-        bool, typer.Option("--check/--no-check", help="Look for wrong use before submitting.")
+        bool,
+        typer.Option(
+            "--check/--no-check", help="Check the plan and the site before the first submission."
+        ),
     ] = True,
 ) -> None:
-    """Run a campaign to its report, from wherever it stands; safe to repeat after any end.
+    """Run a campaign to its report, from its current state; safe to repeat after any end.
 
     Example: `cosmotron run quickstart --site local`
     """
@@ -72,24 +75,24 @@ def run(
     done_before = not unfinished(what.tasks(folder), folder) and folder.page.exists()
 
     def agree(plan: "Plan") -> bool:
-        """Say what the plan comes to, and ask where it is paid for."""
+        """Show the cost of the plan, and ask for confirmation where jobs are charged."""
         screen.print(
             f"{what.name} on {where.name}: {len(plan.steps)} tasks to do, "
             f"at most {as_hours(plan.node_hours)} node-hours. Run folder: {folder.path}"
         )
         return yes or not batch_system(where).HAS_QUEUE or typer.confirm("Submit?")
 
-    # A script that starts us with & has told us to ignore what `cosmotron cancel` asks us by.
+    # A shell script that starts us with & makes us ignore SIGINT, which `cosmotron cancel` sends.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         problems = drive(what, where, folder, options, console=screen, agree=agree, checks=checks)
     except KeyboardInterrupt:
-        fail("Interrupted. Batch jobs go on; the same command takes over from here.", 130)
+        fail("Interrupted. Batch jobs continue; the same command resumes from here.", 130)
     for problem in problems:
         screen.print(f"[bold red]failed[/] {escaped(problem)}", highlight=False, soft_wrap=True)
     if problems:
         again = f"cosmotron run {campaign}" + (f" --site {site}" if site else "")
-        fail(f"{len(problems)} task(s) failed. Mend the cause, then: {again}", Exit.FAILED)
+        fail(f"{len(problems)} task(s) failed. Fix the cause, then: {again}", Exit.FAILED)
     left = unfinished(what.tasks(folder), folder)
     if done_before:
         screen.print(f"Nothing to do: all {len(what.tasks(folder))} tasks are done.")
@@ -101,15 +104,20 @@ def status(
     campaign: CampaignName,
     site: SiteName = None,
     root: Root = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Stay, until all is over.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep the table until all tasks are over.")
+    ] = False,
     interval: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="How often to look, with --watch.")
+        float,
+        typer.Option(
+            min=0.1, metavar="SECONDS", help="The time between two updates, with --watch."
+        ),
     ] = 2.0,
     as_json: AsJson = False,
 ) -> None:
-    """Show how far each task is, from disk alone; nothing need be running.
+    """Show the progress of each task, from the run folder alone; no controller need run.
 
-    Of trainings it shows links, what they cost beside steps, and the pace.
+    For each training it also shows the links, their overhead, and the pace.
 
     Example: `cosmotron status quickstart --watch`
     """
@@ -122,7 +130,7 @@ def status(
     tasks = what.tasks(folder)
     if watch:
         if as_json:
-            fail("--watch is for people, --json for scripts: take one of them.", Exit.USAGE)
+            fail("--watch and --json exclude each other.", Exit.USAGE)
         try:
             stay(out, lambda: all_progress(tasks, folder), partial(over, tasks), interval)
         except KeyboardInterrupt:
@@ -143,13 +151,13 @@ def status(
 
 def export(
     campaign: CampaignName,
-    task: Annotated[str, typer.Argument(help="A training that is done, as `status` names it.")],
+    task: Annotated[str, typer.Argument(help="A finished training, as `status` names it.")],
     to: Annotated[Path, typer.Option("--to", help="The folder to write; new or empty.")],
     site: SiteName = None,
     root: Root = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a folder with files.")] = False,
 ) -> None:
-    """Write a trained model for others: weights.safetensors, config.toml, and a card, README.md.
+    """Export a trained model: weights.safetensors, config.toml, and a model card, README.md.
 
     Example: `cosmotron export quickstart pretrain/m0-d960-s1 --to m0/`
     """
@@ -166,10 +174,10 @@ def report(
     root: Root = None,
     form: Annotated[
         Literal["html", "json", "csv", "latex"],
-        typer.Option("--format", help="The page; or the results alone, printed for scripts."),
+        typer.Option("--format", help="The page, or the results alone, printed for scripts."),
     ] = "html",
 ) -> None:
-    """Write the report again, from what lies in the run folder; or print its results.
+    """Write the report again from the run folder, or print its results.
 
     Example: `cosmotron report quickstart --format csv`
     """
@@ -191,9 +199,9 @@ def report(
 def crate(
     campaign: CampaignName, site: SiteName = None, root: Root = None, as_json: AsJson = False
 ) -> None:
-    """Describe a run for other tools: an RO-Crate of the folder, a Croissant file for each store.
+    """Describe a run for other tools: an RO-Crate of the folder, a Croissant file per store.
 
-    From what is there now; of a run that goes on, do it again at its end.
+    It describes the current state; repeat it when a running campaign is over.
 
     Example: `cosmotron crate quickstart`
     """
@@ -213,10 +221,10 @@ def crate(
 
 
 def _begun(campaign: Campaign, site: Site, root: Path | None, name: str) -> Run:
-    """Return the run folder of the campaign of this `name`.
+    """Return the run folder of the campaign `name`.
 
     Raises:
-        RunError: There is none.
+        RunError: The campaign was never run.
     """
     folder = run_folder(campaign, site, root)
     if not folder.path.is_dir():

@@ -1,4 +1,4 @@
-"""The verb that looks whether a site is as we believe."""
+"""The verb sites check: compares a site with its declaration."""
 
 import dataclasses
 import json
@@ -28,11 +28,11 @@ def sites_check(
     qos: QosName = "",
     image: Image = "",
     job: Annotated[
-        bool, typer.Option("--job", help="Also run a job on two nodes; it is charged.")
+        bool, typer.Option("--job", help="Also run a check job on two nodes, which is charged.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Look whether a site is as we believe: accounts, files, packages, and what a job sees.
+    """Compare a site with its declaration: accounts, files, packages, and a job's environment.
 
     Example: `cosmotron sites check perlmutter --project m4722 --job`
     """
@@ -50,11 +50,11 @@ def sites_check(
         raise DeclarationError(message)
     scheduler = connect(where, Run(folder, "check"))
     options = RunOptions(project, qos, image=image)
-    with screen.status("looking") as shown:
+    with screen.status("checking") as shown:
         rows = []
         for row in login(where, scheduler, folder, options):
             rows.append(row)
-            shown.update(f"looked at {row.name}")
+            shown.update(f"checked {row.name}")
         if job and not any(row.state == "failed" for row in rows):
             submitted = room.job(where, Run(folder, "check"), options)
             rows += room.run(
@@ -69,7 +69,7 @@ def sites_check(
 
 
 def _table(rows: "list[Check]") -> Table:
-    """Return the rows as people read them, what to do under each that is not as it should be."""
+    """Return the rows as a table, with what to do below each that did not pass."""
     table = Table("", "what", "found", box=None, pad_edge=False)
     for row in rows:
         colour = COLOURS[row.state]

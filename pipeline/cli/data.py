@@ -1,4 +1,4 @@
-"""The verbs of data alone: simulate and stage."""
+"""The verbs for data: simulate and stage."""
 
 import json
 import os
@@ -19,23 +19,29 @@ from pipeline.records import AnyRecord, Simulated, Staged
 from pipeline.run import TaskFolder
 
 FORMATS = "npz or root for sphenix, root for jetclass, parquet for icecube."
-DEAL = "Deal events to splits by a hash of their id: train=0.8,validation=0.1,test=0.1."
+DEAL = "Assign events to splits by a hash of their id: train=0.8,validation=0.1,test=0.1."
 KNOWN = ", ".join(EXPERIMENTS)
 ORDERS = ", ".join(get_args(Order))
 
 
 def simulate(
-    experiment: Annotated[str, typer.Argument(help="Whose data: sphenix, jetclass or icecube.")],
-    output: Annotated[Path, typer.Argument(help="Where the files go; may exist: it resumes.")],
+    experiment: Annotated[
+        str, typer.Argument(help="The experiment: sphenix, jetclass or icecube.")
+    ],
+    output: Annotated[
+        Path, typer.Argument(help="The folder for the files; an existing one is resumed.")
+    ],
     file_format: Annotated[str, typer.Option("--format", help=FORMATS)] = "",
-    files: Annotated[int, typer.Option(help="How many files.")] = 1,
-    events: Annotated[int, typer.Option(help="Events in each file.")] = 1000,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same files.")] = 1,
-    labels: Annotated[bool, typer.Option(help="Write the truth too.")] = True,
-    workers: Annotated[int, typer.Option(help="Files made at once.")] = os.cpu_count() or 1,
+    files: Annotated[int, typer.Option(help="The number of files.")] = 1,
+    events: Annotated[int, typer.Option(help="Events per file.")] = 1000,
+    seed: Annotated[
+        int, typer.Option(help="The random seed; the same seed makes the same files.")
+    ] = 1,
+    labels: Annotated[bool, typer.Option(help="Also write the labels.")] = True,
+    workers: Annotated[int, typer.Option(help="Files to make in parallel.")] = os.cpu_count() or 1,
     as_json: AsJson = False,
 ) -> None:
-    """Make sample events in a schema that the experiment really uses.
+    """Simulate sample events in a schema that the experiment uses.
 
     Example: `cosmotron simulate sphenix samples/ --format root --files 4 --events 500`
     """
@@ -60,30 +66,30 @@ def simulate(
 
 
 def stage(
-    store: Annotated[Path, typer.Argument(help="The Zarr store to make; may be half there.")],
-    sources: Annotated[list[str], typer.Argument(help="Source files: paths or addresses.")],
-    experiment: Annotated[str, typer.Option(help=f"Whose data: {KNOWN}.")] = "sphenix",
-    split: Annotated[str, typer.Option(help="The split the files are.")] = "train",
+    store: Annotated[
+        Path, typer.Argument(help="The Zarr store to make; a partial one is resumed.")
+    ],
+    sources: Annotated[list[str], typer.Argument(help="Source files: paths or URLs.")],
+    experiment: Annotated[str, typer.Option(help=f"The experiment: {KNOWN}.")] = "sphenix",
+    split: Annotated[str, typer.Option(help="The split of these files.")] = "train",
     fractions: Annotated[str, typer.Option(help=DEAL)] = "",
-    neighbours: Annotated[int, typer.Option(help="Next neighbours kept per point.")] = 0,
+    neighbours: Annotated[int, typer.Option(help="Nearest neighbours to store per point.")] = 0,
     order: Annotated[str | None, typer.Option(help=f"Order of points: {ORDERS}.")] = None,
-    min_points: Annotated[int, typer.Option(help="Drop events of fewer points.")] = 1,
+    min_points: Annotated[int, typer.Option(help="Reject events with fewer points.")] = 1,
     max_points: Annotated[
-        int | None, typer.Option(help="Events of more are cut or dropped.")
+        int | None, typer.Option(help="Truncate or reject events with more points.")
     ] = None,
-    bins_from: Annotated[
-        Path | None, typer.Option(help="A store whose voxel bins to take.")
-    ] = None,
-    events_per_shard: Annotated[int | None, typer.Option(help="Entries behind a shard.")] = None,
+    bins_from: Annotated[Path | None, typer.Option(help="A store whose voxel bins to use.")] = None,
+    events_per_shard: Annotated[int | None, typer.Option(help="Source entries per shard.")] = None,
     codec: Annotated[str, typer.Option(help="zstd, lz4 or none.")] = "zstd",
-    workers: Annotated[int, typer.Option(help="Files staged at once.")] = os.cpu_count() or 1,
+    workers: Annotated[int, typer.Option(help="Files to stage in parallel.")] = os.cpu_count() or 1,
     ranks: Annotated[int, typer.Option(help="MPI ranks to use instead of workers.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Stage source files into one sharded Zarr store; resumes at the first missing shard.
 
-    Sources may be remote: https://, root://, or a member of an archive that is read by ranges,
-    zip://member::https://host/archive.zip.
+    Sources may be remote: https://, root://, or a member of an archive, which is read by byte
+    ranges: zip://member::https://host/archive.zip.
 
     Example: `cosmotron stage pp.zarr samples/events/*.root --neighbours 30`
     """
@@ -135,15 +141,15 @@ def _result(folder: TaskFolder, kind: type[AnyRecord]) -> AnyRecord:
 
 
 def _whole(source: str) -> str:
-    """Return an address as it is, and a path from the root on."""
+    """Return a URL unchanged, and a path as an absolute one."""
     return source if "://" in source else str(Path(source).resolve())
 
 
 def _fractions(text: str) -> dict[str, float]:
-    """Return what `text`, "train=0.8,test=0.2", says.
+    """Return the fractions in `text`, such as "train=0.8,test=0.2".
 
     Raises:
-        DeclarationError: It says nothing of the kind.
+        DeclarationError: The text has another form.
     """
     try:
         pairs = [each.split("=") for each in text.split(",") if each]

@@ -1,4 +1,4 @@
-"""The verb forecast: what a campaign will have cost, and when it is over."""
+"""The verb forecast: the final cost and the end date of a running campaign."""
 
 import dataclasses
 import json
@@ -46,22 +46,22 @@ def forecast(
     bundle: Bundle = "cheapest",
     cap: Annotated[
         float | None,
-        typer.Option(help="Warn beyond so many node-hours; else what the campaign says."),
+        typer.Option(help="Warn beyond this many node-hours; default: the campaign's cap."),
     ] = None,
     samples: Annotated[
-        int, typer.Option(min=5, help="How many rehearsals of the rest are made.")
+        int, typer.Option(min=5, help="How many rehearsals of the rest to run.")
     ] = 40,
-    seed: Annotated[int, typer.Option(help="How the dice fall.")] = 1,
+    seed: Annotated[int, typer.Option(help="The random seed.")] = 1,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw the node-hours, so far and to come (.svg, .png).")
+        Path | None, typer.Option(help="Draw the node-hours, spent and expected (.svg, .png).")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a campaign will have cost and when it is over, with where 4 of 5 outcomes lie.
+    """Forecast the final cost and end of a campaign, with the interval of 4 of 5 outcomes.
 
-    The rest is rehearsed again and again, at the pace, the waits and the failures that the
-    campaign's own jobs had so far; what they leave open is drawn by lot. It ends with 1 if the
-    middle of the outcomes passes the cap, or the end of the allocation (allocation_ends).
+    Many rehearsals of the rest use the pace, waits and failures of the campaign's own jobs so far;
+    what these leave uncertain is sampled. The exit code is 1 if the median outcome exceeds the cap,
+    or the end of the allocation (allocation_ends).
 
     Example: `cosmotron forecast quickstart --site perlmutter --plot burn-down.svg`
     """
@@ -99,17 +99,17 @@ def forecast(
 
 
 def _check_begun(campaign: str, site: Site, run: "Run") -> None:
-    """End with a message if nothing was submitted yet."""
+    """Exit with a message if no job was submitted yet."""
     if not run.ledger.is_dir():
         first = f"cosmotron rehearse {campaign} --site {site.name}"
-        message = f"{run.ledger}: not there; nothing was submitted yet. Before that: {first}"
+        message = f"{run.ledger}: no ledger, because no job was submitted yet. First: {first}"
         fail(message, Exit.USAGE)
 
 
 def _draw(
     planned: "Plan", now: "Snapshot", found: "RehearsedForecast", plot: Path, limit: float | None
 ) -> None:
-    """Draw the node-hours, so far and to come."""
+    """Draw the node-hours, spent and expected."""
     from pipeline.rehearsal.forecast import so_far  # noqa: PLC0415
     from pipeline.report.spending import spending_chart  # noqa: PLC0415
 
@@ -121,20 +121,20 @@ def _draw(
 def _warnings(
     found: "RehearsedForecast", limit: float | None, last: date | None
 ) -> "Iterator[tuple[bool, str]]":
-    """Yield whether the cap, or the allocation's time, is likely not enough, and what to do."""
+    """Yield (is likely, message) for the cap and the allocation's end, if they may be exceeded."""
     if limit is not None and found.node_hours.high > limit:
         likely = found.node_hours.middle > limit
         where = f"beyond the cap[/] of {as_hours(limit)} node-hours in {_share(likely=likely)}"
-        yield likely, f"{where}. Raise it, or leave something out: nothing is submitted beyond it."
+        yield likely, f"{where}. Raise it, or drop some tasks: no job is submitted beyond it."
     if last is not None and _day(found.now, found.days.high) > last:
         likely = _day(found.now, found.days.middle) > last
         where = f"after the allocation's end[/] on {last} in {_share(likely=likely)}"
-        ways = "take a sooner queue (cosmotron rehearse --compare), or leave something out"
+        ways = "choose a faster queue (cosmotron rehearse --compare), or drop some tasks"
         yield likely, f"{where}. Ask for an extension, {ways}."
 
 
 def _share(*, likely: bool) -> str:
-    return "the middle of the outcomes" if likely else "some of the outcomes"
+    return "the median outcome" if likely else "some outcomes"
 
 
 def _day(now: float, days: float) -> date:
@@ -143,7 +143,7 @@ def _day(now: float, days: float) -> date:
 
 
 def _print(name: str, found: "RehearsedForecast") -> None:
-    """Print the forecast, and at which rates."""
+    """Print the forecast, and the rates behind it."""
     days = found.days
     dates = [_day(found.now, each) for each in (days.middle, days.low, days.high)]
     rates = found.rates
@@ -151,14 +151,15 @@ def _print(name: str, found: "RehearsedForecast") -> None:
         f"{name}: {_range(found.node_hours)} node-hours in all, of which "
         f"{as_hours(found.spent_node_hours)} are spent; done in {_range(found.days)} days, on "
         f"{dates[0]} (80 %: {dates[1]} to {dates[2]}).\n"
-        f"By its own jobs so far trainings take {rates.work:.2f} of the time assumed, the queue "
-        f"{rates.waits:.2f}, and nodes fail {rates.failures:.2f} times as often.",
+        f"Judging by its jobs so far, trainings take {rates.work:.2f} times the assumed time, "
+        f"waits in the queue {rates.waits:.2f} times, and nodes fail {rates.failures:.2f} times "
+        "as often.",
         highlight=False,
         soft_wrap=True,
     )
 
 
 def _range(interval: "Interval") -> str:
-    """Return the middle of the outcomes, and where most of them lie."""
+    """Return the median outcome, and the interval of most outcomes."""
     low, middle, high = map(as_hours, (interval.low, interval.middle, interval.high))
     return f"{middle} (80 %: {low} to {high})"

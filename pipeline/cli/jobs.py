@@ -1,4 +1,4 @@
-"""The verbs of a campaign's jobs: cancel and logs."""
+"""The verbs for a campaign's jobs: cancel and logs."""
 
 import os
 import signal
@@ -36,11 +36,11 @@ def cancel(
     site: SiteName = None,
     root: Root = None,
     project: Project = "",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Cancel every job of a campaign that has not ended; what is done stays done.
+    """Cancel every job of a campaign that has not ended; finished tasks stay done.
 
-    A controller that runs on this machine lets go first.
+    A controller on this machine is stopped first.
 
     Example: `cosmotron cancel quickstart --site perlmutter`
     """
@@ -68,10 +68,10 @@ def cancel(
 
 
 def _detach(run: Run) -> None:
-    """Let a controller go that would submit again.
+    """Stop the controller, which would submit again.
 
     Raises:
-        BusyError: It runs on another machine, or does not let go.
+        BusyError: It runs on another machine, or does not stop.
     """
     controller = holder(run.claim)
     if controller is None:
@@ -91,7 +91,7 @@ def _detach(run: Run) -> None:
 
 
 def _cancelled(manager: "JobManager") -> int:
-    """Cancel until no job is left, since a link that began just now has submitted another."""
+    """Cancel until no job is left, since a link that just began may have submitted another."""
     count = 0
     for _ in range(3):
         jobs = [each.job_id for each in manager.unended()]
@@ -108,13 +108,15 @@ def logs(
     task: Annotated[str, typer.Argument(help="A task, as `cosmotron status` names it.")],
     site: SiteName = None,
     root: Root = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many at the end.")] = 40,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=0, help="The number of lines at the end.")
+    ] = 40,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Stay until the task is over.")
+        bool, typer.Option("--follow", "-f", help="Follow the log until the task is over.")
     ] = False,
     names: Annotated[bool, typer.Option("--list", help="Print the logs' paths instead.")] = False,
 ) -> None:
-    """Print the end of what a task's newest job printed.
+    """Print the end of the log of a task's newest job.
 
     Example: `cosmotron logs quickstart pretrain/m0-d960-s1 --follow`
     """

@@ -1,4 +1,4 @@
-"""The verb of models: families and tokenizers in each size, with their price, on any login node."""
+"""The verb models: families and tokenizers in each size, with parameters and FLOPs."""
 
 import json
 from typing import Annotated, Any
@@ -17,7 +17,8 @@ KNOWN = FAMILIES | TOKENIZERS
 def models(
     family: Annotated[str, typer.Argument(help="One family; default: all.")] = "",
     tokens: Annotated[
-        float | None, typer.Option(min=1, help="Tokens an event; default: each family's own data.")
+        float | None,
+        typer.Option(min=1, help="Tokens per event; default: those of each family's own data."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -38,7 +39,7 @@ def models(
 
 
 def rows_of(family: type[Family], tokens: float | None = None) -> list[dict[str, Any]]:
-    """Return each published size of `family` with its price, for events of `tokens` tokens."""
+    """Return each published size of `family` with its cost, for events of `tokens` tokens."""
     length = tokens or family.TOKENS
     rows = []
     for size in family.SIZES:
@@ -62,7 +63,7 @@ def _print(name: str, family: type[Family], rows: list[dict[str, Any]]) -> None:
     out.print(f"[bold]{name}[/]  {family.TITLE}  [dim]{family.SOURCE}[/]", highlight=False)
     if not rows:
         return
-    per_token = f"FLOPs a token, at {rows[0]['tokens_per_event']:g}"
+    per_token = f"FLOPs per token, at {rows[0]['tokens_per_event']:g}"
     table = Table("size", box=None, pad_edge=False)
     for title in ("trained", "frozen", per_token):
         table.add_column(title, justify="right")

@@ -1,4 +1,4 @@
-"""The verb plan: what a campaign comes to on a site, before anything is submitted."""
+"""The verb plan: the jobs and node-hours of a campaign on a site, before any submission."""
 
 import csv
 import dataclasses
@@ -50,22 +50,21 @@ def plan(
     project: Project = "",
     qos: QosName = "",
     scripts: Annotated[
-        Path | None, typer.Option(help="Write the batch scripts that would be submitted here.")
+        Path | None,
+        typer.Option(help="Write the batch scripts to this folder, as they would be submitted."),
     ] = None,
     image: Image = "",
     bundle: Bundle = "cheapest",
     show_all: Annotated[
-        bool, typer.Option("--all", help="A row for each task, not each kind.")
+        bool, typer.Option("--all", help="One row per task, not per kind of task.")
     ] = False,
     as_json: AsJson = False,
-    as_csv: Annotated[
-        bool, typer.Option("--csv", help="Print the tasks for a spreadsheet.")
-    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the tasks as CSV.")] = False,
 ) -> None:
-    """Show what a campaign comes to on a site, before anything is submitted.
+    """Show the jobs and node-hours of a campaign on a site, before anything is submitted.
 
-    Where trainings may share large jobs, the ways to do so stand side by side. MFU is the share of
-    the devices' peak that a training has to sustain, to be done in its walltime.
+    Where trainings can share large jobs, a second table compares the ways to do so. MFU is the
+    share of the devices' peak FLOP rate that a training must sustain to finish in its walltime.
 
     Example: `cosmotron plan quickstart --site perlmutter --project m4722 --scripts scripts/`
     """
@@ -73,7 +72,7 @@ def plan(
     from pipeline.planning.plan import RunOptions, make_plan, write_scripts  # noqa: PLC0415
 
     if as_json and as_csv:
-        fail("--json and --csv are two formats: take one of them.", Exit.USAGE)
+        fail("--json and --csv exclude each other.", Exit.USAGE)
     what, where = known_campaign(campaign), load_site(site)
     folder = run_folder(what, where, root)
     planned = make_plan(
@@ -104,7 +103,7 @@ def plan(
 def _print_json(
     planned: "Plan", rows: "Sequence[Mapping[str, Any]]", total: "Sums", cap: float | None
 ) -> None:
-    """Print the plan for scripts."""
+    """Print the plan as JSON."""
     content = {
         "site": planned.site.name,
         "steps": rows,
@@ -118,14 +117,14 @@ def _print_json(
 
 
 def _print_csv(rows: "Sequence[Mapping[str, Any]]") -> None:
-    """Print the tasks for a spreadsheet."""
+    """Print the tasks as CSV."""
     writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows({**row, "needs": " ".join(row["needs"])} for row in rows)
 
 
 def _row(step: "Step", estimate: "Estimate | None") -> dict[str, Any]:
-    """Return what scripts get of a step."""
+    """Return a step as a row of JSON or CSV."""
     return {
         "task": step.task.key,
         "needs": step.task.needs,
@@ -141,9 +140,9 @@ def _row(step: "Step", estimate: "Estimate | None") -> dict[str, Any]:
 
 
 def _steps(planned: "Plan", found: "Mapping[str, Estimate]", *, merged: bool) -> Table:
-    """Return the tasks, what each runs as, and what it may cost; those alike in one row."""
+    """Return the table of tasks: how each runs, and its cost; similar ones `merged` in one row."""
     table = Table(box=None, pad_edge=False)
-    titles = ("task", "runs as", "at most, node-hours", *(("MFU",) if found else ()))
+    titles = ("task", "runs as", "node-hours, at most", *(("MFU",) if found else ()))
     for column in titles:
         table.add_column(column, overflow="fold")
     kinds: dict[tuple[object, ...], list[Step]] = {}
@@ -171,7 +170,7 @@ def _steps(planned: "Plan", found: "Mapping[str, Estimate]", *, merged: bool) ->
 
 
 def _together(steps: "Sequence[Step]") -> str:
-    """Return what steps of as many nodes run as."""
+    """Return how steps with the same number of nodes run."""
     (first, *_) = steps
     ways = {_as(step) for step in steps}
     if len(ways) == 1 or first.in_pilot:
@@ -188,7 +187,7 @@ def _from_to(values: "Sequence[int]") -> str:
 
 
 def _as(step: "Step") -> str:
-    """Return what a step runs as."""
+    """Return how a step runs."""
     if step.in_pilot:
         return f"in a {step.shares}"
     if step.bundle:
@@ -197,7 +196,7 @@ def _as(step: "Step") -> str:
 
 
 def _mfu(steps: "Sequence[Step]", found: "Mapping[str, Estimate]") -> str:
-    """Return the MFU that the steps ask, from the least to the most."""
+    """Return the MFU that the steps require, from the least to the most."""
     required = [found[step.task.key].required_mfu for step in steps if step.task.key in found]
     if not required:
         return ""
@@ -208,7 +207,7 @@ def _mfu(steps: "Sequence[Step]", found: "Mapping[str, Estimate]") -> str:
 def _sums(
     planned: "Plan", total: "Sums", found: "Mapping[str, Estimate]", cap: float | None
 ) -> list[str]:
-    """Return what the trainings come to by arithmetic, and what the cap leaves."""
+    """Return the total FLOPs and node-hours of the trainings, and what the cap leaves."""
     lines = []
     if total.count:
         mean = sum(each.mfu * each.flops for each in found.values()) / total.flops
@@ -225,28 +224,28 @@ def _sums(
         left = cap - planned.node_hours
         lines.append(
             f"The campaign's cap is {as_hours(cap)} node-hours: {as_hours(abs(left))} "
-            f"{'are left for what fails' if left >= 0 else 'are missing'}."
+            f"{'are left for retries' if left >= 0 else 'are missing'}."
         )
     if total.room is not None and total.count:
         lines.append(
-            f"Under it these trainings may see {total.room:.2f} times as many events, or sustain "
-            f"{1 / total.room:.2f} times the MFU."
+            f"Within the cap these trainings can see {total.room:.2f} times as many events, or run "
+            f"at {1 / total.room:.2f} times the MFU."
             if total.room > 0
-            else "Under it there is no room for these trainings at all."
+            else "The cap leaves no room for these trainings at all."
         )
     return lines
 
 
 def _layouts(planned: "Plan") -> Table:
-    """Return the ways in which the trainings may share jobs, side by side, the one taken first."""
+    """Return the ways in which the trainings can share jobs, side by side, the one used first."""
     from pipeline.planning.bundling import unconfirmed  # noqa: PLC0415
 
     site, role = planned.site, planned.training_role
-    titles = ("\ntrainings, start-ups included", "\njobs", "\nnode-hours", "\nhours at least", "\n")
+    titles = ("\ntrainings, with start-ups", "\njobs", "\nnode-hours", "\nhours at least", "\n")
     table = Table(*titles, box=None, pad_edge=False)
     for index, each in enumerate(planned.layouts):
         doubts = [f"if confirmed: {note}" for note in unconfirmed(each, site, role)]
-        remark = "; ".join([*([] if index else ["taken"]), *doubts])
+        remark = "; ".join([*([] if index else ["used"]), *doubts])
         hours = f"{each.hours:,.1f}"
         table.add_row(each.name, f"{each.jobs:,}", as_hours(each.node_hours), hours, remark)
     return table

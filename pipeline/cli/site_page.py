@@ -1,4 +1,4 @@
-"""A site as a page to read: its nodes, queues, prices, files, and what is not sure of them."""
+"""A site as a page of text: nodes, queues, charges, file systems, and unconfirmed facts."""
 
 from collections.abc import Iterator
 
@@ -9,13 +9,13 @@ from pipeline.site import Charge, Qos, Site
 
 
 def page(site: Site) -> Iterator[str | Table]:
-    """Give the parts of the page in order: lines of text, and tables."""
-    here = ", and this is it" if site.here else ""
+    """Yield the parts of the page in order: lines of text, and tables."""
+    here = " (this machine)" if site.here else ""
     yield f"{site.title}, as of {site.as_of}: {site.scheduler}, {site.accelerator}{here}"
     for title, table in (
         ("Nodes", nodes(site)),
         ("Queues", queues(site)),
-        ("Walltime by size, where a queue has no other", bins(site)),
+        ("Walltime by size, unless a queue has its own", bins(site)),
         ("File systems", file_systems(site)),
     ):
         if table.row_count:
@@ -25,7 +25,7 @@ def page(site: Site) -> Iterator[str | Table]:
     yield from facts(site)
     doubts = [*unconfirmed(site)]
     if doubts:
-        yield "\nNot confirmed, or to be known"
+        yield "\nNotes and unconfirmed facts"
         yield from (f"  {each}" for each in doubts)
     if site.sources:
         yield "\nSources"
@@ -33,7 +33,7 @@ def page(site: Site) -> Iterator[str | Table]:
 
 
 def nodes(site: Site) -> Table:
-    """Return the kinds of node, a row each."""
+    """Return the kinds of node, one row each."""
     table = _table("name", "count", "devices", "memory", "requested by")
     request = batch_system(site).node_request
     for name, node in site.nodes.items():
@@ -45,7 +45,7 @@ def nodes(site: Site) -> Table:
 
 
 def queues(site: Site) -> Table:
-    """Return the queues, a row each; the one that trainings use has a star."""
+    """Return the queues, one row each; a star marks the queue of the trainings."""
     table = _table("queue", "walltime", "nodes", "jobs", "chains", "charge (× node-hours)")
     for name, queue in site.qos.items():
         star = " *" if name == site.training.qos else ""
@@ -85,7 +85,7 @@ def _charge(charge: Charge) -> str:
 
 
 def bins(site: Site) -> Table:
-    """Return the site's own bins, a row each."""
+    """Return the site's own bins, one row each."""
     table = _table("nodes", "walltime")
     for each in site.bins:
         table.add_row(f"{each.min_nodes} to {each.max_nodes}", duration(each.max_minutes))
@@ -93,7 +93,7 @@ def bins(site: Site) -> Table:
 
 
 def file_systems(site: Site) -> Table:
-    """Return the places for files, a row each."""
+    """Return the file systems, one row each."""
     table = _table("name", "at", "runs", "locks", "purge", "quota")
     for name, each in site.file_systems.items():
         runs, locks = ("yes" if fact else "no" for fact in (each.for_runs, each.locks))
@@ -103,10 +103,10 @@ def file_systems(site: Site) -> Table:
 
 
 def facts(site: Site) -> Iterator[str]:
-    """Give what does not fit a table, a line each."""
+    """Yield the facts that fit no table, one line each."""
     eligible = f", {site.eligible_jobs} of them eligible" if site.eligible_jobs else ""
-    yield f"Jobs of a user in all queues: {site.submitted_jobs}{eligible}"
-    yield f"RunOptions to save: {site.signal_lead_seconds} s before the walltime"
+    yield f"Jobs per user in all queues: at most {site.submitted_jobs}{eligible}"
+    yield f"Signal to save: {site.signal_lead_seconds} s before the walltime"
     yield f"Run folders: {site.scratch}"
     if site.balance_command:
         yield f"Balance: {site.balance_command}"
@@ -119,7 +119,7 @@ def facts(site: Site) -> Iterator[str]:
 
 
 def unconfirmed(site: Site) -> Iterator[str]:
-    """Give the notes of queues, charges and file systems, a line each."""
+    """Yield the notes on queues, charges and file systems, one line each."""
     for name, queue in site.qos.items():
         if queue.note:
             yield f"{name}: {queue.note}"
@@ -132,7 +132,7 @@ def unconfirmed(site: Site) -> Iterator[str]:
 
 
 def duration(minutes: int) -> str:
-    """Return minutes as a person says them: 90 is "1.5 h"."""
+    """Return minutes as text: 90 is "1.5 h"."""
     return f"{minutes} min" if minutes < 60 else f"{minutes / 60:g} h"
 
 

@@ -1,4 +1,4 @@
-"""The verbs of machines: what we know of each."""
+"""The verbs for sites: list, show and check."""
 
 import json
 from typing import Annotated
@@ -12,13 +12,13 @@ from pipeline.cli.screen import AsJson, out
 from pipeline.cli.site_page import page
 from pipeline.site import SHELF, load_site
 
-app = typer.Typer(no_args_is_help=True, help="The machines we know: list, show and check.")
+app = typer.Typer(no_args_is_help=True, help="The declared machines: list, show and check.")
 app.command("check")(sites_check)
 
 
 @app.command("list")
 def sites_list(as_json: AsJson = False) -> None:
-    """List the machines we know.
+    """List the declared machines.
 
     Example: `cosmotron sites list`
     """
@@ -26,11 +26,11 @@ def sites_list(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps([site.model_dump(mode="json") for site in known], indent=2))
         return
-    columns = ("site", "", "scheduler", "devices", "nodes", "queues", "facts of", "here")
+    columns = ("site", "", "scheduler", "devices", "nodes", "queues", "as of", "here")
     table = Table(*columns, box=None, pad_edge=False)
     for site in known:
         node = site.nodes[site.training.node]
-        devices = f"{node.devices} × {site.accelerator} a node"
+        devices = f"{node.devices} × {site.accelerator} per node"
         here = "yes" if site.here else ""
         count, queues = str(node.count or ""), ", ".join(site.qos)
         table.add_row(
@@ -43,10 +43,12 @@ def sites_list(as_json: AsJson = False) -> None:
 @app.command("show")
 def sites_show(
     site: Annotated[str, typer.Argument(help="A declared site, or a .toml file.")],
-    as_toml: Annotated[bool, typer.Option("--toml", help="Print its file, to change it.")] = False,
+    as_toml: Annotated[
+        bool, typer.Option("--toml", help="Print its declaration, as a start for your own.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print what we believe of a site: nodes, queues, prices, files, and what is not sure.
+    """Print the declaration of a site: nodes, queues, charges, file systems, open questions.
 
     Example: `cosmotron sites show perlmutter`
     """

@@ -1,4 +1,4 @@
-"""The verbs of a store: what is in it, whether it is whole, and what it looks like."""
+"""The verbs for a store: inspect, verify and plot."""
 
 import json
 from pathlib import Path
@@ -12,12 +12,12 @@ from pipeline.cli.screen import AsJson, fail, out, screen
 from pipeline.outcome import Exit
 
 app = typer.Typer(no_args_is_help=True, help="Stores of events: inspect, verify and plot.")
-StorePath = Annotated[Path, typer.Argument(help="A Zarr store that was staged.")]
+StorePath = Annotated[Path, typer.Argument(help="A staged Zarr store.")]
 
 
 @app.command("inspect")
 def data_inspect(store: StorePath, as_json: AsJson = False) -> None:
-    """Say what is in a store: counts, arrays, normalisation, rejects, sources.
+    """Show the contents of a store: counts, arrays, normalisation, rejected events, sources.
 
     Example: `cosmotron data inspect runs/quickstart/data/labelled.zarr`
     """
@@ -49,7 +49,7 @@ def _print(title: str, rows: list[dict[str, Any]]) -> None:
 
 @app.command("verify")
 def data_verify(store: StorePath, as_json: AsJson = False) -> None:
-    """Check every byte of a store against the manifest; names what is damaged.
+    """Check every file of a store against its manifest, and name the damaged ones.
 
     Example: `cosmotron data verify runs/quickstart/data/labelled.zarr`
     """
@@ -63,7 +63,7 @@ def data_verify(store: StorePath, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps({"shards": len(shards), "damaged": damaged}, indent=2))
     elif not damaged:
-        out.print(f"{store}: all {len(shards)} shards are what was written.")
+        out.print(f"{store}: all {len(shards)} shards match the manifest.")
     if damaged:
         fail("\n".join(damaged), Exit.BAD_INPUT)
 
@@ -71,9 +71,9 @@ def data_verify(store: StorePath, as_json: AsJson = False) -> None:
 @app.command("plot")
 def data_plot(
     store: StorePath,
-    output: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path(),
-    split: Annotated[str, typer.Option(help="The split; default: the first.")] = "",
-    event: Annotated[int, typer.Option(help="Which event of the split to show.")] = 0,
+    output: Annotated[Path, typer.Option(help="The folder for the pictures.")] = Path(),
+    split: Annotated[str, typer.Option(help="The split to plot; default: the first.")] = "",
+    event: Annotated[int, typer.Option(help="The index of the event to draw.")] = 0,
 ) -> None:
     """Draw every feature of a store as a histogram, and one event.
 

@@ -1,4 +1,4 @@
-"""A plan against arithmetic: the FLOPs of its trainings, and what the cap leaves."""
+"""The FLOPs of a plan's trainings against its node-hours and cap."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from pipeline.planning.plan import Plan
 
 @dataclass(frozen=True)
 class Sums:
-    """The trainings of known FLOPs together: by their walltimes, and by what devices sustain.
+    """The totals of all trainings with known FLOPs: by walltime, and by sustained FLOP rates.
 
-    `node_hours` are those planned; `room` is by what factor these trainings alone could grow under
-    the cap, None without one.
+    `node_hours` are the planned ones; `room` is the factor by which these trainings alone could
+    grow under the cap, None without a cap.
     """
 
     count: int
@@ -45,7 +45,7 @@ def estimates(plan: Plan, campaign: Campaign) -> dict[str, Estimate]:
 
 
 def sums(plan: Plan, found: Mapping[str, Estimate], cap_node_hours: float | None) -> Sums:
-    """Return what the estimated trainings come to together."""
+    """Return the totals of the estimated trainings."""
     mine = {step.task.key: step.node_hours for step in plan.steps if step.task.key in found}
     total = sum(mine.values())
     per_training = (

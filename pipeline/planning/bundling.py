@@ -1,8 +1,8 @@
-"""Which trainings share a large job: where that buys longer links or a discount, and why.
+"""Which trainings share a large job, where that buys longer links or a discount.
 
-Frontier grants 2 hours to 91 nodes and 6 to 92, and lets 4 jobs of a user start; NERSC halves the
-charge from 128 nodes on. A ladder of small trainings is cheaper, or done sooner, in a few large
-jobs than in many small ones.
+Example: Frontier grants 2 hours to 91 nodes and 6 hours to 92, and starts at most 4 jobs per user;
+NERSC halves the charge from 128 nodes. A ladder of small trainings is then cheaper, or done sooner,
+in a few large jobs than in many small ones.
 """
 
 import math
@@ -18,7 +18,7 @@ MINUTES_PER_DAY = 1440
 
 @dataclass(frozen=True)
 class Member:
-    """A training that may share a job: the nodes it asks, and the minutes it takes in all."""
+    """A training that may share a job: its nodes, and its minutes over all links."""
 
     key: str
     nodes: int
@@ -27,10 +27,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Layout:
-    """One way to run the trainings: in bundles of `from_nodes` nodes or more, 0 for each alone.
+    """One way to run the trainings: in bundles of at least `from_nodes` nodes, or 0 for each alone.
 
-    `bundles` names the bundle of each training that is in one. It comes to so many batch `jobs` and
-    `node_hours`, and takes `hours` if no job waits for anything but its turn.
+    `bundles` names the bundle of each training that is in one. `jobs` and `node_hours` are totals;
+    `hours` is the duration if jobs wait only for each other.
     """
 
     from_nodes: int
@@ -41,14 +41,14 @@ class Layout:
 
     @property
     def name(self) -> str:
-        """What it is called on a screen."""
-        return f"bundles from {self.from_nodes} nodes on" if self.bundles else "each alone"
+        """Its name for the user."""
+        return f"bundles of {self.from_nodes} nodes or more" if self.bundles else "each alone"
 
 
 def layouts(members: Sequence[Member], site: Site, role: Role, *, soonest: bool) -> list[Layout]:
     """Return the ways to run `members`, the best first: the cheapest, or the soonest done.
 
-    Of those that cost the same to a per cent the soonest is the best, and the other way round.
+    Costs, or durations, that agree to 1 % are a tie, which the other criterion decides.
     """
     found = [_layout(members, site, role, 0, [])]
     for edge in _edges(site, role):
@@ -66,11 +66,11 @@ def layouts(members: Sequence[Member], site: Site, role: Role, *, soonest: bool)
 
 
 def unconfirmed(layout: Layout, site: Site, role: Role) -> list[str]:
-    """Return what is said of the discounts that a layout counts on and nobody has confirmed."""
-    pieces = site.qos[role.qos].charge if role.qos else ()
+    """Return the notes on unconfirmed discounts that a layout relies on."""
+    charges = site.qos[role.qos].charge if role.qos else ()
     return [
         each.note
-        for each in pieces
+        for each in charges
         if not each.confirmed
         and 1 < each.from_nodes <= layout.from_nodes
         and role.node in (each.nodes or (role.node,))
@@ -80,10 +80,10 @@ def unconfirmed(layout: Layout, site: Site, role: Role) -> list[str]:
 def rounds(
     members: Sequence[Member], site: Site, role: Role, overhead_minutes: float
 ) -> list[tuple[int, float]]:
-    """Return the (nodes, minutes) of each job that brings `members` to their ends, side by side.
+    """Return the (nodes, minutes) of the jobs that run `members` side by side to their ends.
 
-    A job lasts until the last of them is done, or it is asked to save; the next one is for those
-    that are not. `overhead_minutes` of each are no work.
+    A job lasts until the last training is done, or until it is signalled to save; the next job runs
+    those that are not done. `overhead_minutes` of each job do no work.
     """
     left = [(each.nodes, float(each.minutes)) for each in members]
     found = []
@@ -98,17 +98,17 @@ def rounds(
 
 
 def _edges(site: Site, role: Role) -> list[int]:
-    """Return the job sizes from which the site grants more time, or asks less."""
+    """Return the job sizes from which the site grants a longer walltime, or charges less."""
     bins = [each.min_nodes for each in site.bins_of(role.qos)]
-    pieces = site.qos[role.qos].charge if role.qos else ()
-    discounts = [each.from_nodes for each in pieces if role.node in (each.nodes or (role.node,))]
+    charges = site.qos[role.qos].charge if role.qos else ()
+    discounts = [each.from_nodes for each in charges if role.node in (each.nodes or (role.node,))]
     return sorted({each for each in (*bins, *discounts) if each > 1})
 
 
 def _groups(members: Sequence[Member], edge: int) -> list[list[list[Member]]]:
-    """Return the ways to make bundles of at least `edge` nodes, of trainings that take as long.
+    """Return the ways to bundle trainings of similar length to at least `edge` nodes.
 
-    What is left over joins the last bundle, or stays alone.
+    The remaining trainings join the last bundle, or run alone.
     """
     groups: list[list[Member]] = [[]]
     for each in sorted(members, key=lambda each: (-each.minutes, each.key)):
@@ -122,7 +122,7 @@ def _groups(members: Sequence[Member], edge: int) -> list[list[list[Member]]]:
 
 
 def _fits(groups: Sequence[Sequence[Member]], site: Site, role: Role) -> bool:
-    """Whether the site takes such jobs."""
+    """Whether the site accepts such jobs."""
     try:
         for group in groups:
             site.max_minutes(sum(each.nodes for each in group), role.qos)
@@ -142,7 +142,7 @@ def _layout(
     edge: int,
     groups: Sequence[Sequence[Member]],
 ) -> Layout:
-    """Return what `groups`, and each other training alone, come to."""
+    """Return the layout of `groups` as bundles and every other training alone."""
     bundles = {each.key: str(number) for number, group in enumerate(groups, 1) for each in group}
     alone = [[each] for each in members if each.key not in bundles]
     chains = [rounds(group, site, role, site.link_overhead_minutes) for group in [*groups, *alone]]
@@ -163,14 +163,14 @@ def _least_minutes(chains: Sequence[Sequence[tuple[int, float]]], at_a_time: int
 
 
 def _running_jobs(site: Site, role: Role) -> int | None:
-    """Return how many jobs of a user may run at a time, None if that is not limited."""
+    """Return how many jobs of a user may run at once, None for no limit."""
     queue = site.qos.get(role.qos)
     limits = (site.eligible_jobs, queue.running_jobs if queue is not None else None)
     return min((each for each in limits if each is not None), default=None)
 
 
 def _expected_node_hours(site: Site, role: Role, nodes: int, minutes: float) -> float:
-    """Return what a job is charged, with the start-up that each failure of a node costs all."""
+    """Return the expected charge of a job: each node failure costs all nodes one start-up."""
     failures = site.node_failures / 1000 * nodes * minutes / MINUTES_PER_DAY
     seconds = 60 * (minutes + failures * site.link_overhead_minutes)
     return node_hours(site, role, nodes=nodes, seconds=seconds)

@@ -1,7 +1,7 @@
 """The code that a job runs: a copy in the run folder, named by its contents.
 
-A checkout changes while jobs wait in the queue. What was submitted imports its own copy, and so do
-the links that it submits itself.
+A checkout may change while jobs wait in the queue. A submitted job imports its own copy, and so do
+the links that it submits.
 """
 
 import hashlib
@@ -18,15 +18,15 @@ SUFFIXES = (".py", ".toml", ".j2", ".md")
 
 
 def folder(run: Run) -> Path:
-    """Return the folder in `run` where a copy of the code as it is now belongs."""
+    """Return the folder in `run` for a copy of the current code."""
     return run.code / digest(catalog.PACKAGE)
 
 
 def write(run: Run) -> Path:
-    """Copy the code as it is now into `run`, unless that copy is there; return its folder.
+    """Copy the current code into `run`, unless that copy exists; return its folder.
 
     Raises:
-        OSError: It cannot be written; nothing that looks whole is left.
+        OSError: The copy cannot be written; no partial copy remains under its final name.
     """
     to = folder(run)
     if to.is_dir():
@@ -47,7 +47,7 @@ def write(run: Run) -> Path:
 
 @cache
 def digest(package: Path) -> str:
-    """Return twelve digits that stand for every file of the code; looked at once per process."""
+    """Return twelve hexadecimal digits for the content of every file; computed once per process."""
     digest = hashlib.sha256()
     for source, name in _sources(package):
         content = source.read_bytes()
@@ -56,9 +56,9 @@ def digest(package: Path) -> str:
 
 
 def _sources(package: Path) -> list[tuple[Path, Path]]:
-    """Return (file, its name in the copy) of the package, and of the shelves in or beside it.
+    """Return (file, name in the copy) for the package and the shelves in or beside it.
 
-    The copy is laid out as a checkout or a wheel is, whichever it was made from.
+    The copy has the layout of the checkout or wheel that it was made from.
     """
     beside = [package.parent / shelf for shelf in SHELVES if not (package / shelf).is_dir()]
     found = (

@@ -1,7 +1,7 @@
-"""What a campaign must not ask of a site: told before anything is submitted.
+"""Checks of a plan against the policies of its site, before anything is submitted.
 
-That a queue forbids chains, that a job is larger than a queue or a bin takes, and that devices do
-not fill nodes, is told as the plan is made (`plan.make_plan`).
+`plan.make_plan` itself refuses chains in a queue that forbids them, jobs larger than a queue or a
+bin accepts, and devices that do not fill whole nodes.
 """
 
 import os
@@ -19,11 +19,11 @@ PROBE_SECONDS = 60
 
 
 def check(plan: Plan, scheduler: Scheduler) -> None:
-    """Return if the plan asks nothing that it must not.
+    """Check that the plan respects the policies of its site.
 
     Raises:
-        DeclarationError: It does; the message has a line for each thing.
-        SchedulerError: The scheduler does not say who may pay.
+        DeclarationError: It does not; the message has a line for each violation.
+        SchedulerError: The scheduler does not list the user's accounts.
     """
     found = misuse(plan, scheduler)
     if found:
@@ -39,39 +39,39 @@ def misuse(plan: Plan, scheduler: Scheduler) -> list[str]:
 
 
 def _nodes(plan: Plan) -> Iterator[str]:
-    """More nodes than there are."""
+    """More nodes than the site has."""
     site, role = plan.site, plan.training_role
     count = site.nodes[role.node].count
     for step in plan.steps:
         if count is not None and step.nodes > count:
             yield (
-                f"{step.task.key} asks {step.nodes} nodes, and {site.title} has {count} of the "
+                f"{step.task.key} requests {step.nodes} nodes, and {site.title} has {count} of the "
                 f"kind {role.node!r}. Lower `devices` in the campaign."
             )
 
 
 def _pilots(plan: Plan) -> Iterator[str]:
-    """Pilots that live longer than their queue or bin lets them."""
+    """Pilots with a longer walltime than their queue or bin grants."""
     site = plan.site
     for kind in plan.kinds:
         pilot = plan.pilots(kind)
         longest = site.max_minutes(pilot.nodes_per_block, pilot.role.qos)
         if longest is not None and pilot.walltime_minutes > longest:
             yield (
-                f"{site.name}: its {kind}s ask {pilot.walltime_minutes} minutes, and "
-                f"{pilot.nodes_per_block} node(s) get {longest}. Correct {kind}.walltime_minutes "
-                "in a site file of your own (--site)."
+                f"{site.name}: its {kind}s request {pilot.walltime_minutes} minutes, and "
+                f"{pilot.nodes_per_block} node(s) get at most {longest}. Correct "
+                f"{kind}.walltime_minutes in a site file of your own (--site)."
             )
 
 
 def _image(plan: Plan) -> Iterator[str]:
-    """A container image that is not there, or a site that cannot run one."""
+    """A container image that does not exist, or a site that cannot run one."""
     if plan.options.image and (problem := image_problem(plan.site, plan.options.image)):
         yield problem
 
 
 def image_problem(site: Site, image: str) -> str:
-    """Return why `image` cannot be run on `site`, empty if it is there."""
+    """Return why `image` cannot run on `site`, empty if it exists there."""
     if site.container is None:
         return f"{site.title} declares no way to run an image. Leave out --image {image}."
     probe = [word.replace("{image}", image) for word in site.container.probe]
@@ -83,13 +83,13 @@ def image_problem(site: Site, image: str) -> str:
     if is_there:
         return ""
     return (
-        f"the image {image} is not there, by `{' '.join(probe)}`. Build it from "
+        f"the image {image} does not exist, by `{' '.join(probe)}`. Build it from "
         f"containers/{site.container.recipe}, or give another with --image."
     )
 
 
 def _file_system(plan: Plan) -> Iterator[str]:
-    """A run folder where locks fail, or where runs do not belong."""
+    """A run folder on a file system without locks, or on one that is not for runs."""
     path = plan.run.path.absolute()
     found = file_system(plan.site, path)
     if found is None:
@@ -108,7 +108,7 @@ def _file_system(plan: Plan) -> Iterator[str]:
 
 
 def _purge(plan: Plan) -> Iterator[str]:
-    """A purge that comes before the campaign can be over."""
+    """A purge before the campaign can be over."""
     found = file_system(plan.site, plan.run.path.absolute())
     days = found[1].purge_days if found is not None else plan.site.purge_days
     if days is None:
@@ -117,9 +117,9 @@ def _purge(plan: Plan) -> Iterator[str]:
     if needed > timedelta(days=days):
         purged, over = (datetime.now(UTC) + each for each in (timedelta(days=days), needed))
         yield (
-            f"what is staged today and not read again may be purged from {purged:%Y-%m-%d} on "
-            f"({days} days), and the campaign is not over before {over:%Y-%m-%d}, even if no job "
-            "ever waits. Keep a copy of its data elsewhere, or split the campaign."
+            f"data that is staged today and not read again may be purged from {purged:%Y-%m-%d} on "
+            f"({days} days), and the campaign ends on {over:%Y-%m-%d} at the earliest, even if no "
+            "job ever waits. Keep a copy of its data elsewhere, or split the campaign."
         )
 
 
@@ -157,9 +157,9 @@ def file_system(site: Site, path: Path) -> tuple[str, FileSystem] | None:
 
 
 def shortest_minutes(plan: Plan) -> float:
-    """Return how long the plan takes if no job ever waits and each takes its walltime.
+    """Return the length of the plan if no job ever waits and each takes its whole walltime.
 
-    It is the longest way through the graph; what runs in pilots counts as nothing.
+    It is the longest path through the graph; tasks in pilots count as zero.
     """
     ends: dict[str, float] = {}
     for step in plan.steps:  # each after those it needs

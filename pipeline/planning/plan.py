@@ -1,4 +1,4 @@
-"""What a campaign comes to on a site: jobs, links and node-hours, before anything is submitted."""
+"""The plan of a campaign on a site: jobs, links and node-hours, before anything is submitted."""
 
 import hashlib
 import math
@@ -31,12 +31,12 @@ PROGRAMS = {
     "evaluate": "pipeline.training.programs.evaluate",
     "probe": "pipeline.training.programs.probe",
 }
-PILOT, PACK = "pilot", "pack"  # what the jobs of both kinds of shared nodes are called
+PILOT, PACK = "pilot", "pack"  # the two kinds of job whose nodes tasks share
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the user says beside the campaign: who pays, where, how much, traced how, in what."""
+    """The user's options beside the campaign: project, queue, cap, profiling, image, bundling."""
 
     project: str = ""
     qos: str = ""
@@ -48,11 +48,11 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Step:
-    """One task as it would run: in a pilot (no nodes of its own), or as a chain of batch jobs.
+    """One task as it would run: in a pilot, without nodes of its own, or as a chain of batch jobs.
 
-    `shares` says whose nodes a task without nodes of its own shares: a pilot's or a pack's. The
-    links of all steps of one `bundle` are parts of the same jobs, which may last longer than the
-    `link_minutes` that one alone is given.
+    `shares` is the kind of job whose nodes the task shares: a pilot or a pack. The links of all
+    steps of one `bundle` are parts of the same jobs, which may get a longer walltime than
+    `link_minutes`.
     """
 
     task: Task
@@ -66,12 +66,12 @@ class Step:
 
     @property
     def chained(self) -> bool:
-        """Whether each link submits the next one: the training is longer than one of them."""
+        """Whether the training needs more than one link, each of which submits the next."""
         return self.links > 1
 
     @property
     def most_links(self) -> int:
-        """How many links the chain has at the very most, so that no fault goes on for ever."""
+        """The most links that the chain may have, so that no fault repeats for ever."""
         return 2 * self.links + 10
 
     @property
@@ -82,9 +82,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """A campaign's steps on a site, what its pilots may cost, and the copy of the code they run.
+    """A campaign's steps on a site, the user's options, and the copy of the code that they run.
 
-    `layouts` are the ways in which its trainings may share jobs, the best, which is taken, first.
+    `layouts` are the ways in which its trainings can share jobs; the first is the best, and used.
     """
 
     run: Run
@@ -101,7 +101,7 @@ class Plan:
         return role.model_copy(update={"qos": self.options.qos}) if self.options.qos else role
 
     def pilots(self, kind: str) -> Pilot:
-        """Return how the pilots of a kind run: `PILOT` or `PACK`."""
+        """Return the site's declaration for pilots of a kind: `PILOT` or `PACK`."""
         return self.site.packs if kind == PACK and self.site.packs else self.site.pilot
 
     @cached_property
@@ -111,18 +111,18 @@ class Plan:
 
     @property
     def pilot_node_hours(self) -> float:
-        """The most that the pilots may be charged, if each lives to its walltime."""
+        """The most node-hours that the pilots may cost, if each uses its whole walltime."""
         return sum(self.node_hours_of(kind) for kind in self.kinds)
 
     def node_hours_of(self, kind: str) -> float:
-        """Return the most that the pilots of one kind may be charged."""
+        """Return the most node-hours that the pilots of one kind may cost."""
         pilot = self.pilots(kind)
         nodes = pilot.nodes_per_block * pilot.max_blocks
         return node_hours(self.site, pilot.role, nodes=nodes, seconds=pilot.walltime_minutes * 60)
 
     @property
     def node_hours(self) -> float:
-        """The most that the whole plan may be charged."""
+        """The most node-hours that the whole plan may cost."""
         return self.pilot_node_hours + sum(step.node_hours for step in self.steps)
 
     def link(self, step: Step, number: int) -> Job:
@@ -152,7 +152,7 @@ class Plan:
         )
 
     def bundle(self, links: Sequence[tuple[Step, int]]) -> Job:
-        """Return the batch job of several links (step, number) side by side; of one, its own."""
+        """Return the batch job of one link, or of several side by side: each a (step, number)."""
         if len(links) == 1:
             return self.link(*links[0])
         jobs = [self.link(*each) for each in links]
@@ -203,7 +203,7 @@ class Plan:
 
 
 def _part(link: Job, minutes: int) -> Job:
-    """Return `link` as a part of a bundle of so many minutes, which begins it and goes on."""
+    """Return `link` as a part of a bundle of `minutes`; the bundle begins and continues it."""
     *program, _, folder, number = link.afterwards
     judged = (*program, "judge", folder, number)
     return link.model_copy(update={"walltime_minutes": minutes, "before": (), "afterwards": judged})
@@ -212,18 +212,18 @@ def _part(link: Job, minutes: int) -> Job:
 def job_key(run: Run, task_key: str, number: int) -> str:
     """Return the idempotency key of one job; two runs never share one.
 
-    Slurm remembers jobs for longer than run folders live: one that was removed and made again must
-    not find the jobs of the first.
+    Slurm remembers jobs for longer than run folders exist: a folder that was removed and made again
+    must not find the jobs of the first.
     """
     digest = hashlib.sha256(f"{run.identity}/{task_key}".encode()).hexdigest()[:8]
     return f"{run.campaign}.{task_key.replace('/', '.')}.{number}-{digest}"
 
 
 def shares(task: Task, site: Site, role: Role) -> str:
-    """Return whose nodes `task` shares, empty if it has its own: all trainings but small ones.
+    """Return the kind of job whose nodes `task` shares, empty for trainings with their own nodes.
 
-    A training of one device would leave the others of its node idle, where nodes are only to be had
-    whole; it shares one in a pack, if it fits into that.
+    Where jobs get whole nodes, a training of one device would leave the other devices idle: it runs
+    in a pack, if its walltime fits.
     """
     if not isinstance(task, CHAINED):
         return PILOT
@@ -233,8 +233,8 @@ def shares(task: Task, site: Site, role: Role) -> str:
     return PACK if small and fits else ""
 
 
-# The only process of a training in a pack: it began when it did, not when the pack did, and port 0
-# lets the kernel choose one that is free.
+# The only process of a training in a pack. Its start is its own, not the pack's; with port 0 the
+# kernel chooses a free one.
 ALONE = (
     *("env", "--unset=COSMOTRON_STARTED", "RANK=0", "LOCAL_RANK=0", "WORLD_SIZE=1"),
     *("MASTER_ADDR=127.0.0.1", "MASTER_PORT=0"),
@@ -242,7 +242,7 @@ ALONE = (
 
 
 def waves(task: Task, folder: TaskFolder) -> list[list[list[str]]]:
-    """Return the command lines of a pilot task: those of one wave may run together."""
+    """Return the command lines of a pilot task in waves; those of one wave may run together."""
     base = [sys.executable, "-m", PROGRAMS[task.stage], str(folder.path)]
     if isinstance(task, CHAINED):
         return [[[*ALONE, *base]]]
@@ -254,7 +254,7 @@ def waves(task: Task, folder: TaskFolder) -> list[list[list[str]]]:
 
 
 def log_name(command: Sequence[str]) -> str:
-    """Return the name of the log of a pilot's command line, by its options."""
+    """Return the log's name for a pilot's command line, from its options."""
     program = command[command.index("-m") :]
     options = [word.strip("-") for word in program[3:]]
     return "-".join(options or ["run"]) + ".log"
@@ -264,7 +264,7 @@ def make_plan(tasks: Sequence[Task], run: Run, site: Site, options: RunOptions) 
     """Return the plan of `tasks` on `site`.
 
     Raises:
-        DeclarationError: The site has no such queue, or does not take such a job.
+        DeclarationError: The site has no such queue, or accepts no such job.
     """
     if options.qos and options.qos not in site.qos:
         known = ", ".join(site.qos) or "(none)"
@@ -288,7 +288,7 @@ def make_plan(tasks: Sequence[Task], run: Run, site: Site, options: RunOptions) 
 
 
 def _members(steps: Sequence[Step]) -> dict[str, Member]:
-    """Return the trainings that may share jobs, by key: those that wait for no other training."""
+    """Return the trainings that may share jobs, by key: those that need no other training."""
     chained = {step.task.key for step in steps if not step.in_pilot}
     return {
         step.task.key: Member(step.task.key, step.nodes, step.task.training.walltime_minutes)  # type: ignore[union-attr] # only trainings have links
@@ -300,7 +300,7 @@ def _members(steps: Sequence[Step]) -> dict[str, Member]:
 def _bundled(
     step: Step, members: Mapping[str, Member], names: Mapping[str, str], site: Site, role: Role
 ) -> Step:
-    """Return `step` as it is in its bundle, if `names` has one for it: its links and its share."""
+    """Return `step` with its links and its share of the bundle, if `names` has one for it."""
     name = names.get(step.task.key)
     if name is None:
         return step
@@ -335,7 +335,7 @@ def _step(task: Task, site: Site, role: Role) -> Step:
 
 
 def processes(training: Training, site: Site, role: Role) -> tuple[int, int]:
-    """Return (nodes, processes on each) for the devices that `training` asks.
+    """Return (nodes, processes on each) for the devices that `training` requests.
 
     Raises:
         DeclarationError: The devices do not fill whole nodes evenly.
@@ -361,9 +361,9 @@ def _check_chain(task: Task, site: Site, role: Role, links: int) -> None:
 
 
 def write_scripts(plan: Plan, folder: Path) -> list[Path]:
-    """Write the first batch script of each step, and a pilot's, to `folder`; return their paths.
+    """Write the first batch script of each step and each kind of pilot to `folder`; return paths.
 
-    The command of a pilot's worker pool is completed by Parsl when the pilot starts.
+    Parsl completes the command of a pilot's worker pool when the pilot starts.
     """
     jobs = [plan.link(step, 1) for step in plan.steps if not step.in_pilot]
     jobs += [plan.pilot(["process_worker_pool.py"], 1, kind) for kind in plan.kinds]

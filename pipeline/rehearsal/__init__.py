@@ -1,4 +1,4 @@
-"""A campaign on a machine that is not there: its queues, its faults and its bill, in seconds."""
+"""A campaign on a simulated machine: its queues, faults and cost, in seconds."""
 
 from pipeline.rehearsal.rehearse import Rehearsal, rehearse
 

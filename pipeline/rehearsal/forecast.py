@@ -1,7 +1,7 @@
-"""What a campaign will have cost, and when it is over: rehearsals of the rest, as it goes so far.
+"""The forecast of a campaign's cost and end, from rehearsals of the rest.
 
-What was assumed of a site is a beginning. The campaign's own trainings, waits and failures correct
-it, the more of them there are: each rehearsal draws its rates from what they leave open.
+The assumptions about a site are a prior. The campaign's own trainings, waits and failures update
+it; each rehearsal draws its rates from the posterior.
 """
 
 import math

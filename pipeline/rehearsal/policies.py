@@ -1,4 +1,4 @@
-"""Ways to run the same campaign, and what their rehearsals say side by side."""
+"""Ways to run the same campaign, and the comparison of their rehearsals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What can be seen of a real campaign now: its tasks on disk, and its jobs in the ledger."""
+"""A snapshot of a real campaign: its tasks on disk, and its jobs in the ledger."""
 
 from pipeline import clock
 from pipeline.budget.record import Kind
@@ -10,16 +10,16 @@ from pipeline.scheduler import SchedulerError, connect
 
 
 def poll(plan: Plan) -> tuple[Snapshot, str]:
-    """Return what is seen of a campaign, and why the scheduler says nothing of it, if so.
+    """Return a snapshot of a campaign, and the scheduler's error if it does not answer.
 
-    Without the scheduler's word the ledger is as old as whoever wrote it last.
+    Without an answer the ledger is as old as its last record.
     """
     manager = JobManager(plan, connect(plan.site, plan.run))
     unheard = ""
     try:
         manager.settle()
     except SchedulerError as error:
-        unheard = f"{error} Jobs are taken to be as the ledger last heard of them."
+        unheard = f"{error} The forecast uses the last state of the jobs in the ledger."
     rows = all_progress([step.task for step in plan.steps], plan.run)
     submitted = {
         each.job_key: each.time for each in manager.ledger.records() if each.kind is Kind.SUBMIT

@@ -31,8 +31,7 @@ from pipeline.run import Run
 from pipeline.scheduler import batch_system
 from pipeline.site import Site
 
-# What a task in a pilot takes, in minutes; a guess until some are measured. For staging and
-# simulation it is that of one file.
+# The minutes of a task in a pilot, for staging and simulation per file: guesses until measured.
 MINUTES = {
     "simulate": 10.0,
     "stage": 10.0,
@@ -41,8 +40,8 @@ MINUTES = {
     "evaluate": 5.0,
     "probe": 5.0,
 }
-TAKES = 0.85  # of its declared walltime a training takes, start-up included: a guess,
-SPREAD = 0.05  # and that of its logarithm from one to the next
+TAKES = 0.85  # share of its declared walltime that a training takes, with start-ups: a guess
+SPREAD = 0.05  # standard deviation of its logarithm: a guess
 LONGEST_POLL = 6 * HOUR  # the longest time between two polls
 
 Poll = Callable[[Snapshot], None]
@@ -75,23 +74,23 @@ def rehearse(
     start: StartState | None = None,
     polls: Mapping[float, Poll] | None = None,
 ) -> Rehearsal:
-    """Run the campaign of `plan` on a simulation of its site, as the dice of `seed` fall.
+    """Run the campaign of `plan` on a simulation of its site.
 
-    What it writes lies in memory, where the machine has a file system there, and is removed.
+    Its files are written to a file system in memory, if the machine has one, and removed.
 
     Args:
         plan: The whole campaign.
-        seed: Of the dice.
-        rates: In what site and trainings differ from what is assumed.
-        start: What is done already; only the rest is rehearsed.
-        polls: Called with what there is to be seen, at so many hours from the start.
+        seed: The random seed.
+        rates: Factors by which the site and the trainings differ from the assumptions.
+        start: The state to start from; only the rest is rehearsed.
+        polls: Called with a snapshot, each after its number of hours.
 
     Raises:
         DeclarationError: The site has no scheduler.
     """
     if not batch_system(plan.site).HAS_QUEUE:
         message = (
-            f"{plan.site.name}: has no queue, so there is nothing to rehearse. Run it instead."
+            f"{plan.site.name}: it has no queue, so there is nothing to rehearse. Run it instead."
         )
         raise DeclarationError(message)
     memory = Path("/dev/shm")  # noqa: S108 - Linux has a file system in memory there

@@ -1,7 +1,7 @@
 """The run folder as an RO-Crate: what lies in it, and which task made it of what.
 
 RO-Crate 1.1, https://w3id.org/ro/crate/1.1, in the profile for runs of programs, Process Run Crate
-0.5, https://w3id.org/ro/wfrun/process/0.5. The library writes JSON-LD of what is told to it; we
+0.5, https://w3id.org/ro/wfrun/process/0.5. The library generates JSON-LD; we
 write the file, since its own `write` copies every data entity, and runs are large.
 """
 
@@ -37,7 +37,7 @@ ENCODINGS = {
     ".npz": "application/zip",
     ".toml": "application/toml",
 }
-DEEDS = {
+ACTIONS = {
     "simulate": "Simulate collisions as files in a schema of the experiment.",
     "stage": "Stage source files into a sharded Zarr store.",
     "tokenize": "Train a tokenizer, and write a store of its tokens.",
@@ -50,7 +50,7 @@ DEEDS = {
 STORING = ("stage", "tokenize", "features")  # whose `store` is what they make
 STATUS = {"done": "CompletedActionStatus", "failed": "FailedActionStatus"}
 TRAINED = "The weights of a trained model."
-UNSAID = "No licence is declared: ask whoever ran this before you use it."
+UNDECLARED = "No licence is declared: ask whoever ran this before you use it."
 Entity = Any  # of rocrate, which has no types
 
 
@@ -166,7 +166,7 @@ def _root(contents: Contents, campaign: Campaign, tasks: Sequence[TaskView]) -> 
         PROFILE, "CreativeWork", name="Process Run Crate", version=PROFILE.rpartition("/")[2]
     )
     given = campaign.provenance or Provenance()
-    root["license"] = UNSAID
+    root["license"] = UNDECLARED
     if given.licence:
         described = "The licence that the campaign declares."
         root["license"] = contents.about(
@@ -178,7 +178,7 @@ def _declarations(contents: Contents) -> None:
     """Describe what lies in the folder whatever its tasks are."""
     run = contents.run
     contents.file(run.declaration, "The campaign: what was declared.")
-    contents.file(run.site, "The site: where it ran.")
+    contents.file(run.site, "The declaration of the site.")
     contents.file(run.environment, "Versions, git commit and machine of the last controller.")
     contents.file(run.page, "The report: results, data, node-hours.")
     contents.folder(run.ledger, "The ledger of node-hours: one record a file, never changed.")
@@ -221,7 +221,7 @@ def _action(
     last = max(ended, default=task.folder.result.stat().st_mtime if results else None)
     facts = {
         "name": task.key,
-        "description": DEEDS[task.stage],
+        "description": ACTIONS[task.stage],
         "instrument": instrument,
         "startTime": iso(min(began)) if began else None,
         "endTime": iso(last) if last is not None else None,
@@ -239,7 +239,7 @@ def _action(
 def _objects(contents: Contents, task: TaskView) -> list[Entity]:
     """Return what a task began with: its declaration, its sources, stores and weights."""
     declared = task.declaration
-    given = contents.file(task.folder.declaration, f"{task.key}, resolved: all that it was told.")
+    given = contents.file(task.folder.declaration, f"{task.key}: its resolved declaration.")
     if task.stage == "stage":
         bins = Path(declared["bins_store"]) if declared["bins_store"] != declared["store"] else None
         given += contents.folder(bins, "A store.") if bins is not None else []

@@ -1,4 +1,4 @@
-"""A scheduler's own commands, called so that each way to fail is told apart."""
+"""Calls of a scheduler's commands, with an error of its own for each way to fail."""
 
 import re
 import subprocess
@@ -16,11 +16,11 @@ def call(
     not_now: re.Pattern[str],
     harmless: re.Pattern[str] | None = None,
 ) -> str:
-    """Return what `command` prints, also where all that it complains of is `harmless`.
+    """Return the output of `command`, also if all its complaints are `harmless`.
 
     Raises:
-        NotNowError: It fails with words that `not_now` finds, or says nothing for so long.
-        SchedulerError: It fails otherwise, or is not there.
+        NotNowError: Its error matches `not_now`, or it exceeds `timeout_seconds`.
+        SchedulerError: It fails otherwise, or does not exist.
     """
     try:
         done = subprocess.run(
@@ -60,14 +60,14 @@ def submit_once(
     find: Callable[[str], str | None],
     ask: Callable[[], str],
 ) -> str:
-    """Write the script of `job` and return the id that `ask` gets for it, or that it has already.
+    """Write the script of `job` and return its id: from `ask`, or of a job with the same key.
 
-    Where somebody `tried` before, the job's key is looked up first; and after a lost answer, since
-    the job may have been accepted before that.
+    The job's key is looked up first if a submission was `tried` before, and again after a lost
+    answer, since the scheduler may have accepted the job.
 
     Raises:
-        NotNowError: It may pass later, and no job of that key is there.
-        SchedulerError: The job was refused.
+        NotNowError: The submission may pass later, and no job has that key.
+        SchedulerError: The scheduler refused the job.
     """
     known = find(job.key) if tried else None
     if known is not None:

@@ -1,4 +1,4 @@
-"""What is known of one job on a machine without a scheduler: one JSON file per job."""
+"""The record of a job on a machine without a scheduler: one JSON file per job."""
 
 import time
 from pathlib import Path
@@ -15,7 +15,7 @@ START_SECONDS = 30  # a runner that has not reported by then never will
 
 
 class Record(Declaration):
-    """One job: what was asked, which process runs it, how it went.
+    """One job: its request, the process that runs it, and its end.
 
     `nodes` is the fraction of the machine that it uses; `state` is None until the job is over. It
     does not start before the job of the record `after` is over.

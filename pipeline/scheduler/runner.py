@@ -1,7 +1,7 @@
 """The process that runs one job where there is no scheduler: `python -m pipeline.scheduler.runner`.
 
-It is started in a session of its own and outlives the controller. Like Slurm it waits for devices,
-asks the job to save before its walltime, ends it at its walltime, and leaves nothing running.
+It runs in its own session and outlives the controller. Like Slurm it waits for devices, signals the
+job to save before its walltime, ends it at its walltime, and leaves no process behind.
 """
 
 import os
@@ -25,11 +25,11 @@ POLL_SECONDS = 0.05
 
 
 class Cancelled(BaseException):
-    """Somebody asked, by TERM, that this job end."""
+    """TERM arrived: the job is cancelled."""
 
 
 def main(path: Path) -> None:
-    """Run the job of the record `path` and write down how it went."""
+    """Run the job of the record `path`, and record its end."""
     signal.signal(signal.SIGTERM, _cancel)
     record = records.read(path)
     if record is None:
@@ -106,7 +106,7 @@ def _is_over(script: "subprocess.Popen[bytes]") -> bool:
 
 
 def _cancel(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    """Interrupt what is waited for; a second TERM changes nothing."""
+    """Interrupt the current wait; a second TERM changes nothing."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise Cancelled
 

@@ -29,7 +29,7 @@ POLL_SECONDS = 0.2
 
 
 class Shown:
-    """What a user sees of a task at work: how many parts are done, and what disk it needs."""
+    """The progress bar of a running task: its finished parts, and the disk space it needs."""
 
     def __init__(self, task: SimulateTask | StageTask, folder: TaskFolder) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -41,7 +41,7 @@ class Shown:
         self._room = ""
 
     def update(self) -> None:
-        """Show what the task's folder says now."""
+        """Show the current state of the task's folder."""
         done = len(self._folder.finished_parts)
         self.progress.update(self._bar, completed=done)
         if not self._room:
@@ -53,13 +53,13 @@ class Shown:
 def run_alone(
     task: SimulateTask | StageTask, folder: TaskFolder, *, workers: int, ranks: int = 0
 ) -> None:
-    """Do `task` here with a progress bar; resumable.
+    """Run `task` on this machine with a progress bar; it can be resumed.
 
-    Its programs run `workers` at a time, or as `ranks` ranks of one MPI job.
+    At most `workers` of its programs run at once, or `ranks` ranks of one MPI job.
 
     Raises:
-        BusyError: Another process is at work on it.
-        TaskError: A program ended with an error; the message is its own.
+        BusyError: Another process works on it.
+        TaskError: A program failed; the message is the program's.
     """
     declare(folder, task)
     folder.logs.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def run_alone(
 
 
 def _forget(folder: TaskFolder) -> None:
-    """Remove what an earlier try recorded of its failure and of the disk: it says nothing now."""
+    """Remove an earlier try's records of its failure and its disk space."""
     result = records.read(folder.result, Ending)
     if result is not None and not result.is_finished:
         folder.result.unlink(missing_ok=True)
@@ -84,7 +84,7 @@ def _forget(folder: TaskFolder) -> None:
 def _in_waves(
     task: SimulateTask | StageTask, folder: TaskFolder, workers: int, shown: Shown
 ) -> None:
-    """Run the programs of `task`, `workers` at a time; once one has failed, none is started."""
+    """Run the programs of `task`, at most `workers` at once; after a failure none is started."""
     with ThreadPoolExecutor(workers) as pool:
         for wave in waves(task, folder):
             running = [pool.submit(_run, command, folder) for command in wave]
@@ -111,13 +111,12 @@ def _mpi(task: SimulateTask | StageTask, folder: TaskFolder, ranks: int, shown: 
 
 
 def _launcher(ranks: int) -> list[str]:
-    """Return the command line that starts `ranks` ranks: Slurm's inside a job, else MPI's own.
+    """Return the command that starts `ranks` ranks: srun inside a Slurm job, else mpiexec.
 
-    Which MPI srun speaks is the site's default, or what SLURM_MPI_TYPE says; only of the MPICH
-    that pip brings do we know better.
+    srun uses the site's default MPI, or SLURM_MPI_TYPE; only MPICH from pip needs --mpi=pmi2.
 
     Raises:
-        RunError: There is none.
+        RunError: There is no mpiexec.
     """
     here = Path(sys.executable).parent
     if "SLURM_JOB_ID" in os.environ:
@@ -132,7 +131,7 @@ def _launcher(ranks: int) -> list[str]:
 
 
 def _run(command: Sequence[str], folder: TaskFolder) -> None:
-    """Run one program to its end, its output in a log."""
+    """Run one program to its end, with its output in a log."""
     log = folder.logs / log_name(command)
     with log.open("a") as stream:
         ended = subprocess.run(command, stdout=stream, stderr=stream, check=False)

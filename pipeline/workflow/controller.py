@@ -1,4 +1,4 @@
-"""Drive a campaign to its report, from wherever it stands."""
+"""Drive a campaign to its report, from its current state."""
 
 import os
 import platform
@@ -38,7 +38,7 @@ PACKAGES = (
 
 
 def unfinished(tasks: Sequence[Task], run: Run) -> list[Task]:
-    """Return the tasks whose product is not whole yet."""
+    """Return the tasks whose product is not complete."""
     return [task for task in tasks if not run.task(task.key).is_done]
 
 
@@ -52,16 +52,16 @@ def drive(
     agree: Callable[[Plan], bool],
     checks: bool = True,
 ) -> list[str]:
-    """Run what is not done of the campaign, and report; return what went wrong, a line a task.
+    """Run the unfinished tasks of the campaign and write the report; return a line per failure.
 
-    Safe to call again after any end, kill -9 included: what is done is left alone, trainings that
-    still run are watched, pilots that a dead controller left are ended.
+    Safe to call again after any end, kill -9 included: finished tasks are left alone, running
+    trainings are watched, and pilots that a dead controller left are ended.
 
     Raises:
-        RunError: Another controller drives this run, somebody ordered it to stop, or the folder
-            cannot be used.
-        DeclarationError: The campaign asks the impossible, or, unless `checks` is off, what it must
-            not (`misuse`).
+        RunError: Another controller drives this run, a stop request exists, or the folder cannot
+            be used.
+        DeclarationError: The site cannot run the campaign, or, unless `checks` is off, its
+            policies forbid it (`misuse`).
     """
     _check_may_run(run)
     tasks = campaign.tasks(run)
@@ -82,10 +82,10 @@ def drive(
 
 
 def _check_may_run(run: Run) -> None:
-    """Check that nothing is ordered to stop the run.
+    """Check that there is no stop request for the run.
 
     Raises:
-        RunError: A file STOP is there; the message says whose.
+        RunError: There is one; the message says by whom.
     """
     request = stop_requests.message(run)
     if request:
@@ -94,7 +94,7 @@ def _check_may_run(run: Run) -> None:
 
 
 def _record(campaign: Campaign, site: Site, run: Run, tasks: Sequence[Task]) -> None:
-    """Write the resolved declarations, and where and with what this controller runs."""
+    """Write the resolved declarations, and the environment of this controller."""
     run.identify()
     write_text(run.declaration, to_toml(campaign))
     write_text(run.site, to_toml(site))
@@ -104,7 +104,7 @@ def _record(campaign: Campaign, site: Site, run: Run, tasks: Sequence[Task]) -> 
 
 
 def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
-    """Run the graph of `plan` to its end; return what went wrong."""
+    """Run the graph of `plan` to its end; return a line for each failure."""
     from pipeline.workflow import graph, pilots  # noqa: PLC0415 - parsl, only where there is work
 
     code_copy.write(plan.run)
@@ -115,7 +115,7 @@ def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
     manager.settle()
     ended = pilots.sweep(manager)
     if ended:
-        console.print(f"Ended {ended} pilot(s) that an earlier controller left.")
+        console.print(f"Ended {ended} pilot(s) of an earlier controller.")
     kernel = pilots.load(manager)
     watchers = Watchers(manager)
     try:
@@ -139,7 +139,7 @@ def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
 
 
 def _not_needed(manager: JobManager) -> list[str]:
-    """Return the jobs that nobody needs any more: pilots, and links of what is done."""
+    """Return the jobs that are not needed any more: pilots, and links of chains that are over."""
     run, unended = manager.plan.run, manager.unended()
     needed = {
         each.job_id
@@ -155,11 +155,11 @@ def _is_over(folder: TaskFolder) -> bool:
 
 
 def _forget_failures(plan: Plan) -> None:
-    """Remove what earlier tries recorded of their failure: it says nothing of this one.
+    """Remove the failures that earlier tries recorded.
 
-    Only failures: a training that still runs may finish, and record its result, at this moment. And
-    only what is tried again: of a chain that a dead controller left, the last link is yet to judge,
-    and what has diverged is told.
+    Only failures, since a running training may finish and record its result at this moment; and
+    only of tasks that are tried again: an open link still needs its record to be judged, and a
+    divergence is reported.
     """
     for step in plan.steps:
         folder = plan.run.task(step.task.key)

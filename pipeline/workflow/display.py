@@ -1,4 +1,4 @@
-"""What the screen shows of a campaign: a live table, or lines where nobody can watch."""
+"""The progress of a campaign on the screen: a live table, or lines without a terminal."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -92,7 +92,7 @@ def watch(
     is_over: Callable[[list[Progress]], bool],
     interval_seconds: float,
 ) -> None:
-    """Show the tasks as they go on, until they are over; nothing but the disk is asked."""
+    """Show the progress of the tasks until they are over, from the disk alone."""
     with Display(console, poll, show_steps=True, interval_seconds=interval_seconds) as display:
         while not is_over(poll()):
             display.update()

@@ -19,12 +19,12 @@ Needed = list[Future[Any]]
 
 
 def shell(command: str, inputs: Needed = [], stdout: str = "", stderr: str = "") -> str:  # noqa: ARG001, B006
-    """Return the command line that a pilot's worker runs: all that crosses to a compute node."""
+    """Return the command line for a pilot's worker; nothing else crosses to a compute node."""
     return command
 
 
 def watch(add: Callable[[Step], "Future[None]"], step: Step, inputs: Needed = []) -> "Future[None]":  # noqa: ARG001, B006
-    """Hand a training to those who watch it; return their future."""
+    """Hand a training to the watchers; return their future."""
     return add(step)
 
 
@@ -68,7 +68,7 @@ def _in_pilot(
 
 
 def problem(step: Step, manager: JobManager, error: BaseException) -> str:
-    """Return what to tell of a step that failed, empty if it only waited for one that did."""
+    """Return the message of a failed step, empty if it only needed one that failed."""
     run = manager.plan.run
     if not all(run.task(key).is_done for key in step.task.needs):
         return ""

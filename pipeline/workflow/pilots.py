@@ -1,9 +1,9 @@
 """Parsl's pilots through our own scheduler room: one provider for every kind of machine.
 
 Parsl's SlurmProvider forgets how blocks end and takes a job that accounting does not know yet for
-completed, and its LocalProvider leaves no trace for a next controller. This provider submits the
-same rendered scripts as every other job, so that pilots stand in the ledger, can be found by their
-key, and are judged by accounting alone.
+completed, and its LocalProvider leaves no trace for the next controller. This provider submits the
+same rendered scripts as every other job: pilots are in the ledger, can be found by their key, and
+accounting alone decides how they ended.
 """
 
 import atexit
@@ -35,7 +35,7 @@ from pipeline.site import Site
 from pipeline.writing import read_json, write_json
 
 RETRIES = 2
-MOST_CONTINUED = 100  # how often a training in packs may ask for more
+MAX_CONTINUED = 100  # how often a training in packs may ask to be continued
 DRAIN_SHARE = 0.9  # of a pilot's walltime, after which it takes no new work
 
 STATES = {
@@ -66,7 +66,9 @@ class PilotProvider(ExecutionProvider):  # type: ignore[misc]
     def submit(self, command: str, tasks_per_node: int, job_name: str = "pilot") -> str:
         """Submit a job that runs Parsl's `command` on each node of a block; return its id."""
         if tasks_per_node != 1:
-            message = f"{job_name}: Parsl asks {tasks_per_node} managers a node; a pilot has one."
+            message = (
+                f"{job_name}: Parsl requests {tasks_per_node} managers per node; a pilot has one."
+            )
             raise ValueError(message)
         number = self.manager.next_number(self.kind) + len(self.manager.unended(self.kind))
         job = self.manager.plan.pilot(shlex.split(command), number, self.kind)
@@ -75,7 +77,7 @@ class PilotProvider(ExecutionProvider):  # type: ignore[misc]
         return job_id
 
     def status(self, job_ids: Sequence[object]) -> list[JobStatus]:
-        """Return the state of each block, as accounting has it; one that it forgot has failed."""
+        """Return the state of each block by accounting; a block that it forgot has failed."""
         return [self._status(str(job_id)) for job_id in job_ids]
 
     def _status(self, job_id: str) -> JobStatus:
@@ -97,7 +99,7 @@ class PilotProvider(ExecutionProvider):  # type: ignore[misc]
 
     @property
     def status_polling_interval(self) -> int:
-        """Seconds between two looks at the blocks."""
+        """Seconds between two polls of the blocks."""
         return self.manager.plan.pilots(self.kind).poll_seconds
 
 
@@ -120,8 +122,8 @@ def config(manager: JobManager) -> Config:
 def _executor(manager: JobManager, kind: str) -> HighThroughputExecutor:
     """Return the executor of one kind of pilots.
 
-    In a pack each worker has a device of its own. A pilot takes no new work in the last part of its
-    walltime: the training of a pack would be ended as it starts.
+    In a pack each worker has its own device. A pilot starts no task in the last part of its
+    walltime, where a training would be ended as soon as it starts.
     """
     pilot = manager.plan.pilots(kind)
     node = manager.plan.site.nodes[pilot.role.node]
@@ -146,7 +148,7 @@ def _executor(manager: JobManager, kind: str) -> HighThroughputExecutor:
 
 
 def _address(site: Site) -> str | None:
-    """Return the address of this process that compute nodes reach; None lets Parsl probe.
+    """Return the address at which compute nodes reach this process; None lets Parsl probe.
 
     Raises:
         RunError: This machine has no such network interface.
@@ -173,19 +175,19 @@ def _launch_command() -> str:
 
 
 def _retry_cost(error: Exception, record: Any) -> float:
-    """Return what a failure costs of the retries: a lost pilot one, any other all of them.
+    """Return how many retries a failure uses up: one for a lost pilot, all for any other failure.
 
-    A training that saved and asks for more costs next to nothing, if nobody ordered it to stop.
+    A training that saved and continues uses up almost none, unless a stop request exists.
     """
     if isinstance(error, BashExitFailure) and error.exitcode == Exit.CONTINUE:
         folder = TaskFolder(Path(record["kwargs"]["stdout"]).parent.parent)
         stopped = folder.stop.exists() or folder.run_stop.exists()
-        return RETRIES + 1 if stopped else RETRIES / MOST_CONTINUED
+        return RETRIES + 1 if stopped else RETRIES / MAX_CONTINUED
     return 1.0 if isinstance(error, ManagerLost | WorkerLost) else RETRIES + 1
 
 
 def load(manager: JobManager) -> parsl.DataFlowKernel:
-    """Start Parsl, and note its helper process for a controller that may come after us."""
+    """Start Parsl, and record its helper process for the next controller."""
     kernel = parsl.load(config(manager))
     helpers = [vars(Holder.of(helper.pid)) for helper in _helpers(kernel)]
     write_json(_note(manager.plan.run), {"helpers": helpers})
@@ -199,23 +201,23 @@ def _helpers(kernel: parsl.DataFlowKernel) -> list[Any]:
 
 
 def check(kernel: parsl.DataFlowKernel) -> None:
-    """Refuse to wait for pilots whose helper process has died: Parsl itself does not notice.
+    """Check that Parsl's helper processes live: Parsl itself does not notice their death.
 
     Raises:
-        RunError: It has; the same command starts another.
+        RunError: One has died; the same command starts another.
     """
     for helper in _helpers(kernel):
         if helper.poll() is not None:
             message = (
                 f"Parsl's interchange (process {helper.pid}) ended with exit code "
-                f"{helper.returncode}, and pilots get no work any more. The same command goes on "
-                "from here."
+                f"{helper.returncode}, so pilots get no more tasks. Run the same command again to "
+                "resume."
             )
             raise RunError(message)
 
 
 def leave(kernel: parsl.DataFlowKernel) -> None:
-    """Stop Parsl; where its helper has died it would wait for an answer for ever, and is let go."""
+    """Stop Parsl; if its helper has died, abandon it, since it would wait for ever."""
     if all(helper.poll() is None for helper in _helpers(kernel)):
         kernel.cleanup()
     else:
@@ -223,7 +225,7 @@ def leave(kernel: parsl.DataFlowKernel) -> None:
 
 
 def sweep(manager: JobManager) -> int:
-    """End what a killed controller left: its pilots and its helper; return how many jobs."""
+    """End the pilots and helpers of a killed controller; return the number of jobs."""
     note = read_json(_note(manager.plan.run))
     for helper in (Holder(**each) for each in (note or {"helpers": []})["helpers"]):
         if helper.is_alive:
@@ -234,5 +236,5 @@ def sweep(manager: JobManager) -> int:
 
 
 def _note(run: Run) -> Path:
-    """Return where Parsl's helper process is noted."""
+    """Return the file that records Parsl's helper processes."""
     return run.parsl / "interchange.json"

@@ -140,7 +140,7 @@ def test_while_the_link_before_runs_no_other_does(scheduler, folder, first, monk
     within(monkeypatch, "701")
     assert succession.main("begin", str(folder.path), "2") == NOTHING_TO_DO
     told = capsys.readouterr().err
-    assert "job 700, the link before, is running: this link leaves it alone" in told
+    assert "job 700, the link before, is running, so this link does nothing" in told
 
 
 def test_a_link_that_saved_and_ended_leaves_the_next_one_to_go_on(scheduler, folder, first):
@@ -242,7 +242,7 @@ def test_a_full_disk_is_told_and_is_not_nothing(scheduler, folder, first, monkey
 
     monkeypatch.setattr(history, "hold", full)
     assert succession.main("begin", str(folder.path), "1") == Exit.CANNOT_WRITE
-    assert "begin: /scratch/x: No space left on device. Make room there" in capsys.readouterr().err
+    assert "begin: /scratch/x: No space left on device. Free some space" in capsys.readouterr().err
 
 
 @pytest.mark.slow

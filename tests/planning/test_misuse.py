@@ -37,7 +37,7 @@ def test_more_nodes_than_the_site_has(plan):
     step = pretraining(plan)
     (line,) = told(replace(plan, steps=[replace(step, nodes=5)]))
     assert line == (
-        f"{step.task.key} asks 5 nodes, and Slurm test bed has 4 of the kind 'gpu'. "
+        f"{step.task.key} requests 5 nodes, and Slurm test bed has 4 of the kind 'gpu'. "
         "Lower `devices` in the campaign."
     )
 
@@ -45,7 +45,9 @@ def test_more_nodes_than_the_site_has(plan):
 def test_pilots_longer_than_their_bin(plan):
     pilot = plan.site.pilot.model_copy(update={"walltime_minutes": 2881})
     (line,) = told(on_site(plan, pilot=pilot))
-    assert line.startswith("testbed: its pilots ask 2881 minutes, and 1 node(s) get 2880.")
+    assert line.startswith(
+        "testbed: its pilots request 2881 minutes, and 1 node(s) get at most 2880."
+    )
     assert line.endswith("Correct pilot.walltime_minutes in a site file of your own (--site).")
 
 
@@ -70,7 +72,7 @@ def test_an_image_that_is_missing(plan, tmp_path):
     plan = replace(plan, options=replace(plan.options, image=str(tmp_path / "x.sif")))
     here = on_site(plan, container=container(("test", "-e", "{image}")))
     (line,) = told(here)
-    assert f"the image {tmp_path}/x.sif is not there, by `test -e {tmp_path}/x.sif`." in line
+    assert f"the image {tmp_path}/x.sif does not exist, by `test -e {tmp_path}/x.sif`." in line
     assert "Build it from containers/cpu.Dockerfile" in line
     (tmp_path / "x.sif").touch()
     assert told(here) == []
@@ -109,7 +111,7 @@ def test_a_purge_before_the_end(plan, tmp_path):
     purged = (datetime.now(UTC) + timedelta(days=56)).strftime("%Y-%m-%d")
     over = (datetime.now(UTC) + timedelta(days=100)).strftime("%Y-%m-%d")
     assert f"may be purged from {purged} on (56 days)" in line
-    assert f"is not over before {over}" in line
+    assert f"ends on {over} at the earliest" in line
     assert told(on_site(plan, file_systems={}, purge_days=101)) == []
 
 

@@ -212,12 +212,15 @@ def test_files_that_are_about_to_be_purged(tmp_path):
     then = time.time() - 50 * 86400
     os.utime(old, (then, then))
     row = rows_of(files(on(tmp_path, purge_days=56), tmp_path))["purge"]
-    assert (row.state, row.found) == ("warning", f"1 file(s) go within 7 days, such as {old}")
+    assert (row.state, row.found) == (
+        "warning",
+        f"1 file(s) are purged within 7 days, such as {old}",
+    )
     assert rows_of(files(on(tmp_path, purge_days=90), tmp_path))["purge"].state == "ok"
 
 
 def test_a_command_that_hangs_is_a_row_and_no_hang():
-    assert printed(["sleep", "9"], seconds=0.2) == (124, "sleep said nothing for 0.2 s")
+    assert printed(["sleep", "9"], seconds=0.2) == (124, "sleep did not end within 0.2 s")
     assert printed(["no-such-command"])[0] == 127
 
 

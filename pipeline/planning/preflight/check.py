@@ -1,4 +1,4 @@
-"""One row: what was looked at, what was found, and what to do where that is wrong."""
+"""One row of a check: its subject, the finding, and what to do about it."""
 
 import subprocess
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ COMMAND_SECONDS = 60
 
 @dataclass(frozen=True)
 class Check:
-    """What was `found` of a thing named `name`; `todo` says what to do unless it is ok."""
+    """The finding on one subject; `todo` says what to do unless the state is ok."""
 
     name: str
     state: State
@@ -20,17 +20,17 @@ class Check:
 
 
 def ok(name: str, found: str) -> Check:
-    """Return a row that is as it should be."""
+    """Return a row that passed."""
     return Check(name, "ok", found)
 
 
 def failed(name: str, found: str, todo: str) -> Check:
-    """Return a row that must be mended before a campaign runs."""
+    """Return a row that must be fixed before a campaign runs."""
     return Check(name, "failed", found, todo)
 
 
 def warning(name: str, found: str, todo: str) -> Check:
-    """Return a row that somebody should look at."""
+    """Return a row that deserves attention."""
     return Check(name, "warning", found, todo)
 
 
@@ -40,11 +40,11 @@ def skipped(name: str, why: str) -> Check:
 
 
 def printed(command: Sequence[str], *, seconds: float = COMMAND_SECONDS) -> tuple[int, str]:
-    """Return the exit code of `command` and what it printed; 127 without it, 124 if it hangs."""
+    """Return the exit code and output of `command`; 127 if it does not exist, 124 if it hangs."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
     except FileNotFoundError:
         return 127, f"{command[0]}: no such command"
     except subprocess.TimeoutExpired:
-        return 124, f"{command[0]} said nothing for {seconds:g} s"
+        return 124, f"{command[0]} did not end within {seconds:g} s"
     return done.returncode, (done.stdout + done.stderr).strip()

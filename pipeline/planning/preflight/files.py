@@ -1,4 +1,4 @@
-"""The file system of the runs: locks, links, room, clock, and how near a purge is."""
+"""Checks of the run folder's file system: locks, hard links, space, clock, quota, purge."""
 
 import fcntl
 import os
@@ -32,7 +32,7 @@ with open(sys.argv[1]) as stream:
 
 
 def files(site: Site, root: Path) -> Iterator[Check]:
-    """Look at the folder that runs of `site` go to; what is written there is removed again."""
+    """Check the folder for runs of `site`; the probe file is removed again."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         probe = root / f".cosmotron-check-{os.getpid()}"
@@ -61,7 +61,7 @@ def _run_folder(site: Site, root: Path) -> Check:
         return warning(
             "run folder",
             f"{root} is on none that {site.name} declares: {known}",
-            "Choose a folder there with --root, or declare this one in a site file of your own.",
+            "Choose a folder there with --root, or declare this one in your own site file.",
         )
     name, there = found
     if there.for_runs:
@@ -72,7 +72,7 @@ def _run_folder(site: Site, root: Path) -> Check:
 
 
 def _locks(probe: Path) -> Check:
-    """Hold a lock, and let another process try it."""
+    """Hold a lock, and let another process try to take it."""
     todo = "Parsl, HDF5 and SQLite need locks. Choose another file system with --root."
     with probe.open() as stream:
         try:
@@ -84,11 +84,11 @@ def _locks(probe: Path) -> Check:
             return failed("locks", f"flock fails: {error}", todo)
     if other.returncode != 3:
         return failed("locks", "flock lets two processes in at once", todo)
-    return ok("locks", "flock keeps others out")
+    return ok("locks", "flock excludes other processes")
 
 
 def _links(probe: Path) -> Check:
-    """Try what the ledger and claims rest on: a hard link is made once."""
+    """Try what the ledger and claims rely on: a hard link can be made only once."""
     second = probe.with_suffix(".link")
     todo = "The ledger needs hard links. Choose another file system with --root."
     try:
@@ -111,15 +111,17 @@ def _clock(probe: Path) -> Check:
     found = f"the file system's is {skew:+.1f} s from this machine's"
     if abs(skew) <= MOST_SKEW_SECONDS:
         return ok("clock", found)
-    return warning("clock", found, "Signs of life are read by it: tell the site's support.")
+    return warning("clock", found, "Heartbeats depend on it: report it to the site's support.")
 
 
 def _room(root: Path) -> Check:
     usage, inodes = shutil.disk_usage(root), os.statvfs(root).f_favail
     found = f"{usage.free / 2**30:,.0f} GiB of {usage.total / 2**30:,.0f} GiB, {inodes:,} files"
     if usage.free < LEAST_FREE_SHARE * usage.total or 0 < inodes < LEAST_FREE_INODES:
-        return warning("free room", found, "Make room, or choose another folder with --root.")
-    return ok("free room", found)
+        return warning(
+            "free space", found, "Free some space, or choose another folder with --root."
+        )
+    return ok("free space", found)
 
 
 def _quota(site: Site, root: Path) -> Check:
@@ -143,16 +145,16 @@ def _purge(site: Site, root: Path) -> Check:
     looked = islice(_stats(root), MOST_FILES)
     old = [path for path, stat in looked if now - max(stat.st_atime, stat.st_mtime) > limit]
     if not old:
-        return ok("purge", f"no file goes within {PURGE_NOTICE_DAYS} days")
+        return ok("purge", f"no file is purged within {PURGE_NOTICE_DAYS} days")
     return warning(
         "purge",
-        f"{len(old):,} file(s) go within {PURGE_NOTICE_DAYS} days, such as {old[0]}",
-        "Copy what is to be kept to another file system.",
+        f"{len(old):,} file(s) are purged within {PURGE_NOTICE_DAYS} days, such as {old[0]}",
+        "Copy the files that you need to another file system.",
     )
 
 
 def _stats(root: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Give the files below `root`; one that is gone meanwhile is left out."""
+    """Yield the files below `root`; a file that disappears meanwhile is left out."""
     for path in root.rglob("*"):
         try:
             stat = path.lstat()

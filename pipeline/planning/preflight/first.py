@@ -1,4 +1,4 @@
-"""What is looked at by itself before a campaign's first submission."""
+"""The checks that run by themselves before a campaign's first submission."""
 
 import time
 from dataclasses import asdict
@@ -14,9 +14,9 @@ VALID_SECONDS = 24 * 3600
 
 
 def before_submission(plan: Plan, scheduler: Scheduler) -> list[Check]:
-    """Look at the site, unless that was done within a day for the same; return the rows.
+    """Check the site, unless the same check passed within a day; return the rows.
 
-    Where there is no scheduler nothing is paid, and nothing looked at.
+    A machine without a scheduler costs nothing, and is not checked.
 
     Raises:
         DeclarationError: A row failed; nothing is submitted.

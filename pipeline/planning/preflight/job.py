@@ -1,4 +1,4 @@
-"""What a job on two nodes sees: devices, binding, network, rates."""
+"""The check job on two nodes: devices, binding, network, rates."""
 
 import re
 import sys
@@ -25,12 +25,12 @@ NETWORK = re.compile(r"NCCL INFO Using network (.+?)\s*$", re.MULTILINE)
 
 
 def nodes(site: Site) -> int:
-    """Return on how many nodes the job looks: two, where there is more than this machine."""
+    """Return the nodes of the check job: two, or one on a machine without a scheduler."""
     return 2 if batch_system(site).HAS_QUEUE else 1
 
 
 def job(site: Site, run: Run, options: RunOptions) -> Job:
-    """Return the job that looks, one process on each device as a training has."""
+    """Return the check job, with one process per device as in a training."""
     role = site.training
     key = f"cosmotron-check.{site.name}.{time.time_ns()}"
     folder = run.path / key
@@ -51,10 +51,10 @@ def job(site: Site, run: Run, options: RunOptions) -> Job:
 def run(
     site: Site, scheduler: Scheduler, check_job: Job, report: Callable[[JobStatus], None]
 ) -> Iterator[Check]:
-    """Submit the job, wait for its end, and give a row for each thing it saw.
+    """Submit the check job, wait for its end, and yield its rows.
 
     Raises:
-        SchedulerError: It was refused.
+        SchedulerError: The scheduler refused it.
     """
     check_job.folder.mkdir(parents=True, exist_ok=True)
     job_id = scheduler.submit(check_job, render(check_job, site), tried=False)
@@ -89,13 +89,13 @@ def _ranks(folder: Path) -> list[Rank]:
 
 
 def network(folder: Path) -> set[str]:
-    """Return what NCCL's logs in `folder` name as its network, nothing where it was not used."""
+    """Return the networks that NCCL's logs in `folder` name, empty if NCCL was not used."""
     logs = (path.read_text(errors="replace") for path in folder.glob("nccl.*.log"))
     return {name for text in logs for name in NETWORK.findall(text)}
 
 
 def judged(site: Site, node_count: int, ranks: Sequence[Rank], used: set[str]) -> Iterator[Check]:
-    """Give a row for each thing that the processes saw."""
+    """Yield a row for each finding of the processes."""
     node = site.nodes[site.training.node]
     yield _spread(node_count, node, ranks)
     yield _devices(node, ranks)
@@ -134,12 +134,12 @@ def _devices(node: NodeClass, ranks: Sequence[Rank]) -> Check:
     return failed(
         "devices",
         ", ".join(filter(None, (found, shares))),
-        f"{visible} were expected: correct gpu_bind and device_index in a site of your own.",
+        f"{visible} were expected: correct gpu_bind and device_index in your own site file.",
     )
 
 
 def _binding(site: Site, ranks: Sequence[Rank]) -> Check:
-    """Whether the processes of a node have cores of their own."""
+    """Whether each process of a node has its own cores."""
     if not batch_system(site).HAS_QUEUE:
         return skipped("binding", "processes are not bound without a scheduler")
     by_host: dict[str, Counter[int]] = {}
@@ -150,7 +150,7 @@ def _binding(site: Site, ranks: Sequence[Rank]) -> Check:
     return warning(
         "binding",
         "processes of one node share CPUs",
-        "Correct launch (--cpu-bind) and cpus_per_device in a site of your own.",
+        "Correct launch (--cpu-bind) and cpus_per_device in your own site file.",
     )
 
 
@@ -174,9 +174,9 @@ def _scratch(ranks: Sequence[Rank]) -> Check:
 
 
 def _clocks(ranks: Sequence[Rank]) -> Check:
-    """Whether the nodes' clocks agree: each process told its own as it had joined the others."""
+    """Whether the nodes' clocks agree: each process reads its clock after a barrier."""
     clocks = [float(each["clock"]) for each in ranks]
     apart = max(clocks) - min(clocks)
     if apart <= MOST_CLOCK_SECONDS:
         return ok("clocks", f"within {apart:.2f} s")
-    return warning("clocks", f"{apart:.1f} s apart", "Tell the site's support.")
+    return warning("clocks", f"{apart:.1f} s apart", "Report it to the site's support.")

@@ -1,4 +1,4 @@
-"""What can be seen from a login node, at no cost."""
+"""The checks from a login node, at no cost."""
 
 import platform
 import shlex
@@ -15,7 +15,7 @@ from pipeline.planning.preflight.files import files
 from pipeline.scheduler import Scheduler, SchedulerError, batch_system
 from pipeline.site import Site
 
-# What the programs of a campaign import, and the part of us that brings it.
+# The packages that a campaign's programs import, and the extra of ours that installs them.
 PACKAGES = {
     "zarr": "data", "numba": "data", "uproot": "data", "h5py": "data",
     "torch": "training", "deepspeed": "training", "safetensors": "training",
@@ -24,7 +24,7 @@ PACKAGES = {
 
 
 def login(site: Site, scheduler: Scheduler, root: Path, options: RunOptions) -> Iterator[Check]:
-    """Give a row for each thing that can be looked at without a job."""
+    """Yield a row for each check that needs no job."""
     yield from _accounts(site, scheduler, options)
     yield _queue(site, options)
     yield from _modules(site)
@@ -79,7 +79,11 @@ def _queue(site: Site, options: RunOptions) -> Check:
         return ok("queue", ", ".join(there))
     kind = "partition" if queue.partition else "QOS"
     found = f"the scheduler knows no {kind} {names[0]!r}, only {', '.join(words.split())}"
-    return warning("queue", found, "If the site maps names, declare `internal`; else --qos.")
+    return warning(
+        "queue",
+        found,
+        "If the site maps queue names, declare `internal`; otherwise choose another --qos.",
+    )
 
 
 def _modules(site: Site) -> Iterator[Check]:
@@ -90,13 +94,13 @@ def _modules(site: Site) -> Iterator[Check]:
         name = shlex.quote(module)
         code, words = printed(["bash", "-lc", f"module is-avail {name}"])
         if code == 0:
-            yield ok(f"module {module}", "there")
+            yield ok(f"module {module}", "available")
         else:
             family = shlex.quote(module.partition("/")[0])
             yield failed(
                 f"module {module}",
-                words or "not there",
-                f"See `module avail {family}`, and name what is there in a site of your own.",
+                words or "not available",
+                f"See `module avail {family}`, and name an available one in your own site file.",
             )
 
 
@@ -105,7 +109,7 @@ def _balance(site: Site, options: RunOptions) -> Check:
         return skipped("balance", f"{site.name} declares no command that prints it")
     code, words = printed(["bash", "-lc", site.balance_command])
     if code:
-        todo = f"`{site.balance_command}` failed: look at the project's page."
+        todo = f"`{site.balance_command}` failed: check the project's page."
         return warning("balance", words, todo)
     as_printed = f"{site.balance_command}:\n{words}"
     if site.balance_format is None or not options.project:
@@ -117,7 +121,7 @@ def _balance(site: Site, options: RunOptions) -> Check:
     amount = f"{found.left:,.0f} node-hours left of {found.granted:,.0f} of {found.project}"
     if found.left <= 0:
         return warning(
-            "balance", amount, "Jobs of an overdrawn project wait longest, or do not run."
+            "balance", amount, "The jobs of an overdrawn project wait longest, or do not run."
         )
     return ok("balance", amount)
 
