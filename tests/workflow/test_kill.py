@@ -122,4 +122,4 @@ def test_a_dead_interchange_is_noticed(tmp_path: Path) -> None:
         _, told = controller.communicate(timeout=120)
     assert controller.returncode == Exit.BUSY
     assert "interchange" in told
-    assert "goes on from here" in " ".join(told.split())
+    assert "the same command again to resume" in " ".join(told.split())
