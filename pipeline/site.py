@@ -1,4 +1,4 @@
-"""What the pipeline needs to know of a machine: its nodes, queues, charges and habits."""
+"""The declaration of a machine: its nodes, queues, charges and policies."""
 
 import os
 from datetime import date
@@ -29,11 +29,12 @@ class NodeClass(Declaration):
     """One kind of node, and how a job binds to it.
 
     A device is what one training process drives: a GPU, one MI250X die (GCD), or a share of the
-    CPU. `gpus` is what Slurm counts; 0 where devices are CPU shares. `peak_tflops` is what a device
-    can do at most, 10¹² operations a second, by precision ("fp32", "bf16"), `mfu` the share of it
-    that a training sustains, for estimates before one was measured. `count` is how many such nodes
-    the machine has; memory is a node's, and one device's own. `directives` are further lines of the
-    script's head, `launch` further options of srun or mpiexec.
+    CPU. `gpus` is the number that Slurm counts; 0 where devices are CPU shares. `peak_tflops` is
+    the peak rate of a device, in 10¹² operations per second, by precision ("fp32", "bf16"); `mfu`
+    is the share of it that a training sustains, for estimates until one is measured. `count` is the
+    number of such nodes in the machine. `memory_gb` is per node, `device_memory_gb` per device.
+    `directives` are further lines of the script's head, `launch` further options of srun or
+    mpiexec.
     """
 
     count: PositiveInt | None = None
@@ -55,9 +56,9 @@ class NodeClass(Declaration):
 
 
 class Charge(Declaration):
-    """One piece of the charge: `factor` for jobs of `from_nodes` on, after `after_minutes`.
+    """One part of a charge: `factor` for jobs of `from_nodes` or more, after `after_minutes`.
 
-    It is for the node classes `nodes`, for all of them where none is named.
+    It applies to the node classes `nodes`, or to all of them if none is named.
     """
 
     factor: NonNegativeFloat
@@ -69,7 +70,7 @@ class Charge(Declaration):
 
 
 class Bin(Declaration):
-    """A range of job sizes and the walltime it is granted."""
+    """A range of job sizes, and the longest walltime that it gets."""
 
     min_nodes: PositiveInt
     max_nodes: PositiveInt
@@ -77,14 +78,14 @@ class Bin(Declaration):
 
 
 class Wait(Declaration):
-    """How long a job of `from_nodes` or more waits in the queue, in the mean of many."""
+    """The mean wait in the queue for jobs of `from_nodes` or more."""
 
     from_nodes: PositiveInt = 1
     mean_hours: NonNegativeFloat
 
 
 class Maintenance(Declaration):
-    """The machine is away for `hours` every so many days; a job must end before that."""
+    """A maintenance of `hours` every `interval_days`; a job must end before it begins."""
 
     interval_days: PositiveInt
     hours: PositiveFloat
@@ -93,13 +94,13 @@ class Maintenance(Declaration):
 class Qos(Declaration):
     """A queue as the site's policy page describes it.
 
-    Of `submitted_jobs` a user may have so many there, `running_jobs` of them running. `time_min`
-    says that a job must also state the shortest time that serves it; ours state all of theirs. A
-    queue's own `bins` stand for the site's. `partition` is for a queue that Slurm knows as a
-    partition, not as a QOS: the site's bins are not its. `internal` are the names that Slurm itself
-    has for the queue, where they are others (Perlmutter's gpu_regular). `waits` stand for the
-    site's. Others push a job out `hours_to_preemption` after it began, in the mean, but not in the
-    first `protected_minutes`.
+    A user may have at most `submitted_jobs` jobs there, and at most `running_jobs` of them running.
+    `time_min` says that a job must also state its shortest useful walltime; ours state their full
+    walltime. A queue's own `bins` and `waits` replace the site's. `partition` is for a queue that
+    Slurm knows as a partition, not as a QOS; the site's bins do not apply to it. `internal` are the
+    names by which Slurm knows the queue, if they differ (Perlmutter's gpu_regular). A job is
+    preempted `hours_to_preemption` after it began, on average, but not in the first
+    `protected_minutes`.
     """
 
     max_minutes: PositiveInt
@@ -121,14 +122,14 @@ class Qos(Declaration):
 
 
 class Role(Declaration):
-    """Which nodes and which queue serve one kind of work."""
+    """The node class and the queue for one kind of work."""
 
     node: str
     qos: str = ""
 
 
 class Pilot(Declaration):
-    """How Parsl's pilots run here: blocks of nodes that many short tasks share."""
+    """How Parsl's pilots run on a site: blocks of nodes that many short tasks share."""
 
     role: Role
     workers_per_node: PositiveInt
@@ -141,10 +142,10 @@ class Pilot(Declaration):
 
 
 class FileSystem(Declaration):
-    """A place for files: `root` as the shell writes it, and what is to be known of it.
+    """A file system: its `root`, in which the shell expands variables, and its policies.
 
-    `locks` is whether flock works there; files that nobody has read for `purge_days` are deleted.
-    `quota_command` prints how full it is, for a person.
+    `locks` is whether flock works there; a file that nobody has read for `purge_days` is deleted.
+    `quota_command` prints the quota, for the user.
     """
 
     root: str
@@ -156,10 +157,10 @@ class FileSystem(Declaration):
 
 
 class Container(Declaration):
-    """How this site runs an image: what is put before a command, and how to see that it is there.
+    """How a site runs an image: `run` precedes a command, `probe` tests whether the image exists.
 
     In both, "{image}" stands for the image's name or path. `mount` is repeated for each "{folder}"
-    that the command needs, `env` for each "{name}" that would not reach it by itself; both come
+    that the command needs, `env` for each "{name}" of an environment variable to pass; both come
     before the image. `recipe` is the file in `containers/`, `build` the commands that make it.
     """
 
@@ -172,7 +173,7 @@ class Container(Declaration):
 
 
 class Environment(Declaration):
-    """Exports of a batch script: for every job, for several nodes, for one node."""
+    """The exports of a batch script: for every job, for multi-node jobs, for single-node jobs."""
 
     always: dict[str, str] = {}
     multi_node: dict[str, str] = {}
@@ -182,16 +183,19 @@ class Environment(Declaration):
 class Site(Declaration):
     """One machine, as declared in `sites/<name>.toml`; every number carries a date and a source.
 
-    `node_failures` is how often a node fails, per 1000 days of one node. `link_overhead_minutes` is
-    what a training's link takes from its start to the first step, and from the last one to its end,
-    as long as none has been measured. Of the `submitted_jobs` that a user may have in all queues,
-    `eligible_jobs` at a time may start. A bundle has at most `bundle_parts` trainings side by side.
-    `charges_lost_jobs` is whether a job of which accounting
-    knows no end is charged. `balance_format` is how its balance is printed, by `balance_command` or
-    where the user gets it; a job may be missing there until `balance_lag_hours` after its end.
-    `network_plugin` is what NCCL (or RCCL) names as its network where the fast one is used, in its
-    log at NCCL_DEBUG=INFO. In `packs` trainings of one device share the nodes of `training`, where
-    those are only to be had whole. `waits` and `maintenance` are for rehearsals alone.
+    `scheduler` is the name of a class in `pipeline.scheduler`. `node_failures` is the number of
+    failures per 1000 node-days. `link_overhead_minutes` is the time of a training's link without
+    steps: until its first step and after its last one, as long as none has been measured.
+
+    A user may have at most `submitted_jobs` jobs in all queues, of which `eligible_jobs` may start.
+    A bundle has at most `bundle_parts` trainings side by side. In `packs` trainings of one device
+    share the nodes of `training`, where jobs get whole nodes only.
+
+    `charges_lost_jobs` is whether a job without an end in accounting is charged. `balance_format`
+    is the format of the balance, which `balance_command` prints or the user downloads; a job may be
+    missing there until `balance_lag_hours` after its end. `network_plugin` is the network that NCCL
+    (or RCCL) names in its log at NCCL_DEBUG=INFO if it uses the fast one. `waits` and `maintenance`
+    are for rehearsals alone.
     """
 
     name: str
@@ -249,7 +253,7 @@ class Site(Declaration):
 
     @model_validator(mode="after")
     def _charges_exist(self) -> "Site":
-        """Check that pieces of a charge name node classes of this site."""
+        """Check that the charges name node classes of this site."""
         for name, queue in self.qos.items():
             named = {each for piece in queue.charge for each in piece.nodes}
             for each in sorted(named - self.nodes.keys()):
@@ -264,15 +268,15 @@ class Site(Declaration):
         return self.detect is not None and os.environ.get(self.detect.variable) == self.detect.value
 
     def account(self, project: str, node: str) -> str:
-        """Return the account that pays for `node`s, with their suffix (NERSC's GPU nodes: `_g`)."""
+        """Return the account that pays for nodes of class `node`, with its suffix (NERSC: `_g`)."""
         suffix = self.nodes[node].account_suffix
         return project if not project or project.endswith(suffix) else project + suffix
 
     def max_minutes(self, nodes: int, qos: str) -> int | None:
-        """Return the longest walltime a job of `nodes` nodes may ask of `qos`, None if unlimited.
+        """Return the longest walltime of a job of `nodes` nodes in `qos`, None if unlimited.
 
         Raises:
-            DeclarationError: The job is larger than the site or the queue takes.
+            DeclarationError: The site or the queue accepts no job of that size.
         """
         limits = []
         if qos:
@@ -297,22 +301,22 @@ class Site(Declaration):
         return min(limits, default=None)
 
     def lead_seconds(self, walltime_minutes: int) -> int:
-        """Return how long before its walltime a job is asked to save.
+        """Return how many seconds before its walltime a job is signalled to save.
 
-        As the site says, but a tenth of the walltime at most; of that a minute, and half of it, are
-        left in short jobs.
+        It is `signal_lead_seconds`, but at most a tenth of the walltime; in short jobs that tenth
+        may grow to a minute, or to half of the walltime if that is less.
         """
         short = max(6 * walltime_minutes, min(60, 30 * walltime_minutes))
         return min(self.signal_lead_seconds, short)
 
     def walltime_minutes(self, minutes: int, nodes: int, qos: str) -> tuple[int, float]:
-        """Return (walltime, how much of it is for work) of a job with `minutes` of work to do.
+        """Return (walltime, minutes of it for work) of a job with `minutes` of work to do.
 
-        What fits the longest walltime has all of it; of a chain each link saves before its end. No
-        job asks less than what the queue takes at least.
+        Work that fits into one job uses its whole walltime; each link of a chain saves before its
+        end. The walltime is never below the queue's minimum.
 
         Raises:
-            DeclarationError: The job is larger than the site or the queue takes.
+            DeclarationError: The site or the queue accepts no job of that size.
         """
         longest = self.max_minutes(nodes, qos)
         least = self.qos[qos].min_minutes if qos in self.qos else None
@@ -322,14 +326,14 @@ class Site(Declaration):
         return longest, longest - self.lead_seconds(longest) / 60
 
     def mean_wait_hours(self, nodes: float, qos: str) -> float:
-        """Return how long a job of `nodes` nodes waits in `qos`, in the mean; 0 if nobody knows."""
+        """Return the mean wait of a job of `nodes` nodes in `qos`; 0 if none is declared."""
         queue = self.qos.get(qos)
         waits = (queue.waits if queue is not None else ()) or self.waits
         fitting = [each for each in waits if each.from_nodes <= max(nodes, 1)]
         return max(fitting, key=lambda each: each.from_nodes).mean_hours if fitting else 0.0
 
     def bins_of(self, qos: str) -> tuple[Bin, ...]:
-        """Return the bins of a job in `qos`."""
+        """Return the bins that apply to a job in `qos`."""
         queue = self.qos.get(qos)
         if queue is None:
             return self.bins
