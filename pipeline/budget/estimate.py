@@ -1,4 +1,4 @@
-"""What a training takes by its arithmetic: FLOPs over what the devices sustain."""
+"""The estimate of a training: its FLOPs over the rate that the devices sustain."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,9 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """A training by its FLOPs, forward and backward of all events.
+    """The estimate of a training from its FLOPs, forward and backward over all events.
 
-    `mfu` is the share of the peak that is assumed, or was measured; `device_hours` follow from it.
-    `required_mfu` is the share that the declared walltime comes to, if all of it is steps.
+    `mfu` is the assumed or measured share of the peak rate; `device_hours` follow from it.
     """
 
     flops: float
@@ -25,25 +24,25 @@ class Estimate:
 
     @property
     def required_mfu(self) -> float:
-        """The model FLOPs utilisation that does it in the declared walltime."""
+        """The model FLOPs utilisation that the declared walltime requires, if it is all steps."""
         return self.mfu * self.device_hours / self.declared_device_hours
 
 
 def estimate(
     model: Family, training: Training, node: NodeClass, points: float, measured_mfu: float | None
 ) -> Estimate | None:
-    """Return what `training` of `model` takes; None where the FLOPs or the devices are not known.
+    """Return the estimate of a `training` of `model`; None if FLOPs or peak rate are unknown.
 
     FLOPs are `flops_per_point` (forward and backward, multiply-add two; Kaplan et al.,
     arXiv:2001.08361, §2.1) × points × events; MFU is their rate over the devices' peak (Chowdhery
     et al., arXiv:2204.02311, appendix B).
 
     Args:
-        model: What is trained.
-        training: For how many events, on how many devices, in what precision.
-        node: The devices, with their peak and what is assumed of it.
-        points: Of an event, in the mean.
-        measured_mfu: What trainings of this model sustained, if any did.
+        model: The model to train.
+        training: The number of events and devices, and the precision.
+        node: The devices, with their peak rate and assumed MFU.
+        points: The mean number of points per event.
+        measured_mfu: The MFU that trainings of this model sustained, if any.
     """
     each = model.flops_per_point(points)
     peak = node.peak_tflops.get(training.precision)

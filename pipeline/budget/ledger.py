@@ -1,4 +1,4 @@
-"""The ledger: every node-hour promised and spent, one immutable file per record.
+"""The ledger: every node-hour reserved and charged, one immutable file per record.
 
 A record is written under a hidden name and linked into place. The link is atomic and exclusive on
 Lustre, NFS and GPFS, where flock and SQLite are not to be trusted; a kill leaves no half record.
@@ -31,7 +31,7 @@ class LedgerError(RunError):
 
 @dataclass(frozen=True)
 class Total:
-    """The node-hours of one site: still promised to jobs, and charged."""
+    """The node-hours of one site: still reserved for jobs, and charged."""
 
     reserved_node_hours: float
     charged_node_hours: float
@@ -55,7 +55,7 @@ class Ledger:
         return lease(self.folder)
 
     def append(self, record: Record) -> Path:
-        """Add `record` and return its file, which is there as a whole or not at all.
+        """Add `record` and return its file, which exists completely or not at all.
 
         Raises:
             LedgerError: The folder cannot be written, or the disk is full.
@@ -70,7 +70,7 @@ class Ledger:
         except OSError as error:
             message = (
                 f"{self.folder}: the {record.kind} of {record.job_key} cannot be recorded "
-                f"({error.strerror}). Make room there, or make it writable, then run again."
+                f"({error.strerror}). Free some space there, or make it writable, then run again."
             )
             raise LedgerError(message, classify(error).outcome.name) from error
         return path
@@ -79,14 +79,14 @@ class Ledger:
         """Return every record, by time, then in the order of `Kind`.
 
         Raises:
-            LedgerError: A file holds no record; the message names it.
+            LedgerError: A file is not a record; the message names it.
         """
         with self._lock:
             self._catch_up()
             return sorted(self._records.values(), key=lambda record: record.moment)
 
     def accounts(self) -> dict[str, Account]:
-        """Return the account of each job by its key, the job first heard of first."""
+        """Return the account of each job by its key, in the order of their first records."""
         with self._lock:
             self._catch_up()
             heard = {key: min(each.moment for each in self._by_job[key]) for key in self._by_job}
@@ -98,7 +98,7 @@ class Ledger:
         return [each for each in found if each.site == site and each.job_id and each.end is None]
 
     def of_jobs(self, site: str, job_ids: Collection[str]) -> list[Account]:
-        """Return the accounts of some batch jobs of a site; those of a bundle have one job."""
+        """Return the accounts of some batch jobs of a site; the links of a bundle share a job."""
         found = self.accounts().values()
         return [each for each in found if each.site == site and each.job_id in job_ids]
 
@@ -107,7 +107,7 @@ class Ledger:
         return self.of_tasks([task])[task]
 
     def of_tasks(self, tasks: Iterable[str]) -> dict[str, list[Account]]:
-        """Return the accounts of several tasks' jobs; the folder is looked at once for all."""
+        """Return the accounts of several tasks' jobs; the folder is listed once for all."""
         found: dict[str, list[Account]] = {task: [] for task in tasks}
         for each in self.accounts().values():
             if each.task in found:
@@ -115,7 +115,7 @@ class Ledger:
         return found
 
     def _catch_up(self) -> None:
-        """Read the files that are new, forget those that are gone, and replay their jobs."""
+        """Read new files, forget removed ones, and replay their jobs."""
         there = {name for name in _names(self.folder) if name[0] != "." and name.endswith(".json")}
         gone = self._records.keys() - there
         new = {name: _read(self.folder / name) for name in there - self._records.keys()}
@@ -135,7 +135,7 @@ class Ledger:
                 del self._accounts[key]
 
     def totals(self) -> dict[str, Total]:
-        """Return what is reserved and charged at each site; sites are never added up."""
+        """Return the reserved and charged node-hours at each site; sites are never added up."""
         accounts = self.accounts().values()
         return {
             site: Total(
@@ -155,7 +155,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a new file and wait until the disk has it; nothing half-written stays."""
+    """Write a new file and sync it to disk; remove it if that fails."""
     try:
         with path.open("x") as stream:
             stream.write(text)
@@ -169,8 +169,8 @@ def _write(path: Path, text: str) -> None:
 def _link(temporary: Path, path: Path) -> None:
     """Give `temporary` its final name.
 
-    NFS may lose the answer of a link that was made and find the name taken when it asks again;
-    the number of links tells (open(2), O_EXCL).
+    NFS may lose the answer to a link that was made, and find the name taken when it retries; the
+    number of links shows that (open(2), O_EXCL).
     """
     try:
         os.link(temporary, path)
@@ -192,7 +192,7 @@ def _read(path: Path) -> Record:
 
 
 def _reason(error: Exception) -> str:
-    """Return what is wrong, in a few words."""
+    """Return the reason of an error in a few words."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))

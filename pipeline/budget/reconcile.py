@@ -17,17 +17,17 @@ def reconcile(
     site: Site,
     role_of: Callable[[Account], Role],
 ) -> list[Record]:
-    """Append what the ledger missed, and return it.
+    """Append the records that the ledger lacks, and return them.
 
-    A job whose submission, start or end nobody saw gets those records. Where the ledger's seconds,
-    nodes or final state differ from accounting's, a reconcile record replaces them: those of the
-    returned records that are of kind reconcile are the drift. Doing it twice adds nothing.
+    A job without a submission, start or end record gets those. Where the ledger's seconds, nodes or
+    final state differ from accounting's, a reconcile record replaces them; these records are the
+    drift. A second call adds nothing.
 
     Args:
         ledger: The ledger to complete.
-        statuses: What accounting says, by job key; jobs the ledger never heard of are left alone.
-        site: The site that was asked; jobs of other sites are left alone.
-        role_of: The role whose queue a job used, which says what it is charged.
+        statuses: The statuses by accounting, by job key; jobs unknown to the ledger are left alone.
+        site: The site of that accounting; jobs of other sites are left alone.
+        role_of: Returns the role of a job, whose queue determines the charge.
     """
     accounts = ledger.accounts()
     known = [(accounts[key], status) for key, status in statuses.items() if key in accounts]
@@ -45,7 +45,8 @@ def reconcile(
 def _missed(account: Account, status: JobStatus, site: Site, role: Role) -> list[Record]:
     """Return the records that bring `account` up to `status`.
 
-    A part of a bundle is charged its share of the nodes to the job's end, whenever it was done.
+    A part of a bundle is charged its share of the nodes until the job's end, even if it was done
+    before.
     """
     records = []
     now = clock.time()
@@ -71,7 +72,7 @@ def _missed(account: Account, status: JobStatus, site: Site, role: Role) -> list
 
 
 def _charge(status: JobStatus, site: Site, role: Role) -> float:
-    """Return the node-hours of a job: each time that it ran is a charge of its own."""
+    """Return the node-hours of a job; each attempt of a requeued job is charged by itself."""
     if status.state.is_over and status.end is None and not site.charges_lost_jobs:
         return 0.0
     attempts = status.attempts or (status.seconds,)
@@ -79,7 +80,7 @@ def _charge(status: JobStatus, site: Site, role: Role) -> float:
 
 
 def _record(kind: Kind, account: Account, status: JobStatus, when: float) -> Record:
-    """Return a record that says of `account` what `status` says."""
+    """Return the record of `kind` for `account`, with the facts of `status`."""
     return Record(
         kind=kind,
         time=when,

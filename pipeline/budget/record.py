@@ -1,4 +1,4 @@
-"""One record of the ledger: a thing that happened to a job."""
+"""One record of the ledger: an event in the life of a job."""
 
 from enum import StrEnum
 
@@ -10,7 +10,7 @@ from pipeline.job import State
 
 
 class Kind(StrEnum):
-    """What happened to a job, in the order in which it can happen."""
+    """The kinds of event, in the order in which they can happen."""
 
     RESERVE = "reserve"
     SUBMIT = "submit"
@@ -24,14 +24,15 @@ ORDER = {kind: index for index, kind in enumerate(Kind)}
 
 
 class Record(Declaration):
-    """One thing that happened to one job, at `time` (seconds since 1970).
+    """One event of one job, at `time` (seconds since 1970).
 
-    `node_hours` is what the job may cost at most in a reserve, and what it was charged in an end
-    or a reconcile: always the whole job, never a difference. A `job_key` stands for one job for
-    ever: the next link of a chain has the next key. A link of a bundle shares its batch job, whose
-    own key is `batch_key`, with others; `nodes` and `node_hours` are its share. Of a task in pilots
-    that is their kind; they carry the charge. `energy_joules` is the job's share too, None where
-    the site does not measure it.
+    `node_hours` is the most that the job may cost in a reserve record, and its charge in an end or
+    reconcile record: always of the whole job, never a difference. A `job_key` belongs to one job
+    for ever: the next link of a chain has the next key.
+
+    A link of a bundle shares a batch job, whose key is `batch_key`; `nodes` and `node_hours` are
+    its share. For a task in pilots `batch_key` is their kind; the pilots carry the charge.
+    `energy_joules` is the link's share too, None where the site does not measure it.
     """
 
     kind: Kind
@@ -51,5 +52,5 @@ class Record(Declaration):
 
     @property
     def moment(self) -> tuple[float, int]:
-        """What records are sorted by: the time, then the order of `Kind`."""
+        """The sort key of records: the time, then the order of `Kind`."""
         return self.time, ORDER[self.kind]

@@ -1,4 +1,4 @@
-"""A batch job of trainings in a rehearsal: our own links, around work that is only time."""
+"""The batch jobs of trainings in a rehearsal: real links, around work that only takes time."""
 
 import math
 import random
@@ -32,7 +32,7 @@ MAX_SAVE_INTERVAL = 1800.0  # each half an hour at least, as the trainings do
 
 @dataclass
 class Work:
-    """What a training takes in all, and how much of it a checkpoint holds: seconds of steps."""
+    """A training's work in seconds of steps: in total, and saved in a checkpoint."""
 
     seconds: float
     saved: float = 0.0
@@ -40,12 +40,12 @@ class Work:
 
     @property
     def left(self) -> float:
-        """What is not done yet."""
+        """The seconds that are not saved yet."""
         return self.seconds - self.saved
 
 
 class Links:
-    """The programs of batch jobs: they begin, work, save and end links as the real ones do."""
+    """The programs of batch jobs: they begin, save and end links as the real ones do."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Links:
         self._steps = {str(run.task(step.task.key).path): step for step in manager.plan.steps}
 
     def shares(self) -> dict[str, float]:
-        """Return how much of each training is done, what is not saved yet included."""
+        """Return the done share of each training, including unsaved steps."""
         found = {}
         for key, work in self.work.items():
             since = work.stepping_since
@@ -91,7 +91,7 @@ class Links:
         return next(iter(codes.values())) if wanted else Exit.FINISHED
 
     def _links(self, job: Job) -> list[Link]:
-        """Return the links of a job, as its script names them: folder and number of each."""
+        """Return the links of a job from its script, which has the folder and number of each."""
         words = job.before[job.before.index("begin") + 1 :]
         return [
             (self._steps[folder], int(number))
@@ -122,7 +122,7 @@ class Links:
         return code
 
     def _steps_until(self, traces: "Traces", work: Work, until: float, step: Step) -> Life:
-        """Take steps and save them, as often as costs least, until all is done or time is up."""
+        """Make steps and save them, at the optimal interval, until the work or the time is over."""
         interval = self._between_saves(step.nodes)
         while work.left > 0 and self.env.now + SAVE_SECONDS < until:
             seconds = min(interval, work.left, until - SAVE_SECONDS - self.env.now)
@@ -146,7 +146,7 @@ class Links:
         return min(MAX_SAVE_INTERVAL, math.sqrt(2 * SAVE_SECONDS / rate))
 
     def _start_up_seconds(self, job: Job) -> float:
-        """Return how long a link takes to its first step: as the site guesses, or a third off."""
+        """Return the seconds until a link's first step: the site's value, give or take a third."""
         mean = 60.0 * start_up_minutes(self.manager.plan.site, job.walltime_minutes)
         return mean * self.dice.uniform(0.67, 1.33)
 
@@ -155,9 +155,9 @@ class Links:
 
 
 def start_up_minutes(site: Site, walltime_minutes: int) -> float:
-    """Return how long a link of that walltime starts up: what the site guesses, or a third of it.
+    """Return the minutes until a link's first step: by the site, at most a third of the walltime.
 
-    Nobody gives a job less than what it needs to begin.
+    A walltime shorter than the start-up would make no sense.
     """
     return min(site.link_overhead_minutes, walltime_minutes / 3)
 
@@ -206,7 +206,7 @@ class Traces:
 
 
 def _checkpoint(checkpoints: Path, seconds: float) -> None:
-    """Leave one checkpoint, named by the work that it holds."""
+    """Replace the checkpoint by one that is named by its seconds of work."""
     checkpoints.mkdir(parents=True, exist_ok=True)
     before = list(checkpoints.iterdir())
     (checkpoints / f"step-{round(seconds):012d}").mkdir(exist_ok=True)

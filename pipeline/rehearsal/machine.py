@@ -1,4 +1,4 @@
-"""A simulated machine: a scheduler whose jobs wait, run and fail by the site's own numbers."""
+"""A simulated machine: a scheduler whose jobs wait, run and fail by the site's declaration."""
 
 import math
 import random
@@ -15,7 +15,7 @@ from pipeline.site import Site
 
 HOUR, DAY = 3600.0, 86400.0
 NO_LIMIT = 10**6
-WAIT_SIGMA = 1.0  # of the logarithm of a wait: a guess, some wait ten times as long as others
+WAIT_SIGMA = 1.0  # standard deviation of the logarithm of a wait: a guess
 EPOCH = 1_767_225_600.0  # 2026-01-01 UTC: a rehearsal depends on its seed alone
 
 Life = Generator[simpy.Event, Any, Any]
@@ -41,7 +41,7 @@ class Entry:
 
 
 class VirtualClock:
-    """The simulation's time as a clock; nobody may sleep by it."""
+    """The simulation's time as a clock, without sleep."""
 
     def __init__(self, env: simpy.Environment) -> None:
         self.env = env
@@ -51,22 +51,22 @@ class VirtualClock:
         return EPOCH + float(self.env.now)
 
     def monotonic(self) -> float:
-        """Return the seconds of the simulation; its first moment is long after any look."""
+        """Return the seconds of the simulation, which starts long after any earlier poll."""
         return 1e6 + float(self.env.now)
 
     def sleep(self, seconds: float) -> None:
         """Refuse: the simulation stands still while our code runs."""
-        message = f"{seconds} s: nobody sleeps in a rehearsal."
+        message = f"{seconds} s: no code may sleep in a rehearsal."
         raise RuntimeError(message)
 
 
 class Machine:
     """A `Scheduler` whose jobs live in a simulation.
 
-    As on the real machine a user's jobs wait: for the end of another, for their turn where only so
-    many are eligible, in the queue, for others to end where only so many may run, and for a
-    maintenance to be over. A job runs until its program ends, its walltime, the failure of one of
-    its nodes, its preemption, or until somebody cancels it, whatever comes first.
+    As on the real machine a job waits for the job it depends on, for eligibility where the site
+    limits the eligible jobs, in the queue, for the end of a maintenance, and for a place where the
+    queue limits the running jobs. It runs until its program ends, its walltime ends, one of its
+    nodes fails, it is preempted or cancelled, whatever comes first.
     """
 
     def __init__(self, env: simpy.Environment, site: Site, dice: random.Random) -> None:
@@ -86,7 +86,7 @@ class Machine:
         }
 
     def submit(self, job: Job, text: str, *, tried: bool = True) -> str:  # noqa: ARG002
-        """See `Scheduler.submit`; what the site forbids is refused."""
+        """See `Scheduler.submit`; jobs beyond the site's limits are refused."""
         if job.key in self._by_key:
             return self._by_key[job.key]
         queue = self.site.qos.get(job.qos)
@@ -135,7 +135,7 @@ class Machine:
         return self._live > 0
 
     def waited_hours(self) -> float:
-        """Return how long the jobs that began have waited since they were submitted, together."""
+        """Return the total hours that jobs waited between submission and start."""
         begun = [each for each in self.jobs.values() if each.start is not None]
         return sum((each.start or 0.0) - each.submitted for each in begun) / HOUR
 
@@ -158,7 +158,7 @@ class Machine:
         return entry.status
 
     def _life(self, job_id: str, entry: Entry) -> Life:
-        """Live the life of a job."""
+        """Simulate a job from its submission to its end."""
         try:
             if entry.job.after:
                 before = self.jobs[entry.job.after]
@@ -192,7 +192,7 @@ class Machine:
         walltime = 60.0 * entry.job.walltime_minutes
         ends_at = self.env.now + walltime
         program = self.env.process(self.program(entry.job, job_id, ends_at))
-        seconds, state = min([(walltime, State.TIMEOUT), *self._misfortunes(entry.job)])
+        seconds, state = min([(walltime, State.TIMEOUT), *self._interruptions(entry.job)])
         try:
             yield program | self.env.timeout(seconds)
         except simpy.Interrupt as interrupt:
@@ -206,9 +206,9 @@ class Machine:
             entry.state = State.FAILED if entry.exit_code else State.COMPLETED
 
     def _wait_seconds(self, job: Job) -> float:
-        """Return how long a job waits in its queue: log-normal, of the site's mean.
+        """Return how long a job waits in its queue: log-normal with the site's mean.
 
-        One that has waited already waits for what is left of such a wait.
+        A job that has waited already waits for the rest, by the conditional distribution.
         """
         mean = self.site.mean_wait_hours(job.nodes, job.qos) * HOUR
         if not mean or self.at_once & {job.key, *(part.key for part in job.parts)}:
@@ -221,11 +221,11 @@ class Machine:
         passed = logs.cdf(math.log(waited))
         share = passed + (1 - passed) * self.dice.random()
         if not 0 < share < 1:
-            return waited  # longer than all that was thought of: as long again
+            return waited  # beyond the distribution's precision: as long again
         return max(0.0, math.exp(logs.inv_cdf(share)) - waited)
 
-    def _misfortunes(self, job: Job) -> list[tuple[float, State]]:
-        """Return in how many seconds one of its nodes fails, and others push it out."""
+    def _interruptions(self, job: Job) -> list[tuple[float, State]]:
+        """Return the (seconds, state) of the node failure and the preemption of a job, if any."""
         found = []
         rate = self.site.node_failures / 1000 * job.nodes / DAY
         if rate:

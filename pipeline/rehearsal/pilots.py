@@ -1,4 +1,4 @@
-"""Pilots in a rehearsal: blocks of nodes that come when tasks wait, and go when none do."""
+"""Pilots in a rehearsal: blocks of nodes that start when tasks wait, and end when none do."""
 
 from collections import deque
 from dataclasses import dataclass

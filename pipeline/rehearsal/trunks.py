@@ -1,4 +1,4 @@
-"""What a grid would cost if each model's data sizes came from one trunk."""
+"""A grid in which the data sizes of each model branch from one trunk, to compare its cost."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The card of a trained model: Hugging Face's README.md, from what lies in the run folder."""
+"""The card of a trained model, Hugging Face's README.md, from the run folder."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

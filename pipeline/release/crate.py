@@ -1,4 +1,4 @@
-"""The run folder as an RO-Crate: what lies in it, and which task made it of what.
+"""The run folder as an RO-Crate: its contents, and which task made what from what.
 
 RO-Crate 1.1, https://w3id.org/ro/crate/1.1, in the profile for runs of programs, Process Run Crate
 0.5, https://w3id.org/ro/wfrun/process/0.5. The library generates JSON-LD; we
@@ -56,7 +56,7 @@ Entity = Any  # of rocrate, which has no types
 
 @dataclass
 class Contents:
-    """A crate that grows by each file and folder of `run`, once, and only if it is there."""
+    """A crate that grows by each existing file and folder of `run`, once."""
 
     run: Run
     crate: Any
@@ -96,7 +96,7 @@ class Contents:
         return [known or self.crate.add_dataset(path, name, properties=facts)]
 
     def about(self, identity: str, kind: str, **facts: Any) -> Entity:
-        """Return an entity that is no file of the crate, but something that is spoken of."""
+        """Return an entity that is not a file of the crate."""
         properties = {"@type": kind, **facts}
         return self.crate.add(ContextEntity(self.crate, identity, properties=properties))
 
@@ -156,7 +156,7 @@ def _compact(crate: ROCrate) -> dict[str, Any]:
 
 
 def _root(contents: Contents, campaign: Campaign, tasks: Sequence[TaskView]) -> None:
-    """Say of the whole what it is, since when it is so, and what one may do with it."""
+    """Describe the whole crate: its name, date, licence and profile."""
     root = contents.crate.root_dataset
     done = sum(task.state == "done" for task in tasks)
     root["name"] = f"{campaign.name}: a run of Cosmotron"
@@ -175,7 +175,7 @@ def _root(contents: Contents, campaign: Campaign, tasks: Sequence[TaskView]) -> 
 
 
 def _declarations(contents: Contents) -> None:
-    """Describe what lies in the folder whatever its tasks are."""
+    """Describe the files of the folder that do not depend on its tasks."""
     run = contents.run
     contents.file(run.declaration, "The campaign: what was declared.")
     contents.file(run.site, "The declaration of the site.")
@@ -185,7 +185,7 @@ def _declarations(contents: Contents) -> None:
 
 
 def _store(contents: Contents, name: str, manifest: Manifest) -> None:
-    """Describe the store `name`: its size, what stands for its content, its own description."""
+    """Describe the store `name`: its size, the hash of its content, its Croissant file."""
     run, folder = contents.run, contents.run.store(name)
     contents.about(FORMAT, "CreativeWork", name="Croissant", version=FORMAT.rpartition("/")[2])
     facts: dict[str, int | str] = {
@@ -214,7 +214,7 @@ def _store(contents: Contents, name: str, manifest: Manifest) -> None:
 def _action(
     contents: Contents, task: TaskView, jobs: Sequence[Account], instrument: Entity
 ) -> None:
-    """Describe what a task that ended did: of what it made what, when, for how many node-hours."""
+    """Describe a finished or failed task: its inputs, products, times and node-hours."""
     began = [job.start for job in jobs if job.start is not None]
     ended = [job.end for job in jobs if job.end is not None]
     results = _results(contents, task)
@@ -237,7 +237,7 @@ def _action(
 
 
 def _objects(contents: Contents, task: TaskView) -> list[Entity]:
-    """Return what a task began with: its declaration, its sources, stores and weights."""
+    """Return the inputs of a task: its declaration, sources, stores and weights."""
     declared = task.declaration
     given = contents.file(task.folder.declaration, f"{task.key}: its resolved declaration.")
     if task.stage == "stage":
@@ -267,7 +267,7 @@ def _sources(contents: Contents, task: TaskView) -> list[Entity]:
 
 
 def _results(contents: Contents, task: TaskView) -> list[Entity]:
-    """Return what a task left: its product where it is done, and how it ended in any case."""
+    """Return the products of a task if it is done, and its result in any case."""
     folder, declared = task.folder, task.declaration
     made: list[Entity] = []
     if task.state == "done" and task.stage == "simulate":
@@ -283,7 +283,7 @@ def _results(contents: Contents, task: TaskView) -> list[Entity]:
 
 
 def _node_hours(contents: Contents, key: str, jobs: Sequence[Account]) -> list[Entity]:
-    """Return what the jobs of a task were charged at each site; never a sum over sites."""
+    """Return the node-hours charged to a task at each site; never a sum over sites."""
     charged: dict[str, float] = {}
     for job in jobs:
         charged[job.site] = charged.get(job.site, 0.0) + job.charged_node_hours

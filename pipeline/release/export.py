@@ -1,4 +1,4 @@
-"""A trained model as a folder for others: weights, what it is, and how to make it again."""
+"""A trained model as a folder for others: weights, configuration and model card."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ Trained = TokenizeTask | PretrainTask | FinetuneTask
 
 
 class ExportError(RunError):
-    """There is nothing to export, or no room for it; the message says which and what to do."""
+    """There is nothing to export, or its target is in use; the message says what to do."""
 
     outcome = "error"
 

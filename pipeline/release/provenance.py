@@ -1,4 +1,4 @@
-"""Where the products of a run come from, written for other tools: its crate, and its stores."""
+"""The provenance of a run for other tools: its RO-Crate, and a Croissant file per store."""
 
 import json
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from pipeline.writing import write_text
 
 @dataclass(frozen=True)
 class Written:
-    """The files that were written, and what of the run could not be read and stands in none."""
+    """The written files, and the problems with files of the run that could not be read."""
 
     crate: Path
     croissants: tuple[Path, ...]

@@ -1,4 +1,4 @@
-"""The software that a run was made with, for its crate: ourselves, and what we stand on."""
+"""The software of a run, for its crate: Cosmotron and the packages that it uses."""
 
 import re
 from collections.abc import Callable, Mapping

@@ -81,7 +81,9 @@ def test_an_unknown_key_is_refused():
 
 def test_a_folder_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(LedgerError, match=r"the reserve of m0-1 cannot be recorded .*Make room"):
+    with pytest.raises(
+        LedgerError, match=r"the reserve of m0-1 cannot be recorded .*Free some space"
+    ):
         Ledger(tmp_path / "file").append(record(Kind.RESERVE, 1))
 
 
