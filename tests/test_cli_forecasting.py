@@ -48,7 +48,7 @@ def forecast(cosmotron, tmp_path):
 def test_it_says_node_hours_date_and_rates(manager, forecast):
     told = forecast()
     assert told.code == Exit.FINISHED, told.err
-    for each in ("tiny:", "node-hours in all, of which", "done in", "(80 %:", "time assumed"):
+    for each in ("tiny:", "node-hours in all, of which", "done in", "(80 %:", "the assumed time"):
         assert each in told.words
 
 
@@ -93,7 +93,7 @@ def test_without_the_scheduler_it_goes_by_the_ledger_and_says_so(manager, foreca
 def test_before_anything_is_submitted_a_rehearsal_is_the_answer(scheduler, forecast):
     told = forecast()
     assert told.code == Exit.USAGE
-    assert "nothing was submitted yet. Before that: cosmotron rehearse" in told.words
+    assert "no job was submitted yet. First: cosmotron rehearse" in told.words
 
 
 def test_a_campaign_that_is_done_needs_none(manager, forecast):
