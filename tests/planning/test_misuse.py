@@ -81,7 +81,7 @@ def test_an_image_that_is_missing(plan, tmp_path):
 def test_an_image_that_nobody_can_look_for(plan):
     plan = replace(plan, options=replace(plan.options, image="x"))
     (line,) = told(on_site(plan, container=container(("no-such-engine", "{image}"))))
-    assert "the image x is not there" in line
+    assert "the image x does not exist" in line
 
 
 def test_a_site_that_runs_no_images(plan):
