@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from pipeline.campaign import Campaign, Finetune
 from pipeline.campaign.provenance import Provenance
 from pipeline.catalog import Declaration, read
+from pipeline.downstream import AnyTask
 from pipeline.families import Model
 from pipeline.site import Site
 
@@ -34,6 +36,18 @@ class Finetunes(Declaration):
     finetune: dict[str, Finetune]
 
 
+class Head(Declaration):
+    """The head of a fine-tuning alone."""
+
+    head: AnyTask
+
+
+class Heads(Declaration):
+    """The heads of a campaign's fine-tunings."""
+
+    finetune: dict[str, Head]
+
+
 class Provenanced(Declaration):
     """The licence and the citations of a campaign."""
 
@@ -45,8 +59,10 @@ KINDS = {
     "# a site": Site,
     "# models of a campaign": Models,
     "# fine-tuning in a campaign": Finetunes,
+    "# head of a fine-tuning in a campaign": Heads,
     "# provenance in a campaign": Provenanced,
 }
+CUSTOM_FILES = {"my_model.py": "add-a-model.md", "my_task.py": "downstream.md"}
 
 
 def blocks(language):
@@ -57,6 +73,12 @@ def blocks(language):
         for number, (_, name, text) in enumerate(BLOCK.findall(page.read_text()))
         if name == language
     ]
+
+
+def code_of(page):
+    """Return the Python of a page of docs/, all blocks as one file."""
+    found = BLOCK.findall((ROOT / "docs" / page).read_text())
+    return "\n".join(textwrap.dedent(text) for _, language, text in found if language == "python")
 
 
 def anchors(page):
@@ -110,7 +132,8 @@ def test_the_glossary_is_sorted_and_each_term_is_used():
 @pytest.mark.parametrize("text", blocks("toml"))
 def test_declarations_are_understood(text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("my_model.py").touch()  # what a model of one's own names
+    for name, page in CUSTOM_FILES.items():  # the files that the examples tell you to write
+        Path(name).write_text(code_of(page))
     path = tmp_path / "declaration.toml"
     path.write_text(text)
     read(path, KINDS[text.partition("\n")[0]])
