@@ -20,7 +20,7 @@ SILENT_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Holder:
-    """A process that a claim names: `started` tells it from a later one of the same number."""
+    """A process that a claim names; `started` distinguishes it from a later one with its id."""
 
     host: str
     pid: int
@@ -33,7 +33,7 @@ class Holder:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process runs; of another host we cannot tell, and say no."""
+        """Whether the process runs; False for another host, where it cannot be seen."""
         return self.host == socket.gethostname() and process_started(self.pid) == self.started
 
     def how_to_end(self) -> str:
@@ -54,7 +54,7 @@ def process_started(pid: int) -> int | None:
 def holder(path: Path) -> Holder | None:
     """Return the living process that holds the claim `path`, None if nobody does.
 
-    Of a process on another host only a claim that beats can tell that it lives.
+    Whether a process on another host lives is known only from a claim with a heartbeat.
     """
     value = read_json(path)
     if value is None:
@@ -78,7 +78,7 @@ def _age_seconds(path: Path) -> float:
 
 
 def _beat(path: Path, over: threading.Event) -> None:
-    """Touch a claim until it is over; that a file system refuses for a while is no matter."""
+    """Touch a claim until it is over, even if the file system refuses for a while."""
     while not over.wait(BEAT_SECONDS):
         with suppress(OSError):
             os.utime(path)
@@ -87,8 +87,8 @@ def _beat(path: Path, over: threading.Event) -> None:
 def _clear(path: Path) -> None:
     """Remove a claim whose holder is dead, and no other.
 
-    Two processes may find it dead at once, and the slower one must not remove the claim that the
-    faster one has put there since: so it is moved aside, looked at, and put back if it lives.
+    Two processes may find it dead at the same time, and the slower one must not remove the new
+    claim of the faster one: so it moves the file aside, reads it, and puts it back if it lives.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}.dead")
     try:
@@ -104,8 +104,8 @@ def _clear(path: Path) -> None:
 def claimed(path: Path, *, beats: bool = False) -> Iterator[None]:
     """Hold the claim `path` while the body runs, so that two processes never do the same work.
 
-    The claim is linked into place, which is atomic on Lustre and NFS, where flock is not to be had.
-    One that `beats` is touched all the while, so that processes on other hosts believe it too.
+    The claim is linked into place, which is atomic on Lustre and NFS, where flock is not available.
+    With `beats` it is touched at intervals, so that processes on other hosts respect it too.
 
     Raises:
         BusyError: A living process holds it.

@@ -1,4 +1,4 @@
-"""What time it is: the machine's own clocks, or those of a rehearsal, where nobody waits."""
+"""The time: the machine's clocks, or the simulated clock of a rehearsal, which never waits."""
 
 import time as machine
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def sleep(seconds: float) -> None:
 
 @contextmanager
 def set_to(clock: Clock) -> Iterator[None]:
-    """Let `clock` say the time while the body runs, to every thread of this process."""
+    """Use `clock` in all threads of this process while the body runs."""
     global _clock  # noqa: PLW0603 - there is one time
     before, _clock = _clock, clock
     try:

@@ -1,4 +1,4 @@
-"""What is asked of a machine, one batch job, and what the machine says of it."""
+"""A batch job as it is submitted, and its state as the scheduler reports it."""
 
 import os
 from enum import StrEnum
@@ -12,17 +12,17 @@ from pipeline.catalog import Declaration
 class Job(Declaration):
     """One batch job: `nodes` × `processes_per_node` copies of `command`.
 
-    A training runs one process per device; a pilot one per node. `key` is the idempotency key: it
-    stands in the job's name and comment, and is looked up before anything is submitted again. The
-    job's own files lie in `folder`. It waits until the job of the id `after` is over, however that
-    ends. It runs in the container `image`, if any, and never on the nodes `exclude`. `code` is the
-    folder that its programs are imported from; empty where they are installed. The batch script
-    runs `before` first, and what the job is for only if that ends with 0 (75: nothing is to be
-    done); and `afterwards`, with the exit code as one more argument, where nobody ended the job.
+    A training runs one process per device, a pilot one per node. `key` is the idempotency key: it
+    stands in the job's name and comment, and is looked up before anything is submitted again.
+    `folder` has the job's files. The job waits until the job with the id `after` has ended, for
+    whatever reason. It runs in the container `image`, if any, and never on the nodes `exclude`. Its
+    programs are imported from the folder `code`, if it is not empty. The batch script first runs
+    `before`, and the command only if that exits with 0 (75: nothing to do); then `afterwards`, with
+    the exit code as one more argument, unless the job was ended from outside.
 
     A bundle has `parts` instead of a command: links of several trainings side by side, each with
-    nodes, an exit code and a log of its own, and with `afterwards` of its own. `before` prints the
-    numbers of the parts that are wanted, from 1; the bundle's `afterwards` gets no code.
+    its nodes, exit code, log and `afterwards`. `before` prints the numbers of the parts to run,
+    from 1; the bundle's own `afterwards` gets no code.
     """
 
     key: str
@@ -50,7 +50,7 @@ class Job(Declaration):
 
     @property
     def log(self) -> Path:
-        """What the job prints; a continued link appends."""
+        """The output of the job; a continued link appends."""
         return self.folder / f"{self.key}.log"
 
 
@@ -60,7 +60,7 @@ def batch_job_id() -> str:
 
 
 class State(StrEnum):
-    """Where a job is in its life, whichever scheduler holds it."""
+    """The state of a job, the same names for every scheduler."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -80,13 +80,13 @@ class State(StrEnum):
 
 
 class JobStatus(Declaration):
-    """What the scheduler's accounting says of one job.
+    """What the scheduler's accounting reports of one job.
 
-    `seconds` is what it has run so far, at the scheduler's resolution; `nodes` may be a fraction
-    where jobs share a node; `node_names` are the scheduler's words for them. `start` and `end` are
-    seconds since 1970, None before they happen. Of a job that was put back into the queue
-    `attempts` are the seconds of each time that it ran. `energy_joules` is what its nodes took,
-    None where the site does not measure that.
+    `seconds` is its run time so far, at the scheduler's resolution; `nodes` may be a fraction where
+    jobs share a node; `node_names` is the scheduler's notation. `start` and `end` are in seconds
+    since 1970, None before they happen. For a job that was put back into the queue `attempts` has
+    the seconds of each run. `energy_joules` is the energy that its nodes used, None where the site
+    does not measure it.
     """
 
     id: str

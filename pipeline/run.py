@@ -24,12 +24,12 @@ class TaskFolder:
 
     @property
     def declaration(self) -> Path:
-        """The resolved task, all that a compute node needs to know."""
+        """The resolved task: all that a compute node needs."""
         return self.path / "task.toml"
 
     @property
     def logs(self) -> Path:
-        """What the task's jobs printed, and their scripts."""
+        """The scripts of the task's jobs, and their output."""
         return self.path / "logs"
 
     @property
@@ -39,7 +39,7 @@ class TaskFolder:
 
     @property
     def finished_parts(self) -> list[Path]:
-        """The records of parts that are finished, numbered files among what else lies there."""
+        """The records of finished parts: the numbered files among the others."""
         return [path for path in self.parts.glob("*.json") if path.stem.isdigit()]
 
     @property
@@ -54,7 +54,7 @@ class TaskFolder:
 
     @property
     def links(self) -> Path:
-        """One JSON per link of a training: when it began, worked and ended."""
+        """One JSON per link of a training (`records.LinkRecord`)."""
         return self.path / "links"
 
     @property
@@ -74,51 +74,51 @@ class TaskFolder:
 
     @property
     def result(self) -> Path:
-        """How the task ended, with its numbers."""
+        """How the task ended, with its numbers (`records.Ending`)."""
         return self.path / "result.json"
 
     @property
     def done(self) -> Path:
-        """The marker that the product is whole."""
+        """The marker that the product is complete."""
         return self.path / "DONE"
 
     @property
     def claim(self) -> Path:
-        """Which process works here now."""
+        """The process that works here now."""
         return self.path / "claim.json"
 
     @property
     def heartbeat(self) -> Path:
-        """The last sign of life of a training: time, step, rank, host, job."""
+        """The last heartbeat of a training (`records.Heartbeat`)."""
         return self.path / "heartbeat.json"
 
     @property
     def chain(self) -> Path:
-        """The links of a training: which were begun, how each ended, why there is no other."""
+        """The history of a chain: which links began, how each ended, why no other follows."""
         return self.path / "chain"
 
     @property
     def save_request(self) -> Path:
-        """Whoever makes this file asks the link to save and end; the next one goes on."""
+        """A file that requests the link to save and end; the next one continues."""
         return self.path / "SAVE"
 
     @property
     def stop(self) -> Path:
-        """While this file is there the task saves and ends, and no link of it is submitted."""
+        """While this file exists the task saves and ends, and no link of it is submitted."""
         return self.path / "STOP"
 
     @property
     def run_stop(self) -> Path:
-        """The same for the whole run, of which the task's folder is <stage>/<name>."""
+        """The same for the whole run; the task's folder is <stage>/<name> in it."""
         return self.path.parent.parent / "STOP"
 
     def stacks(self, rank: int) -> Path:
-        """Return where the process `rank` of a link that hung left the stacks of its threads."""
+        """Return the file with the thread stacks of process `rank` of a link that hung."""
         return self.logs / f"stacks-rank-{rank}.txt"
 
     @property
     def is_done(self) -> bool:
-        """Whether the task's product is whole."""
+        """Whether the task's product is complete."""
         return self.done.is_file()
 
     def finish(self, result: Product | Mapping[str, Any]) -> None:
@@ -168,7 +168,7 @@ class Run:
 
     @property
     def forecast(self) -> Path:
-        """What was expected when somebody last asked, for the report."""
+        """The last forecast, for the report."""
         return self.path / "forecast.json"
 
     @property
@@ -183,12 +183,12 @@ class Run:
 
     @property
     def crate(self) -> Path:
-        """What lies in the folder, and which task made it of what: an RO-Crate."""
+        """The content of the folder, and which task made it from what: an RO-Crate."""
         return self.path / "ro-crate-metadata.json"
 
     @property
     def stop(self) -> Path:
-        """While this file is there every training saves and ends, and nothing is submitted."""
+        """While this file exists every training saves and ends, and nothing is submitted."""
         return self.path / "STOP"
 
     @property
@@ -198,7 +198,7 @@ class Run:
 
     @property
     def preflight(self) -> Path:
-        """What was found of the site before the first submission."""
+        """The checks of the site before the first submission."""
         return self.path / "preflight.json"
 
     @property
@@ -208,7 +208,7 @@ class Run:
 
     @property
     def bundles(self) -> Path:
-        """The scripts of jobs that several trainings share, and what those printed themselves."""
+        """The scripts of jobs that several trainings share, and their output."""
         return self.path / "bundles"
 
     @property
@@ -218,14 +218,14 @@ class Run:
 
     @property
     def claim(self) -> Path:
-        """Which controller drives the campaign now."""
+        """The controller that drives the campaign now."""
         return self.path / "controller.json"
 
     @property
     def identity(self) -> str:
-        """What tells this run from any other, also from an earlier one in a folder of this name.
+        """The name that no other run has, not even an earlier one in a folder of this name.
 
-        Before `identify` there is only the path to go by, which is enough to show a plan.
+        Before `identify` it is the path, which is enough to show a plan.
         """
         try:
             return self.identity_file.read_text().strip()
@@ -234,11 +234,11 @@ class Run:
 
     @property
     def identity_file(self) -> Path:
-        """Where the identity is kept; it moves with the folder."""
+        """The file with the identity; it moves with the folder."""
         return self.path / "identity"
 
     def identify(self) -> None:
-        """Give the run its identity, once."""
+        """Write the run's identity, once."""
         if not self.identity_file.exists():
             write_text(self.identity_file, uuid.uuid4().hex + "\n")
 

@@ -33,8 +33,8 @@ def write_text(path: Path, text: str) -> None:
 def create_text(path: Path, text: str) -> bool:
     """Write a new file of `text`; return False, and change nothing, where there is one already.
 
-    It is linked into place, so that of two writers one wins and no reader sees half a file: also on
-    Lustre and NFS, where flock is not to be had.
+    It is linked into place, so that one of two writers wins and no reader sees half a file: also on
+    Lustre and NFS, where flock is not available.
 
     Raises:
         OSError: The folder is not writable or the disk is full; nothing half-written stays.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline import catalog
+from pipeline import catalog, records
 from pipeline.campaign import EvaluateTask, FinetuneTask
 from pipeline.data.checksums import array_hash
 from pipeline.data.errors import BadInput
@@ -25,6 +25,7 @@ from pipeline.nn.batch import Batch
 from pipeline.nn.hidden import EVENT_FEATURES, FEATURES
 from pipeline.nn.loading import batches
 from pipeline.outcome import Exit
+from pipeline.records import TaskProgress
 from pipeline.run import TaskFolder
 from pipeline.training import loader
 from pipeline.training.engine import engine
@@ -100,7 +101,8 @@ def _predicted(
                 predicted.setdefault(name, []).append(each)
             done += len(batch.event_id)
             if is_due():
-                write_json(folder.progress, {"done": done, "total": source.count, "unit": "events"})
+                progress = TaskProgress(done=done, total=source.count, unit="events")
+                records.write(folder.progress, progress)
         truths.append(_truth(events, source.reads, tables))
     return {name: np.concatenate(parts) for name, parts in predicted.items()}, concatenate(truths)
 

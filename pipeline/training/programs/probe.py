@@ -5,7 +5,7 @@ import time
 import numpy as np
 import torch
 
-from pipeline import catalog
+from pipeline import catalog, records
 from pipeline.campaign import PretrainTask, ProbeTask
 from pipeline.data.loading import Selection
 from pipeline.data.store import Store
@@ -13,6 +13,7 @@ from pipeline.evaluation.result import EvaluationResult, mean_interval
 from pipeline.job import batch_job_id
 from pipeline.outcome import Exit
 from pipeline.probing import Probed
+from pipeline.records import TaskProgress
 from pipeline.run import TaskFolder
 from pipeline.training import systems
 from pipeline.training.engine import engine
@@ -78,8 +79,8 @@ def held_out(probed: Probed, folder: TaskFolder, stop: program.Stop) -> dict[str
         rows.append({"loss": float(total)} | {name: float(each) for name, each in losses.items()})
         sizes.append(len(batch.event_id))
         if tell():
-            told = {"done": sum(sizes), "total": len(probed.events), "unit": "events"}
-            write_json(folder.progress, told)
+            progress = TaskProgress(done=sum(sizes), total=len(probed.events), unit="events")
+            records.write(folder.progress, progress)
     weights = np.array(sizes, float)
     found: dict[str, object] = {}
     for name in rows[0]:
