@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from pipeline.evaluation.tracking import evaluate_events
+from pipeline.nn import systems
 from pipeline.nn.batch import Batch
-from pipeline.training import systems
 from pipeline.training.network import Downstream
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 # DeepSpeed's Muon is imported when an engine is made, and brings torch's compilers.
 IMPORTED = ["deepspeed", "deepspeed.runtime.zero.muon.muon_optimizer", "torch._dynamo", "zarr"]
-IMPORTED += ["pipeline.training.steps.loop", "pipeline.training.systems", "pipeline.data.loading"]
+IMPORTED += ["pipeline.training.steps.loop", "pipeline.nn.systems", "pipeline.data.loading"]
 
 
 def _context() -> ForkServerContext:

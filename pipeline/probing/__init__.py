@@ -1,4 +1,7 @@
-"""What an probe of a pretrained model looks at beside its losses, a file per family."""
+"""Probes of pretrained models: what several families measure beside their losses.
+
+A family that has a probe keeps it in `probe.py` of its folder, as the function `probe`.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,16 +15,16 @@ from pipeline.evaluation.result import EvaluationResult
 from pipeline.families import Family
 from pipeline.nn.batch import Batch
 from pipeline.nn.loading import batches
-from pipeline.training.systems import System
+from pipeline.nn.systems import System
 
 BATCH_EVENTS = 32
 
 
 @dataclass(frozen=True)
 class Probed:
-    """A pretrained model at hand: what a family's own probe is given.
+    """What a probe is given: a pretrained model, and events that it never saw.
 
-    `system.module` is on `device`, in evaluation mode; `folder` is for what else is to be kept.
+    `system.module` is on `device`, in evaluation mode; `folder` takes further files of the probe.
     """
 
     model: Family

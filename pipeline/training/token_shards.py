@@ -31,9 +31,9 @@ from pipeline.data.store.tokens import TOKENIZER, WEIGHTS
 from pipeline.evaluation.codebooks import perplexity, usage
 from pipeline.families.omnijet.spec import TOKEN
 from pipeline.families.tokenizer import FEATURES, MOST_CONSTITUENTS
+from pipeline.nn.tokenizers import Codec
 from pipeline.records import TokenQuality
 from pipeline.run import TaskFolder
-from pipeline.training.tokenizers import Codec
 from pipeline.writing import read_json, write_json
 
 EXPERIMENT = "jet-tokens"

@@ -8,7 +8,7 @@ from made_flows import epic, jet_batch, learned
 
 from pipeline.campaign import FinetuneTask, Training
 from pipeline.downstream.jets.spec import JetTask
-from pipeline.training import systems
+from pipeline.nn import systems
 from pipeline.training.programs import finetune
 
 TWO = JetTask(classes=("QCD", "top"), pooling="token")

@@ -19,7 +19,7 @@ from pipeline.downstream.particles.spec import ParticleTask
 from pipeline.families import FAMILIES
 from pipeline.families.eggnet import module as eggnet
 from pipeline.families.eggnet.spec import EggNet
-from pipeline.training import systems
+from pipeline.nn import systems
 from pipeline.training.network import Downstream
 from pipeline.training.steps.loop import parameters
 

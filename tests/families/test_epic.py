@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.families.epic.module import SUM_SCALE, Layer, backbone, pooled
 from pipeline.families.epic.spec import EPiC
+from pipeline.nn import systems
 from pipeline.nn.batch import Batch
-from pipeline.training import systems
 
 
 def counted(module):

@@ -24,9 +24,9 @@ from pipeline.families.exatrkx import module as exatrkx
 from pipeline.families.exatrkx.spec import ExaTrkX
 from pipeline.families.omnijet.spec import OmniJet
 from pipeline.nn import graph_losses as objectives
+from pipeline.nn import systems
 from pipeline.nn.graphs import way_back
 from pipeline.nn.hidden import Hidden
-from pipeline.training import systems
 from pipeline.training.network import Downstream
 from pipeline.training.steps.loop import parameters
 

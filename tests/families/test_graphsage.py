@@ -16,8 +16,8 @@ from pipeline.downstream.particles.spec import ParticleTask
 from pipeline.families import FAMILIES
 from pipeline.families.graphsage import module as graphsage
 from pipeline.families.graphsage.spec import PARTICLES, GraphSAGE
+from pipeline.nn import systems
 from pipeline.nn.graphs import nearest, places
-from pipeline.training import systems
 from pipeline.training.network import Downstream
 from pipeline.training.steps.loop import parameters
 

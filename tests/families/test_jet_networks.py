@@ -15,11 +15,11 @@ from pipeline.downstream.jets.spec import JetTask
 from pipeline.families.deepsets.spec import DeepSets
 from pipeline.families.part.spec import ParT
 from pipeline.families.particlenet.spec import ParticleNet
+from pipeline.nn import systems
 from pipeline.nn.attention import Lengths
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.neighbours import _padded, nearest
 from pipeline.nn.norms import BatchNorm
-from pipeline.training import systems
 from pipeline.training.engine.activation_checkpointing import checkpoint_activations
 from pipeline.training.network import Downstream
 from pipeline.training.programs import finetune

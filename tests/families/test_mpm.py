@@ -12,8 +12,8 @@ from pipeline.data.jet_inputs import columns_of
 from pipeline.families.mpm.heads import features, identities
 from pipeline.families.mpm.module import by_pt, drawn
 from pipeline.families.mpm.spec import IDENTITIES, INPUTS, MPM
+from pipeline.nn import systems
 from pipeline.nn.batch import Batch
-from pipeline.training import systems
 from pipeline.training.network import backbone_of
 
 SMALL = {"width": 32, "layers": 2, "heads": 4, "codes": 16, "clusters": 16}

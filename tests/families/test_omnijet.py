@@ -11,8 +11,8 @@ from made_constituents import feature_batch
 from pipeline.downstream.jets.module import SummationHead
 from pipeline.families.omnijet.module import Seen
 from pipeline.families.omnijet.spec import OmniJet
+from pipeline.nn import systems
 from pipeline.nn.hidden import Hidden
-from pipeline.training import systems
 
 INPUTS = ("tokens", "continuous")
 

@@ -20,9 +20,9 @@ from pipeline.families.interactions import Interaction
 from pipeline.families.jet_columns import MOMENTUM, OFFSETS
 from pipeline.families.omnilearned.module import backbone
 from pipeline.families.omnilearned.spec import OmniLearned
+from pipeline.nn import systems
 from pipeline.nn.batch import Batch
 from pipeline.nn.interactions import jets, pet
-from pipeline.training import systems
 from pipeline.training.engine.activation_checkpointing import checkpoint_activations
 
 MODES = ("pretrain", "classifier", "generator")

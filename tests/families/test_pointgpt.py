@@ -11,7 +11,7 @@ from pipeline.families.pointgpt.module import PatchPredictor, directions, sinuso
 from pipeline.families.pointgpt.objective import chamfer, distances
 from pipeline.families.pointgpt.patches import farthest, morton, patches_of
 from pipeline.families.pointgpt.spec import PointGPT
-from pipeline.training import systems
+from pipeline.nn import systems
 from pipeline.training.steps.loop import parameters
 
 # As the slides print them, in millions; the counts behind are reproduced to every digit.

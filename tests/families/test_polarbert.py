@@ -19,8 +19,8 @@ from pipeline.families.fm4npp.spec import FM4NPPMamba2
 from pipeline.families.polarbert import module as polarbert
 from pipeline.families.polarbert.module import Pretrainer
 from pipeline.families.polarbert.spec import PolarBERT
+from pipeline.nn import systems
 from pipeline.nn.transformer import Block
-from pipeline.training import systems
 from pipeline.training.network import Downstream
 from pipeline.training.parametrisation import parametrise
 from pipeline.training.steps.loop import parameters

@@ -13,8 +13,8 @@ from torch import nn
 from pipeline.data.loading import Selection
 from pipeline.families.polarbert.module import Told
 from pipeline.families.polarbert.probe import ABOUT, nearest_in_time, probe
+from pipeline.nn import systems
 from pipeline.probing import Probed
-from pipeline.training import systems
 
 
 class Knowing(nn.Module):

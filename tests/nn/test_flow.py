@@ -14,9 +14,9 @@ from pipeline.data.errors import BadInput
 from pipeline.evaluation.distances import wasserstein
 from pipeline.families.omnilearned.module import Told
 from pipeline.families.omnilearned.objective import flow, perturbed
+from pipeline.nn import systems
 from pipeline.nn.batch import Batch
 from pipeline.nn.flow import Flow, Noise, conditions, fourier, generated, midpoint, noised
-from pipeline.training import systems
 
 MEAN, DEVIATION = 2.0, 0.5
 

@@ -15,7 +15,7 @@ from pipeline.families.eggnet.spec import EggNet
 from pipeline.families.exatrkx.spec import ExaTrkX
 from pipeline.families.graphsage.spec import GraphSAGE
 from pipeline.nn import graph_losses as objectives
-from pipeline.nn import graphs
+from pipeline.nn import graphs, systems
 from pipeline.nn.graphs import (
     Candidates,
     Graph,
@@ -39,7 +39,6 @@ from pipeline.nn.message_passing import (
     shares,
     total,
 )
-from pipeline.training import systems
 
 SIZES = [30, 1, 2, 50]
 OFFSETS = torch.tensor([0, 30, 31, 33, 83])

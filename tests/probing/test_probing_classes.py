@@ -13,9 +13,9 @@ from pipeline.data.errors import BadInput
 from pipeline.data.loading import Selection
 from pipeline.downstream.jets.spec import JETCLASS
 from pipeline.families.deepsets.spec import DeepSets
+from pipeline.nn import systems
 from pipeline.probing import Probed
 from pipeline.probing.classes import names_of, probe
-from pipeline.training import systems
 
 MODEL = DeepSets(inputs="kin", phi=(8, 8), f=(8,), classes=2)
 

@@ -14,10 +14,10 @@ from pipeline.data.experiments.jetclass import COLUMN_NAMES
 from pipeline.data.loading import Selection
 from pipeline.data.store import Store
 from pipeline.evaluation.jets import OF_CONSTITUENTS, OF_JETS, OF_SHAPES
+from pipeline.nn import systems
 from pipeline.nn.flow import Noise
 from pipeline.probing import Probed
 from pipeline.probing.flows import SIZES, drawn, probe
-from pipeline.training import systems
 
 CPU = torch.device("cpu")
 JETS = (*OF_JETS, *OF_SHAPES, *OF_CONSTITUENTS)

@@ -11,10 +11,10 @@ from pipeline.data.loading import Selection
 from pipeline.data.store import Store
 from pipeline.families.eggnet.spec import EggNet
 from pipeline.families.exatrkx.spec import ExaTrkX
+from pipeline.nn import systems
 from pipeline.nn.graphs import Candidates, Graph, Space, both_ways, nearest
 from pipeline.probing import Probed
 from pipeline.probing.graphs import ABOUT, probe
-from pipeline.training import systems
 
 EGGNET = EggNet(width=8, iterations=1, layers=1, depth=1, dimensions=4)
 EXATRKX = ExaTrkX(width=8, layers=1, depth=1, embedding_width=8, filter_width=8)

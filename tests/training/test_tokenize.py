@@ -27,14 +27,14 @@ from pipeline.families import Reads
 from pipeline.families.binning.spec import Binning
 from pipeline.families.omnijet.probe import probe
 from pipeline.families.omnijet.spec import OmniJet
+from pipeline.nn import systems
 from pipeline.nn.batch import Batch
+from pipeline.nn.tokenizers import featured
+from pipeline.nn.tokenizers import load as tokenizer_of
 from pipeline.outcome import Exit
 from pipeline.probing import Probed
-from pipeline.training import systems
 from pipeline.training.engine import checkpoint
 from pipeline.training.token_shards import token_type
-from pipeline.training.tokenizers import featured
-from pipeline.training.tokenizers import load as tokenizer_of
 
 CPU = torch.device("cpu")
 

@@ -20,9 +20,9 @@ from pipeline.evaluation.result import EvaluationResult, Histogram
 from pipeline.families.omnijet.module import NextTokenModel
 from pipeline.families.omnijet.spec import TOKEN
 from pipeline.families.tokenizer import MOST_CONSTITUENTS
+from pipeline.nn.tokenizers import Codec, load
 from pipeline.probing import Probed, jets
 from pipeline.probing.jets import BINS, JETS_AT_ONCE, Measured
-from pipeline.training.tokenizers import Codec, load
 
 OFFSETS = ("jet_eta", "jet_phi")
 Jets = tuple[torch.Tensor, NDArray[np.int64]]  # codes (P) and offsets (J + 1)

@@ -10,9 +10,10 @@ from pipeline.campaign import PretrainTask
 from pipeline.data.loading import Selection
 from pipeline.data.store import Store
 from pipeline.families import Family
+from pipeline.nn import systems
 from pipeline.outcome import Exit
 from pipeline.run import TaskFolder
-from pipeline.training import loader, systems
+from pipeline.training import loader
 from pipeline.training.engine import engine
 from pipeline.training.parametrisation import parametrise
 from pipeline.training.programs import program

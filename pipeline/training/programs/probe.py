@@ -11,11 +11,11 @@ from pipeline.data.loading import Selection
 from pipeline.data.store import Store
 from pipeline.evaluation.result import EvaluationResult, mean_interval
 from pipeline.job import batch_job_id
+from pipeline.nn import systems
 from pipeline.outcome import Exit
 from pipeline.probing import Probed
 from pipeline.records import TaskProgress
 from pipeline.run import TaskFolder
-from pipeline.training import systems
 from pipeline.training.engine import engine
 from pipeline.training.programs import program
 from pipeline.training.programs.finetune import trained

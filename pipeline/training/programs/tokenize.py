@@ -16,10 +16,10 @@ from pipeline.data.store.manifest import write_manifest
 from pipeline.data.store.tokens import WEIGHTS as STORED_WEIGHTS
 from pipeline.data.store.tokens import write_tokenizer
 from pipeline.job import batch_job_id
+from pipeline.nn import systems, tokenizers
 from pipeline.outcome import Exit
 from pipeline.records import Ending, TaskProgress, Tokenized, Trained
 from pipeline.run import TaskFolder
-from pipeline.training import systems, tokenizers
 from pipeline.training.engine import engine
 from pipeline.training.programs import program
 from pipeline.training.programs.finetune import trained

@@ -15,7 +15,7 @@ from pipeline.data.errors import BadInput
 from pipeline.families import FAMILIES
 from pipeline.families.custom.spec import Custom
 from pipeline.families.fm4npp.spec import FM4NPPMamba2
-from pipeline.training import systems
+from pipeline.nn import systems
 from pipeline.training.steps.loop import parameters
 
 SIZES = [(name, size) for name, each in FAMILIES.items() for size in each.SIZES]

@@ -32,7 +32,7 @@ def build(model: Family, store: Store | None) -> System:
     one, shapes are as declared and such tables are zero: enough to count parameters.
 
     Raises:
-        BadInput: The store is of another detector or vocabulary than the model, or the user's own
+        BadInput: The store is of another detector or vocabulary than the model, or the user's
             file does not hold what is named.
     """
     module: nn.Module = model.beside("module").build(model, store)
@@ -41,10 +41,10 @@ def build(model: Family, store: Store | None) -> System:
 
 
 def objective(model: Family, name: str) -> Objective:
-    """Return the objective `name` of a family, or of the user's own file, "file.py:name".
+    """Return the objective `name` of a family, or of a user's file, "file.py:name".
 
     Raises:
-        BadInput: The user's own file does not hold it.
+        BadInput: The user's file does not hold it.
     """
     if name in model.OBJECTIVES:
         known: Objective = getattr(model.beside("objective"), name)

@@ -10,8 +10,8 @@ from made_constituents import SMALL, feature_batch
 
 from pipeline.families.binning.spec import Binning
 from pipeline.families.vqvae.spec import VQVAE, VQVAEMLP
+from pipeline.nn import systems
 from pipeline.nn.quantiser import Quantiser, k_means, nearest
-from pipeline.training import systems
 
 
 def counted(model):

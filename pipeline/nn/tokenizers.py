@@ -16,8 +16,8 @@ from pipeline.data.preparation.constituents import COLUMNS, constituents, needed
 from pipeline.data.store import Store
 from pipeline.data.store.tokens import WEIGHTS, read_tokenizer
 from pipeline.families import AnyTokenizer, Reads
+from pipeline.nn import systems
 from pipeline.nn.batch import Batch
-from pipeline.training import systems
 
 
 class Codec(Protocol):
