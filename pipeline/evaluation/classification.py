@@ -33,9 +33,9 @@ WORKING_POINTS = {"Hqql": 0.99, "Tbl": 0.995}
 TOLERANCE = 1e-3  # of a sum of probabilities in single precision
 SMALLEST = float(np.finfo(np.float64).eps)  # probability in the log loss, as in scikit-learn
 ABOUT = {
-    "accuracy": "share of all that are classified correctly",
+    "accuracy": "share classified correctly",
     "macro_recall": "mean over classes of the share of a class that is classified correctly",
-    "macro_precision": "mean over classes of the correct share of the predictions of a class",
+    "macro_precision": "mean over classes of the share of correct predictions of a class",
     "macro_f1": "mean over classes of the harmonic mean of precision and recall",
     "auc": "area under the ROC curve, mean over pairs of classes",
     "log_loss": "cross-entropy, nats",
@@ -82,10 +82,9 @@ def evaluate_classes(
 ) -> EvaluationResult:
     """Return how well the classes of N points, or of N jets, are predicted.
 
-    The predicted class is the most probable one. Macro means are over the classes that occur or are
-    predicted,
-    with 0 for 0/0. Intervals are of a bootstrap over events; `pipeline.evaluation.ranking` says
-    how those of AUC and rejections are found.
+    The class with the largest probability is predicted. Macro means are over classes that occur or
+    are predicted, with 0 for 0/0. Intervals are of a bootstrap over events;
+    `pipeline.evaluation.ranking` says how those of AUC and rejections are found.
 
     Args:
         true: (N,) classes from 0.

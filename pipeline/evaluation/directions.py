@@ -1,4 +1,4 @@
-"""How well directions are predicted: the opening angle between the true and the predicted one.
+"""How well directions are predicted: the angle between the true and the predicted one.
 
 Axes: E events, R resamples, Q quantiles.
 """

@@ -25,7 +25,7 @@ TAIL = 3
 MOST_BINS = 12
 LEAST_PER_BIN = 20
 ABOUT = {
-    "relative_bias": "median of predicted over true pT, less one",
+    "relative_bias": "median of predicted over true pT, minus one",
     "resolution": "half the width that holds the central 68 % of predicted over true pT",
     "rms_log_ratio": "root mean square of ln(predicted / true pT)",
     "tail_fraction": f"share of tracks more than {TAIL} resolutions from the median",

@@ -25,7 +25,7 @@ Panel = tuple[str, str]
 
 @dataclass(frozen=True)
 class Cell:
-    """How many of a true class were told to be of one class, and which share of them that is."""
+    """How many of a true class were predicted to be one class, and their share of the class."""
 
     count: int
     share: float
@@ -38,7 +38,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class MatrixView:
-    """A confusion matrix: a row for each true class, a column for each class told."""
+    """A confusion matrix: a row for each true class, a column for each predicted class."""
 
     name: str
     labels: Sequence[str]

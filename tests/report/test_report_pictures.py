@@ -72,4 +72,6 @@ def test_pictures_of_each_task_and_mode_can_be_unfolded(page_of_every_task):
         assert f'aria-label="{title}"' in page_of_every_task
     table = re.search(r'<table class="matrix">.*?</table>', page_of_every_task, re.DOTALL)[0]
     words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", table))
-    assert re.match(r" true ↓ told → other pion kaon proton electron other 0\.\d\d \d+ ", words)
+    assert re.match(
+        r" true ↓ predicted → other pion kaon proton electron other 0\.\d\d \d+ ", words
+    )
