@@ -99,11 +99,13 @@ class Family(Declaration):
 
     @model_validator(mode="after")
     def _known_objectives(self) -> "Family":
-        """Check that each objective is this family's or the user's own."""
+        """Check that each objective is this family's or custom."""
         for name in self.objectives:
             if name not in self.OBJECTIVES and ".py:" not in name:
                 known = ", ".join(self.OBJECTIVES)
-                message = f"objective {name!r}: this family has {known}; your own is file.py:name"
+                message = (
+                    f"objective {name!r}: this family has {known}; a custom one is file.py:name"
+                )
                 raise ValueError(message)
         return self
 
@@ -141,9 +143,9 @@ class Family(Declaration):
         width = self.parametrisation.base_width
         if width is None:
             return self
-        own = self.model_dump(exclude={"parametrisation"})
-        along = {name: own[name] * width / own["width"] for name in self.WIDENS}
-        return type(self)(**{**own, **along, "width": width})
+        fields = self.model_dump(exclude={"parametrisation"})
+        along = {name: fields[name] * width / fields["width"] for name in self.WIDENS}
+        return type(self)(**{**fields, **along, "width": width})
 
     @property
     def weights(self) -> Mapping[str, float]:

@@ -1,4 +1,4 @@
-"""What models that generate sets of points by a flow share: what flows, and what it is told.
+"""What models that generate sets of points by a flow share: what flows, and its conditions.
 
 Flow matching: Lipman et al., arXiv:2210.02747. Points of noise, at time 1, flow to data, at 0.
 """

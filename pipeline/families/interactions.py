@@ -1,4 +1,4 @@
-"""What a model is told of pairs of points: pairwise features, from which attention takes a bias.
+"""Pairwise features of points, from which attention takes a bias.
 
 Nothing here knows torch; the functions themselves are in `pipeline.nn.interactions`,
 or in a file of the user's own.
@@ -11,15 +11,15 @@ from pydantic import AfterValidator, PositiveInt, model_validator
 
 from pipeline.catalog import Declaration
 
-PLACE = "pipeline.nn.interactions"
+MODULE = "pipeline.nn.interactions"
 
 
 class Interaction(Declaration):
     """A function of the `columns` of two points that gives `features` numbers.
 
-    `function` is a place, "module:name", or the user's own "file.py:name": it takes a and b, both
+    `function` is an import path, "module:name", or a custom "file.py:name": it takes a and b, both
     (..., C) in the order of `columns`, as the model reads them, and returns (..., features). With
-    `symmetric` it gives the same for (b, a), and is asked once for both.
+    `symmetric` it gives the same for (b, a), and is called once for both.
     """
 
     function: str
@@ -59,13 +59,13 @@ class Interaction(Declaration):
 
 INTERACTIONS = {
     "jets": Interaction(
-        function=f"{PLACE}:jets",
+        function=f"{MODULE}:jets",
         columns=("px", "py", "pz", "energy"),
         features=4,
         symmetric=True,
     ),
     "pet": Interaction(
-        function=f"{PLACE}:pet",
+        function=f"{MODULE}:pet",
         columns=("deta", "dphi", "log_pt"),
         features=3,
         symmetric=True,
@@ -73,29 +73,29 @@ INTERACTIONS = {
 }
 
 
-def _known(asked: str | Interaction) -> str | Interaction:
+def _known(requested: str | Interaction) -> str | Interaction:
     """Check that a name is one of ours; "" is no interaction."""
-    if isinstance(asked, str) and asked and asked not in INTERACTIONS:
+    if isinstance(requested, str) and requested and requested not in INTERACTIONS:
         known = ", ".join(INTERACTIONS)
         message = (
-            f"{asked!r} is none of {known}; your own is "
+            f"{requested!r} is none of {known}; a custom one is "
             '{ function = "file.py:name", columns = [...], features = 1 }, and "" is none'
         )
         raise ValueError(message)
-    return asked
+    return requested
 
 
 Interacts = Annotated[str | Interaction, AfterValidator(_known)]
 
 
-def interaction_of(asked: str | Interaction) -> Interaction | None:
-    """Return the interaction that a model asks for, by name or as its own; None for ""."""
-    if isinstance(asked, Interaction):
-        return asked
-    return INTERACTIONS[asked] if asked else None
+def interaction_of(requested: str | Interaction) -> Interaction | None:
+    """Return the interaction that a model asks for, by name or as declared; None for ""."""
+    if isinstance(requested, Interaction):
+        return requested
+    return INTERACTIONS[requested] if requested else None
 
 
-def with_columns(inputs: tuple[str, ...], asked: str | Interaction) -> tuple[str, ...]:
+def with_columns(inputs: tuple[str, ...], requested: str | Interaction) -> tuple[str, ...]:
     """Return the columns `inputs`, and behind them those of the interaction that are not there."""
-    pairs = interaction_of(asked)
+    pairs = interaction_of(requested)
     return tuple(dict.fromkeys((*inputs, *(pairs.columns if pairs else ()))))

@@ -16,9 +16,9 @@ SPECIES = ("ChargedHadron", "NeutralHadron", "Photon", "Electron", "Muon")
 KINEMATICS = ("pt_log", "e_log", "logptrel", "logerel", "deltaR")
 IDENTITY = ("charge", *(f"is{name}" for name in SPECIES))
 IMPACT = ("d0", "d0err_clipped", "dz", "dzerr_clipped")
-PLACE = ("deta", "dphi")
+ANGLES = ("deta", "dphi")
 CHOICES: dict[Choice, tuple[str, ...]] = {
-    "full": (*KINEMATICS, *IDENTITY, *IMPACT, *PLACE),
-    "kinpid": (*KINEMATICS, *IDENTITY, *PLACE),
-    "kin": (*KINEMATICS, *PLACE),
+    "full": (*KINEMATICS, *IDENTITY, *IMPACT, *ANGLES),
+    "kinpid": (*KINEMATICS, *IDENTITY, *ANGLES),
+    "kin": (*KINEMATICS, *ANGLES),
 }

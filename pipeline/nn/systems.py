@@ -20,9 +20,9 @@ class System:
     reads: Reads
 
     @property
-    def told(self) -> dict[str, str]:
+    def choices(self) -> dict[str, str]:
         """What the module chose by itself and a result must say: who computes its scans."""
-        return dict(getattr(self.module, "told", {}))
+        return dict(getattr(self.module, "choices", {}))
 
 
 def build(model: Family, store: Store | None) -> System:

@@ -170,7 +170,7 @@ def test_any_head_for_points_can_be_put_on_it(head):
     trained = {name for name, each in network.named_parameters() if each.grad is not None}
     missed = {name for name, _ in network.named_parameters()} - trained
     # Only heads that find tracks train the space in which neighbours are looked for.
-    spaces = {"backbone.place.weight", "backbone.place.bias"}
+    spaces = {"backbone.to_space.weight", "backbone.to_space.bias"}
     assert missed == (spaces if isinstance(head, ParticleTask | NoiseTask) else set())
 
 

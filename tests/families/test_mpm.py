@@ -147,11 +147,13 @@ def test_what_is_masked_is_not_seen(task, decoder):
         context = [context_of(system, each) for each in (batch, moved)]
         torch.testing.assert_close(*context, rtol=0, atol=0)
     else:
-        torch.testing.assert_close(first.told[task].told, second.told[task].told, rtol=0, atol=0)
+        torch.testing.assert_close(
+            first.predictions[task].predicted, second.predictions[task].predicted, rtol=0, atol=0
+        )
     points = batch.points.clone()
     points[:, 1] += 0.7
     other = told(system, Batch(points, batch.offsets, batch.event_id, batch.per_point))
-    assert not torch.equal(first.told[task].told, other.told[task].told)
+    assert not torch.equal(first.predictions[task].predicted, other.predictions[task].predicted)
 
 
 def context_of(system, batch):

@@ -11,7 +11,7 @@ from made_neutrinos import SENSORS, geometry, pulses, small, write_store
 from torch import nn
 
 from pipeline.data.loading import Selection
-from pipeline.families.polarbert.module import Told
+from pipeline.families.polarbert.module import Output
 from pipeline.families.polarbert.probe import ABOUT, nearest_in_time, probe
 from pipeline.nn import systems
 from pipeline.probing import Probed
@@ -31,7 +31,7 @@ class Knowing(nn.Module):
         logits = 50.0 * nn.functional.one_hot(said + 1, SENSORS + 1)
         logits[:, 0] = 90.0 * self.wrong  # padding is no sensor
         charge = batch.per_event["total_charge"].log10()
-        return Told(masked, logits, charge if self.exact else torch.full_like(charge, 3.0))
+        return Output(masked, logits, charge if self.exact else torch.full_like(charge, 3.0))
 
 
 @pytest.fixture

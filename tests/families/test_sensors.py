@@ -12,7 +12,7 @@ from made_neutrinos import geometry, pulses, small
 
 from pipeline.data.preparation import directions as reference
 from pipeline.downstream.direction.loss import opening_angle, unit_vectors
-from pipeline.families.polarbert.module import Pretrainer, Told
+from pipeline.families.polarbert.module import Output, Pretrainer
 from pipeline.families.polarbert.objective import charge, sensors
 
 
@@ -27,7 +27,7 @@ def test_cross_entropy_is_the_mean_of_each_event_s_mean_and_of_none_zero():
     logits = torch.randn(3, 41, generator=torch.Generator().manual_seed(1))
     each = [-float(logits[i].log_softmax(0)[sensor[row] + 1]) for i, row in enumerate(masked)]
     expected = ((each[0] + each[1]) / 2 + each[2] + 0) / 3
-    found = sensors(Told(masked, logits, torch.zeros(3)), batch)["sensors"]
+    found = sensors(Output(masked, logits, torch.zeros(3)), batch)["sensors"]
     assert float(found) == pytest.approx(expected, rel=1e-6)
 
 
@@ -36,7 +36,7 @@ def test_the_last_sensor_is_the_last_class():
     batch.per_point["sensor_id"][:] = 5159
     logits = torch.full((1, 5161), -50.0)
     logits[0, 5160] = 50.0
-    told = Told(torch.tensor([0]), logits, torch.zeros(1))
+    told = Output(torch.tensor([0]), logits, torch.zeros(1))
     assert float(sensors(told, batch)["sensors"]) == 0.0
 
 
@@ -75,7 +75,7 @@ def test_events_of_auxiliary_pulses_alone_have_no_loss_and_no_gradient():
 def test_charge_is_the_squared_error_of_the_logarithm():
     batch = pulses([4, 2])
     batch.per_event["total_charge"][:] = torch.tensor([100.0, 1.0])
-    told = Told(torch.tensor([], dtype=torch.long), torch.zeros(0, 41), torch.tensor([2.5, -1.0]))
+    told = Output(torch.tensor([], dtype=torch.long), torch.zeros(0, 41), torch.tensor([2.5, -1.0]))
     assert float(charge(told, batch)["charge"]) == pytest.approx((0.25 + 1) / 2)
 
 

@@ -12,7 +12,7 @@ from made_flows import epic, jet_batch, learned
 
 from pipeline.data.errors import BadInput
 from pipeline.evaluation.distances import wasserstein
-from pipeline.families.omnilearned.module import Told
+from pipeline.families.omnilearned.module import Output
 from pipeline.families.omnilearned.objective import flow, perturbed
 from pipeline.nn import systems
 from pipeline.nn.batch import Batch
@@ -109,7 +109,7 @@ def test_the_loss_is_a_mean_over_events_whatever_their_size():
     batch = packed([1, 30])
     told = torch.zeros(31, 4)
     told[0] = 1.0
-    output = Told(flow=Flow(told, torch.zeros(31, 4), torch.rand(2)))
+    output = Output(flow=Flow(told, torch.zeros(31, 4), torch.rand(2)))
     assert flow(output, batch)["flow"].item() == pytest.approx(0.5)
 
 
@@ -117,7 +117,7 @@ def test_what_is_told_in_noise_counts_less_the_more_noise_there_is():
     batch = Batch(*(getattr(packed([3, 4]), name) for name in ("points", "offsets", "event_id")))
     batch = Batch(batch.points, batch.offsets, batch.event_id, {}, {"label": torch.tensor([0, 1])})
     nothing = Flow(batch.points, batch.points, torch.tensor([0.25, 1.0]))
-    output = Told(flow=nothing, in_noise=torch.zeros(2, 2))
+    output = Output(flow=nothing, in_noise=torch.zeros(2, 2))
     found = perturbed(output, batch)["perturbed"].item()
     assert found == pytest.approx(0.75**2 * math.log(2) / 2)
 

@@ -17,15 +17,15 @@ class Bins(nn.Module):
     def encode(self, features: Tensor, offsets: Tensor) -> Tensor:  # noqa: ARG002
         """Return the code (P) of the cell that each of features (P, 3) lies in, or is next to."""
         first, step, count = self._grid(features)
-        place = ((features - first) / step).round().long()
-        place = torch.minimum(place.clamp(min=0), count - 1)
-        return (place[:, 0] * count[1] + place[:, 1]) * count[2] + place[:, 2]
+        bins = ((features - first) / step).round().long()
+        bins = torch.minimum(bins.clamp(min=0), count - 1)
+        return (bins[:, 0] * count[1] + bins[:, 1]) * count[2] + bins[:, 2]
 
     def decode(self, codes: Tensor, offsets: Tensor) -> Tensor:  # noqa: ARG002
         """Return the features (P, 3) that the codes (P) stand for."""
         first, step, count = self._grid(codes)
-        place = torch.stack([codes // count[2] // count[1], codes // count[2], codes], 1) % count
-        return first + place * step
+        bins = torch.stack([codes // count[2] // count[1], codes // count[2], codes], 1) % count
+        return first + bins * step
 
     def _grid(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the first value, the step and the number of values of each feature, (3) each."""

@@ -12,7 +12,7 @@ Range = tuple[float, float]
 
 
 class Binning(Tokenizer):
-    """Equal bins of each feature between `ranges`; a code is the place in the grid of all three.
+    """Equal bins of each feature between `ranges`; a code is the index in the grid of all three.
 
     `spacing` "equal": `bins` cells of one width, each stands for its middle. "linspace": `bins`
     values from one end to the other, both included, each stands for itself. What lies beyond a

@@ -28,12 +28,12 @@ class Backbone(nn.Module):
         self.layers = nn.ModuleList(
             Attention(model.width, model.depth) for _ in range(model.distinct)
         )
-        self.place = nn.Linear(model.width, model.dimensions)
+        self.to_space = nn.Linear(model.width, model.dimensions)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Graph]:
         """Return the points (P, W), and the graph of neighbours in the last space."""
         model = self.model
-        x = self.encoder(features(batch.points).to(self.place.weight.dtype))
+        x = self.encoder(features(batch.points).to(self.to_space.weight.dtype))
         for step in range(model.iterations * model.layers):
             if step % model.layers == 0:
                 edges = nearest(self.space(x), batch.offsets, model.neighbours)
@@ -43,8 +43,8 @@ class Backbone(nn.Module):
         return x, Graph(edges, Space(space, model.margin))
 
     def space(self, x: Tensor) -> Tensor:
-        """Return the place (P, D) of points (P, W) on a sphere."""
-        return functional.normalize(self.place(x), dim=1)
+        """Return the coordinates (P, D) of points (P, W) on a sphere."""
+        return functional.normalize(self.to_space(x), dim=1)
 
 
 class Pretrainer(nn.Module):

@@ -27,8 +27,8 @@ SUM_SCALE = 0.01  # s, as EPiC-GAN has it: the sum over a hundred points is of t
 
 
 @dataclass(frozen=True)
-class Told:
-    """The velocity of standardised points in noise, told and true."""
+class Output:
+    """The velocity of standardised points in noise, predicted and true."""
 
     flow: Flow
 
@@ -67,8 +67,8 @@ class Layer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return points (P, W) and the vectors of events (B, G), given `known` (B, C)."""
         event = event + self.event(*pooled(points, batch), event, known)
-        told = torch.cat([event, known.to(event.dtype)], 1)[batch.event]
-        return points + self.point(points, told), event
+        conditions = torch.cat([event, known.to(event.dtype)], 1)[batch.event]
+        return points + self.point(points, conditions), event
 
 
 class Backbone(nn.Module):
@@ -95,7 +95,7 @@ class Backbone(nn.Module):
         return x
 
     def _known(self, time: Tensor, batch: Batch) -> Tensor:
-        """Return what is known of events (B, C); of a label that is not told, nothing.
+        """Return what is known of events (B, C); of a label that is not read, nothing.
 
         Raises:
             BadInput: A label is none of the classes.
@@ -120,12 +120,12 @@ class Pretrainer(nn.Module):
         self.noise = Noise(model.moments)
         self.last = weight_norm(nn.Linear(model.width, len(model.columns)))
 
-    def forward(self, batch: Batch) -> Told:
+    def forward(self, batch: Batch) -> Output:
         """Return the velocity of the points in noise, of columns that are standardised."""
         points = self.noise.standardised(batch.points)
         noise = noised(points, torch.randn_like(points), batch)
-        told = self._velocity(noise.points, noise.time, batch)
-        return Told(Flow(told, noise.velocity, noise.time))
+        velocity = self._velocity(noise.points, noise.time, batch)
+        return Output(Flow(velocity, noise.velocity, noise.time))
 
     def _velocity(self, points: Tensor, time: Tensor, batch: Batch) -> Tensor:
         velocity: Tensor = self.last(self.backbone(points, time, batch)).float()

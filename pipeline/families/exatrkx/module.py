@@ -50,11 +50,11 @@ class Embedding(nn.Module):
         super().__init__()
         width = model.embedding_width
         self.net = Layered(FEATURES, width, model.embedding_layers, nn.Tanh)
-        self.place = nn.Linear(width, model.dimensions)
+        self.to_space = nn.Linear(width, model.dimensions)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the place (P, D) of points (P, F)."""
-        return functional.normalize(self.place(self.net(x)), dim=1)
+        """Return the coordinates (P, D) of points (P, F)."""
+        return functional.normalize(self.to_space(self.net(x)), dim=1)
 
 
 class Backbone(nn.Module):

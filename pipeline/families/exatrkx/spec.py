@@ -82,7 +82,7 @@ class ExaTrkX(Family):
         return Reads(COLUMNS)
 
     def parameters(self) -> Parameters:
-        """Return the count of the three stages with the pretraining head, which tells edges."""
+        """Return the count of the three stages with the head that classifies edges."""
         return Parameters(self.backbone_parameters() + self._classifier())
 
     def backbone_parameters(self) -> int:
@@ -112,6 +112,6 @@ class ExaTrkX(Family):
         width, depth = self.width, self.depth
         encoder = layered_products(FEATURES, width, depth) + 2 * width**2
         encoders = encoder + edges * (WAYS * width + layered_products(width, width, depth - 1))
-        told = 2 * width**2 + edges * (layered_products(width, width, depth) + width)
+        head = 2 * width**2 + edges * (layered_products(width, width, depth) + width)
         among = self.layers * interaction_products(width, depth, edges)
-        return 6.0 * (embedding + kept + encoders + among + told)
+        return 6.0 * (embedding + kept + encoders + among + head)

@@ -1,4 +1,4 @@
-"""Space points embedded: frozen random projections of the energy and of features of the place.
+"""Space points embedded: frozen random projections of the energy and of features of the position.
 
 The choices are those of FM4NPP (arXiv:2508.14087), which uses `nerf` and `add`. Axes: P points ·
 W width.
@@ -59,21 +59,21 @@ ENCODINGS: dict[Encoding, Callable[[Tensor], Tensor]] = {
 
 
 class Embedding(nn.Module):
-    """Frozen random projections of energy and of features of the place: added, or side by side."""
+    """Frozen random projections of energy and position features: added, or side by side."""
 
     def __init__(self, width: int, encoding: Encoding = "nerf", combine: Combine = "add") -> None:
         super().__init__()
         self.encode = ENCODINGS[encoding]
         self.adds = combine == "add"
-        own = width if self.adds else width // 2
+        channels = width if self.adds else width // 2
         features = encoded_features(encoding)
-        self.energy = nn.Parameter(torch.randn(1, own), requires_grad=False)
+        self.energy = nn.Parameter(torch.randn(1, channels), requires_grad=False)
         scale = features**-0.5
-        self.position = nn.Parameter(torch.randn(features, own) * scale, requires_grad=False)
+        self.position = nn.Parameter(torch.randn(features, channels) * scale, requires_grad=False)
 
     def forward(self, points: Tensor) -> Tensor:
         """Return (P, W) of points (P, 4): normalised energy, eta, phi, r."""
         features = self.encode(points[:, 1:]).to(self.position.dtype)
         energy = points[:, :1].to(self.energy.dtype) @ self.energy
-        place = features @ self.position
-        return energy + place if self.adds else torch.cat([energy, place], dim=-1)
+        position = features @ self.position
+        return energy + position if self.adds else torch.cat([energy, position], dim=-1)

@@ -67,7 +67,7 @@ class NeighbourPredictor(nn.Module):
         self.backbone = Backbone(model)
         self.norm = RMSNorm(model.width)
         self.head = nn.Linear(model.width, 3 * model.neighbours)
-        self.told = {"kernels": self.backbone.kernels}
+        self.choices = {"kernels": self.backbone.kernels}
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the predicted normalised (eta, phi, r) of the k next neighbours (P, k, 3)."""

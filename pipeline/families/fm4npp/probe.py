@@ -52,9 +52,9 @@ def _places(probed: Probed) -> tuple[Floats, Floats, Floats]:
     for each in probed.batches():
         batch = each.to(probed.device)
         predicted = probed.system.module(batch)[:, 0]
-        place, exists = _nearest(batch)
+        index, exists = _nearest(batch)
         here = batch.points[:, 1:]
-        found.append((here[exists], here[place][exists], predicted[exists]))
+        found.append((here[exists], here[index][exists], predicted[exists]))
     points, nexts, made = (
         torch.cat(parts).double().cpu().numpy() for parts in zip(*found, strict=True)
     )

@@ -76,8 +76,8 @@ class FM4NPP(Family):
     @property
     def frozen(self) -> int:
         """The parameters of the embedding, which stay as they were drawn."""
-        own = self.width if self.combine == "add" else self.width // 2
-        return (1 + encoded_features(self.embedding)) * own
+        channels = self.width if self.combine == "add" else self.width // 2
+        return (1 + encoded_features(self.embedding)) * channels
 
     def parameters(self) -> Parameters:
         """Return the counts of all layers, the last norm and the head."""

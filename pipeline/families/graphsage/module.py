@@ -48,7 +48,7 @@ class Backbone(nn.Module):
 
 
 class Pretrainer(nn.Module):
-    """The backbone, and what tells the kind of particle of each point."""
+    """The backbone, and a layer that predicts the kind of particle of each point."""
 
     def __init__(self, model: GraphSAGE) -> None:
         super().__init__()
@@ -57,8 +57,8 @@ class Pretrainer(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the logits (P, C)."""
-        told: Tensor = self.classify(self.backbone(batch)[0])
-        return told
+        logits: Tensor = self.classify(self.backbone(batch)[0])
+        return logits
 
 
 def backbone(model: GraphSAGE, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # noqa: ARG001

@@ -14,7 +14,7 @@ PARTICLES = 5  # the classes of `pipeline.downstream.points`, which tests compar
 class GraphSAGE(Family):
     """GraphSAGE with mean aggregation: `layers` of `width` on a graph of `neighbours` in space.
 
-    All neighbours are looked at, none are drawn. As it is trained by itself it tells the kind of
+    All neighbours are looked at, none are drawn. Trained by itself, it predicts the kind of
     particle of each point.
     """
 
@@ -46,7 +46,7 @@ class GraphSAGE(Family):
         return Reads(COLUMNS)
 
     def parameters(self) -> Parameters:
-        """Return the count of the encoder, the layers, and the head that tells particles."""
+        """Return the count of the encoder, the layers, and the head that predicts particles."""
         ends = linear(FEATURES, self.width) + linear(self.width, PARTICLES)
         return Parameters(ends + self.layers * linear(2 * self.width, self.width))
 

@@ -1,4 +1,4 @@
-"""Heads of masked particle modelling: what is told of a constituent that was hidden.
+"""Heads of masked particle modelling: what is predicted of a hidden constituent.
 
 MPMv2's seven (arXiv:2409.12589, §3). Axes: P constituents, packed · M masked · C width of the
 context · D features · K clusters.
@@ -19,16 +19,16 @@ from pipeline.nn.collectives import Collective
 from pipeline.nn.flow import fourier
 from pipeline.nn.quantiser import k_means, nearest
 
-PLACE_SCALE = 4.0  # Δη and Δφ are a fraction of a radian; so they are of order one
+ANGLE_SCALE = 4.0  # Δη and Δφ are a fraction of a radian; so they are of order one
 # A flow's density has no end at a value that many share, as a neutral particle's impact parameter.
 SPREAD = 0.05
 
 
 @dataclass(frozen=True)
-class Told:
-    """What is told, and what is true (M, …); of a density what is told is ln p (M)."""
+class Prediction:
+    """What is predicted and what is true (M, …); of a density the prediction is ln p (M)."""
 
-    told: Tensor
+    predicted: Tensor
     true: Tensor
 
 
@@ -38,7 +38,7 @@ def features(model: MPM, batch: Batch, rows: Tensor) -> Tensor:
     impact = len(KINEMATICS) + len(IDENTITY)
     found = torch.cat([points[:, : len(KINEMATICS)], points[:, impact:]], 1)
     scale = found.new_ones(found.shape[1])
-    scale[1:3] = PLACE_SCALE
+    scale[1:3] = ANGLE_SCALE
     return (found * scale)[:, : model.features]
 
 
@@ -58,9 +58,9 @@ class Identity(nn.Module):
         super().__init__()
         self.out = nn.Linear(model.context, len(IDENTITIES))
 
-    def forward(self, context: Tensor, batch: Batch, rows: Tensor) -> Told:
-        """Return what is told of `rows` (M), of their context (M, C)."""
-        return Told(self.out(context), identities(batch, rows))
+    def forward(self, context: Tensor, batch: Batch, rows: Tensor) -> Prediction:
+        """Return the prediction for `rows` (M), from their context (M, C)."""
+        return Prediction(self.out(context), identities(batch, rows))
 
 
 class Tokens(nn.Module):
@@ -70,9 +70,9 @@ class Tokens(nn.Module):
         super().__init__()
         self.out = nn.Linear(model.context, model.codes)
 
-    def forward(self, context: Tensor, batch: Batch, rows: Tensor) -> Told:
-        """Return what is told of `rows` (M), of their context (M, C)."""
-        return Told(self.out(context), batch.per_point[TOKEN][rows])
+    def forward(self, context: Tensor, batch: Batch, rows: Tensor) -> Prediction:
+        """Return the prediction for `rows` (M), from their context (M, C)."""
+        return Prediction(self.out(context), batch.per_point[TOKEN][rows])
 
 
 class Regression(nn.Module):
@@ -83,9 +83,9 @@ class Regression(nn.Module):
         self.model = model
         self.out = nn.Linear(model.context, model.features)
 
-    def forward(self, context: Tensor, batch: Batch, rows: Tensor) -> Told:
-        """Return what is told of `rows` (M), of their context (M, C)."""
-        return Told(self.out(context), features(self.model, batch, rows))
+    def forward(self, context: Tensor, batch: Batch, rows: Tensor) -> Prediction:
+        """Return the prediction for `rows` (M), from their context (M, C)."""
+        return Prediction(self.out(context), features(self.model, batch, rows))
 
 
 class Clusters(Collective):
@@ -101,15 +101,17 @@ class Clusters(Collective):
         self.register_buffer("centres", torch.randn(model.clusters, model.features))
         self.register_buffer("steps", torch.zeros(1, dtype=torch.int64))
 
-    def forward(self, context: Tensor, batch: Batch, rows: Tensor) -> Told:
-        """Return what is told of `rows` (M), of their context (M, C)."""
+    def forward(self, context: Tensor, batch: Batch, rows: Tensor) -> Prediction:
+        """Return the prediction for `rows` (M), from their context (M, C)."""
         if self.training:
             if int(self.steps) == 0:
-                every = torch.arange(len(batch.points), device=rows.device)
-                found = k_means(features(self.model, batch, every), self.centres)
+                rows_of_all = torch.arange(len(batch.points), device=rows.device)
+                found = k_means(features(self.model, batch, rows_of_all), self.centres)
                 self.centres.copy_(self.collectives.broadcast(found))
             self.steps += 1
-        return Told(self.out(context), nearest(features(self.model, batch, rows), self.centres))
+        return Prediction(
+            self.out(context), nearest(features(self.model, batch, rows), self.centres)
+        )
 
 
 class NormalisingFlow(nn.Module):
@@ -126,11 +128,11 @@ class NormalisingFlow(nn.Module):
             hidden_features=(FLOW_INNER, FLOW_INNER),
         )
 
-    def forward(self, context: Tensor, batch: Batch, rows: Tensor) -> Told:
+    def forward(self, context: Tensor, batch: Batch, rows: Tensor) -> Prediction:
         """Return ln p (M) of the features of `rows`, given their context (M, C)."""
         true = features(self.model, batch, rows)
         near = true + SPREAD * torch.randn_like(true)
-        return Told(self.flow(context.float()).log_prob(near), true)
+        return Prediction(self.flow(context.float()).log_prob(near), true)
 
     def sample(self, context: Tensor) -> Tensor:
         """Return features (M, D) drawn by torch's own random state."""
@@ -159,25 +161,25 @@ class FlowMatching(nn.Module):
     def __init__(self, model: MPM) -> None:
         super().__init__()
         self.model = model
-        inner, told = 2 * model.context, model.features
+        inner, count = 2 * model.context, model.features
         self.net = nn.Sequential(
-            nn.Linear(told + TIMES + model.context, inner),
+            nn.Linear(count + TIMES + model.context, inner),
             nn.GELU(),
             nn.Linear(inner, inner),
             nn.GELU(),
-            nn.Linear(inner, told),
+            nn.Linear(inner, count),
         )
 
-    def forward(self, context: Tensor, batch: Batch, rows: Tensor) -> Told:
-        """Return the velocities told and true (M, D), at times drawn for each constituent."""
+    def forward(self, context: Tensor, batch: Batch, rows: Tensor) -> Prediction:
+        """Return the predicted and true velocities (M, D), at times drawn for each constituent."""
         there = noisy(features(self.model, batch, rows), torch.rand(len(rows), device=rows.device))
-        return Told(self.velocity(context, there.features, there.time), there.velocity)
+        return Prediction(self.velocity(context, there.features, there.time), there.velocity)
 
     def velocity(self, context: Tensor, z: Tensor, time: Tensor) -> Tensor:
         """Return the velocity (M, D) at z (M, D) and time (M)."""
         given = [z.to(context.dtype), fourier(time, TIMES).to(context.dtype), context]
-        told: Tensor = self.net(torch.cat(given, 1))
-        return told
+        velocity: Tensor = self.net(torch.cat(given, 1))
+        return velocity
 
 
 class SetFlow(nn.Module):
@@ -201,9 +203,9 @@ class SetFlow(nn.Module):
         entry: Tensor = self.entry(given)
         return entry
 
-    def forward(self, context: Tensor, there: Noisy) -> Told:
-        """Return the velocities told and true (M, D), of the decoder's context (M, C)."""
-        return Told(self.out(context), there.velocity)
+    def forward(self, context: Tensor, there: Noisy) -> Prediction:
+        """Return the predicted and true velocities (M, D), of the decoder's context (M, C)."""
+        return Prediction(self.out(context), there.velocity)
 
 
 HEADS: dict[str, Callable[[MPM], nn.Module]] = {

@@ -2,7 +2,7 @@
 
 arXiv:2401.13537 (MPM) and arXiv:2409.12589 (MPMv2). Axes: P constituents, packed · B jets · K
 constituents that are seen · M that are masked · R registers · W width · C width of what a head is
-given · D features that are told.
+given · D predicted features.
 """
 
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from pipeline.data.store import Store
 from pipeline.families.mpm.heads import (
+    ANGLE_SCALE,
     HEADS,
-    PLACE_SCALE,
     FlowMatching,
     NormalisingFlow,
+    Prediction,
     SetFlow,
-    Told,
 )
 from pipeline.families.mpm.spec import INPUTS, MPM
 from pipeline.families.tokenizer import MOST_CONSTITUENTS
@@ -34,10 +34,10 @@ TOKEN_STD = 0.02  # of mask tokens, places and registers as they are drawn
 
 @dataclass(frozen=True)
 class Masked:
-    """Rows (M) of the constituents that were hidden, and what each head tells of them."""
+    """Rows (M) of the constituents that were hidden, and what each head predicts of them."""
 
     rows: Tensor
-    told: Mapping[str, Told]
+    predictions: Mapping[str, Prediction]
 
 
 class Encoder(nn.Module):
@@ -69,7 +69,7 @@ class Encoder(nn.Module):
     def embedded(self, batch: Batch) -> Tensor:
         """Return the constituents (P, W) as the blocks take them."""
         points = batch.points.to(self.entry.weight.dtype).clone()
-        points[:, 1:3] *= PLACE_SCALE
+        points[:, 1:3] *= ANGLE_SCALE
         x: Tensor = self.entry(points)
         return x
 
@@ -86,10 +86,10 @@ class Packed:
     def of(cls, sizes: Tensor, registers: int) -> "Packed":
         """Return the places for jets of `sizes` (B)."""
         offsets = torch.cat([sizes.new_zeros(1), (sizes + registers).cumsum(0)])
-        every = torch.arange(registers, device=sizes.device)
+        extra = torch.arange(registers, device=sizes.device)
         jets = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
         points = torch.arange(len(jets), device=sizes.device) + registers * (jets + 1)
-        return cls(offsets, (offsets[:-1, None] + every).flatten(), points)
+        return cls(offsets, (offsets[:-1, None] + extra).flatten(), points)
 
     def join(self, registers: Tensor, points: Tensor) -> Tensor:
         """Return one sequence of registers (B · R, W) and points (P, W)."""
@@ -99,7 +99,7 @@ class Packed:
 
 
 class Decoder(nn.Module):
-    """Blocks of its own width over what the encoder saw, and mask tokens at the places between."""
+    """Blocks of its own width over what the encoder saw, and mask tokens in between."""
 
     def __init__(self, model: MPM) -> None:
         super().__init__()
@@ -140,20 +140,20 @@ class Pretrainer(nn.Module):
         self.places = nn.Embedding(MOST_CONSTITUENTS, model.context)
         nn.init.normal_(self.places.weight, std=TOKEN_STD)
         self.decoder = Decoder(model) if model.decoder_layers else None
-        asked = [name for name in model.weights if name in model.OBJECTIVES]
-        self.heads = nn.ModuleDict({name: HEADS[name](model) for name in asked})
+        objectives = [name for name in model.weights if name in model.OBJECTIVES]
+        self.heads = nn.ModuleDict({name: HEADS[name](model) for name in objectives})
 
     def forward(self, batch: Batch) -> Masked:
-        """Return what is told of the constituents that are hidden."""
+        """Return what is predicted of the hidden constituents."""
         sight = self._sight(batch)
-        told: dict[str, Told] = {}
+        predictions: dict[str, Prediction] = {}
         for name, head in self.heads.items():
             if isinstance(head, SetFlow):
                 there, entry = head.start(batch, sight.rows)
-                told[name] = head(self._with(entry, sight), there)
+                predictions[name] = head(self._with(entry, sight), there)
             else:
-                told[name] = head(sight.context, batch, sight.rows)
-        return Masked(sight.rows, told)
+                predictions[name] = head(sight.context, batch, sight.rows)
+        return Masked(sight.rows, predictions)
 
     @torch.no_grad()
     def sample(self, batch: Batch, steps: int = 32) -> tuple[Tensor, dict[str, Tensor]]:
@@ -176,8 +176,8 @@ class Pretrainer(nn.Module):
 
     def _set_velocity(self, head: SetFlow, sight: "Sight", z: Tensor, time: Tensor) -> Tensor:
         """Return the velocity (M, D) of all that is hidden at z (M, D) and time (M)."""
-        told: Tensor = head.out(self._with(head.embedded(z, time), sight)).float()
-        return told
+        velocity: Tensor = head.out(self._with(head.embedded(z, time), sight)).float()
+        return velocity
 
     def _sight(self, batch: Batch) -> "Sight":
         """Return what heads are given, of constituents that are drawn to be hidden."""
@@ -195,7 +195,7 @@ class Pretrainer(nn.Module):
         return Sight(batch, hidden, rows, states, registers, context)
 
     def _with(self, entry: Tensor, sight: "Sight") -> Tensor:
-        """Return the context (M, C) where mask tokens carry `entry` (M, C), and no place."""
+        """Return the context (M, C) where mask tokens carry `entry` (M, C), and no position."""
         assert self.decoder is not None, "a set flows through a decoder"
         masks = self.mask + entry
         context: Tensor = self.decoder(
@@ -239,12 +239,12 @@ def drawn(batch: Batch, share: float) -> Tensor:
 
 
 def by_pt(batch: Batch) -> Tensor:
-    """Return the place of each constituent (P) in its jet by falling pT."""
+    """Return the rank of each constituent (P) in its jet by falling pT."""
     return ranked(-batch.points[:, 0], batch)
 
 
 def ranked(values: Tensor, batch: Batch) -> Tensor:
-    """Return the place of each of `values` (P) in its jet, by rising value."""
+    """Return the rank of each of `values` (P) in its jet, by rising value."""
     order = values.argsort(stable=True)
     order = order[batch.event[order].argsort(stable=True)]
     rank = torch.empty_like(order)

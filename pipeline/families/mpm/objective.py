@@ -29,13 +29,15 @@ def clusters(output: Masked, batch: Batch) -> Losses:
 
 def regression(output: Masked, batch: Batch) -> Losses:
     """Return the mean absolute error of the features."""
-    told = output.told["regression"]
-    return _mean("regression", (told.told.float() - told.true).abs().mean(1), output, batch)
+    prediction = output.predictions["regression"]
+    return _mean(
+        "regression", (prediction.predicted.float() - prediction.true).abs().mean(1), output, batch
+    )
 
 
 def cnf(output: Masked, batch: Batch) -> Losses:
     """Return the negative log-likelihood of the features, nats."""
-    return _mean("cnf", -output.told["cnf"].told, output, batch)
+    return _mean("cnf", -output.predictions["cnf"].predicted, output, batch)
 
 
 def cfm(output: Masked, batch: Batch) -> Losses:
@@ -49,14 +51,18 @@ def ssfm(output: Masked, batch: Batch) -> Losses:
 
 
 def _entropy(name: str, output: Masked, batch: Batch) -> Losses:
-    told = output.told[name]
-    entropy = functional.cross_entropy(told.told.float(), told.true, reduction="none")
+    prediction = output.predictions[name]
+    entropy = functional.cross_entropy(
+        prediction.predicted.float(), prediction.true, reduction="none"
+    )
     return _mean(name, entropy, output, batch)
 
 
 def _velocity(name: str, output: Masked, batch: Batch) -> Losses:
-    told = output.told[name]
-    return _mean(name, (told.told.float() - told.true).square().mean(1), output, batch)
+    prediction = output.predictions[name]
+    return _mean(
+        name, (prediction.predicted.float() - prediction.true).square().mean(1), output, batch
+    )
 
 
 def _mean(name: str, values: Tensor, output: Masked, batch: Batch) -> Losses:

@@ -1,4 +1,4 @@
-"""MPM probed: hidden constituents, told and drawn, beside what they are.
+"""MPM probed: hidden constituents, predicted and drawn, beside what they are.
 
 Axes: P constituents, packed · M masked · D features.
 """
@@ -22,7 +22,7 @@ Found = dict[str, NDArray[np.float64]]
 
 
 def probe(probed: Probed) -> EvaluationResult:
-    """Return how often the right one of several is told, and how far from truth the drawn are.
+    """Return how often classes are correct, and how far drawn features are from the truth.
 
     `accuracy_…` is over masked constituents, beside that of always naming the most frequent;
     intervals are over jets. `error_…` is the mean error of what is regressed, over that of saying
@@ -35,17 +35,17 @@ def probe(probed: Probed) -> EvaluationResult:
     intervals: dict[str, tuple[float, float]] = {}
     about: dict[str, str] = {}
     for name in (name for name in CLASSES if name in module.heads):
-        scores |= _told(found, name)
+        scores |= _accuracies(found, name)
         intervals[f"accuracy_{name}"] = _interval(found, name, probed.seed)
         about[f"accuracy_{name}"] = f"share of masked constituents whose {name} is put first"
         about[f"accuracy_{name}_most_frequent"] = "of always naming the most frequent"
     names = (*KINEMATICS, *IMPACT)[: module.model.features]
     if "regression" in module.heads:
         for at, name in enumerate(names):
-            true, told = found["features"][:, at], found["regression"][:, at]
+            true, predicted = found["features"][:, at], found["regression"][:, at]
             spread = np.abs(true - np.median(true)).mean()
             if spread:
-                scores[f"error_{name}"] = float(np.abs(true - told).mean() / spread)
+                scores[f"error_{name}"] = float(np.abs(true - predicted).mean() / spread)
                 about[f"error_{name}"] = "mean absolute error over that of saying the median"
     histograms: list[Histogram] = []
     for kind in (kind for kind in ("cnf", "cfm", "ssfm") if kind in module.heads):
@@ -58,7 +58,7 @@ def probe(probed: Probed) -> EvaluationResult:
     return EvaluationResult(scores, intervals, about=about, histograms=histograms)
 
 
-def _told(found: Found, name: str) -> dict[str, float]:
+def _accuracies(found: Found, name: str) -> dict[str, float]:
     """Return the accuracy of a head, and of always naming the most frequent."""
     true = found[f"true_{name}"].astype(np.int64)
     return {
@@ -77,7 +77,7 @@ def _interval(found: Found, name: str, seed: int) -> tuple[float, float]:
 
 @torch.no_grad()
 def _found(probed: Probed, module: Pretrainer) -> Found:
-    """Return what is told and drawn of all masked constituents, and what is true."""
+    """Return what is predicted and drawn of all masked constituents, and what is true."""
     parts: list[dict[str, Tensor]] = []
     first = 0
     for each in probed.batches():
@@ -89,12 +89,12 @@ def _found(probed: Probed, module: Pretrainer) -> Found:
         assert torch.equal(rows, masked.rows)
         here = {"event": batch.event[rows] + first, "features": features(module.model, batch, rows)}
         for name in CLASSES:
-            if name in masked.told:
-                told = masked.told[name]
-                here[f"true_{name}"] = told.true
-                here[f"right_{name}"] = told.told.argmax(1) == told.true
-        if "regression" in masked.told:
-            here["regression"] = masked.told["regression"].told
+            if name in masked.predictions:
+                prediction = masked.predictions[name]
+                here[f"true_{name}"] = prediction.true
+                here[f"right_{name}"] = prediction.predicted.argmax(1) == prediction.true
+        if "regression" in masked.predictions:
+            here["regression"] = masked.predictions["regression"].predicted
         parts.append(here | drawn)
         first += len(batch.sizes)
     return {

@@ -1,4 +1,4 @@
-"""Masked particle modelling: what hidden constituents of a jet are, told from those that are seen.
+"""Masked particle modelling: hidden constituents of a jet, predicted from the others.
 
 MPM: Golling et al., arXiv:2401.13537. MPMv2: Leigh et al., arXiv:2409.12589.
 """
@@ -10,18 +10,18 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from pipeline.families.family import Family, Parameters, Reads, linear
-from pipeline.families.jet_columns import IDENTITY, IMPACT, PLACE, Choice
+from pipeline.families.jet_columns import ANGLES, IDENTITY, IMPACT, Choice
 from pipeline.families.omnijet.spec import TOKEN
 from pipeline.families.tokenizer import MOST_CONSTITUENTS
 
-KINEMATICS = ("pt_log", *PLACE)
+KINEMATICS = ("pt_log", *ANGLES)
 INPUTS: dict[Choice, tuple[str, ...]] = {
     "full": (*KINEMATICS, *IDENTITY, *IMPACT),
     "kinpid": (*KINEMATICS, *IDENTITY),
     "kin": KINEMATICS,
 }
 IDENTITIES = ("photon", "neutral hadron", "h-", "h+", "e-", "e+", "mu-", "mu+")
-TIMES = 16  # numbers that tell the time of a flow
+TIMES = 16  # numbers that encode the time of a flow
 FLOWS, FLOW_INNER, BINS = 4, 64, 8  # transforms of the normalising flow, and the bins of a spline
 
 _V1 = {"inputs": "kin", "heads": 8, "objectives": {"tokens": 1.0}}
@@ -43,7 +43,7 @@ class MPM(Family):
 
     With `decoder_layers` the encoder sees what is not masked, and `registers` beside it, and the
     decoder puts mask tokens between (MPMv2, as arXiv:2111.06377 does with images); without, the
-    encoder sees mask tokens itself (MPM). A mask token knows the place of its constituent by pT.
+    encoder sees mask tokens itself (MPM). A mask token knows the rank of its constituent in pT.
     `masked` is the share of constituents that are hidden, at least one and never all.
 
     `objectives` are MPMv2's seven: identity (which of eight kinds), tokens (the code of a VQ-VAE,
@@ -100,10 +100,10 @@ class MPM(Family):
         return self
 
     @model_validator(mode="after")
-    def _can_tell(self) -> Self:
+    def _reads_kinds(self) -> Self:
         """Check that the model has what its objectives take."""
         if "identity" in self.objectives and self.inputs == "kin":
-            message = 'objective "identity" tells kinds: write inputs = "kinpid" or "full"'
+            message = 'objective "identity" predicts kinds: write inputs = "kinpid" or "full"'
             raise ValueError(message)
         if "ssfm" in self.objectives and not self.decoder_layers:
             message = 'objective "ssfm" takes a decoder: give decoder_layers'
@@ -122,11 +122,11 @@ class MPM(Family):
 
     @property
     def features(self) -> int:
-        """The number of continuous features that are told: pT, Δη, Δφ, and impact parameters."""
+        """The number of predicted continuous features: pT, Δη, Δφ, and impact parameters."""
         return len(KINEMATICS) + len(IMPACT) * (self.inputs == "full")
 
     def reads(self) -> Reads:
-        """Return the inputs, and the token where it is told; a jet of one cannot be masked."""
+        """Return the inputs, and the token where it is predicted; a jet of one cannot be masked."""
         tokens = "tokens" in self.weights
         return Reads(
             INPUTS[self.inputs],
@@ -160,20 +160,20 @@ class MPM(Family):
         return attention + feed_forward + 4 * width + 2 * width * (self.layer_scale > 0)
 
     def _head(self, name: str) -> int:
-        """Return the count of the head of an objective; one of the user's own has none."""
-        told, context = self.features, self.context
+        """Return the count of the head of an objective; a custom one has none."""
+        count, context = self.features, self.context
         outputs = {"identity": len(IDENTITIES), "tokens": self.codes, "clusters": self.clusters}
         if name in (*outputs, "regression"):
-            return linear(context, outputs.get(name, told))
+            return linear(context, outputs.get(name, count))
         if name == "cnf":
-            inner, knots = FLOW_INNER, told * (3 * BINS - 1)
-            spline = linear(told + context, inner) + linear(inner, inner) + linear(inner, knots)
+            inner, knots = FLOW_INNER, count * (3 * BINS - 1)
+            spline = linear(count + context, inner) + linear(inner, inner) + linear(inner, knots)
             return FLOWS * spline
         if name == "cfm":
-            entry = linear(told + TIMES + context, 2 * context)
-            return entry + linear(2 * context, 2 * context) + linear(2 * context, told)
+            entry = linear(count + TIMES + context, 2 * context)
+            return entry + linear(2 * context, 2 * context) + linear(2 * context, count)
         if name == "ssfm":
-            return linear(told + TIMES, context) + linear(context, told)
+            return linear(count + TIMES, context) + linear(context, count)
         return 0
 
     def flops_per_token(self, tokens: float) -> float:
@@ -183,8 +183,8 @@ class MPM(Family):
         entry = len(INPUTS[self.inputs]) * self.width * seen
         encoder = self.layers * self._products(self.width, length) * length / tokens
         passes = (set(self.weights) != {"ssfm"}) + ("ssfm" in self.weights)
-        every = tokens + self.registers
-        decoder = self.decoder_layers * self._products(self.decoder_width, every) * every / tokens
+        total = tokens + self.registers
+        decoder = self.decoder_layers * self._products(self.decoder_width, total) * total / tokens
         heads = self.masked * sum(self._head(name) for name in self.weights)
         return 6.0 * (entry + encoder + passes * decoder + heads)
 

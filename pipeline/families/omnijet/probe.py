@@ -1,6 +1,6 @@
 """OmniJet-alpha probed: jets drawn from the model, beside jets that it never saw.
 
-As many are drawn as there are held-out jets. They are told apart from the truth as it is, and from
+As many are drawn as there are held-out jets. They are compared with the truth as it is, and with
 the truth after tokenising, which is the best that a model of these tokens can do. Axes: J jets, P
 constituents.
 """
@@ -54,7 +54,7 @@ def probe(probed: Probed) -> EvaluationResult:
 def _judged(
     true: Measured, best: Measured, made: Measured, label: NDArray[Any] | None, seed: int
 ) -> dict[str, float]:
-    """Return what boosted trees can tell by a jet's mass, multiplicity, pT and substructure."""
+    """Return how well boosted trees distinguish jets by mass, multiplicity, pT and substructure."""
     pairs = {"auc_generated": made, "auc_of_tokens": best}
     found = {name: jets.separability(true, each, seed=seed) for name, each in pairs.items()}
     scores = {name: value for name, value in found.items() if value is not None}
@@ -69,8 +69,8 @@ def _about() -> dict[str, str]:
     """Return what each score means."""
     about = jets.about(BINS) | {
         "full_jets": "share of generated jets that were ended at 128 constituents",
-        "auc_of_tokens": "by which they tell jets after tokenising from those before",
-        "class_accuracy": "of trees that tell the class of true jets",
+        "auc_of_tokens": "by which they distinguish jets after tokenising from those before",
+        "class_accuracy": "of trees that predict the class of true jets",
         "class_accuracy_of_tokens": "after tokenising: what is missing was lost in it",
     }
     for name in BINS:
@@ -85,7 +85,7 @@ def _compared(name: str, true: Measured, best: Measured, made: Measured) -> Hist
     """Return the histogram of a quantity.
 
     The axis is the sum of all constituents, so the true offsets of a jet from it are next to zero:
-    the truth that tokens can tell is shown in their place.
+    the truth that tokens can express is shown instead.
     """
     if name in OFFSETS:
         return jets.compared(name, best, made, suffix=", truth after tokenising")

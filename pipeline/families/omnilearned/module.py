@@ -1,7 +1,7 @@
 """OmniLearned's PET v2: a body, and heads for the class of an event and for the flow of its points.
 
-What flows is given, and its velocity told, in units of the noise's deviation in each column: angles
-count as much as momenta, where in their own units they are next to nothing in the loss.
+The columns that flow and their velocities are in units of the noise's deviation in each column. In
+physical units the loss would hardly see angles beside momenta.
 
 Bhimji et al., arXiv:2510.24066; sizes and what was counted are in `spec.py`. Axes:
 P points, packed · B events · T tokens · F columns that flow · W width · C classes · H heads · S
@@ -47,8 +47,8 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What is told of a batch: logits (B, C) of the events, the flow, and logits (B, C) in noise.
+class Output:
+    """Predictions for a batch: logits (B, C) of events, the flow, and logits (B, C) in noise.
 
     None where the mode has no such head.
     """
@@ -68,10 +68,10 @@ class PairBias(nn.Module):
         inner = RATIO * model.width
         self.net = Perceptron(self.pairs.features, inner, model.heads, norm=False, gain=BIAS_GAIN)
 
-    def forward(self, told: Tensor, batch: Batch, layout: Layout) -> Bias:
-        """Return the bias among tokens and points, of what is `told` of points (P, columns)."""
+    def forward(self, inputs: Tensor, batch: Batch, layout: Layout) -> Bias:
+        """Return the bias among tokens and points, from the `inputs` of points (P, columns)."""
         among = Pairs(Lengths.of(batch.offsets))
-        values = self.net(features(self.pairs, told, among))
+        values = self.net(features(self.pairs, inputs, among))
         if self.pairs.symmetric:
             values = values[among.mirrored]
         whole = Pairs(Lengths.of(layout.offsets))
@@ -179,17 +179,17 @@ class Backbone(nn.Module):
         return kind
 
     def _local(self, points: Tensor, batch: Batch) -> Tensor:
-        """Return what each point (P, W) is told by those near it."""
+        """Return what each point (P, W) receives from those near it."""
         flows = points[:, : len(self.model.columns)]
         edges = nearest(flows[:, self.near_at], batch.offsets, self.model.nearest)
         near, point = edges
-        told = self.noise.unscaled(flows[near] - flows[point])
+        edge = self.noise.unscaled(flows[near] - flows[point])
         if self.model.pairs is not None:
             of_pairs = points[:, self.pairs_at]
             with torch.no_grad():
                 pairs = function_of(self.model.pairs)(of_pairs[point], of_pairs[near])
-            told = torch.cat([told, pairs], 1)
-        heard: Tensor = self.local(edges, told, len(points))
+            edge = torch.cat([edge, pairs], 1)
+        heard: Tensor = self.local(edges, edge, len(points))
         return heard
 
     def _seen(self, x: Tensor, points: Tensor, batch: Batch) -> Seen:
@@ -235,7 +235,7 @@ class Generator(nn.Module):
         self.classes, width = model.classes, model.width
         if model.labelled:
             self.label = nn.Embedding(model.classes, width)
-            self.told = Perceptron(width, RATIO * width, width, norm=False)
+            self.of_label = Perceptron(width, RATIO * width, width, norm=False)
         self.blocks = nn.ModuleList(
             Block(width, model.heads, model.dropout) for _ in range(model.head_layers)
         )
@@ -250,7 +250,7 @@ class Generator(nn.Module):
         """
         x = seen.points
         if self.classes > 1:
-            x = x + self.told(self.label(labels(batch, self.classes)))[batch.event]
+            x = x + self.of_label(self.label(labels(batch, self.classes)))[batch.event]
         lengths = Lengths.of(batch.offsets)
         for block in self.blocks:
             x = block(x, lengths)
@@ -271,8 +271,8 @@ class Pretrainer(nn.Module):
         if model.mode != "classifier":
             self.generator = Generator(model)
 
-    def forward(self, batch: Batch) -> Told:
-        """Return what is told of the events as they are, and of the same in noise."""
+    def forward(self, batch: Batch) -> Output:
+        """Return the predictions for the events as they are, and in noise."""
         logits = in_noise = flow = None
         if self.model.mode != "generator":
             logits = self.classifier(self.backbone(batch), batch)
@@ -284,13 +284,13 @@ class Pretrainer(nn.Module):
             flow = Flow(self.generator(seen, batch), true, noise.time)
             if self.model.mode == "pretrain":
                 in_noise = self.classifier(seen, batch)
-        return Told(logits, flow, in_noise)
+        return Output(logits, flow, in_noise)
 
     def velocity(self, batch: Batch, points: Tensor, time: Tensor) -> Tensor:
         """Return the velocity (P, F) of `points` (P, F) in noise, at `time` (B)."""
         noise = Noised(points, time, torch.empty(0))
-        told: Tensor = self.generator(self.backbone(batch, noise), batch).float()
-        return self.noise.scaled(told)
+        velocity: Tensor = self.generator(self.backbone(batch, noise), batch).float()
+        return self.noise.scaled(velocity)
 
 
 def backbone(model: OmniLearned, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # noqa: ARG001

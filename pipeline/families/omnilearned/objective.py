@@ -6,7 +6,7 @@ Axes: P points, packed · B events · F columns that flow.
 
 from torch.nn import functional
 
-from pipeline.families.omnilearned.module import Told
+from pipeline.families.omnilearned.module import Output
 from pipeline.nn.batch import Batch
 from pipeline.nn.class_losses import classes as by_class
 from pipeline.nn.flow import labels
@@ -16,23 +16,23 @@ from pipeline.nn.losses import Losses
 __all__ = ["classes", "flow", "perturbed"]
 
 
-def classes(told: Told, batch: Batch) -> Losses:
+def classes(output: Output, batch: Batch) -> Losses:
     """Return the cross-entropy of the class of an event, nats, a mean over events.
 
     The published trainer weighs classes by how rare they are in the batch of one process; ours
     does not, for a loss would then be another at another number of processes.
     """
-    assert told.logits is not None
-    return by_class(told.logits, batch)
+    assert output.logits is not None
+    return by_class(output.logits, batch)
 
 
-def perturbed(told: Told, batch: Batch) -> Losses:
+def perturbed(output: Output, batch: Batch) -> Losses:
     """Return the cross-entropy in noise, each event weighted with the square of α = 1 - t.
 
     What is left of the points in z = α x + t ε.
     """
-    assert told.in_noise is not None
-    assert told.flow is not None
-    weight, logits = (1 - told.flow.time).square(), told.in_noise.float()
+    assert output.in_noise is not None
+    assert output.flow is not None
+    weight, logits = (1 - output.flow.time).square(), output.in_noise.float()
     entropy = functional.cross_entropy(logits, labels(batch, logits.shape[1]), reduction="none")
     return {"perturbed": (weight * entropy).mean()}

@@ -182,10 +182,10 @@ class TokenBlock(nn.Module):
 
 
 class LocalAttention(nn.Module):
-    """What each point is told by those near it, which look at each other: the mean of them.
+    """What each point receives from those near it, which attend to each other: their mean.
 
-    An edge is told by how its near point differs from the point itself, and by the features of the
-    pair.
+    An edge is described by how its near point differs from the point itself, and by the
+    features of the pair.
     """
 
     def __init__(self, inputs: int, width: int, heads: int, layers: int, dropout: float) -> None:
@@ -193,13 +193,13 @@ class LocalAttention(nn.Module):
         self.entry = Perceptron(inputs, RATIO * width, width)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
 
-    def forward(self, edges: Tensor, told: Tensor, points: int) -> Tensor:
+    def forward(self, edges: Tensor, described: Tensor, points: int) -> Tensor:
         """Return (P, W), zero of a point that is alone.
 
-        edges: (2, E) near point and point, sorted by the point; told: (E, inputs).
+        edges: (2, E) near point and point, sorted by the point; described: (E, inputs).
         """
         counts = edges[1].bincount(minlength=points)
-        x = self.entry(told)
+        x = self.entry(described)
         if len(x):
             cuts = functional.pad(counts[counts > 0].cumsum(0), (1, 0))
             lengths = Lengths.of(cuts)

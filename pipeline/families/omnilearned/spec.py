@@ -114,7 +114,7 @@ class OmniLearned(Generative):
                 message = f'objective {name!r}: mode "{self.mode}" has {known}'
                 raise ValueError(message)
         if self.mode != "generator" and self.classes < 2:
-            message = f"classes {self.classes}: a classifier tells two or more"
+            message = f"classes {self.classes}: a classifier needs two or more"
             raise ValueError(message)
         if self.mode == "generator" and (self.kinds or self.additional):
             message = (
@@ -125,8 +125,8 @@ class OmniLearned(Generative):
         clean = [name for name in pairs.columns if name not in self.columns] if pairs else []
         if clean and self.mode != "classifier":
             message = (
-                f"interaction: {', '.join(clean)} would stay without noise, and tell what is to be "
-                f'generated; take columns among {", ".join(self.columns)}, or mode "classifier"'
+                f"interaction: {', '.join(clean)} would stay without noise, and reveal what is to "
+                f'be generated; take columns among {", ".join(self.columns)}, or mode "classifier"'
             )
             raise ValueError(message)
         return self
@@ -204,8 +204,8 @@ class OmniLearned(Generative):
     def _classifier(self) -> int:
         """Return the count of the head for classes."""
         wide = self.tokens * self.width
-        told = perceptron(wide, RATIO * wide, wide) + linear(wide, self.classes)
-        return self.head_layers * self._block(norms=1) + told
+        head = perceptron(wide, RATIO * wide, wide) + linear(wide, self.classes)
+        return self.head_layers * self._block(norms=1) + head
 
     def _generator(self) -> int:
         """Return the count of the head for the flow."""

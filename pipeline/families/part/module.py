@@ -49,8 +49,8 @@ class PairEmbedding(nn.Module):
     def forward(self, points: Tensor, lengths: Lengths) -> Bias:
         """Return the bias of all pairs of points (P, C), which all blocks share."""
         pairs = Pairs(lengths)
-        told = features(self.interaction, points[:, self.columns], pairs)
-        values = self.net(told)
+        pairwise = features(self.interaction, points[:, self.columns], pairs)
+        values = self.net(pairwise)
         return pairs.bias(values[pairs.mirrored] if self.interaction.symmetric else values)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.data.store import Store
-from pipeline.families.jet_columns import CHOICES, PLACE
+from pipeline.families.jet_columns import ANGLES, CHOICES
 from pipeline.families.particlenet.spec import ParticleNet
 from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
@@ -44,8 +44,8 @@ class EdgeConv(nn.Module):
     def forward(self, x: Tensor, edges: Edges) -> Tensor:
         """Return (P, W) of x (P, C)."""
         point, near = edges
-        own, difference = self.first.weight.chunk(2, 1)
-        at_point = functional.linear(x, own - difference)
+        centre, difference = self.first.weight.chunk(2, 1)
+        at_point = functional.linear(x, centre - difference)
         at_near = functional.pad(functional.linear(x, difference), (0, 0, 0, 1))  # padding is zero
         message = functional.relu(self.norms[0](at_point[point] + at_near[near]))
         for layer, norm in zip(self.further, self.norms[1:], strict=True):
@@ -61,7 +61,7 @@ class Backbone(nn.Module):
     def __init__(self, model: ParticleNet) -> None:
         super().__init__()
         columns = CHOICES[model.inputs]
-        self.neighbours, self.place = model.neighbours, [columns.index(name) for name in PLACE]
+        self.neighbours, self.angles = model.neighbours, [columns.index(name) for name in ANGLES]
         self.few = model.few_neighbours
         self.norm_inputs = norm_of(model.norm, len(columns))
         sizes = (len(columns), *model.widths) if model.layers else ()
@@ -77,7 +77,7 @@ class Backbone(nn.Module):
         x = self.norm_inputs(batch.points)
         if not len(self.layers):
             return x, None
-        lengths, near = Lengths.of(batch.offsets), batch.points[:, self.place]
+        lengths, near = Lengths.of(batch.offsets), batch.points[:, self.angles]
         for layer in self.layers:
             edges = nearest(near, lengths, self.neighbours)
             if self.few == "padded":

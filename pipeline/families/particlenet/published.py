@@ -14,7 +14,7 @@ PREFIX = "mod."
 
 
 def entries(model: ParticleNet) -> Iterator[Entry]:
-    """Yield the place of each weight of the classifier, by our name and by the authors'."""
+    """Yield each weight of the classifier by our name and by the authors'."""
     yield from norm("backbone.norm_inputs", "bn_fts")
     for block in range(model.layers):
         ours, theirs = f"backbone.layers.{block}", f"edge_convs.{block}"

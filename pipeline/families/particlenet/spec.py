@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from pipeline.families.family import Family, Parameters, Reads, linear
-from pipeline.families.jet_columns import CHOICES, PLACE, Choice
+from pipeline.families.jet_columns import ANGLES, CHOICES, Choice
 from pipeline.families.part.spec import LABEL
 
 
@@ -103,6 +103,6 @@ class ParticleNet(Family):
         present = min(self.neighbours, max(tokens - 1, 1))
         edges = self.neighbours if self.few_neighbours == "padded" else present
         layers = sum(3 * a * b + edges * (self.convolutions - 1) * b**2 for a, b in pairwise(sizes))
-        distances = tokens * (len(PLACE) + sum(sizes[1:-1]))  # no slope goes back through them
+        distances = tokens * (len(ANGLES) + sum(sizes[1:-1]))  # no slope goes back through them
         last = (sizes[-1] + self.classes) * self.inner / tokens
         return 6.0 * (layers + last) + 2.0 * distances

@@ -73,7 +73,7 @@ class PatchPredictor(nn.Module):
     def forward(self, batch: Batch) -> Predicted:
         """Return each patch's points as predicted from the patches before it.
 
-        Of a patch itself the decoder is told only in which direction its centre lies (the relative
+        Of a patch itself the decoder knows only in which direction its centre lies (the relative
         direction prompt of §3.3).
         """
         patches = patches_of(batch, self.model.patch_points, self.model.patches)
@@ -98,8 +98,8 @@ class PatchPredictor(nn.Module):
 
     def _context(self, before: Tensor, patches: Patches, first: Tensor) -> Tensor:
         """Return what is known at each patch (G, W) of those before it."""
-        place = sinusoids(patches.centres.roll(1, 0), before.shape[-1])
-        hidden = before + place.to(before.dtype).masked_fill(first.unsqueeze(-1), 0.0)
+        position = sinusoids(patches.centres.roll(1, 0), before.shape[-1])
+        hidden = before + position.to(before.dtype).masked_fill(first.unsqueeze(-1), 0.0)
         lengths = Lengths.of(patches.offsets)
         hide = self._hidden(first) if self.training and self.model.hidden_share else None
         for block in self.backbone:

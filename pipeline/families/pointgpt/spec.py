@@ -88,7 +88,7 @@ class PointGPT(Family):
         return self.backbone_layers + self.encoder_layers + self.decoder_layers
 
     def reads(self) -> Reads:
-        """Return the place of each point, in events of at least one patch."""
+        """Return the coordinates of each point, in events of at least one patch."""
         return Reads(("eta", "phi", "r"), least_points=self.patch_points)
 
     def parameters(self) -> Parameters:

@@ -4,12 +4,13 @@ Axes: P pulses, packed · B events · T = P + B tokens · W width · M masked pu
 · C = S + 1 classes, the sensors counted from 1 (0 is padding, which a packed batch has none of).
 
 The class token stands behind the pulses of its event, so that a backbone that reads in order of
-time has seen them all when it comes to it. There a masked pulse is told from earlier pulses alone;
-a transformer sees all. No token knows its place: the time of a pulse is one of its features.
+time has seen them all when it comes to it. There a masked pulse is predicted from earlier pulses
+alone; a transformer sees all. No token knows its position in the sequence: the time of a pulse is
+one of its features.
 
 Of a masked pulse the sensor and its position are hidden, and nothing else: PolarBERT's table of
 sensors has a row for "masked", and there is none for the other features. Its time and charge are
-what the sensor is told from, beside the other pulses.
+what the sensor is predicted from, beside the other pulses.
 """
 
 from dataclasses import dataclass
@@ -32,8 +33,8 @@ CLASS_TOKEN_STD = 0.02  # as BERT's (arXiv 1810.04805)
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the model tells of a batch.
+class Output:
+    """What the model predicts of a batch.
 
     masked (M) int64: the rows of `points` whose sensor was hidden; sensors (M, C): the logits of
     each; charge (B): log10 of the event's total charge in p.e.
@@ -96,7 +97,7 @@ class Recurrent(nn.Module):
             ]
         else:
             name, scan = kernels.chosen(model.mamba.family, model.mamba.kernels)
-            self.told = {"kernels": name}
+            self.choices = {"kernels": name}
             layers = [Layer(model.mamba, scan) for _ in range(model.layers)]
         self.layers = nn.ModuleList(layers)
 
@@ -160,15 +161,15 @@ class Pretrainer(nn.Module):
         self.backbone = Backbone(model, geometry)
         self.sensors = nn.Linear(model.width, model.classes)
         self.charge = nn.Linear(model.width, 1)
-        self.told: dict[str, str] = getattr(self.backbone.body, "told", {})
+        self.choices: dict[str, str] = getattr(self.backbone.body, "choices", {})
 
-    def forward(self, batch: Batch) -> Told:
-        """Return what is told of the sensors of masked pulses, and of the charge of each event."""
+    def forward(self, batch: Batch) -> Output:
+        """Return the predicted sensors of masked pulses, and the predicted charge of each event."""
         lot = torch.rand(len(batch.points), device=batch.points.device)
         hidden = (lot < self.masked) & ~batch.per_point["auxiliary"]
         pulses, events = self.backbone(batch, hidden)
         (masked,) = hidden.nonzero(as_tuple=True)
-        return Told(masked, self.sensors(pulses[masked]), self.charge(events).squeeze(1))
+        return Output(masked, self.sensors(pulses[masked]), self.charge(events).squeeze(1))
 
 
 def backbone(model: PolarBERT, store: Store | None) -> tuple[nn.Module, HiddenOf]:

@@ -1,4 +1,4 @@
-"""PolarBERT probed: where masked pulses were seen, and the charge of events, told and true.
+"""PolarBERT probed: where masked pulses were seen, and the charge of events, predicted and true.
 
 Axes: B events · P pulses, packed · M masked pulses · S sensors.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipeline.data.store.tables import read_tables
 from pipeline.evaluation.result import EvaluationResult, Histogram, histogram, mean_interval
-from pipeline.families.polarbert.module import Told
+from pipeline.families.polarbert.module import Output
 from pipeline.families.polarbert.objective import entropies, targets
 from pipeline.nn.batch import Batch
 from pipeline.probing import Probed
@@ -48,30 +48,31 @@ class Found:
 
 
 def probe(probed: Probed) -> EvaluationResult:
-    """Return how well masked sensors and charges are told, beside guesses that need no model.
+    """Return how well masked sensors and charges are predicted, beside guesses that need no model.
 
     Of masked pulses `accuracy`, `cross_entropy` and distances are over pulses, not over events as
     the loss. The guesses: the sensor with most of the masked pulses, a little flattered, for it is
-    counted on what is to be told; and that of the pulse nearest in time, of those that are neither
-    masked nor, if there is another, auxiliary. Intervals are over events.
+    counted on the truth; and that of the pulse nearest in time, of those that are neither masked
+    nor, if there is another, auxiliary. Intervals are over events.
 
     Raises:
         ValueError: No pulse was masked.
     """
     found = _found(probed)
     positions = read_tables(probed.store.path)["geometry"].astype(np.float64)
-    place = {
-        name: positions[found.pulses[name].astype(np.int64)] for name in ("true", "told", "nearest")
+    where = {
+        name: positions[found.pulses[name].astype(np.int64)]
+        for name in ("true", "predicted", "nearest")
     }
     frequent = np.bincount(found.pulses["true"].astype(np.int64)).argmax()
     scores = {
         **_sensor_scores(found.pulses, frequent, len(positions)),
         **{
-            name: float(np.median(np.linalg.norm(guess - place["true"], axis=1)))
+            name: float(np.median(np.linalg.norm(guess - where["true"], axis=1)))
             for name, guess in (
-                ("distance_median_m", place["told"]),
+                ("distance_median_m", where["predicted"]),
                 ("distance_median_most_frequent_m", positions[frequent]),
-                ("distance_median_nearest_in_time_m", place["nearest"]),
+                ("distance_median_nearest_in_time_m", where["nearest"]),
             )
         },
         **_charge_scores(found.events),
@@ -80,7 +81,7 @@ def probe(probed: Probed) -> EvaluationResult:
         scores={name: scores[name] for name in ABOUT},
         intervals=_intervals(found.pulses, probed.seed),
         about=ABOUT,
-        histograms=_histograms(found.events, place["true"], place["told"]),
+        histograms=_histograms(found.events, where["true"], where["predicted"]),
     )
 
 
@@ -102,7 +103,7 @@ def _charge_scores(events: Rows) -> dict[str, float]:
     true = events["charge"]
     square = float(true.var())
     scores = {"charge_rms_mean": math.sqrt(square)}
-    for name, guess in (("", events["told"]), ("_visible", events["visible"])):
+    for name, guess in (("", events["predicted"]), ("_visible", events["visible"])):
         error = float(((guess - true) ** 2).mean())
         scores[f"charge_rms{name}"] = math.sqrt(error)
         scores[f"charge_r2{name}"] = 1 - error / square if square else math.nan
@@ -124,18 +125,18 @@ def _intervals(pulses: Rows, seed: int) -> dict[str, tuple[float, float]]:
     }
 
 
-def _histograms(events: Rows, true: Floats, told: Floats) -> list[Histogram]:
+def _histograms(events: Rows, true: Floats, predicted: Floats) -> list[Histogram]:
     """Return those of the charge, and of where (M, 3), m, masked pulses were seen.
 
     The radius is the distance from the axis of the array.
     """
     return [
-        histogram("log10 of the total charge in p.e.", events["charge"], events["told"]),
-        histogram("z of masked pulses", true[:, 2], told[:, 2], unit="m"),
+        histogram("log10 of the total charge in p.e.", events["charge"], events["predicted"]),
+        histogram("z of masked pulses", true[:, 2], predicted[:, 2], unit="m"),
         histogram(
             "radius of masked pulses",
             np.hypot(true[:, 0], true[:, 1]),
-            np.hypot(told[:, 0], told[:, 1]),
+            np.hypot(predicted[:, 0], predicted[:, 1]),
             unit="m",
         ),
     ]
@@ -143,15 +144,15 @@ def _histograms(events: Rows, true: Floats, told: Floats) -> list[Histogram]:
 
 @torch.no_grad()
 def _found(probed: Probed) -> Found:
-    """Return what the model tells of all events, and what is true."""
+    """Return the predictions for all events, and the truth."""
     pulses: list[dict[str, Tensor]] = []
     events: list[dict[str, Tensor]] = []
     first = 0
     for each in probed.batches():
         batch = each.to(probed.device)
-        told = probed.system.module(batch)
-        pulses.append(_of_pulses(told, batch, first))
-        events.append(_of_events(told, batch))
+        output = probed.system.module(batch)
+        pulses.append(_of_pulses(output, batch, first))
+        events.append(_of_events(output, batch))
         first += len(batch.sizes)
     if not sum(len(each["true"]) for each in pulses):
         message = "no pulse was masked: probe more events, or some with pulses not auxiliary"
@@ -165,17 +166,17 @@ def _joined(parts: list[dict[str, Tensor]]) -> Rows:
     }
 
 
-def _of_pulses(told: Told, batch: Batch, first: int) -> dict[str, Tensor]:
+def _of_pulses(output: Output, batch: Batch, first: int) -> dict[str, Tensor]:
     """Return of each masked pulse (M) its event, sensors, their rank, and the cross-entropy."""
-    true = targets(told, batch)
-    right = told.sensors.gather(1, true.unsqueeze(1))
+    true = targets(output, batch)
+    right = output.sensors.gather(1, true.unsqueeze(1))
     return {
-        "event": batch.event[told.masked] + first,
+        "event": batch.event[output.masked] + first,
         "true": true - 1,
-        "told": told.sensors[:, 1:].argmax(1),  # class 0 is no sensor
-        "nearest": batch.per_point["sensor_id"][nearest_in_time(told.masked, batch)],
-        "rank": (told.sensors > right).sum(1),
-        "entropy": entropies(told, batch),
+        "predicted": output.sensors[:, 1:].argmax(1),  # class 0 is no sensor
+        "nearest": batch.per_point["sensor_id"][nearest_in_time(output.masked, batch)],
+        "rank": (output.sensors > right).sum(1),
+        "entropy": entropies(output, batch),
     }
 
 
@@ -196,11 +197,11 @@ def nearest_in_time(masked: Tensor, batch: Batch) -> Tensor:
     return torch.where(alone, batch.offsets[:-1][event[masked]], found)
 
 
-def _of_events(told: Told, batch: Batch) -> dict[str, Tensor]:
-    """Return of each event (B) log10 of its charge: true, told, and of the pulses at hand."""
+def _of_events(output: Output, batch: Batch) -> dict[str, Tensor]:
+    """Return of each event (B) log10 of its charge: true, predicted, and of the pulses at hand."""
     visible = batch.points.new_zeros(len(batch.sizes)).index_add(0, batch.event, batch.points[:, 1])
     return {
         "charge": batch.per_event["total_charge"].log10(),
-        "told": told.charge.float(),
+        "predicted": output.charge.float(),
         "visible": visible.log10(),
     }

@@ -1,4 +1,4 @@
-"""PolarBERT: sensors of masked pulses, and the charge of the event, told from the other pulses."""
+"""PolarBERT: sensors of masked pulses and the charge of the event."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,8 +23,8 @@ class PolarBERT(Family):
 
     With `embedding` "table" those are a learned row for each of `sensors`, with "positions" a
     linear layer of the sensor's x, y and z. `masked` is the probability that a pulse, if it is not
-    auxiliary, is to be told. `heads`, `inner` (the channels of the feed-forward), `activation` and
-    `attention_biases` are the transformer's alone; `gru` and `mamba` read in order of time.
+    auxiliary, is to be predicted. `heads`, `inner` (the channels of the feed-forward), `activation`
+    and `attention_biases` are the transformer's alone; `gru` and `mamba` read in order of time.
     """
 
     TITLE: ClassVar[str] = "PolarBERT: a transformer, GRU or Mamba2 over pulses"
@@ -85,7 +85,7 @@ class PolarBERT(Family):
 
     @property
     def classes(self) -> int:
-        """What a masked pulse is told to be: a sensor, counted from 1; 0 is padding, and never."""
+        """The classes of a masked pulse: a sensor, counted from 1; 0 is padding, and never."""
         return self.sensors + 1
 
     def reads(self) -> Reads:

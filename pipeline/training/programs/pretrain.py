@@ -41,7 +41,7 @@ def pretrain(
         scales=parametrise(system.module, partial(_module, store), task.model),
         trunk=task.trunk,
         branch_points=task.branch_points,
-        extra=system.told,
+        extra=system.choices,
         metadata=task.model.about,
         flops_per_point=task.model.flops_per_point(_mean_points(store, task.split)),
     )
