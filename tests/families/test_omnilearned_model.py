@@ -384,7 +384,7 @@ def test_a_backbone_of_jets_takes_other_columns_and_pairs_of_the_same_shapes(tmp
         ({"near": ("px",)}, "distances are taken in some of the columns"),
         ({"heads": 3}, "no even multiple of 3 heads"),
         ({"mode": "classifier", "objectives": {"flow": 1.0}}, "has classes"),
-        ({"classes": 1}, "tells two or more"),
+        ({"classes": 1}, "needs two or more"),
         ({"kinds": 5}, "of charges and flags there are 9"),
         ({"mode": "generator", "kinds": 9}, "is shown what flows, and no more"),
         ({"noise": ((0.0, 1.0),)}, "noise of 1 columns; there are 4"),
