@@ -9,7 +9,7 @@ from parsl.executors.high_throughput.errors import ManagerLost
 
 from pipeline.outcome import Exit
 from pipeline.run import TaskFolder
-from pipeline.workflow.pilots import MOST_CONTINUED, RETRIES, _retry_cost
+from pipeline.workflow.pilots import MAX_CONTINUED, RETRIES, _retry_cost
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_a_failure_of_the_program_is_not_tried_again(folder):
 
 def test_a_training_that_asks_for_more_gets_it_and_not_for_ever(folder):
     each = cost(BashExitFailure("finetune", Exit.CONTINUE), folder)
-    assert each * MOST_CONTINUED == pytest.approx(RETRIES)
+    assert each * MAX_CONTINUED == pytest.approx(RETRIES)
 
 
 @pytest.mark.parametrize("whole_run", [True, False])
