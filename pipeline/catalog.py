@@ -207,12 +207,17 @@ def missing_from(file: Path, names: Iterable[str], within: str = "") -> list[str
         message = f"{file}: cannot be read as Python ({error})"
         raise ValueError(message) from error
     if within:
-        classes = [each for each in body if isinstance(each, ast.ClassDef) and each.name == within]
-        body = [] if not classes or classes[-1].bases else classes[-1].body
+        body = _body_of(body, within)
         if not body:
             return []
     defined = {name for statement in body for name in _names_of(statement)}
     return [] if "*" in defined else [name for name in names if name not in defined]
+
+
+def _body_of(statements: list[ast.stmt], name: str) -> list[ast.stmt]:
+    """Return the body of a class; empty if it is not defined there or has bases."""
+    classes = [each for each in statements if isinstance(each, ast.ClassDef) and each.name == name]
+    return [] if not classes or classes[-1].bases else classes[-1].body
 
 
 def _names_of(statement: ast.stmt) -> list[str]:
@@ -221,9 +226,10 @@ def _names_of(statement: ast.stmt) -> list[str]:
         return [statement.name]
     if isinstance(statement, ast.Import | ast.ImportFrom):
         return [each.asname or each.name.partition(".")[0] for each in statement.names]
-    inner = [each for each in ast.walk(statement) if each is not statement]
-    bound = [each for each in inner if isinstance(each, ast.Name)]
-    return [
-        *(each.id for each in bound if isinstance(each.ctx, ast.Store)),
-        *(name for each in inner if isinstance(each, ast.stmt) for name in _names_of(each)),
-    ]
+    names: list[str] = []
+    for each in ast.walk(statement):
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
+            names.append(each.id)
+        elif isinstance(each, ast.stmt) and each is not statement:
+            names += _names_of(each)
+    return names

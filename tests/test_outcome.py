@@ -107,7 +107,7 @@ def task_folder(path: Path) -> TaskFolder:
 def through_training(error: Exception, path: Path) -> int:
     """The exit code of a training program whose work raises `error`."""
     pytest.importorskip("torch")
-    from pipeline.training.programs import program  # noqa: PLC0415
+    from pipeline.training.programs import program
 
     def work(*_: Any) -> Exit:
         raise error

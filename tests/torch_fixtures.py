@@ -12,7 +12,7 @@ from pipeline.run import TaskFolder
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of 24 labelled events in two shards."""
     pytest.importorskip("torch")
-    from made_batches import write_store  # noqa: PLC0415 - torch may be missing
+    from made_batches import write_store
 
     return write_store(tmp_path_factory.mktemp("stores") / "made.zarr")
 
@@ -21,7 +21,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> TaskFolder:
     """The folder of a pretraining on two ranks that nothing disturbed."""
     pytest.importorskip("deepspeed")
-    from ranks import pretraining, run  # noqa: PLC0415
+    from ranks import pretraining, run
 
     folder = pretraining(tmp_path_factory.mktemp("undisturbed"), store)
     assert run(folder) == Exit.FINISHED, (folder.path / "log.txt").read_text()

@@ -47,7 +47,7 @@ def pairs(a, b):
 
     The box is periodic. Distances are softened by 0.5 Mpc/h.
     """
-    import torch  # noqa: PLC0415 - staging reads this file too, and does not need torch
+    import torch
 
     apart = (a - b)[..., :3]
     apart = apart - 4.0 * (apart / 4.0).round()

@@ -42,7 +42,7 @@ MOLECULES = Experiment(
 # Step 2: the features of a pair of points. Columns come normalised, as COLUMNS declare.
 def pairs(a, b):
     """Return ln r², ln of the repulsion Z Z'/r, and exp(-r²/bond²), of atoms (..., 4)."""
-    import torch  # noqa: PLC0415 - staging reads this file too, and does not need torch
+    import torch
 
     r2 = 4.0 * (a - b)[..., :3].square().sum(-1) + 0.01  # Å²; an atom and itself are 0.1 Å apart
     charges = (3 * a[..., 3] + 3) * (3 * b[..., 3] + 3)

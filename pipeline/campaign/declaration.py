@@ -105,25 +105,31 @@ class CampaignFile(Declaration):
 
     def _check_codes(self, model: str) -> None:
         """Check that a model of tokens has the vocabulary of its tokenizers."""
-        declared = self.models[model]
-        before, after = declared.reads().codes, declared.reads_downstream().codes
-        probed = [each for each in self.probe.values() if model in (each.models or (model,))]
-        tuned = [each for each in self.finetune.values() if model in (each.models or (model,))]
-        read = {(each.dataset, before) for each in probed}
-        read |= {(each.dataset, after) for each in tuned}
-        if self.pretrain is not None:
-            read.add((self.pretrain.dataset_of(model), before))
-        for name, wanted in sorted(read):
+        for name, wanted in sorted(self._stores_read(model)):
+            if not wanted:
+                continue
             codes = self.tokenizer(name).codes if name in self.tokenizers else 0
-            if wanted and name not in self.tokenizers:
+            if name not in self.tokenizers:
                 message = f"models.{model}: takes tokens, and {name!r} is none of [tokenizers]"
                 raise ValueError(message)
-            if wanted and codes != wanted:
+            if codes != wanted:
                 message = (
                     f"tokenizers.{name}: has {codes} codes; models.{model} expects {wanted}. "
                     f"Set codes = {codes}, or tokenise with {wanted}."
                 )
                 raise ValueError(message)
+
+    def _stores_read(self, model: str) -> set[tuple[str, int]]:
+        """Return the stores that a model reads, with the number of codes it expects there."""
+        declared = self.models[model]
+        before, after = declared.reads().codes, declared.reads_downstream().codes
+        read: set[tuple[str, int]] = set()
+        if self.pretrain is not None:
+            read.add((self.pretrain.dataset_of(model), before))
+        for grids, codes in ((self.probe, before), (self.finetune, after)):
+            of_model = (each for each in grids.values() if model in (each.models or (model,)))
+            read |= {(each.dataset, codes) for each in of_model}
+        return read
 
     def _references(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         """Yield (key, name used there, names declared) for each name used."""

@@ -46,8 +46,8 @@ def system_of(address: str) -> tuple[Any, str]:
     Of an archive we open the file ourselves: fsspec would read 5 MB ahead of every member, and
     cannot pass the server of a root:// address on.
     """
-    from fsspec.core import url_to_fs  # noqa: PLC0415  # takes a while to load
-    from fsspec.implementations.zip import ZipFileSystem  # noqa: PLC0415
+    from fsspec.core import url_to_fs  # takes a while to load
+    from fsspec.implementations.zip import ZipFileSystem
 
     if "root://" in address:
         os.environ.update({name: os.environ.get(name, value) for name, value in XROOTD.items()})
@@ -68,13 +68,12 @@ def sources_of(name: str, dataset: "Dataset", *, elsewhere: bool) -> dict[str, t
     Raises:
         DeclarationError: There is no file, or fewer than declared.
     """
-    folder = os.path.expandvars(str(Path(dataset.folder).expanduser()))
-    if "://" in dataset.folder:
-        folder = os.path.expandvars(dataset.folder)
+    is_remote = "://" in dataset.folder
+    local = dataset.folder if is_remote else str(Path(dataset.folder).expanduser())
+    folder = os.path.expandvars(local)
     splits = {}
     for split, patterns in dataset.splits.items():
-        files = [file for each in patterns for file in found(below(folder, each))]
-        there = [file for file in files if "://" in file or Path(file).exists()]
+        there = _existing(folder, patterns)
         expected = dataset.files.get(split, 0)
         where = f"datasets.{name}.splits.{split}"
         if not there and elsewhere and expected:
@@ -93,6 +92,12 @@ def sources_of(name: str, dataset: "Dataset", *, elsewhere: bool) -> dict[str, t
             raise DeclarationError(message)
         splits[split] = tuple(sorted(there))
     return splits
+
+
+def _existing(folder: str, patterns: tuple[str, ...]) -> list[str]:
+    """Return the files that the patterns match; those on other machines are taken to exist."""
+    files = [file for each in patterns for file in found(below(folder, each))]
+    return [file for file in files if "://" in file or Path(file).exists()]
 
 
 def _remote(pattern: str) -> tuple[str, ...]:

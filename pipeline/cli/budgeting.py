@@ -66,9 +66,9 @@ def budget(
 
     Example: `cosmotron budget quickstart --by seed`
     """
-    from pipeline.budget.ledger import Ledger  # noqa: PLC0415
-    from pipeline.budget.summary import summary  # noqa: PLC0415
-    from pipeline.budget.use import uses, workers_of  # noqa: PLC0415
+    from pipeline.budget.ledger import Ledger
+    from pipeline.budget.summary import summary
+    from pipeline.budget.use import uses, workers_of
 
     what, where = known_campaign(campaign), load_site(site)
     folder = run_folder(what, where, root)
@@ -137,9 +137,9 @@ def _amounts(rows: "Sequence[Row]", *, energy: bool) -> list[str]:
 
 def _drift(site: Site, project: str, ledger: "Ledger", source: str) -> "Drift":
     """Return how the ledger differs from the site's balance, from a file or its command."""
-    from pipeline.budget.balance import drift as difference  # noqa: PLC0415
-    from pipeline.budget.balance import read_balance  # noqa: PLC0415
-    from pipeline.planning.preflight.check import printed  # noqa: PLC0415
+    from pipeline.budget.balance import drift as difference
+    from pipeline.budget.balance import read_balance
+    from pipeline.planning.preflight.check import printed
 
     if not project:
         fail("--balance needs the project that pays. Give it with --project.", Exit.USAGE)

@@ -5,7 +5,7 @@ import json
 import signal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -65,9 +65,9 @@ def run(
 
     Example: `cosmotron run quickstart --site local`
     """
-    from pipeline.planning.plan import RunOptions  # noqa: PLC0415
-    from pipeline.scheduler import batch_system  # noqa: PLC0415
-    from pipeline.workflow.controller import drive, unfinished  # noqa: PLC0415
+    from pipeline.planning.plan import RunOptions
+    from pipeline.scheduler import batch_system
+    from pipeline.workflow.controller import drive, unfinished
 
     where, what = load_site(site), known_campaign(campaign)
     options = RunOptions(project, qos, cap or what.cap_node_hours, profile, image, bundle)
@@ -88,16 +88,20 @@ def run(
         problems = drive(what, where, folder, options, console=screen, agree=agree, checks=checks)
     except KeyboardInterrupt:
         fail("Interrupted. Batch jobs continue; the same command resumes from here.", 130)
-    for problem in problems:
-        screen.print(f"[bold red]failed[/] {escaped(problem)}", highlight=False, soft_wrap=True)
     if problems:
-        again = f"cosmotron run {campaign}" + (f" --site {site}" if site else "")
-        fail(f"{len(problems)} task(s) failed. Fix the cause, then: {again}", Exit.FAILED)
+        _fail_with(problems, f"cosmotron run {campaign}" + (f" --site {site}" if site else ""))
     left = unfinished(what.tasks(folder), folder)
     if done_before:
         screen.print(f"Nothing to do: all {len(what.tasks(folder))} tasks are done.")
     if not left:
         screen.print(f"Report: {folder.page.resolve()}", soft_wrap=True)
+
+
+def _fail_with(problems: list[str], again: str) -> NoReturn:
+    """Print each failed task and end with the command that tries again."""
+    for problem in problems:
+        screen.print(f"[bold red]failed[/] {escaped(problem)}", highlight=False, soft_wrap=True)
+    fail(f"{len(problems)} task(s) failed. Fix the cause, then: {again}", Exit.FAILED)
 
 
 def status(
@@ -121,9 +125,9 @@ def status(
 
     Example: `cosmotron status quickstart --watch`
     """
-    from pipeline.chains.progress import all_progress, over  # noqa: PLC0415
-    from pipeline.workflow.display import table, trainings  # noqa: PLC0415
-    from pipeline.workflow.display import watch as stay  # noqa: PLC0415
+    from pipeline.chains.progress import all_progress, over
+    from pipeline.workflow.display import table, trainings
+    from pipeline.workflow.display import watch as stay
 
     what = known_campaign(campaign)
     folder = run_folder(what, load_site(site), root)
@@ -161,7 +165,7 @@ def export(
 
     Example: `cosmotron export quickstart pretrain/m0-d960-s1 --to m0/`
     """
-    from pipeline.release.export import export as write  # noqa: PLC0415
+    from pipeline.release.export import export as write
 
     what = known_campaign(campaign)
     folder = run_folder(what, load_site(site), root)
@@ -181,14 +185,14 @@ def report(
 
     Example: `cosmotron report quickstart --format csv`
     """
-    from pipeline.report import write_report  # noqa: PLC0415
+    from pipeline.report import write_report
 
     what, where = known_campaign(campaign), load_site(site)
     folder = _begun(what, where, root, campaign)
     if form == "html":
         typer.echo(write_report(folder, what, where))
         return
-    from pipeline.report.tables import results_as  # noqa: PLC0415
+    from pipeline.report.tables import results_as
 
     text, problems = results_as(folder, what, form)
     typer.echo(text, nl=False)
@@ -205,7 +209,7 @@ def crate(
 
     Example: `cosmotron crate quickstart`
     """
-    from pipeline.release.provenance import write_provenance  # noqa: PLC0415
+    from pipeline.release.provenance import write_provenance
 
     what, where = known_campaign(campaign), load_site(site)
     written = write_provenance(_begun(what, where, root, campaign), what)

@@ -36,10 +36,10 @@ def sites_check(
 
     Example: `cosmotron sites check perlmutter --project m4722 --job`
     """
-    from pipeline.planning.plan import RunOptions  # noqa: PLC0415
-    from pipeline.planning.preflight import job as room  # noqa: PLC0415
-    from pipeline.planning.preflight import login  # noqa: PLC0415
-    from pipeline.scheduler import connect  # noqa: PLC0415
+    from pipeline.planning.plan import RunOptions
+    from pipeline.planning.preflight import job as room
+    from pipeline.planning.preflight import login
+    from pipeline.scheduler import connect
 
     where = load_site(site or None)
     folder = root or Path(os.path.expandvars(where.scratch)).expanduser()

@@ -45,7 +45,7 @@ def simulate(
 
     Example: `cosmotron simulate sphenix samples/ --format root --files 4 --events 500`
     """
-    from pipeline.workflow.alone import run_alone  # noqa: PLC0415
+    from pipeline.workflow.alone import run_alone
 
     usual = next((each for kind, each in FILE_NAMES if kind == experiment), "npz")
     declared = {"experiment": experiment, "format": file_format or usual, "labelled": labels}
@@ -93,7 +93,7 @@ def stage(
 
     Example: `cosmotron stage pp.zarr samples/events/*.root --neighbours 30`
     """
-    from pipeline.workflow.alone import run_alone  # noqa: PLC0415
+    from pipeline.workflow.alone import run_alone
 
     check(experiment)
     where = store.resolve()

@@ -65,10 +65,10 @@ def forecast(
 
     Example: `cosmotron forecast quickstart --site perlmutter --plot burn-down.svg`
     """
-    from pipeline.budget.forecast import keep  # noqa: PLC0415
-    from pipeline.planning.plan import RunOptions, make_plan  # noqa: PLC0415
-    from pipeline.rehearsal.forecast import forecast as foresee  # noqa: PLC0415
-    from pipeline.rehearsal.poll import poll  # noqa: PLC0415
+    from pipeline.budget.forecast import keep
+    from pipeline.planning.plan import RunOptions, make_plan
+    from pipeline.rehearsal.forecast import forecast as foresee
+    from pipeline.rehearsal.poll import poll
 
     what, where = known_campaign(campaign), load_site(site)
     folder = run_folder(what, where, root)
@@ -110,8 +110,8 @@ def _draw(
     planned: "Plan", now: "Snapshot", found: "RehearsedForecast", plot: Path, limit: float | None
 ) -> None:
     """Draw the node-hours, spent and expected."""
-    from pipeline.rehearsal.forecast import so_far  # noqa: PLC0415
-    from pipeline.report.spending import spending_chart  # noqa: PLC0415
+    from pipeline.rehearsal.forecast import so_far
+    from pipeline.report.spending import spending_chart
 
     plot.parent.mkdir(parents=True, exist_ok=True)
     spending_chart(so_far(planned, now), found, limit).savefig(plot, dpi=150)

@@ -44,9 +44,9 @@ def cancel(
 
     Example: `cosmotron cancel quickstart --site perlmutter`
     """
-    from pipeline.chains.job_manager import JobManager  # noqa: PLC0415
-    from pipeline.planning.plan import RunOptions, make_plan  # noqa: PLC0415
-    from pipeline.scheduler import connect  # noqa: PLC0415
+    from pipeline.chains.job_manager import JobManager
+    from pipeline.planning.plan import RunOptions, make_plan
+    from pipeline.scheduler import connect
 
     what, where = known_campaign(campaign), load_site(site)
     run = there(run_folder(what, where, root), where)
@@ -120,7 +120,7 @@ def logs(
 
     Example: `cosmotron logs quickstart pretrain/m0-d960-s1 --follow`
     """
-    from pipeline.chains import logs as room  # noqa: PLC0415
+    from pipeline.chains import logs as room
 
     what, where = known_campaign(campaign), load_site(site)
     run = run_folder(what, where, root)

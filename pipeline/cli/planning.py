@@ -68,8 +68,8 @@ def plan(
 
     Example: `cosmotron plan quickstart --site perlmutter --project m4722 --scripts scripts/`
     """
-    from pipeline.planning.arithmetic import estimates, sums  # noqa: PLC0415
-    from pipeline.planning.plan import RunOptions, make_plan, write_scripts  # noqa: PLC0415
+    from pipeline.planning.arithmetic import estimates, sums
+    from pipeline.planning.plan import RunOptions, make_plan, write_scripts
 
     if as_json and as_csv:
         fail("--json and --csv exclude each other.", Exit.USAGE)
@@ -238,7 +238,7 @@ def _sums(
 
 def _layouts(planned: "Plan") -> Table:
     """Return the ways in which the trainings can share jobs, side by side, the one used first."""
-    from pipeline.planning.bundling import unconfirmed  # noqa: PLC0415
+    from pipeline.planning.bundling import unconfirmed
 
     site, role = planned.site, planned.training_role
     titles = ("\ntrainings, with start-ups", "\njobs", "\nnode-hours", "\nhours at least", "\n")

@@ -76,7 +76,7 @@ def rehearse(
 
     Example: `cosmotron rehearse quickstart --site frontier --times 10`
     """
-    from pipeline.rehearsal.policies import Policy  # noqa: PLC0415
+    from pipeline.rehearsal.policies import Policy
 
     what, where = known_campaign(campaign), load_site(site)
     sites = [where, *map(load_site, beside or ())]
@@ -112,8 +112,8 @@ def _plans(
     cap: float | None,
 ) -> "tuple[dict[Policy, Plan], dict[Policy, str]]":
     """Return the plan of each policy, or of `only` one, and why sites refuse others."""
-    from pipeline.rehearsal.policies import plan_of, policies  # noqa: PLC0415
-    from pipeline.rehearsal.trunks import on_trunks  # noqa: PLC0415
+    from pipeline.rehearsal.policies import plan_of, policies
+    from pipeline.rehearsal.trunks import on_trunks
 
     folder = run_folder(what, sites[0], Path("rehearsal"))
     tasks = what.tasks(folder, elsewhere=True)
@@ -132,10 +132,10 @@ def _plans(
 
 def _rehearsed(plans: "Mapping[Policy, Plan]", seeds: range) -> "dict[Policy, list[Rehearsal]]":
     """Return the rehearsals of each policy; equal plans are rehearsed once."""
-    from rich.progress import track  # noqa: PLC0415
+    from rich.progress import track
 
-    from pipeline.rehearsal import rehearse as play  # noqa: PLC0415
-    from pipeline.rehearsal.policies import is_same  # noqa: PLC0415
+    from pipeline.rehearsal import rehearse as play
+    from pipeline.rehearsal.policies import is_same
 
     found: dict[Policy, list[Rehearsal]] = {}
     for policy in track(plans, "rehearsing", console=screen, transient=True):
@@ -149,8 +149,8 @@ def _draw(found: "dict[Policy, list[Rehearsal]]", plot: Path | None, cap: float 
     """Draw the first rehearsal of each policy to `plot`, if it names a file."""
     if plot is None:
         return
-    from pipeline.rehearsal.picture import draw  # noqa: PLC0415
-    from pipeline.rehearsal.policies import by_outcome  # noqa: PLC0415
+    from pipeline.rehearsal.picture import draw
+    from pipeline.rehearsal.policies import by_outcome
 
     draw({name: runs[0] for name, runs in by_outcome(found).items()}, plot, cap)
     screen.print(f"Drew {plot}.")
@@ -165,7 +165,7 @@ def _as_json(policy: "Policy", rehearsal: "Rehearsal") -> dict[str, object]:
 
 def _print_one(name: str, site: Site, runs: "Sequence[Rehearsal]", times: int) -> None:
     """Print one rehearsal, or the median of many."""
-    from pipeline.rehearsal.policies import middle  # noqa: PLC0415
+    from pipeline.rehearsal.policies import middle
 
     first = runs[0]
     days, hours = middle([each.hours / 24 for each in runs]), middle([e.node_hours for e in runs])
@@ -194,7 +194,7 @@ def _print_comparison(found: "dict[Policy, list[Rehearsal]]", refused: "dict[Pol
 
     Each site has its own table: node-hours of different sites are not comparable.
     """
-    from pipeline.rehearsal.policies import by_outcome  # noqa: PLC0415
+    from pipeline.rehearsal.policies import by_outcome
 
     for site in dict.fromkeys(policy.site for policy in found):
         here = {policy: runs for policy, runs in found.items() if policy.site == site}
@@ -211,7 +211,7 @@ def _print_comparison(found: "dict[Policy, list[Rehearsal]]", refused: "dict[Pol
 
 def _table(found: "Mapping[str, Sequence[Rehearsal]]") -> None:
     """Print the policies of one site side by side, without those that did not finish."""
-    from pipeline.rehearsal.policies import lost_share  # noqa: PLC0415
+    from pipeline.rehearsal.policies import lost_share
 
     rows = []
     for name, runs in found.items():
@@ -246,7 +246,7 @@ def _range(values: tuple[float, float, float]) -> str:
 
 def _assumed(site: Site) -> str:
     """Return the assumptions of a rehearsal."""
-    from pipeline.rehearsal.rehearse import MINUTES, SPREAD, TAKES  # noqa: PLC0415
+    from pipeline.rehearsal.rehearse import MINUTES, SPREAD, TAKES
 
     queue = site.qos.get(site.training.qos)
     waits = (queue.waits if queue is not None else ()) or site.waits

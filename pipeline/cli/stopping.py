@@ -25,7 +25,7 @@ def stop(
 
     Example: `cosmotron stop quickstart --reason "the queue is needed"`
     """
-    from pipeline.chains import stop_requests  # noqa: PLC0415
+    from pipeline.chains import stop_requests
 
     what, where = known_campaign(campaign), load_site(site)
     run = on_this_machine(run_folder(what, where, root), where)

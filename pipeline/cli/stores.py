@@ -21,8 +21,8 @@ def data_inspect(store: StorePath, as_json: AsJson = False) -> None:
 
     Example: `cosmotron data inspect runs/quickstart/data/labelled.zarr`
     """
-    from pipeline.data.store import Store  # noqa: PLC0415
-    from pipeline.data.store.summary import summary  # noqa: PLC0415
+    from pipeline.data.store import Store
+    from pipeline.data.store.summary import summary
 
     facts_of = summary(Store.open(store))
     if as_json:
@@ -53,7 +53,7 @@ def data_verify(store: StorePath, as_json: AsJson = False) -> None:
 
     Example: `cosmotron data verify runs/quickstart/data/labelled.zarr`
     """
-    from pipeline.data.store import Store  # noqa: PLC0415
+    from pipeline.data.store import Store
 
     opened = Store.open(store)
     shards = [shard for split in opened.splits for shard in opened.shards(split)]
@@ -79,8 +79,8 @@ def data_plot(
 
     Example: `cosmotron data plot runs/quickstart/data/labelled.zarr --output pictures/`
     """
-    from pipeline.data.store import Store  # noqa: PLC0415
-    from pipeline.data.store.pictures import draw_event, draw_features  # noqa: PLC0415
+    from pipeline.data.store import Store
+    from pipeline.data.store.pictures import draw_event, draw_features
 
     opened = Store.open(store)
     shown = split or opened.splits[0]

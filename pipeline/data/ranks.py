@@ -39,7 +39,7 @@ def run_ranks(
     The steps return exit codes; the first that is not 0 in rank order is everybody's. A rank that
     dies of an error nobody foresaw takes the others with it, or they would wait for ever.
     """
-    from mpi4py import MPI  # noqa: PLC0415  # starts MPI
+    from mpi4py import MPI  # starts MPI
 
     world: Any = MPI.COMM_WORLD
     if not sees_all(world.size):

@@ -270,7 +270,7 @@ def _manifest(task: StageTask, records: list[dict[str, Any]]) -> Manifest:
     rejected: Counter[str] = sum((Counter(each["rejected"]) for each in records), Counter())
     splits = tuple(task.dataset.fractions or task.sources)
     _check_splits(task, splits, shards, rejected)
-    mine = {name: [each for each in shards if each.split == name] for name in splits}
+    constants = (name for name in (BINS, TABLES) if (task.store / name).exists())
     return Manifest(
         experiment=settings.experiment.name,
         columns=settings.experiment.columns,
@@ -279,17 +279,21 @@ def _manifest(task: StageTask, records: list[dict[str, Any]]) -> Manifest:
         min_points=settings.min_points,
         max_points=settings.max_points,
         fractions=dict(layout.fractions),
-        files={
-            name: sha256(task.store / name)
-            for name in (BINS, TABLES)
-            if (task.store / name).exists()
-        },
+        files={name: sha256(task.store / name) for name in constants},
         sources=tuple(SourceRecord(**each) for record in records for each in record["sources"]),
         rejected=dict(rejected),
-        events={name: sum(each.events for each in some) for name, some in mine.items()},
-        points={name: sum(each.points for each in some) for name, some in mine.items()},
+        events=_totals(shards, splits, "events"),
+        points=_totals(shards, splits, "points"),
         shards=tuple(shards),
     )
+
+
+def _totals(shards: list[ShardRecord], splits: tuple[str, ...], what: str) -> dict[str, int]:
+    """Return the number of events or points in the shards of each split."""
+    totals = dict.fromkeys(splits, 0)
+    for shard in shards:
+        totals[shard.split] += getattr(shard, what)
+    return totals
 
 
 def _check_splits(

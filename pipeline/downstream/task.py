@@ -141,7 +141,7 @@ class DownstreamTask(Declaration):
         """Return what is predicted: tasks that predict the same for the same events compare."""
         return tuple(self.titles(())), self.truth_per_point(), self.truth_per_event()
 
-    def titles(self, scores: Iterable[str]) -> Mapping[str, str]:  # noqa: ARG002
+    def titles(self, scores: Iterable[str]) -> Mapping[str, str]:
         """Return the titles of the scores to show of an evaluation that has `scores`."""
         return self.SCORES
 
@@ -151,7 +151,7 @@ class DownstreamTask(Declaration):
             return abs(value)
         return value if score in self.SMALLER_IS_BETTER else -value
 
-    def pictures(self, events: "Iterable[Event]") -> "dict[str, NDArray[Any]]":  # noqa: ARG002
+    def pictures(self, events: "Iterable[Event]") -> "dict[str, NDArray[Any]]":
         """Return pictures of events to keep beside their arrays, where a report cannot draw."""
         return {}
 

@@ -19,7 +19,7 @@ PLANES = (("x", "y"), ("deta", "dphi"), ("eta", "phi"))
 MOST_SHOWN = 6  # numbers of one array in a title
 
 
-def draw(event: Event, names: Sequence[str]) -> Figure | None:  # noqa: ARG001
+def draw(event: Event, names: Sequence[str]) -> Figure | None:
     """Return the points with what is true and predicted of them; None without any prediction."""
     if not any(name.startswith(PREDICTED) for name in event.arrays):
         return None

@@ -49,7 +49,7 @@ def _markers(names: Mapping[int, str]) -> list[dict[str, Any]]:
     ]
 
 
-def draw_momenta(event: Event, names: Sequence[str]) -> Figure | None:  # noqa: ARG001 - has none
+def draw_momenta(event: Event, names: Sequence[str]) -> Figure | None:
     """Return the true pT of each point beside the predicted one, both as a colour; None if unknown.
 
     Points of no particle of known momentum are grey.

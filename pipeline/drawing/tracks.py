@@ -37,7 +37,7 @@ Styles = Mapping[int, Style]
 MOSTLY_NOISE = Style("#E0115F", "x")
 
 
-def draw(event: Event, names: Sequence[str]) -> Figure | None:  # noqa: ARG001 - tracks have none
+def draw(event: Event, names: Sequence[str]) -> Figure | None:
     """Return the event, None where its points have no position or its tracks are not there."""
     if event.position is None or not event.has("true_track", "predicted_track"):
         return None

@@ -43,7 +43,7 @@ def two_sample_auc(real: NDArray[Any], made: NDArray[Any], *, seed: int) -> floa
             f"{len(real)} real and {len(made)} made samples; expected {FOLDS} or more of each."
         )
         raise ValueError(message)
-    from sklearn.metrics import roc_auc_score  # noqa: PLC0415  # takes a while to load
+    from sklearn.metrics import roc_auc_score  # takes a while to load
 
     features = np.concatenate([real, made]).astype(np.float64)
     is_made = np.repeat([0, 1], [len(real), len(made)])
@@ -73,9 +73,9 @@ def class_accuracy(features: NDArray[Any], label: NDArray[np.integer], *, seed: 
 def _predicted(features: NDArray[Any], label: NDArray[Any], seed: int) -> NDArray[np.float64]:
     """Return the probability of each class (N, C), of samples by trees that they did not teach."""
     # These take a while to load.
-    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict  # noqa: PLC0415
-    from threadpoolctl import threadpool_limits  # noqa: PLC0415
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from threadpoolctl import threadpool_limits
 
     trees = HistGradientBoostingClassifier(random_state=seed)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)

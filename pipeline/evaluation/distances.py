@@ -40,7 +40,7 @@ def wasserstein(true: NDArray[Any], made: NDArray[Any]) -> float:
     Raises:
         ValueError: A sample is empty.
     """
-    from scipy.stats import wasserstein_distance  # noqa: PLC0415  # takes a while to load
+    from scipy.stats import wasserstein_distance  # takes a while to load
 
     return float(wasserstein_distance(_finite(true), _finite(made)))
 

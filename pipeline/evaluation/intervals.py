@@ -79,7 +79,7 @@ def of_fraction(passed: NDArray[Any], total: NDArray[Any]) -> tuple[Floats, Floa
 
     Clopper and Pearson, Biometrika 26 (1934) 404: they hold the truth in 68 % of cases or more.
     """
-    from scipy.special import betaincinv  # noqa: PLC0415  # takes a while to load
+    from scipy.special import betaincinv  # takes a while to load
 
     passed, total = np.asarray(passed, np.float64), np.asarray(total, np.float64)
     failed, (below, above) = total - passed, np.array(INTERVAL) / 100

@@ -88,8 +88,8 @@ def shapes(
 
 def _clustered(momenta: Sequence[Floats], offsets: NDArray[np.int64]) -> Any:
     """Return the sequences that join the constituents of each jet, px to E (P each), to one."""
-    import awkward as ak  # noqa: PLC0415
-    import fastjet  # noqa: PLC0415
+    import awkward as ak
+    import fastjet
 
     columns = dict(zip(("px", "py", "pz", "E"), momenta, strict=True))
     index = ak.index.Index64(np.asarray(offsets, np.int64))

@@ -204,7 +204,7 @@ def _constant(log: float, drawn: Sequence[float], free: float) -> Constant:
 
     Student's t of `free` degrees allows for a deviation estimated from few measurements.
     """
-    from scipy.stats import t  # noqa: PLC0415
+    from scipy.stats import t
 
     spread = float(np.std(drawn)) * float(t.ppf(0.5 + LEVEL / 200, free))
     bounds = np.clip([log, log - spread, log + spread], -LARGEST, LARGEST)
@@ -239,7 +239,7 @@ def _solve(form: _Form, start: Floats, log_n: Floats, log_d: Floats, log_loss: F
 
     Exponents are positive: their logarithms are looked for.
     """
-    from scipy.optimize import least_squares  # noqa: PLC0415  # takes a while to load
+    from scipy.optimize import least_squares  # takes a while to load
 
     def parameters(x: Floats) -> Floats:
         exponents = np.exp(np.clip(x[: form.exponents], *EXPONENTS))
@@ -272,7 +272,7 @@ def _leverages(form: _Form, p: Floats, log_n: Floats, log_d: Floats) -> Floats:
 
 def _slopes(form: _Form, p: Floats, log_n: Floats, log_d: Floats) -> Floats:
     """Return the derivative of ln L of each measurement by each parameter (M, P)."""
-    from scipy.optimize import approx_fprime  # noqa: PLC0415
+    from scipy.optimize import approx_fprime
 
     found: Floats = approx_fprime(p, lambda each: form.function(each, log_n, log_d), 1e-6)
     return found
@@ -285,7 +285,7 @@ def _freedom(form: _Form, p: Floats, log_n: Floats, log_d: Floats) -> dict[str, 
     M - P would have it: Bell and McCaffrey, Survey Methodology 28, 2002, p. 169; Imbens and
     Kolesár, Rev. Econ. Stat. 98, 2016, p. 701.
     """
-    from scipy.optimize import approx_fprime  # noqa: PLC0415
+    from scipy.optimize import approx_fprime
 
     slopes = _slopes(form, p, log_n, log_d)
     inverse = np.linalg.pinv(slopes)
@@ -308,7 +308,7 @@ def optimal(found: Fit, flops: float, *, flops_per_sample: float = 6.0) -> tuple
     Raises:
         ScalingError: The law is of one of them alone.
     """
-    from scipy.optimize import minimize_scalar  # noqa: PLC0415
+    from scipy.optimize import minimize_scalar
 
     form = FORMS[found.law]
     if not (form.in_parameters and form.in_data):

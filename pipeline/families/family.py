@@ -185,7 +185,7 @@ class Family(Declaration):
         """Return the model as a head on stored features takes it: one state of each point."""
         return self.model_copy(update={"layers": 1})
 
-    def refuses_mode(self, mode: str) -> str:  # noqa: ARG002
+    def refuses_mode(self, mode: str) -> str:
         """Return why it cannot be fine-tuned in `mode`, empty where it can."""
         return "" if self.takes_heads else f"no head can be put on {self.TITLE}"
 

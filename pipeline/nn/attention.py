@@ -90,7 +90,7 @@ class Bias:
     padded: Tensor | None = None
 
 
-def attend(  # noqa: D417 - the axes are in the signature
+def attend(
     q_PHD: Tensor,
     k_PHD: Tensor,
     v_PHD: Tensor,

@@ -61,7 +61,7 @@ def ssd_kernel(
     x_PHD: Tensor, dt_PH: Tensor, a_H: Tensor, b_PN: Tensor, c_PN: Tensor, batch: Batch
 ) -> Tensor:
     """Return Mamba2's recurrence (P, H, D) by mamba-ssm: one sequence with the starts of events."""
-    from mamba_ssm.ops.triton.ssd_combined import mamba_chunk_scan_combined  # noqa: PLC0415
+    from mamba_ssm.ops.triton.ssd_combined import mamba_chunk_scan_combined
 
     y: Tensor = mamba_chunk_scan_combined(
         x_PHD.unsqueeze(0),
@@ -82,7 +82,7 @@ def selective_kernel(
 
     The rows are padded at their ends, after which nothing comes.
     """
-    from mamba_ssm.ops.selective_scan_interface import selective_scan_fn  # noqa: PLC0415
+    from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
     x, dt, b, c = (batch.padded(each)[0].transpose(1, 2) for each in (x_PD, dt_PD, b_PN, c_PN))
     y: Tensor = selective_scan_fn(x.contiguous(), dt.contiguous(), a_DN, b, c)

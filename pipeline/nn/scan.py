@@ -17,7 +17,7 @@ from torch.nn import functional
 CHUNK = 64
 
 
-def scan(  # noqa: D417 - the axes are in the signature
+def scan(
     x_PHD: Tensor, dt_PH: Tensor, a_H: Tensor, b_PN: Tensor, c_PN: Tensor, event_P: Tensor
 ) -> Tensor:
     """Return y (P, H, D) of the recurrence above, restarted at every event.

@@ -22,7 +22,7 @@ from torch.nn import functional
 CACHED = 1 << 20  # numbers of state that are worked on together on a CPU
 
 
-def selective_scan(  # noqa: D417 - the axes are in the signature
+def selective_scan(
     x_PD: Tensor, dt_PD: Tensor, a_DN: Tensor, b_PN: Tensor, c_PN: Tensor, event_P: Tensor
 ) -> Tensor:
     """Return y (P, D) of the recurrence above, restarted at every event.

@@ -50,14 +50,17 @@ def probe(probed: Probed) -> EvaluationResult:
 
 def joined(results: list[EvaluationResult]) -> EvaluationResult:
     """Return all that several results hold."""
-    return EvaluationResult(
-        scores={name: value for each in results for name, value in each.scores.items()},
-        intervals={name: value for each in results for name, value in each.intervals.items()},
-        about={name: text for each in results for name, text in each.about.items()},
-        histograms=[item for each in results for item in each.histograms],
-        curves=[item for each in results for item in each.curves],
-        matrices=[item for each in results for item in each.matrices],
-    )
+    whole = EvaluationResult({})
+    for each in results:
+        whole = EvaluationResult(
+            scores={**whole.scores, **each.scores},
+            intervals={**whole.intervals, **each.intervals},
+            about={**whole.about, **each.about},
+            histograms=[*whole.histograms, *each.histograms],
+            curves=[*whole.curves, *each.curves],
+            matrices=[*whole.matrices, *each.matrices],
+        )
+    return whole
 
 
 def _generated(probed: Probed, model: Generative) -> EvaluationResult:

@@ -85,7 +85,7 @@ class Machine:
             for name, queue in site.qos.items()
         }
 
-    def submit(self, job: Job, text: str, *, tried: bool = True) -> str:  # noqa: ARG002
+    def submit(self, job: Job, text: str, *, tried: bool = True) -> str:
         """See `Scheduler.submit`; jobs beyond the site's limits are refused."""
         if job.key in self._by_key:
             return self._by_key[job.key]

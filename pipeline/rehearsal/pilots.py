@@ -63,7 +63,7 @@ class Pool:
             self._live += 1
             self._queued += 1
 
-    def run(self, job: Job, job_id: str, ends_at: float) -> Life:  # noqa: ARG002
+    def run(self, job: Job, job_id: str, ends_at: float) -> Life:
         """Work in all workers of a pilot until nothing waits; return its exit code."""
         self._queued -= 1
         begun = self.env.now

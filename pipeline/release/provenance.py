@@ -34,7 +34,7 @@ def write_provenance(run: Run, campaign: Campaign) -> Written:
         OSError: The run folder cannot be written.
     """
     try:
-        from pipeline.release.crate import crate  # noqa: PLC0415 - rocrate, only for a crate
+        from pipeline.release.crate import crate
     except ModuleNotFoundError as error:
         message = f"The crate needs {error.name}. Install it with: pip install 'cosmotron[report]'"
         raise RunError(message) from error

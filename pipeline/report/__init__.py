@@ -18,7 +18,7 @@ def write_report(run: Run, campaign: Campaign, site: Site) -> Path:
         OSError: The report's folder cannot be written.
     """
     try:
-        from pipeline.report.page import render  # noqa: PLC0415 - matplotlib, only for a page
+        from pipeline.report.page import render
     except ModuleNotFoundError as error:
         message = f"The report needs {error.name}. Install it with: pip install 'cosmotron[report]'"
         raise RunError(message) from error

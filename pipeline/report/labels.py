@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -29,7 +29,8 @@ def labels_chart(result: TaskResults) -> Figure | None:
     Error bars are the standard deviation over seeds; of one seed the 68 % interval over events.
     """
     lines = {key: each for key, each in _lines(result.settings).items() if len(each) > 1}
-    scores = [name for name in (result.task.CHARTED or (result.first,)) if name in result.shown]
+    charted = result.task.CHARTED or (result.first,)
+    scores = [name for name in charted if name in result.shown]
     if not lines or not scores:
         return None
     names, apart = _names(list(lines)), min(APART, WIDEST / len(lines))
@@ -37,11 +38,11 @@ def labels_chart(result: TaskResults) -> Figure | None:
         figure = Figure(figsize=(9 if len(scores) > 1 else 6.5, 4.4), layout="constrained")
         panels = figure.subplots(1, len(scores), squeeze=False)[0]
         for axes, score in zip(panels, scores, strict=True):
-            for place, (key, line) in enumerate(lines.items()):
-                shift = 10 ** (apart * (place - (len(lines) - 1) / 2))
+            for index, (key, line) in enumerate(lines.items()):
+                shift = 10 ** (apart * (index - (len(lines) - 1) / 2))
                 line_style = _line_style(key, list(lines))
                 _draw(axes, line, score, shift=shift, label=names[key], **line_style)
-            _dress(axes, result.shown[score], [each for line in lines.values() for each in line])
+            _dress(axes, result.shown[score], list(chain(*lines.values())))
         handles, titles = panels[0].get_legend_handles_labels()
         figure.legend(handles, titles, loc="outside lower center", ncols=min(4, len(lines)))
     return figure

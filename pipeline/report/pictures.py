@@ -97,13 +97,7 @@ def _draw_panel(axes: Axes, titles: Panel, curves: Sequence[tuple[str, Table]]) 
     marker = "o" if few else ""
     for name in names:
         of_name = [(mode, curve) for mode, curve in curves if curve["name"] == name]
-        if len(names) > 1 and _all_the_same([curve for _, curve in of_name]):
-            _draw_line(axes, of_name[0][1], label=name, color=MUTED, marker=marker, ls="--")
-            continue
-        for mode, curve in of_name:
-            label = mode if len(names) == 1 or name == names[0] else f"{mode}, {name}"
-            colour = COLOURS.get(mode, PALETTE[5])
-            _draw_line(axes, curve, label=label, color=colour, marker=marker)
+        _draw_modes(axes, name, of_name, marker, names)
     if "calibration" in names:
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9)
     axes.set(xlabel=titles[0], ylabel=titles[1], title=names[0])
@@ -111,6 +105,23 @@ def _draw_panel(axes: Axes, titles: Panel, curves: Sequence[tuple[str, Table]]) 
         axes.set_yscale("log")
     axes.grid()
     axes.legend()
+
+
+def _draw_modes(
+    axes: Axes,
+    name: str,
+    of_name: Sequence[tuple[str, Table]],
+    marker: str,
+    names: Sequence[str],
+) -> None:
+    """Draw a curve of each mode, or one in grey where it is the same in all."""
+    if len(names) > 1 and _all_the_same([curve for _, curve in of_name]):
+        _draw_line(axes, of_name[0][1], label=name, color=MUTED, marker=marker, ls="--")
+        return
+    for mode, curve in of_name:
+        label = mode if name == names[0] else f"{mode}, {name}"
+        colour = COLOURS.get(mode, PALETTE[5])
+        _draw_line(axes, curve, label=label, color=colour, marker=marker)
 
 
 def _all_the_same(curves: Sequence[Table]) -> bool:

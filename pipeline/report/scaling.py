@@ -84,7 +84,7 @@ def _row(declared: object, events: int, loss: float) -> list[tuple[float, float,
 
 def _view(name: str, measured: Measured) -> ScalingView:
     """Return the laws of one family's losses."""
-    from pipeline.evaluation.scaling import fit, optimal, saturation  # noqa: PLC0415 - scipy
+    from pipeline.evaluation.scaling import fit, optimal, saturation
 
     longest = _only(measured, measured.data == measured.data.max())
     largest = _only(measured, measured.parameters == measured.parameters.max())

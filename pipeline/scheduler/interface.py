@@ -97,12 +97,12 @@ class BatchSystem(Scheduler, Protocol):
     NO_ACCOUNTS: ClassVar[str] = "its scheduler lists no accounts"
 
     @classmethod
-    def connect(cls, site: Site, run: Run) -> Self:  # noqa: ARG003 - for those that need them
+    def connect(cls, site: Site, run: Run) -> Self:
         """Return the scheduler of `site` for the jobs of `run`."""
         return cls()
 
     @classmethod
-    def queue_command(cls, *, partitions: bool) -> Sequence[str]:  # noqa: ARG003
+    def queue_command(cls, *, partitions: bool) -> Sequence[str]:
         """Return the command that prints the names of all queues, or of all partitions.
 
         Empty if there is none.
@@ -110,7 +110,7 @@ class BatchSystem(Scheduler, Protocol):
         return ()
 
     @classmethod
-    def node_request(cls, node: NodeClass) -> str:  # noqa: ARG003
+    def node_request(cls, node: NodeClass) -> str:
         """Return what a batch script requests to get such a node, for the user."""
         return ""
 

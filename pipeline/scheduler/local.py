@@ -37,7 +37,7 @@ class LocalScheduler(BatchSystem):
         """See `BatchSystem.connect`."""
         return cls(site, run)
 
-    def submit(self, job: Job, text: str, *, tried: bool = True) -> str:  # noqa: ARG002
+    def submit(self, job: Job, text: str, *, tried: bool = True) -> str:
         """See `Scheduler.submit`."""
         path = self._path(job.key)
         if path.exists():
@@ -60,7 +60,7 @@ class LocalScheduler(BatchSystem):
         """See `Scheduler.accounts`."""
         return None
 
-    def hosts(self, names: str) -> list[str]:  # noqa: ARG002
+    def hosts(self, names: str) -> list[str]:
         """See `Scheduler.hosts`; there is only this machine."""
         return []
 

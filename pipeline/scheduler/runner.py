@@ -105,7 +105,7 @@ def _is_over(script: "subprocess.Popen[bytes]") -> bool:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
-def _cancel(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+def _cancel(number: int, frame: FrameType | None) -> None:
     """Interrupt the current wait; a second TERM changes nothing."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise Cancelled

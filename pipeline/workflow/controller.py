@@ -105,7 +105,7 @@ def _record(campaign: Campaign, site: Site, run: Run, tasks: Sequence[Task]) -> 
 
 def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
     """Run the graph of `plan` to its end; return a line for each failure."""
-    from pipeline.workflow import graph, pilots  # noqa: PLC0415 - parsl, only where there is work
+    from pipeline.workflow import graph, pilots
 
     code_copy.write(plan.run)
     _let_programs_find_us()

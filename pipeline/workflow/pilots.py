@@ -169,7 +169,7 @@ def _address(site: Site) -> str | None:
 
 def _launch_command() -> str:
     """Return the worker pool's command line as Parsl templates it."""
-    from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD  # noqa: PLC0415
+    from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 
     return str(DEFAULT_LAUNCH_CMD)
 

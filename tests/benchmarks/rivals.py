@@ -147,8 +147,8 @@ def _streaming() -> types.ModuleType:
         for each in classes:
             setattr(empty, each, type(each, (), {}))
         sys.modules.setdefault(name, empty)
-    import streaming  # noqa: PLC0415
-    import streaming.base.util  # noqa: PLC0415
+    import streaming
+    import streaming.base.util
 
     return streaming
 

@@ -70,7 +70,7 @@ def test_a_profile_tells_of_every_thread():
 
 def test_rivals_deliver_every_point_once(tmp_path):
     pytest.importorskip("mmap_ninja", reason="`make bench` installs the rivals")
-    from tests.benchmarks import rivals  # noqa: PLC0415
+    from tests.benchmarks import rivals
 
     jets = samples.jets(30)
     makers = (rivals.memmap, rivals.mmap_ninja, rivals.padded_hdf5, rivals.parquet)

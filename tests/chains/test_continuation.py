@@ -277,7 +277,7 @@ def test_a_chain_ends_though_its_controller_is_dead(uninterrupted: Path, tmp_pat
 
 
 def _toml(values: dict[str, object]) -> str:
-    import tomli_w  # noqa: PLC0415
+    import tomli_w
 
     return tomli_w.dumps(values)
 

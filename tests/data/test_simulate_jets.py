@@ -220,7 +220,7 @@ def test_a_process_that_makes_no_jets_is_told(monkeypatch):
 
 
 def test_a_generator_that_gives_up_is_told():
-    from pipeline.data.simulation.jet_events import Collider  # noqa: PLC0415
+    from pipeline.data.simulation.jet_events import Collider
 
     collider = Collider.__new__(Collider)
     collider._pythia = type("Dead", (), {"next": lambda _: False})()

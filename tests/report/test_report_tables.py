@@ -130,6 +130,6 @@ def test_tables_need_nothing_that_draws(whole, campaign, monkeypatch):
     for name in [each for each in sys.modules if each.startswith("pipeline.report.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    from pipeline.report.tables import results_as as again  # noqa: PLC0415
+    from pipeline.report.tables import results_as as again
 
     assert again(whole, campaign, "csv")[0].count("tracking,tracks,m0") > 10

@@ -49,7 +49,7 @@ def experiment(name: str) -> "Experiment":
     Raises:
         BadInput: There is none of that name, or the user's file has none.
     """
-    from pipeline.data.experiment import Experiment, load_object  # noqa: PLC0415  # loads numpy
+    from pipeline.data.experiment import Experiment, load_object  # loads numpy
 
     check(name)
     if ".py:" not in name:

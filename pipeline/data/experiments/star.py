@@ -45,9 +45,9 @@ def open_star(path: Path) -> Iterator[Entries]:
     Raises:
         BadInput: The file is damaged, or has no tree `T` with the branches of hits.
     """
-    from pipeline.data.readers.exact import exact, rounded  # noqa: PLC0415
-    from pipeline.data.readers.root_branches import stacked, tree_of  # noqa: PLC0415
-    from pipeline.data.readers.root_files import opened_tree  # noqa: PLC0415
+    from pipeline.data.readers.exact import exact, rounded
+    from pipeline.data.readers.root_branches import stacked, tree_of
+    from pipeline.data.readers.root_files import opened_tree
 
     branches = tuple(HITS + name for name in (*MEASURED, *OTHERS))
     with opened_tree(path, TREE, MAKER) as found:

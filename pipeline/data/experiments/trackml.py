@@ -111,7 +111,7 @@ def _truth(path: Path, hit_id: Array, beside: Mapping[str, Path]) -> Table:
 
 def _rows(ours: Array, theirs: Array) -> Array:
     """Return for each id of `ours` the first row of `theirs` with it, or -1."""
-    from pipeline.data.readers.matching import Keys, match  # noqa: PLC0415
+    from pipeline.data.readers.matching import Keys, match
 
     left, right = (Keys(np.zeros(len(each), np.int64), each) for each in (ours, theirs))
     return match(left, right)
@@ -123,8 +123,8 @@ def _table(path: Path, schema: Mapping[str, str]) -> Table:
     Raises:
         BadInput: The file is no csv, lacks a column, or a value does not fit its type.
     """
-    import pyarrow as pa  # noqa: PLC0415
-    from pyarrow import csv  # noqa: PLC0415
+    import pyarrow as pa
+    from pyarrow import csv
 
     with path.open("rb") as stream:
         header = stream.readline().decode("latin-1").strip().split(",")

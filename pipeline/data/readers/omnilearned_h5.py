@@ -75,17 +75,31 @@ def _arrays(path: Path, file: Any) -> dict[str, Any]:
             f"{len(NAMES)} or more): {', '.join(NAMES)}, and others."
         )
         raise BadInput(message)
+    _check_shapes(path, arrays)
+    return arrays
+
+
+def _check_shapes(path: Path, arrays: dict[str, Any]) -> None:
+    """Refuse arrays beside `data` that are not of its jets.
+
+    Raises:
+        BadInput: One has another shape.
+    """
+    shape = arrays["data"].shape
     expected = {"pid": shape[:1], "global": (shape[0], "any"), "data_pid": shape[:2]}
     for name, wanted in expected.items():
-        size = arrays[name].shape if name in arrays else wanted
-        fits = all(each in (length, "any") for length, each in zip(size, wanted, strict=False))
-        if len(size) != len(wanted) or not fits:
+        if name in arrays and not _fits(arrays[name].shape, wanted):
             message = (
-                f"{path}: {name} has shape {size}; expected {wanted} beside data {shape}. "
-                "Make the file again with one entry for each jet."
+                f"{path}: {name} has shape {arrays[name].shape}; expected {wanted} beside data "
+                f"{shape}. Make the file again with one entry for each jet."
             )
             raise BadInput(message)
-    return arrays
+
+
+def _fits(size: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:
+    """Return whether a shape is the wanted one, in which "any" stands for any length."""
+    pairs = zip(size, wanted, strict=False)
+    return len(size) == len(wanted) and all(each in (length, "any") for length, each in pairs)
 
 
 def _jets(path: Path, arrays: dict[str, Array], start: int) -> Events:

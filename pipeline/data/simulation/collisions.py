@@ -60,7 +60,7 @@ class Generator:
 
     def __init__(self, seed: int) -> None:
         """Start Pythia with `seed`, which is taken modulo the 900 million it accepts."""
-        import pythia8mc  # noqa: PLC0415  # an optional library that takes seconds to load
+        import pythia8mc  # an optional library that takes seconds to load
 
         self._pythia: Any = pythia8mc.Pythia("", False)
         for setting in (*SETTINGS, f"Random:seed = {seed % 900_000_000 + 1}"):

@@ -110,7 +110,7 @@ class Collider:
 
     def __init__(self, process: Process, seed: int) -> None:
         """Start Pythia with `seed`, which is taken modulo the 900 million it accepts."""
-        import pythia8mc  # noqa: PLC0415  # an optional library that takes seconds to load
+        import pythia8mc  # an optional library that takes seconds to load
 
         self._process = process
         self._pythia: Any = pythia8mc.Pythia("", False)

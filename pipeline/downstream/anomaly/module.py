@@ -47,6 +47,6 @@ def loss(output: Tensor, batch: Batch, task: AnomalyTask) -> dict[str, Tensor]:
     return {"sample": entropy / len(sample)}
 
 
-def predict(output: Tensor, batch: Batch, task: AnomalyTask) -> dict[str, Tensor]:  # noqa: ARG001
+def predict(output: Tensor, batch: Batch, task: AnomalyTask) -> dict[str, Tensor]:
     """Return the probabilities (B, 2) of the other sample, and of the data."""
     return {PREDICTION: output.float().softmax(-1)}

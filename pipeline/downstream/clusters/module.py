@@ -39,7 +39,7 @@ class Placer(nn.Module):
         self.adapter = Adapter(model, task.width)
         self.place = nn.Linear(task.width, task.dimensions)
 
-    def forward(self, hidden: Hidden, batch: Batch) -> Placed:  # noqa: ARG002 - all heads take it
+    def forward(self, hidden: Hidden, batch: Batch) -> Placed:
         """Return the place (P, D) of each point."""
         place = functional.normalize(self.place(self.adapter(hidden.points)), dim=1)
         return Placed(Space(place, self.margin), hidden.graph)
@@ -50,7 +50,7 @@ def build(task: ClusterTask, model: Family) -> nn.Module:
     return Placer(model, task)
 
 
-def loss(output: Placed, batch: Batch, task: ClusterTask) -> dict[str, Tensor]:  # noqa: ARG001
+def loss(output: Placed, batch: Batch, task: ClusterTask) -> dict[str, Tensor]:
     """Return the loss of the space, and those of a graph that the backbone has made."""
     return {"clusters": distances(output.space, batch)} | within(output.graph, batch)
 

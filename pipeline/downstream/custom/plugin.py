@@ -47,7 +47,7 @@ def pictures(task: CustomTask, events: Iterable[Event]) -> dict[str, NDArray[Any
     draw = getattr(class_of(task), "draw", None)
     if draw is None:
         return {}
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - only if drawn
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     found = {}
     try:

@@ -85,7 +85,7 @@ class CustomTask(DownstreamTask):
         """Return what is predicted: that of the same class of the same file compares."""
         return *super().predicts(), self.code
 
-    def titles(self, scores: Iterable[str]) -> Mapping[str, str]:  # noqa: ARG002
+    def titles(self, scores: Iterable[str]) -> Mapping[str, str]:
         """Return the titles that the declaration gives."""
         return self.scores
 

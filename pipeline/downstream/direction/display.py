@@ -37,7 +37,7 @@ class Light:
     charge: Floats
 
 
-def draw(event: Event, names: Sequence[str]) -> Figure | None:  # noqa: ARG001 - directions have none
+def draw(event: Event, names: Sequence[str]) -> Figure | None:
     """Return the light in x–y and x–z with both directions; None where something is unknown.
 
     Arrows point where the neutrino went, so away from where it came from.

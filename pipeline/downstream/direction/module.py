@@ -28,11 +28,11 @@ def build(task: DirectionTask, model: Family) -> nn.Module:
     return DirectionRegressor(model.event_width, task.inner)
 
 
-def loss(output: Tensor, batch: Batch, task: DirectionTask) -> dict[str, Tensor]:  # noqa: ARG001
+def loss(output: Tensor, batch: Batch, task: DirectionTask) -> dict[str, Tensor]:
     """Return the mean opening angle, rad, between predicted and true directions."""
     return opening_angle(output, batch)
 
 
-def predict(output: Tensor, batch: Batch, task: DirectionTask) -> dict[str, Tensor]:  # noqa: ARG001
+def predict(output: Tensor, batch: Batch, task: DirectionTask) -> dict[str, Tensor]:
     """Return the unit vectors (B, 3)."""
     return {PREDICTION: output}

@@ -13,7 +13,7 @@ PREDICTION = "direction"
 UP = np.array([0.0, 0.0, 1.0])
 
 
-def score(predicted: Rows, truth: Truth, task: DirectionTask, seed: int) -> EvaluationResult:  # noqa: ARG001
+def score(predicted: Rows, truth: Truth, task: DirectionTask, seed: int) -> EvaluationResult:
     """Return the scores of the directions, beside those of the trivial baseline."""
     true = unit_vectors(truth.per_event["azimuth"], truth.per_event["zenith"])
     baseline = charge_weighted(truth) if "geometry" in truth.tables else None

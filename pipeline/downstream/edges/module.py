@@ -63,7 +63,7 @@ def build(task: EdgeTask, model: Family) -> nn.Module:
     return Joiner(model, task)
 
 
-def loss(output: Graph, batch: Batch, task: EdgeTask) -> dict[str, Tensor]:  # noqa: ARG001
+def loss(output: Graph, batch: Batch, task: EdgeTask) -> dict[str, Tensor]:
     """Return the loss of the edges, and those of a graph that the backbone has made."""
     return edges(output, batch) | within(output, batch)
 

@@ -98,6 +98,6 @@ def loss(output: Tensor, batch: Batch, task: JetTask) -> dict[str, Tensor]:
     return {"class": functional.cross_entropy(output.float(), true)}
 
 
-def predict(output: Tensor, batch: Batch, task: JetTask) -> dict[str, Tensor]:  # noqa: ARG001
+def predict(output: Tensor, batch: Batch, task: JetTask) -> dict[str, Tensor]:
     """Return the probability of each class (B, C)."""
     return {PREDICTION: output.float().softmax(-1)}

@@ -16,7 +16,7 @@ def build(task: MomentumTask, model: Family) -> nn.Module:
     return PointHead(model, task.width, task.heads, 1)
 
 
-def loss(output: Tensor, batch: Batch, task: MomentumTask) -> dict[str, Tensor]:  # noqa: ARG001
+def loss(output: Tensor, batch: Batch, task: MomentumTask) -> dict[str, Tensor]:
     """Return Huber's loss of ln pT over the points of particles whose pT is known."""
     pt_gev = batch.per_point["pt_gev"]
     known = (pt_gev > 0) & (batch.per_point["track"] != 0)
@@ -25,6 +25,6 @@ def loss(output: Tensor, batch: Batch, task: MomentumTask) -> dict[str, Tensor]:
     return {"log_pt": event_mean(error, known.float(), batch)}
 
 
-def predict(output: Tensor, batch: Batch, task: MomentumTask) -> dict[str, Tensor]:  # noqa: ARG001
+def predict(output: Tensor, batch: Batch, task: MomentumTask) -> dict[str, Tensor]:
     """Return ln(pT / GeV) of the particle of each point (P)."""
     return {PREDICTION: output.float().squeeze(1)}

@@ -10,7 +10,7 @@ from pipeline.evaluation.result import EvaluationResult
 PREDICTION = "log_pt"
 
 
-def score(predicted: Rows, truth: Truth, task: MomentumTask, seed: int) -> EvaluationResult:  # noqa: ARG001
+def score(predicted: Rows, truth: Truth, task: MomentumTask, seed: int) -> EvaluationResult:
     """Return the scores of particles; a particle's prediction is the mean over its points.
 
     Raises:

@@ -25,6 +25,6 @@ def loss(output: Tensor, batch: Batch, task: ClassTask) -> dict[str, Tensor]:
     return {"focal": event_mean(focal, torch.ones_like(focal), batch)}
 
 
-def predict(output: Tensor, batch: Batch, task: ClassTask) -> dict[str, Tensor]:  # noqa: ARG001
+def predict(output: Tensor, batch: Batch, task: ClassTask) -> dict[str, Tensor]:
     """Return the probability of each class (P, C)."""
     return {PREDICTION: output.float().softmax(-1)}

@@ -15,12 +15,12 @@ def build(task: TrackTask, model: Family) -> nn.Module:
     return TrackFinder(model, task)
 
 
-def loss(output: Tracks, batch: Batch, task: TrackTask) -> dict[str, Tensor]:  # noqa: ARG001
+def loss(output: Tracks, batch: Batch, task: TrackTask) -> dict[str, Tensor]:
     """Return class, dice and focal losses."""
     return track_finding(output, batch)
 
 
-def predict(output: Tracks, batch: Batch, task: TrackTask) -> dict[str, Tensor]:  # noqa: ARG001
+def predict(output: Tracks, batch: Batch, task: TrackTask) -> dict[str, Tensor]:
     """Return the track of each point (P), 0 for noise, and the confidence of that claim (P)."""
     track, confidence = assign(output, batch)
     return {PREDICTION: track, "confidence": confidence}

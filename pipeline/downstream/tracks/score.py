@@ -8,7 +8,7 @@ from pipeline.evaluation.tracks import evaluate_tracks
 PREDICTION = "track"
 
 
-def score(predicted: Rows, truth: Truth, task: DownstreamTask, seed: int) -> EvaluationResult:  # noqa: ARG001
+def score(predicted: Rows, truth: Truth, task: DownstreamTask, seed: int) -> EvaluationResult:
     """Return the scores of tracks."""
     return evaluate_tracks(
         truth.per_point["track"],

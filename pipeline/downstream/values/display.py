@@ -12,7 +12,7 @@ TRUE, PREDICTED = "true_", "predicted_values"
 CAPTION = "Points in x and y; above, the predicted and the true numbers."
 
 
-def draw(event: Event, names: Sequence[str]) -> Figure | None:  # noqa: ARG001
+def draw(event: Event, names: Sequence[str]) -> Figure | None:
     """Return points in x and y, the title each number predicted and true; None without x and y."""
     if not {"x", "y"} <= event.columns.keys() or not event.has(PREDICTED):
         return None

@@ -39,7 +39,7 @@ def loss(output: Tensor, batch: Batch, task: ValueTask) -> dict[str, Tensor]:
     }
 
 
-def predict(output: Tensor, batch: Batch, task: ValueTask) -> dict[str, Tensor]:  # noqa: ARG001
+def predict(output: Tensor, batch: Batch, task: ValueTask) -> dict[str, Tensor]:
     """Return the values (B, V) in the units of the store."""
     mean, spread = torch.tensor(list(task.targets.values()), device=output.device).unbind(1)
     return {PREDICTION: output * spread + mean}

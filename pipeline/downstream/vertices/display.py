@@ -15,7 +15,7 @@ CAPTION = (
 )
 
 
-def draw(event: Event, names: Sequence[str]) -> Figure | None:  # noqa: ARG001
+def draw(event: Event, names: Sequence[str]) -> Figure | None:
     """Return a jet in η–φ, true vertices left, found ones right; neutral particles grey."""
     known = event.has("true_vertex", "true_charge", "predicted_track")
     if not known or not jets.can_be_drawn(event):

@@ -16,7 +16,7 @@ def groups(vertex: Any, charge: Any) -> Any:
     return (vertex + 1) * (charge != 0)
 
 
-def score(predicted: Rows, truth: Truth, task: VertexTask, seed: int) -> EvaluationResult:  # noqa: ARG001
+def score(predicted: Rows, truth: Truth, task: VertexTask, seed: int) -> EvaluationResult:
     """Return the scores of vertices, of charged particles alone."""
     group = groups(truth.per_point["vertex"].astype(np.int64), truth.per_point["charge"])
     return evaluate_tracks(group, predicted[PREDICTION] * (group > 0), truth.offsets, seed=seed)

@@ -14,14 +14,14 @@ class Bins(nn.Module):
         super().__init__()
         self.model = model
 
-    def encode(self, features: Tensor, offsets: Tensor) -> Tensor:  # noqa: ARG002
+    def encode(self, features: Tensor, offsets: Tensor) -> Tensor:
         """Return the code (P) of the cell that each of features (P, 3) lies in, or is next to."""
         first, step, count = self._grid(features)
         bins = ((features - first) / step).round().long()
         bins = torch.minimum(bins.clamp(min=0), count - 1)
         return (bins[:, 0] * count[1] + bins[:, 1]) * count[2] + bins[:, 2]
 
-    def decode(self, codes: Tensor, offsets: Tensor) -> Tensor:  # noqa: ARG002
+    def decode(self, codes: Tensor, offsets: Tensor) -> Tensor:
         """Return the features (P, 3) that the codes (P) stand for."""
         first, step, count = self._grid(codes)
         bins = torch.stack([codes // count[2] // count[1], codes // count[2], codes], 1) % count
@@ -37,6 +37,6 @@ class Bins(nn.Module):
         return low + step / 2, step, count
 
 
-def build(model: Binning, store: Store | None) -> Bins:  # noqa: ARG001
+def build(model: Binning, store: Store | None) -> Bins:
     """Return the module."""
     return Bins(model)

@@ -48,6 +48,6 @@ class Binning(Tokenizer):
         """Return none: nothing is learnt."""
         return Parameters(0)
 
-    def flops_per_token(self, tokens: float) -> float:  # noqa: ARG002
+    def flops_per_token(self, tokens: float) -> float:
         """Return zero: nothing is trained."""
         return 0.0

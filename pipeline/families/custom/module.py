@@ -13,7 +13,7 @@ from pipeline.nn.batch import Batch
 from pipeline.nn.hidden import Hidden, HiddenOf
 
 
-def build(model: Custom, store: Store | None) -> nn.Module:  # noqa: ARG001 - every builder has it
+def build(model: Custom, store: Store | None) -> nn.Module:
     """Return the module that the function of the user's file returns.
 
     Raises:
@@ -22,7 +22,7 @@ def build(model: Custom, store: Store | None) -> nn.Module:  # noqa: ARG001 - ev
     return _module(model, model.function)
 
 
-def backbone(model: Custom, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # noqa: ARG001
+def backbone(model: Custom, store: Store | None) -> tuple[nn.Module, HiddenOf]:
     """Return the backbone of the user's file, and its states as a head takes them.
 
     The module may return `Hidden`, one tensor (P, W), or a sequence of them.

@@ -135,6 +135,6 @@ class Custom(Family):
         """Return None: only the file knows."""
         return None
 
-    def flops_per_token(self, tokens: float) -> float | None:  # noqa: ARG002
+    def flops_per_token(self, tokens: float) -> float | None:
         """Return None: only the file knows."""
         return None

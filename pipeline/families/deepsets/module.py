@@ -41,12 +41,12 @@ def _layers(sizes: tuple[int, ...]) -> nn.Sequential:
     return nn.Sequential(*(each for pair in layers for each in pair))
 
 
-def backbone(model: DeepSets, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # noqa: ARG001
+def backbone(model: DeepSets, store: Store | None) -> tuple[nn.Module, HiddenOf]:
     """Return the backbone, and how a head is given particles and jets."""
     backbone = Backbone(model)
     return backbone, looking(backbone)
 
 
-def build(model: DeepSets, store: Store | None) -> Classifier:  # noqa: ARG001
+def build(model: DeepSets, store: Store | None) -> Classifier:
     """Return the module; nothing of it depends on the store."""
     return Classifier(Backbone(model), model.f[-1], model.classes)

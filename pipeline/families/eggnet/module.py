@@ -60,7 +60,7 @@ class Pretrainer(nn.Module):
         return graph
 
 
-def backbone(model: EggNet, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # noqa: ARG001
+def backbone(model: EggNet, store: Store | None) -> tuple[nn.Module, HiddenOf]:
     """Return the backbone, and how a head is given points and the graph they came to."""
     backbone = Backbone(model)
 
@@ -71,6 +71,6 @@ def backbone(model: EggNet, store: Store | None) -> tuple[nn.Module, HiddenOf]: 
     return backbone, hidden_of
 
 
-def build(model: EggNet, store: Store | None) -> Pretrainer:  # noqa: ARG001
+def build(model: EggNet, store: Store | None) -> Pretrainer:
     """Return the module; nothing of the store decides its shape."""
     return Pretrainer(model)

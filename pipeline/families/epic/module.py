@@ -137,7 +137,7 @@ class Pretrainer(nn.Module):
         return self.noise.scaled(standardised)
 
 
-def backbone(model: EPiC, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # noqa: ARG001
+def backbone(model: EPiC, store: Store | None) -> tuple[nn.Module, HiddenOf]:
     """Return the backbone, and how a head is given the points of events, at time 0."""
     backbone, noise = Backbone(model), Noise(model.moments)
 
@@ -154,6 +154,6 @@ def backbone(model: EPiC, store: Store | None) -> tuple[nn.Module, HiddenOf]:  #
     return backbone, hidden_of
 
 
-def build(model: EPiC, store: Store | None) -> Pretrainer:  # noqa: ARG001
+def build(model: EPiC, store: Store | None) -> Pretrainer:
     """Return the module; whoever reads a store checks its columns against `reads`."""
     return Pretrainer(model)

@@ -108,7 +108,7 @@ class Pretrainer(nn.Module):
         return replace(graph, logits=self.classify(points, graph.edges, graph.states))
 
 
-def backbone(model: ExaTrkX, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # noqa: ARG001
+def backbone(model: ExaTrkX, store: Store | None) -> tuple[nn.Module, HiddenOf]:
     """Return the backbone, and how a head is given points and the graph that is left."""
     backbone = Backbone(model)
 
@@ -119,6 +119,6 @@ def backbone(model: ExaTrkX, store: Store | None) -> tuple[nn.Module, HiddenOf]:
     return backbone, hidden_of
 
 
-def build(model: ExaTrkX, store: Store | None) -> Pretrainer:  # noqa: ARG001
+def build(model: ExaTrkX, store: Store | None) -> Pretrainer:
     """Return the module; nothing of the store decides its shape."""
     return Pretrainer(model)

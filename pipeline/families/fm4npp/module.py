@@ -75,7 +75,7 @@ class NeighbourPredictor(nn.Module):
         return predicted.unflatten(-1, (-1, 3))
 
 
-def backbone(model: FM4NPP, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # noqa: ARG001
+def backbone(model: FM4NPP, store: Store | None) -> tuple[nn.Module, HiddenOf]:
     """Return the backbone, and how a head is given all of its layers."""
     backbone = Backbone(model)
     if not model.layers:
@@ -83,6 +83,6 @@ def backbone(model: FM4NPP, store: Store | None) -> tuple[nn.Module, HiddenOf]: 
     return backbone, lambda batch: Hidden(backbone(batch))
 
 
-def build(model: FM4NPP, store: Store | None) -> NeighbourPredictor:  # noqa: ARG001
+def build(model: FM4NPP, store: Store | None) -> NeighbourPredictor:
     """Return the module; nothing of the store decides its shape."""
     return NeighbourPredictor(model)

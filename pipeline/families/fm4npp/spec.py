@@ -84,7 +84,7 @@ class FM4NPP(Family):
         head = linear(self.width, COORDINATES * self.neighbours)
         return Parameters(self.layers * self.layer() + head + self.width, self.frozen)
 
-    def flops_per_token(self, tokens: float) -> float:  # noqa: ARG002 - linear in the length
+    def flops_per_token(self, tokens: float) -> float:
         """Return 6 FLOPs for each weight of a matrix, and those of the recurrence.
 
         Nothing flows back through the embedding, whose projections cost 2 FLOPs a weight.

@@ -61,7 +61,7 @@ class Pretrainer(nn.Module):
         return logits
 
 
-def backbone(model: GraphSAGE, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # noqa: ARG001
+def backbone(model: GraphSAGE, store: Store | None) -> tuple[nn.Module, HiddenOf]:
     """Return the backbone, and how a head is given points and their graph."""
     backbone = Backbone(model)
 
@@ -72,6 +72,6 @@ def backbone(model: GraphSAGE, store: Store | None) -> tuple[nn.Module, HiddenOf
     return backbone, hidden_of
 
 
-def build(model: GraphSAGE, store: Store | None) -> Pretrainer:  # noqa: ARG001
+def build(model: GraphSAGE, store: Store | None) -> Pretrainer:
     """Return the module; nothing of the store decides its shape."""
     return Pretrainer(model)

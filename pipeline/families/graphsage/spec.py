@@ -50,7 +50,7 @@ class GraphSAGE(Family):
         ends = linear(FEATURES, self.width) + linear(self.width, PARTICLES)
         return Parameters(ends + self.layers * linear(2 * self.width, self.width))
 
-    def flops_per_token(self, tokens: float) -> float:  # noqa: ARG002 - a mean costs no product
+    def flops_per_token(self, tokens: float) -> float:
         """Return 6 FLOPs for each weight; looking for neighbours and means cost more."""
         ends = FEATURES + PARTICLES
         return 6.0 * self.width * (ends + 2 * self.width * self.layers)

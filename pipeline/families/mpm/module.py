@@ -252,7 +252,7 @@ def ranked(values: Tensor, batch: Batch) -> Tensor:
     return rank
 
 
-def backbone(model: MPM, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # noqa: ARG001
+def backbone(model: MPM, store: Store | None) -> tuple[nn.Module, HiddenOf]:
     """Return the encoder, and how a head is given constituents of which none is masked."""
     encoder = Encoder(model)
 
@@ -262,6 +262,6 @@ def backbone(model: MPM, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # 
     return encoder, hidden_of
 
 
-def build(model: MPM, store: Store | None) -> Pretrainer:  # noqa: ARG001
+def build(model: MPM, store: Store | None) -> Pretrainer:
     """Return the module; nothing of the store decides its shape."""
     return Pretrainer(model)

@@ -196,7 +196,7 @@ class Seen:
             self.keys, self.values = self.keys[rows], self.values[rows]
 
 
-def backbone(model: OmniJet, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # noqa: ARG001
+def backbone(model: OmniJet, store: Store | None) -> tuple[nn.Module, HiddenOf]:
     """Return the backbone, and how a head is given the constituents, without start."""
     backbone = Backbone(model)
 
@@ -207,6 +207,6 @@ def backbone(model: OmniJet, store: Store | None) -> tuple[nn.Module, HiddenOf]:
     return backbone, hidden_of
 
 
-def build(model: OmniJet, store: Store | None) -> NextTokenModel:  # noqa: ARG001
+def build(model: OmniJet, store: Store | None) -> NextTokenModel:
     """Return the module; whoever reads a store checks its vocabulary against `reads`."""
     return NextTokenModel(model)

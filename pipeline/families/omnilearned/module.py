@@ -293,7 +293,7 @@ class Pretrainer(nn.Module):
         return self.noise.scaled(velocity)
 
 
-def backbone(model: OmniLearned, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # noqa: ARG001
+def backbone(model: OmniLearned, store: Store | None) -> tuple[nn.Module, HiddenOf]:
     """Return the backbone, and how a head is given points and, by all their tokens, events."""
     backbone = Backbone(model)
 
@@ -304,6 +304,6 @@ def backbone(model: OmniLearned, store: Store | None) -> tuple[nn.Module, Hidden
     return backbone, hidden_of
 
 
-def build(model: OmniLearned, store: Store | None) -> Pretrainer:  # noqa: ARG001
+def build(model: OmniLearned, store: Store | None) -> Pretrainer:
     """Return the module; whoever reads a store checks its columns against `reads`."""
     return Pretrainer(model)

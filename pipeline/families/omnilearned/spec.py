@@ -107,7 +107,7 @@ class OmniLearned(Generative):
 
     @model_validator(mode="after")
     def _mode_has(self) -> Self:
-        """Check that the mode has what is minimised, and that noise is in all that flows."""
+        """Check that the mode has the objectives, the classes and the inputs that are declared."""
         for name in self.objectives:
             if name in self.OBJECTIVES and name not in OF_MODE[self.mode]:
                 known = ", ".join(OF_MODE[self.mode])
@@ -121,6 +121,11 @@ class OmniLearned(Generative):
                 'mode "generator" is shown what flows, and no more: leave kinds, additional out'
             )
             raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _pairs_are_noised(self) -> Self:
+        """Check that the interaction reads nothing that would stay without noise."""
         pairs = self.pairs
         clean = [name for name in pairs.columns if name not in self.columns] if pairs else []
         if clean and self.mode != "classifier":

@@ -157,12 +157,12 @@ class Backbone(nn.Module):
         return x, self.norm(token)
 
 
-def backbone(model: ParT, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # noqa: ARG001
+def backbone(model: ParT, store: Store | None) -> tuple[nn.Module, HiddenOf]:
     """Return the backbone, and how a head is given particles and jets."""
     backbone = Backbone(model)
     return backbone, looking(backbone)
 
 
-def build(model: ParT, store: Store | None) -> Classifier:  # noqa: ARG001
+def build(model: ParT, store: Store | None) -> Classifier:
     """Return the module; nothing of it depends on the store."""
     return Classifier(Backbone(model), model.width, model.classes)

@@ -89,12 +89,12 @@ class Backbone(nn.Module):
         return x, self.dropout(jets)
 
 
-def backbone(model: ParticleNet, store: Store | None) -> tuple[nn.Module, HiddenOf]:  # noqa: ARG001
+def backbone(model: ParticleNet, store: Store | None) -> tuple[nn.Module, HiddenOf]:
     """Return the backbone, and how a head is given particles and jets."""
     backbone = Backbone(model)
     return backbone, looking(backbone)
 
 
-def build(model: ParticleNet, store: Store | None) -> Classifier:  # noqa: ARG001
+def build(model: ParticleNet, store: Store | None) -> Classifier:
     """Return the module; nothing of it depends on the store."""
     return Classifier(Backbone(model), model.inner, model.classes)

@@ -130,6 +130,6 @@ def evenly(count: int, size: int, device: torch.device) -> Lengths:
     return Lengths(torch.arange(count + 1, device=device) * size, ((count, size),))
 
 
-def build(model: PointGPT, store: Store | None) -> PatchPredictor:  # noqa: ARG001
+def build(model: PointGPT, store: Store | None) -> PatchPredictor:
     """Return the module; nothing of the store decides its shape."""
     return PatchPredictor(model)

@@ -33,7 +33,7 @@ class Perceptron(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
 
-    def forward(self, x: Tensor, lengths: Lengths) -> Tensor:  # noqa: ARG002 - as Transformer
+    def forward(self, x: Tensor, lengths: Lengths) -> Tensor:
         """Return (P, outputs) of x (P, inputs)."""
         x = x.to(next(self.parameters()).dtype)
         for layer in list(self.layers)[:-1]:
@@ -86,7 +86,7 @@ class QuantisedAutoencoder(nn.Module):
         return features
 
 
-def build(model: VQVAE | VQVAEMLP, store: Store | None) -> QuantisedAutoencoder:  # noqa: ARG001
+def build(model: VQVAE | VQVAEMLP, store: Store | None) -> QuantisedAutoencoder:
     """Return the module; nothing of the store decides its shape."""
     quantiser = Quantiser(
         model.codes,

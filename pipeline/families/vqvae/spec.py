@@ -53,7 +53,7 @@ class VQVAEMLP(LearnedTokenizer):
         decoder = linear(latent, width) + linear(width, len(FEATURES))
         return Parameters(encoder + middle + decoder + self.codes * latent)
 
-    def flops_per_token(self, tokens: float) -> float:  # noqa: ARG002
+    def flops_per_token(self, tokens: float) -> float:
         """Return 6 FLOPs a weight, and 2 for each number of the codebook in the search."""
         weights = self.parameters().trained - self.codes * self.latent
         return 6.0 * weights + 2.0 * self.codes * self.latent

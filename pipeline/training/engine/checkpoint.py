@@ -140,7 +140,7 @@ def newest(checkpoints: Path) -> tuple[Path, int] | None:
             problems.append(str(error))
             continue
         for problem in problems:
-            print(f"{problem} Resuming from {sealed.name}.", file=sys.stderr)  # noqa: T201
+            print(f"{problem} Resuming from {sealed.name}.", file=sys.stderr)
         return sealed, events_seen
     if problems:
         message = (

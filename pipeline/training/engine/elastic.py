@@ -121,7 +121,7 @@ def load(engine: Any, saved: Saved) -> None:
 
 def gathered(engine: Any) -> dict[str, Tensor]:
     """Return the weights and buffers that the model computes with, whole, by name; all call."""
-    import deepspeed  # noqa: PLC0415
+    import deepspeed
 
     module: nn.Module = engine.module
     sharded = engine.zero_optimization_stage() == 3

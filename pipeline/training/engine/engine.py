@@ -93,8 +93,8 @@ def _deepspeed() -> Any:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import deepspeed  # noqa: PLC0415 - after DS_ACCELERATOR is set
-    from deepspeed.utils import logger  # noqa: PLC0415
+        import deepspeed
+    from deepspeed.utils import logger
 
     logger.setLevel("WARNING")
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False

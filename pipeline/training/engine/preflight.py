@@ -48,7 +48,7 @@ def _wait(world: World) -> None:
 
 def step(world: World) -> float:
     """Take one step of a small model under DeepSpeed with ZeRO 1; return its loss."""
-    import deepspeed  # noqa: PLC0415 - `join` has set its accelerator
+    import deepspeed
 
     torch.manual_seed(1)
     model = torch.nn.Linear(WIDTH, WIDTH)

@@ -107,7 +107,7 @@ class Watchdog:
         message = (
             f"rank {self.rank}: no step for {self.seconds} s after step {self.step}: see {path}"
         )
-        print(message, file=sys.stderr, flush=True)  # noqa: T201
+        print(message, file=sys.stderr, flush=True)
 
     def _message(self) -> str:
         """Return where each process of this link hangs, by the stacks that all have written."""

@@ -93,9 +93,9 @@ class Writing:
 
     def written(self, number: int, shard: Shard) -> ShardRecord:
         """Return the record of the shard made of `shard`, written now if it was not before."""
-        place = self.folder.parts / f"{number:05d}.json"
+        path = self.folder.parts / f"{number:05d}.json"
         made_from = self._made_from(shard)
-        record = read_json(place)
+        record = read_json(path)
         target = self.task.store / shard.record.split / shard.record.name
         if record is not None and record["made_from"] == made_from:
             before = ShardRecord(**record["shard"])
@@ -112,7 +112,7 @@ class Writing:
             chunk_points=self.task.chunk_points,
             codec=self.task.codec,
         )
-        write_json(place, {"made_from": made_from, "shard": made.model_dump(mode="json")})
+        write_json(path, {"made_from": made_from, "shard": made.model_dump(mode="json")})
         return made
 
     @property
@@ -139,9 +139,11 @@ class Writing:
             per_event={name: arrays[name] for name in names if kinds[name] == "event"},
             verified=True,
         )
-        found = list(self._features(events))
-        arrays[FEATURES] = np.concatenate([points for points, _ in found])
-        of_events = [events for _, events in found if events is not None]
+        of_points, of_events = [], []
+        for point_features, event_features in self._features(events):
+            of_points.append(point_features)
+            of_events += [] if event_features is None else [event_features]
+        arrays[FEATURES] = np.concatenate(of_points)
         if of_events:
             arrays[EVENT_FEATURES] = np.concatenate(of_events)
         return arrays, frozenset({*events.per_event, EVENT_FEATURES})

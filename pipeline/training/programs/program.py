@@ -49,7 +49,7 @@ def start(
     world.profile_steps = options.profile
     stop = Stop(folder, polls=world.is_first)
     if stop.has_file:
-        print(f"{folder.path}: a file STOP is there; nothing is done.", file=sys.stderr)  # noqa: T201
+        print(f"{folder.path}: a file STOP is there; nothing is done.", file=sys.stderr)
         return Exit.CONTINUE
     task = None
     try:
@@ -101,7 +101,7 @@ def _failed(folder: TaskFolder, error: Exception, task: Declaration | None, worl
     if failure.outcome.echo:
         traceback.print_exception(error)
     message = _with_advice(failure, task, world)
-    print(f"{folder.path}: {message}", file=sys.stderr)  # noqa: T201
+    print(f"{folder.path}: {message}", file=sys.stderr)
     if isinstance(error, BusyError):
         return failure.code
     try:
@@ -110,7 +110,7 @@ def _failed(folder: TaskFolder, error: Exception, task: Declaration | None, worl
             return cause.row.exit_code
         folder.fail(failure.outcome.name, message)
     except (OSError, RunError) as second:
-        print(f"{folder.result}: not written: {second}", file=sys.stderr)  # noqa: T201
+        print(f"{folder.result}: not written: {second}", file=sys.stderr)
     return failure.code
 
 

@@ -33,7 +33,7 @@ class TensorBoard:
     """Scalars in `<task>/tensorboard`; a resume purges the steps that it repeats."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional
+        from torch.utils.tensorboard import SummaryWriter
 
         purge = step + 1 if step else None
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=purge)
@@ -62,7 +62,7 @@ class WandB:
     def __init__(self, folder: Path, step: int) -> None:
         del step  # W&B knows it from the steps themselves
         os.environ["WANDB_ERROR_REPORTING"] = "false"
-        import wandb  # noqa: PLC0415 - optional
+        import wandb
 
         settings = wandb.Settings(
             console="off", silent=True, disable_git=True, x_disable_meta=True, x_disable_stats=True
