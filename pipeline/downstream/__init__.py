@@ -41,7 +41,7 @@ def restored(declared: Mapping[str, Any], name: str) -> DownstreamTask:
     """Return the task that was `declared` in a run folder, as `name` where that is damaged.
 
     A report is drawn of whatever there is: a task whose folder or file is gone has no titles, and
-    all its scores are shown under their own names.
+    all its scores are shown under the names that are stored.
     """
     if not declared:
         return TASKS.get(name, DownstreamTask).model_construct(task=name)

@@ -32,15 +32,15 @@ def probes(tasks: Sequence[TaskView], reader: Reader) -> Iterator[ProbeView]:
     for task in tasks:
         if task.stage != "probe" or task.state != "done":
             continue
-        told = reader.table(task.folder.path / "evaluation.json")
-        intervals = told.get("intervals", {})
+        stored = reader.table(task.folder.path / "evaluation.json")
+        intervals = stored.get("intervals", {})
         yield ProbeView(
             name=task.name,
             result=task.result,
             losses=_losses(task.result),
-            scores={n: (each, intervals.get(n)) for n, each in told.get("scores", {}).items()},
-            about=told.get("about", {}),
-            histograms=told.get("histograms", []),
+            scores={n: (each, intervals.get(n)) for n, each in stored.get("scores", {}).items()},
+            about=stored.get("about", {}),
+            histograms=stored.get("histograms", []),
         )
 
 
@@ -58,18 +58,18 @@ def histograms_chart(histograms: Sequence[Table]) -> Figure:
     with style():
         figure = Figure(figsize=(3.6 * columns, 3.5 * rows), layout="constrained")
         grid = figure.add_gridspec(2 * rows, columns, height_ratios=[3, 1] * rows)
-        for place, each in enumerate(histograms):
-            row, column = divmod(place, columns)
+        for index, each in enumerate(histograms):
+            row, column = divmod(index, columns)
             upper = figure.add_subplot(grid[2 * row, column])
             lower = figure.add_subplot(grid[2 * row + 1, column], sharex=upper)
-            _draw(upper, lower, each, legend=place == 0)
+            _draw(upper, lower, each, legend=index == 0)
     return figure
 
 
-def _draw(upper: Any, lower: Any, told: Table, *, legend: bool) -> None:
+def _draw(upper: Any, lower: Any, histogram: Table, *, legend: bool) -> None:
     """Draw one histogram: shares of all values a bin, and made over true with its error."""
-    edges = np.array(told["edges"], float)
-    true, made = (np.array(told[name], float) for name in ("true", "made"))
+    edges = np.array(histogram["edges"], float)
+    true, made = (np.array(histogram[name], float) for name in ("true", "made"))
     shares = [counts / max(counts.sum(), 1) for counts in (true, made)]
     upper.stairs(shares[0], edges, fill=True, color=MUTED, alpha=0.35, label="truth")
     upper.stairs(shares[1], edges, color=PALETTE[0], linewidth=1.6, label="model")
@@ -78,8 +78,8 @@ def _draw(upper: Any, lower: Any, told: Table, *, legend: bool) -> None:
     lower.axhline(1, color=MUTED, linewidth=0.9)
     lower.errorbar(middle, ratio, error, fmt="o", markersize=2, linewidth=0.8, color=PALETTE[0])
     lower.set_ylim(0, 2)
-    unit = told["unit"]
-    lower.set(xlabel=told["name"] if unit == "1" else f"{told['name']} [{unit}]")
+    unit = histogram["unit"]
+    lower.set(xlabel=histogram["name"] if unit == "1" else f"{histogram['name']} [{unit}]")
     upper.tick_params(labelbottom=False)
     upper.set_ylim(bottom=0)
     if legend:

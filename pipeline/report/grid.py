@@ -20,14 +20,14 @@ from pipeline.report.tasks import TaskView
 
 SHADES = (0.1, 0.95)  # of viridis, from the least loss to the greatest
 LIGHT = 0.18  # relative luminance from which black is read better than white (WCAG 2.2)
-Place = tuple[str, int]
+CellKey = tuple[str, int]
 
 
 @dataclass(frozen=True)
 class GridCell:
     """The models of one size on one amount of data, one for each seed.
 
-    `anchor` is the id of their curve on the page; `colour` tells the mean loss, `ink` is for words.
+    `anchor` is the id of their curve on the page; `colour` shows the mean loss, `ink` is for words.
     """
 
     model: str
@@ -49,7 +49,7 @@ class GridView:
     name: str
     models: Sequence[str]
     events: Sequence[int]
-    cells: Mapping[Place, GridCell]
+    cells: Mapping[CellKey, GridCell]
 
 
 def grids(tasks: Sequence[TaskView], campaign: Campaign) -> Iterator[GridView]:
@@ -65,11 +65,11 @@ def grids(tasks: Sequence[TaskView], campaign: Campaign) -> Iterator[GridView]:
 
 def _view(name: str, found: Sequence[Probed], campaign: Campaign) -> GridView:
     """Return the grid of one probe and family."""
-    places: dict[Place, list[Probed]] = {}
+    by_cell: dict[CellKey, list[Probed]] = {}
     for each in found:
         model = model_name(each.model, campaign) or "model unknown"
-        places.setdefault((model, each.events), []).append(each)
-    losses = {place: mean(each.loss for each in some) for place, some in places.items()}
+        by_cell.setdefault((model, each.events), []).append(each)
+    losses = {cell: mean(each.loss for each in some) for cell, some in by_cell.items()}
     colours = _colours(losses)
     cells = {
         (model, events): GridCell(
@@ -80,13 +80,13 @@ def _view(name: str, found: Sequence[Probed], campaign: Campaign) -> GridView:
             _anchor(name, model, events),
             *colours[model, events],
         )
-        for (model, events), some in places.items()
+        for (model, events), some in by_cell.items()
     }
     order = list(campaign.models)
     models = sorted(
-        {model for model, _ in places}, key=lambda each: order.index(each) if each in order else -1
+        {model for model, _ in cells}, key=lambda each: order.index(each) if each in order else -1
     )
-    return GridView(name, models, sorted({events for _, events in places}), cells)
+    return GridView(name, models, sorted({events for _, events in cells}), cells)
 
 
 def _anchor(grid: str, model: str, events: int) -> str:
@@ -94,17 +94,17 @@ def _anchor(grid: str, model: str, events: int) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"curve {grid} {model} {events}".lower())
 
 
-def _colours(losses: Mapping[Place, float]) -> dict[Place, tuple[str, str]]:
+def _colours(losses: Mapping[CellKey, float]) -> dict[CellKey, tuple[str, str]]:
     """Return the colour of each loss, and the colour of words on it."""
     known = [each for each in losses.values() if math.isfinite(each)]
     low, span = min(known, default=0.0), max(known, default=0.0) - min(known, default=0.0)
     colours = {}
-    for place, loss in losses.items():
+    for cell, loss in losses.items():
         share = (loss - low) / span if span and math.isfinite(loss) else 0.0
         red, green, blue, _ = colormaps["viridis"](SHADES[0] + (SHADES[1] - SHADES[0]) * share)
         luminance = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
         ink = "#000000" if luminance > LIGHT else "#ffffff"
-        colours[place] = to_hex((red, green, blue)), ink
+        colours[cell] = to_hex((red, green, blue)), ink
     return colours
 
 
@@ -128,8 +128,8 @@ def grid_chart(view: GridView, curve_of: Callable[[TaskView], Curve]) -> Figure 
 
 def _cells(view: GridView) -> list[GridCell]:
     """Return the cells, row by row."""
-    places = [(model, events) for model in view.models for events in view.events]
-    return [view.cells[place] for place in places if place in view.cells]
+    cells = [(model, events) for model in view.models for events in view.events]
+    return [view.cells[cell] for cell in cells if cell in view.cells]
 
 
 def _line(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray]:

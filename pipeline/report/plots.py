@@ -39,9 +39,9 @@ def loss_curves(curves: Sequence[Curve]) -> Figure:
         figure = Figure(figsize=(9, 4.6 + 0.28 * rows))
         axes = figure.add_subplot()
         lines = ["-", "--", ":", "-."]
-        for place, (curve, colour) in enumerate(zip(curves, colours(len(curves)), strict=True)):
+        for index, (curve, colour) in enumerate(zip(curves, colours(len(curves)), strict=True)):
             events, low, middle, high = binned(curve)
-            dash = lines[place // len(PALETTE) % len(lines)]
+            dash = lines[index // len(PALETTE) % len(lines)]
             if len(curves) <= MOST_BANDS:
                 axes.fill_between(events, low, high, color=colour, alpha=0.18, linewidth=0)
             axes.plot(events, middle, color=colour, linestyle=dash, label=curve.label)
@@ -93,9 +93,9 @@ def node_hours_chart(rows: Sequence[Row]) -> Figure:
         if reserved.any():
             axes.barh(stages, reserved, left=charged, label="reserved", height=0.6, **HATCHED)
             axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
-        for place, total in enumerate(charged + reserved):
+        for row, total in enumerate(charged + reserved):
             axes.annotate(
-                f"{total:.3g}", (total, place), (6, 0), textcoords="offset points", va="center"
+                f"{total:.3g}", (total, row), (6, 0), textcoords="offset points", va="center"
             )
         axes.set_xlim(0, max((charged + reserved).max() * 1.15, 1e-9))
         axes.invert_yaxis()

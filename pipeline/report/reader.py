@@ -24,7 +24,7 @@ class Reader:
         try:
             return read_json(path) or {}
         except (RunError, OSError, UnicodeDecodeError) as error:
-            self.problems.append(_told(path, error))
+            self.problems.append(_message(path, error))
             return {}
 
     def lines(self, path: Path) -> list[dict[str, Any]]:
@@ -35,7 +35,7 @@ class Reader:
         except FileNotFoundError:
             return []
         except (ValueError, OSError) as error:
-            self.problems.append(_told(path, error))
+            self.problems.append(_message(path, error))
             return []
 
     def arrays(self, path: Path) -> dict[str, NDArray[Any]]:
@@ -46,11 +46,11 @@ class Reader:
         except FileNotFoundError:
             return {}
         except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            self.problems.append(_told(path, error))
+            self.problems.append(_message(path, error))
             return {}
 
 
-def _told(path: Path, error: Exception) -> str:
+def _message(path: Path, error: Exception) -> str:
     """Return what is wrong with `path`, naming it once."""
     text = str(error)
     return text if str(path) in text else f"{path}: cannot be read ({text})."

@@ -114,16 +114,20 @@ def sections(found: Sequence[TaskResults], campaign: Campaign) -> list[Section]:
     """
     groups: dict[tuple[Any, ...], list[TaskResults]] = {}
     for each in found:
-        asked = campaign.finetune.get(each.name)
-        of = (_dataset(asked, campaign), asked.test_split, asked.head.predicts()) if asked else None
+        finetune = campaign.finetune.get(each.name)
+        of = (
+            (_dataset(finetune, campaign), finetune.test_split, finetune.head.predicts())
+            if finetune
+            else None
+        )
         groups.setdefault(of or (None, each.name), []).append(each)
     return [Section(members, dataset) for (dataset, *_), members in groups.items()]
 
 
-def _dataset(asked: Finetune, campaign: Campaign) -> str:
+def _dataset(finetune: Finetune, campaign: Campaign) -> str:
     """Return the dataset whose events a fine-tuning is of, itself or as tokens."""
-    tokenizer = campaign.tokenizers.get(asked.dataset)
-    return tokenizer.dataset if tokenizer else asked.dataset
+    tokenizer = campaign.tokenizers.get(finetune.dataset)
+    return tokenizer.dataset if tokenizer else finetune.dataset
 
 
 def chosen(result: TaskResults) -> dict[str, Evaluation]:

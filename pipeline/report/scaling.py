@@ -97,8 +97,8 @@ def _view(name: str, measured: Measured) -> ScalingView:
         try:
             fits.append(fit(law, some, resamples=RESAMPLES))
             if law in ("L(N)", "L(D)"):
-                told = saturation(some, law)
-                saturated |= {law: told} if told.is_there else {}
+                level = saturation(some, law)
+                saturated |= {law: level} if level.is_there else {}
         except ScalingError as error:
             refused[law] = str(error).removeprefix(f"{law}: ")
     # Six FLOPs a parameter and sample: events for tokens changes nothing in the trade of both.

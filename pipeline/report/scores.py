@@ -135,15 +135,15 @@ def _configuration(
 ) -> Configuration:
     """Return what `task` evaluated, from the declarations of the tasks it needs."""
     finetune = _needed(task.declaration, "finetune", by_key)
-    asked: Table = finetune.declaration if finetune else {}
+    declared_task: Table = finetune.declaration if finetune else {}
     made: Table = finetune.result if finetune else {}
-    pretrain = _needed(asked, "pretrain", by_key)
+    pretrain = _needed(declared_task, "pretrain", by_key)
     parent: Table = pretrain.declaration if pretrain else {}
-    model: Table = asked.get("model", {})
+    model: Table = declared_task.get("model", {})
     finetuning = _finetuning(task.name, campaign)
     return Configuration(
         finetuning=finetuning,
-        task=restored(asked.get("head", {}), task.result.get("task", "")),
+        task=restored(declared_task.get("head", {}), task.result.get("task", "")),
         training=finetune.key if finetune else None,
         model=model_name(model, campaign, finetuning),
         width=model.get("width"),
@@ -151,9 +151,9 @@ def _configuration(
         parameters=made.get("parameters"),
         pretraining_events=parent.get("events"),
         pretraining_seed=parent.get("seed"),
-        mode=asked.get("mode"),
-        labels=asked.get("labels"),
-        seed=asked.get("seed"),
+        mode=declared_task.get("mode"),
+        labels=declared_task.get("labels"),
+        seed=declared_task.get("seed"),
         steps=made.get("steps"),
         data=task.result.get("store_sha256"),
         checkpoint=task.result.get("weights_sha256"),
@@ -165,11 +165,11 @@ def model_name(model: Table, campaign: Campaign, finetuning: str = "") -> str | 
 
     A `finetuning` may have changed the declaration.
     """
-    asked = campaign.finetune.get(finetuning)
+    grid = campaign.finetune.get(finetuning)
     declared = campaign.models
-    if asked and asked.changes:
-        tuned = asked.models or tuple(campaign.pretrain.models if campaign.pretrain else ())
-        declared = {name: asked.model_of(declared[name]) for name in tuned}
+    if grid and grid.changes:
+        tuned = grid.models or tuple(campaign.pretrain.models if campaign.pretrain else ())
+        declared = {name: grid.model_of(declared[name]) for name in tuned}
     names = {str(each.model_dump(mode="json")): name for name, each in declared.items()}
     return names.get(str(model))
 

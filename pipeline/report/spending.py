@@ -24,7 +24,7 @@ def spending_chart(
 
     Args:
         accounts: Its jobs.
-        forecast: Where 4 of 5 outcomes were expected, if anybody asked: drawn as a wedge.
+        forecast: Where 4 of 5 outcomes were expected, if there is a forecast: drawn as a wedge.
         cap_node_hours: Drawn as a line, where there is one.
     """
     starts = [each.start for each in accounts if each.start is not None]

@@ -1,6 +1,6 @@
 """µP and CompleteP: the rates tuned on a base model hold for wider and deeper ones.
 
-What a parameter is, is told by its shape beside the same parameter of the model of base width,
+What a parameter is follows from its shape beside the same parameter of the model of base width,
 which is really built. With m = width / base width, m_L = layers / base layers:
 
 role    what grows with the width      initial std   rate    decay   epsilon
@@ -11,7 +11,7 @@ vector  all else, by itself or not     as built      η       λ       ε / (m m
 
 All is relative to the base model: σ is the std that the parameter was built with there, η, λ and ε
 are those of `Training`, and at m = m_L = 1 nothing changes. At m = 1 all count as vectors, which
-tells in the epsilon of deeper models alone. λ grows as the rate falls because AdamW decays by η λ a
+only matters for the epsilon of deeper models. λ grows as the rate falls because AdamW decays by η λ a
 step, which so stays as it is.
 
 mup takes the table without its epsilons (Yang et al., arXiv 2203.03466, table 8, for Adam, with
@@ -51,16 +51,16 @@ class Pair:
     """A parameter and the same one of the model of base width."""
 
     name: str
-    own: nn.Parameter
+    parameter: nn.Parameter
     base: nn.Parameter
     is_weight: bool
 
     @property
     def role(self) -> Role:
         """What the parameter is, by which of its sides grow; `is_weight` tells (out, in) sides."""
-        sides = zip(self.own.shape[:2], self.base.shape[:2], strict=True)
-        out, fed = [*(own != base for own, base in sides), False, False][:2]
-        if self.own.ndim < 2 or not (out or fed):
+        sides = zip(self.parameter.shape[:2], self.base.shape[:2], strict=True)
+        out, fed = [*(size != base for size, base in sides), False, False][:2]
+        if self.parameter.ndim < 2 or not (out or fed):
             return "vector"
         if out and fed:
             return "hidden"
@@ -69,7 +69,7 @@ class Pair:
     @property
     def ratio(self) -> float:
         """How many times more numbers it takes in than at base width."""
-        return self.own.shape[1] / self.base.shape[1] if self.own.ndim > 1 else 1.0
+        return self.parameter.shape[1] / self.base.shape[1] if self.parameter.ndim > 1 else 1.0
 
 
 def parametrise(model: nn.Module, build: Build, declared: Family) -> dict[str, Scale]:
@@ -81,21 +81,21 @@ def parametrise(model: nn.Module, build: Build, declared: Family) -> dict[str, S
     Raises:
         DeclarationError: The rule has a factor on residuals, and the model's blocks do not have it.
     """
-    asked, sizes = declared.parametrisation, declared.model_dump()
-    if asked.rule == "standard":
+    rules, sizes = declared.parametrisation, declared.model_dump()
+    if rules.rule == "standard":
         return {}
-    if asked.rule == "completep":
-        check_residuals(model, asked.residual_scale(sizes["layers"]))
+    if rules.rule == "completep":
+        check_residuals(model, rules.residual_scale(sizes["layers"]))
     with torch.random.fork_rng(devices=[]):
         base = build(declared.base)
     m = sizes["width"] / declared.base.model_dump()["width"]
-    depth = sizes["layers"] / asked.base_layers if asked.base_layers else None
+    depth = sizes["layers"] / rules.base_layers if rules.base_layers else None
     scales = {}
     for pair in _pairs(model, base):
-        special = _mamba(pair, m) if asked.rule == "mup" else None
+        special = _mamba(pair, m) if rules.rule == "mup" else None
         std, scales[pair.name] = special or (_std(pair), _scale(pair, m, depth))
         if std is not None:
-            _spread(pair.own, std)
+            _spread(pair.parameter, std)
     return scales
 
 
@@ -123,9 +123,9 @@ def _pairs(model: nn.Module, base: nn.Module) -> list[Pair]:
     weights = {id(part.weight) for part in model.modules() if isinstance(part, kinds)}
     others = dict(base.named_parameters())
     return [
-        Pair(name, own, others[name], id(own) in weights)
-        for name, own in model.named_parameters()
-        if own.requires_grad
+        Pair(name, parameter, others[name], id(parameter) in weights)
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
     ]
 
 
@@ -154,7 +154,7 @@ def _mamba(pair: Pair, m: float) -> tuple[float | None, Scale] | None:
         return None, Scale()
     if not pair.name.endswith(("lin_B.weight", "lin_C.weight")):
         return None
-    state, width = pair.own.shape
+    state, width = pair.parameter.shape
     base_state, base_width = pair.base.shape
     grows = (state / math.sqrt(width)) / (base_state / math.sqrt(base_width))
     if pair.name.endswith("lin_B.weight"):

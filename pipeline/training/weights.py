@@ -21,9 +21,9 @@ def save(weights: Mapping[str, Tensor], path: Path, about: Mapping[str, str]) ->
     seen: set[int] = set()
     plain: dict[str, Tensor] = {}
     for name, value in weights.items():
-        place = value.untyped_storage().data_ptr()
-        plain[name] = value.clone() if place in seen else value.contiguous()
-        seen.add(place)
+        storage = value.untyped_storage().data_ptr()
+        plain[name] = value.clone() if storage in seen else value.contiguous()
+        seen.add(storage)
     unfinished = path.with_suffix(".tmp")
     save_file(plain, unfinished, metadata={"format": "pt", **about})
     unfinished.replace(path)

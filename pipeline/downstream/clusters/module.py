@@ -37,12 +37,12 @@ class Placer(nn.Module):
         super().__init__()
         self.margin = task.margin
         self.adapter = Adapter(model, task.width)
-        self.place = nn.Linear(task.width, task.dimensions)
+        self.to_space = nn.Linear(task.width, task.dimensions)
 
     def forward(self, hidden: Hidden, batch: Batch) -> Placed:
         """Return the place (P, D) of each point."""
-        place = functional.normalize(self.place(self.adapter(hidden.points)), dim=1)
-        return Placed(Space(place, self.margin), hidden.graph)
+        coordinates = functional.normalize(self.to_space(self.adapter(hidden.points)), dim=1)
+        return Placed(Space(coordinates, self.margin), hidden.graph)
 
 
 def build(task: ClusterTask, model: Family) -> nn.Module:
@@ -57,9 +57,9 @@ def loss(output: Placed, batch: Batch, task: ClusterTask) -> dict[str, Tensor]:
 
 def predict(output: Placed, batch: Batch, task: ClusterTask) -> dict[str, Tensor]:
     """Return the track that each point was put in (P), counted from 1 in its event; 0 is noise."""
-    place = output.space.points.detach().float().cpu().numpy()
+    coordinates = output.space.points.detach().float().cpu().numpy()
     find = DBSCAN(eps=task.radius, min_samples=task.min_points)
-    track = np.empty(len(place), np.int64)
+    track = np.empty(len(coordinates), np.int64)
     for start, stop in pairwise(batch.offsets.tolist()):
-        track[start:stop] = find.fit(place[start:stop]).labels_ + 1
+        track[start:stop] = find.fit(coordinates[start:stop]).labels_ + 1
     return {PREDICTION: torch.from_numpy(track)}

@@ -52,7 +52,7 @@ def build(task: EdgeTask, model: Family) -> nn.Module:
     """Return the task.
 
     Raises:
-        BadInput: The points of the model's experiment have no place in space.
+        BadInput: The points of the model's experiment have no position in space.
     """
     if model.reads_downstream().columns != COLUMNS:
         message = (

@@ -103,16 +103,16 @@ def _check_same(folder: Path, model: Family) -> None:
     Raises:
         BadInput: It was of another family or size.
     """
-    asked = model.architecture
+    wanted = model.architecture
     there = catalog.read(TaskFolder(folder).declaration, PretrainTask).model.architecture
-    if there["family"] != asked["family"]:
+    if there["family"] != wanted["family"]:
         names = ["family"]
     else:
-        names = [name for name, value in asked.items() if there[name] != value]
+        names = [name for name, value in wanted.items() if there[name] != value]
     if names:
         other = ", ".join(f"{name} {there[name]}" for name in names)
-        own = ", ".join(f"{name} {asked[name]}" for name in names)
-        message = f"{folder}: weights of a model of {other}; this one is of {own}. Give its own."
+        this = ", ".join(f"{name} {wanted[name]}" for name in names)
+        message = f"{folder}: weights of a model of {other}; this one is of {this}. Give its own."
         raise BadInput(message)
 
 

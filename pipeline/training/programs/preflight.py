@@ -80,8 +80,8 @@ def _uuid(world: World) -> str:
 def main(path: str) -> None:
     """Look, and write `rank-<r>.json` into the folder."""
     folder = Path(path)
-    told = seen(folder)
-    write_json(folder / f"rank-{told['rank']}.json", told)
+    record = seen(folder)
+    write_json(folder / f"rank-{record['rank']}.json", record)
 
 
 if __name__ == "__main__":

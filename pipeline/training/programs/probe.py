@@ -68,7 +68,7 @@ def held_out(probed: Probed, folder: TaskFolder, stop: program.Stop) -> dict[str
     What a model draws at random, masks for one, follows from the seed. None when asked to stop.
     """
     torch.manual_seed(probed.seed)
-    tell = program.Throttle(1.0)
+    report = program.Throttle(1.0)
     rows: list[dict[str, float]] = []
     sizes: list[int] = []
     for batch in probed.batches():
@@ -78,7 +78,7 @@ def held_out(probed: Probed, folder: TaskFolder, stop: program.Stop) -> dict[str
         total, losses = probed.system.objective(probed.system.module(there), there)
         rows.append({"loss": float(total)} | {name: float(each) for name, each in losses.items()})
         sizes.append(len(batch.event_id))
-        if tell():
+        if report():
             progress = TaskProgress(done=sum(sizes), total=len(probed.events), unit="events")
             records.write(folder.progress, progress)
     weights = np.array(sizes, float)

@@ -112,11 +112,11 @@ def _shards(task: TokenizeTask, folder: TaskFolder, world: engine.World) -> Shar
 
 def _all_written(shards: Shards, stop: program.Stop) -> bool:
     """Return whether all shards are there, those of the other processes too; tell how many are."""
-    tell = program.Throttle(1.0)
+    report = program.Throttle(1.0)
     waiting = set(range(len(shards)))
     while True:
         waiting = {number for number in waiting if not shards.is_recorded(number)}
-        if tell() or not waiting:
+        if report() or not waiting:
             done = len(shards) - len(waiting)
             progress = TaskProgress(done=done, total=len(shards), unit="shards")
             records.write(shards.folder.progress, progress)
