@@ -11,8 +11,8 @@ vector  all else, by itself or not     as built      η       λ       ε / (m m
 
 All is relative to the base model: σ is the std that the parameter was built with there, η, λ and ε
 are those of `Training`, and at m = m_L = 1 nothing changes. At m = 1 all count as vectors, which
-only matters for the epsilon of deeper models. λ grows as the rate falls because AdamW decays by η λ a
-step, which so stays as it is.
+only matters for the epsilon of deeper models. λ grows as the rate falls because AdamW decays by
+η λ a step, which so stays as it is.
 
 mup takes the table without its epsilons (Yang et al., arXiv 2203.03466, table 8, for Adam, with
 the multiplier of the outputs moved into their std). completep takes all of it (Dey et al., arXiv
