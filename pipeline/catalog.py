@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parent
 class Declaration(BaseModel):
     """What a TOML file may say: strict, immutable, no key that nobody reads."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class DeclarationError(ValueError):

@@ -16,7 +16,7 @@ from pipeline.writing import create_text, write_text
 class Record(BaseModel):
     """The content of one file: immutable, without keys that nobody reads."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
