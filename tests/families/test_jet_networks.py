@@ -179,7 +179,7 @@ def test_labels_are_never_given_to_the_backbone(name):
 
 def test_a_label_beyond_the_classes_is_told_by_name():
     system, batch = made("deepsets"), jet_batch(SMALL["deepsets"], classes=3)
-    with pytest.raises(BadInput, match="labels from 0 to 2; the model tells 2 classes"):
+    with pytest.raises(BadInput, match="labels from 0 to 2; the model predicts 2 classes"):
         system.objective(system.module(batch), batch)
 
 
