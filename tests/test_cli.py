@@ -270,7 +270,7 @@ def test_a_campaign_is_stopped_and_goes_on(cosmotron: Any, tmp_path: Path) -> No
     Run(tmp_path, "tiny").path.mkdir()
     told = cosmotron("stop", TINY, *there, "--reason", "the queue is needed")
     assert told.code == 0
-    assert "links that run save and end within a step, and nothing more is submitted" in told.words
+    assert "running links save and end within a step, and no more jobs are submitted" in told.words
     order = json.loads((tmp_path / "tiny" / "STOP").read_text())
     assert order["reason"] == "the queue is needed"
     assert {"by", "host", "time"} <= set(order)

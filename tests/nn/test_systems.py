@@ -96,7 +96,7 @@ def test_a_model_of_ones_own_is_one_file(tmp_path):
 
 def test_the_example_of_the_documents_is_a_model(tmp_path):
     page = (Path(__file__).parents[2] / "docs" / "add-a-model.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    code, *_ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     asked = {"objectives": {"nearest": 1.0}, "settings": {"width": 8}, "neighbours": 2}
     system, made = systems.build(own(tmp_path, code, **asked), None), batch([9, 4])
     total, parts = system.objective(system.module(made), made)
@@ -121,7 +121,7 @@ def test_an_objective_of_ones_own_joins_those_of_a_family(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("from os import *", "mine.py: no 'build' there"),
+        ("from os import *", "mine.py: it defines no 'build'."),
         ("def build(settings): return 3", "build returned int; expected a torch.nn.Module"),
         ("build = 3", "mine.py: build is no function"),
         ("import no_such_thing as build", "mine.py: cannot be loaded (ModuleNotFoundError"),
