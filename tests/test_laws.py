@@ -341,7 +341,8 @@ def test_no_file_knows_a_developers_machine():
 
 def test_no_two_files_of_tests_have_one_name():
     """Folders of tests are no packages: of two that share a name one is imported for the other."""
-    packages = {ROOT / "tests" / name for name in ("benchmarks", "soak")}
+    names_of_packages = ("benchmarks", "soak", "golden", "additions/family", "additions/task")
+    packages = {ROOT / "tests" / name for name in names_of_packages}
     names = [
         path.name
         for path in (ROOT / "tests").rglob("*.py")
