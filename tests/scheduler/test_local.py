@@ -154,7 +154,7 @@ def test_a_pilot_takes_the_whole_laptop(scheduler: Scheduler, make_job: MakeJob)
 
 
 def test_more_devices_than_there_are_is_refused(scheduler: Scheduler, make_job: MakeJob) -> None:
-    with pytest.raises(SchedulerError, match="asks 4 devices, this machine has 2"):
+    with pytest.raises(SchedulerError, match="requests 4 devices, this machine has 2"):
         submit(scheduler, make_job(processes_per_node=4))
 
 
