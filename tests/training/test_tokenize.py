@@ -168,7 +168,7 @@ def test_two_processes_train_as_one_and_share_the_shards(jets, tmp_path, asked):
     assert run(folder, "tokenize", size=2) == Exit.FINISHED, (folder.path / "log.txt").read_text()
     store_of(folder).verify()
     assert result(folder)["processes"] == 2
-    assert result(folder)["reconstruction"]["log_pt"] < 1.2
+    assert result(folder)["splits"]["train"]["reconstruction"]["log_pt"] < 1.2
 
 
 def reading(store, **asked):
