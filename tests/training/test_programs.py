@@ -200,4 +200,5 @@ def test_predictions_that_are_no_numbers_are_told_by_name(store, tmp_path):
     task = EvaluateTask(key="evaluate/x", seed=1, finetuned=folder.path, store=store, split="train")
     declare(TaskFolder(tmp_path / "told"), task)
     assert run(TaskFolder(tmp_path / "told"), "evaluate", size=1) == Exit.BAD_INPUT
-    assert "is not finite for events 1000 to 1007" in result(TaskFolder(tmp_path / "told"))["message"]
+    message = result(TaskFolder(tmp_path / "told"))["message"]
+    assert "is not finite for events 1000 to 1007" in message
