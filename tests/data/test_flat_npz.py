@@ -81,7 +81,7 @@ def test_an_experiment_of_a_users_own_file(tmp_path):
     assert experiment(name).name == "stars"
     with pytest.raises(BadInput, match=r"NONE is no Experiment\. See docs/other-disciplines\.md"):
         experiment(f"{tmp_path}/stars.py:NONE")
-    with pytest.raises(BadInput, match="no 'SUNS' there"):
+    with pytest.raises(BadInput, match="it defines no 'SUNS'"):
         experiment(f"{tmp_path}/stars.py:SUNS")
     with pytest.raises(BadInput, match=r"unknown.*your own is file\.py:NAME"):
         check("stars")

@@ -171,5 +171,5 @@ def test_a_machine_without_a_program_says_so():
 def test_nobody_sleeps_by_the_virtual_clock():
     clock = VirtualClock(simpy.Environment())
     assert clock.time() == EPOCH
-    with pytest.raises(RuntimeError, match="nobody sleeps in a rehearsal"):
+    with pytest.raises(RuntimeError, match="no code may sleep in a rehearsal"):
         clock.sleep(1)
