@@ -89,7 +89,6 @@ def test_the_stacks_show_the_line_that_sleeps(hung):
 def test_the_heartbeat_stopped_with_the_training(hung):
     folder, _, _ = hung
     beat = json.loads(folder.heartbeat.read_text())
-    assert beat["rank"] == 0
     assert beat["step"] < STEP
     assert folder.result.stat().st_mtime - beat["time"] > HANG_SECONDS
 
@@ -119,7 +118,7 @@ def test_memory_that_is_exhausted_names_model_and_batch(store, tmp_path):
     told = result(link.folder)
     assert told["outcome"] == "out_of_memory"
     assert "can't allocate memory" in told["message"]
-    assert "Model own" in told["message"]
+    assert "Model custom" in told["message"]
     assert "batch_events 4 over 2 process(es), 2 events at once in each" in told["message"]
     assert "Lower micro_events" in told["message"]
 
