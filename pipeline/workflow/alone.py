@@ -25,6 +25,11 @@ from pipeline.run import TaskFolder
 from pipeline.writing import read_json
 
 BEGUN = "begun.json"
+# The MPICH that pip installs beside Python: Slurm starts it by PMI2, which cannot carry the long
+# addresses of its UCX on every machine; those of OFI are short.
+PIP_MPICH = Path(sys.executable).with_name("mpichversion")
+PIP_MPICH_SRUN = ("--mpi=pmi2",)
+PIP_MPICH_ENVIRONMENT = {"MPIR_CVAR_CH4_NETMOD": "ofi"}
 POLL_SECONDS = 0.2
 
 
@@ -101,8 +106,11 @@ def _mpi(task: SimulateTask | StageTask, folder: TaskFolder, ranks: int, shown: 
     """Run the whole of `task` as one MPI job."""
     program = [sys.executable, "-m", f"pipeline.data.{task.stage}", str(folder.path), "--mpi"]
     log = folder.logs / "mpi.log"
+    environment = (PIP_MPICH_ENVIRONMENT if PIP_MPICH.exists() else {}) | os.environ
     with log.open("a") as stream:
-        job = subprocess.Popen([*_launcher(ranks), *program], stdout=stream, stderr=stream)
+        job = subprocess.Popen(
+            [*_launcher(ranks), *program], stdout=stream, stderr=stream, env=environment
+        )
         while job.poll() is None:
             shown.update()
             time.sleep(POLL_SECONDS)
@@ -118,11 +126,10 @@ def _launcher(ranks: int) -> list[str]:
     Raises:
         RunError: There is no mpiexec.
     """
-    here = Path(sys.executable).parent
     if "SLURM_JOB_ID" in os.environ:
-        from_pip = (here / "mpichversion").exists() and "SLURM_MPI_TYPE" not in os.environ
-        return ["srun", "--ntasks", str(ranks), *(["--mpi=pmi2"] if from_pip else [])]
-    beside = here / "mpiexec"
+        from_pip = PIP_MPICH.exists() and "SLURM_MPI_TYPE" not in os.environ
+        return ["srun", "--ntasks", str(ranks), *(PIP_MPICH_SRUN if from_pip else ())]
+    beside = Path(sys.executable).with_name("mpiexec")
     found = str(beside) if beside.exists() else shutil.which("mpiexec")
     if found is None:
         message = "No mpiexec here. Install an MPI (pip install mpich), or stage with --workers."

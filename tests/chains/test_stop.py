@@ -31,7 +31,7 @@ def test_a_controller_that_is_ordered_to_stop_ends_and_says_how_to_go_on(tmp_pat
     words = " ".join(told.split())
     assert "(the queue is needed)" in words
     assert "To continue: cosmotron stop tiny --undo" in words
-    assert "links that run save and end by themselves" in words
+    assert "running links save and end by themselves" in words
     jobs = sorted(run.path.glob("local/jobs/*.json"))
     pilot = record.read(jobs[0])
     assert pilot is not None

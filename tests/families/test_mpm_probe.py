@@ -8,21 +8,21 @@ torch = pytest.importorskip("torch")
 from test_mpm import jets, made
 
 from pipeline.families.mpm.probe import probe
-from pipeline.probing import Probed
+from pipeline.probing import BATCH_EVENTS, Probed
 
 TASKS = ("identity", "regression", "clusters", "cnf", "cfm", "ssfm")
 
 
-class Events:
-    """Batches of jets, as a split of a store gives them."""
+class Jets(Probed):
+    """Eight batches of jets, without a store."""
 
-    def batches(self, events):
-        return (jets(events, seed=seed) for seed in range(100, 108))
+    def batches(self):
+        return (jets(BATCH_EVENTS, seed=seed) for seed in range(100, 108))
 
 
 def probed(system, tmp_path):
     module, cpu = system.module.eval(), torch.device("cpu")
-    return probe(Probed(module.model, system, Events(), None, cpu, 1, tmp_path))
+    return probe(Jets(module.model, system, None, None, cpu, 1, tmp_path))
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,8 @@ def test_a_full_disk_ends_the_run_and_leaves_nothing_that_looks_whole(mounted: P
 def test_an_unwritable_run_folder_is_refused_at_once(mounted: Path) -> None:
     ended = run_campaign(mounted)
     assert ended.returncode == Exit.CANNOT_WRITE
-    assert f"{mounted}/tiny: no permission. Choose a folder of yours with --root." in " ".join(
-        ended.stderr.split()
+    message = (
+        f"{mounted}/tiny: Read-only file system. "
+        "Get write permission there, or use another scratch (--root); then run again."
     )
+    assert message in " ".join(ended.stderr.split())
