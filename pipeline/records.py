@@ -4,10 +4,11 @@ Each file is written whole. One that is damaged, or that another program wrote, 
 names the file.
 """
 
+import math
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pipeline.outcome import Outcome, RunError, named
 from pipeline.writing import create_text, write_text
@@ -56,6 +57,13 @@ def _text(record: Record) -> str:
     return record.model_dump_json(indent=2, exclude_none=True) + "\n"
 
 
+# JSON has null for a number that is none, and for an end that is endless.
+Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
+End = Annotated[float, BeforeValidator(lambda value: math.inf if value is None else value)]
+Scores = dict[str, Number]
+Intervals = dict[str, tuple[float, End]]
+
+
 class Ending(Record):
     """How a task ended, whatever it made: what each `result.json` has.
 
@@ -86,6 +94,11 @@ class Product(Ending):
 
     outcome: str = "finished"
 
+    @property
+    def summary(self) -> str:
+        """The most important numbers in a few words, for a display."""
+        return ""
+
 
 class Simulated(Product):
     """The result of a simulation; `means` are per event, of points, tracks and so on."""
@@ -93,6 +106,13 @@ class Simulated(Product):
     files: int
     events: int
     means: dict[str, float]
+
+    @property
+    def summary(self) -> str:
+        """The events, and the points and tracks of one."""
+        words = {"points": "{:.0f} points", "tracks": "{:.1f} tracks"}
+        means = [words[name].format(self.means[name]) for name in words if name in self.means]
+        return ", ".join([f"{self.events:,} events", *means]) + (" an event" if means else "")
 
 
 class Staged(Product):
@@ -102,6 +122,11 @@ class Staged(Product):
     points: dict[str, int]
     rejected: dict[str, int]
     shards: int
+
+    @property
+    def summary(self) -> str:
+        """The events of all splits."""
+        return f"{sum(self.events.values()):,} events"
 
 
 class Weights(Product):
@@ -132,6 +157,12 @@ class Trained(Weights):
     processes: int = 1
     device: str = ""
     extra: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """The events, and the last loss."""
+        events = self.events if isinstance(self.events, int) else sum(self.events.values())
+        return f"{events:,} events" + ("" if self.loss is None else f", loss {self.loss:.4f}")
 
 
 class TokenQuality(Record):
@@ -168,14 +199,80 @@ class Featured(Weights):
     shards: int
     store_sha256: str
 
+    @property
+    def summary(self) -> str:
+        """The events of all splits."""
+        return f"{sum(self.events.values()):,} events"
 
-class Summary(Ending):
-    """What a display shows of any result: a few numbers, each where the task has it."""
 
-    events: int | dict[str, int] | None = None
-    loss: float | None = None
-    ari: float | None = None
-    means: dict[str, float] = Field(default_factory=dict)
+class Evaluated(Weights):
+    """The result of an evaluation: what was measured, on which events, of which model.
+
+    `intervals` hold 68 % of resampled events each; that of a rejection is endless where no
+    background passes. `task` is the word of the downstream task, `about` says
+    in a word or two what a score means. `predictions_sha256` is by the array's name.
+    """
+
+    task: str
+    scores: Scores
+    intervals: Intervals = Field(default_factory=dict)
+    about: dict[str, str] = Field(default_factory=dict)
+    mode: str
+    labels: int
+    seed: int
+    family: str
+    width: int | None = None
+    layers: int | None = None
+    pretrained: str = ""
+    steps: int
+    batch_events: int
+    learning_rate: float
+    split: str
+    events: int
+    points: int
+    store_sha256: str
+    predictions_sha256: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """The events, and the first score."""
+        name, value = next(iter(self.scores.items()), ("", math.nan))
+        score = "" if math.isnan(value) else f", {name.replace('_', ' ')} {value:.3f}"
+        return f"{self.events:,} events{score}"
+
+
+class Probed(Weights):
+    """The result of a probe of a pretrained model, on `events` that it never saw.
+
+    `losses` are "loss", the whole, and its parts by name; `scores` are the family's own.
+    """
+
+    family: str
+    losses: Scores
+    scores: Scores = Field(default_factory=dict)
+    intervals: Intervals = Field(default_factory=dict)
+    about: dict[str, str] = Field(default_factory=dict)
+    split: str
+    events: int
+    pretraining_events: int
+    store_sha256: str
+
+    @property
+    def summary(self) -> str:
+        """The events, and the loss on them."""
+        return f"{self.events:,} events, loss {self.losses['loss']:.4f}"
+
+
+RESULTS: dict[str, type[Product]] = {
+    "simulate": Simulated,
+    "stage": Staged,
+    "features": Featured,
+    "tokenize": Tokenized,
+    "pretrain": Trained,
+    "finetune": Trained,
+    "evaluate": Evaluated,
+    "probe": Probed,
+}
 
 
 class LinkRecord(Record):

@@ -6,14 +6,12 @@
 """
 
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline import records
 from pipeline.records import Ending, Product
-from pipeline.writing import write_json, write_text
+from pipeline.writing import write_text
 
 
 @dataclass(frozen=True)
@@ -78,6 +76,16 @@ class TaskFolder:
         return self.path / "result.json"
 
     @property
+    def pictures(self) -> Path:
+        """What is drawn of an evaluation or a probe (`pipeline.evaluation.result.Pictures`)."""
+        return self.path / "pictures.json"
+
+    @property
+    def events(self) -> Path:
+        """The first events of an evaluation, with what was predicted of them, to look at."""
+        return self.path / "events.npz"
+
+    @property
     def done(self) -> Path:
         """The marker that the product is complete."""
         return self.path / "DONE"
@@ -121,12 +129,9 @@ class TaskFolder:
         """Whether the task's product is complete."""
         return self.done.is_file()
 
-    def finish(self, result: Product | Mapping[str, Any]) -> None:
+    def finish(self, result: Product) -> None:
         """Record `result`, then mark the task done; a kill in between leaves it not done."""
-        if isinstance(result, Product):
-            records.write(self.result, result)
-        else:
-            write_json(self.result, {"outcome": "finished", **result})
+        records.write(self.result, result)
         write_text(self.done, "")
 
     def fail(self, outcome: str, message: str) -> None:

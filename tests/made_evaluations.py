@@ -6,7 +6,9 @@ Their metrics come from the functions that an evaluation calls, as the page is g
 from dataclasses import replace
 
 import numpy as np
+from made_results import evaluated
 
+from pipeline import records
 from pipeline.campaign import Campaign
 from pipeline.downstream import TASKS as DECLARED
 from pipeline.downstream.noise.spec import NOISE
@@ -16,7 +18,6 @@ from pipeline.evaluation.directions import evaluate_directions
 from pipeline.evaluation.momenta import evaluate_momenta
 from pipeline.evaluation.result import EvaluationResult
 from pipeline.evaluation.values import evaluate_values
-from pipeline.writing import write_json
 
 SKILL = {"frozen": 0.6, "lora": 0.8, "full": 1.0, "scratch": 0.4}
 LABELS = (100, 1000)
@@ -59,21 +60,21 @@ def write_evaluation(folder, task, finetuned):
     name = finetuned.head.task
     skill = SKILL[finetuned.mode] * np.log10(finetuned.labels) + 0.1 * finetuned.seed
     look, arrays = MAKERS[name](skill, rng)
+    scores, intervals = look.numbers
     folder.finish(
-        {
-            **look.table()["scores"],
-            **{f"{score}_interval": list(each) for score, each in look.intervals.items()},
-            "task": name,
-            "mode": finetuned.mode,
-            "labels": finetuned.labels,
-            "seed": finetuned.seed,
-            "events": 125,
-            "store_sha256": "5e" * 32,
-            "weights_sha256": f"{task.seed:02d}" * 32,
-        }
+        evaluated(
+            scores,
+            intervals=intervals,
+            about=look.about,
+            task=name,
+            mode=finetuned.mode,
+            labels=finetuned.labels,
+            seed=finetuned.seed,
+            weights_sha256=f"{task.seed:02d}" * 32,
+        )
     )
-    write_json(folder.path / "evaluation.json", look.table())
-    np.savez(folder.path / "events.npz", **arrays)
+    records.write(folder.pictures, look.pictures)
+    np.savez(folder.events, **arrays)
 
 
 def probabilities(true, classes, skill, rng):

@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pytest
 from made_evaluations import campaign_of_all_tasks, write_evaluation
+from made_results import evaluated, probed, simulated, staged
 
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.record import Kind, Record
 from pipeline.campaign import Campaign, load_campaign
 from pipeline.job import State
+from pipeline.records import Trained
 from pipeline.report import write_report
 from pipeline.run import Run
 from pipeline.site import Site
@@ -95,8 +97,8 @@ def probed_grid(tmp_path_factory, campaign):
         if task.stage == "pretrain":
             _train(run.task(task.key), task, rng)
         elif task.stage == "probe" and name in losses:
-            told = {"loss": losses[name], "pretraining_events": int(name.split("-")[1][1:])}
-            run.task(task.key).finish(told)
+            events = int(name.split("-")[1][1:])
+            run.task(task.key).finish(probed(losses[name], pretraining_events=events))
     return run, asked
 
 
@@ -127,13 +129,13 @@ def make_run(run, campaign, events):
 def _simulate(folder, task, rng):
     for number in range(len(task.files)):
         write_json(folder.parts / f"{number:03d}.json", {"seconds": 1.5, "events": 250})
-    folder.finish({"means": {"tracks": 15.6, "points": 856.0}, "seconds": 6.0})
+    folder.finish(simulated(means={"tracks": 15.6, "points": 856.0}, seconds=6.0))
 
 
 def _stage(folder, task, rng):
     for number in range(len(task.files)):
         write_json(folder.parts / f"{number:03d}.json", {"seconds": 0.5})
-    folder.finish({"seconds": 2.0})
+    folder.finish(staged(seconds=2.0))
 
 
 def _train(folder, task, rng):
@@ -148,30 +150,32 @@ def _train(folder, task, rng):
     folder.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
     times = {"began": 0.0, "first_step": 20.0, "last_step": 190.0, "ended": 200.0}
     write_json(folder.links / "001.json", {"number": 1, "key": "k", **times})
-    result = {"steps": 250, "parameters": 345_678}
-    folder.finish(result | {"loss": float(loss[-1])})
+    folder.finish(Trained(steps=250, parameters=345_678, loss=float(loss[-1])))
 
 
 def _evaluate(folder, task, rng):
     mode = next(mode for mode in ARI if mode in task.key)
     ari = ARI[mode] + 0.01 * task.seed
     folder.finish(
-        {
-            "ari": ari,
-            "ari_interval": [ari - 0.004, ari + 0.004],
-            "ari_pooled": ari - 0.03,
-            "track_efficiency": ari + 0.02,
-            "track_efficiency_interval": [ari + 0.015, ari + 0.025],
-            "track_purity": ari - 0.01,
-            "fake_rate": 0.01 + (1 - ari),
-            "hit_efficiency": 0.97,
-            **({} if mode == "frozen" else {"hit_purity": 0.98}),
-            "events": 125,
-            "rule": {"style": "two_way"},
-            "store_sha256": "5e" * 32,
-            "weights_sha256": "ab12" * 16,
-            "seconds": 4.2,
-        }
+        evaluated(
+            {
+                "ari": ari,
+                "ari_pooled": ari - 0.03,
+                "track_efficiency": ari + 0.02,
+                "track_purity": ari - 0.01,
+                "fake_rate": 0.01 + (1 - ari),
+                "hit_efficiency": 0.97,
+                **({} if mode == "frozen" else {"hit_purity": 0.98}),
+            },
+            intervals={
+                "ari": (ari - 0.004, ari + 0.004),
+                "track_efficiency": (ari + 0.015, ari + 0.025),
+            },
+            mode=mode,
+            seed=task.seed,
+            weights_sha256="ab12" * 16,
+            seconds=4.2,
+        )
     )
 
 

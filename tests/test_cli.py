@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_results import of_stage, simulated
 from whole_campaign import TINY
 
 from pipeline import __version__
@@ -181,7 +182,7 @@ def test_a_queue_that_is_none(cosmotron: Any, tmp_path: Path) -> None:
 
 def test_status_is_from_disk_alone(cosmotron: Any, tmp_path: Path) -> None:
     run = Run(tmp_path, "tiny")
-    run.task("simulate/collisions").finish({"events": 24})
+    run.task("simulate/collisions").finish(simulated())
     run.task("stage/unlabelled").fail("bad_input", "No such thing: [/x].")
     told = cosmotron("status", TINY, "--site", "local", "--root", tmp_path)
     assert told.code == 0
@@ -196,7 +197,7 @@ def finished(root: Path) -> Run:
     """A run of the tiny campaign whose every task is done."""
     run = Run(root, "tiny")
     for task in load_campaign(str(TINY)).tasks(run):
-        run.task(task.key).finish({"events": 24})
+        run.task(task.key).finish(of_stage(task.stage))
     return run
 
 

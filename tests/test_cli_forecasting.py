@@ -11,6 +11,7 @@ import pipeline.scheduler
 from pipeline.chains.job_manager import JobManager
 from pipeline.job import State
 from pipeline.outcome import Exit
+from pipeline.records import Product
 from pipeline.rehearsal import poll
 from pipeline.writing import write_json
 
@@ -100,7 +101,7 @@ def test_a_campaign_that_is_done_needs_none(manager, forecast):
     for step in manager.plan.steps:
         folder = manager.plan.run.task(step.task.key)
         folder.path.mkdir(parents=True, exist_ok=True)
-        folder.finish({"seconds": 1.0})
+        folder.finish(Product(seconds=1.0))
     told = forecast()
     assert told.code == Exit.FINISHED
     assert "All tasks are done" in told.words

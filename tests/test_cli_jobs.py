@@ -19,6 +19,7 @@ from pipeline.chains.job_manager import JobManager
 from pipeline.claims import Holder
 from pipeline.job import State
 from pipeline.outcome import Exit
+from pipeline.records import Product
 from pipeline.run import Run
 
 
@@ -150,7 +151,7 @@ def test_logs_prints_the_end_of_the_newest(cosmotron: Any, there: Any, tmp_path:
 
 def test_logs_follows_until_the_task_is_over(cosmotron: Any, there: Any, tmp_path: Path) -> None:
     write_log(tmp_path, "tiny.pretrain.1-ab.log", "one\ntwo\n")
-    Run(tmp_path, "tiny").task(TASK).finish({})
+    Run(tmp_path, "tiny").task(TASK).finish(Product())
     told = cosmotron("logs", TINY, TASK, *there, "--follow", "-n", "1")
     assert told.out.endswith("<==\ntwo\n")
 

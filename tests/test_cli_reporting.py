@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_results import evaluated
 from whole_campaign import TINY
 
 from pipeline.campaign import load_campaign
@@ -20,7 +21,9 @@ def begun(tmp_path: Path) -> Run:
     """A run with one evaluation of those asked."""
     campaign, run = load_campaign(str(TINY)), Run(tmp_path, "tiny")
     task = next(each for each in campaign.tasks(run) if each.stage == "evaluate")
-    run.task(task.key).finish({"ari": 0.5, "ari_interval": [0.4, 0.6], "store_sha256": "5e"})
+    run.task(task.key).finish(
+        evaluated({"ari": 0.5}, intervals={"ari": (0.4, 0.6)}, store_sha256="5e")
+    )
     return run
 
 

@@ -11,6 +11,7 @@ import pytest
 from pipeline import claims
 from pipeline.claims import SILENT_SECONDS, Holder, claimed, holder, process_started
 from pipeline.outcome import Exit, RunError
+from pipeline.records import Trained
 from pipeline.run import Run, TaskFolder
 from pipeline.writing import read_json, write_json, write_text
 
@@ -29,7 +30,7 @@ def test_every_path_is_below_the_run_folder(tmp_path: Path) -> None:
 def test_a_finished_task_is_done(tmp_path: Path) -> None:
     task = TaskFolder(tmp_path / "task")
     assert not task.is_done
-    task.finish({"loss": 1.5})
+    task.finish(Trained(loss=1.5))
     assert task.is_done
     assert read_json(task.result) == {"outcome": "finished", "loss": 1.5}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 TINY = Path(__file__).parent / "campaigns" / "tiny.toml"
-HASHED = ("weights_sha256", "predictions_sha256", "store_sha256", "ari", "track_efficiency")
+HASHED = ("weights_sha256", "predictions_sha256", "store_sha256", "scores")
 
 
 def command(root: Path, site: str = "local", campaign: Path = TINY) -> list[str]:

@@ -1,14 +1,16 @@
-"""What an probe of a model finds: numbers with intervals, histograms, curves and matrices.
+"""What an evaluation or a probe finds: numbers with intervals, histograms, curves and matrices.
 
 Axes: V values, K bins, C classes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.records import Intervals, Record, Scores
 
 Floats = NDArray[np.float64]
 RESAMPLES = 1000
@@ -76,22 +78,29 @@ class EvaluationResult:
     curves: Sequence[Curve] = ()
     matrices: Sequence[Matrix] = ()
 
-    def table(self) -> dict[str, Any]:
-        """Return all of it as JSON has it: no number is null, an endless interval absent."""
-        return {
-            "scores": {name: _plain(value) for name, value in self.scores.items()},
-            "intervals": {
-                name: list(each) for name, each in self.intervals.items() if np.isfinite(each).all()
-            },
-            "about": dict(self.about),
-            "histograms": [asdict(each) for each in self.histograms],
-            "curves": [asdict(each) for each in self.curves],
-            "matrices": [asdict(each) for each in self.matrices],
-        }
+    @property
+    def pictures(self) -> "Pictures":
+        """What is drawn of it."""
+        return Pictures(
+            histograms=tuple(self.histograms),
+            curves=tuple(self.curves),
+            matrices=tuple(self.matrices),
+        )
+
+    @property
+    def numbers(self) -> tuple[Scores, Intervals]:
+        """The scores, and the intervals of those that have one."""
+        scores = {name: float(value) for name, value in self.scores.items()}
+        ends = {name: (float(low), float(high)) for name, (low, high) in self.intervals.items()}
+        return scores, {name: each for name, each in ends.items() if np.isfinite(each[0])}
 
 
-def _plain(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+class Pictures(Record):
+    """`pictures.json`: what is drawn of an evaluation or a probe."""
+
+    histograms: tuple[Histogram, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    matrices: tuple[Matrix, ...] = ()
 
 
 def histogram(

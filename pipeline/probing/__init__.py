@@ -21,7 +21,7 @@ BATCH_EVENTS = 32
 
 
 @dataclass(frozen=True)
-class Probed:
+class Subject:
     """What a probe is given: a pretrained model, and events that it never saw.
 
     `system.module` is on `device`, in evaluation mode; `folder` takes further files of the probe.
@@ -41,4 +41,4 @@ class Probed:
         return batches(self.events, columns, self.model.reads(), BATCH_EVENTS)
 
 
-Probe = Callable[[Probed], EvaluationResult]
+Probe = Callable[[Subject], EvaluationResult]

@@ -22,7 +22,7 @@ from pipeline.families.omnilearned.module import Pretrainer
 from pipeline.families.omnilearned.spec import OmniLearned
 from pipeline.nn.batch import Batch
 from pipeline.nn.flow import Flowing, generated
-from pipeline.probing import Probed, jets
+from pipeline.probing import Subject, jets
 from pipeline.probing.classes import names_of
 from pipeline.probing.jets import JETS_AT_ONCE, Measured
 
@@ -35,16 +35,16 @@ Known = Mapping[str, NDArray[Any]]  # sizes (E) and arrays (E, ...) by name
 SIZES = "sizes"
 
 
-def probe(probed: Probed) -> EvaluationResult:
+def probe(subject: Subject) -> EvaluationResult:
     """Return how far generated events are from true ones, and how well classes are predicted."""
-    model = probed.model
+    model = subject.model
     assert isinstance(model, Generative)
     mode = model.mode if isinstance(model, OmniLearned) else "generator"
     results = []
     if mode != "classifier":
-        results.append(_generated(probed, model))
+        results.append(_generated(subject, model))
     if mode != "generator":
-        results.append(_classified(probed, model))
+        results.append(_classified(subject, model))
     return joined(results)
 
 
@@ -63,23 +63,23 @@ def joined(results: list[EvaluationResult]) -> EvaluationResult:
     return whole
 
 
-def _generated(probed: Probed, model: Generative) -> EvaluationResult:
+def _generated(subject: Subject, model: Generative) -> EvaluationResult:
     """Return the distances of generated events from the truth; noise is what knows nothing."""
-    true_points, offsets = _true(probed, model), probed.events.offsets
-    known = drawn(probed, model, len(probed.events))
+    true_points, offsets = _true(subject, model), subject.events.offsets
+    known = drawn(subject, model, len(subject.events))
     made_offsets = offsets_of(known[SIZES])
-    made_points, noise_points = _made(probed, model, known)
+    made_points, noise_points = _made(subject, model, known)
     true = _measured(model, true_points, offsets)
     made, noise = (_measured(model, each, made_offsets) for each in (made_points, noise_points))
     bins = {name: jets.BINS.get(name, BINS) for name in true}
-    scores, intervals = jets.distances(true, made, bins, seed=probed.seed)
+    scores, intervals = jets.distances(true, made, bins, seed=subject.seed)
     about = jets.about(bins)
     for name in bins:
         if name != "multiplicity":
             scores[f"w1_{name}_of_noise"] = wasserstein(true[name], noise[name])
             about[f"w1_{name}_of_noise"] = "of truth and the noise that it flows from"
     if set(jets.JUDGED) <= set(true):
-        apart = jets.separability(true, made, seed=probed.seed)
+        apart = jets.separability(true, made, seed=subject.seed)
         scores |= {} if apart is None else {"auc_generated": apart}
     histograms = [jets.compared(name, true, made) for name in bins if name not in OFFSETS]
     about = {name: text for name, text in about.items() if name in scores}
@@ -97,34 +97,34 @@ def _measured(
     return {**jets.measured(constituents, offsets), **columns}
 
 
-def _true(probed: Probed, model: Generative) -> NDArray[np.float32]:
+def _true(subject: Subject, model: Generative) -> NDArray[np.float32]:
     """Return the columns that flow of all held-out points (P, F), in their own units."""
-    parts = [each.points[:, : len(model.columns)] for each in probed.batches()]
-    return _restored(probed, model, torch.cat(parts).numpy())
+    parts = [each.points[:, : len(model.columns)] for each in subject.batches()]
+    return _restored(subject, model, torch.cat(parts).numpy())
 
 
 def _restored(
-    probed: Probed, model: Generative, points: NDArray[np.float32]
+    subject: Subject, model: Generative, points: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Return points (P, F) in their own units, if the model has them normalised."""
     if not model.normalised:
         return points
-    columns = {column.name: column for column in probed.store.manifest.columns}
+    columns = {column.name: column for column in subject.store.manifest.columns}
     return physical(points, tuple(columns[name] for name in model.columns))
 
 
-def drawn(probed: Probed, model: Generative, count: int) -> Known:
+def drawn(subject: Subject, model: Generative, count: int) -> Known:
     """Return what is known of `count` events, drawn anew from those of some shards of "train".
 
     The seed of the probe decides which.
     """
-    rng = np.random.default_rng(probed.seed)
+    rng = np.random.default_rng(subject.seed)
     names = ((LABEL,) if model.labelled else ()) + model.of_events()
-    if TRAIN not in probed.store.splits:
-        there: dict[str, NDArray[Any]] = {name: probed.events.per_event[name] for name in names}
-        there[SIZES] = np.diff(probed.events.offsets)
+    if TRAIN not in subject.store.splits:
+        there: dict[str, NDArray[Any]] = {name: subject.events.per_event[name] for name in names}
+        there[SIZES] = np.diff(subject.events.offsets)
     else:
-        shards = probed.store.shards(TRAIN)
+        shards = subject.store.shards(TRAIN)
         some = rng.choice(len(shards), min(MOST_SHARDS, len(shards)), replace=False)
         read = [shards[number].read(("offsets", *names)) for number in sorted(some)]
         there = {name: np.concatenate([each[name] for each in read]) for name in names}
@@ -136,19 +136,19 @@ def drawn(probed: Probed, model: Generative, count: int) -> Known:
 
 
 def _made(
-    probed: Probed, model: Generative, known: Known
+    subject: Subject, model: Generative, known: Known
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the points (P, F) generated of events of which so much is known, and noise."""
-    module = cast("Flowing", probed.system.module)
-    generator = torch.Generator(probed.device).manual_seed(probed.seed)
+    module = cast("Flowing", subject.system.module)
+    generator = torch.Generator(subject.device).manual_seed(subject.seed)
     made, noise = [], []
     for start in range(0, len(known[SIZES]), JETS_AT_ONCE):
         batch = _batch({name: each[start : start + JETS_AT_ONCE] for name, each in known.items()})
-        batch = batch.to(probed.device)
+        batch = batch.to(subject.device)
         made.append(generated(module, batch, generator, model.steps))
         noise.append(module.noise.like(batch.points, generator))
     points, none = (torch.cat(each).float().cpu().numpy() for each in (made, noise))
-    return _restored(probed, model, points), _restored(probed, model, none)
+    return _restored(subject, model, points), _restored(subject, model, none)
 
 
 def _batch(known: Known) -> Batch:
@@ -169,15 +169,15 @@ def _tensor(values: NDArray[Any]) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _classified(probed: Probed, model: Generative) -> EvaluationResult:
+def _classified(subject: Subject, model: Generative) -> EvaluationResult:
     """Return how well the classes of held-out events are predicted, without noise."""
-    module = probed.system.module
+    module = subject.system.module
     assert isinstance(module, Pretrainer)
     parts = []
-    for each in probed.batches():
-        batch = each.to(probed.device)
+    for each in subject.batches():
+        batch = each.to(subject.device)
         parts.append(module.classifier(module.backbone(batch), batch).float().softmax(1).cpu())
-    true = probed.events.per_event[LABEL].astype(np.int64)
-    names = names_of(model.classes, probed.store.manifest.experiment)
+    true = subject.events.per_event[LABEL].astype(np.int64)
+    names = names_of(model.classes, subject.store.manifest.experiment)
     probabilities = torch.cat(parts).numpy()
-    return evaluate_classes(true, probabilities, None, names=names, seed=probed.seed)
+    return evaluate_classes(true, probabilities, None, names=names, seed=subject.seed)

@@ -15,7 +15,7 @@ from pipeline.evaluation.result import EvaluationResult, mean_interval
 from pipeline.nn.batch import Batch
 from pipeline.nn.graph_losses import NEAR, together
 from pipeline.nn.graphs import Graph, nearest, places
-from pipeline.probing import Probed
+from pipeline.probing import Subject
 
 ABOUT = {
     "neighbours_true": f"share of the {NEAR} nearest in the learnt space that are of one track",
@@ -30,14 +30,14 @@ ABOUT = {
 Floats = NDArray[np.float64]
 
 
-def probe(probed: Probed) -> EvaluationResult:
+def probe(subject: Subject) -> EvaluationResult:
     """Return which edges are true; shares are over edges, their intervals over events.
 
     What a model has no stage for is left out, and a share of no edges is no number.
     """
     rows: dict[str, list[Floats]] = {}
     edges: list[Floats] = []
-    for graph, batch in _graphs(probed):
+    for graph, batch in _graphs(subject):
         for name, values in _counts(graph, batch).items():
             rows.setdefault(name, []).append(values)
         if graph.logits is not None:
@@ -50,7 +50,7 @@ def probe(probed: Probed) -> EvaluationResult:
         some = count > 0
         if some.any():
             shares = right[some] / count[some]
-            intervals[name] = mean_interval(shares, count[some], seed=probed.seed)
+            intervals[name] = mean_interval(shares, count[some], seed=subject.seed)
     if edges:
         logits, true = np.concatenate(edges).T
         both = 0 < true.mean() < 1
@@ -59,11 +59,11 @@ def probe(probed: Probed) -> EvaluationResult:
 
 
 @torch.no_grad()
-def _graphs(probed: Probed) -> Iterator[tuple[Graph, Batch]]:
+def _graphs(subject: Subject) -> Iterator[tuple[Graph, Batch]]:
     """Yield what the model makes of all events, some at a time."""
-    for each in probed.batches():
-        batch = each.to(probed.device)
-        yield probed.system.module(batch), batch
+    for each in subject.batches():
+        batch = each.to(subject.device)
+        yield subject.system.module(batch), batch
 
 
 def _counts(graph: Graph, batch: Batch) -> dict[str, Floats]:

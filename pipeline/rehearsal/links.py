@@ -20,7 +20,7 @@ from pipeline.chains.job_manager import JobManager
 from pipeline.job import Job
 from pipeline.outcome import Exit
 from pipeline.planning.plan import Step
-from pipeline.records import Heartbeat, LinkRecord
+from pipeline.records import Heartbeat, LinkRecord, Product
 from pipeline.rehearsal.machine import EPOCH, Life
 from pipeline.run import TaskFolder
 from pipeline.scheduler.script import signal_lead_seconds
@@ -115,7 +115,7 @@ class Links:
         done = work.left <= 0
         traces.ended(self.env.now, "finished" if done else "continue")
         if done:
-            folder.finish({"seconds": work.seconds})
+            folder.finish(Product(seconds=work.seconds))
         code = Exit.FINISHED if done else Exit.CONTINUE
         end = record_link_end if job.parts else end_link
         end(self.manager, link, job_id, code)

@@ -7,11 +7,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipeline import __version__
+from pipeline import __version__, records
 from pipeline.budget.ledger import Ledger
 from pipeline.campaign import FinetuneTask, PretrainTask, ProbeTask, TokenizeTask
 from pipeline.data.store.manifest import Manifest, read_manifest
-from pipeline.records import Trained
+from pipeline.records import Probed, Trained
 from pipeline.run import Run
 from pipeline.writing import read_json
 
@@ -66,14 +66,15 @@ def _events(task: TokenizeTask | PretrainTask | FinetuneTask, store: Manifest) -
     return limit or store.events[task.split]
 
 
-def _probed(key: str, tasks: Sequence[Any], run: Run) -> list[dict[str, Any]]:
+def _probed(key: str, tasks: Sequence[Any], run: Run) -> list[Probed]:
     """Return the results of the probes of the training `key`, on events it never saw."""
     folders = [
         run.task(task.key)
         for task in tasks
         if isinstance(task, ProbeTask) and task.pretrained == run.task(key).path
     ]
-    return [read_json(folder.result) or {} for folder in folders if folder.is_done]
+    found = [records.read(folder.result, Probed) for folder in folders if folder.is_done]
+    return [each for each in found if each is not None]
 
 
 def node_hours(run: Run, key: str) -> dict[str, float]:

@@ -21,6 +21,7 @@ from pipeline.campaign.provenance import Provenance
 from pipeline.data.checksums import sha256
 from pipeline.data.store import MANIFEST, Manifest
 from pipeline.outcome import RunError
+from pipeline.records import Weights
 from pipeline.release.croissant import FORMAT, described_in_words
 from pipeline.release.software import software
 from pipeline.report.tasks import TaskView
@@ -226,7 +227,7 @@ def _action(
         "startTime": iso(min(began)) if began else None,
         "endTime": iso(last) if last is not None else None,
         "actionStatus": f"http://schema.org/{STATUS[task.state]}",
-        "error": (task.message or task.result.get("outcome")) if task.state == "failed" else None,
+        "error": _error(task),
         "object": _objects(contents, task),
         "result": results,
         "resourceUsage": _node_hours(contents, task.key, jobs),
@@ -234,6 +235,13 @@ def _action(
     facts = {key: value for key, value in facts.items() if value}
     action = contents.about(f"#{task.key}", "CreateAction", **facts)
     contents.crate.root_dataset.append_to("mentions", action)
+
+
+def _error(task: TaskView) -> str | None:
+    """Return why a task failed, None if it did not."""
+    if task.state != "failed" or task.ending is None:
+        return None
+    return task.message or task.ending.outcome
 
 
 def _objects(contents: Contents, task: TaskView) -> list[Entity]:
@@ -274,11 +282,11 @@ def _results(contents: Contents, task: TaskView) -> list[Entity]:
         made += contents.folder(Path(declared["output"]), "Simulated files.")
     if task.state == "done" and task.stage in STORING:
         made += contents.folder(Path(declared["store"]), "A store.")
-    tensors = task.result.get("weights_sha256")
+    tensors = task.result.weights_sha256 if isinstance(task.result, Weights) else ""
     hashed = f" SHA-256 of its names and values: {tensors}." if tensors else ""
     made += contents.file(folder.path / WEIGHTS, TRAINED + hashed)
     made += contents.file(folder.metrics, f"{task.key}: a line for each step.")
-    made += contents.file(folder.path / "events.npz", f"{task.key}: events to look at.")
+    made += contents.file(folder.events, f"{task.key}: events to look at.")
     return made + contents.file(folder.result, f"{task.key}: how it ended, with its numbers.")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.campaign import Campaign
+from pipeline.records import Simulated
 from pipeline.report.reader import Reader
 from pipeline.run import Run
 
@@ -47,7 +48,7 @@ def _view(name: str, simulation: str, run: Run, reader: Reader) -> DatasetView:
     manifest = reader.table(run.store(name) / "manifest.json")
     events, points = manifest.get("events", {}), manifest.get("points", {})
     splits = [Split(split, events[split], points.get(split, 0)) for split in events]
-    made = reader.table(run.task(f"simulate/{simulation}").result) if simulation else {}
-    return DatasetView(
-        name, splits, manifest.get("rejected", {}), made.get("means", {}).get("tracks")
-    )
+    folder = run.task(f"simulate/{simulation}")
+    made = reader.record(folder.result, Simulated) if simulation and folder.is_done else None
+    tracks = made.means.get("tracks") if made is not None else None
+    return DatasetView(name, splits, manifest.get("rejected", {}), tracks)

@@ -1,6 +1,6 @@
 """What probes of pretrained models found, for the page: losses, scores and histograms."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,49 +9,38 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.drawing.figure import MUTED, PALETTE, style
+from pipeline.evaluation.result import Histogram, Pictures
+from pipeline.records import Probed
 from pipeline.report.reader import Reader
-from pipeline.report.tasks import Table, TaskView
+from pipeline.report.tasks import TaskView
 
 COLUMNS = 3
 
 
 @dataclass(frozen=True)
 class ProbeView:
-    """One finished probe; `losses` and `scores` are (value, 68 % interval or None)."""
+    """One finished probe, with the histograms that it left."""
 
     name: str
-    result: Table
-    losses: Mapping[str, tuple[float, Sequence[float] | None]]
-    scores: Mapping[str, tuple[float | None, Sequence[float] | None]]
-    about: Mapping[str, str]
-    histograms: Sequence[Table]
+    result: Probed
+    histograms: Sequence[Histogram]
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """The loss first, then its parts."""
+        order = sorted(self.result.losses, key=lambda name: (name != "loss", name))
+        return {name: self.result.losses[name] for name in order}
 
 
 def probes(tasks: Sequence[TaskView], reader: Reader) -> Iterator[ProbeView]:
     """Yield the finished probes among `tasks`."""
     for task in tasks:
-        if task.stage != "probe" or task.state != "done":
-            continue
-        stored = reader.table(task.folder.path / "evaluation.json")
-        intervals = stored.get("intervals", {})
-        yield ProbeView(
-            name=task.name,
-            result=task.result,
-            losses=_losses(task.result),
-            scores={n: (each, intervals.get(n)) for n, each in stored.get("scores", {}).items()},
-            about=stored.get("about", {}),
-            histograms=stored.get("histograms", []),
-        )
+        if isinstance(task.result, Probed) and task.state == "done":
+            found = reader.record(task.folder.pictures, Pictures) or Pictures()
+            yield ProbeView(task.name, task.result, found.histograms)
 
 
-def _losses(result: Table) -> dict[str, tuple[float, Sequence[float] | None]]:
-    """Return the loss first, then its parts: whatever has an interval beside it."""
-    names = [name.removesuffix("_interval") for name in result if name.endswith("_interval")]
-    order = sorted(names, key=lambda name: (name != "loss", name))
-    return {name: (result[name], result[f"{name}_interval"]) for name in order}
-
-
-def histograms_chart(histograms: Sequence[Table]) -> Figure:
+def histograms_chart(histograms: Sequence[Histogram]) -> Figure:
     """Return the histograms side by side: truth filled, the model as a line, their ratio below."""
     rows = -(-len(histograms) // COLUMNS)
     columns = min(COLUMNS, len(histograms))
@@ -66,10 +55,10 @@ def histograms_chart(histograms: Sequence[Table]) -> Figure:
     return figure
 
 
-def _draw(upper: Any, lower: Any, histogram: Table, *, legend: bool) -> None:
+def _draw(upper: Any, lower: Any, histogram: Histogram, *, legend: bool) -> None:
     """Draw one histogram: shares of all values a bin, and made over true with its error."""
-    edges = np.array(histogram["edges"], float)
-    true, made = (np.array(histogram[name], float) for name in ("true", "made"))
+    edges = np.array(histogram.edges, float)
+    true, made = (np.array(each, float) for each in (histogram.true, histogram.made))
     shares = [counts / max(counts.sum(), 1) for counts in (true, made)]
     upper.stairs(shares[0], edges, fill=True, color=MUTED, alpha=0.35, label="truth")
     upper.stairs(shares[1], edges, color=PALETTE[0], linewidth=1.6, label="model")
@@ -78,8 +67,8 @@ def _draw(upper: Any, lower: Any, histogram: Table, *, legend: bool) -> None:
     lower.axhline(1, color=MUTED, linewidth=0.9)
     lower.errorbar(middle, ratio, error, fmt="o", markersize=2, linewidth=0.8, color=PALETTE[0])
     lower.set_ylim(0, 2)
-    unit = histogram["unit"]
-    lower.set(xlabel=histogram["name"] if unit == "1" else f"{histogram['name']} [{unit}]")
+    unit = "" if histogram.unit == "1" else f" [{histogram.unit}]"
+    lower.set(xlabel=f"{histogram.name}{unit}")
     upper.tick_params(labelbottom=False)
     upper.set_ylim(bottom=0)
     if legend:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from pipeline.campaign import Campaign
 from pipeline.drawing.figure import MUTED, style
 from pipeline.report.plots import Curve, binned, dress_losses
-from pipeline.report.probed import Probed, probed
+from pipeline.report.probed import HeldOut, held_out
 from pipeline.report.scores import model_name
 from pipeline.report.tasks import TaskView
 
@@ -54,8 +54,8 @@ class GridView:
 
 def grids(tasks: Sequence[TaskView], campaign: Campaign) -> Iterator[GridView]:
     """Yield the grid of each probe and family of at least two models or two data sizes."""
-    by_grid: dict[str, list[Probed]] = {}
-    for each in probed(tasks):
+    by_grid: dict[str, list[HeldOut]] = {}
+    for each in held_out(tasks):
         by_grid.setdefault(each.grid, []).append(each)
     for name, found in by_grid.items():
         view = _view(name, found, campaign)
@@ -63,9 +63,9 @@ def grids(tasks: Sequence[TaskView], campaign: Campaign) -> Iterator[GridView]:
             yield view
 
 
-def _view(name: str, found: Sequence[Probed], campaign: Campaign) -> GridView:
+def _view(name: str, found: Sequence[HeldOut], campaign: Campaign) -> GridView:
     """Return the grid of one probe and family."""
-    by_cell: dict[CellKey, list[Probed]] = {}
+    by_cell: dict[CellKey, list[HeldOut]] = {}
     for each in found:
         model = model_name(each.model, campaign) or "model unknown"
         by_cell.setdefault((model, each.events), []).append(each)

@@ -1,6 +1,6 @@
 """The pictures of evaluations: curves of all modes together, and the matrices of each.
 
-All of it lies in their evaluation.json (`pipeline.evaluation.result`).
+All of it lies in their pictures.json (`pipeline.evaluation.result.Pictures`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.drawing.figure import MUTED, PALETTE, style
+from pipeline.evaluation.result import Curve, Matrix
 from pipeline.report.labels import COLOURS
-from pipeline.report.tasks import Table
 
 COLUMNS = 3
 MOST_CLASSES = 20  # whose matrix a person can read
@@ -45,12 +45,12 @@ class MatrixView:
     rows: Sequence[Sequence[Cell]]
 
 
-def matrices(metrics: Table) -> list[MatrixView]:
-    """Return the matrices of an evaluation that are not too large to read."""
+def matrices(found: Sequence[Matrix]) -> list[MatrixView]:
+    """Return those matrices of an evaluation that are not too large to read."""
     return [
-        MatrixView(each["name"], each["labels"], [_row(counts) for counts in each["counts"]])
-        for each in metrics.get("matrices", ())
-        if len(each["labels"]) <= MOST_CLASSES
+        MatrixView(each.name, each.labels, [_row(counts) for counts in each.counts])
+        for each in found
+        if len(each.labels) <= MOST_CLASSES
     ]
 
 
@@ -60,7 +60,7 @@ def _row(counts: Sequence[int]) -> list[Cell]:
     return [Cell(count, count / total) for count in counts]
 
 
-def curves_chart(by_mode: Mapping[str, Table]) -> Figure | None:
+def curves_chart(by_mode: Mapping[str, Sequence[Curve]]) -> Figure | None:
     """Return the curves of evaluations by mode, None if there are none.
 
     A panel for each pair of axes, a colour for each mode. What is the same in all modes, as a
@@ -80,23 +80,23 @@ def curves_chart(by_mode: Mapping[str, Table]) -> Figure | None:
     return figure
 
 
-def _panels(by_mode: Mapping[str, Table]) -> dict[Panel, list[tuple[str, Table]]]:
+def _panels(by_mode: Mapping[str, Sequence[Curve]]) -> dict[Panel, list[tuple[str, Curve]]]:
     """Return (mode, curve) of each pair of axis titles."""
-    panels: dict[Panel, list[tuple[str, Table]]] = {}
-    for mode, metrics in by_mode.items():
-        for curve in metrics.get("curves", ()):
-            if len(curve["x"]):
-                panels.setdefault((curve["x_title"], curve["y_title"]), []).append((mode, curve))
+    panels: dict[Panel, list[tuple[str, Curve]]] = {}
+    for mode, curves in by_mode.items():
+        for curve in curves:
+            if len(curve.x):
+                panels.setdefault((curve.x_title, curve.y_title), []).append((mode, curve))
     return panels
 
 
-def _draw_panel(axes: Axes, titles: Panel, curves: Sequence[tuple[str, Table]]) -> None:
+def _draw_panel(axes: Axes, titles: Panel, curves: Sequence[tuple[str, Curve]]) -> None:
     """Draw the curves of one pair of axes."""
-    names = list(dict.fromkeys(curve["name"] for _, curve in curves))
-    few = max(len(curve["x"]) for _, curve in curves) <= FEW_POINTS
+    names = list(dict.fromkeys(curve.name for _, curve in curves))
+    few = max(len(curve.x) for _, curve in curves) <= FEW_POINTS
     marker = "o" if few else ""
     for name in names:
-        of_name = [(mode, curve) for mode, curve in curves if curve["name"] == name]
+        of_name = [(mode, curve) for mode, curve in curves if curve.name == name]
         _draw_modes(axes, name, of_name, marker, names)
     if "calibration" in names:
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9)
@@ -110,7 +110,7 @@ def _draw_panel(axes: Axes, titles: Panel, curves: Sequence[tuple[str, Table]]) 
 def _draw_modes(
     axes: Axes,
     name: str,
-    of_name: Sequence[tuple[str, Table]],
+    of_name: Sequence[tuple[str, Curve]],
     marker: str,
     names: Sequence[str],
 ) -> None:
@@ -124,24 +124,24 @@ def _draw_modes(
         _draw_line(axes, curve, label=label, color=colour, marker=marker)
 
 
-def _all_the_same(curves: Sequence[Table]) -> bool:
+def _all_the_same(curves: Sequence[Curve]) -> bool:
     """Return whether several curves are one and the same."""
     return len(curves) > 1 and all(
-        (each["x"], each["y"]) == (curves[0]["x"], curves[0]["y"]) for each in curves
+        (each.x, each.y) == (curves[0].x, curves[0].y) for each in curves
     )
 
 
-def _draw_line(axes: Axes, curve: Table, **style: Any) -> None:
+def _draw_line(axes: Axes, curve: Curve, **style: Any) -> None:
     """Draw one curve and the band of its intervals."""
-    axes.plot(curve["x"], curve["y"], markersize=3.5, **style)
-    if len(curve["low"]):
+    axes.plot(curve.x, curve.y, markersize=3.5, **style)
+    if len(curve.low):
         axes.fill_between(
-            curve["x"], curve["low"], curve["high"], color=style["color"], alpha=0.18, linewidth=0
+            curve.x, curve.low, curve.high, color=style["color"], alpha=0.18, linewidth=0
         )
 
 
-def _wide(curves: Sequence[Table]) -> bool:
+def _wide(curves: Sequence[Curve]) -> bool:
     """Return whether the values span so much that a logarithmic axis serves."""
-    values = np.concatenate([np.asarray(curve["y"], float) for curve in curves])
+    values = np.concatenate([np.asarray(curve.y, float) for curve in curves])
     values = values[np.isfinite(values)]
     return len(values) > 0 and values.min() > 0 and values.max() > DECADES * values.min()

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from pipeline.records import Probed
 from pipeline.report.tasks import Table, TaskView
 
 
 @dataclass(frozen=True)
-class Probed:
-    """One finished probe that has a loss.
+class HeldOut:
+    """The held-out loss of one pretrained model, as a finished probe measured it.
 
     `grid` names the probe and the family of the model, since other losses are other things.
     `parent` is the pretraining, `events` how many it had.
@@ -26,16 +27,15 @@ class Probed:
         return model
 
 
-def probed(tasks: Sequence[TaskView]) -> Iterator[Probed]:
-    """Yield the finished probes among `tasks`."""
+def held_out(tasks: Sequence[TaskView]) -> Iterator[HeldOut]:
+    """Yield the held-out losses that the finished probes among `tasks` measured."""
     pretrained = {task.key: task for task in tasks if task.stage == "pretrain"}
     for task in tasks:
         needs = task.declaration.get("needs", ())  # missing where only a part of it is on disk
         parent = next((pretrained[key] for key in needs if key in pretrained), None)
-        if task.stage != "probe" or task.state != "done" or parent is None:
+        result = task.result
+        if parent is None or task.state != "done" or not isinstance(result, Probed):
             continue
-        if {"loss", "pretraining_events"} <= task.result.keys():
-            name = task.name.removesuffix(f"-{parent.name}")
-            family = parent.declaration["model"]["family"]
-            events, loss = task.result["pretraining_events"], task.result["loss"]
-            yield Probed(f"{name}, {family}", parent, events, loss)
+        name = task.name.removesuffix(f"-{parent.name}")
+        grid = f"{name}, {result.family}"
+        yield HeldOut(grid, parent, result.pretraining_events, result.losses["loss"])

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import records
 from pipeline.outcome import RunError
+from pipeline.records import AnyRecord
 from pipeline.writing import read_json
 
 
@@ -18,6 +20,14 @@ class Reader:
     """Reads what is there; what is damaged reads as empty and is listed in `problems`."""
 
     problems: list[str] = field(default_factory=list)
+
+    def record(self, path: Path, kind: type[AnyRecord]) -> AnyRecord | None:
+        """Return the record in `path`, None where there is none."""
+        try:
+            return records.read(path, kind)
+        except (RunError, OSError) as error:
+            self.problems.append(_message(path, error))
+            return None
 
     def table(self, path: Path) -> dict[str, Any]:
         """Return the JSON object in `path`, empty where there is none."""

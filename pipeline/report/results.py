@@ -21,8 +21,7 @@ class TaskResults:
     @property
     def about(self) -> Mapping[str, str]:
         """What the scores mean in a word or two, as the first evaluation that says so has it."""
-        meanings = (each.metrics.get("about") for each in self.evaluations)
-        return next((dict(each) for each in meanings if each), {})
+        return next((each.result.about for each in self.evaluations if each.result.about), {})
 
     @property
     def shown(self) -> dict[str, str]:
@@ -30,12 +29,11 @@ class TaskResults:
 
         Of a task that declares none, all scores of its evaluations.
         """
-        scores = dict.fromkeys(name for each in self.evaluations for name in each.result)
+        scores = dict.fromkeys(name for each in self.evaluations for name in each.result.scores)
         titles = self.task.titles(scores)
         if titles:
             return {name: title for name, title in titles.items() if name in scores}
-        measured = (name for each in self.evaluations for name in each.metrics.get("scores", {}))
-        return {name: name.replace("_", " ") for name in measured}
+        return {name: name.replace("_", " ") for name in scores}
 
     @property
     def explained(self) -> dict[str, list[str]]:

@@ -13,11 +13,11 @@ from pydantic import TypeAdapter
 from pipeline.drawing.figure import style
 from pipeline.evaluation.scaling import Fit, Floats, Measured, Saturation, ScalingError
 from pipeline.families import Model
-from pipeline.report.probed import probed
+from pipeline.records import Trained
+from pipeline.report.probed import held_out
 from pipeline.report.tasks import TaskView
 
 RESAMPLES = 50
-LEAST = "best_validation_loss"  # of a training that was validated
 TIMES = 10  # as many FLOPs as the largest training, for which the best trade is said
 # Of language models: Kaplan et al., arXiv:2001.08361, eqs. 1.1 and 1.2; Hoffmann et al.,
 # arXiv:2203.15556, eq. 10.
@@ -65,14 +65,17 @@ def _losses(tasks: Sequence[TaskView]) -> dict[str, list[tuple[float, float, flo
     what laws in the data are of (Kaplan et al., §4.1).
     """
     found: dict[str, list[tuple[float, float, float]]] = {}
-    for each in probed(tasks):
+    for each in held_out(tasks):
         row = _row(each.model, each.events, each.loss)
         found.setdefault(each.grid, []).extend(row)
     for task in tasks:
-        if task.stage == "pretrain" and LEAST in task.result:
+        result = task.result
+        if task.stage != "pretrain" or not isinstance(result, Trained):
+            continue
+        if result.best_validation_loss is not None:  # of a training that was validated
             model, events = task.declaration["model"], task.declaration["events"]
             name = f"validation, each at its least, {model['family']}"
-            found.setdefault(name, []).extend(_row(model, events, task.result[LEAST]))
+            found.setdefault(name, []).extend(_row(model, events, result.best_validation_loss))
     return {name: rows for name, rows in found.items() if rows}
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from pipeline.campaign import Campaign
 from pipeline.downstream import DownstreamTask, restored
+from pipeline.evaluation.result import Pictures
+from pipeline.records import Evaluated, Trained
 from pipeline.report.reader import Reader
 from pipeline.report.tasks import Table, TaskView
 
@@ -50,22 +52,12 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One finished evaluation; `metrics` is its evaluation.json, empty where it has none."""
+    """One finished evaluation, with what it left to draw."""
 
     key: str
     configuration: Configuration
-    result: Table
-    metrics: Table
-
-    def interval(self, score: str) -> tuple[float, float] | None:
-        """Return the 68 % interval of `score` over events, where the result has one.
-
-        Its upper end may be infinite, null in JSON: that of a rejection, if no background passes.
-        """
-        low, high = self.result.get(f"{score}_interval") or (None, None)
-        if low is None or not math.isfinite(low):
-            return None
-        return low, math.inf if high is None else high
+    result: Evaluated
+    pictures: Pictures
 
 
 @dataclass(frozen=True)
@@ -81,8 +73,8 @@ class Setting:
 
     def values(self, score: str) -> list[float]:
         """Return `score` of each evaluation that has it, and of which it is a number."""
-        values = [each.result.get(score) for each in self.evaluations]
-        return [value for value in values if value is not None and math.isfinite(value)]
+        values = [each.result.scores.get(score, math.nan) for each in self.evaluations]
+        return [value for value in values if math.isfinite(value)]
 
     def mean(self, score: str) -> float | None:
         """Return the mean of `score` over the seeds."""
@@ -96,8 +88,12 @@ class Setting:
 
     def interval(self, score: str) -> tuple[float, float] | None:
         """Return the 68 % interval over events of the only evaluation that has `score`."""
-        known = [each for each in self.evaluations if each.result.get(score) is not None]
-        return known[0].interval(score) if len(known) == 1 else None
+        known = [
+            each.result
+            for each in self.evaluations
+            if not math.isnan(each.result.scores.get(score, math.nan))
+        ]
+        return known[0].intervals.get(score) if len(known) == 1 else None
 
 
 def evaluations(tasks: Sequence[TaskView], campaign: Campaign, reader: Reader) -> list[Evaluation]:
@@ -106,12 +102,12 @@ def evaluations(tasks: Sequence[TaskView], campaign: Campaign, reader: Reader) -
     return [
         Evaluation(
             key=task.key,
-            configuration=_configuration(task, by_key, campaign),
+            configuration=_configuration(task, task.result, by_key, campaign),
             result=task.result,
-            metrics=reader.table(task.folder.path / "evaluation.json"),
+            pictures=reader.record(task.folder.pictures, Pictures) or Pictures(),
         )
         for task in tasks
-        if task.stage == "evaluate" and task.state == "done"
+        if isinstance(task.result, Evaluated) and task.state == "done"
     ]
 
 
@@ -131,32 +127,33 @@ def best(found: Sequence[Setting], score: str, task: DownstreamTask) -> Setting 
 
 
 def _configuration(
-    task: TaskView, by_key: Mapping[str, TaskView], campaign: Campaign
+    task: TaskView, result: Evaluated, by_key: Mapping[str, TaskView], campaign: Campaign
 ) -> Configuration:
     """Return what `task` evaluated, from the declarations of the tasks it needs."""
     finetune = _needed(task.declaration, "finetune", by_key)
     declared_task: Table = finetune.declaration if finetune else {}
-    made: Table = finetune.result if finetune else {}
+    made = finetune.result if finetune else None
+    trained = made if isinstance(made, Trained) else None
     pretrain = _needed(declared_task, "pretrain", by_key)
     parent: Table = pretrain.declaration if pretrain else {}
     model: Table = declared_task.get("model", {})
     finetuning = _finetuning(task.name, campaign)
     return Configuration(
         finetuning=finetuning,
-        task=restored(declared_task.get("head", {}), task.result.get("task", "")),
+        task=restored(declared_task.get("head", {}), result.task),
         training=finetune.key if finetune else None,
         model=model_name(model, campaign, finetuning),
         width=model.get("width"),
         layers=model.get("layers"),
-        parameters=made.get("parameters"),
+        parameters=trained.parameters if trained else None,
         pretraining_events=parent.get("events"),
         pretraining_seed=parent.get("seed"),
         mode=declared_task.get("mode"),
         labels=declared_task.get("labels"),
         seed=declared_task.get("seed"),
-        steps=made.get("steps"),
-        data=task.result.get("store_sha256"),
-        checkpoint=task.result.get("weights_sha256"),
+        steps=trained.steps if trained else None,
+        data=result.store_sha256,
+        checkpoint=result.weights_sha256,
     )
 
 

@@ -122,13 +122,13 @@ def pictures(found: Sequence[TaskResults]) -> dict[str, Pictures]:
 def _pictures(result: TaskResults) -> Pictures:
     """Return the pictures of one fine-tuning."""
     picked = chosen(result)
-    chart = curves_chart({mode: each.metrics for mode, each in picked.items()})
+    chart = curves_chart({mode: each.pictures.curves for mode, each in picked.items()})
     modes = []
     for mode, each in picked.items():
-        histograms = each.metrics.get("histograms")
+        histograms = each.pictures.histograms
         title = f"Histograms: {result.name}, {mode}"
         plot = _plot(title, histograms_chart(histograms)) if histograms else None
-        tables = matrices(each.metrics)
+        tables = matrices(each.pictures.matrices)
         if plot or tables:
             modes.append(ModePictures(mode, each.key, tables, plot))
     return Pictures(_plot(f"Curves: {result.name}", chart) if chart else None, modes)
@@ -139,8 +139,8 @@ def galleries(found: Sequence[TaskResults], run: Run, reader: Reader) -> Iterato
     picked = [(result, *pair) for result in found for pair in chosen(result).items()]
     most = EVENTS_SHOWN if len(picked) <= MANY_GALLERIES else 1
     for result, mode, each in picked:
-        arrays = reader.arrays(run.task(each.key).path / "events.npz")
-        names = next((table["labels"] for table in each.metrics.get("matrices", ())), ())
+        arrays = reader.arrays(run.task(each.key).events)
+        names = next((matrix.labels for matrix in each.pictures.matrices), ())
         shown = drawn(result.task, arrays, names, most)
         plots = [
             replace(_plot(f"Event {event_id}", figure), scene=_scene(scene))

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline import records
 from pipeline.budget.account import Account
 from pipeline.campaign import Campaign
 from pipeline.catalog import DeclarationError
+from pipeline.records import Ending, Product, TaskProgress
 from pipeline.report.reader import Reader
 from pipeline.run import Run, TaskFolder
 
@@ -21,7 +23,8 @@ class TaskView:
     """One task: what was asked, how far it is, what came out.
 
     `state` is "done", "failed", "running", "queued", "begun" (nobody works on it now) or
-    "waiting". `declaration` is the resolved task, `result` its result.json, empty where missing.
+    "waiting". `declaration` is the resolved task. `ending` is how its last link ended, `result`
+    what came out (one of `records.RESULTS`) once it is done; None where missing or damaged.
     """
 
     key: str
@@ -29,7 +32,8 @@ class TaskView:
     progress: str
     message: str
     declaration: Table
-    result: Table
+    ending: Ending | None
+    result: Product | None
     parts: tuple[Table, ...]
     folder: TaskFolder
 
@@ -73,22 +77,24 @@ def _declared(path: Path) -> Table:
 
 def _view(folder: TaskFolder, task: Table, reader: Reader, jobs: list[Account]) -> TaskView:
     """Return the view of one task."""
-    result = reader.table(folder.result)
+    kind = records.RESULTS[task["stage"]] if folder.is_done else Ending
+    ending = reader.record(folder.result, kind)
     parts = tuple(reader.table(path) for path in sorted(folder.parts.glob("*.json")))
-    state = _state(folder, result, {job.state for job in jobs})
+    state = _state(folder, ending, {job.state for job in jobs})
     return TaskView(
         key=task["key"],
         state=state,
-        progress="" if state == "done" else _progress(task, parts, reader.table(folder.progress)),
-        message=str(result.get("message", "")) if state != "done" else "",
+        progress="" if state == "done" else _progress(task, parts, folder, reader),
+        message=ending.message if ending is not None and state != "done" else "",
         declaration=task,
-        result=result,
+        ending=ending,
+        result=ending if isinstance(ending, Product) else None,
         parts=parts,
         folder=folder,
     )
 
 
-def _state(folder: TaskFolder, result: Table, job_states: set[str]) -> str:
+def _state(folder: TaskFolder, ending: Ending | None, job_states: set[str]) -> str:
     """Return how far a task is, as `TaskView.state` says it."""
     if folder.is_done:
         return "done"
@@ -96,16 +102,17 @@ def _state(folder: TaskFolder, result: Table, job_states: set[str]) -> str:
         return "running"
     if job_states & {"submitted", "reserved"}:
         return "queued"
-    if result.get("outcome", "finished") != "finished":
+    if ending is not None and not ending.is_finished:
         return "failed"
     began = (folder.parts, folder.metrics, folder.progress)
     return "begun" if any(path.exists() for path in began) else "waiting"
 
 
-def _progress(task: Table, parts: tuple[Table, ...], progress: Table) -> str:
+def _progress(task: Table, parts: tuple[Table, ...], folder: TaskFolder, reader: Reader) -> str:
     """Return "done of total units" where it is known."""
-    if {"done", "total", "unit"} <= progress.keys():
-        return f"{progress['done']:,} of {progress['total']:,} {progress['unit']}"
+    progress = reader.record(folder.progress, TaskProgress)
+    if progress is not None:
+        return f"{progress.done:,} of {progress.total:,} {progress.unit}"
     if task["stage"] == "simulate":
         return f"{len(parts)} of {sum(task['simulation']['files'].values())} files"
     if task["stage"] == "stage":
@@ -126,7 +133,9 @@ def shares(tasks: Iterable[TaskView]) -> list[Share]:
     """Return the share of each task that runs in pilots and says how long it took."""
     found = []
     for task in tasks:
-        times = [table["seconds"] for table in task.parts or (task.result,) if "seconds" in table]
+        times = [table["seconds"] for table in task.parts if "seconds" in table]
+        if not task.parts and task.ending is not None and task.ending.seconds is not None:
+            times = [task.ending.seconds]
         if times and task.stage in IN_PILOTS:
             found.append(Share(task.key, len(times), sum(times)))
     return found

@@ -17,6 +17,7 @@ import tomli_w
 
 from pipeline import catalog
 from pipeline.campaign import load_campaign
+from pipeline.records import Product
 from pipeline.run import Run
 
 TINY = Path(__file__).parent.parent / "campaigns" / "tiny.toml"
@@ -99,7 +100,7 @@ def _declare(folder: Path, tasks: int) -> tuple[Path, Path]:
     run = Run(folder, "tiny")
     for task in load_campaign(str(path)).tasks(run):
         if task.stage in ("simulate", "stage"):
-            run.task(task.key).finish({"seconds": 1.0})
+            run.task(task.key).finish(Product(seconds=1.0))
     site = tomllib.loads((catalog.folder("sites") / "testbed.toml").read_text())
     site |= {"poll_seconds": 30, "submitted_jobs": 5000}
     site["pilot"].update(login_interface="lo", poll_seconds=30)

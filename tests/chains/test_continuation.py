@@ -19,6 +19,7 @@ from pipeline.chains.continuation import NOTHING_TO_DO, WANTED, begin, end
 from pipeline.chains.job_manager import JobManager
 from pipeline.job import State
 from pipeline.outcome import Exit
+from pipeline.records import Product, Trained
 from pipeline.scheduler import NotNowError
 from pipeline.site import load_site
 
@@ -153,7 +154,7 @@ def test_a_link_that_saved_and_ended_leaves_the_next_one_to_go_on(scheduler, fol
 
 def test_a_link_that_finishes_leaves_nothing_behind(scheduler, folder, first):
     begin(folder, 1)
-    folder.finish({"loss": 1.0})
+    folder.finish(Trained(loss=1.0))
     end(folder, 1, Exit.FINISHED)
     assert scheduler.cancelled == ["701"]
 
@@ -179,7 +180,7 @@ def test_a_next_link_that_could_not_be_cancelled_ends_by_itself(
     assert begin(folder, 2) == NOTHING_TO_DO
     assert "nothing to do: the chain is over: diverged" in capsys.readouterr().err
     folder.result.unlink()
-    folder.finish({})
+    folder.finish(Product())
     assert begin(folder, 2) == NOTHING_TO_DO
     assert "nothing to do: the task is done" in capsys.readouterr().err
 

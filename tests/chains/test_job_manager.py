@@ -18,6 +18,7 @@ from pipeline.chains.job_manager import (
 from pipeline.chains.submission import NoHoursError, StoppedError
 from pipeline.job import State
 from pipeline.planning.plan import PILOT
+from pipeline.records import Product
 from pipeline.scheduler import NotNowError, SchedulerError
 from pipeline.workflow.pilots import PilotProvider
 from pipeline.writing import write_json
@@ -369,7 +370,7 @@ def test_jobs_of_another_site_are_not_ours(manager, scheduler, tmp_path):
 def test_what_ran_in_pilots_is_noted_once_and_charged_to_nobody(manager):
     tasks = [step.task for step in manager.plan.steps]
     simulation = next(task for task in tasks if task.stage == "simulate")
-    manager.plan.run.task(simulation.key).finish({"seconds": 12.4})
+    manager.plan.run.task(simulation.key).finish(Product(seconds=12.4))
     manager.record_pilot_tasks(tasks)
     manager.record_pilot_tasks(tasks)
     noted = [each for each in manager.ledger.accounts().values() if each.task == simulation.key]

@@ -13,6 +13,7 @@ from pipeline.chains.outcomes import why
 from pipeline.chains.watch import Chain, TaskError, Watchers
 from pipeline.job import State
 from pipeline.outcome import Exit
+from pipeline.records import Product, Trained
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def checkpoints_each_link(scheduler, folder, *, done_after):
         (folder.checkpoints / f"step-{int(job_id):012d}").mkdir(parents=True)
         if len(scheduler.jobs) == done_after:
             scheduler.ends = {"state": State.COMPLETED, "exit_code": 0}
-            folder.finish({"loss": 1.0})
+            folder.finish(Trained(loss=1.0))
 
     scheduler.at_end = work
 
@@ -82,7 +83,7 @@ def test_what_the_machine_ended_is_continued(manager, scheduler, step, folder, s
 
 
 def test_what_is_done_is_not_submitted(manager, scheduler, step, folder):
-    folder.finish({})
+    folder.finish(Product())
     chain(step, manager)
     assert scheduler.jobs == {}
 
@@ -267,7 +268,7 @@ def test_a_job_that_lives_is_not_cancelled(manager, scheduler, step, folder, mon
 
     def finish(ids):
         if len(scheduler.asked) == 5:
-            folder.finish({})
+            folder.finish(Product())
             scheduler.ends |= {"state": State.COMPLETED, "exit_code": 0}
         return asked(ids)
 

@@ -1,9 +1,11 @@
 """What an probe finds: bins that fit the truth, and intervals of means."""
 
 import json
+import math
 
 import numpy as np
 import pytest
+from made_results import reread
 
 from pipeline.evaluation.result import (
     Curve,
@@ -48,30 +50,32 @@ def test_the_interval_holds_the_standard_error_of_a_mean():
     assert (low, high) == mean_interval(values, np.ones(400), seed=1)
 
 
-def test_a_look_is_json_and_what_is_no_number_is_null():
+def test_what_is_no_number_is_null_in_the_file_and_none_again_when_read(tmp_path):
     look = EvaluationResult({"a": float("nan"), "b": 1.0}, {"b": (0.5, 1.5)}, histograms=[_one()])
-    told = json.loads(json.dumps(look.table()))
-    assert told["scores"] == {"a": None, "b": 1.0}
-    assert told["intervals"] == {"b": [0.5, 1.5]}
-    assert told["histograms"][0]["edges"] == [0.0, 1.0]
+    result, pictures = reread(look, tmp_path)
+    assert json.loads((tmp_path / "result.json").read_text())["scores"] == {"a": None, "b": 1.0}
+    assert math.isnan(result.scores["a"])
+    assert result.scores["b"] == 1.0
+    assert result.intervals == {"b": (0.5, 1.5)}
+    assert pictures.histograms[0].edges == [0.0, 1.0]
 
 
-def test_curves_and_matrices_are_told_too():
+def test_curves_and_matrices_are_recorded_too(tmp_path):
     curve = Curve("ROC", "signal", "background", [0.5, 1.0], [9.0, 1.0], [8.0, 1.0], [10.0, 1.0])
     look = EvaluationResult(
         {}, curves=[curve], matrices=[Matrix("confusion", ["a", "b"], [[3, 1], [0, 2]])]
     )
-    told = json.loads(json.dumps(look.table()))
-    assert told["curves"][0]["y"] == [9.0, 1.0]
-    assert told["curves"][0]["x_title"] == "signal"
-    assert told["matrices"] == [
-        {"name": "confusion", "labels": ["a", "b"], "counts": [[3, 1], [0, 2]]}
-    ]
+    _, pictures = reread(look, tmp_path)
+    assert pictures.curves == (curve,)
+    assert pictures.matrices == (Matrix("confusion", ["a", "b"], [[3, 1], [0, 2]]),)
 
 
-def test_an_interval_without_an_end_is_not_told():
-    look = EvaluationResult({"a": 1.0, "b": 1.0}, {"a": (0.5, float("inf")), "b": (0.5, 2.0)})
-    assert list(look.table()["intervals"]) == ["b"]
+def test_an_interval_without_an_end_keeps_its_beginning_and_one_without_a_beginning_is_none(
+    tmp_path,
+):
+    endless, nowhere = (0.5, math.inf), (math.inf, math.inf)
+    look = EvaluationResult({"a": 1.0, "b": 1.0}, {"a": endless, "b": nowhere})
+    assert reread(look, tmp_path)[0].intervals == {"a": endless}
 
 
 @pytest.mark.parametrize("columns", [([1.0], []), ([1.0], [1.0], [0.5]), ([1.0], [1.0], [], [2.0])])

@@ -49,7 +49,7 @@ def test_without_anything_to_tell_it_is_about_one():
 def test_too_few_are_no_number(signal, background):
     look = of(np.ones(signal), np.zeros(background))
     assert all(np.isnan(each) for each in look.scores.values())
-    assert look.table()["intervals"] == {}
+    assert look.numbers[1] == {}
 
 
 def test_intervals_hold_the_truth_in_about_two_thirds_of_samples():

@@ -8,12 +8,12 @@ torch = pytest.importorskip("torch")
 from test_mpm import jets, made
 
 from pipeline.families.mpm.probe import probe
-from pipeline.probing import BATCH_EVENTS, Probed
+from pipeline.probing import BATCH_EVENTS, Subject
 
 TASKS = ("identity", "regression", "clusters", "cnf", "cfm", "ssfm")
 
 
-class Jets(Probed):
+class Jets(Subject):
     """Eight batches of jets, without a store."""
 
     def batches(self):

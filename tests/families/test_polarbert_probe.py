@@ -14,7 +14,7 @@ from pipeline.data.loading import Selection
 from pipeline.families.polarbert.module import Output
 from pipeline.families.polarbert.probe import ABOUT, nearest_in_time, probe
 from pipeline.nn import systems
-from pipeline.probing import Probed
+from pipeline.probing import Subject
 
 
 class Knowing(nn.Module):
@@ -41,7 +41,7 @@ def held_out(tmp_path):
 
     def made(module):
         system = systems.System(module, systems.build(small(), None).objective, small().reads())
-        return Probed(small(), system, events, store, torch.device("cpu"), 1, tmp_path)
+        return Subject(small(), system, events, store, torch.device("cpu"), 1, tmp_path)
 
     return made
 

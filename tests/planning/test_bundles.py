@@ -16,6 +16,7 @@ from pipeline.chains.watch import Watchers
 from pipeline.job import State
 from pipeline.outcome import Exit
 from pipeline.planning.plan import RunOptions, make_plan
+from pipeline.records import Product
 from pipeline.run import Run
 from pipeline.scheduler import NotNowError
 from pipeline.site import load_site
@@ -152,7 +153,7 @@ def test_the_next_job_is_for_those_that_begin(scheduler, running, folders, capsy
 
 
 def test_who_is_done_already_does_not_run(scheduler, running, folders):
-    folders[0].finish({})
+    folders[0].finish(Product())
     assert begin_together(links(folders)) == [2]
     assert scheduler.jobs["701"].nodes == 1
 
@@ -169,7 +170,7 @@ def test_who_goes_on_has_a_job_already(manager, scheduler, running, folders):
 
 def test_who_is_done_leaves_and_the_next_job_is_narrower(manager, scheduler, running, folders):
     begin_together(links(folders))
-    folders[0].finish({})
+    folders[0].finish(Product())
     record_part_end(folders[0], 1, Exit.FINISHED)
     (folders[1].checkpoints / "step-8").mkdir(parents=True)
     record_part_end(folders[1], 1, Exit.CONTINUE)
@@ -182,7 +183,7 @@ def test_who_is_done_leaves_and_the_next_job_is_narrower(manager, scheduler, run
 def test_a_bundle_that_is_done_leaves_nothing(scheduler, running, folders):
     begin_together(links(folders))
     for folder in folders:
-        folder.finish({})
+        folder.finish(Product())
         record_part_end(folder, 1, Exit.FINISHED)
     onward(links(folders))
     assert scheduler.cancelled == ["701"]
@@ -209,16 +210,16 @@ def test_one_that_fails_for_good_stops_nobody_else(manager, scheduler, running, 
 
 def test_a_training_is_done_before_its_bundle_is(scheduler, watchers, running, folders, clock):
     begin_together(links(folders))
-    folders[0].finish({})
+    folders[0].finish(Product())
     record_part_end(folders[0], 1, Exit.FINISHED)
     look(watchers, clock)
     assert [future.done() for future in running] == [True, False]
 
 
 def test_a_job_that_one_of_its_trainings_needs_is_kept(manager, running, folders):
-    folders[0].finish({})
+    folders[0].finish(Product())
     assert _not_needed(manager) == []
-    folders[1].finish({})
+    folders[1].finish(Product())
     assert _not_needed(manager) == ["700"]
 
 
@@ -253,7 +254,7 @@ def test_a_controller_goes_on_with_the_job_that_the_bundle_submitted(
         look(watchers, clock)
     assert list(scheduler.jobs) == ["700", "701"]
     for folder in folders:
-        folder.finish({})
+        folder.finish(Product())
     scheduler.end("701", state=State.COMPLETED, exit_code=0)
     look(watchers, clock)
     assert all(future.done() for future in running)

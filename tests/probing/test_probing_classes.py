@@ -14,7 +14,7 @@ from pipeline.data.loading import Selection
 from pipeline.downstream.jets.spec import JETCLASS
 from pipeline.families.deepsets.spec import DeepSets
 from pipeline.nn import systems
-from pipeline.probing import Probed
+from pipeline.probing import Subject
 from pipeline.probing.classes import names_of, probe
 
 MODEL = DeepSets(inputs="kin", phi=(8, 8), f=(8,), classes=2)
@@ -39,7 +39,7 @@ def held_out(tmp_path):
 
     def made(module):
         system = systems.System(module, systems.build(MODEL, None).objective, MODEL.reads())
-        return Probed(MODEL, system, events, store, torch.device("cpu"), 1, tmp_path)
+        return Subject(MODEL, system, events, store, torch.device("cpu"), 1, tmp_path)
 
     return made
 

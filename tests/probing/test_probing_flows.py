@@ -16,7 +16,7 @@ from pipeline.data.store import Store
 from pipeline.evaluation.jets import OF_CONSTITUENTS, OF_JETS, OF_SHAPES
 from pipeline.nn import systems
 from pipeline.nn.flow import Noise
-from pipeline.probing import Probed
+from pipeline.probing import Subject
 from pipeline.probing.flows import SIZES, drawn, probe
 
 CPU = torch.device("cpu")
@@ -33,7 +33,7 @@ def held_out(model, folder, module=None, **changes):
     if module is not None:
         system = systems.System(module, system.objective, system.reads)
     events = Selection(store.path, "test", model.reads()).load()
-    return Probed(model, system, events, store, CPU, 1, folder)
+    return Subject(model, system, events, store, CPU, 1, folder)
 
 
 @pytest.mark.parametrize("model", [learned(classes=3, steps=2), epic(classes=3, steps=2)])

@@ -13,7 +13,7 @@ from pipeline.families.eggnet.spec import EggNet
 from pipeline.families.exatrkx.spec import ExaTrkX
 from pipeline.nn import systems
 from pipeline.nn.graphs import Candidates, Graph, Space, both_ways, nearest
-from pipeline.probing import Probed
+from pipeline.probing import Subject
 from pipeline.probing.graphs import ABOUT, probe
 
 EGGNET = EggNet(width=8, iterations=1, layers=1, depth=1, dimensions=4)
@@ -54,7 +54,7 @@ def held_out(tmp_path):
         system = systems.build(model, None)
         if module is not None:
             system = systems.System(module, system.objective, model.reads())
-        return Probed(model, system, events, store, torch.device("cpu"), 1, tmp_path)
+        return Subject(model, system, events, store, torch.device("cpu"), 1, tmp_path)
 
     return made
 

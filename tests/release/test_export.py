@@ -13,6 +13,7 @@ from whole_campaign import TINY
 
 from pipeline.campaign import load_campaign
 from pipeline.catalog import DeclarationError
+from pipeline.records import Weights
 from pipeline.release.export import ExportError, export
 from pipeline.run import Run
 from pipeline.writing import read_json
@@ -129,7 +130,7 @@ def test_a_task_that_trains_nothing_is_corrected(campaign, tmp_path):
 )
 def test_weights_that_are_gone_or_others_leave_nothing_behind(campaign, tmp_path, content, message):
     folder = Run(tmp_path / "runs", "tiny").task(PRETRAINED)
-    folder.finish({"weights_sha256": "0" * 64})
+    folder.finish(Weights(weights_sha256="0" * 64))
     if content is not None:
         (folder.path / "weights.safetensors").write_bytes(content)
     with pytest.raises(ExportError, match=message):

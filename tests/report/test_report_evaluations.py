@@ -1,13 +1,14 @@
 """Probes of pretrained models on the page."""
 
+import made_results
 import numpy as np
 import pytest
 
+from pipeline import records
 from pipeline.campaign import Campaign
-from pipeline.evaluation.result import EvaluationResult, histogram
+from pipeline.evaluation.result import EvaluationResult, Histogram, histogram
 from pipeline.report import write_report
 from pipeline.report.evaluations import histograms_chart
-from pipeline.writing import write_json
 
 
 def look():
@@ -29,19 +30,17 @@ def probed(whole, campaign):
     asked = Campaign.model_validate(declared)
     (task,) = (each for each in asked.tasks(whole) if each.stage == "probe")
     folder = whole.task(task.key)
+    scores, intervals = look().numbers
     folder.finish(
-        {
-            "loss": 0.25,
-            "loss_interval": [0.2, 0.3],
-            "neighbours": 0.25,
-            "neighbours_interval": [0.2, 0.3],
-            "events": 40,
-            "family": "fm4npp-mamba2",
-            "split": "test",
-            "seconds": 1.0,
-        }
+        made_results.probed(
+            0.25,
+            losses={"loss": 0.25, "neighbours": 0.25},
+            scores=scores,
+            intervals=intervals | {"loss": (0.2, 0.3), "neighbours": (0.2, 0.3)},
+            about=look().about,
+        )
     )
-    write_json(folder.path / "evaluation.json", look().table())
+    records.write(folder.pictures, look().pictures)
     return asked, task
 
 
@@ -59,16 +58,16 @@ def test_a_page_without_probes_has_no_such_section(whole, campaign, site):
     assert "probed" not in write_report(whole, campaign, site).read_text()
 
 
-def test_a_damaged_look_is_told_and_the_losses_stay(whole, site, probed):
+def test_damaged_pictures_are_reported_and_the_losses_stay(whole, site, probed):
     asked, task = probed
-    (whole.task(task.key).path / "evaluation.json").write_text("{")
+    whole.task(task.key).pictures.write_text("{")
     page = write_report(whole, asked, site).read_text()
-    assert "evaluation.json: damaged" in page
+    assert "pictures.json: damaged" in page
     assert "loss, held out" in page
 
 
 def test_shares_are_of_all_values_and_ratios_of_filled_bins():
-    told = {"name": "n", "unit": "1", "edges": [0, 1, 2, 3], "true": [2, 2, 0], "made": [1, 3, 4]}
+    told = Histogram("n", "1", edges=[0, 1, 2, 3], true=[2, 2, 0], made=[1, 3, 4])
     upper, lower = histograms_chart([told]).axes
     heights = [patch.get_data().values.tolist() for patch in upper.patches]  # type: ignore[attr-defined]
     assert heights == [[0.5, 0.5, 0.0], [0.125, 0.375, 0.5]]

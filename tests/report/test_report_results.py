@@ -3,22 +3,30 @@
 import re
 
 import pytest
+from made_results import evaluated
 
+from pipeline import records
 from pipeline.campaign import Campaign, load_campaign
 from pipeline.downstream import restored
 from pipeline.downstream.clusters.spec import ClusterTask
+from pipeline.evaluation.result import Pictures
+from pipeline.records import Evaluated
 from pipeline.report.labels import COLOURS, labels_chart
 from pipeline.report.results import TaskResults, chosen, results, sections
 from pipeline.report.scores import Configuration, Evaluation, Setting, best, model_name, settings
 
 
-def evaluation(score, seed=1, mode="full", labels=100, name="ari", interval=None, **more):
+def evaluation(
+    score, seed=1, mode="full", labels=100, name="ari", interval=None, about=None, **more
+):
     what = {"model": "m0", "width": 8, "layers": 2, "parameters": 9, "pretraining_events": 50}
     what |= {"pretraining_seed": 1, "steps": 3, "data": "5e", "checkpoint": "ab", "training": "t"}
     what |= {"finetuning": "tracking", "task": restored({}, "tracks")}
     what |= {"mode": mode, "labels": labels, "seed": seed}
-    result = {name: score} | ({f"{name}_interval": interval} if interval else {})
-    return Evaluation(f"evaluate/{mode}-{labels}-{seed}", Configuration(**what | more), result, {})
+    scores = score if isinstance(score, dict) else {name: score}
+    result = evaluated(scores, intervals={name: interval} if interval else {}, about=about or {})
+    key = f"evaluate/{mode}-{labels}-{seed}"
+    return Evaluation(key, Configuration(**what | more), result, Pictures())
 
 
 def result_of(found, head="tracks"):
@@ -82,30 +90,33 @@ def test_of_a_score_that_nobody_has_nothing_is_best():
 
 
 def test_where_a_rejection_is_endless_nobody_is_the_best():
-    found = [evaluation(v, name="rejection_50", mode=m) for v, m in ((None, "full"), (9.0, "lora"))]
+    found = [
+        evaluation(v, name="rejection_50", mode=m)
+        for v, m in ((float("nan"), "full"), (9.0, "lora"))
+    ]
     assert result_of(found, "jets").best == {}
     found = [evaluation(v, name="rejection_50", mode=m) for v, m in ((8.0, "full"), (9.0, "lora"))]
     assert result_of(found, "jets").best["rejection_50"].configuration.mode == "lora"
 
 
-def test_an_interval_without_end_has_no_error_bar_and_one_without_beginning_is_none():
+def test_an_interval_without_end_keeps_its_beginning(tmp_path):
     found = evaluation(50.0, name="rejection_50", interval=[40.0, float("inf")])
-    assert found.interval("rejection_50") == (40.0, float("inf"))
-    found.result["rejection_50_interval"] = [float("inf"), float("inf")]
-    assert found.interval("rejection_50") is None
+    records.write(tmp_path / "result.json", found.result)
+    again = records.read(tmp_path / "result.json", Evaluated)
+    assert again.intervals == {"rejection_50": (40.0, float("inf"))}
+    assert Setting([found]).interval("rejection_50") == (40.0, float("inf"))
 
 
 def test_classes_of_jets_have_a_rejection_each():
-    found = [evaluation(0.8, name="accuracy")]
-    found[0].result.update({"rejection_Hbb": 50.0, "rejection_Hbb_interval": [40, 60]})
+    found = [evaluation({"accuracy": 0.8, "rejection_Hbb": 50.0})]
     shown = result_of(found, "jets").shown
     assert shown == {"accuracy": "Accuracy", "rejection_Hbb": "1/εB, Hbb"}
 
 
 def test_what_several_scores_mean_is_said_once():
-    found = [evaluation(0.8, name="accuracy")]
-    found[0].result.update({"rejection_Hbb": 50.0, "rejection_Hcc": 40.0})
-    found[0].metrics["about"] = {"rejection_Hbb": "at 50 %", "rejection_Hcc": "at 50 %"}
+    about = {"rejection_Hbb": "at 50 %", "rejection_Hcc": "at 50 %"}
+    scores = {"accuracy": 0.8, "rejection_Hbb": 50.0, "rejection_Hcc": 40.0}
+    found = [evaluation(scores, about=about or {})]
     assert result_of(found, "jets").explained == {"at 50 %": ["1/εB, Hbb", "1/εB, Hcc"]}
 
 
@@ -170,7 +181,7 @@ def test_pictures_are_of_the_most_labels_and_the_most_pretraining():
         evaluation(0.6, mode="scratch", labels=10),
     ]
     picked = chosen(result_of(found))
-    assert [each.result["ari"] for each in picked.values()] == [0.7, 0.6]
+    assert [each.result.scores["ari"] for each in picked.values()] == [0.7, 0.6]
 
 
 def lines_of(figure):
@@ -223,9 +234,7 @@ def test_lines_of_two_fine_tunings_are_told_apart():
 
 
 def test_jets_are_drawn_by_accuracy_and_by_auc():
-    found = [evaluation(0.8, labels=n, name="accuracy") for n in (100, 1000)]
-    for each in found:
-        each.result["auc"] = 0.9
+    found = [evaluation({"accuracy": 0.8, "auc": 0.9}, labels=n) for n in (100, 1000)]
     figure = labels_chart(result_of(found, "jets"))
     assert [axes.get_ylabel() for axes in figure.axes] == ["Accuracy", "AUC"]
 

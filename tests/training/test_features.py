@@ -15,6 +15,7 @@ from pipeline.data.loading import Selection
 from pipeline.data.store import Store
 from pipeline.families.fm4npp.module import NeighbourPredictor
 from pipeline.outcome import Exit
+from pipeline.records import Weights
 from pipeline.run import TaskFolder
 from pipeline.training import loader
 from pipeline.training.engine.engine import weights_hash
@@ -35,7 +36,7 @@ def pretrained(store, tmp_path_factory):
     folder = pretraining(tmp_path_factory.mktemp("pretrained"), store)
     torch.manual_seed(0)
     weights = NeighbourPredictor(MODEL).state_dict()
-    folder.finish({"weights_sha256": weights_hash(weights)})
+    folder.finish(Weights(weights_sha256=weights_hash(weights)))
     save(weights, folder.path / WEIGHTS, {})
     return folder
 
@@ -122,7 +123,7 @@ def test_a_head_is_trained_and_evaluated_on_the_store_alone(kept, pretrained, tm
         ),
     )
     assert run(told, "evaluate", size=1) == Exit.FINISHED, (told.path / "log.txt").read_text()
-    assert 0 <= result(told)["track_efficiency"] <= 1
+    assert 0 <= result(told)["scores"]["track_efficiency"] <= 1
 
 
 def test_backbones_say_whether_they_have_a_token_of_the_event():

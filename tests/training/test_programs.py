@@ -18,6 +18,7 @@ from pipeline.claims import claimed
 from pipeline.data.errors import BadInput
 from pipeline.families.fm4npp.module import NeighbourPredictor
 from pipeline.outcome import Exit, RunError
+from pipeline.records import Trained, Weights
 from pipeline.run import TaskFolder
 from pipeline.training.engine.engine import weights_hash
 from pipeline.training.programs import program
@@ -42,7 +43,7 @@ def test_the_result_says_what_was_trained_and_with_what(undisturbed):
 
 def test_what_is_done_is_left_alone_and_at_once(tmp_path):
     folder = TaskFolder(tmp_path)
-    folder.finish({"loss": 1.0})
+    folder.finish(Trained(loss=1.0))
     began = time.monotonic()
     assert program.start(pretrain, PretrainTask, [str(tmp_path)]) == Exit.FINISHED
     assert time.monotonic() - began < 1
@@ -106,7 +107,7 @@ def model_of(folder):
 
 def test_weights_that_its_result_does_not_speak_of_are_refused(store, tmp_path):
     other = pretraining(tmp_path / "other", store)
-    other.finish({"weights_sha256": "0" * 64})
+    other.finish(Weights(weights_sha256="0" * 64))
     save(NeighbourPredictor(MODEL).state_dict(), other.path / WEIGHTS, {})
     folder = finetuning(tmp_path / "fine", store, mode="full", backbone=other.path)
     with pytest.raises(RunError, match=r"weights.safetensors: not the .* that .*result.json"):
@@ -115,7 +116,7 @@ def test_weights_that_its_result_does_not_speak_of_are_refused(store, tmp_path):
 
 def test_weights_of_another_size_are_refused(store, tmp_path):
     other = pretraining(tmp_path / "other", store)
-    other.finish({"weights_sha256": "0" * 64})
+    other.finish(Weights(weights_sha256="0" * 64))
     save({}, other.path / WEIGHTS, {})
     wider = MODEL.model_copy(update={"width": 64, "layers": 3})
     with pytest.raises(BadInput, match="of width 32, layers 2; this one is of width 64, layers 3"):
@@ -131,7 +132,7 @@ def test_a_backbone_that_is_not_trained_yet_is_refused(store, tmp_path):
 def test_the_head_starts_the_same_in_every_mode(store, tmp_path):
     other = pretraining(tmp_path / "other", store)
     weights = NeighbourPredictor(MODEL).state_dict()
-    other.finish({"weights_sha256": weights_hash(weights)})
+    other.finish(Weights(weights_sha256=weights_hash(weights)))
     save(weights, other.path / WEIGHTS, {})
     folders = {
         mode: finetuning(
@@ -172,10 +173,10 @@ def test_a_probe_tells_the_held_out_losses_and_their_intervals(store, undisturbe
     assert run(TaskFolder(tmp_path), "probe", size=1) == Exit.FINISHED
     told = result(TaskFolder(tmp_path))
     assert (told["events"], told["family"]) == (24, "fm4npp-mamba2")
-    low, high = told["neighbours_interval"]
-    assert low <= told["neighbours"] <= high
-    assert told["loss"] == told["neighbours"]
-    assert json.loads((tmp_path / "evaluation.json").read_text())["histograms"]
+    low, high = told["intervals"]["neighbours"]
+    assert low <= told["losses"]["neighbours"] <= high
+    assert told["losses"]["loss"] == told["losses"]["neighbours"]
+    assert json.loads((tmp_path / "pictures.json").read_text())["histograms"]
 
 
 @pytest.mark.slow
@@ -195,7 +196,7 @@ def test_predictions_that_are_no_numbers_are_told_by_name(store, tmp_path):
     folder = finetuning(tmp_path / "fine", store, mode="scratch")
     weights = model_of(folder).state_dict()
     weights["head.classify.0.weight"][:] = torch.nan
-    folder.finish({"weights_sha256": weights_hash(weights)})
+    folder.finish(Weights(weights_sha256=weights_hash(weights)))
     save(weights, folder.path / WEIGHTS, {})
     task = EvaluateTask(key="evaluate/x", seed=1, finetuned=folder.path, store=store, split="train")
     declare(TaskFolder(tmp_path / "told"), task)

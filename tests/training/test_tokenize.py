@@ -32,7 +32,7 @@ from pipeline.nn.batch import Batch
 from pipeline.nn.tokenizers import featured
 from pipeline.nn.tokenizers import load as tokenizer_of
 from pipeline.outcome import Exit
-from pipeline.probing import Probed
+from pipeline.probing import Subject
 from pipeline.training.engine import checkpoint
 from pipeline.training.token_shards import token_type
 
@@ -223,7 +223,7 @@ def test_a_probe_lays_generated_jets_beside_held_out_ones(tokenized, tmp_path, i
         system = systems.build(model, store)
         system.module.eval()
         events = Selection(store.path, "test", model.reads()).load()
-        looks.append(probe(Probed(model, system, events, store, CPU, 1, tmp_path)))
+        looks.append(probe(Subject(model, system, events, store, CPU, 1, tmp_path)))
     look = looks[0]
     assert look.scores == looks[1].scores, "the seed decides"
     assert set(look.about) == set(look.scores)

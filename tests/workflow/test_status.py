@@ -2,15 +2,17 @@
 
 import io
 import json
+import math
 import os
 
 import pytest
+from made_results import evaluated, simulated, staged
 from rich.console import Console
 from scheduler_fakes import tiny_plan
 
 from pipeline import records
 from pipeline.chains.progress import Progress, all_progress, over, progress
-from pipeline.records import LinkRecord
+from pipeline.records import LinkRecord, Trained
 from pipeline.workflow.display import Display, note, table, trainings, watch
 from pipeline.writing import write_json, write_text
 
@@ -172,15 +174,15 @@ def test_a_failed_task_says_why(plan):
 @pytest.mark.parametrize(
     ("stage", "result", "note"),
     [
-        ("pretrain", {"loss": 0.12345, "events": 24}, "24 events, loss 0.1235"),
-        ("evaluate", {"ari": 0.9465, "events": 8}, "8 events, ARI 0.947"),
-        ("stage", {"events": {"train": 1000, "test": 500}}, "1,500 events"),
+        ("pretrain", Trained(loss=0.12345, events=24), "24 events, loss 0.1235"),
+        ("evaluate", evaluated({"ari": 0.9465}, events=8), "8 events, ari 0.947"),
+        ("stage", staged(events={"train": 1000, "test": 500}), "1,500 events"),
         (
             "simulate",
-            {"events": 24, "means": {"points": 100.2, "tracks": 5.55}},
+            simulated(means={"points": 100.2, "tracks": 5.55}),
             "24 events, 100 points, 5.5 tracks an event",
         ),
-        ("evaluate", {"ari": None}, ""),
+        ("evaluate", evaluated({"ari": math.nan}, events=8), "8 events"),
     ],
 )
 def test_a_finished_task_says_what_matters_most(plan, stage, result, note):

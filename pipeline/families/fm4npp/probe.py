@@ -9,20 +9,20 @@ from numpy.typing import NDArray
 
 from pipeline.evaluation.result import EvaluationResult, histogram
 from pipeline.nn.batch import Batch
-from pipeline.probing import Probed
+from pipeline.probing import Subject
 
 NAMES = ("eta", "phi", "r")
 Floats = NDArray[np.float64]
 
 
-def probe(probed: Probed) -> EvaluationResult:
+def probe(subject: Subject) -> EvaluationResult:
     """Return how far the predicted next neighbour is from the true one, and from the point.
 
     `explained` is 1 - mean squared error over the variance of the true places; `skill` the same
     over the error of saying that the neighbour is where the point is, which is hard to beat. 1 is
     perfect, 0 no better than that. Distances are of normalised coordinates.
     """
-    here, there, made = _places(probed)
+    here, there, made = _places(subject)
     error = ((made - there) ** 2).sum(1)
     trivial = ((here - there) ** 2).sum(1)
     return EvaluationResult(
@@ -46,12 +46,12 @@ def probe(probed: Probed) -> EvaluationResult:
 
 
 @torch.no_grad()
-def _places(probed: Probed) -> tuple[Floats, Floats, Floats]:
+def _places(subject: Subject) -> tuple[Floats, Floats, Floats]:
     """Return where each point is, where its next neighbour is and where predicted (P, 3 each)."""
     found: list[tuple[torch.Tensor, ...]] = []
-    for each in probed.batches():
-        batch = each.to(probed.device)
-        predicted = probed.system.module(batch)[:, 0]
+    for each in subject.batches():
+        batch = each.to(subject.device)
+        predicted = subject.system.module(batch)[:, 0]
         index, exists = _nearest(batch)
         here = batch.points[:, 1:]
         found.append((here[exists], here[index][exists], predicted[exists]))

@@ -14,29 +14,29 @@ from pipeline.families.jet_columns import IMPACT
 from pipeline.families.mpm.heads import features
 from pipeline.families.mpm.module import Pretrainer
 from pipeline.families.mpm.spec import KINEMATICS
-from pipeline.probing import Probed
+from pipeline.probing import Subject
 
 TITLES = {"pt_log": "pT of masked constituents, standardised", "deta": "4 Δη", "dphi": "4 Δφ"}
 CLASSES = ("identity", "tokens", "clusters")
 Found = dict[str, NDArray[np.float64]]
 
 
-def probe(probed: Probed) -> EvaluationResult:
+def probe(subject: Subject) -> EvaluationResult:
     """Return how often classes are correct, and how far drawn features are from the truth.
 
     `accuracy_…` is over masked constituents, beside that of always naming the most frequent;
     intervals are over jets. `error_…` is the mean error of what is regressed, over that of saying
     the median. `w1_…` are Wasserstein-1 distances of features as the model takes them.
     """
-    module = probed.system.module
+    module = subject.system.module
     assert isinstance(module, Pretrainer)
-    found = _found(probed, module)
+    found = _found(subject, module)
     scores: dict[str, float] = {}
     intervals: dict[str, tuple[float, float]] = {}
     about: dict[str, str] = {}
     for name in (name for name in CLASSES if name in module.heads):
         scores |= _accuracies(found, name)
-        intervals[f"accuracy_{name}"] = _interval(found, name, probed.seed)
+        intervals[f"accuracy_{name}"] = _interval(found, name, subject.seed)
         about[f"accuracy_{name}"] = f"share of masked constituents whose {name} is put first"
         about[f"accuracy_{name}_most_frequent"] = "of always naming the most frequent"
     names = (*KINEMATICS, *IMPACT)[: module.model.features]
@@ -52,7 +52,7 @@ def probe(probed: Probed) -> EvaluationResult:
         for at, name in enumerate(names[: len(KINEMATICS)]):
             pair = found["features"][:, at], found[kind][:, at]
             score = f"w1_{name}_{kind}"
-            scores[score], intervals[score] = with_interval(wasserstein, *pair, seed=probed.seed)
+            scores[score], intervals[score] = with_interval(wasserstein, *pair, seed=subject.seed)
             about[score] = "Wasserstein-1 of masked constituents, true and drawn"
             histograms.append(histogram(f"{TITLES[name]}, by {kind}", *pair))
     return EvaluationResult(scores, intervals, about=about, histograms=histograms)
@@ -76,12 +76,12 @@ def _interval(found: Found, name: str, seed: int) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def _found(probed: Probed, module: Pretrainer) -> Found:
+def _found(subject: Subject, module: Pretrainer) -> Found:
     """Return what is predicted and drawn of all masked constituents, and what is true."""
     parts: list[dict[str, Tensor]] = []
     first = 0
-    for each in probed.batches():
-        batch = each.to(probed.device)
+    for each in subject.batches():
+        batch = each.to(subject.device)
         state = torch.random.get_rng_state()
         masked = module(batch)
         torch.random.set_rng_state(state)  # so that the same constituents are hidden

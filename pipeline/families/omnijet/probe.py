@@ -21,31 +21,31 @@ from pipeline.families.omnijet.module import NextTokenModel
 from pipeline.families.omnijet.spec import TOKEN
 from pipeline.families.tokenizer import MOST_CONSTITUENTS
 from pipeline.nn.tokenizers import Codec, load
-from pipeline.probing import Probed, jets
+from pipeline.probing import Subject, jets
 from pipeline.probing.jets import BINS, JETS_AT_ONCE, Measured
 
 OFFSETS = ("jet_eta", "jet_phi")
 Jets = tuple[torch.Tensor, NDArray[np.int64]]  # codes (P) and offsets (J + 1)
 
 
-def probe(probed: Probed) -> EvaluationResult:
+def probe(subject: Subject) -> EvaluationResult:
     """Return how far generated jets are from the truth, raw and reconstructed."""
-    codec = load(probed.store, probed.device)
-    events = probed.events
+    codec = load(subject.store, subject.device)
+    events = subject.events
     true = jets.measured(events.points, events.offsets)
     codes = torch.from_numpy(events.per_point[TOKEN].astype(np.int64))
-    best = _decoded(probed, codec, (codes, events.offsets))
-    drawn = generated(probed, codec, len(events))
-    made = _decoded(probed, codec, drawn)
+    best = _decoded(subject, codec, (codes, events.offsets))
+    drawn = generated(subject, codec, len(events))
+    made = _decoded(subject, codec, drawn)
     full = np.diff(drawn[1]) == MOST_CONSTITUENTS
-    scores, intervals = jets.distances(true, made, BINS, seed=probed.seed)
+    scores, intervals = jets.distances(true, made, BINS, seed=subject.seed)
     scores["full_jets"] = float(full.mean())
     for name, bins in BINS.items():
         scores[f"kl_{name}_reconstructed"] = quantile_divergence(best[name], made[name], bins=bins)
         scores[f"w1_{name}_reconstructed"] = wasserstein(best[name], made[name])
         scores[f"w1_{name}_of_tokens"] = wasserstein(true[name], best[name])
     label = events.per_event.get("label")
-    scores |= _judged(true, best, made, label, probed.seed)
+    scores |= _judged(true, best, made, label, subject.seed)
     about = {name: text for name, text in _about().items() if name in scores}
     histograms = [_compared(name, true, best, made) for name in BINS]
     return EvaluationResult(scores, intervals, about=about, histograms=histograms)
@@ -92,11 +92,11 @@ def _compared(name: str, true: Measured, best: Measured, made: Measured) -> Hist
     return jets.compared(name, true, made)
 
 
-def generated(probed: Probed, codec: Codec, count: int) -> Jets:
+def generated(subject: Subject, codec: Codec, count: int) -> Jets:
     """Return `count` jets drawn from the model; the seed of the probe decides which."""
-    model = probed.system.module
+    model = subject.system.module
     assert isinstance(model, NextTokenModel)
-    generator = torch.Generator(probed.device).manual_seed(probed.seed)
+    generator = torch.Generator(subject.device).manual_seed(subject.seed)
     drawn: list[torch.Tensor] = []
     while len(drawn) < count:
         many = min(JETS_AT_ONCE, count - len(drawn))
@@ -105,13 +105,13 @@ def generated(probed: Probed, codec: Codec, count: int) -> Jets:
 
 
 @torch.no_grad()
-def _decoded(probed: Probed, codec: Codec, drawn: Jets) -> Measured:
+def _decoded(subject: Subject, codec: Codec, drawn: Jets) -> Measured:
     """Return what is measured of the jets that the codes stand for."""
     codes, offsets = drawn
     parts = []
     for start in range(0, len(offsets) - 1, JETS_AT_ONCE):
         cuts = offsets[start : start + JETS_AT_ONCE + 1]
-        within = torch.from_numpy(cuts - cuts[0]).to(probed.device)
-        here = codes[cuts[0] : cuts[-1]].to(probed.device)
+        within = torch.from_numpy(cuts - cuts[0]).to(subject.device)
+        here = codes[cuts[0] : cuts[-1]].to(subject.device)
         parts.append(codec.decode(here, within).float().cpu().numpy())
-    return jets.measured(physical(np.concatenate(parts), probed.store.manifest.columns), offsets)
+    return jets.measured(physical(np.concatenate(parts), subject.store.manifest.columns), offsets)

@@ -9,22 +9,22 @@ from numpy.typing import NDArray
 
 from pipeline.evaluation.result import EvaluationResult, histogram
 from pipeline.families.pointgpt.objective import distances
-from pipeline.probing import Probed
+from pipeline.probing import Subject
 
 NAMES = ("eta", "phi", "r")
 Floats = NDArray[np.float64]
 
 
 @torch.no_grad()
-def probe(probed: Probed) -> EvaluationResult:
+def probe(subject: Subject) -> EvaluationResult:
     """Return how far predicted points are from true ones, beside two guesses that know nothing.
 
     `skill` is 1 - L2 Chamfer distance over that of the mean patch: of every patch of the same
     events, averaged rank by rank.
     """
     made, true = [], []
-    for each in probed.batches():
-        predicted = probed.system.module(each.to(probed.device))
+    for each in subject.batches():
+        predicted = subject.system.module(each.to(subject.device))
         made.append(predicted.points.float().cpu())
         true.append(predicted.patches.points.cpu())
     points, truth = torch.cat(made), torch.cat(true)

@@ -16,7 +16,7 @@ from pipeline.evaluation.result import EvaluationResult, Histogram, histogram, m
 from pipeline.families.polarbert.module import Output
 from pipeline.families.polarbert.objective import entropies, targets
 from pipeline.nn.batch import Batch
-from pipeline.probing import Probed
+from pipeline.probing import Subject
 
 TOP = 10
 ABOUT = {
@@ -47,7 +47,7 @@ class Found:
     events: Rows
 
 
-def probe(probed: Probed) -> EvaluationResult:
+def probe(subject: Subject) -> EvaluationResult:
     """Return how well masked sensors and charges are predicted, beside guesses that need no model.
 
     Of masked pulses `accuracy`, `cross_entropy` and distances are over pulses, not over events as
@@ -58,8 +58,8 @@ def probe(probed: Probed) -> EvaluationResult:
     Raises:
         ValueError: No pulse was masked.
     """
-    found = _found(probed)
-    positions = read_tables(probed.store.path)["geometry"].astype(np.float64)
+    found = _found(subject)
+    positions = read_tables(subject.store.path)["geometry"].astype(np.float64)
     where = {
         name: positions[found.pulses[name].astype(np.int64)]
         for name in ("true", "predicted", "nearest")
@@ -79,7 +79,7 @@ def probe(probed: Probed) -> EvaluationResult:
     }
     return EvaluationResult(
         scores={name: scores[name] for name in ABOUT},
-        intervals=_intervals(found.pulses, probed.seed),
+        intervals=_intervals(found.pulses, subject.seed),
         about=ABOUT,
         histograms=_histograms(found.events, where["true"], where["predicted"]),
     )
@@ -143,14 +143,14 @@ def _histograms(events: Rows, true: Floats, predicted: Floats) -> list[Histogram
 
 
 @torch.no_grad()
-def _found(probed: Probed) -> Found:
+def _found(subject: Subject) -> Found:
     """Return the predictions for all events, and the truth."""
     pulses: list[dict[str, Tensor]] = []
     events: list[dict[str, Tensor]] = []
     first = 0
-    for each in probed.batches():
-        batch = each.to(probed.device)
-        output = probed.system.module(batch)
+    for each in subject.batches():
+        batch = each.to(subject.device)
+        output = subject.system.module(batch)
         pulses.append(_of_pulses(output, batch, first))
         events.append(_of_events(output, batch))
         first += len(batch.sizes)

@@ -25,13 +25,12 @@ from pipeline.nn.batch import Batch
 from pipeline.nn.hidden import EVENT_FEATURES, FEATURES
 from pipeline.nn.loading import batches
 from pipeline.outcome import Exit
-from pipeline.records import TaskProgress
+from pipeline.records import Evaluated, TaskProgress
 from pipeline.run import TaskFolder
 from pipeline.training import loader
 from pipeline.training.engine import engine
 from pipeline.training.network import Downstream
 from pipeline.training.programs import finetune, program
-from pipeline.writing import write_json
 
 BATCH_EVENTS = 8
 READ_EVENTS = 1024
@@ -60,18 +59,34 @@ def evaluate(
     predicted, truth = found
     result = head.scoring().score(predicted, truth, head, task.seed)
     _save_shown(folder, truth, predicted, head)
-    write_json(folder.path / "evaluation.json", result.table())
+    records.write(folder.pictures, result.pictures)
+    scores, intervals = result.numbers
+    backbone = finetuned.backbone
     folder.finish(
-        {
-            **result.table()["scores"],
-            **{f"{name}_interval": _plain(each) for name, each in result.intervals.items()},
-            **_configuration(finetuned, task, truth),
-            "store_sha256": store.manifest.content_sha256,
-            "weights_sha256": engine.weights_hash(weights),
-            "predictions_sha256": {name: array_hash(predicted[name]) for name in sorted(predicted)},
-            "seconds": time.time() - began,
-            "job_id": batch_job_id(),
-        }
+        Evaluated(
+            task=head.task,
+            scores=scores,
+            intervals=intervals,
+            about=dict(result.about),
+            mode=finetuned.mode,
+            labels=finetuned.labels,
+            seed=finetuned.seed,
+            family=finetuned.model.family,
+            width=finetuned.model.hidden[1],
+            layers=getattr(finetuned.model, "layers", None),
+            pretrained=backbone.name if backbone is not None else "",
+            steps=finetuned.training.steps,
+            batch_events=finetuned.training.batch_events,
+            learning_rate=finetuned.training.learning_rate,
+            split=task.split,
+            events=len(truth.event_id),
+            points=int(truth.offsets[-1]),
+            store_sha256=store.manifest.content_sha256,
+            weights_sha256=engine.weights_hash(weights),
+            predictions_sha256={name: array_hash(predicted[name]) for name in sorted(predicted)},
+            seconds=time.time() - began,
+            job_id=batch_job_id(),
+        )
     )
     return Exit.FINISHED
 
@@ -127,11 +142,6 @@ def _predict(model: Downstream, finetuned: FinetuneTask, batch: Batch) -> Rows:
     return {name: each.cpu().numpy() for name, each in predicted.items()}
 
 
-def _plain(interval: tuple[float, float]) -> list[float | None]:
-    """Return an interval as JSON has it: an end that is no number, or infinite, is null."""
-    return [end if np.isfinite(end) else None for end in interval]
-
-
 def _truth(events: Events, reads: Reads, tables: Rows) -> Truth:
     """Return the arrays of `events` that the task reads, without the features of a backbone."""
     stored, names = events.per_point, [n for n in reads.per_point if n != FEATURES]
@@ -142,27 +152,6 @@ def _truth(events: Events, reads: Reads, tables: Rows) -> Truth:
         tables={name: tables[name] for name in reads.tables},
         verified=True,
     )
-
-
-def _configuration(finetuned: FinetuneTask, task: EvaluateTask, truth: Truth) -> dict[str, Any]:
-    """Return the configuration behind the numbers."""
-    backbone = finetuned.backbone
-    return {
-        "task": finetuned.head.task,
-        "mode": finetuned.mode,
-        "labels": finetuned.labels,
-        "seed": finetuned.seed,
-        "family": finetuned.model.family,
-        "width": finetuned.model.hidden[1],
-        "layers": getattr(finetuned.model, "layers", None),
-        "pretrained": backbone.name if backbone is not None else "",
-        "steps": finetuned.training.steps,
-        "batch_events": finetuned.training.batch_events,
-        "learning_rate": finetuned.training.learning_rate,
-        "split": task.split,
-        "events": len(truth.event_id),
-        "points": int(truth.offsets[-1]),
-    }
 
 
 def _save_shown(folder: TaskFolder, truth: Truth, predicted: Rows, task: DownstreamTask) -> None:
@@ -187,7 +176,7 @@ def _save_shown(folder: TaskFolder, truth: Truth, predicted: Rows, task: Downstr
         **truth.tables,
     }
     arrays |= task.pictures(events_of(arrays))
-    np.savez_compressed(folder.path / "events.npz", **arrays)
+    np.savez_compressed(folder.events, **arrays)
 
 
 if __name__ == "__main__":
