@@ -100,6 +100,14 @@ class Product(Ending):
         return ""
 
 
+class Part(Record):
+    """`parts/NNN.json`: one finished part of a task; what made it derives from this one."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    seconds: float | None = None
+
+
 class Simulated(Product):
     """The result of a simulation; `means` are per event, of points, tracks and so on."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import claims
+from pipeline import claims, records
 from pipeline.claims import SILENT_SECONDS, Holder, claimed, holder, process_started
 from pipeline.outcome import Exit, RunError
 from pipeline.records import Trained
@@ -32,7 +32,7 @@ def test_a_finished_task_is_done(tmp_path: Path) -> None:
     assert not task.is_done
     task.finish(Trained(loss=1.5))
     assert task.is_done
-    assert read_json(task.result) == {"outcome": "finished", "loss": 1.5}
+    assert records.read(task.result, Trained) == Trained(loss=1.5)
 
 
 def test_a_failed_task_says_why_and_is_not_done(tmp_path: Path) -> None:

@@ -8,16 +8,16 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from pipeline import catalog
+from pipeline import catalog, records
 from pipeline.campaign import SimulateTask, StageTask
 from pipeline.claims import claimed, holder
 from pipeline.data.errors import BadInput
 from pipeline.data.ranks import run_ranks
 from pipeline.outcome import BusyError, Exit, RunError, classify
+from pipeline.records import AnyRecord
 from pipeline.run import TaskFolder
-from pipeline.writing import read_json
 
 POLL_SECONDS = 0.2
 
@@ -42,21 +42,21 @@ def part_record(folder: TaskFolder, number: int) -> Path:
     return folder.parts / f"{number:03d}.json"
 
 
-def part_records(folder: TaskFolder, count: int) -> list[dict[str, Any]]:
+def part_records(folder: TaskFolder, kind: type[AnyRecord], count: int) -> list[AnyRecord]:
     """Return the records of all `count` parts.
 
     Raises:
         BadInput: A part is not done; the message says what to run.
     """
-    records = [read_json(part_record(folder, number)) for number in range(count)]
-    missing = [number for number, record in enumerate(records) if record is None]
+    found = [records.read(part_record(folder, number), kind) for number in range(count)]
+    missing = [number for number, record in enumerate(found) if record is None]
     if missing:
         message = (
             f"{folder.path}: {len(missing)} of {count} parts are not done, the first is part "
             f"{missing[0]}. Run again with --part {missing[0]}."
         )
         raise BadInput(message)
-    return [record for record in records if record is not None]
+    return [record for record in found if record is not None]
 
 
 def run(program: Program[PartTask], arguments: Sequence[str] | None = None) -> int:

@@ -8,14 +8,26 @@ from collections import Counter
 
 import numpy as np
 
+from pipeline import records
 from pipeline.campaign import SimulateTask
 from pipeline.data.checksums import sha256, unchanged
 from pipeline.data.errors import BadInput
 from pipeline.data.program import Program, part_record, part_records, run
 from pipeline.data.simulation import simulator
-from pipeline.records import Simulated
+from pipeline.records import Part, Simulated
 from pipeline.run import TaskFolder
-from pipeline.writing import read_json, write_json
+
+
+class SimulatedFile(Part):
+    """One simulated file with its companions: their SHA-256 by the path below the output.
+
+    `counts` are of tracks and so on, over all events.
+    """
+
+    events: int
+    points: int
+    counts: dict[str, int]
+    files: dict[str, str]
 
 
 def part_seed(seed: int, number: int) -> int:
@@ -32,20 +44,20 @@ def make_part(folder: TaskFolder, task: SimulateTask, number: int) -> None:
     made = simulator(task.simulation.experiment).write(
         path, task.simulation, number, part_seed(task.seed, number)
     )
-    record = {
-        "events": made.events,
-        "points": made.points,
-        "counts": made.counts,
-        "seconds": round(time.perf_counter() - started, 3),
-        "files": {file.relative_to(task.output).as_posix(): sha256(file) for file in made.files},
-    }
-    write_json(part_record(folder, number), record)
+    record = SimulatedFile(
+        events=made.events,
+        points=made.points,
+        counts=made.counts,
+        seconds=round(time.perf_counter() - started, 3),
+        files={file.relative_to(task.output).as_posix(): sha256(file) for file in made.files},
+    )
+    records.write(part_record(folder, number), record)
 
 
 def is_made(folder: TaskFolder, task: SimulateTask, number: int) -> bool:
     """Return whether file `number` of `task` is there and is what was written."""
-    record = read_json(part_record(folder, number))
-    return record is not None and unchanged(task.output, record["files"])
+    record = records.read(part_record(folder, number), SimulatedFile)
+    return record is not None and unchanged(task.output, record.files)
 
 
 def finish(folder: TaskFolder, task: SimulateTask) -> None:
@@ -54,21 +66,21 @@ def finish(folder: TaskFolder, task: SimulateTask) -> None:
     Raises:
         BadInput: A file is missing or damaged.
     """
-    records = part_records(folder, len(task.files))
+    made = part_records(folder, SimulatedFile, len(task.files))
     for number, (_, path) in enumerate(task.files):
         if not is_made(folder, task, number):
             message = f"{path}: not what was written. Run again with --part {number}."
             raise BadInput(message)
     simulator(task.simulation.experiment).finish(tuple(path for _, path in task.files))
-    events = sum(record["events"] for record in records)
-    counts: Counter[str] = sum((Counter(record["counts"]) for record in records), Counter())
-    counts["points"] = sum(record["points"] for record in records)
+    events = sum(each.events for each in made)
+    counts: Counter[str] = sum((Counter(each.counts) for each in made), Counter())
+    counts["points"] = sum(each.points for each in made)
     folder.finish(
         Simulated(
-            files=len(records),
+            files=len(made),
             events=events,
             means={name: count / events for name, count in counts.items()},
-            seconds=sum(record["seconds"] for record in records),
+            seconds=sum(each.seconds or 0 for each in made),
         )
     )
 

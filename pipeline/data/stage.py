@@ -9,10 +9,11 @@ import json
 import shutil
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
+from pipeline import records
 from pipeline.campaign import StageTask
 from pipeline.data.checksums import remembered, sha256, unchanged
 from pipeline.data.errors import BadInput
@@ -33,13 +34,33 @@ from pipeline.data.store.manifest import (
     write_manifest,
 )
 from pipeline.data.store.tables import TABLES, check_tables, write_tables
-from pipeline.records import Staged
+from pipeline.records import Part, Record, Staged
 from pipeline.run import TaskFolder
-from pipeline.writing import read_json, write_json
+from pipeline.writing import write_json
 
 BINS_SPLIT = "train"
 SAMPLE_EVENTS = 2000
 BEGUN = "begun.json"
+
+
+class StagedPart(Record):
+    """The shards of one staging part of a source file; `made_from` stands for what decides them."""
+
+    made_from: str
+    shards: tuple[ShardRecord, ...]
+    rejected: dict[str, int]
+
+
+class StagedFile(Part):
+    """The shards of one source file; `sources` are the file and its companions.
+
+    `seen` has size in bytes and time in ns of each, empty where the file is not on this machine.
+    """
+
+    shards: tuple[ShardRecord, ...]
+    sources: tuple[SourceRecord, ...]
+    rejected: dict[str, int]
+    seen: tuple[tuple[int, int], ...]
 
 
 def begin(folder: TaskFolder, task: StageTask) -> None:
@@ -133,7 +154,7 @@ def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
     ):
         check_tables(task.store, entries.tables, name)
         sources = _sources(kind, entries, name, path, folder)
-        shards: list[dict[str, Any]] = []
+        shards: list[ShardRecord] = []
         rejected: Counter[str] = Counter()
         for part, (start, stop) in enumerate(ranges(entries.count, layout.events_per_shard)):
             note = folder.parts / f"{number:05d}-{part:03d}.json"
@@ -143,28 +164,24 @@ def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
                 made, bad = make_part(
                     layout, entries, split=split, file=number, part=part, start=start, stop=stop
                 )
-                record = {
-                    "made_from": made_from,
-                    "shards": [each.model_dump(mode="json") for each in made],
-                    "rejected": bad,
-                }
-                write_json(note, record)
-            shards += record["shards"]
-            rejected.update(record["rejected"])
+                record = StagedPart(made_from=made_from, shards=tuple(made), rejected=bad)
+                records.write(note, record)
+            shards += record.shards
+            rejected.update(record.rejected)
     _remove_others(task.store, number, shards)
-    record = {
-        "shards": shards,
-        "sources": [each.model_dump(mode="json") for each in sources],
-        "rejected": {name: count for name, count in rejected.items() if count},
-        "seen": seen,
-        "seconds": round(time.perf_counter() - started, 3),
-    }
-    write_json(part_record(folder, number), record)
+    whole = StagedFile(
+        shards=tuple(shards),
+        sources=tuple(sources),
+        rejected={name: count for name, count in rejected.items() if count},
+        seen=seen,
+        seconds=round(time.perf_counter() - started, 3),
+    )
+    records.write(part_record(folder, number), whole)
 
 
-def _remove_others(store: Path, number: int, shards: list[dict[str, Any]]) -> None:
+def _remove_others(store: Path, number: int, shards: list[ShardRecord]) -> None:
     """Remove the shards of an earlier version of source file `number`, all but `shards`."""
-    mine = {store / each["split"] / each["name"] for each in shards}
+    mine = {store / each.split / each.name for each in shards}
     for folder in {*store.glob(f"*/{number:05d}-*")} - mine:
         shutil.rmtree(folder)
 
@@ -203,38 +220,35 @@ def _fingerprint(
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _kept(store: Path, path: Path, made_from: str) -> dict[str, Any] | None:
+def _kept(store: Path, path: Path, made_from: str) -> StagedPart | None:
     """Return the record of a staging part if its fingerprint agrees and its shards verify."""
-    record = read_json(path)
-    if record is None or record["made_from"] != made_from:
+    record = records.read(path, StagedPart)
+    if record is None or record.made_from != made_from:
         return None
-    return record if _are_whole(store, record) else None
+    return record if _are_whole(store, record.shards) else None
 
 
-def _are_whole(store: Path, record: dict[str, Any]) -> bool:
-    """Return whether the shards of a record exist and are unchanged."""
-    return all(
-        unchanged(store / shard["split"] / shard["name"], shard["files"])
-        for shard in record["shards"]
-    )
+def _are_whole(store: Path, shards: Sequence[ShardRecord]) -> bool:
+    """Return whether the shards exist and are unchanged."""
+    return all(unchanged(store / shard.split / shard.name, shard.files) for shard in shards)
 
 
 def is_staged(folder: TaskFolder, task: StageTask, number: int) -> bool:
     """Return whether the shards of source file `number` are complete and it looks unchanged."""
-    record = read_json(part_record(folder, number))
-    if record is None or not _are_whole(task.store, record):
+    record = records.read(part_record(folder, number), StagedFile)
+    if record is None or not _are_whole(task.store, record.shards):
         return False
     seen = _seen(task.files[number][1], experiment(task.dataset.experiment))
-    return not seen or record["seen"] == seen
+    return not seen or record.seen == seen
 
 
-def _seen(name: str, kind: Experiment) -> list[list[int]]:
-    """Return size and time of a file and its companions; an empty list if it is not here."""
+def _seen(name: str, kind: Experiment) -> tuple[tuple[int, int], ...]:
+    """Return size and time of a file and its companions, nothing if it is not here."""
     if is_remote(name) or not Path(name).exists():
-        return []
+        return ()
     paths = [Path(name), *(Path(beside(name, each)) for each in kind.companions(file_of(name)))]
     states = [path.stat() for path in paths if path.exists()]
-    return [[state.st_size, state.st_mtime_ns] for state in states]
+    return tuple((state.st_size, state.st_mtime_ns) for state in states)
 
 
 def finish(folder: TaskFolder, task: StageTask) -> None:
@@ -243,13 +257,13 @@ def finish(folder: TaskFolder, task: StageTask) -> None:
     Raises:
         BadInput: A part is not done or damaged, or a split is empty or has labels for some files.
     """
-    records = part_records(folder, len(task.files))
+    made = part_records(folder, StagedFile, len(task.files))
     for number, (_, source) in enumerate(task.files):
         if not is_staged(folder, task, number):
             message = f"{task.store}: the shards of {source} are damaged, or it has changed since. "
             message += f"Run --part {number}."
             raise BadInput(message)
-    manifest = _manifest(task, records)
+    manifest = _manifest(task, made)
     write_manifest(task.store, manifest)
     folder.finish(
         Staged(
@@ -257,17 +271,17 @@ def finish(folder: TaskFolder, task: StageTask) -> None:
             points=manifest.points,
             rejected=manifest.rejected,
             shards=len(manifest.shards),
-            seconds=sum(record["seconds"] for record in records),
+            seconds=sum(each.seconds or 0 for each in made),
         )
     )
 
 
-def _manifest(task: StageTask, records: list[dict[str, Any]]) -> Manifest:
-    """Return the manifest of the store that the parts with `records` made."""
+def _manifest(task: StageTask, made: list[StagedFile]) -> Manifest:
+    """Return the manifest of the store that the parts of `made` hold."""
     layout = layout_of(task)
     settings = layout.preparation
-    shards = [ShardRecord(**shard) for record in records for shard in record["shards"]]
-    rejected: Counter[str] = sum((Counter(each["rejected"]) for each in records), Counter())
+    shards = [shard for each in made for shard in each.shards]
+    rejected: Counter[str] = sum((Counter(each.rejected) for each in made), Counter())
     splits = tuple(task.dataset.fractions or task.sources)
     _check_splits(task, splits, shards, rejected)
     constants = (name for name in (BINS, TABLES) if (task.store / name).exists())
@@ -280,7 +294,7 @@ def _manifest(task: StageTask, records: list[dict[str, Any]]) -> Manifest:
         max_points=settings.max_points,
         fractions=dict(layout.fractions),
         files={name: sha256(task.store / name) for name in constants},
-        sources=tuple(SourceRecord(**each) for record in records for each in record["sources"]),
+        sources=tuple(source for each in made for source in each.sources),
         rejected=dict(rejected),
         events=_totals(shards, splits, "events"),
         points=_totals(shards, splits, "points"),

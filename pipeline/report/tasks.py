@@ -10,7 +10,7 @@ from pipeline import records
 from pipeline.budget.account import Account
 from pipeline.campaign import Campaign
 from pipeline.catalog import DeclarationError
-from pipeline.records import Ending, Product, TaskProgress
+from pipeline.records import Ending, Part, Product, TaskProgress
 from pipeline.report.reader import Reader
 from pipeline.run import Run, TaskFolder
 
@@ -34,7 +34,7 @@ class TaskView:
     declaration: Table
     ending: Ending | None
     result: Product | None
-    parts: tuple[Table, ...]
+    parts: tuple[Part, ...]
     folder: TaskFolder
 
     @property
@@ -79,7 +79,8 @@ def _view(folder: TaskFolder, task: Table, reader: Reader, jobs: list[Account]) 
     """Return the view of one task."""
     kind = records.RESULTS[task["stage"]] if folder.is_done else Ending
     ending = reader.record(folder.result, kind)
-    parts = tuple(reader.table(path) for path in sorted(folder.parts.glob("*.json")))
+    found = (reader.record(path, Part) for path in sorted(folder.finished_parts))
+    parts = tuple(part for part in found if part is not None)
     state = _state(folder, ending, {job.state for job in jobs})
     return TaskView(
         key=task["key"],
@@ -108,7 +109,7 @@ def _state(folder: TaskFolder, ending: Ending | None, job_states: set[str]) -> s
     return "begun" if any(path.exists() for path in began) else "waiting"
 
 
-def _progress(task: Table, parts: tuple[Table, ...], folder: TaskFolder, reader: Reader) -> str:
+def _progress(task: Table, parts: tuple[Part, ...], folder: TaskFolder, reader: Reader) -> str:
     """Return "done of total units" where it is known."""
     progress = reader.record(folder.progress, TaskProgress)
     if progress is not None:
@@ -133,7 +134,7 @@ def shares(tasks: Iterable[TaskView]) -> list[Share]:
     """Return the share of each task that runs in pilots and says how long it took."""
     found = []
     for task in tasks:
-        times = [table["seconds"] for table in task.parts if "seconds" in table]
+        times = [each.seconds for each in task.parts if each.seconds is not None]
         if not task.parts and task.ending is not None and task.ending.seconds is not None:
             times = [task.ending.seconds]
         if times and task.stage in IN_PILOTS:

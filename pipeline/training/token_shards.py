@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline import records
 from pipeline.campaign import TokenizeTask
 from pipeline.data.checksums import sha256, unchanged
 from pipeline.data.errors import BadInput
@@ -32,13 +33,24 @@ from pipeline.evaluation.codebooks import perplexity, usage
 from pipeline.families.omnijet.spec import TOKEN
 from pipeline.families.tokenizer import FEATURES, MOST_CONSTITUENTS
 from pipeline.nn.tokenizers import Codec
-from pipeline.records import TokenQuality
+from pipeline.records import Record, TokenQuality
 from pipeline.run import TaskFolder
-from pipeline.writing import read_json, write_json
 
 EXPERIMENT = "jet-tokens"
 OWN = frozenset({"points", "offsets", "event_id", TOKEN})
 BATCH_JETS = 256
+
+
+class TokenisedShard(Record):
+    """One shard of tokens; `made_from` stands for what decides its content.
+
+    `cut` counts by reason what was left out; `squares` are the summed squared errors (3).
+    """
+
+    made_from: str
+    shard: ShardRecord
+    cut: dict[str, int]
+    squares: list[float]
 
 
 @dataclass(frozen=True)
@@ -87,16 +99,16 @@ class Shards:
 
     def is_recorded(self, number: int) -> bool:
         """Return whether shard `number` was written, of this tokenizer and these jets."""
-        record = read_json(self.record(number))
-        return record is not None and record["made_from"] == self.made_from(number)
+        record = records.read(self.record(number), TokenisedShard)
+        return record is not None and record.made_from == self.made_from(number)
 
     def is_written(self, number: int) -> bool:
         """Return whether shard `number` was written so, and is whole."""
-        record = read_json(self.record(number))
-        if record is None or not self.is_recorded(number):
+        record = records.read(self.record(number), TokenisedShard)
+        if record is None or record.made_from != self.made_from(number):
             return False
-        shard = record["shard"]
-        return unchanged(self.task.store / shard["split"] / shard["name"], shard["files"])
+        shard = record.shard
+        return unchanged(self.task.store / shard.split / shard.name, shard.files)
 
     def write(self, number: int) -> None:
         """Write shard `number`, then its record."""
@@ -113,13 +125,10 @@ class Shards:
             chunk_points=self.task.chunk_points,
             codec=self.task.codec,
         )
-        record = {
-            "made_from": self.made_from(number),
-            "shard": shard.model_dump(mode="json"),
-            "cut": cut,
-            "squares": squares,
-        }
-        write_json(self.record(number), record)
+        record = TokenisedShard(
+            made_from=self.made_from(number), shard=shard, cut=cut, squares=squares
+        )
+        records.write(self.record(number), record)
 
     def made(self) -> Iterator[Made]:
         """Yield what is known of each written shard, in the order of the jets.
@@ -128,15 +137,15 @@ class Shards:
             BadInput: One is not written.
         """
         for number in range(len(self)):
-            record = read_json(self.record(number))
+            record = records.read(self.record(number), TokenisedShard)
             if record is None:
                 message = f"{self.record(number)}: not written; run this task again."
                 raise BadInput(message)
-            shard = ShardRecord(**record["shard"])
+            shard = record.shard
             opened = Shard(self.task.store / shard.split / shard.name, shard)
             tokens = opened.read((TOKEN,))[TOKEN]
             used = np.bincount(tokens, minlength=self.task.model.codes)
-            yield Made(shard, record["cut"], record["squares"], used)
+            yield Made(shard, record.cut, record.squares, used)
 
     def _tokenised(self, source: Shard) -> tuple[dict[str, Array], dict[str, int], list[float]]:
         """Return the arrays of a shard, what was cut, and the summed squared errors (3)."""
@@ -182,8 +191,8 @@ def token_type(codes: int) -> type[np.uint16] | type[np.int32]:
 def manifest(shards: Shards, made: list[Made]) -> Manifest:
     """Return the manifest of the store of tokens; `rejected` counts what was cut."""
     jets, store = shards.jets, shards.task.store
-    records = [each.shard for each in made]
-    of = {split: [each for each in records if each.split == split] for split in jets.splits}
+    written = [each.shard for each in made]
+    of = {split: [each for each in written if each.split == split] for split in jets.splits}
     path = jets.path / MANIFEST
     return Manifest(
         experiment=EXPERIMENT,
@@ -205,7 +214,7 @@ def manifest(shards: Shards, made: list[Made]) -> Manifest:
         rejected=total_cut(made),
         events={split: sum(each.events for each in some) for split, some in of.items()},
         points={split: sum(each.points for each in some) for split, some in of.items()},
-        shards=tuple(records),
+        shards=tuple(written),
     )
 
 

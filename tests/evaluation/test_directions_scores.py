@@ -66,7 +66,7 @@ def test_a_baseline_has_scores_and_a_histogram_beside_the_others(tmp_path):
     (histogram,) = look.histograms
     assert sum(histogram.true) == sum(histogram.made) == 300
     assert histogram.made[0] > histogram.true[0]
-    assert reread(look, tmp_path)[1].histograms == look.histograms
+    assert reread(look, tmp_path)[1].histograms == tuple(look.histograms)
 
 
 def test_without_one_there_is_nothing_beside_it():

@@ -17,6 +17,11 @@ from tests.golden.cases import Case, Row, compared
 CHOICES = {17: "full", 13: "kinpid", 7: "kin"}
 
 
+def knows(case: Case) -> bool:
+    """Return whether `case` is of this system."""
+    return case.about.get("peer_class") == "ParticleNet"
+
+
 def model_of(case: Case) -> ParticleNet:
     """Return the declaration of the published settings."""
     given = case.configuration

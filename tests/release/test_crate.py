@@ -6,6 +6,7 @@ import sys
 
 import mlcroissant
 import pytest
+from made_results import staged
 from rocrate.rocrate import ROCrate
 
 from pipeline.budget.ledger import Ledger
@@ -20,7 +21,6 @@ from pipeline.data.store.manifest import (
     write_manifest,
 )
 from pipeline.outcome import Exit, RunError
-from pipeline.records import Product
 from pipeline.release.provenance import write_provenance
 from pipeline.writing import write_json
 
@@ -194,7 +194,7 @@ def test_a_half_finished_run(fresh, campaign):
     """One store is there, one is being staged, one training failed, the rest is to come."""
     make_store(fresh, "unlabelled", train=998)
     fresh.store("labelled").mkdir()
-    fresh.task("stage/unlabelled").finish(Product(seconds=2.0))
+    fresh.task("stage/unlabelled").finish(staged(seconds=2.0))
     fresh.task("pretrain/m0-d960-s1").fail("diverged", "The loss is nan after 48 events.")
     written = write_provenance(fresh, campaign)
     assert [path.name for path in written.croissants] == ["unlabelled.croissant.json"]

@@ -46,7 +46,7 @@ def test_a_finished_campaign_fills_every_section(page):
     assert "frozen m0, pretrained on 960 events" in words
     assert "width 64, 4 layers 345,678 parameters" in words
     assert "240 labelled events, seed 2" in words
-    assert "of 125 events two_way matching 5e5e5e5e5e5e ab12ab12ab12" in words
+    assert "of 125 events 5e5e5e5e5e5e ab12ab12ab12" in words
     assert "true: 14 particles" in words
     assert "found: 16 tracks" in words
     assert "labelled test 125 107,000 856 15.6" in words

@@ -7,11 +7,11 @@ import pytest
 from made_results import probed
 
 from pipeline.campaign import Campaign
+from pipeline.records import Trained
 from pipeline.report import write_report
 from pipeline.report.reader import Reader
 from pipeline.report.scaling import scaling_chart, scalings
 from pipeline.report.tasks import view_tasks
-from pipeline.writing import write_json
 
 WIDTHS = (32, 128, 512, 2048)
 EVENTS = (100, 1000, 10_000, 100_000)
@@ -81,7 +81,7 @@ def test_one_model_on_one_size_is_no_scaling(grid):
 def test_a_loss_without_logarithm_is_told(grid, site):
     run, asked = grid
     task = next(each for each in asked.tasks(run) if each.stage == "probe")
-    write_json(run.task(task.key).result, {"loss": -1.0, "pretraining_events": 100})
+    run.task(task.key).finish(probed(-1.0))
     page = write_report(run, asked, site).read_text()
     assert "loss: measurement 0 is -1.0; it has no logarithm" in page
 
@@ -99,7 +99,7 @@ def test_validated_trainings_have_laws_of_their_least_losses(grid):
     for task in asked.tasks(run):
         if task.stage == "pretrain":
             loss = 3 * task.events**-0.1
-            write_json(run.task(task.key).result, {"best_validation_loss": loss})
+            run.task(task.key).finish(Trained(best_validation_loss=loss))
     views = {each.name: each for each in scalings(view_tasks(run, asked, Reader(), []))}
     view = views["validation, each at its least, fm4npp-mamba2"]
     law = next(each for each in view.fits if each.law == "L(D)")

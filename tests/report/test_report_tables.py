@@ -8,10 +8,12 @@ import sys
 import pytest
 from made_evaluations import TASKS
 
+from pipeline import records
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.record import Kind, Record
+from pipeline.records import Evaluated
 from pipeline.report.tables import escaped, results_as
-from pipeline.writing import write_json, write_text
+from pipeline.writing import write_text
 
 
 def rows_of(run, campaign):
@@ -120,8 +122,9 @@ def test_what_is_damaged_is_named_and_the_rest_told(whole, campaign):
 
 def test_a_score_that_is_no_number_is_left_out(whole, campaign):
     key = next(each.key for each in campaign.tasks(whole) if each.stage == "evaluate")
-    result = json.loads(whole.task(key).result.read_text())
-    write_json(whole.task(key).result, result | {"ari": float("nan")})
+    result = records.read(whole.task(key).result, Evaluated)
+    scores = result.scores | {"ari": float("nan")}
+    records.write(whole.task(key).result, result.model_copy(update={"scores": scores}))
     first = json.loads(results_as(whole, campaign, "json")[0])[0]
     assert len(first["scores"][0]["values"]) == 1
 

@@ -29,13 +29,12 @@ from pipeline.job import batch_job_id
 from pipeline.nn.hidden import EVENT_FEATURES, FEATURES, HiddenOf
 from pipeline.nn.loading import batches
 from pipeline.outcome import Exit
-from pipeline.records import Featured, TaskProgress, Weights
+from pipeline.records import Featured, Record, TaskProgress, Weights
 from pipeline.run import TaskFolder
 from pipeline.training.engine import engine
 from pipeline.training.network import backbone_of
 from pipeline.training.programs import program
 from pipeline.training.programs.finetune import load_backbone
-from pipeline.writing import read_json, write_json
 
 BATCH_EVENTS = 32
 LEFT_OUT = frozenset({"neighbours"})  # what pretraining alone learns from
@@ -80,6 +79,13 @@ def features(
     return Exit.FINISHED
 
 
+class FeaturedShard(Record):
+    """One shard with features; `made_from` stands for what decides its content."""
+
+    made_from: str
+    shard: ShardRecord
+
+
 @dataclass(frozen=True)
 class Writing:
     """The shards of one task; `digest` stands for the backbone's weights."""
@@ -95,12 +101,14 @@ class Writing:
         """Return the record of the shard made of `shard`, written now if it was not before."""
         path = self.folder.parts / f"{number:05d}.json"
         made_from = self._made_from(shard)
-        record = read_json(path)
+        record = records.read(path, FeaturedShard)
         target = self.task.store / shard.record.split / shard.record.name
-        if record is not None and record["made_from"] == made_from:
-            before = ShardRecord(**record["shard"])
-            if unchanged(target, before.files):
-                return before
+        if (
+            record is not None
+            and record.made_from == made_from
+            and unchanged(target, record.shard.files)
+        ):
+            return record.shard
         for leftover in target.parent.glob(f".{target.name}.*.tmp"):  # of one that was killed
             shutil.rmtree(leftover)
         arrays, per_event = self._with_features(shard)
@@ -112,7 +120,7 @@ class Writing:
             chunk_points=self.task.chunk_points,
             codec=self.task.codec,
         )
-        write_json(path, {"made_from": made_from, "shard": made.model_dump(mode="json")})
+        records.write(path, FeaturedShard(made_from=made_from, shard=made))
         return made
 
     @property
