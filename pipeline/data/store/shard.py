@@ -54,7 +54,7 @@ def write_shard(
         name=folder.name,
         events=len(arrays[EVENT]),
         points=len(arrays["points"]),
-        arrays={name: _described(name, values, per_event) for name, values in arrays.items()},
+        arrays={name: _described(name, arrays[name], per_event) for name in sorted(arrays)},
         files=dict(sorted(hashes.items())),
     )
 
