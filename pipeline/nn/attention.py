@@ -99,6 +99,7 @@ def attend(
     causal: bool = False,
     hidden_P: Tensor | None = None,
     bias: Bias | None = None,
+    dropout: float = 0.0,
 ) -> Tensor:
     """Return y (P, H, D): what each token sees in its own event.
 
@@ -109,6 +110,7 @@ def attend(
         causal: Whether a token sees only itself and what stands before it in its event.
         hidden_P: Tokens, bool, that no other token sees; each still sees itself.
         bias: Added to the scores.
+        dropout: The rate at which weights, after the softmax, are dropped; the rest is scaled up.
 
     Raises:
         ValueError: If `lengths` are of another number of tokens.
@@ -120,16 +122,38 @@ def attend(
         )
         raise ValueError(message)
     if bias is not None and bias.padded is not None:
-        whole = bias.padded
-        return padded(q_PHD, k_PHD, v_PHD, lengths, whole, causal=causal, hidden_P=hidden_P)
+        return padded(
+            q_PHD,
+            k_PHD,
+            v_PHD,
+            lengths,
+            bias.padded,
+            causal=causal,
+            hidden_P=hidden_P,
+            dropout=dropout,
+        )
     if q_PHD.is_cuda and hidden_P is None and bias is None and len(lengths.runs) > 1:
-        return ragged(q_PHD, k_PHD, v_PHD, lengths, causal=causal)
-    runs = () if bias is None else bias.runs
-    return by_runs(q_PHD, k_PHD, v_PHD, lengths, causal=causal, hidden_P=hidden_P, bias=runs)
+        return ragged(q_PHD, k_PHD, v_PHD, lengths, causal=causal, dropout=dropout)
+    return by_runs(
+        q_PHD,
+        k_PHD,
+        v_PHD,
+        lengths,
+        causal=causal,
+        hidden_P=hidden_P,
+        bias=() if bias is None else bias.runs,
+        dropout=dropout,
+    )
 
 
 def ragged(
-    q_PHD: Tensor, k_PHD: Tensor, v_PHD: Tensor, lengths: Lengths, *, causal: bool = False
+    q_PHD: Tensor,
+    k_PHD: Tensor,
+    v_PHD: Tensor,
+    lengths: Lengths,
+    *,
+    causal: bool = False,
+    dropout: float = 0.0,
 ) -> Tensor:
     """Return `attend` by one call of PyTorch's attention on jagged tensors.
 
@@ -146,7 +170,9 @@ def ragged(
         ).transpose(1, 2)
         for x in (q_PHD, k_PHD, v_PHD)
     )
-    y = functional.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=channels**-0.5)
+    y = functional.scaled_dot_product_attention(
+        q, k, v, dropout_p=dropout, is_causal=causal, scale=channels**-0.5
+    )
     return y.transpose(1, 2).values()[..., :channels]
 
 
@@ -159,6 +185,7 @@ def by_runs(
     causal: bool = False,
     hidden_P: Tensor | None = None,
     bias: Sequence[Tensor] = (),
+    dropout: float = 0.0,
 ) -> Tensor:
     """Return `attend` by one call of PyTorch's dense attention for each run of `lengths`.
 
@@ -178,7 +205,7 @@ def by_runs(
         if b is not None:
             seen = _biased(b.to(q.dtype), seen, causal=causal)
         y = functional.scaled_dot_product_attention(
-            q, k, v, attn_mask=seen, is_causal=causal and seen is None
+            q, k, v, attn_mask=seen, dropout_p=dropout, is_causal=causal and seen is None
         )
         outputs.append(y.transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs).to(dtype)
@@ -193,6 +220,7 @@ def padded(
     *,
     causal: bool = False,
     hidden_P: Tensor | None = None,
+    dropout: float = 0.0,
 ) -> Tensor:
     """Return `attend` by one call of PyTorch's dense attention on events padded to the longest.
 
@@ -203,7 +231,7 @@ def padded(
     q, k, v = (filled(x, places, shape).transpose(1, 2) for x in (q_PHD, k_PHD, v_PHD))
     seen = None if hidden_P is None else _seen(filled(hidden_P, places, shape), causal=causal)
     mask = _biased(bias_BHLL.to(q.dtype), seen, causal=causal)
-    y = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    y = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
     return y.transpose(1, 2).flatten(0, 1)[places]
 
 

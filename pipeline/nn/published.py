@@ -3,7 +3,7 @@
 A family's `published.py` lists its entries; what is done with them stands here once.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,25 +20,49 @@ COUNTERS = "num_batches_tracked"
 
 @dataclass(frozen=True)
 class Entry:
-    """One weight by both names; `kernel` is the number of further axes of size 1 in theirs."""
+    """One weight of ours by both names.
+
+    theirs: one name; or several, of weights of one shape that ours holds end to end.
+    kernel: the number of further axes of size 1 in theirs.
+    leading: the number of axes of size 1 that theirs has before the others.
+    """
 
     ours: str
-    theirs: str
+    theirs: str | tuple[str, ...]
     kernel: int = 0
+    leading: int = 0
 
-    def imported(self, weight: Tensor) -> Tensor:
-        """Return the authors' weight in our shape."""
-        return weight.reshape(weight.shape[: weight.ndim - self.kernel])
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The authors' names."""
+        return (self.theirs,) if isinstance(self.theirs, str) else self.theirs
 
-    def exported(self, weight: Tensor) -> Tensor:
-        """Return our weight in the authors' shape."""
-        return weight.reshape(*weight.shape, *(1,) * self.kernel)
+    def imported(self, weights: Sequence[Tensor]) -> Tensor:
+        """Return the authors' weights, in the order of `names`, in our shape."""
+        ours = [
+            each.reshape(each.shape[self.leading : each.ndim - self.kernel]) for each in weights
+        ]
+        return ours[0] if len(ours) == 1 else torch.cat(ours)
+
+    def exported(self, weight: Tensor) -> list[Tensor]:
+        """Return our weight in the authors' shape, in the order of `names`."""
+        several = len(self.names) > 1
+        return [
+            each.reshape(*(1,) * self.leading, *each.shape, *(1,) * self.kernel)
+            for each in (weight.chunk(len(self.names)) if several else [weight])
+        ]
+
+
+def affine(ours: str, theirs: str, *, bias: bool = True) -> Iterator[Entry]:
+    """Yield the entries of a linear layer or of a LayerNorm: its weight, and its bias if any."""
+    yield Entry(f"{ours}.weight", f"{theirs}.weight")
+    if bias:
+        yield Entry(f"{ours}.bias", f"{theirs}.bias")
 
 
 def norm(ours: str, theirs: str) -> Iterator[Entry]:
     """Yield the four entries of a batch norm."""
-    yield Entry(f"{ours}.weight", f"{theirs}.weight")
-    yield Entry(f"{ours}.bias", f"{theirs}.bias")
+    yield from affine(ours, theirs)
     yield Entry(f"{ours}.running_mean", f"{theirs}.running_mean")
     yield Entry(f"{ours}.running_variance", f"{theirs}.running_var")
 
@@ -97,17 +121,11 @@ def imported(
     left = {name.removeprefix(prefix): weight for name, weight in weights.items()}
     found: dict[str, Tensor] = {}
     for entry in entries:
-        if entry.theirs not in left:
-            message = f"{source}: no {entry.theirs}. Is this a file of another model or size?"
-            raise BadInput(message)
-        weight = entry.imported(left.pop(entry.theirs))
-        if weight.shape != shapes[entry.ours]:
-            message = (
-                f"{source}: {entry.theirs} has shape {tuple(weight.shape)}; this model has "
-                f"{tuple(shapes[entry.ours])}. Name the size that the file is of."
-            )
-            raise BadInput(message)
-        found[entry.ours] = weight
+        for name in entry.names:
+            if name not in left:
+                message = f"{source}: no {name}. Is this a file of another model or size?"
+                raise BadInput(message)
+        found[entry.ours] = _fitting(entry, left, shapes[entry.ours], source)
     rest = [name for name in left if not name.endswith(COUNTERS)]
     if rest:
         message = f"{source}: {rest[0]} and {len(rest) - 1} more are of no layer of this model."
@@ -122,7 +140,23 @@ def exported(
 
     What torch's batch norms count is left out: nothing reads it, and a module loads without it.
     """
-    return {prefix + entry.theirs: entry.exported(weights[entry.ours]) for entry in entries}
+    return {
+        prefix + name: part
+        for entry in entries
+        for name, part in zip(entry.names, entry.exported(weights[entry.ours]), strict=True)
+    }
+
+
+def _fitting(entry: Entry, left: dict[str, Tensor], shape: torch.Size, source: str) -> Tensor:
+    """Return the weight of an entry, taken out of `left`, if it has our shape."""
+    weight = entry.imported([left.pop(name) for name in entry.names])
+    if weight.shape != shape:
+        message = (
+            f"{source}: {' + '.join(entry.names)} has shape {tuple(weight.shape)}; this model has "
+            f"{tuple(shape)}. Name the size that the file is of."
+        )
+        raise BadInput(message)
+    return weight
 
 
 def _line(error: Exception) -> str:

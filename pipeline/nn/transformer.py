@@ -27,19 +27,25 @@ class Style:
     layer_scale: what a learnt factor of each channel of a branch begins with (arXiv 2103.17239,
         eq. 10); 0 for none.
     dropout: on each branch.
+    dropout_inside: of the weights of attention, and of the inner channels of the feed-forward.
+    initial: what the maps of attention begin with:
+        linear: as torch's Linear does · multihead: as its MultiheadAttention does, queries, keys
+        and values together by Xavier's uniform law (Glorot, Bengio, 2010, eq. 16), biases at 0.
     """
 
     width: int
     heads: int
     inner: int
     norm: Literal["pre", "post", "normformer"] = "pre"
-    activation: Literal["relu", "gelu", "swiglu"] = "gelu"
+    activation: Literal["relu", "gelu", "silu", "swiglu"] = "gelu"
     bias_qkv: bool = True
     bias_out: bool = True
     bias_feed_forward: bool = True
     residual: float = 1.0
     layer_scale: float = 0.0
     dropout: float = 0.0
+    dropout_inside: float = 0.0
+    initial: Literal["linear", "multihead"] = "linear"
 
     def __post_init__(self) -> None:
         """Refuse a width that the heads cannot share."""
@@ -56,6 +62,12 @@ class SelfAttention(nn.Module):
         self.heads = style.heads
         self.qkv = nn.Linear(style.width, 3 * style.width, bias=style.bias_qkv)
         self.out = nn.Linear(style.width, style.width, bias=style.bias_out)
+        self.dropout = style.dropout_inside
+        if style.initial == "multihead":
+            nn.init.xavier_uniform_(self.qkv.weight)
+            for bias in (self.qkv.bias, self.out.bias):
+                if bias is not None:
+                    nn.init.zeros_(bias)
 
     def forward(
         self,
@@ -68,7 +80,10 @@ class SelfAttention(nn.Module):
     ) -> Tensor:
         """Return (P, W) of x (P, W); `causal`, `hidden_P` and `bias` as `attend` takes them."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
-        seen = attend(q, k, v, lengths, causal=causal, hidden_P=hidden_P, bias=bias)
+        dropout = self.dropout if self.training else 0.0
+        seen = attend(
+            q, k, v, lengths, causal=causal, hidden_P=hidden_P, bias=bias, dropout=dropout
+        )
         y: Tensor = self.out(seen.flatten(1))
         return y
 
@@ -82,17 +97,19 @@ class FeedForward(nn.Module):
         parts = 2 if style.activation == "swiglu" else 1
         self.up = nn.Linear(style.width, parts * style.inner, bias=style.bias_feed_forward)
         self.down = nn.Linear(style.inner, style.width, bias=style.bias_feed_forward)
+        self.dropout = nn.Dropout(style.dropout_inside)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (P, W) of x (P, W)."""
-        y: Tensor = self.down(self._activate(self.up(x)))
+        y: Tensor = self.down(self.dropout(self._activate(self.up(x))))
         return y
 
     def _activate(self, x: Tensor) -> Tensor:
         if self.activation == "swiglu":
             gate, up = x.chunk(2, dim=-1)
             return functional.silu(gate) * up
-        return functional.relu(x) if self.activation == "relu" else functional.gelu(x)
+        activated: Tensor = getattr(functional, self.activation)(x)
+        return activated
 
 
 class Block(nn.Module):

@@ -18,6 +18,7 @@ from pipeline.data.errors import BadInput
 from pipeline.families.particlenet import module as network
 from pipeline.families.particlenet import published as names
 from pipeline.nn import published
+from pipeline.nn.published import Entry
 from tests.golden import particlenet
 from tests.golden.__main__ import held, main
 from tests.golden.cases import Case
@@ -81,6 +82,26 @@ def swapped(forward):
         return made
 
     return changed
+
+
+def test_weights_that_ours_holds_end_to_end_are_several_of_theirs():
+    entry = Entry("qkv", ("q", "k", "v"))
+    theirs = {name: torch.randn(2, 3) for name in "qkv"}
+    ours = published.imported(theirs, [entry], {"qkv": torch.Size([6, 3])})
+    assert torch.equal(ours["qkv"], torch.cat([theirs[name] for name in "qkv"]))
+    back = published.exported(ours, [entry])
+    assert all(torch.equal(back[name], theirs[name]) for name in "qkv")
+    with pytest.raises(BadInput, match=r"q \+ k \+ v has shape \(6, 3\); this model has \(9, 3\)"):
+        published.imported(theirs, [entry], {"qkv": torch.Size([9, 3])})
+    del theirs["k"]
+    with pytest.raises(BadInput, match=r"no k\. Is this a file of another model"):
+        published.imported(theirs, [entry], {"qkv": torch.Size([6, 3])})
+
+
+def test_axes_of_size_one_before_a_weight_are_theirs():
+    entry = Entry("token", "cls", leading=2)
+    ours = published.imported({"cls": torch.randn(1, 1, 4)}, [entry], {"token": torch.Size([4])})
+    assert published.exported(ours, [entry])["cls"].shape == (1, 1, 4)
 
 
 @pytest.fixture

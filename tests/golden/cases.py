@@ -1,6 +1,7 @@
 """A folder of reference outputs of a published system: `case.json`, `case.npz` and weights."""
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from pipeline.nn import published
+from pipeline.nn.published import Entry
 
 FLOOR = 2e-6  # no float32 implementation is held to less
 
@@ -74,3 +77,37 @@ def compared(case: Case, name: str, ours: Any, *, tolerance: float | None = None
     scale = float(np.abs(reference).max(initial=0.0)) or 1.0
     difference = float(np.abs(found - reference).max(initial=0.0)) / scale
     return Row(name, difference, case.tolerance(name) if tolerance is None else tolerance)
+
+
+def gradient_norms(module: nn.Module, entries: Iterable[Entry]) -> dict[str, float]:
+    """Return the norm of each parameter's gradient, by the authors' name; none where there is none.
+
+    Of what ours holds in one and theirs in several, each has the norm of its part.
+    """
+    gradients = {name: each.grad for name, each in module.named_parameters()}
+    found = {}
+    for entry in entries:
+        gradient = gradients.get(entry.ours)
+        if gradient is not None:
+            parts = zip(entry.names, entry.exported(gradient.double()), strict=True)
+            found |= {name: float(part.norm()) for name, part in parts}
+    return found
+
+
+def compared_gradients(
+    case: Case,
+    names: str,
+    norms: str,
+    found: Mapping[str, float],
+    *,
+    tolerance: float | None = None,
+) -> Row:
+    """Return how the norms of gradients compare; `names` and `norms` are arrays of the case.
+
+    Raises:
+        AssertionError: The case has the gradient of a parameter that ours does not have.
+    """
+    theirs = [str(name) for name in case.arrays[names]]
+    missing = [name for name in theirs if name not in found]
+    assert not missing, f"{case.path}: no gradient of {', '.join(missing)}"
+    return compared(case, norms, [found[name] for name in theirs], tolerance=tolerance)

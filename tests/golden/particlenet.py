@@ -12,7 +12,7 @@ from pipeline.families.particlenet.module import build
 from pipeline.families.particlenet.spec import ParticleNet
 from pipeline.nn import published
 from pipeline.nn.batch import Batch
-from tests.golden.cases import Case, Row, compared
+from tests.golden.cases import Case, Row, compared, gradient_norms
 
 CHOICES = {17: "full", 13: "kinpid", 7: "kin"}
 
@@ -67,12 +67,7 @@ def gradients(module: nn.Module, loss: Tensor, model: ParticleNet) -> dict[str, 
     """Return the norm of the gradient of each parameter, by the authors' name."""
     module.zero_grad()
     loss.backward()
-    ours = {entry.ours: entry.theirs for entry in names.entries(model)}
-    return {
-        ours[name]: float(each.grad.double().norm())
-        for name, each in module.named_parameters()
-        if each.grad is not None
-    }
+    return gradient_norms(module, names.entries(model))
 
 
 def held(case: Case) -> Iterator[Row]:

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.nn.attention import Lengths, attend, by_runs, ragged
+from pipeline.nn.attention import Lengths, attend, by_runs, padded, ragged
 
 SIZES = [[1], [5], [1, 1], [7, 7, 7], [3, 1, 9, 9, 2], [1, 40, 1], [33, 64, 64, 5]]
 WAYS = [(causal, hides) for causal in (False, True) for hides in (False, True)]
@@ -162,6 +162,28 @@ def test_the_way_of_gpus_is_the_same_attention(channels):
     qkv, _ = inputs(sizes, channels=channels)
     qkv = [x.requires_grad_() for x in qkv]
     assert_same(ragged(*qkv, lengths_of(sizes)), naive(*qkv, sizes), qkv)
+
+
+def in_a_padded_call(q, k, v, lengths, *, dropout):
+    """Attention with a bias of zero, -∞ where a key is padding."""
+    bias = torch.zeros(len(lengths.offsets) - 1, 1, lengths.longest, lengths.longest)
+    for event, size in enumerate(lengths.offsets.diff().tolist()):
+        bias[event, :, :, size:] = -torch.inf
+    return padded(q, k, v, lengths, bias, dropout=dropout)
+
+
+@pytest.mark.filterwarnings(PROTOTYPE)
+@pytest.mark.parametrize("way", [attend, by_runs, ragged, in_a_padded_call])
+def test_weights_are_dropped_after_the_softmax_and_the_rest_scaled_up(way):
+    torch.manual_seed(0)
+    sizes = [2] * 50 + [3, 2, 3]
+    q = torch.zeros(sum(sizes), 8, 4)
+    found = way(q, q, torch.ones_like(q), lengths_of(sizes), dropout=0.25)
+    # Two keys of weight 1/2 each, kept with probability 3/4 and then 4/3 times as much.
+    values, counts = found[:100, :, 0].unique(return_counts=True)
+    torch.testing.assert_close(values, torch.tensor([0, 2 / 3, 4 / 3]))
+    expected = 800 * torch.tensor([1, 6, 9]) / 16
+    assert bool(((counts - expected).abs() < 4 * expected.sqrt()).all())
 
 
 @pytest.mark.gpu

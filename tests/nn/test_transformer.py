@@ -36,8 +36,9 @@ def count(**style):
 
 def pytorchs(ours, activation):
     """PyTorch's own layer with the weights of a block."""
+    function = getattr(functional, activation)
     layer = nn.TransformerEncoderLayer(
-        WIDTH, HEADS, INNER, 0.0, activation, norm_first=ours.style.norm == "pre", dtype=float
+        WIDTH, HEADS, INNER, 0.0, function, norm_first=ours.style.norm == "pre", dtype=float
     )
     attention, feed_forward = ours.attention, ours.feed_forward
     pairs = [
@@ -55,7 +56,7 @@ def pytorchs(ours, activation):
 
 
 @pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("activation", ["relu", "gelu", "silu"])
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_it_is_pytorchs_layer_on_each_event(norm, activation, causal):
     ours, x = block(norm=norm, activation=activation), tokens()
@@ -105,6 +106,43 @@ def test_dropout_is_for_training():
     ours, x = block(dropout=0.5), tokens()
     torch.testing.assert_close(ours(x, LENGTHS), block()(x, LENGTHS))
     assert not torch.equal(ours.train()(x, LENGTHS), ours(x, LENGTHS))
+
+
+@pytest.mark.parametrize("part", ["attention", "feed_forward"])
+def test_dropout_inside_a_branch_is_for_training(part):
+    ours, plain, x = block(dropout_inside=0.5), block(), tokens()
+    torch.testing.assert_close(ours(x, LENGTHS), plain(x, LENGTHS))
+    given = (x, LENGTHS) if part == "attention" else (x,)
+    branch = getattr(ours, part).train()
+    assert not torch.equal(branch(*given), branch(*given))
+    assert torch.equal(getattr(plain, part).train()(*given), getattr(plain, part)(*given))
+
+
+def test_inner_channels_are_dropped_behind_the_activation():
+    torch.manual_seed(0)
+    feed_forward = block(dropout_inside=0.5).feed_forward.train()
+    nn.init.zeros_(feed_forward.up.weight)
+    nn.init.ones_(feed_forward.up.bias)
+    nn.init.zeros_(feed_forward.down.bias)
+    nn.init.eye_(feed_forward.down.weight)
+    one = float(functional.gelu(torch.ones(1, dtype=float)))
+    assert feed_forward(tokens()).unique().tolist() == pytest.approx([0.0, 2 * one])
+
+
+def test_maps_of_attention_may_begin_as_those_of_pytorchs():
+    torch.manual_seed(0)
+    ours = Block(Style(64, 4, 64, initial="multihead")).attention
+    theirs = nn.MultiheadAttention(64, 4)
+    pairs = [
+        (ours.qkv.weight, theirs.in_proj_weight),
+        (ours.qkv.bias, theirs.in_proj_bias),
+        (ours.out.weight, theirs.out_proj.weight),
+        (ours.out.bias, theirs.out_proj.bias),
+    ]
+    for mine, other in pairs:
+        found, expected = mine.detach(), other.detach()
+        assert float(found.std()) == pytest.approx(float(expected.std()), rel=0.02)
+        assert float(found.abs().max()) == pytest.approx(float(expected.abs().max()), rel=0.01)
 
 
 def test_a_hidden_token_reaches_no_other():
