@@ -152,6 +152,10 @@ class Family(Declaration):
         """The weight of each objective in the sum that is minimised."""
         return self.objectives or self.DEFAULT_OBJECTIVES
 
+    def objective_settings(self, name: str) -> Mapping[str, Any]:
+        """Return what the family's objective `name` takes beside output and batch, by keyword."""
+        return {}
+
     @property
     def architecture(self) -> dict[str, Any]:
         """What decides names and shapes of the weights: all but how it is trained."""

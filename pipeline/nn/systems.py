@@ -1,6 +1,7 @@
 """From a declared model to what is trained: its module, what it minimises, and what it reads."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -48,7 +49,8 @@ def objective(model: Family, name: str) -> Objective:
     """
     if name in model.OBJECTIVES:
         known: Objective = getattr(model.beside("objective"), name)
-        return known
+        settings = model.objective_settings(name)
+        return partial(known, **settings) if settings else known
     file, _, function = name.rpartition(":")
     users: Objective = function_in(Path(file), function)
     return users

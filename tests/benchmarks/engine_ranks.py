@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.campaign import Training
 from pipeline.families.fm4npp.module import NeighbourPredictor
-from pipeline.families.fm4npp.objective import neighbours
+from pipeline.families.fm4npp.objective import neighbours_per_event
 from pipeline.families.fm4npp.spec import FM4NPPMamba2
 from pipeline.nn.batch import Batch, MicroBatch
 from pipeline.nn.losses import only
@@ -23,7 +23,7 @@ from pipeline.training.programs.program import leave
 BATCH_EVENTS, STEPS = 8, 2
 # Points an event: as a simulated pp collision has in the quickstart, 700 in the mean.
 FEWEST, MOST = 350, 1050
-OBJECTIVE = only(neighbours)
+OBJECTIVE = only(neighbours_per_event)
 MODELS = {
     "m0": FM4NPPMamba2(width=64, layers=4, neighbours=8),
     "wide": FM4NPPMamba2(width=128, layers=4, neighbours=8),

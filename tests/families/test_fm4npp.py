@@ -4,12 +4,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from made_batches import packed
+from made_batches import batch, packed
 from torch import nn
 
-from pipeline.families.fm4npp.module import NeighbourPredictor
+from pipeline.families.fm4npp.module import NeighbourPredictor, backbone
 from pipeline.families.fm4npp.objective import neighbours
 from pipeline.families.fm4npp.spec import FM4NPPMamba, FM4NPPMamba2
+from pipeline.nn import systems
 from pipeline.nn.batch import Batch
 from pipeline.training.steps.loop import parameters
 
@@ -91,12 +92,72 @@ def test_a_point_sees_no_later_point(kind):
 def test_embeddings_are_frozen_and_all_else_learns(kind, combine, embedding):
     model = small(kind, combine=combine, embedding=embedding)
     model(packed([20])).square().sum().backward()
-    frozen = [name for name, p in model.named_parameters() if p.grad is None]
-    assert frozen == ["backbone.embedding.energy", "backbone.embedding.position"]
+    frozen = {name for name, p in model.named_parameters() if p.grad is None}
+    names = {"energy": True, "position": embedding != "continuous", "mixed": combine == "concat"}
+    assert frozen == {f"backbone.embedding.{name}" for name, there in names.items() if there}
+
+
+@pytest.mark.parametrize("combine", ["add", "concat"])
+@pytest.mark.parametrize("embedding", ["nerf", "fourier", "continuous", "none"])
+def test_frozen_parameters_are_as_many_as_are_declared(combine, embedding):
+    model = FM4NPPMamba2(size="m3", combine=combine, embedding=embedding)
+    declared = model.parameters()
+    assert counted(model) == (declared.trained, declared.total)
+
+
+def test_concat_has_the_frozen_parameters_of_the_published_code():
+    concat = FM4NPPMamba2(size="m3", combine="concat")
+    assert concat.frozen == 64 + 320 * 256 + 63 * 256
+    assert FM4NPPMamba2(size="m3", embedding="continuous").frozen == 256
+
+
+def test_a_head_is_given_what_each_layer_adds_to_the_stream():
+    model, events = small(), packed([9, 4])
+    stream, added = model.backbone(events)
+    embedded = model.backbone.embedding(events.points)
+    torch.testing.assert_close(stream, embedded + added[0] + added[1])
+    first = model.backbone.layers[0]
+    torch.testing.assert_close(added[0], first.mixer(first.norm(embedded), events))
+    _, hidden_of = backbone(FM4NPPMamba2(width=64, layers=2, neighbours=2), None)
+    assert len(hidden_of(events).points) == 2
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"event_sizes": (1, 2, 3), "event_weights": (1.0,)},
+        {"event_sizes": (3, 2), "event_weights": (1.0,)},
+        {"event_sizes": (1, 2), "event_weights": (1.0,), "objectives": {"neighbours": 1.0}},
+        {"event_sizes": (), "event_weights": ()},
+    ],
+)
+def test_bins_of_event_sizes_without_their_weights_are_refused(given):
+    asked = {"objectives": {"neighbours_by_size": 1.0}, **given}
+    with pytest.raises(ValueError, match="event_sizes"):
+        FM4NPPMamba2(size="m1", **asked)
+
+
+def test_the_weights_of_event_sizes_reach_the_objective():
+    events = batch([9, 4, 20])
+    total = [
+        systems.build(
+            FM4NPPMamba2(
+                width=32,
+                neighbours=2,
+                layers=1,
+                objectives={"neighbours_by_size": 1.0},
+                event_sizes=(1, 100),
+                event_weights=(weight,),
+            ),
+            None,
+        ).objective(torch.zeros(33, 2, 3), events)[0]
+        for weight in (1.0, 3.0)
+    ]
+    torch.testing.assert_close(total[1], 3 * total[0])
 
 
 def test_the_state_of_the_residual_stream_does_not_grow_with_depth():
-    sizes = [small(layers=n).backbone(packed([100]))[-1].std().item() for n in (1, 12)]
+    sizes = [small(layers=n).backbone(packed([100]))[0].std().item() for n in (1, 12)]
     assert sizes[1] < 2 * sizes[0]
 
 

@@ -8,7 +8,11 @@ from made_batches import HEAD, MODEL, batch, part
 
 from pipeline.downstream.tracks.loss import track_finding
 from pipeline.downstream.tracks.queries import NO_MASK, NOISE, NOTHING, TRACK, Tracks
-from pipeline.families.fm4npp.objective import neighbours
+from pipeline.families.fm4npp.objective import (
+    neighbours,
+    neighbours_by_size,
+    neighbours_per_event,
+)
 from pipeline.training.network import Downstream
 
 SIZES = [5, 70, 1, 9, 30, 12]
@@ -25,10 +29,38 @@ def test_the_neighbour_loss_is_the_same_however_the_batch_is_shared_out(partitio
     predicted = torch.rand(len(whole.points), 2, 3)
     pieces = predicted.split(SIZES)
     losses = [
-        neighbours(torch.cat([pieces[i] for i in chosen]), part(whole, chosen))
+        neighbours_per_event(torch.cat([pieces[i] for i in chosen]), part(whole, chosen))
         for chosen in partition
     ]
-    torch.testing.assert_close(means(losses), neighbours(predicted, whole))
+    torch.testing.assert_close(means(losses), neighbours_per_event(predicted, whole))
+
+
+def squares(made):
+    """The squared errors of a prediction of zero, of the neighbours there are, event by event."""
+    starts = made.offsets[:-1][made.event].unsqueeze(1)
+    wanted = made.per_point["neighbours"]
+    error = made.points[:, 1:][(wanted + starts).clamp(min=0)].square().mean(-1)
+    return [
+        error[event][wanted[event] >= 0] for event in (made.event == b for b in range(len(SIZES)))
+    ]
+
+
+def test_the_published_loss_is_the_mean_over_all_neighbours_of_the_batch():
+    made = batch(SIZES)
+    nothing = torch.zeros(len(made.points), 2, 3)
+    found = neighbours(nothing, made)["neighbours"]
+    torch.testing.assert_close(found, torch.cat(squares(made)).mean())
+    assert found != neighbours_per_event(nothing, made)["neighbours_per_event"]
+
+
+def test_events_can_be_weighed_by_their_size_a_bin_holds_its_lower_edge_alone():
+    made = batch(SIZES)  # 5, 70, 1, 9, 30 and 12 points
+    found = neighbours_by_size(
+        torch.zeros(len(made.points), 2, 3), made, edges=(5, 12, 70), weights=(2.0, 3.0)
+    )["neighbours_by_size"]
+    each = squares(made)
+    weighed = 2 * each[0].mean() + 2 * each[3].mean() + 3 * each[4].mean() + 3 * each[5].mean()
+    torch.testing.assert_close(found, weighed / len(SIZES))
 
 
 @pytest.mark.parametrize("partition", PARTITIONS, ids=str)
@@ -40,27 +72,43 @@ def test_the_track_loss_is_the_same_however_the_batch_is_shared_out(partition):
     torch.testing.assert_close(means(losses), found, rtol=1e-4, atol=1e-5)
 
 
-def test_the_neighbour_loss_of_the_truth_is_zero_and_of_an_offset_its_square():
+def by_size(predicted, made):
+    """Return the objective that weighs events by size, all with the same weight."""
+    return neighbours_by_size(predicted, made, edges=(0, 1000), weights=(1.0,))
+
+
+MEANS = pytest.mark.parametrize("objective", [neighbours, neighbours_per_event, by_size])
+
+
+def only(losses):
+    """Return the one part."""
+    (loss,) = losses.values()
+    return loss
+
+
+@MEANS
+def test_the_neighbour_loss_of_the_truth_is_zero_and_of_an_offset_its_square(objective):
     made = batch([4, 3])
     starts = made.offsets[:-1][made.event].unsqueeze(1)
     truth = made.points[:, 1:][(made.per_point["neighbours"] + starts).clamp(min=0)]
-    assert neighbours(truth, made)["neighbours"] == 0
-    found = neighbours(truth + 0.5, made)["neighbours"]
-    torch.testing.assert_close(found, torch.tensor(0.25))
+    assert only(objective(truth, made)) == 0
+    torch.testing.assert_close(only(objective(truth + 0.5, made)), torch.tensor(0.25))
 
 
-def test_neighbours_that_do_not_exist_do_not_count():
+@MEANS
+def test_neighbours_that_do_not_exist_do_not_count(objective):
     made = batch([4])
     predicted = torch.rand(4, 2, 3)
-    before = neighbours(predicted, made)["neighbours"]
+    before = only(objective(predicted, made))
     predicted[made.per_point["neighbours"] < 0] = 1e6
-    assert neighbours(predicted, made)["neighbours"] == before
+    assert only(objective(predicted, made)) == before
 
 
-def test_an_event_of_one_point_has_no_neighbours_and_no_loss():
+@MEANS
+def test_an_event_of_one_point_has_no_neighbours_and_no_loss(objective):
     made = batch([1])
     predicted = torch.rand(1, 2, 3, requires_grad=True)
-    loss = neighbours(predicted, made)["neighbours"]
+    loss = only(objective(predicted, made))
     loss.backward()
     assert loss == 0
     assert not predicted.grad.any()

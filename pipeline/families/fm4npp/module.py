@@ -20,8 +20,8 @@ from pipeline.nn.mamba import Mamba, Mamba2, RMSNorm
 MIXERS: dict[str, type[Mamba] | type[Mamba2]] = {"fm4npp-mamba": Mamba, "fm4npp-mamba2": Mamba2}
 
 
-class Layer(nn.Module):
-    """x + dropout(mixer(RMSNorm(x)))."""
+class Addition(nn.Module):
+    """dropout(mixer(RMSNorm(x))): what a layer adds to x, and what a head is given of it."""
 
     def __init__(self, model: FM4NPP, scan: Scan) -> None:
         super().__init__()
@@ -30,33 +30,41 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(model.dropout)
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
-        """Return the next hidden states (P, W)."""
+        """Return what is added to the hidden states (P, W)."""
         mixed: Tensor = self.dropout(self.mixer(self.norm(hidden), batch))
-        return hidden + mixed
+        return mixed
+
+
+class Layer(Addition):
+    """x + dropout(mixer(RMSNorm(x)))."""
+
+    def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """Return the next hidden states (P, W)."""
+        return hidden + super().forward(hidden, batch)
 
 
 class Backbone(nn.Module):
-    """The pretrained part: embedding, L layers, and the output of each of them."""
+    """The pretrained part: embedding, and L layers that each add to the stream."""
 
     def __init__(self, model: FM4NPP) -> None:
         super().__init__()
         self.embedding = Embedding(model.width, model.embedding, model.combine)
         self.kernels, scan = kernels.chosen(model.family, model.kernels)
-        self.layers = nn.ModuleList(Layer(model, scan) for _ in range(model.layers))
+        self.layers = nn.ModuleList(Addition(model, scan) for _ in range(model.layers))
         # Keep the residual stream's size independent of depth, as GPT-2 does.
         with torch.no_grad():
             for name, weight in self.layers.named_parameters():
                 if name.endswith("out_proj.weight"):
                     weight.div_(math.sqrt(model.layers))
 
-    def forward(self, batch: Batch) -> list[Tensor]:
-        """Return the hidden states (P, W) after each of the L layers."""
-        hidden = self.embedding(batch.points)
-        outputs = []
+    def forward(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """Return the stream (P, W) after all layers, and what each of them added to it (P, W)."""
+        stream = self.embedding(batch.points)
+        added = []
         for layer in self.layers:
-            hidden = layer(hidden, batch)
-            outputs.append(hidden)
-        return outputs
+            added.append(layer(stream, batch))
+            stream = stream + added[-1]
+        return stream, added
 
 
 class NeighbourPredictor(nn.Module):
@@ -71,16 +79,16 @@ class NeighbourPredictor(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the predicted normalised (eta, phi, r) of the k next neighbours (P, k, 3)."""
-        predicted: Tensor = self.head(self.norm(self.backbone(batch)[-1]))
+        predicted: Tensor = self.head(self.norm(self.backbone(batch)[0]))
         return predicted.unflatten(-1, (-1, 3))
 
 
 def backbone(model: FM4NPP, store: Store | None) -> tuple[nn.Module, HiddenOf]:
-    """Return the backbone, and how a head is given all of its layers."""
+    """Return the backbone, and how a head is given what each of its layers adds."""
     backbone = Backbone(model)
     if not model.layers:
         return backbone, lambda batch: Hidden([backbone.embedding(batch.points)])
-    return backbone, lambda batch: Hidden(backbone(batch))
+    return backbone, lambda batch: Hidden(backbone(batch)[1])
 
 
 def build(model: FM4NPP, store: Store | None) -> NeighbourPredictor:

@@ -5,9 +5,10 @@ have Mamba2 layers, and so 7 % less. Both are here, under their own names.
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import NonNegativeFloat, PositiveInt, model_validator
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from pipeline.families.family import Family, Parameters, Reads, linear
 
@@ -17,18 +18,23 @@ Kernels = Literal["auto", "torch", "mamba-ssm"]
 
 COORDINATES = 3
 FREQUENCIES = 10  # of `nerf`
-BANDS = 12  # of `fourier` and `continuous`
+BANDS = 12  # of `fourier`
 TAPS = 4
 EXPAND = 2
 HEAD_CHANNELS = 64
+BY_SIZE = "neighbours_by_size"
 WIDTHS = {"m1": 64, "m2": 128, "m3": 256, "m4": 512, "m5": 1024, "m6": 1536, "slides-320m": 2048}
 
 
-def encoded_features(encoding: Encoding) -> int:
-    """Return how many features an encoding makes of three coordinates."""
-    waves = {"nerf": 2 * FREQUENCIES, "fourier": 2 * BANDS, "continuous": 2 * BANDS, "none": 0}
-    itself = encoding != "continuous"
-    return COORDINATES * (waves[encoding] + itself)
+def projected_features(encoding: Encoding) -> int:
+    """Return how many features of three coordinates are projected; `continuous` has none."""
+    waves = {"nerf": FREQUENCIES, "fourier": BANDS, "none": 0}
+    return 0 if encoding == "continuous" else COORDINATES * (2 * waves[encoding] + 1)
+
+
+def energy_channels(width: int, combine: Combine) -> int:
+    """Return the channels of the embedded energy: a quarter of the width where it stands apart."""
+    return width if combine == "add" else width // 4
 
 
 class FM4NPP(Family):
@@ -36,16 +42,26 @@ class FM4NPP(Family):
 
     `embedding` is what is made of the coordinates, `combine` how the energy joins it. `kernels`
     chooses who computes the scan: mamba-ssm, PyTorch, or with "auto" the first if it is there.
+
+    Objectives: `neighbours` is the mean over all neighbours of a batch, as published, so that a
+    large event counts more; `neighbours_per_event` the mean over events of each event's mean, the
+    same however a batch is shared among processes; `neighbours_by_size` weighs that of an event
+    by its number of points, with the weight `event_weights[i]` from `event_sizes[i]` points up to
+    the next of `event_sizes`, and 0 outside.
     """
 
     SOURCE: ClassVar[str] = "arXiv:2508.14087, m1 to m6; the largest one of the slides of May 2025"
     SIZES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         name: {"width": width, "layers": 12, "neighbours": 30} for name, width in WIDTHS.items()
     }
-    OBJECTIVES: ClassVar[tuple[str, ...]] = ("neighbours",)
+    OBJECTIVES: ClassVar[tuple[str, ...]] = ("neighbours", "neighbours_per_event", BY_SIZE)
     DEFAULT_OBJECTIVES: ClassVar[Mapping[str, float]] = {"neighbours": 1.0}
     TOKENS: ClassVar[float] = 856  # points an event of TPCpp-10M (arXiv:2509.05792)
-    NOT_SHAPES: ClassVar[frozenset[str]] = Family.NOT_SHAPES | {"kernels"}
+    NOT_SHAPES: ClassVar[frozenset[str]] = Family.NOT_SHAPES | {
+        "kernels",
+        "event_sizes",
+        "event_weights",
+    }
 
     family: str
     width: PositiveInt
@@ -55,6 +71,24 @@ class FM4NPP(Family):
     combine: Combine = "add"
     dropout: NonNegativeFloat = 0.0
     kernels: Kernels = "auto"
+    event_sizes: tuple[NonNegativeInt, ...] = ()
+    event_weights: tuple[NonNegativeFloat, ...] = ()
+
+    @model_validator(mode="after")
+    def _sizes_have_weights(self) -> Self:
+        """Check that each bin of sizes has a weight, and that there are some where needed."""
+        sizes, weights = self.event_sizes, self.event_weights
+        rising = all(low < high for low, high in pairwise(sizes))
+        if len(sizes) != (len(weights) + 1 if weights else 0) or not rising:
+            message = (
+                f"event_sizes {sizes} and event_weights {weights}: give the rising edges of bins "
+                "of the number of points, and a weight for each bin, one fewer"
+            )
+            raise ValueError(message)
+        if bool(weights) != (BY_SIZE in self.objectives):
+            message = f"event_sizes and event_weights belong to the objective {BY_SIZE!r}"
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
@@ -69,6 +103,10 @@ class FM4NPP(Family):
         """The layers, and their width."""
         return self.layers, self.width
 
+    def objective_settings(self, name: str) -> Mapping[str, Any]:
+        """Return the bins of sizes and their weights, for the objective that weighs by size."""
+        return {"edges": self.event_sizes, "weights": self.event_weights} if name == BY_SIZE else {}
+
     def reads(self) -> Reads:
         """Return the four columns of a space point and its k next neighbours."""
         return Reads(("energy", "eta", "phi", "r"), neighbours=self.neighbours)
@@ -76,8 +114,9 @@ class FM4NPP(Family):
     @property
     def frozen(self) -> int:
         """The parameters of the embedding, which stay as they were drawn."""
-        channels = self.width if self.combine == "add" else self.width // 2
-        return (1 + encoded_features(self.embedding)) * channels
+        energy = energy_channels(self.width, self.combine)
+        mixed = energy + self.width if self.combine == "concat" else 0
+        return energy + (projected_features(self.embedding) + mixed) * self.width
 
     def parameters(self) -> Parameters:
         """Return the counts of all layers, the last norm and the head."""

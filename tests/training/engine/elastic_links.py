@@ -12,7 +12,7 @@ from made_batches import MODEL, batch, part
 from ranks import training
 
 from pipeline.families.fm4npp.module import NeighbourPredictor
-from pipeline.families.fm4npp.objective import neighbours
+from pipeline.families.fm4npp.objective import neighbours_per_event
 from pipeline.nn.batch import MicroBatch
 from pipeline.nn.losses import only
 from pipeline.training.engine.engine import Engine, World, join
@@ -33,7 +33,7 @@ REFERENCES = [
     *((kind, "fp32", "0") for kind in ("adamw", "lion", "ranger")),
     *((kind, "bf16", "1") for kind in ("adamw", "ranger")),
 ]
-OBJECTIVE = only(neighbours)
+OBJECTIVE = only(neighbours_per_event)
 SCALES = {"backbone.layers.1.mixer.A_log": Scale(rate=3.0)}
 
 

@@ -10,7 +10,7 @@ from made_batches import MODEL, batch, part
 from ranks import training
 
 from pipeline.families.fm4npp.module import NeighbourPredictor
-from pipeline.families.fm4npp.objective import neighbours
+from pipeline.families.fm4npp.objective import neighbours_per_event
 from pipeline.nn.batch import MicroBatch
 from pipeline.nn.losses import only
 from pipeline.training.engine.engine import Engine, World, join
@@ -18,7 +18,7 @@ from pipeline.training.engine.optimisers import Scale
 from pipeline.training.programs.program import leave
 
 STEPS, HALF, BATCH_EVENTS, EMA_EVENTS = 14, 7, 4, 20
-OBJECTIVE = only(neighbours)
+OBJECTIVE = only(neighbours_per_event)
 EVERY = [
     *((kind, zero, "fp32") for kind in ("adamw", "lion", "ranger") for zero in (0, 1, 2, 3)),
     ("adamw", 1, "bf16"),

@@ -9,7 +9,7 @@ from made_batches import MODEL, batch, part
 from ranks import training
 
 from pipeline.families.fm4npp.module import NeighbourPredictor
-from pipeline.families.fm4npp.objective import neighbours
+from pipeline.families.fm4npp.objective import neighbours_per_event
 from pipeline.nn.batch import MicroBatch
 from pipeline.nn.losses import only
 from pipeline.training.engine.engine import Engine, World, join
@@ -30,7 +30,9 @@ def main(folder: Path) -> None:
     for stage in (0, 1, 2, 3):
         torch.manual_seed(1)
         engine = Engine(NeighbourPredictor(MODEL), training(zero=stage), world)
-        numbers = [engine.step([MicroBatch(own)], only(neighbours), 10.0) for _ in range(STEPS)]
+        numbers = [
+            engine.step([MicroBatch(own)], only(neighbours_per_event), 10.0) for _ in range(STEPS)
+        ]
         weights = folder / f"zero{stage}-of-{world.size}.safetensors"
         told[stage] = {"numbers": numbers, "sha256": engine.export(weights)}
         told[stage]["largest"] = [engine.all_reduce_max(world.rank), engine.all_reduce_max(0)]
