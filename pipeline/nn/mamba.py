@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.families.fm4npp.spec import EXPAND, HEAD_CHANNELS, TAPS
+from pipeline.families.fm4npp.spec import EXPAND, HEAD_CHANNELS, TAPS, TimeSteps
 from pipeline.nn import kernels
 from pipeline.nn.batch import Batch
 from pipeline.nn.kernels import Scan
@@ -32,8 +32,10 @@ class RMSNorm(nn.Module):
         return functional.rms_norm(x, self.weight.shape, self.weight, eps=1e-5)
 
 
-def first_steps(channels: int) -> Tensor:
-    """Return biases (D) before which softplus gives time steps log-uniform from 0.001 to 0.1."""
+def first_steps(channels: int, law: TimeSteps) -> Tensor:
+    """Return biases (D) of which softplus gives time steps log-uniform from 0.001 to 0.1; or 0."""
+    if law == "zero":
+        return torch.zeros(channels)
     dt = torch.exp(torch.empty(channels).uniform_(math.log(SHORTEST), math.log(LONGEST)))
     return dt + torch.log(-torch.expm1(-dt))
 
@@ -41,7 +43,9 @@ def first_steps(channels: int) -> Tensor:
 class Mamba(nn.Module):
     """One Mamba mixer (arXiv:2312.00752, §3.4): a decay for each channel and state."""
 
-    def __init__(self, width: int, scan: Scan = kernels.selective) -> None:
+    def __init__(
+        self, width: int, scan: Scan = kernels.selective, steps: TimeSteps = "log-uniform"
+    ) -> None:
         super().__init__()
         self.scan = scan
         inner, state, rank = EXPAND * width, width // 16, -(-width // 16)
@@ -54,7 +58,7 @@ class Mamba(nn.Module):
         self.dt_proj = nn.Linear(rank, inner)
         with torch.no_grad():
             self.dt_proj.weight.uniform_(-(rank**-0.5), rank**-0.5)
-            self.dt_proj.bias.copy_(first_steps(inner))
+            self.dt_proj.bias.copy_(first_steps(inner, steps))
         rates = torch.arange(1, state + 1, dtype=torch.float32)
         self.A_log = nn.Parameter(rates.log().repeat(inner, 1))
         self.D = nn.Parameter(torch.ones(inner))
@@ -75,7 +79,9 @@ class Mamba(nn.Module):
 class Mamba2(nn.Module):
     """One Mamba2 mixer (arXiv:2405.21060) with separate projections to B and C and one group."""
 
-    def __init__(self, width: int, scan: Scan = kernels.ssd) -> None:
+    def __init__(
+        self, width: int, scan: Scan = kernels.ssd, steps: TimeSteps = "log-uniform"
+    ) -> None:
         super().__init__()
         self.scan = scan
         inner, state = EXPAND * width, width // 16
@@ -84,11 +90,14 @@ class Mamba2(nn.Module):
         self.in_proj = nn.Linear(width, 2 * inner + heads, bias=False)
         self.lin_B = nn.Linear(width, state, bias=False)
         self.lin_C = nn.Linear(width, state, bias=False)
+        # The laws of FM4NPP's trainer, which are those of its rule of widths (arXiv 2508.14087).
+        nn.init.normal_(self.lin_B.weight, std=math.sqrt(state / width))
+        nn.init.normal_(self.lin_C.weight, std=math.sqrt(1 / (width * state)))
         channels = inner + 2 * state
         bound = TAPS**-0.5
         self.conv_weight = nn.Parameter(torch.empty(channels, TAPS).uniform_(-bound, bound))
         self.conv_bias = nn.Parameter(torch.zeros(channels))
-        self.dt_bias = nn.Parameter(first_steps(heads))
+        self.dt_bias = nn.Parameter(first_steps(heads, steps))
         self.A_log = nn.Parameter(torch.empty(heads).uniform_(1, 16).log())
         self.D = nn.Parameter(torch.ones(heads))
         self.norm = RMSNorm(inner)

@@ -156,9 +156,50 @@ def test_the_weights_of_event_sizes_reach_the_objective():
     torch.testing.assert_close(total[1], 3 * total[0])
 
 
-def test_the_state_of_the_residual_stream_does_not_grow_with_depth():
-    sizes = [small(layers=n).backbone(packed([100]))[0].std().item() for n in (1, 12)]
-    assert sizes[1] < 2 * sizes[0]
+def spread(weight):
+    return weight.detach().double().std().item()
+
+
+@KINDS
+def test_initial_weights_follow_the_laws_of_the_published_trainers(kind):
+    torch.manual_seed(1)
+    model = NeighbourPredictor(kind(size="m3"))
+    embedding, mixer = model.backbone.embedding, model.backbone.layers[5].mixer
+    laws = {
+        embedding.energy: 1.0,
+        embedding.position: 1.0,
+        mixer.in_proj.weight: 256**-0.5 / 3**0.5,
+        mixer.conv_weight: 4**-0.5 / 3**0.5,
+        mixer.out_proj.weight: 512**-0.5 / 3**0.5,  # at any depth
+        model.head.weight: 256**-0.5 / 3**0.5,
+    }
+    if kind is FM4NPPMamba2:
+        laws |= {mixer.lin_B.weight: (16 / 256) ** 0.5, mixer.lin_C.weight: (256 * 16) ** -0.5}
+    else:
+        laws |= {mixer.x_proj.weight: 512**-0.5 / 3**0.5, mixer.dt_proj.weight: 0.25 / 3**0.5}
+    for weight, std in laws.items():
+        assert spread(weight) == pytest.approx(std, rel=0.15 if weight.shape[0] == 1 else 0.04)
+    assert not mixer.conv_bias.any()
+    assert not model.head.bias.any()
+    assert (mixer.D == 1).all()
+
+
+@KINDS
+def test_first_time_steps_are_log_uniform_or_of_biases_that_are_zero(kind):
+    def steps(**given):
+        mixer = small(kind, **given).backbone.layers[0].mixer
+        return mixer.dt_bias if kind is FM4NPPMamba2 else mixer.dt_proj.bias
+
+    drawn = nn.functional.softplus(steps())
+    assert drawn.min() >= 0.999e-3
+    assert drawn.max() <= 0.1001
+    assert not steps(time_steps="zero").any()
+
+
+def test_the_residual_stream_hardly_grows_in_twelve_layers():
+    model, events = small(layers=12), packed([100])
+    stream, _ = model.backbone(events)
+    assert stream.std() < 1.3 * model.backbone.embedding(events.points).std()
 
 
 def test_dropout_is_off_in_evaluation():

@@ -1,11 +1,12 @@
 """FM4NPP: Mamba or Mamba2 layers over serialised space points (arXiv:2508.14087).
 
+Initial weights are those of the authors' trainers (train_multi_gpu_mamba1.py and, for Mamba2,
+track_finding_trainer.py of github.com/FM4NPP/PP_collision at 0a0a17c): as the layers draw them,
+with the biases of convolutions and head zero. Time steps are `FM4NPP.time_steps`.
+
 Axes: P points, packed · W width · L layers · k neighbours.
 """
 
-import math
-
-import torch
 from torch import Tensor, nn
 
 from pipeline.data.store import Store
@@ -26,7 +27,7 @@ class Addition(nn.Module):
     def __init__(self, model: FM4NPP, scan: Scan) -> None:
         super().__init__()
         self.norm = RMSNorm(model.width)
-        self.mixer = MIXERS[model.family](model.width, scan)
+        self.mixer = MIXERS[model.family](model.width, scan, model.time_steps)
         self.dropout = nn.Dropout(model.dropout)
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
@@ -51,11 +52,6 @@ class Backbone(nn.Module):
         self.embedding = Embedding(model.width, model.embedding, model.combine)
         self.kernels, scan = kernels.chosen(model.family, model.kernels)
         self.layers = nn.ModuleList(Addition(model, scan) for _ in range(model.layers))
-        # Keep the residual stream's size independent of depth, as GPT-2 does.
-        with torch.no_grad():
-            for name, weight in self.layers.named_parameters():
-                if name.endswith("out_proj.weight"):
-                    weight.div_(math.sqrt(model.layers))
 
     def forward(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """Return the stream (P, W) after all layers, and what each of them added to it (P, W)."""
@@ -75,6 +71,7 @@ class NeighbourPredictor(nn.Module):
         self.backbone = Backbone(model)
         self.norm = RMSNorm(model.width)
         self.head = nn.Linear(model.width, 3 * model.neighbours)
+        nn.init.zeros_(self.head.bias)
         self.choices = {"kernels": self.backbone.kernels}
 
     def forward(self, batch: Batch) -> Tensor:

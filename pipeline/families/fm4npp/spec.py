@@ -15,6 +15,7 @@ from pipeline.families.family import Family, Parameters, Reads, linear
 Encoding = Literal["nerf", "fourier", "continuous", "none"]
 Combine = Literal["add", "concat"]
 Kernels = Literal["auto", "torch", "mamba-ssm"]
+TimeSteps = Literal["log-uniform", "zero"]
 
 COORDINATES = 3
 FREQUENCIES = 10  # of `nerf`
@@ -42,6 +43,9 @@ class FM4NPP(Family):
 
     `embedding` is what is made of the coordinates, `combine` how the energy joins it. `kernels`
     chooses who computes the scan: mamba-ssm, PyTorch, or with "auto" the first if it is there.
+    `time_steps` is the law of the first time steps: log-uniform from 0.001 to 0.1, as Mamba's
+    papers have it, or of biases that are zero, as FM4NPP's trainer makes them: steps of about 0.7,
+    over which a state is forgotten within a point.
 
     Objectives: `neighbours` is the mean over all neighbours of a batch, as published, so that a
     large event counts more; `neighbours_per_event` the mean over events of each event's mean, the
@@ -59,6 +63,7 @@ class FM4NPP(Family):
     TOKENS: ClassVar[float] = 856  # points an event of TPCpp-10M (arXiv:2509.05792)
     NOT_SHAPES: ClassVar[frozenset[str]] = Family.NOT_SHAPES | {
         "kernels",
+        "time_steps",
         "event_sizes",
         "event_weights",
     }
@@ -71,6 +76,7 @@ class FM4NPP(Family):
     combine: Combine = "add"
     dropout: NonNegativeFloat = 0.0
     kernels: Kernels = "auto"
+    time_steps: TimeSteps = "log-uniform"
     event_sizes: tuple[NonNegativeInt, ...] = ()
     event_weights: tuple[NonNegativeFloat, ...] = ()
 
