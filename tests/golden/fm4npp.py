@@ -120,7 +120,7 @@ def gradients(case: Case, name: str, module: nn.Module, loss: Tensor) -> Row:
     """Return how the norms of gradients compare, parameter by parameter; NaN where frozen."""
     module.zero_grad()
     loss.backward(retain_graph=True)
-    theirs = {entry.ours: entry.theirs for entry in names.entries(model_of(case))}
+    theirs = {entry.ours: entry.names[0] for entry in names.entries(model_of(case))}
     norms = {
         theirs[ours]: np.nan if each.grad is None else float(each.grad.double().norm())
         for ours, each in module.named_parameters()

@@ -5,7 +5,7 @@ github.com/FM4NPP/PP_collision, fm4npp/models/mambagpt.py and embed.py at 0a0a17
 the authors' order, so nothing is permuted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -24,13 +24,14 @@ OF_MIXER = {
 class Depthwise(Entry):
     """The taps of a convolution in which no channel sees another: (C, 1, T) in theirs."""
 
-    def imported(self, weight: Tensor) -> Tensor:
+    def imported(self, weights: Sequence[Tensor]) -> Tensor:
         """Return the taps (C, T)."""
-        return weight.squeeze(1)
+        (taps,) = weights
+        return taps.squeeze(1)
 
-    def exported(self, weight: Tensor) -> Tensor:
+    def exported(self, weight: Tensor) -> list[Tensor]:
         """Return the taps (C, 1, T)."""
-        return weight.unsqueeze(1)
+        return [weight.unsqueeze(1)]
 
 
 def entries(model: FM4NPP) -> Iterator[Entry]:
