@@ -4,7 +4,8 @@ A column may be made of others in more than one way, since stores differ: JetCla
 OmniLearned's and those of tokens logarithms and offsets from the axis. The first way that a store
 allows is taken. Particle Transformer's inputs are standardised with the constants of
 jet-universe/particle_transformer, data/JetClass/JetClass_full.yaml: (value - centre) × scale,
-clipped; the jet is the sum of its particles. Axes: P particles, E jets.
+clipped. Momentum and energy of a particle are relative to those that the file gives of the jet, and
+to those of the sum of its particles in a store without. Axes: P particles, E jets.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -47,19 +48,28 @@ def _total(values: Array, offsets: Integers) -> Array:
     return np.repeat(sums, np.diff(offsets))
 
 
-def _log_share(px: Array, py: Array, offsets: Integers) -> Array:
-    """Return ln of a particle's pT over its jet's."""
-    jet = np.hypot(_total(px, offsets), _total(py, offsets))
-    share: Array = np.log(np.hypot(px, py) / jet)
-    return share
+def _jet_pt(px: Array, py: Array, offsets: Integers) -> Array:
+    """Return for each particle the transverse momentum of the sum of its jet's particles (P)."""
+    pt: Array = np.hypot(_total(px, offsets), _total(py, offsets))
+    return pt
 
 
-def _log_energy_share(energy: Array, offsets: Integers) -> Array:
-    """Return ln of a particle's energy over its jet's."""
-    share: Array = np.log(energy / _total(energy, offsets))
-    return share
+def _of_jet(column: int) -> Way:
+    """Return the way to a quantity of the jet of each particle: a column of `jet` (E, 4)."""
+
+    def repeated(jet: Array, offsets: Integers) -> Array:
+        return np.repeat(jet[:, column], np.diff(offsets))
+
+    return Way((JET_ARRAY,), repeated, jets=True)
 
 
+def _log_ratio(part: Array, whole: Array) -> Array:
+    """Return ln of what a particle has of its jet's, standardised."""
+    return _LOG_REL(np.log(part / whole))
+
+
+JET_ARRAY = "jet"  # of jets (E, 4): pT, η, φ, energy, as the file gives them
+ARRAYS = ("charge", "species")  # of particles, which ways take beside the columns of points
 _LOG_REL, _ERROR = Standard(-4.7, 0.7), Standard(0.0, 1.0, 0.0, 1.0)
 WAYS: dict[str, tuple[Way, ...]] = {
     "pt": (Way(("px", "py"), np.hypot), Way(("log_pt",), np.exp)),
@@ -75,8 +85,10 @@ WAYS: dict[str, tuple[Way, ...]] = {
     "log_energy": (Way(("energy",), np.log),),
     "pt_log": (Way(("log_pt",), Standard(1.7, 0.7)),),
     "e_log": (Way(("log_energy",), Standard(2.0, 0.7)),),
-    "logptrel": (Way(("px", "py"), lambda *of: _LOG_REL(_log_share(*of)), jets=True),),
-    "logerel": (Way(("energy",), lambda *of: _LOG_REL(_log_energy_share(*of)), jets=True),),
+    "jet_pt": (_of_jet(0), Way(("px", "py"), _jet_pt, jets=True)),
+    "jet_energy": (_of_jet(3), Way(("energy",), _total, jets=True)),
+    "logptrel": (Way(("pt", "jet_pt"), _log_ratio),),
+    "logerel": (Way(("energy", "jet_energy"), _log_ratio),),
     "deltaR": (Way(("deta", "dphi"), lambda *of: Standard(0.2, 4.0)(np.hypot(*of))),),
     **{
         f"is{name}": (Way(("species",), partial(lambda at, species: species[:, at], at)),)
@@ -87,7 +99,6 @@ WAYS: dict[str, tuple[Way, ...]] = {
     "d0err_clipped": (Way(("d0err",), _ERROR),),
     "dzerr_clipped": (Way(("dzerr",), _ERROR),),
 }
-ARRAYS = ("charge", "species")  # of particles, which ways take beside the columns of points
 
 
 def made_of(name: str, known: Iterable[str]) -> frozenset[str] | None:
@@ -120,8 +131,8 @@ def _way(name: str, known: frozenset[str], visited: frozenset[str]) -> Way | Non
 def columns_of(names: Sequence[str], stored: Mapping[str, Array], offsets: Integers) -> Floats:
     """Return the columns `names` (P, N) float32, of those `stored` or made of them.
 
-    `stored` are the columns of points (P) and the arrays `ARRAYS`, in physical units; jet e owns
-    the rows offsets[e] to offsets[e + 1].
+    `stored` are the columns of points (P), the arrays `ARRAYS`, and `JET_ARRAY` where there is one,
+    in physical units; jet e owns the rows offsets[e] to offsets[e + 1].
 
     Raises:
         KeyError: One cannot be made of them.

@@ -3,7 +3,8 @@
 Axes: P points, packed · B events · W width · C classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -22,17 +23,33 @@ class Backbone(Protocol):
 
 
 class Classifier(nn.Module):
-    """The backbone, and a layer from the state of an event to the logits of its class."""
+    """The backbone, and a layer from the state of an event to the logits of its class.
 
-    def __init__(self, backbone: nn.Module, width: int, classes: int) -> None:
+    Before that layer there may be `hidden` ones of so many channels, each with relu and dropout.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        width: int,
+        classes: int,
+        *,
+        hidden: Sequence[int] = (),
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.classes = nn.Linear(width, classes)
+        layers = [
+            nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU(), nn.Dropout(dropout))
+            for inputs, outputs in pairwise((width, *hidden))
+        ]
+        self.hidden = nn.Sequential(*layers)
+        self.classes = nn.Linear((width, *hidden)[-1], classes)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return logits (B, C)."""
         _, events = self.backbone(batch)
-        logits: Tensor = self.classes(events)
+        logits: Tensor = self.classes(self.hidden(events))
         return logits
 
 

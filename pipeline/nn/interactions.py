@@ -18,6 +18,7 @@ from pipeline.families.interactions import Interaction
 from pipeline.nn.pairs import Pairs
 
 EPSILON = 1e-8  # the least value whose logarithm is taken, as ParT was published
+TINY = 1e-20  # the same of the ratio in a rapidity
 Function = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -96,12 +97,13 @@ def pet(a: Tensor, b: Tensor) -> Tensor:
 def _measured(particles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return pT, GeV, rapidity and azimuth (...) of particles (..., 4).
 
-    A particle whose energy was rounded to less than its momentum has no mass.
+    The rapidity is ½ ln(1 + 2 pz / (E - pz)), E - pz at least 1e-20, as the authors compute it
+    (hqucms/weaver-core at 154db69). The logarithm is of 1e-20 at least, so that a particle along
+    the beam whose energy was rounded to less than its momentum has a number too.
     """
     px, py, pz, energy = particles.unbind(-1)
-    squared = (energy.square() - pz.square()).maximum(px.square() + py.square())  # mT²
-    rapidity = (pz / squared.sqrt().clamp(min=EPSILON)).asinh()
-    return torch.hypot(px, py), rapidity, torch.atan2(py, px)
+    ratio = 1 + 2 * pz / (energy - pz).clamp(min=TINY)  # (E + pz) / (E - pz)
+    return torch.hypot(px, py), 0.5 * ratio.clamp(min=TINY).log(), torch.atan2(py, px)
 
 
 def _wrapped(angle: Tensor) -> Tensor:

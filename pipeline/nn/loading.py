@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.data.events import Array, Events, Floats
 from pipeline.data.experiment import Column
-from pipeline.data.jet_inputs import ARRAYS, columns_of
+from pipeline.data.jet_inputs import ARRAYS, JET_ARRAY, columns_of
 from pipeline.data.loading.selection import point_array
 from pipeline.data.normalisation import normalised
 from pipeline.families import Reads
@@ -47,6 +47,8 @@ def _points(events: Events, columns: Sequence[Column], reads: Reads) -> Floats:
     if reads.physical:
         stored = dict(zip(events.columns, points.T, strict=True))
         stored |= {name: events.per_point[name] for name in ARRAYS if name in events.per_point}
+        if JET_ARRAY in events.per_event:
+            stored[JET_ARRAY] = events.per_event[JET_ARRAY]
         return columns_of(reads.columns, stored, events.offsets)
     chosen = [events.columns.index(name) for name in reads.columns]
     if chosen != list(range(len(columns))):

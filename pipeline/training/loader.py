@@ -29,7 +29,7 @@ def training_batches(
     """
     store = Store.open(events.path)
     reading = Reading(
-        arrays=arrays_of(events.reads),
+        arrays=arrays_of(events.reads, store, events.split),
         lanes=training.lanes,
         lane_events=training.batch_events // training.lanes,
         events=events.events,

@@ -97,3 +97,12 @@ def test_what_a_store_cannot_give_is_known_before_it_is_read():
     assert made_of("pt", ("deta", "dphi")) is None
     with pytest.raises(KeyError, match="d0"):
         columns_of(("d0",), {"log_pt": np.ones(3)}, SIZES)
+
+
+def test_shares_are_of_the_jet_of_the_file_where_a_store_has_it():
+    jet = np.array([[10, 0, 0, 16], [200, 0, 0, 400]], np.float32)  # pT, η, φ, energy
+    values = columns_of(("logptrel", "logerel"), stored() | {"jet": jet}, SIZES)
+    expected = np.log([[5 / 10, 10 / 16], [100 / 200, 200 / 400], [10 / 200, 20 / 400]])
+    np.testing.assert_allclose(values, (expected + 4.7) * 0.7, rtol=1e-5)
+    assert made_of("logerel", (*COLUMN_NAMES, *ARRAYS, "jet")) == {"energy", "jet"}
+    assert made_of("logerel", (*COLUMN_NAMES, *ARRAYS)) == {"energy"}

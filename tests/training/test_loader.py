@@ -213,6 +213,23 @@ def test_columns_that_a_store_does_not_hold_are_made_of_those_it_holds(tmp_path)
     assert batch.points[:, 1].tolist() == column(jets, "species")[:, 4].tolist()
 
 
+def test_shares_of_a_jet_are_of_the_momentum_that_the_store_has(tmp_path):
+    jets = write_jets(tmp_path / "jets")
+    reads = Reads(("logerel",), physical=True)
+    energy = column(jets, "points")[:, JETCLASS_COLUMNS.index("energy")]
+    sizes = np.diff(column(jets, "offsets"))
+    whole = np.repeat(column(jets, "jet")[:, 3], sizes[sizes > 0])
+    expected = np.clip((np.log(energy / whole) + 4.7) * 0.7, -5, 5)
+    batch = read_batch(Selection(jets, "train", reads))
+    np.testing.assert_allclose(batch.points[:, 0], expected, rtol=1e-5)
+    trained = next(training_batches(
+        Selection(jets, "train", reads), training(batch_events=12, devices=1), 1,
+        rank=0, ranks=1, seen=0,
+    ))  # fmt: skip
+    of_all = set(np.float32(expected).tolist())
+    assert len(of_all & set(trained[0].batch.points[:, 0].tolist())) > 12
+
+
 def test_a_store_of_another_experiment_cannot_make_the_columns(store):
     reads = Reads(MADE, physical=True)
     with pytest.raises(BadInput, match="this model reads log_energy, isMuon"):

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events, Rows
-from pipeline.data.jet_inputs import ARRAYS, made_of
+from pipeline.data.jet_inputs import ARRAYS, JET_ARRAY, made_of
 from pipeline.data.loading.loader import Loader, Reading
 from pipeline.data.store import Store
 from pipeline.data.store.tokens import check_codes
@@ -70,14 +70,15 @@ class Selection:
 
         `open` has checked the store before.
         """
+        store = Store.open(self.path)
         reading = Reading(
-            arrays=arrays_of(self.reads),
+            arrays=arrays_of(self.reads, store, self.split),
             lane_events=events,
             events=self.events,
             shuffle=False,
             epochs=1,
         )
-        yield from Loader(Store.open(self.path), self.split, reading)
+        yield from Loader(store, self.split, reading)
 
     def with_optional(self, names: tuple[str, ...]) -> "Selection":
         """Return the selection with those arrays of `names` too that the store has."""
@@ -92,13 +93,24 @@ class Selection:
         return replace(self, reads=reads)
 
 
-def arrays_of(reads: Reads) -> tuple[str, ...]:
-    """Return the names of the stored arrays, beside the points, that `reads` takes."""
+def arrays_of(reads: Reads, store: Store, split: str) -> tuple[str, ...]:
+    """Return the names of the stored arrays, beside the points, that `reads` takes of `split`."""
     per_point = [stored for name in reads.per_point for stored in DERIVED.get(name, (name,))]
     neighbours = ["neighbours"] * bool(reads.neighbours)
-    names = reads.columns if reads.physical else ()
-    of_columns = [each for name in names for each in made_of(name, ARRAYS) or ()]
+    of_columns = _of_columns(reads, store, split) if reads.physical else []
     return tuple(dict.fromkeys([*neighbours, *of_columns, *per_point, *reads.per_event]))
+
+
+def _of_columns(reads: Reads, store: Store, split: str) -> list[str]:
+    """Return the names of the arrays of which the columns that are read are made.
+
+    The jet's own momentum is among them only where the store has it.
+    """
+    columns = [column.name for column in store.manifest.columns]
+    first = store.shards(split)[0].record.arrays
+    arrays = [*ARRAYS, *(name for name in (JET_ARRAY,) if name in first)]
+    needed = [made_of(name, (*columns, *arrays)) or () for name in reads.columns]
+    return [name for names in needed for name in sorted(names) if name not in columns]
 
 
 def point_array(stored: Rows, name: str) -> Array:
@@ -138,7 +150,7 @@ def _check_arrays(store: Store, split: str, reads: Reads) -> None:
     Raises:
         BadInput: An array is missing.
     """
-    names = [name for name in arrays_of(reads) if name != "neighbours"]
+    names = [name for name in arrays_of(reads, store, split) if name != "neighbours"]
     for shard in store.shards(split):
         stored = shard.record.arrays
         missing = [name for name in names if name not in stored]

@@ -3,16 +3,20 @@
 Axes: P particles, packed · B jets · F inputs · W width · H heads · K pairwise features · S pairs,
 U unordered pairs.
 
-The blocks are NormFormer's (Shleifer, Weston, Ott, arXiv:2110.09456, §2): LayerNorm before and
-behind attention, a factor for each head before they are mixed, LayerNorm inside the feed-forward,
-and a factor for each channel of what goes past it. The class token looks at itself and all
-particles (CaiT: Touvron et al., arXiv:2103.17239, §3), and only it changes.
+The blocks are close to NormFormer's (Shleifer, Weston, Ott, arXiv:2110.09456, §2): LayerNorm before
+and behind attention, LayerNorm inside the feed-forward, and a factor for each channel of the
+residual past it. The factors of "heads" scale as many slices of what the heads were mixed to, and
+not the heads themselves, as in the authors' code (hqucms/weaver-core at 154db69). The class token
+attends to itself and all particles (CaiT: Touvron et al., arXiv:2103.17239, §3), and only it
+changes; it is normalised as a key and value, not as the query.
 """
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline.data.store import Store
 from pipeline.families.interactions import interaction_of
@@ -30,9 +34,10 @@ TOKEN_STD = 0.02
 
 
 class PairEmbedding(nn.Module):
-    """From features of pairs to the bias of each head: layers of which each has a norm behind it.
+    """From features of pairs to the bias of each head: linear layers, each with a norm behind it.
 
-    There is a norm before the first, and an activation between two.
+    There is a norm before the first, and a GELU behind each other norm, the last one included if
+    `bias_activation` is set.
     """
 
     def __init__(self, model: ParT) -> None:
@@ -44,7 +49,7 @@ class PairEmbedding(nn.Module):
         layers: list[nn.Module] = [norm_of(model.norm, sizes[0])]
         for inputs, outputs in pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), norm_of(model.norm, outputs), nn.GELU()]
-        self.net = nn.Sequential(*layers[:-1])
+        self.net = nn.Sequential(*(layers if model.bias_activation else layers[:-1]))
 
     def forward(self, points: Tensor, lengths: Lengths) -> Bias:
         """Return the bias of all pairs of points (P, C), which all blocks share."""
@@ -54,41 +59,46 @@ class PairEmbedding(nn.Module):
         return pairs.bias(values[pairs.mirrored] if self.interaction.symmetric else values)
 
 
-class HeadedAttention(nn.Module):
-    """Multi-head attention whose heads have each a factor, before they are mixed."""
+class ScaledAttention(nn.Module):
+    """Multi-head attention, and behind the layer that mixes the heads a factor for each slice.
 
-    def __init__(self, width: int, heads: int) -> None:
+    A slice has as many channels as a head.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.heads = heads
-        self.q, self.k, self.v, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.heads, self.dropout = heads, dropout
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.scale = nn.Parameter(torch.ones(heads))
 
     def forward(self, x: Tensor, lengths: Lengths, bias: Bias | None) -> Tensor:
-        """Return (P, W): what each particle sees of its jet."""
-        q, k, v = (each(x).unflatten(-1, (self.heads, -1)) for each in (self.q, self.k, self.v))
-        return self._mixed(attend(q, k, v, lengths, bias=bias))
+        """Return (P, W): what each particle reads from its jet."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
+        dropout = self.dropout if self.training else 0.0
+        return self._mixed(attend(q, k, v, lengths, bias=bias, dropout=dropout))
 
     def attend_token(self, token: Tensor, x: Tensor, offsets: Tensor) -> Tensor:
-        """Return (B, W): what the token (B, W) of each jet sees of x, cut at `offsets`."""
-        q, k, v = (
-            layer(each).unflatten(-1, (self.heads, -1))
-            for layer, each in ((self.q, token), (self.k, x), (self.v, x))
-        )
+        """Return (B, W): what the token (B, W) of each jet reads from x, cut at `offsets`."""
+        width = token.shape[1]
+        weights, biases = self.qkv.weight, self.qkv.bias
+        q = functional.linear(token, weights[:width], biases[:width])
+        k, v = functional.linear(x, weights[width:], biases[width:]).chunk(2, -1)
+        q, k, v = (each.unflatten(-1, (self.heads, -1)) for each in (q, k, v))
         return self._mixed(single_query_attention(q, k, v, offsets))
 
-    def _mixed(self, seen: Tensor) -> Tensor:
-        out: Tensor = self.out((seen * self.scale.unsqueeze(-1)).flatten(1))
-        return out
+    def _mixed(self, attended: Tensor) -> Tensor:
+        slices = self.out(attended.flatten(1)).unflatten(-1, (self.heads, -1))
+        return (slices * self.scale.unsqueeze(-1)).flatten(1)
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, as NormFormer has them."""
+    """Attention and feed-forward, with the norms of NormFormer."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         inner = EXPANSION * width
         self.before, self.behind = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = HeadedAttention(width, heads)
+        self.attention = ScaledAttention(width, heads, dropout)
         self.up, self.down = nn.Linear(width, inner), nn.Linear(inner, width)
         self.norm, self.norm_inside = nn.LayerNorm(width), nn.LayerNorm(inner)
         self.past = nn.Parameter(torch.ones(width))
@@ -99,7 +109,7 @@ class Block(nn.Module):
         return self._fed(x, self.attention(self.before(x), lengths, bias))
 
     def attend_token(self, token: Tensor, x: Tensor, batch: Batch) -> Tensor:
-        """Return the tokens (B, W) after they looked at themselves and at the particles (P, W)."""
+        """Return the tokens (B, W) after they attended to themselves and the particles (P, W)."""
         seen, offsets = with_token(x, token, batch)
         return self._fed(token, self.attention.attend_token(token, self.before(seen), offsets))
 
@@ -118,14 +128,27 @@ def with_token(x: Tensor, token: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     return both, offsets
 
 
+def cyclic(offsets: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """Return the rows of jets repeated cyclically up to `length` particles, and which came first.
+
+    Both have a value for each repeated particle of the jets cut at `offsets` (B + 1); a jet of
+    `length` particles or more is not repeated.
+    """
+    sizes = offsets.diff()
+    counts = sizes.clamp(min=length)
+    jet = torch.arange(len(sizes), device=sizes.device).repeat_interleave(counts)
+    place = torch.arange(len(jet), device=sizes.device) - (counts.cumsum(0) - counts)[jet]
+    return offsets[jet] + place % sizes[jet], place < sizes[jet]
+
+
 class Backbone(nn.Module):
-    """Particles embedded, through blocks with pairwise biases, and seen by the class token."""
+    """Particles embedded, through blocks with pairwise biases, and read by the class token."""
 
     def __init__(self, model: ParT) -> None:
         super().__init__()
         width = model.width
         sizes = (len(CHOICES[model.inputs]), *model.embedding, width)
-        self.inputs = sizes[0]
+        self.inputs, self.padding = sizes[0], model.padding
         self.norm_inputs = norm_of(model.norm, sizes[0])
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(sizes):
@@ -140,10 +163,11 @@ class Backbone(nn.Module):
             self.pairs = PairEmbedding(model) if model.interaction else None
             self.token = nn.Parameter(torch.randn(width) * TOKEN_STD)
             self.norm = nn.LayerNorm(width)
+        initialise(self, model.initial)
 
     def forward(self, batch: Batch) -> States:
         """Return the particles (P, W) and the jets (B, W); without blocks particles alone."""
-        x = self.embedding(self.norm_inputs(batch.points[:, : self.inputs]))
+        x = self.embedding(self._normed(batch))
         if not self.blocks:
             return x, None
         lengths = Lengths.of(batch.offsets)
@@ -156,6 +180,56 @@ class Backbone(nn.Module):
             token = block.attend_token(token, x, batch)
         return x, self.norm(token)
 
+    def _normed(self, batch: Batch) -> Tensor:
+        """Return the inputs (P, F) normed, by the statistics of repeated jets if so declared."""
+        inputs = batch.points[:, : self.inputs]
+        if not (self.training and self.padding):
+            normed: Tensor = self.norm_inputs(inputs)
+            return normed
+        rows, first = cyclic(batch.offsets, self.padding)
+        copies: Tensor = self.norm_inputs(inputs[rows])
+        return copies[first]
+
+
+def initialise(backbone: Backbone, law: str) -> None:
+    """Draw the weights again whose initial law is not that of torch's linear layers.
+
+    "2022" (weaver-core at 34e2ee2): the matrix of query, key and value Xavier uniform as one,
+    biases of attention 0. "2024" (at 154db69): all matrices outside the pair network Xavier
+    uniform, those of query, key and value each by itself, and biases 0; in block l the last layers
+    of both branches are divided by √(2 l), l from 1.
+    """
+    blocks = [each for each in backbone.modules() if isinstance(each, Block)]
+    if law == "2022":
+        for block in blocks:
+            nn.init.xavier_uniform_(block.attention.qkv.weight)
+            _without_bias(block.attention.qkv, block.attention.out)
+        return
+    linear = [each for each in backbone.embedding if isinstance(each, nn.Linear)]
+    for block in blocks:
+        attention = block.attention
+        linear += [attention.out, block.up, block.down]
+        for part in attention.qkv.weight.chunk(3):
+            nn.init.xavier_uniform_(part)
+        _without_bias(attention.qkv)
+    xavier(linear)
+    with torch.no_grad():
+        for depth, block in enumerate(blocks[: len(backbone.blocks)], 1):
+            block.attention.out.weight.div_((2 * depth) ** 0.5)
+            block.down.weight.div_((2 * depth) ** 0.5)
+
+
+def xavier(layers: Iterable[nn.Linear]) -> None:
+    """Draw the weights of `layers` by Xavier's uniform law, and set their biases to 0."""
+    for layer in layers:
+        nn.init.xavier_uniform_(layer.weight)
+        _without_bias(layer)
+
+
+def _without_bias(*layers: nn.Linear) -> None:
+    for layer in layers:
+        nn.init.zeros_(layer.bias)
+
 
 def backbone(model: ParT, store: Store | None) -> tuple[nn.Module, HiddenOf]:
     """Return the backbone, and how a head is given particles and jets."""
@@ -165,4 +239,14 @@ def backbone(model: ParT, store: Store | None) -> tuple[nn.Module, HiddenOf]:
 
 def build(model: ParT, store: Store | None) -> Classifier:
     """Return the module; nothing of it depends on the store."""
-    return Classifier(Backbone(model), model.width, model.classes)
+    module = Classifier(
+        Backbone(model),
+        model.width,
+        model.classes,
+        hidden=model.class_widths,
+        dropout=model.dropout,
+    )
+    if model.initial == "2024":
+        head = (*module.hidden.modules(), module.classes)
+        xavier(each for each in head if isinstance(each, nn.Linear))
+    return module

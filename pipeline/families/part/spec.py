@@ -1,4 +1,8 @@
-"""Particle Transformer (Qu, Li, Qian, arXiv:2202.03772): jets by attention with pairwise biases."""
+"""Particle Transformer (Qu, Li, Qian, arXiv:2202.03772): jets by attention with pairwise biases.
+
+The function is that of the authors' code, jet-universe/particle_transformer and hqucms/weaver-core
+(MIT). Size "sophon" is the one of Li et al., arXiv:2405.12972, for the 188 classes of JetClass-II.
+"""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -15,14 +19,21 @@ EXPANSION = 4  # channels of a feed-forward for each of the width
 
 
 class ParT(Family):
-    """Blocks of NormFormer with a bias for each pair, then a class token that looks at particles.
+    """Blocks of NormFormer with a bias for each pair, then a class token that attends to particles.
 
     `embedding` are the channels between inputs and width, `pair_widths` those between the pairwise
-    features and the bias of each head. `interaction` "" is the plain transformer of the paper's
-    ablation. `norm` "batch" is the published one, of inputs and pairs: in training, and there
-    alone, an event then depends on the others of its process's micro-batch; "layer" takes
-    LayerNorm, with as many parameters, in its place, and no event depends on others. Attention
-    weights know no dropout here, unlike the published 0.1; branches and activations do.
+    features and the bias of each head. `bias_activation` puts a GELU behind the last norm of the
+    pair network, as for JetClass; Sophon has none. `interaction` "" is the plain transformer of the
+    paper's ablation. `class_widths` are hidden layers between the class token and the logits.
+
+    `norm` "batch" is the published one, of inputs and pairs: in training an event then depends on
+    the others of its process's micro-batch; "layer" is LayerNorm, with as many parameters. The
+    authors' loader repeats each jet cyclically up to 128 particles, and their batch norm of inputs
+    counts the copies in training; `padding` = 128 does the same, 0 counts each particle once.
+
+    `dropout` is that of branches, activations and attention weights; class blocks have none.
+    `initial` is the law of the initial weights: "2022" is that of the published networks; "2024",
+    of later versions of the code, is Xavier's, with branches that shrink with depth.
     """
 
     TITLE: ClassVar[str] = "Particle Transformer: the class of a jet"
@@ -32,11 +43,13 @@ class ParT(Family):
         "kinpid": {"inputs": "kinpid"},
         "kin": {"inputs": "kin"},
         "plain": {"inputs": "full", "interaction": ""},
+        "sophon": {"classes": 188, "bias_activation": False, "class_widths": (512,)},
     }
     EVENT_TOKEN: ClassVar[bool] = True
     OBJECTIVES: ClassVar[tuple[str, ...]] = ("classes",)
     DEFAULT_OBJECTIVES: ClassVar[Mapping[str, float]] = {"classes": 1.0}
     TOKENS: ClassVar[float] = 40  # about the constituents of a jet of JetClass
+    NOT_SHAPES: ClassVar[frozenset[str]] = Family.NOT_SHAPES | {"padding", "initial"}
 
     family: Literal["part"] = "part"
     inputs: Choice = "full"
@@ -47,8 +60,12 @@ class ParT(Family):
     heads: PositiveInt = 8
     interaction: Interacts = "jets"
     pair_widths: tuple[PositiveInt, ...] = (64, 64, 64)
+    bias_activation: bool = True
+    class_widths: tuple[PositiveInt, ...] = ()
     classes: int = Field(default=10, ge=2)
     norm: Literal["batch", "layer"] = "batch"
+    padding: NonNegativeInt = 0
+    initial: Literal["2022", "2024"] = "2022"
     dropout: float = Field(default=0.1, ge=0, lt=1)
 
     @model_validator(mode="after")
@@ -78,9 +95,9 @@ class ParT(Family):
         return Reads(self.columns, physical=True)
 
     def parameters(self) -> Parameters:
-        """Return the count with the layer of classes; full: 2,143,486."""
+        """Return the count with the layers of classes; full: 2,143,486."""
         blocks = (self.layers + self.class_layers) * self._block()
-        last = 2 * self.width + linear(self.width, self.classes)
+        last = 2 * self.width + sum(linear(a, b) for a, b in pairwise(self._class_sizes()))
         token = self.width
         return Parameters(self._embedding() + self._pairs() + blocks + token + last)
 
@@ -94,6 +111,10 @@ class ParT(Family):
         """Return the channels from pairwise features to the biases, none without interaction."""
         pairs = interaction_of(self.interaction)
         return (pairs.features, *self.pair_widths, self.heads) if pairs else ()
+
+    def _class_sizes(self) -> tuple[int, ...]:
+        """Return the channels from the class token to the logits."""
+        return (self.width, *self.class_widths, self.classes)
 
     def _pairs(self) -> int:
         """Return the count of what makes a bias of pairwise features: a norm behind each layer."""
@@ -133,4 +154,4 @@ class ParT(Family):
         total += self.layers * tokens * (12 * width**2 + 2 * tokens * width)
         seen = tokens + 1  # the class token looks at itself, too
         total += self.class_layers * (2 * seen * (width**2 + width) + 10 * width**2)
-        return first, total + width * self.classes
+        return first, total + sum(a * b for a, b in pairwise(self._class_sizes()))
