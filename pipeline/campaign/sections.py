@@ -21,7 +21,7 @@ from pipeline.downstream.tracks.spec import TrackTask
 from pipeline.families import AnyTokenizer
 
 Mode = Literal["frozen", "lora", "full", "scratch", "head"]
-Order = Literal["file", "none", "EPR", "REP", "RPE", "PER", "hilbert", "zorder"]
+Order = Literal["file", "time", "none", "EPR", "REP", "RPE", "PER", "hilbert", "zorder"]
 # JetClass names its files by process, one class each, in the order of its labels.
 JETCLASS_PROCESSES = (
     *("ZJetsToNuNu", "HToBB", "HToCC", "HToGG", "HToWW4Q", "HToWW2Q1L", "ZToQQ", "WToQQ"),

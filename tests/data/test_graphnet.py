@@ -13,6 +13,7 @@ from pipeline.data.errors import BadInput
 from pipeline.data.events import concatenate
 from pipeline.data.experiments import experiment
 from pipeline.data.experiments.graphnet import companions
+from pipeline.data.preparation.serialise import Preparation, serialise
 from pipeline.data.readers import opened
 
 PULSE = ("dom_x", "dom_y", "dom_z", "dom_time", "charge", "string", "dom_number", "hlc", "event_no")
@@ -203,7 +204,8 @@ def test_prometheus_own_files_are_read(tmp_path):
     assert found.per_event["pid"].tolist() == [14, -12, 16]
     assert found.per_event["zenith"].tolist() == [0.5, 1.5, 2.5]
     assert "source_event_id" not in found.per_event
-    assert experiment("prometheus").transform(found).column("time").tolist() == [4.5, 5.5, 6.5]
+    settings = Preparation(experiment("prometheus"), experiment("prometheus").order)
+    assert serialise(found, settings)[0].column("time").tolist() == [4.5, 5.5, 6.5]
 
 
 def test_a_key_that_some_frames_lack_is_unknown_there(tmp_path):

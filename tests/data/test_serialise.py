@@ -8,6 +8,7 @@ from made_events import events
 
 from pipeline.data.errors import BadInput
 from pipeline.data.experiment import Experiment
+from pipeline.data.experiments.icecube import ICECUBE
 from pipeline.data.experiments.sphenix import SPHENIX
 from pipeline.data.normalisation import normalised
 from pipeline.data.preparation.bins import Bins
@@ -190,3 +191,25 @@ def test_nothing_stays_nothing():
     found, nearest = serialise(events([0, 0]), asked("hilbert", neighbours=2))
     assert found.sizes.tolist() == [0, 0]
     assert nearest.shape == (0, 2)
+
+
+def test_pulses_are_sorted_by_time_if_the_order_is_that():
+    columns, sizes = ("time", "charge"), [3, 2]
+    whole = events(sizes)
+    whole = replace(
+        whole,
+        columns=columns,
+        points=np.float32([[3, 1], [1, 2], [2, 3], [5, 4], [4, 5]]),
+        verified=True,
+    )
+    for order, charges in (("time", [2, 3, 1, 5, 4]), ("file", [1, 2, 3, 4, 5])):
+        found, near = serialise(whole, Preparation(ICECUBE, order))
+        assert found.column("charge").tolist() == charges
+        assert near.shape == (5, 0)
+
+
+def test_an_order_by_time_needs_times():
+    with pytest.raises(BadInput, match="sphenix: no column 'time' to order by"):
+        Preparation(SPHENIX, "time")
+    with pytest.raises(BadInput, match="order 'time' and 2 neighbours need three axes"):
+        Preparation(ICECUBE, "time", neighbours=2)

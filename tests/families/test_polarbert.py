@@ -53,7 +53,7 @@ def same(one, other):
     ("size", "pretraining", "direction"),
     [
         ("positions", 7_637_802, 6_577_411),
-        ("table", 8_298_026, 7_237_635),
+        ("flash", 8_298_026, 7_237_635),
         ("swiglu", 10_384_938, 9_324_547),
         ("base", 8_306_218, 7_245_827),
     ],
@@ -70,7 +70,7 @@ def test_the_published_sizes(size, pretraining, direction):
 
 
 @pytest.mark.parametrize(("backbone", "embedding"), EVERY)
-@pytest.mark.parametrize("activation", ["gelu", "swiglu"])
+@pytest.mark.parametrize("activation", ["relu", "swiglu"])
 def test_a_declaration_counts_what_its_module_has(backbone, embedding, activation):
     model = small(backbone=backbone, embedding=embedding, activation=activation)
     with torch.device("meta"):
@@ -116,7 +116,9 @@ def test_each_number_of_the_declaration_reaches_the_module(backbone, name):
         ({"heads": 5}, "width 32 is no multiple of heads 5"),
         ({"backbone": "mamba", "width": 48}, "width 48 is no multiple of 32"),
         ({"masked": 1.0}, "less than 1"),
-        ({"size": "huge"}, "size 'huge' is none of this family's: positions, table, swiglu, base"),
+        ({"padding": "seen"}, 'padding "seen" is a row of a table .* give embedding "table"'),
+        ({"padding": "seen", "embedding": "table", "backbone": "gru"}, 'padding "seen" is a row'),
+        ({"size": "huge"}, "size 'huge' is none of this family's: positions, flash, swiglu, base"),
     ],
 )
 def test_a_model_that_cannot_be_is_refused(changes, message):
@@ -200,9 +202,34 @@ def test_a_causal_backbone_sees_no_later_pulse(backbone):
     torch.testing.assert_close(model.backbone(batch, hidden)[0][:20], before)
 
 
-def test_a_transformer_does_not_care_for_the_order_of_pulses():
-    model, batch = pretrainer(), pulses([50])
-    hidden, order = torch.zeros(50, dtype=torch.bool), torch.randperm(50)
+def test_padding_that_is_seen_is_row_0_of_the_table_up_to_127_pulses():
+    model, batch = pretrainer(embedding="table", padding="seen"), pulses([125, 30])
+    model.backbone.body.register_forward_pre_hook(lambda _, given: states.append(given[0]))
+    states = []
+    hidden = torch.zeros(155, dtype=torch.bool)
+    before = model.backbone(batch, hidden)[1].detach()
+    assert states[0].offsets.tolist() == [0, 128, 256]
+    nothing = torch.cat([model.backbone.sensor.table.weight[0], model.backbone.features.bias])
+    for place in (125, 126, *range(158, 255)):
+        assert torch.equal(states[0].points[place], nothing)
+    assert torch.equal(states[0].points[255], model.backbone.class_token)
+    with torch.no_grad():
+        model.backbone.sensor.table.weight[0] += 1.0
+    assert not torch.equal(model.backbone(batch, hidden)[1], before)
+
+
+def test_padding_that_is_seen_costs_as_much_as_pulses():
+    seen, not_seen = (small(embedding="table", padding=each) for each in ("seen", "hidden"))
+    assert seen.flops_per_token(30.0) > 3 * not_seen.flops_per_token(30.0)
+    assert seen.flops_per_token(127.0) == not_seen.flops_per_token(127.0)
+    assert seen.architecture == not_seen.architecture
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_no_backbone_cares_for_the_order_of_pulses_in_the_store(backbone):
+    model, batch = pretrainer(backbone=backbone), pulses([30, 50])
+    hidden = torch.zeros(80, dtype=torch.bool)
+    order = torch.cat([torch.randperm(30), 30 + torch.randperm(50)])
     turned = replace(
         batch,
         points=batch.points[order],
@@ -363,4 +390,4 @@ def test_completep_scales_it_in_width_and_depth():
 def test_a_base_width_that_does_not_divide_the_heads_is_refused():
     rule = {"rule": "mup", "base_width": 48}
     with pytest.raises(ValidationError, match="no model of base_width: heads"):
-        PolarBERT(size="table", parametrisation=rule)
+        PolarBERT(size="flash", parametrisation=rule)

@@ -12,7 +12,7 @@ from pathlib import Path
 import tests.golden
 from tests.golden.cases import Case, Row
 
-APART = ("__main__", "cases")
+APART = ("__main__", "cases", "laws")
 
 
 def held(case: Case) -> Iterator[Row] | None:

@@ -68,9 +68,17 @@ class Row:
         return self.difference <= self.tolerance
 
 
-def compared(case: Case, name: str, ours: Any, *, tolerance: float | None = None) -> Row:
-    """Return how `ours` compares with the array `name` of `case`."""
-    reference = np.asarray(case.arrays[name], np.float64)
+def compared(
+    case: Case,
+    name: str,
+    ours: Any,
+    *,
+    where: NDArray[np.bool_] | None = None,
+    tolerance: float | None = None,
+) -> Row:
+    """Return how `ours` compares with the array `name` of `case`, or with what it has `where`."""
+    array = case.arrays[name]
+    reference = np.asarray(array if where is None else array[where], np.float64)
     found = np.asarray(ours, np.float64)
     if found.shape != reference.shape:
         return Row(name, float("nan"), 0.0)

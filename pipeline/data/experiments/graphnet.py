@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from pipeline.data.experiment import Column, Experiment
-from pipeline.data.preparation.pulses import in_time_order, select_pulses
+from pipeline.data.preparation.pulses import select_pulses
 
 EVENT = "event_no"
 TRUTH_TABLES = ("truth", "mc_truth")
@@ -84,6 +84,6 @@ GRAPHNET = Experiment(
         ".parquet": "pipeline.data.readers.graphnet_parquet:open_icecube",
     },
     companions=companions,
-    transform=in_time_order,
+    order="time",
     limit=select_pulses,
 )

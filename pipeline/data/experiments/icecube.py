@@ -7,7 +7,6 @@ from pipeline.data.preparation.pulses import (
     POLARBERT,
     TIME_OFFSET_NS,
     TIME_SCALE_NS,
-    in_time_order,
     select_pulses,
 )
 
@@ -39,7 +38,6 @@ ICECUBE = Experiment(
     columns=COLUMNS,
     readers={".parquet": "pipeline.data.readers.kaggle:open_batch"},
     companions=companions,
-    transform=in_time_order,
     limit=select_pulses,
     max_points=127,
     block_events=4096,

@@ -2,7 +2,7 @@
 
 from pipeline.data.experiment import Column, Experiment
 from pipeline.data.experiments.graphnet import Layout, axis, companions
-from pipeline.data.preparation.pulses import in_time_order, select_pulses
+from pipeline.data.preparation.pulses import select_pulses
 
 PROVENANCE = "GraphNeT's detector class WaterDemo81; others differ with the detector's size"
 PHOTONS = Layout(
@@ -37,6 +37,6 @@ PROMETHEUS = Experiment(
         ".parquet": "pipeline.data.readers.graphnet_parquet:open_prometheus",
     },
     companions=companions,
-    transform=in_time_order,
+    order="time",
     limit=select_pulses,
 )

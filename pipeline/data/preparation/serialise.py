@@ -17,8 +17,10 @@ from pipeline.data.normalisation import normalised
 from pipeline.data.preparation.bins import LETTERS, Bins
 from pipeline.data.preparation.curves import hilbert, zorder
 from pipeline.data.preparation.neighbours import Places, later_neighbours, moved
+from pipeline.data.preparation.pulses import in_time_order
 
 CURVES = {"hilbert": hilbert, "zorder": zorder}
+WITHOUT_AXES = ("file", "time")
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,20 @@ class Preparation:
 
     def __post_init__(self) -> None:
         """Refuse what the experiment has no axes for."""
-        if self.experiment.axes is None and (self.neighbours or self.order != "file"):
+        if self.order == "time" and "time" not in [each.name for each in self.experiment.columns]:
+            message = f"{self.experiment.name}: no column 'time' to order by. Use order 'file'."
+            raise BadInput(message)
+        by_axes = self.order not in WITHOUT_AXES
+        if self.experiment.axes is None and (self.neighbours or by_axes):
             message = (
                 f"{self.experiment.name}: order {self.order!r} and {self.neighbours} neighbours "
                 "need three axes, which this experiment has not. Use order 'file', 0 neighbours."
             )
             raise BadInput(message)
-        if self.neighbours and self.order == "file":
-            message = "next neighbours are later points by the last axis: order 'file' has none."
+        if self.neighbours and not by_axes:
+            message = (
+                f"next neighbours are later points by the last axis: order {self.order!r} has none."
+            )
             raise BadInput(message)
 
     @property
@@ -72,7 +80,8 @@ def serialise(events: Events, settings: Preparation) -> tuple[Events, Places]:
         BadInput: A point has no coordinates of the experiment's, as on the beam line.
     """
     events = settings.experiment.transform(events)
-    if settings.order == "file":
+    if settings.order in WITHOUT_AXES:
+        events = in_time_order(events) if settings.order == "time" else events
         return events, np.empty((len(events.points), 0), np.int32)
     return _in_order(events, settings)
 

@@ -16,7 +16,7 @@ class DirectionRegressor(nn.Module):
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, 3))
+        self.net = nn.Sequential(nn.Linear(width, inner), nn.ReLU(), nn.Linear(inner, 3))
 
     def forward(self, hidden: Hidden, batch: Batch) -> Tensor:
         """Return unit vectors (B, 3), in single precision."""

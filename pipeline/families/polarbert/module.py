@@ -3,10 +3,10 @@
 Axes: P pulses, packed · B events · T = P + B tokens · W width · M masked pulses · S sensors
 · C = S + 1 classes, the sensors counted from 1 (0 is padding, which a packed batch has none of).
 
-The class token stands behind the pulses of its event, so that a backbone that reads in order of
-time has seen them all when it comes to it. There a masked pulse is predicted from earlier pulses
-alone; a transformer sees all. No token knows its position in the sequence: the time of a pulse is
-one of its features.
+The class token stands behind the pulses of its event. To a transformer that is as good as before
+them, where PolarBERT has it, for no token knows its position: the time of a pulse is one of its
+features. A GRU or Mamba2 reads the pulses by time, whatever their order in the store, and has seen
+all when it comes to the class token; there a masked pulse is predicted from earlier pulses alone.
 
 Of a masked pulse the sensor and its position are hidden, and nothing else: PolarBERT's table of
 sensors has a row for "masked", and there is none for the other features. Its time and charge are
@@ -17,19 +17,18 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline.data.preparation.pulses import CHARGE_SCALE
 from pipeline.data.store import Store
 from pipeline.families.fm4npp.module import Layer
 from pipeline.families.polarbert.sensors import SensorPositions, SensorTable, Single, geometry
-from pipeline.families.polarbert.spec import FEATURES, PolarBERT
+from pipeline.families.polarbert.spec import FEATURES, MOST_PULSES, PolarBERT
 from pipeline.nn import kernels
 from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
 from pipeline.nn.hidden import Hidden, HiddenOf
 from pipeline.nn.transformer import Block, Style
-
-CLASS_TOKEN_STD = 0.02  # as BERT's (arXiv 1810.04805)
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,13 @@ class Transformer(nn.Module):
             heads=model.heads,
             inner=model.inner,
             activation=model.activation,
-            bias_qkv=model.attention_biases,
-            bias_out=model.attention_biases,
+            bias_qkv=model.pytorch_layers,
+            bias_out=model.pytorch_layers,
             bias_feed_forward=model.activation != "swiglu",
             residual=model.parametrisation.residual_scale(model.layers),
             dropout=model.dropout,
+            dropout_inside=model.dropout if model.pytorch_layers else 0.0,
+            initial="multihead" if model.pytorch_layers else "linear",
         )
         self.layers = nn.ModuleList(Block(style) for _ in range(model.layers))
 
@@ -123,7 +124,8 @@ class Backbone(nn.Module):
             else SensorPositions(geometry, model.sensor_width)
         )
         self.features = Single(FEATURES, model.width - model.sensor_width)
-        self.class_token = nn.Parameter(torch.randn(model.width) * CLASS_TOKEN_STD)
+        self.class_token = nn.Parameter(torch.randn(model.width))
+        self.sees_padding = model.sees_padding
         body = Transformer if model.backbone == "transformer" else Recurrent
         self.body = body(model)
 
@@ -135,13 +137,34 @@ class Backbone(nn.Module):
         pulses = torch.cat(
             [self.sensor(batch.per_point["sensor_id"], hidden), self._seen(batch)], 1
         )
-        offsets = batch.offsets + torch.arange(len(batch.offsets), device=batch.offsets.device)
-        rows, ends = torch.arange(len(pulses), device=pulses.device) + batch.event, offsets[1:] - 1
-        x = pulses.new_empty(len(rows) + len(ends), pulses.shape[1])
+        sizes = torch.full_like(batch.sizes, MOST_PULSES) if self.sees_padding else batch.sizes
+        offsets = functional.pad((sizes + 1).cumsum(0), (1, 0))
+        rows, ends = offsets[batch.event] + self._places(batch), offsets[1:] - 1
+        x = (
+            self._padding().expand(int(offsets[-1]), -1)
+            if self.sees_padding
+            else (pulses.new_empty(len(pulses) + len(ends), pulses.shape[1]))
+        )
         x = x.index_copy(0, rows, pulses)
         x = x.index_copy(0, ends, self.class_token.expand(len(ends), -1))
         x = self.body(Batch(x, offsets, batch.event_id))
         return x[rows], x[ends]
+
+    def _places(self, batch: Batch) -> Tensor:
+        """Return where each pulse (P) stands among those of its event."""
+        if isinstance(self.body, Transformer):
+            return batch.index_in_event
+        by_time = batch.points[:, 0].argsort(stable=True)
+        order = by_time[batch.event[by_time].argsort(stable=True)]
+        return torch.empty_like(order).index_copy(0, order, batch.index_in_event)
+
+    def _padding(self) -> Tensor:
+        """Return what fills an event (1, W): row 0 of the table, and features that are all zero."""
+        device = self.class_token.device
+        shown = torch.zeros(1, dtype=torch.bool, device=device)
+        before_the_first = torch.full((1,), -1, device=device)
+        nothing = torch.zeros(1, FEATURES, device=device)
+        return torch.cat([self.sensor(before_the_first, shown), self.features(nothing)], 1)
 
     def _seen(self, batch: Batch) -> Tensor:
         """Return what is seen of every pulse (P, W - sensor_width)."""
@@ -166,7 +189,14 @@ class Pretrainer(nn.Module):
     def forward(self, batch: Batch) -> Output:
         """Return the predicted sensors of masked pulses, and the predicted charge of each event."""
         lot = torch.rand(len(batch.points), device=batch.points.device)
-        hidden = (lot < self.masked) & ~batch.per_point["auxiliary"]
+        return self.predict(batch, self.hidden(batch, lot))
+
+    def hidden(self, batch: Batch, lot: Tensor) -> Tensor:
+        """Return which pulses (P) are masked, by a uniform number of each (P)."""
+        return (lot < self.masked) & ~batch.per_point["auxiliary"]
+
+    def predict(self, batch: Batch, hidden: Tensor) -> Output:
+        """Return what is predicted where pulses `hidden` (P) are masked."""
         pulses, events = self.backbone(batch, hidden)
         (masked,) = hidden.nonzero(as_tuple=True)
         return Output(masked, self.sensors(pulses[masked]), self.charge(events).squeeze(1))

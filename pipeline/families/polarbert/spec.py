@@ -24,16 +24,20 @@ class PolarBERT(Family):
     With `embedding` "table" those are a learned row for each of `sensors`, with "positions" a
     linear layer of the sensor's x, y and z. `masked` is the probability that a pulse, if it is not
     auxiliary, is to be predicted. `heads`, `inner` (the channels of the feed-forward), `activation`
-    and `attention_biases` are the transformer's alone; `gru` and `mamba` read in order of time.
+    and `pytorch_layers` are the transformer's alone; `gru` and `mamba` read in order of time.
+    `pytorch_layers` are those of torch's TransformerEncoderLayer, as the published base has them:
+    attention with biases, drawn at first by Xavier's law, and dropout of its weights and of the
+    inner channels too. `padding` "seen" fills each event up to 127 pulses with row 0 of the table,
+    which all tokens attend to: the published base does so, for it hands on no mask.
     """
 
     TITLE: ClassVar[str] = "PolarBERT: a transformer, GRU or Mamba2 over pulses"
     SOURCE: ClassVar[str] = "github.com/timinar/PolarBERT, NeurIPS 2024 workshop ML4PS"
     SIZES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "positions": {**_PUBLISHED, "embedding": "positions"},
-        "table": {**_PUBLISHED, "embedding": "table"},
+        "flash": {**_PUBLISHED, "embedding": "table"},
         "swiglu": {**_PUBLISHED, "embedding": "table", "activation": "swiglu"},
-        "base": {**_PUBLISHED, "embedding": "table", "attention_biases": True},
+        "base": {**_PUBLISHED, "embedding": "table", "pytorch_layers": True, "dropout": 0.1},
     }
     EVENT_TOKEN: ClassVar[bool] = True
     OBJECTIVES: ClassVar[tuple[str, ...]] = ("sensors", "charge")
@@ -41,7 +45,7 @@ class PolarBERT(Family):
     RULES: ClassVar[tuple[str, ...]] = ("mup", "completep")
     WIDENS: ClassVar[tuple[str, ...]] = ("heads", "inner", "sensor_width")
     TOKENS: ClassVar[float] = MOST_PULSES
-    NOT_SHAPES: ClassVar[frozenset[str]] = Family.NOT_SHAPES | {"masked"}
+    NOT_SHAPES: ClassVar[frozenset[str]] = Family.NOT_SHAPES | {"masked", "padding"}
 
     family: Literal["polarbert"] = "polarbert"
     width: PositiveInt
@@ -52,8 +56,9 @@ class PolarBERT(Family):
     sensors: PositiveInt = 5160
     embedding: Literal["positions", "table"] = "positions"
     backbone: Literal["transformer", "gru", "mamba"] = "transformer"
-    activation: Literal["gelu", "swiglu"] = "gelu"
-    attention_biases: bool = False
+    activation: Literal["relu", "swiglu"] = "relu"
+    pytorch_layers: bool = False
+    padding: Literal["hidden", "seen"] = "hidden"
     masked: float = Field(default=0.25, gt=0, lt=1)
     dropout: NonNegativeFloat = 0.0
 
@@ -71,7 +76,15 @@ class PolarBERT(Family):
             raise ValueError(message)
         if self.backbone == "mamba":
             _ = self.mamba
+        if self.sees_padding and (self.backbone, self.embedding) != ("transformer", "table"):
+            message = 'padding "seen" is a row of a table to a transformer: give embedding "table"'
+            raise ValueError(message)
         return self
+
+    @property
+    def sees_padding(self) -> bool:
+        """Whether events are filled up to the most pulses, and what fills them is attended to."""
+        return self.padding == "seen"
 
     @property
     def mamba(self) -> FM4NPPMamba2:
@@ -128,7 +141,7 @@ class PolarBERT(Family):
         norm = 2 * width
         if self.backbone == "gru":
             return norm + 6 * width * width + 6 * width
-        attention = 4 * linear(width, width, bias=self.attention_biases)
+        attention = 4 * linear(width, width, bias=self.pytorch_layers)
         if self.activation == "swiglu":
             return 2 * norm + attention + 3 * width * inner
         return 2 * norm + attention + linear(width, inner) + linear(inner, width)
@@ -138,7 +151,7 @@ class PolarBERT(Family):
 
         The head for sensors is paid for masked pulses only: here the share `masked` of all.
         """
-        length = tokens + 1
+        length = (MOST_PULSES if self.sees_padding else tokens) + 1
         embedding = FEATURES * (self.width - self.sensor_width)
         if self.embedding == "positions":
             embedding += POSITION * self.sensor_width
