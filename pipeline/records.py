@@ -253,6 +253,7 @@ class Probed(Weights):
     """The result of a probe of a pretrained model, on `events` that it never saw.
 
     `losses` are "loss", the whole, and its parts by name; `scores` are the family's own.
+    `pretraining_events` is None of a model whose weights come from elsewhere.
     """
 
     family: str
@@ -262,7 +263,7 @@ class Probed(Weights):
     about: dict[str, str] = Field(default_factory=dict)
     split: str
     events: int
-    pretraining_events: int
+    pretraining_events: int | None = None
     store_sha256: str
 
     @property

@@ -3,7 +3,10 @@
 import json
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline.outcome import RunError
@@ -78,3 +81,21 @@ def read_json(path: Path) -> dict[str, Any] | None:
         message = f"{path}: expected a JSON object, found {type(value).__name__}."
         raise RunError(message)
     return value
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to fill, which becomes `path` if the body succeeds; else nothing stays.
+
+    Raises:
+        RunError: There is something at `path` that is no empty folder.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        message = f"{path}: not empty. Name another folder."
+        raise RunError(message)
+    path.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.absolute().parent) as above:
+        made = Path(above) / path.name
+        made.mkdir()
+        yield made
+        made.replace(path)

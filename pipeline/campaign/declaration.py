@@ -1,6 +1,6 @@
 """A campaign file as a whole: its sections, and the checks that they fit together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 
 from pydantic import NonNegativeInt, PositiveFloat, model_validator
@@ -48,9 +48,14 @@ class CampaignFile(Declaration):
                 names = ", ".join(declared) or "(none declared)"
                 message = f"{key}: {name!r} is none of: {names}"
                 raise ValueError(message)
-        for section in ("probe", "finetune"):
-            if getattr(self, section) and self.pretrain is None:
-                message = f"{section}: needs a [pretrain] section, whose models it takes"
+        later: dict[str, Mapping[str, Probe | Finetune]] = {}
+        later |= {"probe": self.probe, "finetune": self.finetune}
+        for section, grids in later.items():
+            if self.pretrain is None and not all(grid.models for grid in grids.values()):
+                message = (
+                    f"{section}: needs a [pretrain] section, whose models it takes, or models that "
+                    "name their weights"
+                )
                 raise ValueError(message)
         return self
 
@@ -66,23 +71,34 @@ class CampaignFile(Declaration):
     @model_validator(mode="after")
     def _models_fit(self) -> "CampaignFile":
         """Check that the pretrained models fit their datasets and their downstream tasks."""
-        if self.pretrain is None:
-            return self
-        for name in self.pretrain.models:
-            model, source = self.models[name], self.pretrain.dataset_of(name)
-            dataset = self.datasets.get(source)
-            staged = dataset.neighbours if dataset is not None else 0
+        for name in self.pretrain.models if self.pretrain is not None else ():
+            self._check_neighbours(name)
+        for name in self._models_with_weights():
             self._check_codes(name)
-            wanted = model.reads().neighbours
-            if wanted > staged:
-                message = (
-                    f"models.{name}: predicts {wanted} next neighbours, and datasets."
-                    f"{source} has neighbours = {staged}"
-                )
-                raise ValueError(message)
             self._check_changes(name)
             self._check_modes(name)
         return self
+
+    def _models_with_weights(self) -> tuple[str, ...]:
+        """Return the models that are pretrained here, and those that name their weights."""
+        pretrained = self.pretrain.models if self.pretrain is not None else ()
+        given = [name for name, model in self.models.items() if model.weights]
+        return tuple(dict.fromkeys((*pretrained, *given)))
+
+    def _check_neighbours(self, name: str) -> None:
+        """Check that the dataset of a pretraining has the neighbours that the model predicts."""
+        if self.pretrain is None:
+            return
+        source = self.pretrain.dataset_of(name)
+        dataset = self.datasets.get(source)
+        staged = dataset.neighbours if dataset is not None else 0
+        wanted = self.models[name].reads().neighbours
+        if wanted > staged:
+            message = (
+                f"models.{name}: predicts {wanted} next neighbours, and datasets."
+                f"{source} has neighbours = {staged}"
+            )
+            raise ValueError(message)
 
     def _check_modes(self, model: str) -> None:
         """Check that a model can be fine-tuned in each requested mode."""
@@ -124,7 +140,7 @@ class CampaignFile(Declaration):
         declared = self.models[model]
         before, after = declared.reads().codes, declared.reads_downstream().codes
         read: set[tuple[str, int]] = set()
-        if self.pretrain is not None:
+        if self.pretrain is not None and model in self.pretrain.models:
             read.add((self.pretrain.dataset_of(model), before))
         for grids, codes in ((self.probe, before), (self.finetune, after)):
             of_model = (each for each in grids.values() if model in (each.models or (model,)))
@@ -151,7 +167,7 @@ class CampaignFile(Declaration):
         for section, grid in later.items():
             yield f"{section}.dataset", grid.dataset, trainable
             for model in grid.models:
-                yield f"{section}.models", model, pretrained
+                yield f"{section}.models", model, self._models_with_weights()
 
     def _references_of_stores(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         """Yield the references of datasets and tokenizers, each of which makes a store."""

@@ -1,7 +1,9 @@
 """The grid of tasks that a campaign resolves into."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 
 from pipeline import catalog
 from pipeline.campaign import branching
@@ -20,11 +22,22 @@ from pipeline.campaign.tasks import (
     TokenizeTask,
     Trunk,
 )
+from pipeline.families import Model
 from pipeline.run import Run
 
 SHELF = "jobs/campaigns"
 FROM_SCRATCH: tuple[Mode, ...] = ("scratch", "head")  # modes without pretrained weights
 Cell = tuple[int, int]  # labels and seed
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A model with weights: `name` stands in the keys of what starts from it, `folder` holds it."""
+
+    name: str
+    model: Model
+    folder: Path
+    needs: tuple[str, ...]
 
 
 class Campaign(CampaignFile):
@@ -129,6 +142,30 @@ class Campaign(CampaignFile):
         """
         return [task for task in self._pretrains(run, models) if not task.branch_points]
 
+    def _parents(self, run: Run, models: tuple[str, ...]) -> list[Parent]:
+        """Return the models that a probe or a fine-tuning starts from: if named, only `models`.
+
+        Those are the finished pretrainings; of a model that the campaign does not pretrain, the
+        weights that it names.
+        """
+        pretrained = self.pretrain.models if self.pretrain is not None else ()
+        parents = []
+        for model in models or pretrained:
+            if model in pretrained:
+                parents += [
+                    Parent(
+                        name=task.key.removeprefix("pretrain/"),
+                        model=task.model,
+                        folder=run.task(task.key).path,
+                        needs=(task.key,),
+                    )
+                    for task in self._pretrained(run, (model,))
+                ]
+            else:
+                declared = self.models[model]
+                parents.append(Parent(model, declared, Path(declared.weights).absolute(), ()))
+        return parents
+
     def _sizes(self, run: Run, grid: Pretrain, model: str, seed: int) -> Iterator[PretrainTask]:
         """Yield an independent training for each data size."""
         for events in grid.events_of(model):
@@ -180,12 +217,12 @@ class Campaign(CampaignFile):
 
     def _probes(self, run: Run, name: str) -> Iterator[ProbeTask]:
         grid = self.probe[name]
-        for parent in self._pretrained(run, grid.models):
+        for parent in self._parents(run, grid.models):
             yield ProbeTask(
-                key=f"probe/{name}-{parent.key.removeprefix('pretrain/')}",
-                needs=(parent.key, self._makes(grid.dataset)),
+                key=f"probe/{name}-{parent.name}",
+                needs=(*parent.needs, self._makes(grid.dataset)),
                 seed=grid.seed,
-                pretrained=run.task(parent.key).path,
+                pretrained=parent.folder,
                 store=run.store(grid.dataset),
                 split=grid.split,
                 events=grid.events,
@@ -198,36 +235,35 @@ class Campaign(CampaignFile):
         for grid in self.finetune.values():
             if not grid.cache or "frozen" not in grid.modes:
                 continue
-            for parent in self._pretrained(run, grid.models):
+            for parent in self._parents(run, grid.models):
                 name = self._feature_store(grid, parent)
                 if name not in seen:
                     seen.add(name)
                     yield FeaturesTask(
                         key=f"features/{name}",
-                        needs=(parent.key, self._makes(grid.dataset)),
+                        needs=(*parent.needs, self._makes(grid.dataset)),
                         model=grid.model_of(parent.model),
-                        backbone=run.task(parent.key).path,
+                        backbone=parent.folder,
                         combine=grid.cache,
                         source=run.store(grid.dataset),
                         store=run.store(name),
                         threads=grid.training.threads,
                     )
 
-    def _feature_store(self, grid: Finetune, parent: PretrainTask) -> str:
+    def _feature_store(self, grid: Finetune, parent: Parent) -> str:
         """Return the name of the store of features of a dataset, by a pretrained model."""
-        return f"{grid.dataset}-{grid.cache}-{parent.key.removeprefix('pretrain/')}"
+        return f"{grid.dataset}-{grid.cache}-{parent.name}"
 
     def _finetunes(self, run: Run, name: str) -> Iterator[FinetuneTask | EvaluateTask]:
         """Yield each cell and its evaluation; cells without pretraining once for each model."""
         grid = self.finetune[name]
         models = grid.models or (self.pretrain.models if self.pretrain is not None else ())
         for model in models:
-            parents = self._pretrained(run, (model,))
+            parents = self._parents(run, (model,))
             for parent, mode in product(parents, grid.modes):
                 if mode in FROM_SCRATCH and parent is not parents[0]:
                     continue
-                below = parent.key.removeprefix("pretrain/")
-                cell = f"{name}-{model if mode in FROM_SCRATCH else below}-{mode}"
+                cell = f"{name}-{model if mode in FROM_SCRATCH else parent.name}-{mode}"
                 for labels, seed in product(grid.labels, grid.seeds):
                     key = f"finetune/{cell}-l{labels}-s{seed}"
                     task = self._finetune(run, grid, key, parent, mode, (labels, seed))
@@ -235,22 +271,23 @@ class Campaign(CampaignFile):
                     yield self._evaluate(run, task, grid)
 
     def _finetune(
-        self, run: Run, grid: Finetune, key: str, parent: PretrainTask, mode: Mode, cell: Cell
+        self, run: Run, grid: Finetune, key: str, parent: Parent, mode: Mode, cell: Cell
     ) -> FinetuneTask:
         scratch = mode in FROM_SCRATCH
+        model = parent.model.model_copy(update={"weights": ""}) if scratch else parent.model
         cached = mode == "frozen" and grid.cache != ""
         features = self._feature_store(grid, parent)
         makes = f"features/{features}" if cached else self._makes(grid.dataset)
         return FinetuneTask(
             key=key,
-            needs=(makes, *(() if scratch else (parent.key,))),
+            needs=(makes, *(() if scratch else parent.needs)),
             seed=cell[1],
             mode=mode,
-            model=grid.model_of(parent.model),
+            model=grid.model_of(model),
             head=grid.head,
             lora_rank=grid.lora_rank,
             cached=cached,
-            backbone=None if scratch else run.task(parent.key).path,
+            backbone=None if scratch else parent.folder,
             store=run.store(features if cached else grid.dataset),
             split=grid.split,
             labels=cell[0],

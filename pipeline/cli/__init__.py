@@ -17,6 +17,7 @@ from pipeline.cli import (
     sites,
     stopping,
     stores,
+    weights,
 )
 from pipeline.cli.screen import errors_reported
 from pipeline.outcome import Exit
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(sites.app, name="sites")
 app.add_typer(stores.app, name="data")
+app.add_typer(weights.app, name="weights")
 VERBS = (
     *(campaigns.run, planning.plan, campaigns.status, stopping.stop, jobs.cancel),
     *(jobs.logs, rehearsing.rehearse, forecasting.forecast),

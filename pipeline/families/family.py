@@ -63,6 +63,7 @@ class Family(Declaration):
     `WIDENS` are the fields that grow along with the width: heads, whose channels stay as many.
     `TOKENS` is the mean number of tokens of an event of the data it was made for.
     `NOT_SHAPES` are the fields that decide no name or shape of a weight.
+    `weights` is a folder of `cosmotron export` or `cosmotron weights import` to start from.
     `objectives` gives the weight of each loss in the sum that is minimised, those of
     `DEFAULT_OBJECTIVES` if it is empty; "file.py:name" is an objective of the user's.
     """
@@ -77,10 +78,11 @@ class Family(Declaration):
     RULES: ClassVar[tuple[str, ...]] = ()
     WIDENS: ClassVar[tuple[str, ...]] = ()
     TOKENS: ClassVar[float]
-    NOT_SHAPES: ClassVar[frozenset[str]] = frozenset({"size", "objectives", "dropout"})
+    NOT_SHAPES: ClassVar[frozenset[str]] = frozenset({"size", "weights", "objectives", "dropout"})
 
     family: str
     size: str = ""
+    weights: str = ""
     objectives: dict[str, PositiveFloat] = {}
     parametrisation: Parametrisation = Parametrisation()
 
@@ -148,7 +150,7 @@ class Family(Declaration):
         return type(self)(**{**fields, **along, "width": width})
 
     @property
-    def weights(self) -> Mapping[str, float]:
+    def objective_weights(self) -> Mapping[str, float]:
         """The weight of each objective in the sum that is minimised."""
         return self.objectives or self.DEFAULT_OBJECTIVES
 

@@ -37,7 +37,7 @@ def build(model: Family, store: Store | None) -> System:
             file does not hold what is named.
     """
     module: nn.Module = model.beside("module").build(model, store)
-    parts = [(objective(model, name), weight) for name, weight in model.weights.items()]
+    parts = [(objective(model, name), weight) for name, weight in model.objective_weights.items()]
     return System(module, WeightedSum(parts), model.reads())
 
 

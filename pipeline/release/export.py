@@ -8,17 +8,20 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import tomli_w
-
 from pipeline import records
-from pipeline.campaign import CHAINED, Campaign, FinetuneTask, PretrainTask, TokenizeTask
+from pipeline.campaign import (
+    CHAINED,
+    Campaign,
+    FinetuneTask,
+    PretrainTask,
+    TokenizeTask,
+    model_folder,
+)
+from pipeline.campaign.model_folder import CARD, WEIGHTS, ModelFolder, StoredWeights
 from pipeline.catalog import DeclarationError
 from pipeline.outcome import RunError
 from pipeline.release.card import card
 from pipeline.run import Run, TaskFolder
-
-WEIGHTS = "weights.safetensors"
-CARD, CONFIG = "README.md", "config.toml"
 
 Trained = TokenizeTask | PretrainTask | FinetuneTask
 
@@ -88,10 +91,12 @@ def _write(task: Trained, tasks: list[Any], run: Run, result: records.Trained, t
         message = f"{source}: not the weights that {source.with_name('result.json')} speaks of."
         raise ExportError(message)
     shutil.copyfile(source, to / WEIGHTS)
-    declared = {"model": task.model.model_dump(mode="json", exclude_none=True)}
-    if isinstance(task, FinetuneTask):
-        declared["head"] = task.head.model_dump(mode="json")
-    (to / CONFIG).write_text(tomli_w.dumps(declared))
+    content = ModelFolder(
+        model=task.model.model_copy(update={"weights": ""}),
+        head=task.head if isinstance(task, FinetuneTask) else None,
+        weights=StoredWeights(sha256=result.weights_sha256),
+    )
+    model_folder.write(to, content)
     (to / CARD).write_text(card(task, tasks, run, result))
 
 

@@ -36,6 +36,8 @@ def held_out(tasks: Sequence[TaskView]) -> Iterator[HeldOut]:
         result = task.result
         if parent is None or task.state != "done" or not isinstance(result, Probed):
             continue
+        if result.pretraining_events is None:
+            continue
         name = task.name.removesuffix(f"-{parent.name}")
         grid = f"{name}, {result.family}"
         yield HeldOut(grid, parent, result.pretraining_events, result.losses["loss"])

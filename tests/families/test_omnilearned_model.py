@@ -320,7 +320,7 @@ def test_the_loss_falls(mode):
         loss.backward()
         optimiser.step()
     after = losses()
-    assert len(before) == len(model.weights)
+    assert len(before) == len(model.objective_weights)
     for name, loss in after.items():
         assert loss < (0.9 if name == "flow" else 0.75) * before[name], name
 

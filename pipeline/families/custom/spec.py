@@ -71,7 +71,7 @@ class Custom(Family):
         return self
 
     @property
-    def weights(self) -> Mapping[str, float]:
+    def objective_weights(self) -> Mapping[str, float]:
         """The weights, of objectives in the same file where no other is named."""
         return {
             name if ".py:" in name else f"{self.code}:{name}": weight

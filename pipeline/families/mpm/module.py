@@ -140,7 +140,7 @@ class Pretrainer(nn.Module):
         self.places = nn.Embedding(MOST_CONSTITUENTS, model.context)
         nn.init.normal_(self.places.weight, std=TOKEN_STD)
         self.decoder = Decoder(model) if model.decoder_layers else None
-        objectives = [name for name in model.weights if name in model.OBJECTIVES]
+        objectives = [name for name in model.objective_weights if name in model.OBJECTIVES]
         self.heads = nn.ModuleDict({name: HEADS[name](model) for name in objectives})
 
     def forward(self, batch: Batch) -> Masked:

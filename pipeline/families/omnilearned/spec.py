@@ -147,7 +147,7 @@ class OmniLearned(Generative):
         return self.pairs.features if self.pairs else 0
 
     @property
-    def weights(self) -> Mapping[str, float]:
+    def objective_weights(self) -> Mapping[str, float]:
         """The weight of each objective, all 1 of those that the mode has."""
         return self.objectives or dict.fromkeys(OF_MODE[self.mode], 1.0)
 

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from pipeline import catalog, records
-from pipeline.campaign import FinetuneTask, PretrainTask
+from pipeline.campaign import FinetuneTask, PretrainTask, model_folder
+from pipeline.campaign.model_folder import CONFIG
 from pipeline.data.errors import BadInput
 from pipeline.data.loading import Selection
 from pipeline.data.store import Store
@@ -77,34 +78,57 @@ def load_backbone(backbone: nn.Module, folder: Path, model: Family) -> None:
 
 
 def trained(folder: Path, model: Family | None = None) -> dict[str, torch.Tensor]:
-    """Return the weights from the folder of a finished training; of `model`, if that is given.
+    """Return the weights in the folder of a finished training, or of a model for others.
+
+    Args:
+        folder: Of a task, or as `cosmotron export` and `cosmotron weights import` write it.
+        model: What they are to be of, if that matters.
 
     Raises:
-        RunError: They are not there, or not those that its result speaks of.
+        RunError: They are not there, or not those that the folder speaks of.
         BadInput: They are of another family or size than `model`.
     """
-    path = folder / WEIGHTS
-    result = records.read(TaskFolder(folder).result, Weights)
-    if result is None or not path.is_file():
-        message = f"{path}: no trained weights here. Finish that training first."
+    path, stated = folder / WEIGHTS, model_folder.read(folder)
+    if stated is None:
+        result = records.read(TaskFolder(folder).result, Weights)
+        digest = None if result is None else result.weights_sha256
+    else:
+        digest = stated.weights.sha256
+    if digest is None or not path.is_file():
+        message = (
+            f"{path}: no trained weights here. Finish that training first, or name a folder of "
+            "cosmotron export or cosmotron weights import."
+        )
         raise RunError(message)
     if model is not None:
-        _check_same(folder, model)
+        _check_same(folder, declared_in(folder), model)
     weights = load(path)
-    if engine.weights_hash(weights) != result.weights_sha256:
-        message = f"{path}: not the weights that {folder / 'result.json'} speaks of."
+    if engine.weights_hash(weights) != digest:
+        where = CONFIG if stated is not None else "result.json"
+        message = f"{path}: not the weights that {folder / where} speaks of."
         raise RunError(message)
     return weights
 
 
-def _check_same(folder: Path, model: Family) -> None:
-    """Check that the training in `folder` was of `model`.
+def declared_in(folder: Path) -> Family:
+    """Return the model whose weights are in the folder of a pretraining, or of a model for others.
 
     Raises:
-        BadInput: It was of another family or size.
+        DeclarationError: The folder declares no model.
     """
-    wanted = model.architecture
-    there = catalog.read(TaskFolder(folder).declaration, PretrainTask).model.architecture
+    stated = model_folder.read(folder)
+    if stated is not None:
+        return stated.model
+    return catalog.read(TaskFolder(folder).declaration, PretrainTask).model
+
+
+def _check_same(folder: Path, found: Family, model: Family) -> None:
+    """Check that the weights in `folder`, which are of the model `found`, are of `model`.
+
+    Raises:
+        BadInput: They are of another family or size.
+    """
+    wanted, there = model.architecture, found.architecture
     if there["family"] != wanted["family"]:
         names = ["family"]
     else:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ from pipeline.training import loader
 from pipeline.training.engine import engine
 from pipeline.training.parametrisation import parametrise
 from pipeline.training.programs import program
+from pipeline.training.programs.finetune import trained
 from pipeline.training.steps.loop import fit
 from pipeline.training.steps.spec import TrainSpec
 
@@ -30,6 +32,8 @@ def pretrain(
     engine.join(world)
     torch.manual_seed(task.seed)
     system = systems.build(task.model, store)
+    if task.model.weights:
+        system.module.load_state_dict(trained(Path(task.model.weights), task.model))
     spec = TrainSpec(
         system.module,
         system.objective,

@@ -1,6 +1,7 @@
 """Probe: `python -m pipeline.training.programs.probe TASK_FOLDER`, one process."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from pipeline.records import Intervals, Probed, Scores, TaskProgress
 from pipeline.run import TaskFolder
 from pipeline.training.engine import engine
 from pipeline.training.programs import program
-from pipeline.training.programs.finetune import trained
+from pipeline.training.programs.finetune import declared_in, trained
 
 # Truth that a probe likes to have beside what the model reads, where the store has it.
 WELCOME = ("label",)
@@ -27,8 +28,7 @@ WELCOME = ("label",)
 def probe(task: ProbeTask, folder: TaskFolder, world: engine.World, stop: program.Stop) -> Exit:
     """Probe a pretrained model on events it never saw."""
     began = time.time()
-    pretrained = catalog.read(TaskFolder(task.pretrained).declaration, PretrainTask)
-    model = pretrained.model
+    model = declared_in(task.pretrained)
     selection = Selection(task.store, task.split, model.reads(), task.events)
     store, events = Store.open(task.store), selection.with_optional(WELCOME).load()
     system = systems.build(model, store)
@@ -54,7 +54,7 @@ def probe(task: ProbeTask, folder: TaskFolder, world: engine.World, stop: progra
             about=dict(result.about),
             events=len(events),
             split=task.split,
-            pretraining_events=pretrained.events,
+            pretraining_events=_pretraining_events(task.pretrained),
             weights_sha256=engine.weights_hash(weights),
             store_sha256=store.manifest.content_sha256,
             seconds=time.time() - began,
@@ -62,6 +62,12 @@ def probe(task: ProbeTask, folder: TaskFolder, world: engine.World, stop: progra
         )
     )
     return Exit.FINISHED
+
+
+def _pretraining_events(folder: Path) -> int | None:
+    """Return how many events the model in `folder` was pretrained on, None if made elsewhere."""
+    declaration = TaskFolder(folder).declaration
+    return catalog.read(declaration, PretrainTask).events if declaration.is_file() else None
 
 
 @torch.no_grad()

@@ -1,0 +1,49 @@
+"""A model as a folder for others: `weights.safetensors`, `config.toml` and a card, `README.md`.
+
+`cosmotron export` writes one of a training, `cosmotron weights import` of the authors' weights, and
+`weights = "FOLDER"` of a campaign's model starts from one.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from pipeline import catalog
+from pipeline.catalog import Declaration
+from pipeline.downstream import AnyTask
+from pipeline.families import AnyTokenizer, Model
+
+CONFIG, WEIGHTS, CARD = "config.toml", "weights.safetensors", "README.md"
+
+
+class StoredWeights(Declaration):
+    """Where the weights of a folder come from; the SHA-256 is of their names and values."""
+
+    sha256: str
+    source: str = ""
+    licence: str = ""
+
+
+class ModelFolder(Declaration):
+    """The content of `config.toml`: the model, and the head of a fine-tuned one."""
+
+    model: Model | AnyTokenizer
+    head: AnyTask | None = None
+    weights: StoredWeights
+
+
+def read(folder: Path) -> ModelFolder | None:
+    """Return what the model in `folder` is, None where there is no such file.
+
+    Raises:
+        DeclarationError: The file is damaged, or declares something else.
+    """
+    path = folder / CONFIG
+    return catalog.read(path, ModelFolder) if path.is_file() else None
+
+
+def write(folder: Path, content: ModelFolder) -> None:
+    """Write `config.toml` into `folder`."""
+    declared: dict[str, Any] = content.model_dump(mode="json", exclude_none=True)
+    (folder / CONFIG).write_text(tomli_w.dumps(declared))

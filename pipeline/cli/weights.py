@@ -1,0 +1,56 @@
+"""The verbs for weights: take in those that authors publish, and give ours back in their names."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.screen import fail, out
+
+app = typer.Typer(no_args_is_help=True, help="Published weights: import them, and export ours.")
+PROGRAM = (sys.executable, "-m", "pipeline.training.programs.convert")
+
+
+@app.command("import")
+def weights_import(
+    family: Annotated[str, typer.Argument(help="The family that they are of: see `models`.")],
+    file: Annotated[Path, typer.Argument(help="The authors' file: .pt, .ckpt or .safetensors.")],
+    to: Annotated[Path, typer.Option("--to", help="The folder to write; new or empty.")],
+    size: Annotated[
+        str, typer.Option(help="Their size, where shapes do not say it: see `models`.")
+    ] = "",
+    model: Annotated[
+        Path | None, typer.Option(help="A TOML file whose [model] declares the model.")
+    ] = None,
+) -> None:
+    """Import weights that authors published, to start from with `[models.x] weights = "FOLDER"`.
+
+    No code in the file is run.
+
+    Example: `cosmotron weights import particlenet ParticleNet_full.pt --to particlenet-full/`
+    """
+    words = ["in", family, str(file), str(to)]
+    words += ["--size", size] if size else []
+    _run([*words, *(["--model", str(model)] if model else [])])
+
+
+@app.command("export")
+def weights_export(
+    folder: Annotated[Path, typer.Argument(help="A folder of `export` or `weights import`.")],
+    to: Annotated[Path, typer.Option("--to", help="The file to write: .safetensors, .pt, .ckpt.")],
+) -> None:
+    """Write the weights of a model under the authors' names, so that their code takes them.
+
+    Example: `cosmotron weights export particlenet/ --to ParticleNet.pt`
+    """
+    _run(["out", str(folder), str(to)])
+
+
+def _run(words: list[str]) -> None:
+    """Run the program of the torch side, which a login node need not import."""
+    done = subprocess.run([*PROGRAM, *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        fail(done.stderr.strip(), done.returncode)
+    out.print(done.stdout.strip(), highlight=False, markup=False, soft_wrap=True)

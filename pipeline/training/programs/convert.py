@@ -1,0 +1,206 @@
+"""Take in the authors' weights, and give them back under their names.
+
+`python -m pipeline.training.programs.convert in FAMILY FILE FOLDER`, and `… out FOLDER FILE`; what
+`cosmotron weights` starts. A family's map of names is `published.py` in its folder.
+"""
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pipeline import catalog
+from pipeline.campaign import model_folder
+from pipeline.campaign.model_folder import CARD, CONFIG, WEIGHTS, ModelFolder, StoredWeights
+from pipeline.catalog import Declaration, DeclarationError
+from pipeline.data.checksums import sha256
+from pipeline.data.errors import BadInput
+from pipeline.families import FAMILIES, TOKENIZERS, Family, Model
+from pipeline.nn import published, systems
+from pipeline.outcome import Exit, classify
+from pipeline.training.engine.engine import weights_hash
+from pipeline.training.programs.finetune import trained
+from pipeline.training.weights import save
+from pipeline.writing import new_folder
+
+KNOWN = FAMILIES | TOKENIZERS
+
+
+class ModelFile(Declaration):
+    """A file that declares one model, as a `[models.x]` of a campaign does."""
+
+    model: Model
+
+
+def names_of(family: str) -> tuple[type[Family], ModuleType]:
+    """Return the family of this name and its map of the authors' names.
+
+    Raises:
+        DeclarationError: There is no such family, or it has no map.
+    """
+    mapped = {name: kind.beside("published") for name, kind in KNOWN.items()}
+    mapped = {name: module for name, module in mapped.items() if module is not None}
+    if family not in mapped:
+        known = ", ".join(mapped)
+        what = "has no map of the authors' names" if family in KNOWN else "is no family of ours"
+        message = f"{family} {what}. Weights can be imported of: {known}."
+        raise DeclarationError(message)
+    return KNOWN[family], mapped[family]
+
+
+def declared(
+    kind: type[Family], names: ModuleType, weights: dict[str, Tensor], size: str, file: Path | None
+) -> Family:
+    """Return the model that `weights` are of: as a file or a size says, else as their shapes do.
+
+    Raises:
+        DeclarationError: The size or the file is none, or neither is given where shapes say too
+            little.
+        BadInput: The weights are not of this family.
+    """
+    if file is not None:
+        return catalog.read(file, ModelFile).model
+    if size:
+        return catalog.parse(kind, {"size": size})
+    if not hasattr(names, "declared"):
+        family = kind.model_fields["family"].default
+        message = f"{family}: shapes do not say which model this is. Give --size or --model."
+        raise DeclarationError(message)
+    found: Family = names.declared(weights)
+    return found
+
+
+def take_in(
+    family: str, file: Path, to: Path, *, size: str = "", model_file: Path | None = None
+) -> str:
+    """Write the authors' weights in `file` to the new folder `to`; return what was done.
+
+    Raises:
+        DeclarationError: Family, size or declaration are not known.
+        BadInput: The file is damaged, holds objects, or weights of another model.
+        RunError: There is something at `to`.
+    """
+    kind, names = names_of(family)
+    theirs = {name.removeprefix(names.PREFIX): each for name, each in published.read(file).items()}
+    model = declared(kind, names, theirs, size, model_file)
+    shapes = {n: each.shape for n, each in systems.build(model, None).module.state_dict().items()}
+    entries = list(names.entries(model))
+    weights = published.imported(theirs, entries, shapes, source=str(file))
+    counters = sum(name.endswith(published.COUNTERS) for name in theirs)
+    with new_folder(to) as made:
+        save(weights, made / WEIGHTS, model.about)
+        stored = StoredWeights(
+            sha256=weights_hash(weights), source=names.SOURCE, licence=names.LICENCE
+        )
+        model_folder.write(made, ModelFolder(model=model, weights=stored))
+        (made / CARD).write_text(_card(model, file, stored))
+    lines = [f"{len(entries)} weights of {family} from {file}"]
+    lines += [f"{counters} counters of batches left out: nothing reads them"] if counters else []
+    lines.append(f'{to}: start from it with [models.x] weights = "{to}"')
+    return "\n".join(lines)
+
+
+def _card(model: Family, file: Path, stored: StoredWeights) -> str:
+    """Return the card of imported weights."""
+    return f"""---
+license: {stored.licence.lower()}
+library_name: cosmotron
+---
+
+# {model.TITLE}
+
+The authors' weights, imported from `{file.name}`.
+
+| | |
+| --- | --- |
+| family | `{model.family}` ({model.SOURCE}) |
+| source | {stored.source} |
+| licence there | {stored.licence} |
+| SHA-256 of the authors' file | `{sha256(file)}` |
+| SHA-256 of names and values | `{stored.sha256}` |
+| declaration | `{CONFIG}` |
+"""
+
+
+def give_out(folder: Path, file: Path) -> str:
+    """Write the weights in `folder` to the new `file` under the authors' names.
+
+    A suffix of .safetensors makes a file of that format, .pt and .ckpt one of torch's.
+
+    Raises:
+        DeclarationError: `folder` is no folder of a model, or its family has no map.
+        BadInput: The file's format is not known, or there is something at `file`.
+    """
+    content = model_folder.read(folder)
+    if content is None:
+        message = (
+            f"{folder}: no {CONFIG} here. Give a folder of cosmotron export or weights import."
+        )
+        raise DeclarationError(message)
+    if content.head is not None:
+        message = f"{folder}: a fine-tuned model, whose head the authors' code does not know."
+        raise DeclarationError(message)
+    _, names = names_of(content.model.family)
+    if file.suffix not in (".safetensors", ".pt", ".ckpt"):
+        message = f"{file}: name a file that ends in .safetensors, .pt or .ckpt."
+        raise BadInput(message)
+    if file.exists():
+        message = f"{file}: is there already. Name another file."
+        raise BadInput(message)
+    weights = published.exported(trained(folder), names.entries(content.model), prefix=names.PREFIX)
+    unfinished = file.with_name(f".{file.name}.tmp")
+    try:
+        if file.suffix == ".safetensors":
+            save_file(weights, unfinished, metadata={"format": "pt"})
+        else:
+            torch.save(weights, unfinished)
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return f"{file}: {len(weights)} weights under the names of {names.SOURCE}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line asks; return the exit code of the outcome."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    ways = parser.add_subparsers(dest="way", required=True)
+    inwards = ways.add_parser("in")
+    inwards.add_argument("family")
+    inwards.add_argument("file", type=Path)
+    inwards.add_argument("to", type=Path)
+    inwards.add_argument("--size", default="")
+    inwards.add_argument("--model", type=Path)
+    outwards = ways.add_parser("out")
+    outwards.add_argument("folder", type=Path)
+    outwards.add_argument("file", type=Path)
+    options: Any = parser.parse_args(arguments)
+    try:
+        if options.way == "in":
+            done = take_in(
+                options.family,
+                options.file,
+                options.to,
+                size=options.size,
+                model_file=options.model,
+            )
+        else:
+            done = give_out(options.folder, options.file)
+    except Exception as error:  # noqa: BLE001 - classified and reported
+        failure = classify(error, where="The folder to write")
+        if not failure.is_foreseen:
+            traceback.print_exception(error)
+        print(failure.message, file=sys.stderr)
+        return failure.code
+    print(done)
+    return Exit.FINISHED
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
