@@ -1,6 +1,10 @@
 import shlex
+import signal
 import subprocess
+import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +58,20 @@ def test_the_cause_is_the_job_s_end_and_not_its_echo(
     text = render(make_job("bash", "-c", ends, processes_per_node=2), load_site("local"))
     ended = subprocess.run(["bash", "-c", text], timeout=20, check=False)
     assert ended.returncode == expected
+
+
+def test_a_signal_does_not_kill_a_program_that_does_not_listen_yet(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    """Python needs seconds until its handlers are set; a signal in these seconds cost a link."""
+    begun = tmp_path / "begun"
+    slow = f"import pathlib, time; pathlib.Path({str(begun)!r}).touch(); time.sleep(1); exit(85)"
+    text = render(make_job(sys.executable, "-c", slow), load_site("local"))
+    with subprocess.Popen(["bash", "-c", text], start_new_session=True) as script:
+        while not begun.exists():
+            time.sleep(0.05)
+        script.send_signal(signal.SIGUSR1)
+        assert script.wait(timeout=20) == 85
 
 
 def test_a_pilot_has_its_nodes_whole_and_no_ranks(make_job: MakeJob) -> None:

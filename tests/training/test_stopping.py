@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -52,6 +53,15 @@ def test_a_file_asks(folder, name):
     assert stop.has_file == (name != "save_request")
     getattr(folder, name).unlink()
     assert stop.requested, "once asked, it ends"
+
+
+def test_a_signal_that_came_before_anybody_listened_is_not_lost(folder, monkeypatch):
+    monkeypatch.setenv("COSMOTRON_SIGNAL_LEAD_SECONDS", "60")
+    for left, requested in ((61, False), (59, True)):
+        monkeypatch.setenv("COSMOTRON_ENDS", str(time.time() + left))
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # as batch scripts do
+        assert Stop(folder, polls=False).requested == requested
+    assert not Stop(folder, polls=False).requested, "it was listened to: nothing has come"
 
 
 def test_files_have_the_names_that_the_run_gives_them(folder, tmp_path):

@@ -33,6 +33,11 @@ class Link:
         rate = self.node_failures * self.nodes / 1000 / 86400
         return 1 / rate if rate else None
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether the walltime is so near that the scheduler has sent its signal."""
+        return self.ends is not None and time.time() >= self.ends - self.signal_lead_seconds
+
 
 def this_link() -> Link:
     """Return the link of this process, from its environment."""

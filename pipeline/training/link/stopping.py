@@ -4,6 +4,7 @@ import signal
 from types import FrameType
 
 from pipeline.run import TaskFolder
+from pipeline.training.link.here import this_link
 from pipeline.training.link.throttle import Throttle
 from pipeline.training.link.watchdog import Watchdog
 
@@ -21,8 +22,11 @@ class Stop:
         self.watch = Watchdog(folder, 0, None)
         self._may_poll = Throttle(1.0)
         self._requested = False
-        for number in (signal.SIGUSR1, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGTERM, self._on_signal)
+        before = signal.signal(signal.SIGUSR1, self._on_signal)
+        # Batch scripts ignore the signal for us until now, so it may have come and be lost.
+        if before is signal.SIG_IGN and this_link().is_ending:
+            self._requested = True
 
     @property
     def requested(self) -> bool:
