@@ -98,7 +98,7 @@ def test_hits_are_staged_in_voxel_order_with_neighbours(tmp_path):
     store = Store.open(task.store)
     assert store.manifest.rejected == {"empty": 1}
     bins = read_bins(task.store / "bins.json")
-    assert bins.edges[2][2] == pytest.approx((125 - 50) / 150)
+    assert bins.edges[2][2] == pytest.approx((125 - 50) / 150, abs=0.01)  # the middle of the gap
     whole = read(path)
     asked = Preparation(STAR, "REP", neighbours=3, bins=bins)
     events, neighbours = serialise(whole.select(whole.sizes > 0), asked)

@@ -41,13 +41,15 @@ def events_of(points: NDArray[Any], sizes: NDArray[Any], **per_point: NDArray[An
 
 
 def bins_of(case: Case) -> Bins:
-    """Return the bins fitted on the case's sample."""
-    raw, given = case.arrays["fit_raw"], case.configuration
-    position = normal(SPHENIX.transform(events_of(raw, np.array([len(raw)]))), SPHENIX)
-    radius = SPHENIX.columns[3]
+    """Return the bins fitted on the case's sample, as the authors normalise it.
+
+    Edges hang on equal radii: a last digit of a radius, which the authors round elsewhere than we
+    do, decides whether it equals the least one, which is not counted.
+    """
+    given, radius = case.configuration, SPHENIX.columns[3]
     first, second, third = given["n_bins"]
     return fit_bins(
-        position,
+        case.arrays["fit_normalised"][:, 1:],
         (first, second, third),
         limits=tuple((each - radius.offset) / radius.scale for each in given["radius_split_cm"]),
         source="golden",

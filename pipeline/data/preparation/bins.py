@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,16 @@ from pipeline.data.events import Doubles, Floats, Integers
 from pipeline.outcome import RunError
 from pipeline.writing import read_json, write_json
 
-VERSION = 2
+VERSION = 3
 LETTERS = {"E": 0, "P": 1, "R": 2}
 
 
 @dataclass(frozen=True)
 class Bins:
-    """Edges of the bins in the three axes, each from 0 to 1, and the sample they were fitted on.
+    """Edges of the bins in the three axes, and the sample they were fitted on.
 
+    A value on an edge belongs to the bin below, and edges are compared in float32, as in FM4NPP's
+    code (fm4npp/datasets/voxelizer.py of github.com/FM4NPP/PP_collision at c35ade1).
     `source` names the file, `source_sha256` its content, `points` how many points were taken.
     """
 
@@ -30,20 +33,21 @@ class Bins:
     points: int
 
     def indices(self, position: Floats) -> Integers:
-        """Return the bins (P, 3) of normalised `position` (P, 3); what lies outside is clipped."""
+        """Return the bins (P, 3) of normalised `position` (P, 3); outside is the nearest bin."""
         columns = [
-            np.searchsorted(np.asarray(edges[1:-1]), position[:, axis], side="right")
+            np.searchsorted(np.asarray(edges[1:-1], np.float32), position[:, axis])
             for axis, edges in enumerate(self.edges)
         ]
         return np.stack(columns, axis=1)
 
     def groups(self, position: Floats, order: str) -> Integers:
-        """Return the voxel number (P) of `position` (P, 3); `order` names axes, slow to fast.
+        """Return the voxel number (P) of `position` (P, 3); `order` names axes, fast to slow.
 
-        E, P and R are the first, second and third axis: eta, phi and r of a tracking chamber.
+        E, P and R are the first, second and third axis: eta, phi and r of a tracking chamber. In
+        the order REP voxels follow each other along r first, then along eta, and last along phi.
         """
         counts = [len(edges) - 1 for edges in self.edges]
-        axes = [LETTERS[letter] for letter in order]
+        axes = [LETTERS[letter] for letter in reversed(order)]
         indices = self.indices(position)
         return np.ravel_multi_index(
             tuple(indices[:, axis] for axis in axes), tuple(counts[axis] for axis in axes)
@@ -65,8 +69,10 @@ def fit_bins(
 ) -> Bins:
     """Return bins of normalised `position` (P, 3): `counts` equal-count bins in the three axes.
 
-    The bins in the third axis are shared evenly by the groups between `limits` (FM4NPP's "bins
-    v3", where these are the gaps between groups of pad rows).
+    Edges of the first two axes end at 0 and 1. The bins in the third axis are shared evenly by the
+    groups between `limits` (FM4NPP's "bins v3", where these are the gaps between groups of pad
+    rows): edges between groups are in the middle of a gap, the outer ones at the least and the
+    largest value.
 
     Raises:
         BadInput: The third count is no multiple of the groups, or a group has no point.
@@ -78,32 +84,44 @@ def fit_bins(
             "of pad rows."
         )
         raise BadInput(message)
-    ends = [0.0, *limits, 1.0]
     group = np.searchsorted(np.asarray(limits), position[:, 2])
-    third = [0.0]
-    for number in range(groups):
-        inside = position[group == number, 2]
+    thirds = [np.sort(position[group == number, 2].astype(np.float64)) for number in range(groups)]
+    for number, inside in enumerate(thirds):
         if not len(inside):
             message = (
                 f"{source}: no point in group {number + 1} of {groups} of the third axis, so no "
                 "bins can be fitted. Put a larger file first in split train."
             )
             raise BadInput(message)
-        inner = _quantiles(inside, counts[2] // groups)[1:-1]
-        third += [*inner.tolist(), ends[number + 1]]
-    first, second = (_quantiles(position[:, axis], counts[axis]) for axis in (0, 1))
-    edges = (_closed(first), _closed(second), tuple(third))
+    first, second = (
+        (0.0, *_inner(np.sort(position[:, axis].astype(np.float64)), counts[axis]), 1.0)
+        for axis in (0, 1)
+    )
+    edges = (first, second, _grouped(thirds, counts[2] // groups))
     return Bins(edges, source, source_sha256, len(position))
 
 
-def _quantiles(values: Floats, count: int) -> Doubles:
-    """Return the edges (count + 1) that give each of `count` bins the same number of `values`."""
-    return np.quantile(values.astype(np.float64), np.linspace(0, 1, count + 1))
+def _grouped(groups: list[Doubles], count: int) -> tuple[float, ...]:
+    """Return the edges of `count` bins in each of `groups`, whose values are sorted.
+
+    The values of a group are those between its ends: the least and the largest are not counted.
+    """
+    between = [float(inner[-1] + outer[0]) / 2 for inner, outer in pairwise(groups)]
+    ends = [float(groups[0][0]), *between, float(groups[-1][-1])]
+    edges = [ends[0]]
+    for values, (low, high) in zip(groups, pairwise(ends), strict=True):
+        inside = values[(values > low) & (values < high)]
+        edges += [*_inner(inside if len(inside) else values, count), high]
+    return tuple(edges)
 
 
-def _closed(edges: Doubles) -> tuple[float, ...]:
-    """Return `edges` with the ends at 0 and 1."""
-    return (0.0, *edges[1:-1].tolist(), 1.0)
+def _inner(values: Doubles, count: int) -> tuple[float, ...]:
+    """Return the edges between `count` bins of as many sorted `values`, at the ranks n i / count.
+
+    Ranks count from 0, so they are those of FM4NPP's code and not numpy's (n - 1) i / count.
+    """
+    ranks = len(values) * np.arange(1, count) / count
+    return tuple(np.interp(ranks, np.arange(len(values)), values).tolist())
 
 
 def read_bins(path: Path) -> Bins:

@@ -1,5 +1,9 @@
 """Space-filling curves: the positions of points in a unit cube along Hilbert's or Morton's curve.
 
+The curves run through the first, the third and the second axis, as FM4NPP's code has them: eta, r,
+phi (fm4npp/datasets/dataset.py of github.com/FM4NPP/PP_collision at 0a0a17c), in cells of a
+ten-thousandth.
+
 Axes: P points.
 """
 
@@ -9,6 +13,8 @@ import numpy.typing as npt
 from pipeline.data.events import Floats, Integers
 
 BITS = 16
+CELLS = 10_000  # to an axis from 0 to 1
+AXES = (0, 2, 1)
 SPREAD = (
     (16, 0x00FF0000FF),  # one half of the 16 bits, 8 each
     (8, 0xF00F00F00F),
@@ -19,9 +25,13 @@ Cells = npt.NDArray[np.uint32]
 
 
 def cells(position: Floats) -> Cells:
-    """Return the cell (P, 3) of each normalised `position`, 2^16 to an axis; outside is clipped."""
-    scaled = np.clip(position.astype(np.float64) * 2**BITS, 0, 2**BITS - 1)
-    numbers: Cells = scaled.astype(np.uint32)
+    """Return the cell (P, 3) of each normalised `position`, by the axes of the curves.
+
+    There are 10,000 to an axis from 0 to 1. Of a number of cells outside 0 to 2^16 the last 16 bits
+    are taken, as in FM4NPP's code: what lies below 0 comes last.
+    """
+    scaled = position[:, AXES].astype(np.float32) * np.float32(CELLS)
+    numbers: Cells = (scaled.astype(np.int64) & (2**BITS - 1)).astype(np.uint32)
     return numbers
 
 
