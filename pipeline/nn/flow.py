@@ -74,15 +74,17 @@ class Noise:
         return drawn * deviation + mean
 
 
-def noised(points: Tensor, noise: Tensor, batch: Batch) -> Noised:
+def noised(points: Tensor, noise: Tensor, batch: Batch, *, sigma: float = 0.0) -> Noised:
     """Return points (P, F) in `noise` (P, F), at a time drawn evenly for each event.
 
+    A share `sigma` of the noise stays at time 0: z = (1 - t) x + (σ + (1 - σ) t) ε.
     By torch's own random state, as masks and dropout are, so that a training that is resumed draws
     what it would have drawn.
     """
     time = torch.rand(len(batch.sizes), device=points.device)
     share = time[batch.event].unsqueeze(1)
-    return Noised((1 - share) * points + share * noise, time, noise - points)
+    seen = (1 - share) * points + (sigma + (1 - sigma) * share) * noise
+    return Noised(seen, time, (1 - sigma) * noise - points)
 
 
 def midpoint(velocity: Velocity, start: Tensor, times: Tensor, steps: int) -> Tensor:
@@ -90,12 +92,14 @@ def midpoint(velocity: Velocity, start: Tensor, times: Tensor, steps: int) -> Te
 
     The midpoint rule, z - h v(z - h/2 v(z, t), t - h/2) in equal steps h, whose error falls with
     the square of h. `times` are ones, one for each time that the velocity is given: t times them.
+    Times are in single precision, as EPiC-FM's sampler has them: a model may tell them apart.
     """
-    z, step = start, 1 / steps
-    for number in range(steps):
-        time = 1 - number * step
-        half = z - step / 2 * velocity(z, time * times)
-        z = z - step * velocity(half, (time - step / 2) * times)
+    z, time = start, torch.ones(())
+    for following in torch.linspace(1, 0, steps + 1)[1:]:
+        step = (following - time).item()
+        half = z + step / 2 * velocity(z, time.item() * times)
+        z = z + step * velocity(half, (time + step / 2).item() * times)
+        time = time + step
     return z
 
 

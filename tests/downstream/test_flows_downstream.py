@@ -12,7 +12,7 @@ from pipeline.nn import systems
 from pipeline.training.programs import finetune
 
 TWO = JetTask(classes=("QCD", "top"), pooling="token")
-MODELS = {"omnilearned": learned(), "epic-fm": epic(classes=2)}
+MODELS = {"omnilearned": learned(), "epic-fm": epic(classes=2, width=32, time_width=8)}
 every_family = pytest.mark.parametrize("family", MODELS)
 
 

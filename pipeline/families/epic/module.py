@@ -1,14 +1,17 @@
 """EPiC layers over packed points, and the velocity of a flow that is made of them.
 
-Buhmann, Kasieczka, Thaler, arXiv:2301.08128, §3: points p_i and one vector g of the event in turn,
+Buhmann, Kasieczka, Thaler, arXiv:2301.08128, §3, as uhh-pd-ml/EPiC-FM at 09294eb computes it:
+points h_i and one vector g of the event in turn,
 
-    g ← g + φ(mean p, s Σ p, g, c),    p_i ← p_i + ψ(p_i, g, c),
+    g ← a(G2[u] + g), u = a(G1[mean h, s Σ h, g]),    h_i ← a(P2[v_i] + h_i), v_i = a(P1[h_i, g]),
 
-with two linear layers in φ and ψ, whose rows have lengths of their own (arXiv:1602.07868), and
-leaky ReLU. c is what is known of the event: arXiv:2310.00049, §3. Axes: P points, packed · B events
-· F columns that flow · W channels of a point · G of the event · C of what is known.
+where a is leaky ReLU, and each linear layer is given the time first and the conditions last. Rows
+of these layers have lengths of their own (arXiv:1602.07868). The velocity is a of a last layer.
+Axes: P points, packed · B events · F columns that flow · W channels of a point · G of the event
+· K of the time · C of the conditions.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +23,7 @@ from pipeline.data.store import Store
 from pipeline.families.epic.spec import EPiC
 from pipeline.families.flow import LABEL
 from pipeline.nn.batch import Batch
-from pipeline.nn.flow import Flow, Noise, conditions, fourier, labels, noised
+from pipeline.nn.flow import Flow, Noise, conditions, labels, noised
 from pipeline.nn.hidden import Hidden, HiddenOf
 
 SUM_SCALE = 0.01  # s, as EPiC-GAN has it: the sum over a hundred points is of the size of one
@@ -33,18 +36,36 @@ class Output:
     flow: Flow
 
 
-class Pair(nn.Module):
-    """Two linear layers with a leaky ReLU behind each."""
+@dataclass(frozen=True)
+class Context:
+    """What each linear layer is given beside its own input: of events (B, K) and (B, C), or rows.
 
-    def __init__(self, inputs: int, inner: int, outputs: int) -> None:
+    `around` puts the time before an input, and the conditions behind it.
+    """
+
+    time: Tensor
+    conditions: Tensor
+
+    def around(self, *parts: Tensor) -> Tensor:
+        """Return (..., K + parts + C)."""
+        return torch.cat([self.time, *(each.to(self.time) for each in parts), self.conditions], -1)
+
+    def of_points(self, batch: Batch) -> "Context":
+        """Return the context of each point (P) for that of its event."""
+        return Context(self.time[batch.event], self.conditions[batch.event])
+
+
+class Step(nn.Module):
+    """A linear layer whose rows have lengths of their own, given a context, and a leaky ReLU."""
+
+    def __init__(self, model: EPiC, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.first = weight_norm(nn.Linear(inputs, inner))
-        self.second = weight_norm(nn.Linear(inner, outputs))
+        self.linear = weight_norm(nn.Linear(inputs + model.context, outputs))
 
-    def forward(self, *parts: Tensor) -> Tensor:
-        """Return (..., outputs) of parts that are (..., inputs) together."""
-        x = torch.cat([each.to(self.first.bias.dtype) for each in parts], -1)
-        return functional.leaky_relu(self.second(functional.leaky_relu(self.first(x))))
+    def forward(self, known: Context, *parts: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Return (..., outputs) of parts that are (..., inputs) together; of a sum if given one."""
+        x: Tensor = self.linear(known.around(*parts).to(self.linear.bias.dtype))
+        return functional.leaky_relu(x if residual is None else x + residual)
 
 
 def pooled(points: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -58,17 +79,39 @@ class Layer(nn.Module):
 
     def __init__(self, model: EPiC) -> None:
         super().__init__()
-        width, many, known = model.width, model.global_width, model.context
-        self.event = Pair(2 * width + many + known, width, many)
-        self.point = Pair(width + many + known, width, width)
+        width, many = model.width, model.global_width
+        self.event = nn.ModuleList([Step(model, 2 * width + many, width), Step(model, width, many)])
+        self.point = nn.ModuleList([Step(model, width + many, width), Step(model, width, width)])
 
     def forward(
-        self, points: Tensor, event: Tensor, known: Tensor, batch: Batch
+        self, points: Tensor, event: Tensor, known: Context, batch: Batch
     ) -> tuple[Tensor, Tensor]:
-        """Return points (P, W) and the vectors of events (B, G), given `known` (B, C)."""
-        event = event + self.event(*pooled(points, batch), event, known)
-        conditions = torch.cat([event, known.to(event.dtype)], 1)[batch.event]
-        return points + self.point(points, conditions), event
+        """Return points (P, W) and vectors of events (B, G), given the context of events."""
+        first, second = self.event
+        event = second(known, first(known, *pooled(points, batch), event), residual=event)
+        first, second = self.point
+        own = known.of_points(batch)
+        return second(own, first(own, points, event[batch.event]), residual=points), event
+
+
+def cosines(time: Tensor, width: int) -> Tensor:
+    """Return (B, width): cos(t e^j π) of times (B), j from 0, in single precision.
+
+    The products are taken in the authors' order, and e^j is rounded once. So a time has the same
+    features on every device, though those of high j are as good as random numbers.
+    """
+    rising = torch.tensor([math.exp(j) for j in range(width)], device=time.device)
+    return (time.float().unsqueeze(1) * rising * math.pi).cos()
+
+
+def cosines_and_sines(time: Tensor, width: int) -> Tensor:
+    """Return (B, width): cosines, then sines of π 2^j t for times t (B), j from 0."""
+    frequencies = torch.tensor([math.pi * 2**j for j in range(width // 2)], device=time.device)
+    angle = time.float().unsqueeze(1) * frequencies
+    return torch.cat([angle.cos(), angle.sin()], 1)
+
+
+TIMES = {"cosine": cosines, "sincos": cosines_and_sines}
 
 
 class Backbone(nn.Module):
@@ -77,30 +120,46 @@ class Backbone(nn.Module):
     def __init__(self, model: EPiC) -> None:
         super().__init__()
         self.model = model
-        width, known = model.width, model.context
-        self.entry = Pair(len(model.columns) + known, width, width)
+        width, many = model.width, model.global_width
+        self.entry = nn.ModuleList(
+            [Step(model, len(model.columns), width), Step(model, width, width)]
+        )
         if model.layers:
-            self.event = Pair(2 * width + known, width, model.global_width)
+            self.event = nn.ModuleList([Step(model, 2 * width, width), Step(model, width, many)])
         self.blocks = nn.ModuleList(Layer(model) for _ in range(model.layers))
 
-    def forward(self, points: Tensor, time: Tensor, batch: Batch) -> Tensor:
-        """Return (P, W) of standardised points (P, F) at `time` (B)."""
-        known = self._known(time, batch)
-        x = self.entry(points, known[batch.event])
+    def forward(self, points: Tensor, known: Context, batch: Batch) -> Tensor:
+        """Return (P, W) of standardised points (P, F), given the context of events."""
+        x = self.entered(points, known, batch)
         if not self.model.layers:
             return x
-        event = self.event(*pooled(x, batch), known)
+        event = self.first_event(x, known, batch)
         for block in self.blocks:
             x, event = block(x, event, known, batch)
         return x
 
-    def _known(self, time: Tensor, batch: Batch) -> Tensor:
-        """Return what is known of events (B, C); of a label that is not read, nothing.
+    def entered(self, points: Tensor, known: Context, batch: Batch) -> Tensor:
+        """Return the points (P, W) before the first layer."""
+        first, second = self.entry
+        own = known.of_points(batch)
+        x = first(own, points)
+        entered: Tensor = second(own, x, residual=x)
+        return entered
+
+    def first_event(self, points: Tensor, known: Context, batch: Batch) -> Tensor:
+        """Return the vector of each event (B, G) before the first layer."""
+        mean, total = pooled(points, batch)
+        first, second = self.event
+        event: Tensor = second(known, first(known, total, mean))  # the sum first, unlike in layers
+        return event
+
+    def known(self, time: Tensor, batch: Batch) -> Context:
+        """Return the context of events at `time` (B); of a label that is not read, zeros.
 
         Raises:
             BadInput: A label is none of the classes.
         """
-        model, parts = self.model, [fourier(time, self.model.time_width)]
+        model, parts = self.model, [time.new_zeros(len(time), 0)]
         if model.labelled:
             one_of = parts[0].new_zeros(len(batch.sizes), model.classes)
             if LABEL in batch.per_event:
@@ -108,7 +167,7 @@ class Backbone(nn.Module):
             parts.append(one_of)
         if model.conditions:
             parts.append(conditions(batch, model.conditions))
-        return torch.cat(parts, 1)
+        return Context(TIMES[model.time](time, model.time_width), torch.cat(parts, 1))
 
 
 class Pretrainer(nn.Module):
@@ -118,17 +177,20 @@ class Pretrainer(nn.Module):
         super().__init__()
         self.backbone = Backbone(model)
         self.noise = Noise(model.moments)
-        self.last = weight_norm(nn.Linear(model.width, len(model.columns)))
+        self.last = Step(model, model.width, len(model.columns))
+        self.sigma = model.sigma
 
     def forward(self, batch: Batch) -> Output:
         """Return the velocity of the points in noise, of columns that are standardised."""
         points = self.noise.standardised(batch.points)
-        noise = noised(points, torch.randn_like(points), batch)
+        noise = noised(points, torch.randn_like(points), batch, sigma=self.sigma)
         velocity = self._velocity(noise.points, noise.time, batch)
         return Output(Flow(velocity, noise.velocity, noise.time))
 
     def _velocity(self, points: Tensor, time: Tensor, batch: Batch) -> Tensor:
-        velocity: Tensor = self.last(self.backbone(points, time, batch)).float()
+        known = self.backbone.known(time, batch)
+        x = self.backbone(points, known, batch)
+        velocity: Tensor = self.last(known.of_points(batch), x).float()
         return velocity
 
     def velocity(self, batch: Batch, points: Tensor, time: Tensor) -> Tensor:
@@ -149,7 +211,8 @@ def backbone(model: EPiC, store: Store | None) -> tuple[nn.Module, HiddenOf]:
             per_event={name: each for name, each in batch.per_event.items() if name != LABEL},
         )
         start = batch.points.new_zeros(len(batch.sizes))
-        return Hidden([backbone(noise.standardised(batch.points), start, bare)])
+        known = backbone.known(start, bare)
+        return Hidden([backbone(noise.standardised(batch.points), known, batch)])
 
     return backbone, hidden_of
 

@@ -1,5 +1,25 @@
-"""What is minimised: the velocity of points in noise."""
+"""What is minimised: the squared error of the velocity of points in noise.
 
-from pipeline.nn.flow_losses import flow
+Two means of the same errors. Axes: P points, packed · F columns that flow.
+"""
 
-__all__ = ["flow"]
+from pipeline.nn.batch import Batch
+from pipeline.nn.flow_losses import Flows
+from pipeline.nn.flow_losses import flow as mean_over_events
+from pipeline.nn.losses import Losses
+
+
+def flow(output: Flows, batch: Batch) -> Losses:
+    """Return the sum over columns, and its mean over all points: a large event counts more.
+
+    As in the authors' code, the batch is what a process takes forward at once: with another number
+    of processes or micro-batches the value is another mean of the same errors.
+    """
+    del batch
+    assert output.flow is not None
+    return {"flow": (output.flow.predicted.float() - output.flow.true).square().sum(1).mean()}
+
+
+def flow_per_event(output: Flows, batch: Batch) -> Losses:
+    """Return the mean over columns, points, then events: the same at any number of processes."""
+    return {"flow_per_event": mean_over_events(output, batch)["flow"]}
