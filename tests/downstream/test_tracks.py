@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch")
 from made_batches import HEAD, MODEL, batch, part
 
 from pipeline.downstream.tracks.queries import NO_MASK, NOISE, NOTHING, TRACK, Tracks, assign
+from pipeline.downstream.tracks.spec import TrackTask
 from pipeline.training.network import Downstream
 
 
@@ -20,8 +21,32 @@ def test_it_answers_after_each_round(finder):
     tracks = finder(batch([5, 9]))
     assert len(tracks.masks) == len(tracks.classes) == HEAD.layers + 1
     assert tracks.masks[-1].shape == (2, HEAD.queries, 9)
-    assert tracks.classes[-1].shape == (2, HEAD.queries, 3)
+    assert tracks.classes[-1].shape == (2, HEAD.queries, 2)
     assert tracks.real.sum(1).tolist() == [5, 9]
+
+
+def test_noise_is_a_class_where_that_is_chosen():
+    task = HEAD.model_copy(update={"noise": "class"})
+    tracks = Downstream(MODEL, task)(batch([5, 9]))
+    assert tracks.classes[-1].shape == (2, HEAD.queries, 3)
+
+
+def test_initial_weights_follow_the_laws_of_the_published_trainer():
+    torch.manual_seed(0)
+    head = Downstream(MODEL, TrackTask()).head
+    biases = [p for name, p in head.named_parameters() if name.endswith("bias")]
+    assert not any(p.any() for p in biases)
+    laws = {
+        head.queries: 1.0,
+        head.places: 1.0,
+        head.rounds[0].cross.in_proj_weight: (2 / (256 + 768)) ** 0.5,  # Xavier's
+        head.rounds[1].among.out_proj.weight: 256**-0.5 / 3**0.5,
+        head.rounds[1].inner[2].weight: 512**-0.5 / 3**0.5,
+        head.mask[1].weight: 256**-0.5 / 3**0.5,
+    }
+    for weight, std in laws.items():
+        assert weight.detach().std().item() == pytest.approx(std, rel=0.03)
+    assert (head.weights == 1).all()
 
 
 def test_padded_places_belong_to_nobody(finder):
@@ -68,6 +93,17 @@ def test_a_query_that_claims_nothing_loses_its_points():
     tracks = answer([[0, 0]], [NOTHING, TRACK], [2])
     tracks.masks[0][:, 1] = -1.0
     assert assign(tracks, batch([2]))[0].tolist() == [2, 2]
+
+
+def test_a_mask_alone_may_assign_points():
+    tracks = answer([[0, 0]], [NOTHING, TRACK], [2])
+    tracks.masks[0][:, 1] = -1.0
+    assert assign(tracks, batch([2]), "mask")[0].tolist() == [1, 1]
+
+
+def test_points_that_no_query_claims_are_noise():
+    tracks = answer([[0, 1]], [NOTHING, NOTHING], [2])
+    assert assign(tracks, batch([2]))[0].tolist() == [0, 0]
 
 
 def test_masked_attention_does_not_spoil_gradients_with_points_that_nobody_wants(finder):

@@ -149,7 +149,7 @@ def test_each_part_rises_when_the_answer_gets_worse(part_of_the_loss):
         planted((0, 1, 2), made.per_point["track"]),
     )
     if part_of_the_loss == "class":
-        wrong.classes[0][0, 1] = wrong.classes[0][0, 1].flip(0)
+        wrong.classes[0][0, 1] = wrong.classes[0][0, 1].roll(1)
     else:
         wrong.masks[0][0, 1, 2:4] *= -1
     worse = track_finding(wrong, made)[part_of_the_loss]

@@ -22,5 +22,5 @@ def loss(output: Tracks, batch: Batch, task: TrackTask) -> dict[str, Tensor]:
 
 def predict(output: Tracks, batch: Batch, task: TrackTask) -> dict[str, Tensor]:
     """Return the track of each point (P), 0 for noise, and the confidence of that claim (P)."""
-    track, confidence = assign(output, batch)
+    track, confidence = assign(output, batch, task.assignment)
     return {PREDICTION: track, "confidence": confidence}
