@@ -6,12 +6,13 @@ product is a store of tokens. Axes: W width of a hidden layer, D latent numbers.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pipeline.families.family import Family, Parameters, Reads
 
 FEATURES = ("log_pt", "deta", "dphi")
 MOST_CONSTITUENTS = 128
+Padding = Literal["left_out", "counted"]
 
 
 class Tokenizer(Family):

@@ -20,6 +20,9 @@ class Quantiser(Collective):
     What moves without a gradient, by k-means at the first batch and from dead codes later, is kept
     in a buffer: an optimiser with copies of the parameters (ZeRO, half precision) would undo it.
     Before the first batch the codes are as drawn.
+
+    With an `affine_rate` r all codes are scaled by 1 + r s and shifted by r b along each latent
+    number, s and b learnt (Huh et al., §4.1): their steps move used and unused codes alike.
     """
 
     moved: Tensor
@@ -27,11 +30,22 @@ class Quantiser(Collective):
     steps: Tensor
 
     def __init__(
-        self, codes: int, latent: int, *, beta: float, sync: float, replacement_steps: int
+        self,
+        codes: int,
+        latent: int,
+        *,
+        beta: float,
+        sync: float,
+        replacement_steps: int,
+        affine_rate: float = 0.0,
     ) -> None:
         super().__init__()
         self.beta, self.sync, self.replacement_steps = beta, sync, replacement_steps
+        self.affine_rate = affine_rate
         self.learnt = nn.Parameter(torch.randn(codes, latent))
+        if affine_rate:
+            self.scale = nn.Parameter(torch.zeros(latent))
+            self.shift = nn.Parameter(torch.zeros(latent))
         self.register_buffer("moved", torch.zeros(codes, latent))
         self.register_buffer("idle", torch.zeros(codes, dtype=torch.int64))
         self.register_buffer("steps", torch.zeros(1, dtype=torch.int64))
@@ -39,7 +53,10 @@ class Quantiser(Collective):
     @property
     def codebook(self) -> Tensor:
         """The vectors of all codes (C, D)."""
-        return self.learnt + self.moved
+        vectors = self.learnt + self.moved
+        if not self.affine_rate:
+            return vectors
+        return (1 + self.affine_rate * self.scale) * vectors + self.affine_rate * self.shift
 
     def forward(self, z_PD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return each point's nearest code (P), its vector (P, D), and how far it is (P).
@@ -77,7 +94,11 @@ class Quantiser(Collective):
     @torch.no_grad()
     def _move(self, codes: Tensor, to: Tensor) -> None:
         """Move `codes` (M) to the places `to` (M, D) that the first process found."""
-        moved = self.collectives.broadcast(to) - self.learnt[codes].float()
+        to = self.collectives.broadcast(to)
+        if self.affine_rate:
+            scale, shift = (self.affine_rate * each.float() for each in (self.scale, self.shift))
+            to = (to - shift) / (1 + scale)
+        moved = to - self.learnt[codes].float()
         self.moved[codes] = moved.to(self.moved.dtype)
 
 

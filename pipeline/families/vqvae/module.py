@@ -20,10 +20,16 @@ from pipeline.nn.transformer import Block, Style
 
 @dataclass(frozen=True)
 class Reconstructed:
-    """The features after their way through a code (P, 3), and its price (P)."""
+    """The features after their way through a code (P, 3), and its price (P).
+
+    Where padding counts, `padding` (2) is the squared error and the price of one place without a
+    constituent, and `padded_to` the places of a jet.
+    """
 
     features: Tensor
     commitment: Tensor
+    padding: Tensor | None = None
+    padded_to: int = 0
 
 
 class Perceptron(nn.Module):
@@ -43,13 +49,21 @@ class Perceptron(nn.Module):
 
 
 class Transformer(nn.Module):
-    """NormFormer blocks over the constituents of each jet, all of which see each other."""
+    """NormFormer blocks over the constituents of each jet, all of which see each other.
+
+    At first each block hands on what it is given, as in the published code: the norm before its
+    attention and the last layer of its feed-forward begin at zero.
+    """
 
     def __init__(self, inputs: int, style: Style, blocks: int, outputs: int) -> None:
         super().__init__()
         self.entry = nn.Linear(inputs, style.width)
-        self.blocks = nn.ModuleList(Block(style) for _ in range(blocks))
+        self.blocks = nn.ModuleList(made := [Block(style) for _ in range(blocks)])
         self.exit = nn.Linear(style.width, outputs)
+        for block in made:
+            nn.init.zeros_(block.norms[0].weight)
+            nn.init.zeros_(block.feed_forward.down.weight)
+            nn.init.zeros_(block.feed_forward.down.bias)
 
     def forward(self, x: Tensor, lengths: Lengths) -> Tensor:
         """Return (P, outputs) of x (P, inputs)."""
@@ -63,15 +77,40 @@ class Transformer(nn.Module):
 class QuantisedAutoencoder(nn.Module):
     """Encoder, quantiser and decoder; a tokenizer, since it encodes and decodes."""
 
-    def __init__(self, encoder: nn.Module, quantiser: Quantiser, decoder: nn.Module) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        quantiser: Quantiser,
+        decoder: nn.Module,
+        *,
+        padded_to: int = 0,
+    ) -> None:
         super().__init__()
         self.encoder, self.quantiser, self.decoder = encoder, quantiser, decoder
+        self.padded_to = padded_to
 
     def forward(self, batch: Batch) -> Reconstructed:
         """Return what is left of the features after encoding and decoding."""
         lengths = Lengths.of(batch.offsets)
-        _, latent, commitment = self.quantiser(self.encoder(batch.points, lengths))
-        return Reconstructed(self.decoder(latent, lengths), commitment)
+        latent = self.encoder(batch.points, lengths)
+        if not self.padded_to:
+            _, latent, commitment = self.quantiser(latent)
+            return Reconstructed(self.decoder(latent, lengths), commitment)
+        _, latent, commitment = self.quantiser(torch.cat([latent, self._padding(latent)]))
+        squared = latent.new_zeros(())
+        if isinstance(self.decoder, Perceptron):  # the transformer's is masked, so it has no error
+            squared = self.decoder(latent[-1:], lengths).float().square().mean()
+        padding = torch.stack([squared, commitment[-1]])
+        features = self.decoder(latent[:-1], lengths)
+        return Reconstructed(features, commitment[:-1], padding, self.padded_to)
+
+    def _padding(self, latent: Tensor) -> Tensor:
+        """Return the latent numbers (1, D) of a place without a constituent."""
+        if isinstance(self.encoder, Perceptron):
+            nothing = latent.new_zeros(1, len(FEATURES))
+            found: Tensor = self.encoder(nothing, Lengths.of(torch.tensor([0, 1])))
+            return found
+        return latent.new_zeros(1, latent.shape[1])
 
     @torch.no_grad()
     def encode(self, features: Tensor, offsets: Tensor) -> Tensor:
@@ -94,6 +133,7 @@ def build(model: VQVAE | VQVAEMLP, store: Store | None) -> QuantisedAutoencoder:
         beta=model.beta,
         sync=model.sync,
         replacement_steps=model.replacement_steps,
+        affine_rate=model.affine_rate,
     )
     features, width = len(FEATURES), model.hidden_width
     encoder: nn.Module
@@ -103,7 +143,16 @@ def build(model: VQVAE | VQVAEMLP, store: Store | None) -> QuantisedAutoencoder:
         encoder = Perceptron([features, *middle, model.latent])
         decoder = Perceptron([model.latent, *middle, features])
     else:
-        style = Style(width, model.heads, width, norm="normformer", activation="gelu")
+        style = Style(
+            width,
+            model.heads,
+            width,
+            norm="normformer",
+            activation="silu",
+            dropout_inside=model.dropout,
+            initial="multihead",
+        )
         encoder = Transformer(features, style, model.blocks, model.latent)
         decoder = Transformer(model.latent, style, model.blocks, features)
-    return QuantisedAutoencoder(encoder, quantiser, decoder)
+    padded_to = model.padded_to if model.padding == "counted" else 0
+    return QuantisedAutoencoder(encoder, quantiser, decoder, padded_to=padded_to)

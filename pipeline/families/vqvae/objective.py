@@ -8,16 +8,22 @@ from pipeline.nn.losses import Losses, event_mean
 
 
 def reconstruction(output: Reconstructed, batch: Batch) -> Losses:
-    """Return the mean squared error of the three features, a mean over jets."""
+    """Return the mean squared error of the three features, as `mean` takes it."""
     squared = (output.features.float() - batch.points).square().mean(-1)
-    return {"reconstruction": _mean(squared, batch)}
+    return {"reconstruction": mean(squared, output, batch, 0)}
 
 
 def commitment(output: Reconstructed, batch: Batch) -> Losses:
-    """Return how far constituents are from their codes, a mean over jets."""
-    return {"commitment": _mean(output.commitment, batch)}
+    """Return how far constituents are from their codes, as `mean` takes it."""
+    return {"commitment": mean(output.commitment, output, batch, 1)}
 
 
-def _mean(values: Tensor, batch: Batch) -> Tensor:
-    """Return the mean over jets of each jet's mean of `values` (P)."""
-    return event_mean(values, values.new_ones(len(values)), batch)
+def mean(values: Tensor, output: Reconstructed, batch: Batch, which: int) -> Tensor:
+    """Return the mean over jets of each jet's mean of `values` (P).
+
+    Where padding counts: the mean over all places, those of padding with the number `which` of it.
+    """
+    if output.padding is None:
+        return event_mean(values, values.new_ones(len(values)), batch)
+    places = len(batch.sizes) * output.padded_to
+    return (values.sum() + (places - len(values)) * output.padding[which]) / places

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from pipeline.families.family import Family, Parameters, linear
-from pipeline.families.tokenizer import FEATURES, Tokenizer
+from pipeline.families.tokenizer import FEATURES, MOST_CONSTITUENTS, Padding, Tokenizer
 
 
 class LearnedTokenizer(Tokenizer):
@@ -16,7 +16,12 @@ class LearnedTokenizer(Tokenizer):
     are apart, of which the share `beta` moves the codebook and the rest the encoder (van den Oord
     et al., arXiv:1711.00937, eq. 3, in the trade-off of Huh et al., arXiv:2305.08842). `sync` is ν
     of the latter's synchronised update: how much the codebook learns from the features too. A code
-    that no constituent took in `replacement_steps` steps moves to where constituents are.
+    that no constituent took in `replacement_steps` steps moves to where constituents are. The
+    codes are learnt vectors scaled and shifted along each latent number by 1 + `affine_rate` · s
+    and `affine_rate` · b, both learnt (ibid., §4.1); 0 leaves that out.
+
+    The published losses are means over all places of jets padded to `padded_to`: that is `padding`
+    "counted". "left_out" takes a mean over each jet's constituents, then over jets.
     """
 
     OBJECTIVES: ClassVar[tuple[str, ...]] = ("reconstruction", "commitment")
@@ -24,7 +29,13 @@ class LearnedTokenizer(Tokenizer):
     SIZES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         f"c{codes}": {"codes": codes} for codes in (512, 2048, 4096, 8192, 16_384, 32_768)
     }
-    NOT_SHAPES: ClassVar[frozenset[str]] = Family.NOT_SHAPES | {"beta", "sync", "replacement_steps"}
+    NOT_SHAPES: ClassVar[frozenset[str]] = Family.NOT_SHAPES | {
+        "beta",
+        "sync",
+        "replacement_steps",
+        "padding",
+        "padded_to",
+    }
 
     codes: PositiveInt
     hidden_width: PositiveInt = 128
@@ -32,6 +43,14 @@ class LearnedTokenizer(Tokenizer):
     beta: float = Field(default=0.9, ge=0, le=1)
     sync: NonNegativeFloat = 1.0
     replacement_steps: PositiveInt = 10
+    affine_rate: NonNegativeFloat = 2.0
+    padding: Padding = "left_out"
+    padded_to: PositiveInt = MOST_CONSTITUENTS
+
+    @property
+    def _codebook(self) -> int:
+        """The count of the codes, and of their scale and shift."""
+        return (self.codes + (2 if self.affine_rate else 0)) * self.latent
 
 
 class VQVAEMLP(LearnedTokenizer):
@@ -51,16 +70,19 @@ class VQVAEMLP(LearnedTokenizer):
         middle = 2 * (self.layers - 1) * linear(width, width)
         encoder = linear(len(FEATURES), width) + linear(width, latent)
         decoder = linear(latent, width) + linear(width, len(FEATURES))
-        return Parameters(encoder + middle + decoder + self.codes * latent)
+        return Parameters(encoder + middle + decoder + self._codebook)
 
     def flops_per_token(self, tokens: float) -> float:
         """Return 6 FLOPs a weight, and 2 for each number of the codebook in the search."""
-        weights = self.parameters().trained - self.codes * self.latent
+        weights = self.parameters().trained - self._codebook
         return 6.0 * weights + 2.0 * self.codes * self.latent
 
 
 class VQVAE(LearnedTokenizer):
-    """Conditional: encoder and decoder are transformers over the constituents of the jet."""
+    """Conditional: encoder and decoder are transformers over the constituents of the jet.
+
+    `dropout` is of the weights of attention and of the inner channels of the feed-forward.
+    """
 
     TITLE: ClassVar[str] = "VQ-VAE of a constituent in its jet"
     SOURCE: ClassVar[str] = (
@@ -70,6 +92,7 @@ class VQVAE(LearnedTokenizer):
     family: Literal["vqvae"] = "vqvae"
     blocks: PositiveInt = 4
     heads: PositiveInt = 8
+    dropout: NonNegativeFloat = 0.1
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
@@ -89,10 +112,10 @@ class VQVAE(LearnedTokenizer):
         width, latent = self.hidden_width, self.latent
         ends = linear(len(FEATURES), width) + linear(width, latent)
         ends += linear(latent, width) + linear(width, len(FEATURES))
-        return Parameters(ends + 2 * self.blocks * self._block() + self.codes * latent)
+        return Parameters(ends + 2 * self.blocks * self._block() + self._codebook)
 
     def flops_per_token(self, tokens: float) -> float:
         """Return 6 FLOPs a weight, those of attention, and 2 for each number of the codebook."""
-        weights = self.parameters().trained - self.codes * self.latent
+        weights = self.parameters().trained - self._codebook
         attention = 2 * self.blocks * 2 * self.hidden_width * tokens
         return 6.0 * (weights + attention) + 2.0 * self.codes * self.latent
