@@ -111,7 +111,7 @@ def test_one_word_at_a_time_is_all_at_once(inputs):
     else:
         entries = module.backbone.embedded(batch.points)
     cache = [Seen() for _ in module.backbone.blocks]
-    steps = [module._step(module._started()[None], cache)]
+    steps = [module._step(module.backbone.start(1), cache)]
     steps += [module._step(each[None], cache) for each in entries]
     assert torch.allclose(torch.cat(steps), module(batch).logits, atol=1e-5)
 

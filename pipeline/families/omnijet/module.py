@@ -15,7 +15,7 @@ from torch.nn import functional
 from pipeline.data.store import Store
 from pipeline.families.omnijet.spec import START, TOKEN, OmniJet
 from pipeline.families.tokenizer import FEATURES, MOST_CONSTITUENTS
-from pipeline.nn.attention import Lengths
+from pipeline.nn.attention import Lengths, single_query_attention
 from pipeline.nn.batch import Batch
 from pipeline.nn.hidden import Hidden, HiddenOf
 from pipeline.nn.transformer import Block, Style
@@ -25,11 +25,17 @@ Decode = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class NextWords:
-    """Logits of the word after each word (T, V), the word that it is (T), and its jet (T)."""
+    """Logits of the word after each word (T, V), the word that it is (T), and its jet (T).
+
+    Where padding counts, `padding` (B, V) are the logits after each word that pads a jet, and
+    `padded_to` the words of a padded jet.
+    """
 
     logits: Tensor
     target: Tensor
     event: Tensor
+    padding: Tensor | None = None
+    padded_to: int = 0
 
 
 class Backbone(nn.Module):
@@ -54,8 +60,12 @@ class Backbone(nn.Module):
         self.embedding = nn.Embedding(1 if continuous else model.vocabulary, width)
         self.blocks = nn.ModuleList(Block(style) for _ in range(model.layers))
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Return the hidden states (T, W) of start and of each constituent, jet by jet."""
+    def forward(self, batch: Batch, *, padding: bool = False) -> Tensor:
+        """Return the hidden states (T, W) of start and of each constituent, jet by jet.
+
+        With `padding`, (T + B, W): then those of a word that pads each jet. It is embedded as start
+        is, and attends to the words of the jet alone, so all that pad a jet are alike.
+        """
         offsets = started(batch.offsets)
         follows = torch.ones(int(offsets[-1]), dtype=torch.bool, device=offsets.device)
         follows[offsets[:-1]] = False
@@ -67,9 +77,19 @@ class Backbone(nn.Module):
             words[follows] = batch.per_point[TOKEN] + 1
             hidden = self.embedding(words)
         lengths = Lengths.of(offsets)
+        pads = self.start(len(offsets) - 1) if padding else None
         for block in self.blocks:
+            assert isinstance(block, Block)
+            if pads is not None:
+                pads = behind(block, pads, hidden, offsets)
             hidden = block(hidden, lengths, causal=True)
-        return hidden
+        return hidden if pads is None else torch.cat([hidden, pads])
+
+    def start(self, count: int) -> Tensor:
+        """Return the vector of start (count, W), once for each of so many."""
+        device = self.embedding.weight.device
+        words: Tensor = self.embedding(torch.full((count,), START, device=device))
+        return words
 
     def embedded(self, given: Tensor) -> Tensor:
         """Return (P, W) of the features (P, 3) or of the codes (P)."""
@@ -78,6 +98,18 @@ class Backbone(nn.Module):
             return features
         words: Tensor = self.embedding(given + 1)
         return words
+
+
+def behind(block: Block, x: Tensor, words: Tensor, offsets: Tensor) -> Tensor:
+    """Return x (B, W), one for each jet, after a block in which it sees `words` (T, W) alone."""
+    attention = block.attention
+    q = attention.qkv(x).unflatten(-1, (3, attention.heads, -1))[:, 0]
+    _, k, v = attention.qkv(words).unflatten(-1, (3, attention.heads, -1)).unbind(1)
+    seen = single_query_attention(q, k, v, offsets)
+    before, after = block.norms
+    x = before(x + block.dropout(attention.out(seen.flatten(1))))
+    padded: Tensor = after(x + block.dropout(block.feed_forward(x)))
+    return padded
 
 
 def started(offsets: Tensor) -> Tensor:
@@ -96,18 +128,18 @@ class NextTokenModel(nn.Module):
 
     def forward(self, batch: Batch) -> NextWords:
         """Return what comes after start and after each constituent; the last of it is stop."""
-        hidden, offsets = self.backbone(batch), started(batch.offsets)
-        target = torch.full((len(hidden),), self.model.codes + 1, device=hidden.device)
+        counted, offsets = self.model.padding == "counted", started(batch.offsets)
+        logits = self.head(self.backbone(batch, padding=counted))
+        words = int(offsets[-1])
+        target = torch.full((words,), self.model.codes + 1, device=logits.device)
         inside = torch.ones_like(target, dtype=torch.bool)
         inside[offsets[1:] - 1] = False
         target[inside] = batch.per_point[TOKEN] + 1
         jets = torch.arange(len(batch.sizes), device=offsets.device)
-        return NextWords(self.head(hidden), target, jets.repeat_interleave(batch.sizes + 1))
-
-    def _started(self) -> Tensor:
-        """Return the vector of start (W)."""
-        start: Tensor = self.backbone.embedding(torch.tensor(START, device=self.head.weight.device))
-        return start
+        event = jets.repeat_interleave(batch.sizes + 1)
+        if not counted:
+            return NextWords(logits, target, event)
+        return NextWords(logits[:words], target, event, logits[words:], self.model.padded_to)
 
     @torch.no_grad()
     def sample(
@@ -128,7 +160,7 @@ class NextTokenModel(nn.Module):
         growing = torch.arange(count, device=device)
         cache = [Seen() for _ in self.backbone.blocks]
         finished: list[Tensor] = [codes[0]] * count if count else []
-        entry = self._started().expand(count, -1)
+        entry = self.backbone.start(count)
         while len(growing):
             logits = self._step(entry, cache).float() / temperature
             word = self._draw(logits, generator, first=codes.shape[1] == 0)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import NonNegativeFloat, PositiveInt, model_validator
 
 from pipeline.families.family import Family, Parameters, Reads, linear
-from pipeline.families.tokenizer import FEATURES, MOST_CONSTITUENTS
+from pipeline.families.tokenizer import FEATURES, MOST_CONSTITUENTS, Padding
 
 START = 0
 SPECIAL = 2  # start and stop
@@ -23,6 +23,10 @@ class OmniJet(Family):
 
     `inputs` "continuous" gives the model the three features themselves, where "tokens" gives it
     their codes; what it predicts is tokens in both (as in arXiv:2512.04149).
+
+    The published loss is a mean over all words of jets padded to `padded_to`, where a word of
+    padding is to be predicted as 0: that is `padding` "counted". "left_out" is the likelihood of a
+    jet.
     """
 
     TITLE: ClassVar[str] = "OmniJet-alpha: the next token of a jet"
@@ -33,6 +37,7 @@ class OmniJet(Family):
     OBJECTIVES: ClassVar[tuple[str, ...]] = ("next_token",)
     DEFAULT_OBJECTIVES: ClassVar[Mapping[str, float]] = {"next_token": 1.0}
     TOKENS: ClassVar[float] = 40  # about the constituents of a jet of JetClass
+    NOT_SHAPES: ClassVar[frozenset[str]] = Family.NOT_SHAPES | {"padding", "padded_to"}
 
     family: Literal["omnijet"] = "omnijet"
     codes: PositiveInt
@@ -41,6 +46,8 @@ class OmniJet(Family):
     heads: PositiveInt = 8
     inputs: Literal["tokens", "continuous"] = "tokens"
     dropout: NonNegativeFloat = 0.0
+    padding: Padding = "left_out"
+    padded_to: PositiveInt = MOST_CONSTITUENTS + 1
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:

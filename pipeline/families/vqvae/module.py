@@ -58,12 +58,12 @@ class Transformer(nn.Module):
     def __init__(self, inputs: int, style: Style, blocks: int, outputs: int) -> None:
         super().__init__()
         self.entry = nn.Linear(inputs, style.width)
-        self.blocks = nn.ModuleList(made := [Block(style) for _ in range(blocks)])
+        made = [Block(style) for _ in range(blocks)]
+        self.blocks = nn.ModuleList(made)
         self.exit = nn.Linear(style.width, outputs)
         for block in made:
-            nn.init.zeros_(block.norms[0].weight)
-            nn.init.zeros_(block.feed_forward.down.weight)
-            nn.init.zeros_(block.feed_forward.down.bias)
+            for parameter in (*block.norms[0].parameters(), *block.feed_forward.down.parameters()):
+                nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, lengths: Lengths) -> Tensor:
         """Return (P, outputs) of x (P, inputs)."""

@@ -1,0 +1,32 @@
+"""The names under which the authors' code keeps the weights of OmniJet-alpha's backbone and heads.
+
+github.com/uhh-pd-ml/omnijet_alpha at 1c8d442, gabbro/models/gpt_model.py and backbone.py.
+"""
+
+from collections.abc import Iterator
+
+from pipeline.families.omnijet.spec import OmniJet
+from pipeline.nn.published import Entry, affine
+
+
+def entries(model: OmniJet) -> Iterator[Entry]:
+    """Yield each weight of the model of tokens by our name and by the authors'."""
+    yield from backbone(model)
+    yield from affine("head", "head.fc1")
+
+
+def backbone(model: OmniJet) -> Iterator[Entry]:
+    """Yield each weight of the backbone."""
+    yield Entry("backbone.embedding.weight", "module.embedding_table.weight")
+    for number in range(model.layers):
+        ours, theirs = f"backbone.blocks.{number}", f"module.GPT_blocks.{number}"
+        attention = f"{theirs}.mha_block"
+        yield Entry(
+            f"{ours}.attention.qkv.weight",
+            tuple(f"{attention}.{name}.weight" for name in ("query", "key", "value")),
+        )
+        yield from affine(f"{ours}.attention.out", f"{attention}.proj")
+        yield from affine(f"{ours}.feed_forward.up", f"{theirs}.ff_block.net.0")
+        yield from affine(f"{ours}.feed_forward.down", f"{theirs}.ff_block.net.2")
+        yield from affine(f"{ours}.norms.0", f"{theirs}.layernorm_1")
+        yield from affine(f"{ours}.norms.1", f"{theirs}.layernorm_2")

@@ -1,0 +1,119 @@
+"""OmniJet-alpha's model of tokens is the authors': outputs of their code, initial values."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from made_constituents import feature_batch
+from torch.nn import functional
+
+from pipeline.families.omnijet import module as network
+from pipeline.families.omnijet import published as names
+from pipeline.families.omnijet.objective import next_token
+from pipeline.families.omnijet.spec import OmniJet
+from pipeline.nn import published, transformer
+from tests.golden import laws
+from tests.golden import omnijet as golden
+from tests.golden.cases import Case
+
+GPT = Case(ROOT / "tests" / "golden" / "published" / "omnijet_gpt")
+
+
+def failed():
+    """The names of the arrays that are not as the authors have them."""
+    return {row.name for row in golden.held(GPT) if not row.passed}
+
+
+def pre_norm(patch):
+    made = transformer.Style.__init__
+    patch.setattr(
+        transformer.Style, "__init__", lambda s, *a, **k: made(s, *a, **{**k, "norm": "pre"})
+    )
+
+
+def other_norm(patch):
+    made = transformer.Block.__init__
+
+    def changed(self, style):
+        made(self, style)
+        self.norms[1].eps = 1e-3
+
+    patch.setattr(transformer.Block, "__init__", changed)
+
+
+def all_see_all(patch):
+    forward = transformer.Block.forward
+    patch.setattr(transformer.Block, "forward", lambda s, x, n, **_: forward(s, x, n))
+
+
+def keys_for_queries(patch):
+    unbind = torch.Tensor.unbind
+    patch.setattr(
+        torch.Tensor,
+        "unbind",
+        lambda x, dim=0: unbind(x, dim)[::-1] if dim == 1 and x.ndim == 4 else unbind(x, dim),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "shows"),
+    [
+        (lambda p: p.setattr(functional, "relu", functional.gelu), "out_block0"),
+        (pre_norm, "out_block0"),
+        (other_norm, "out_logits"),
+        (all_see_all, "out_loss_sum_per_jet"),
+        (keys_for_queries, "out_loss"),
+    ],
+)
+def test_a_change_of_the_function_shows(monkeypatch, change, shows):
+    assert failed() == set()
+    change(monkeypatch)
+    assert shows in failed()
+
+
+def test_the_likelihood_of_a_jet_is_another_loss():
+    ours = golden.model_of(GPT, padding="left_out")
+    batch = golden.batch_of(GPT)
+    module = golden.loaded(network.build(ours, None), GPT, list(names.entries(ours)))
+    loss = float(next_token(module(batch), batch)["next_token"].detach())
+    assert loss == pytest.approx(GPT.arrays["out_loss_sum_per_jet"].mean(), rel=1e-5)
+    assert module(batch).padding is None
+
+
+def test_weights_go_in_and_out_bit_for_bit():
+    model = golden.model_of(GPT)
+    module = golden.loaded(network.build(model, None), GPT, list(names.entries(model)))
+    back = published.exported(module.state_dict(), names.entries(model))
+    theirs = {n: w for n, w in GPT.weights.items() if not n.endswith(golden.CAUSAL)}
+    assert back.keys() == theirs.keys()
+    assert all(torch.equal(back[name], theirs[name]) for name in back)
+
+
+def test_initial_values_follow_the_published_laws():
+    model = OmniJet(size="alpha", layers=1)
+    found = laws.differing(
+        lambda: network.build(model, None),
+        list(names.entries(model)),
+        laws.reference("omnijet-gpt", "omnijet-gpt"),
+    )
+    assert found == {}
+
+
+@pytest.mark.parametrize("inputs", ["tokens", "continuous"])
+def test_a_jet_counts_as_much_in_any_company_where_padding_counts(inputs):
+    torch.manual_seed(0)
+    model = OmniJet(codes=32, width=16, layers=2, heads=2, padding="counted", inputs=inputs)
+    module, batch = network.build(model, None).eval(), feature_batch(3)
+    output = module(batch)
+    assert output.logits.shape == (len(batch.points) + 3, 34)
+    assert output.padding.shape == (3, 34)
+    assert output.padded_to == 129
+    loss = next_token(output, batch)["next_token"]
+    loss.backward()
+    assert all(each.grad is not None for each in module.parameters())
