@@ -1,0 +1,148 @@
+"""Weights that authors publish, taken in and given back."""
+
+import json
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from safetensors.torch import load_file, save_file
+
+from pipeline.campaign import model_folder
+from pipeline.data.checksums import sha256
+from pipeline.outcome import Exit
+from pipeline.training.programs import convert
+
+PUBLISHED = Path(__file__).parents[1] / "golden" / "published" / "particlenet_small"
+FILE = PUBLISHED / "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Done:
+    """How the program ended, and what it printed."""
+
+    code: int
+    words: str
+
+
+@pytest.fixture
+def convert_with(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run the program in this process."""
+
+    def run(*words: object) -> Done:
+        code = convert.main(list(map(str, words)))
+        printed = capsys.readouterr()
+        return Done(code, printed.out + printed.err)
+
+    return run
+
+
+@pytest.fixture
+def imported(convert_with: Any, tmp_path: Path) -> Path:
+    """The folder of imported weights."""
+    done = convert_with("in", "particlenet", FILE, tmp_path / "model")
+    assert done.code == 0, done.words
+    return tmp_path / "model"
+
+
+def test_the_folder_says_what_it_holds_and_where_it_is_from(imported: Path) -> None:
+    content = model_folder.read(imported)
+    assert content is not None
+    given = json.loads((PUBLISHED / "case.json").read_text())["configuration"]
+    assert content.model.family == "particlenet"
+    assert content.model.inner == given["fc_params"][0][0]
+    assert content.model.widths == tuple(widths[0] for _, widths in given["conv_params"])
+    assert (content.weights.licence, content.head) == ("MIT", None)
+    card = (imported / "README.md").read_text()
+    assert sha256(FILE) in card
+    assert "license: mit" in card
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pt"])
+def test_what_goes_in_comes_out_bit_for_bit(
+    convert_with: Any, imported: Path, tmp_path: Path, suffix: str
+) -> None:
+    file = tmp_path / f"back.{suffix}"
+    assert convert_with("out", imported, file).code == 0
+    back = load_file(file) if suffix == "safetensors" else torch.load(file, weights_only=True)
+    there = load_file(FILE)
+    assert {name.removeprefix("mod.") for name in back} == {
+        name for name in there if not name.endswith("num_batches_tracked")
+    }
+    assert all(torch.equal(each, there[n.removeprefix("mod.")]) for n, each in back.items())
+    again = convert_with("out", imported, file)
+    assert again.code == Exit.BAD_INPUT
+    assert f"{file}: is there already" in again.words
+
+
+class Harmful:
+    """What runs code when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return (print, ("unpickled",))
+
+
+def torn(path: Path) -> None:
+    path.write_bytes(FILE.read_bytes()[:1000])
+
+
+def harmful(path: Path) -> None:
+    path.write_bytes(pickle.dumps({"w": Harmful()}, protocol=2))
+
+
+def of_another_model(path: Path) -> None:
+    save_file({"backbone.weight": torch.zeros(3)}, path)
+
+
+def of_another_size(path: Path) -> None:
+    save_file(load_file(FILE) | {"fc.1.weight": torch.zeros(3, 3)}, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("torn.safetensors", torn, "not a whole file of weights"),
+        ("harm.pt", harmful, "holds objects beside tensors, which are not loaded"),
+        ("other.safetensors", of_another_model, "not the weights of a ParticleNet"),
+        ("size.safetensors", of_another_size, "fc.1.weight has shape (3, 3); this model has"),
+        ("none.pt", lambda _: None, "no such file"),
+    ],
+)
+def test_a_file_that_cannot_be_taken_in_leaves_nothing(
+    convert_with: Any, tmp_path: Path, name: str, make: Any, message: str
+) -> None:
+    make(tmp_path / name)
+    done = convert_with("in", "particlenet", tmp_path / name, tmp_path / "to")
+    assert done.code == Exit.BAD_INPUT
+    assert message in done.words
+    assert "Traceback" not in done.words
+    assert [each.name for each in tmp_path.iterdir()] in ([name], [])
+
+
+def test_what_cannot_be_asked_for_says_what_can(convert_with: Any, tmp_path: Path) -> None:
+    to = tmp_path / "to"
+    done = convert_with("in", "particelnet", FILE, to)
+    assert done.code == Exit.USAGE
+    assert "particelnet is no family of ours. Weights can be imported of: " in done.words
+    done = convert_with("in", "deepsets", FILE, to)
+    assert done.code == Exit.USAGE
+    assert "deepsets has no map of the authors' names." in done.words
+    done = convert_with("in", "particlenet", FILE, to, "--size", "huge")
+    assert done.code == Exit.USAGE
+    assert "size 'huge' is none of this family's: full, kinpid, kin" in done.words
+    done = convert_with("out", tmp_path, tmp_path / "x.pt")
+    assert done.code == Exit.USAGE
+    assert "no config.toml here" in done.words
+    assert not to.exists()
+
+
+def test_an_occupied_folder_is_left_alone(convert_with: Any, imported: Path) -> None:
+    before = sorted(imported.iterdir())
+    done = convert_with("in", "particlenet", FILE, imported)
+    assert done.code != Exit.FINISHED
+    assert f"{imported}: not empty. Name another folder." in done.words
+    assert sorted(imported.iterdir()) == before
