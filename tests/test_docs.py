@@ -155,7 +155,7 @@ def commands():
 @pytest.mark.parametrize("line", commands())
 def test_commands_exist_with_their_options(line):
     words = shlex.split(line)[1:]
-    verb = words[: 2 if words[0] in ("sites", "data") else 1]
+    verb = words[: 2 if words[0] in ("sites", "data", "weights") else 1]
     shown = subprocess.run(
         [sys.executable, "-m", "pipeline", *verb, "--help"],
         capture_output=True, text=True, check=True,

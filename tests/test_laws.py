@@ -26,6 +26,7 @@ VERBS = (
     "", "simulate", "stage", "plan", "run", "status", "stop", "cancel", "logs", "budget", "report",
     "rehearse", "forecast", "export", "crate", "campaigns", "sites list", "sites show",
     "sites check", "models", "data inspect", "data verify", "data plot",
+    "weights import", "weights export",
 )  # fmt: skip
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

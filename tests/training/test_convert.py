@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.campaign import model_folder
 from pipeline.data.checksums import sha256
+from pipeline.families.particlenet.spec import ParticleNet
 from pipeline.outcome import Exit
 from pipeline.training.programs import convert
 
@@ -53,9 +54,10 @@ def test_the_folder_says_what_it_holds_and_where_it_is_from(imported: Path) -> N
     content = model_folder.read(imported)
     assert content is not None
     given = json.loads((PUBLISHED / "case.json").read_text())["configuration"]
-    assert content.model.family == "particlenet"
-    assert content.model.inner == given["fc_params"][0][0]
-    assert content.model.widths == tuple(widths[0] for _, widths in given["conv_params"])
+    model = content.model
+    assert isinstance(model, ParticleNet)
+    assert model.inner == given["fc_params"][0][0]
+    assert model.widths == tuple(widths[0] for _, widths in given["conv_params"])
     assert (content.weights.licence, content.head) == ("MIT", None)
     card = (imported / "README.md").read_text()
     assert sha256(FILE) in card
