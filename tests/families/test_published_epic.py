@@ -19,6 +19,7 @@ from pipeline.families.epic import objective
 from pipeline.families.epic import published as names
 from pipeline.families.epic.spec import EPiC
 from pipeline.nn import published
+from pipeline.training.programs import convert
 from tests.golden import epic
 from tests.golden.cases import Case
 
@@ -113,7 +114,22 @@ def test_weights_go_in_and_out_bit_for_bit():
     case = Case(FOLDER / "epic_fm_condition")
     model, state = epic.model_of(case), epic.module_of(case).state_dict()
     back = published.exported(state, names.entries(model), prefix=names.PREFIX)
-    there = names.weights_of(case.weights)
+    there = names.current(case.weights)
+    assert back.keys() == there.keys()
+    assert all(torch.equal(back[name], there[name]) for name in there)
+
+
+def test_weights_are_imported_with_a_declaration(tmp_path):
+    case = Case(FOLDER / "epic_fm_frequencies16")
+    declaration = tmp_path / "model.toml"
+    declaration.write_text(
+        '[model]\nfamily = "epic-fm"\nwidth = 24\nglobal_width = 10\nlayers = 2\nconditions = []\n'
+    )
+    file, folder = case.path / "weights.safetensors", tmp_path / "ours"
+    convert.take_in("epic-fm", file, folder, model_file=declaration)
+    convert.give_out(folder, tmp_path / "back.safetensors")
+    back = published.read(tmp_path / "back.safetensors")
+    there = names.current(case.weights)
     assert back.keys() == there.keys()
     assert all(torch.equal(back[name], there[name]) for name in there)
 

@@ -14,13 +14,16 @@ from torch.nn import functional
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from pipeline.campaign import model_folder
 from pipeline.data import jet_inputs
+from pipeline.data.errors import BadInput
 from pipeline.families.interactions import INTERACTIONS
 from pipeline.families.part import module as network
 from pipeline.families.part import published as names
 from pipeline.families.part.spec import ParT
 from pipeline.families.particlenet.spec import ParticleNet
 from pipeline.nn import interactions, published, systems
+from pipeline.training.programs import convert
 from tests.golden import jet_inputs as held_inputs
 from tests.golden import pairs as held_pairs
 from tests.golden import part as held_part
@@ -165,6 +168,35 @@ def test_files_of_2022_have_other_names_of_two_weights(small):
     weights = names.current(older)
     ours = published.imported(weights, names.entries(model), shapes, prefix=names.PREFIX)
     assert ours.keys() == shapes.keys()
+
+
+@pytest.mark.parametrize("folder", NETWORKS)
+def test_weights_of_any_version_are_imported_and_given_back(tmp_path, folder):
+    case = Case(FOLDER / folder)
+    older = {n.replace(".in_proj.", ".in_proj_"): w for n, w in case.weights.items()}
+    torch.save(older, tmp_path / "theirs.pt")
+    convert.take_in("part", tmp_path / "theirs.pt", tmp_path / "ours")
+    declared = model_folder.read(tmp_path / "ours").model
+    model = held_part.model_of(case)
+    shapes = {"padding": 0, "dropout": 0.1, "bias_activation": True}  # what shapes do not say
+    assert declared == model.model_copy(update=shapes)
+    convert.give_out(tmp_path / "ours", tmp_path / "back.safetensors")
+    back = published.read(tmp_path / "back.safetensors")
+    assert all(torch.equal(back[name], case.weights[name]) for name in back)
+
+
+def test_sizes_are_known_by_their_shapes():
+    for size in ("full", "kinpid", "kin", "plain", "sophon"):
+        model = ParT(size=size)
+        with torch.device("meta"):
+            state = network.build(model, None).state_dict()
+        theirs = published.exported(state, names.entries(model))
+        changes = {"size": "", "bias_activation": True}
+        if size == "plain":  # what has no pairs has no widths of them
+            changes["pair_widths"] = ()
+        assert names.declared(theirs) == model.model_copy(update=changes)
+    with pytest.raises(BadInput, match="not the weights of a ParT"):
+        names.declared({"embed.input_bn.weight": torch.zeros(17)})
 
 
 def uniform(bound):

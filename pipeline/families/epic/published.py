@@ -11,13 +11,15 @@ from torch import Tensor
 from pipeline.families.epic.spec import EPiC
 from pipeline.nn.published import Entry
 
+SOURCE = "EPiC-FM, src/models/components/epic.py (https://github.com/uhh-pd-ml/EPiC-FM)"
+LICENCE = "MIT"
 PREFIX = "flows.0.net."
 FREQUENCIES = "frequencies"  # a constant, from which nothing is computed here
 
 
-def weights_of(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def current(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights of a file without the frequencies of the time."""
-    return {name: each for name, each in given.items() if not name.endswith(FREQUENCIES)}
+    return {name: each for name, each in weights.items() if not name.endswith(FREQUENCIES)}
 
 
 def entries(model: EPiC) -> Iterator[Entry]:

@@ -5,13 +5,21 @@ particle_transformer and sophon have the prefix "mod." before each name.
 Convolutions of size 1 over pairs are linear layers here.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 
+from pydantic import ValidationError
 from torch import Tensor
 
+from pipeline.data.errors import BadInput
+from pipeline.families.jet_columns import CHOICES
 from pipeline.families.part.spec import ParT
 from pipeline.nn.published import Entry, affine, norm
 
+SOURCE = (
+    "weaver-core, weaver/nn/model/ParticleTransformer.py (https://github.com/hqucms/weaver-core)"
+)
+LICENCE = "MIT"
 PREFIX = "mod."
 COUNTER = "trimmer._counter"  # of the loader's steps, which nothing here reads
 
@@ -26,6 +34,52 @@ def current(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name, weight in weights.items()
         if not name.endswith(COUNTER)
     }
+
+
+def declared(weights: Mapping[str, Tensor]) -> ParT:
+    """Return the model that the shapes of the authors' weights are of.
+
+    They do not say whether a GELU is behind the pair network: there is one, as for JetClass.
+
+    Raises:
+        BadInput: They are of no such model.
+    """
+    choices = {len(columns): choice for choice, columns in CHOICES.items()}
+    pairs = _widths(weights, "pair_embed.embed.{}.weight", 1)
+    hidden = _count(weights, "fc.{}.0.weight")
+    given = {} if pairs else {"interaction": ""}
+    try:
+        *embedding, width = _widths(weights, "embed.embed.{}.weight", 1)
+        return ParT.model_validate(
+            {
+                "inputs": choices[len(weights["embed.input_bn.weight"])],
+                "embedding": embedding,
+                "width": width,
+                "layers": _count(weights, "blocks.{}.c_attn"),
+                "class_layers": _count(weights, "cls_blocks.{}.c_attn"),
+                "heads": len(weights["blocks.0.c_attn"]),
+                "pair_widths": pairs[:-1],
+                "class_widths": [len(weights[f"fc.{n}.0.weight"]) for n in range(hidden)],
+                "classes": len(weights[f"fc.{hidden}.bias"]),
+                **given,
+            }
+        )
+    except (KeyError, ValueError, ValidationError) as error:
+        message = "not the weights of a ParT on 17, 13 or 7 inputs; see: cosmotron models"
+        raise BadInput(message) from error
+
+
+def _count(weights: Mapping[str, Tensor], name: str) -> int:
+    """Return how many of the weights are called `name` with a number from 0 on in it."""
+    return next(number for number in itertools.count() if name.format(number) not in weights)
+
+
+def _widths(weights: Mapping[str, Tensor], name: str, first: int) -> list[int]:
+    """Return the outputs of the linear layers at places `first`, `first` + 3, … of a sequence."""
+    places = itertools.takewhile(
+        lambda place: name.format(place) in weights, itertools.count(first, 3)
+    )
+    return [len(weights[name.format(place)]) for place in places]
 
 
 def entries(model: ParT) -> Iterator[Entry]:

@@ -89,6 +89,8 @@ def take_in(
     """
     kind, names = names_of(family)
     theirs = {name.removeprefix(names.PREFIX): each for name, each in published.read(file).items()}
+    if hasattr(names, "current"):  # files of several versions of the authors' code
+        theirs = names.current(theirs)
     model = declared(kind, names, theirs, size, model_file)
     shapes = {n: each.shape for n, each in systems.build(model, None).module.state_dict().items()}
     entries = list(names.entries(model))
