@@ -42,7 +42,8 @@ class Rule:
 
 
 # What train/downstream/calculate_tracking_eff_purity.py of github.com/FM4NPP/PP_collision requires;
-# it counts the noise of an event as one particle besides, which is none here.
+# it counts the noise of an event as one particle besides, which is none here
+# (`pipeline.evaluation.published_tracking` counts it too).
 FM4NPP = Rule(min_track_points=4, min_shared_points=4)
 
 

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.evaluation.published_tracking import binned_tracking
 from pipeline.evaluation.result import EvaluationResult
 from pipeline.evaluation.track_curves import efficiency_curves
-from pipeline.evaluation.tracking import evaluate_events, under_all_rules
+from pipeline.evaluation.tracking import evaluate_events, tabulated, under_all_rules
 
 ABOUT = {
     "ari": "adjusted Rand index, mean over events, over all points, noise as one class",
@@ -19,6 +20,10 @@ ABOUT = {
     "duplicate_rate": "tracks beyond the first of a particle, over particles found",
     "hit_efficiency": "mean largest share of a particle's points in one track",
     "hit_purity": "mean largest share of a track's points of one particle",
+}
+PUBLISHED = {
+    "track_efficiency_FM4NPP": "as FM4NPP's authors count: noise is a track, up to 3 GeV",
+    "track_purity_FM4NPP": "as they count: mean over 15 bins of pT, with noise and empty bins",
 }
 OTHER_RULES = {
     "ATLAS": "where a majority of the track's points is enough",
@@ -37,6 +42,8 @@ def evaluate_tracks(
 ) -> EvaluationResult:
     """Return the scores of the tracks found in E events, and curves by pT and η where known.
 
+    With pT there are FM4NPP's own efficiency and purity besides.
+
     Arguments and errors are those of `evaluate_events` and `efficiency_curves`.
     """
     scores = evaluate_events(true, predicted, offsets, seed=seed)
@@ -47,13 +54,21 @@ def evaluate_tracks(
         for name, text in ABOUT.items()
         if f"{name}_{style}" in rules
     }
+    published: dict[str, float] = {}
+    if pt_gev is not None:
+        binned = binned_tracking(tabulated(true, predicted, offsets), pt_gev)
+        published = dict(
+            zip(PUBLISHED, (binned.efficiency_of_all, binned.mean_purity), strict=True)
+        )
     return EvaluationResult(
-        scores={name: getattr(scores, name) for name in ABOUT} | {n: rules[n] for n in others},
+        scores={name: getattr(scores, name) for name in ABOUT}
+        | {n: rules[n] for n in others}
+        | published,
         intervals={
             name: getattr(scores, f"{name}_interval")
             for name in ABOUT
             if hasattr(scores, f"{name}_interval")
         },
-        about=ABOUT | others,
+        about=ABOUT | others | {name: PUBLISHED[name] for name in published},
         curves=efficiency_curves(true, predicted, offsets, pt_gev=pt_gev, eta=eta),
     )
