@@ -29,12 +29,15 @@ def jets(count, *, seed=0, most=30):
     pt = rng.exponential(30, total) + 0.5
     deta = np.where(prong, 0.2, -0.2) + 0.05 * rng.normal(size=total)
     dphi = 0.1 * rng.normal(size=total)
-    phi = rng.uniform(-np.pi, np.pi, total)
+    owner = np.repeat(np.arange(count), np.diff(offsets))
+    phi = rng.uniform(-np.pi, np.pi, count)[owner] + dphi
+    eta = rng.uniform(-1, 1, count)[owner] + deta
     points = np.zeros((total, len(COLUMN_NAMES)), np.float32)
     for name, values in {
         "px": pt * np.cos(phi),
         "py": pt * np.sin(phi),
-        "energy": pt,
+        "pz": pt * np.sinh(eta),
+        "energy": pt * np.cosh(eta),
         "deta": deta,
         "dphi": dphi,
     }.items():
@@ -90,7 +93,7 @@ def write_jets(path: Path, shards=(20, 20, 12), *, splits=("train", "train", "te
 def feature_batch(count=6, *, seed=0, codes=32):
     """Jets as a tokenizer takes them, with tokens drawn at random."""
     points, offsets = jets(count, seed=seed, most=20)
-    chosen = [COLUMN_NAMES.index(name) for name in ("px", "py", "deta", "dphi")]
+    chosen = [COLUMN_NAMES.index(name) for name in ("px", "py", "pz", "energy")]
     left = constituents(points[:, chosen], offsets)
     made = torch.Generator().manual_seed(seed)
     return Batch(

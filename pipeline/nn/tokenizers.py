@@ -52,7 +52,7 @@ def featured(batch: Batch) -> Batch:
     if not left.kept.any():
         message = (
             f"events {batch.event_id.tolist()}: no constituent within 0.8 of its jet's axis. "
-            "Is this a store of jets, deta and dphi relative to the axis?"
+            "Is this a store of jets, each with the momenta of its constituents?"
         )
         raise BadInput(message)
     return Batch(

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -13,12 +14,13 @@ sys.path.insert(0, str(ROOT))
 from made_constituents import feature_batch
 from torch.nn import functional
 
+from pipeline.data.preparation import constituents
 from pipeline.families.omnijet import module as network
 from pipeline.families.omnijet import published as names
 from pipeline.families.omnijet.objective import next_token
 from pipeline.families.omnijet.spec import OmniJet
 from pipeline.nn import published, transformer
-from tests.golden import laws
+from tests.golden import laws, omnijet_inputs
 from tests.golden import omnijet as golden
 from tests.golden.cases import Case
 
@@ -103,6 +105,21 @@ def test_initial_values_follow_the_published_laws():
         laws.reference("omnijet-gpt", "omnijet-gpt"),
     )
     assert found == {}
+
+
+def test_the_features_are_theirs_and_the_mirrored_difference_of_the_file_is_not(monkeypatch):
+    inputs = Case(GPT.path.parent / "omnijet_preprocessing")
+    assert {row.name for row in omnijet_inputs.held(inputs) if not row.passed} == set()
+    to_axis = constituents._to_axis
+
+    def mirrored(momentum, event, jets):
+        pt, deta, dphi = to_axis(momentum, event, jets)
+        backward = np.bincount(event, momentum[:, 2], jets) < 0
+        return pt, np.where(backward[event], -deta, deta), dphi
+
+    monkeypatch.setattr(constituents, "_to_axis", mirrored)
+    failed = {row.name for row in omnijet_inputs.held(inputs) if not row.passed}
+    assert failed == {"out_features"}
 
 
 @pytest.mark.parametrize("inputs", ["tokens", "continuous"])

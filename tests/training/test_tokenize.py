@@ -60,7 +60,10 @@ def store_of(folder):
 def log_pt(shard):
     """ln pT of each constituent, of whichever columns there are."""
     points = shard["points"]
-    return points[:, 0] if points.shape[1] == 3 else np.log(np.hypot(points[:, 0], points[:, 1]))
+    if points.shape[1] == 3:
+        return points[:, 0]
+    px, py = points[:, :2].astype(np.float64).T
+    return np.log(np.hypot(px, py)).astype(np.float32)
 
 
 def test_every_jet_of_every_split_has_tokens_and_keeps_what_is_known_of_it(jets, tokenized):
@@ -204,11 +207,12 @@ def test_jets_longer_than_the_model_takes_are_refused(jets):
 def test_a_store_of_other_columns_is_no_store_of_jets(store, tmp_path):
     folder = tokenizing(tmp_path, store)
     assert run(folder, "tokenize", size=1) == Exit.BAD_INPUT
-    assert "this model reads px, py, deta, dphi" in result(folder)["message"]
+    assert "this model reads px, py, pz, energy" in result(folder)["message"]
 
 
 def test_coordinates_far_from_the_axis_are_no_constituents(tmp_path):
-    far = Batch(torch.full((2, 4), 3.0), torch.tensor([0, 2]), torch.tensor([7]))
+    apart = torch.tensor([[3.0, 0.0, 0.0, 3.0], [-3.0, 1.0, 0.0, 3.2]])
+    far = Batch(apart, torch.tensor([0, 2]), torch.tensor([7]))
     with pytest.raises(BadInput, match=r"events \[7\]: no constituent within 0.8 of its jet"):
         featured(far)
 
