@@ -15,6 +15,7 @@ from pipeline.nn import published
 from pipeline.nn.batch import Batch
 from tests.golden.cases import Case, Row, compared
 
+ITSELF = 1e-3  # of a norm that is small beside the largest
 BACKBONES = {"mamba1": "fm4npp-mamba", "mamba2": "fm4npp-mamba2"}
 
 
@@ -88,7 +89,7 @@ def held(case: Case) -> Iterator[Row]:
     )["neighbours_by_size"]
     for name, loss in (("loss_masked", pooled), ("loss_reweighted", by_size)):
         yield compared(case, name, loss.detach())
-        yield gradients(case, f"grad_{name}", module, loss)
+        yield from gradients(case, f"grad_{name}", module, loss)
     yield compared(case, "loss_validation", pooled.detach())
 
 
@@ -116,8 +117,11 @@ def packed(case: Case, name: str, events: Sequence[Tensor]) -> Row:
     return Row(name, float(difference), case.tolerance(name))
 
 
-def gradients(case: Case, name: str, module: nn.Module, loss: Tensor) -> Row:
-    """Return how the norms of gradients compare, parameter by parameter; NaN where frozen."""
+def gradients(case: Case, name: str, module: nn.Module, loss: Tensor) -> Iterator[Row]:
+    """Yield how norms of gradients compare, over the largest one and each over itself.
+
+    Those of frozen weights are NaN.
+    """
     module.zero_grad()
     loss.backward(retain_graph=True)
     theirs = {entry.ours: entry.names[0] for entry in names.entries(model_of(case))}
@@ -128,5 +132,7 @@ def gradients(case: Case, name: str, module: nn.Module, loss: Tensor) -> Row:
     found = np.array([norms[str(each)] for each in case.arrays["grad_names"]])
     reference = case.arrays[name]
     assert (np.isnan(found) == np.isnan(reference)).all(), f"{case.path}: other weights are frozen"
-    scale = np.nanmax(np.abs(reference))
-    return Row(name, float(np.nanmax(np.abs(found - reference)) / scale), case.tolerance(name))
+    difference = np.abs(found - reference)
+    whole = float(np.nanmax(difference) / np.nanmax(reference))
+    yield Row(name, whole, case.tolerance(name))
+    yield Row(f"{name}, each over itself", float(np.nanmax(difference / reference)), ITSELF)
