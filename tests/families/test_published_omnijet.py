@@ -20,7 +20,7 @@ from pipeline.families.omnijet import published as names
 from pipeline.families.omnijet.objective import next_token
 from pipeline.families.omnijet.spec import OmniJet
 from pipeline.nn import published, transformer
-from tests.golden import laws, omnijet_inputs
+from tests.golden import laws, omnijet_classifier, omnijet_inputs
 from tests.golden import omnijet as golden
 from tests.golden.cases import Case
 
@@ -120,6 +120,14 @@ def test_the_features_are_theirs_and_the_mirrored_difference_of_the_file_is_not(
     monkeypatch.setattr(constituents, "_to_axis", mirrored)
     failed = {row.name for row in omnijet_inputs.held(inputs) if not row.passed}
     assert failed == {"out_features"}
+
+
+def test_the_summation_head_is_theirs_but_for_what_it_sums(monkeypatch):
+    classifier = Case(GPT.path.parent / "omnijet_classifier")
+    found = {row.name: row.passed for row in omnijet_classifier.held(classifier)}
+    assert found == dict.fromkeys(("out_backbone", "out_logits", "out_loss", "grad_norms"), True)
+    monkeypatch.setattr(functional, "relu", functional.silu)
+    assert not any(row.passed for row in omnijet_classifier.held(classifier))
 
 
 @pytest.mark.parametrize("inputs", ["tokens", "continuous"])

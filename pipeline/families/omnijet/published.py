@@ -30,3 +30,10 @@ def backbone(model: OmniJet) -> Iterator[Entry]:
         yield from affine(f"{ours}.feed_forward.down", f"{theirs}.ff_block.net.2")
         yield from affine(f"{ours}.norms.0", f"{theirs}.layernorm_1")
         yield from affine(f"{ours}.norms.1", f"{theirs}.layernorm_2")
+
+
+def summation(model: OmniJet) -> Iterator[Entry]:
+    """Yield each weight of the backbone with the head that sums over a jet."""
+    yield from backbone(model)
+    yield from affine("head.each", "head.classification_head_linear_embed")
+    yield from affine("head.classes", "head.classification_head_linear_class")
