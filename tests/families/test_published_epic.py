@@ -114,7 +114,7 @@ def test_weights_go_in_and_out_bit_for_bit():
     case = Case(FOLDER / "epic_fm_condition")
     model, state = epic.model_of(case), epic.module_of(case).state_dict()
     back = published.exported(state, names.entries(model), prefix=names.PREFIX)
-    there = names.current(case.weights)
+    there = names.weights_of(case.weights)
     assert back.keys() == there.keys()
     assert all(torch.equal(back[name], there[name]) for name in there)
 
@@ -129,7 +129,7 @@ def test_weights_are_imported_with_a_declaration(tmp_path):
     convert.take_in("epic-fm", file, folder, model_file=declaration)
     convert.give_out(folder, tmp_path / "back.safetensors")
     back = published.read(tmp_path / "back.safetensors")
-    there = names.current(case.weights)
+    there = names.weights_of(case.weights)
     assert back.keys() == there.keys()
     assert all(torch.equal(back[name], there[name]) for name in there)
 

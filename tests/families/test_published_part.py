@@ -165,7 +165,7 @@ def test_files_of_2022_have_other_names_of_two_weights(small):
     case, model, shapes = small
     older = {n.replace(".in_proj.", ".in_proj_"): w for n, w in case.weights.items()}
     older["mod.trimmer._counter"] = torch.zeros(1)
-    weights = names.current(older)
+    weights = names.weights_of(older)
     ours = published.imported(weights, names.entries(model), shapes, prefix=names.PREFIX)
     assert ours.keys() == shapes.keys()
 

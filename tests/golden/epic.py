@@ -56,7 +56,7 @@ def module_of(case: Case) -> Pretrainer:
     module = build(model, None)
     shapes = {name: each.shape for name, each in module.state_dict().items()}
     weights = published.imported(
-        names.current(case.weights),
+        names.weights_of(case.weights),
         names.entries(model),
         shapes,
         prefix=names.PREFIX,

@@ -62,7 +62,7 @@ def module_of(case: Case) -> nn.Module:
     model = model_of(case)
     module = build(model, None)
     shapes = {name: each.shape for name, each in module.state_dict().items()}
-    given = names.current(case.weights)
+    given = names.weights_of(case.weights)
     weights = published.imported(
         given, names.entries(model), shapes, prefix=names.PREFIX, source=str(case.path)
     )

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip("torch")
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
+import tomli_w
 from safetensors.torch import load_file, save_file
 
 from pipeline.campaign import model_folder
@@ -17,6 +20,8 @@ from pipeline.data.checksums import sha256
 from pipeline.families.particlenet.spec import ParticleNet
 from pipeline.outcome import Exit
 from pipeline.training.programs import convert
+from tests.golden import epic, fm4npp, omnijet, omnijet_tokens, part, particlenet, polarbert
+from tests.golden.cases import Case
 
 PUBLISHED = Path(__file__).parents[1] / "golden" / "published" / "particlenet_small"
 FILE = PUBLISHED / "weights.safetensors"
@@ -79,6 +84,47 @@ def test_what_goes_in_comes_out_bit_for_bit(
     again = convert_with("out", imported, file)
     assert again.code == Exit.BAD_INPUT
     assert f"{file}: is there already" in again.words
+
+
+CASES = {
+    "particlenet_small": particlenet,
+    "part_jetclass": part,
+    "part_sophon": part,
+    "epic_fm": epic,
+    "fm4npp-mamba1": fm4npp,
+    "fm4npp-mamba2": fm4npp,
+    "fm4npp-mamba2-concat": fm4npp,
+    "polarbert-base": polarbert,
+    "polarbert-flash": polarbert,
+    "polarbert-swiglu": polarbert,
+    "omnijet_gpt": omnijet,
+    "omnijet_vqvae": omnijet_tokens,
+    "omnijet_vqvae_mlp": omnijet_tokens,
+}
+
+
+@pytest.mark.parametrize("folder", CASES)
+def test_each_family_with_a_map_goes_in_and_out(
+    convert_with: Any, tmp_path: Path, folder: str
+) -> None:
+    case = Case(PUBLISHED.parent / folder)
+    model = CASES[folder].model_of(case)
+    declared = {"model": model.model_dump(mode="json", exclude_none=True)}
+    (tmp_path / "model.toml").write_text(tomli_w.dumps(declared))
+    (file,) = case.path.glob("weights.*")
+    words = ("--model", tmp_path / "model.toml")
+    done = convert_with("in", model.family, file, tmp_path / "model", *words)
+    assert done.code == 0, done.words
+    assert model_folder.read(tmp_path / "model").model == model
+    assert convert_with("out", tmp_path / "model", tmp_path / "back.safetensors").code == 0
+    names = model.beside("published")
+    prefix = getattr(names, "PREFIX", "")
+    there = {name.removeprefix(prefix): each for name, each in case.weights.items()}
+    there = names.weights_of(there) if hasattr(names, "weights_of") else there
+    back = load_file(tmp_path / "back.safetensors")
+    back = {name.removeprefix(prefix): each for name, each in back.items()}
+    assert back.keys() == {n for n in there if not n.endswith("num_batches_tracked")}
+    assert all(torch.equal(each, there[name]) for name, each in back.items())
 
 
 class Harmful:

@@ -17,7 +17,7 @@ PREFIX = "flows.0.net."
 FREQUENCIES = "frequencies"  # a constant, from which nothing is computed here
 
 
-def current(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def weights_of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights of a file without the frequencies of the time."""
     return {name: each for name, each in weights.items() if not name.endswith(FREQUENCIES)}
 

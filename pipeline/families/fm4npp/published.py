@@ -13,6 +13,8 @@ from torch import Tensor
 from pipeline.families.fm4npp.spec import FM4NPP, projected_features
 from pipeline.nn.published import Entry
 
+SOURCE = "FM4NPP, fm4npp/models/mambagpt.py (https://github.com/FM4NPP/PP_collision)"
+LICENCE = "MIT, as CITATION.cff says"
 SHARED = ("A_log", "D", "in_proj.weight", "out_proj.weight")
 OF_MIXER = {
     "fm4npp-mamba": ("x_proj.weight", "dt_proj.weight", "dt_proj.bias"),

@@ -3,10 +3,22 @@
 github.com/uhh-pd-ml/omnijet_alpha at 1c8d442, gabbro/models/gpt_model.py and backbone.py.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+
+from torch import Tensor
 
 from pipeline.families.omnijet.spec import OmniJet
 from pipeline.nn.published import Entry, affine
+
+SOURCE = "OmniJet-alpha, gabbro/models (https://github.com/uhh-pd-ml/omnijet_alpha)"
+LICENCE = "none found there"
+
+MASK = ".tril"  # a constant, the causal mask
+
+
+def weights_of(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of a file without the causal masks."""
+    return {name: each for name, each in given.items() if not name.endswith(MASK)}
 
 
 def entries(model: OmniJet) -> Iterator[Entry]:

@@ -24,7 +24,7 @@ PREFIX = "mod."
 COUNTER = "trimmer._counter"  # of the loader's steps, which nothing here reads
 
 
-def current(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def weights_of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return `weights` by the names of 154db69; files of 2022 have in_proj_weight and in_proj_bias.
 
     The counter of the sequence trimmer is left out.

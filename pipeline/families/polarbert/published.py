@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pipeline.families.polarbert.spec import PolarBERT
 from pipeline.nn.published import Entry, affine
 
+SOURCE = "PolarBERT (https://github.com/timinar/PolarBERT)"
+LICENCE = "MIT"
 FINE_TUNED = "pretrained_model."
 
 

@@ -4,10 +4,22 @@ github.com/uhh-pd-ml/omnijet_alpha at 1c8d442, gabbro/models/vqvae.py, with the 
 github.com/minyoungg/vqtorch at 02e60a1 (MIT).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+
+from torch import Tensor
 
 from pipeline.families.vqvae.spec import VQVAE, VQVAEMLP
 from pipeline.nn.published import Entry, affine
+
+SOURCE = "OmniJet-alpha, gabbro/models/vqvae.py (https://github.com/uhh-pd-ml/omnijet_alpha)"
+LICENCE = "none found there"
+
+STATE = ("vqlayer.data_initialized", "vqlayer._counts")  # of the training, no weights
+
+
+def weights_of(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of a file without the state of its training."""
+    return {name: each for name, each in given.items() if name not in STATE}
 
 
 def entries(model: VQVAE | VQVAEMLP) -> Iterator[Entry]:

@@ -22,7 +22,7 @@ from pipeline.campaign.model_folder import CARD, CONFIG, WEIGHTS, ModelFolder, S
 from pipeline.catalog import Declaration, DeclarationError
 from pipeline.data.checksums import sha256
 from pipeline.data.errors import BadInput
-from pipeline.families import FAMILIES, TOKENIZERS, Family, Model
+from pipeline.families import FAMILIES, TOKENIZERS, AnyTokenizer, Family, Model
 from pipeline.nn import published, systems
 from pipeline.outcome import Exit, classify
 from pipeline.training.engine.engine import weights_hash
@@ -36,7 +36,7 @@ KNOWN = FAMILIES | TOKENIZERS
 class ModelFile(Declaration):
     """A file that declares one model, as a `[models.x]` of a campaign does."""
 
-    model: Model
+    model: Model | AnyTokenizer
 
 
 def names_of(family: str) -> tuple[type[Family], ModuleType]:
@@ -88,9 +88,10 @@ def take_in(
         RunError: There is something at `to`.
     """
     kind, names = names_of(family)
-    theirs = {name.removeprefix(names.PREFIX): each for name, each in published.read(file).items()}
-    if hasattr(names, "current"):  # files of several versions of the authors' code
-        theirs = names.current(theirs)
+    prefix = getattr(names, "PREFIX", "")
+    theirs = {name.removeprefix(prefix): each for name, each in published.read(file).items()}
+    if hasattr(names, "weights_of"):
+        theirs = names.weights_of(theirs)
     model = declared(kind, names, theirs, size, model_file)
     shapes = {n: each.shape for n, each in systems.build(model, None).module.state_dict().items()}
     entries = list(names.entries(model))
@@ -112,7 +113,7 @@ def take_in(
 def _card(model: Family, file: Path, stored: StoredWeights) -> str:
     """Return the card of imported weights."""
     return f"""---
-license: {stored.licence.lower()}
+license: {"mit" if stored.licence == "MIT" else "other"}
 library_name: cosmotron
 ---
 
@@ -156,7 +157,9 @@ def give_out(folder: Path, file: Path) -> str:
     if file.exists():
         message = f"{file}: is there already. Name another file."
         raise BadInput(message)
-    weights = published.exported(trained(folder), names.entries(content.model), prefix=names.PREFIX)
+    weights = published.exported(
+        trained(folder), names.entries(content.model), prefix=getattr(names, "PREFIX", "")
+    )
     unfinished = file.with_name(f".{file.name}.tmp")
     try:
         if file.suffix == ".safetensors":
