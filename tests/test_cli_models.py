@@ -1,5 +1,6 @@
 """`cosmotron models`: every family and size, without torch."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -25,6 +26,16 @@ def test_counts_and_price_stand_in_a_table():
     assert "FM4NPP with Mamba2 layers" in shown
     (row,) = (line.split() for line in shown.splitlines() if line.startswith("m6 "))
     assert row[1:3] == ["174,685,722", "98,304"]
+
+
+def test_it_says_what_holds_a_family_to_its_source():
+    """A family with a map of the authors' names is held to the outputs of their code."""
+    known = FAMILIES | TOKENIZERS
+    held = {row["family"] for row in json.loads(models("--json").stdout) if row["held_to"]}
+    maps = {name: kind.__module__.replace(".spec", ".published") for name, kind in known.items()}
+    assert held == {name for name, module in maps.items() if importlib.util.find_spec(module)}
+    assert "held to the outputs of weaver-core" in models("particlenet").stdout
+    assert "our reading of the source" in models("pointgpt").stdout
 
 
 def test_an_unknown_family_is_told_the_known_ones():

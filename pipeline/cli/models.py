@@ -22,7 +22,7 @@ def models(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List every family and size: exact parameter counts, and FLOPs of training per token.
+    """List every family and size: parameters, training FLOPs per token, what it is held to.
 
     Example: `cosmotron models fm4npp-mamba2`
     """
@@ -53,14 +53,16 @@ def rows_of(family: type[Family], tokens: float | None = None) -> list[dict[str,
                 "frozen": parameters.frozen if parameters else None,
                 "tokens_per_event": length,
                 "flops_per_token": model.flops_per_token(length),
+                "held_to": family.HELD_TO or None,
             }
         )
     return rows
 
 
 def _print(name: str, family: type[Family], rows: list[dict[str, Any]]) -> None:
-    """Print the sizes of one family under its name and source."""
-    out.print(f"[bold]{name}[/]  {family.TITLE}  [dim]{family.SOURCE}[/]", highlight=False)
+    """Print the sizes of one family under its name, its source and what holds it to that."""
+    about = f"{family.SOURCE}; {family.trueness()}"
+    out.print(f"[bold]{name}[/]  {family.TITLE}  [dim]{about}[/]", highlight=False)
     if not rows:
         return
     per_token = f"FLOPs per token, at {rows[0]['tokens_per_event']:g}"

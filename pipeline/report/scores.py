@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.campaign import Campaign
 from pipeline.downstream import DownstreamTask, restored
 from pipeline.evaluation.result import Pictures
+from pipeline.families import FAMILIES
 from pipeline.records import Evaluated, Trained
 from pipeline.report.reader import Reader
 from pipeline.report.tasks import Table, TaskView
@@ -26,6 +27,7 @@ class Configuration:
     task: DownstreamTask
     training: str | None
     model: str | None
+    family: str | None
     width: int | None
     layers: int | None
     parameters: int | None
@@ -43,6 +45,11 @@ class Configuration:
         """All that two runs share that differ in their seeds alone."""
         events = self.pretraining_events
         return self.finetuning, self.model, self.width, self.layers, events, self.mode, self.labels
+
+    @property
+    def trueness(self) -> str:
+        """By what the model is known to be the published one, empty where the family is unknown."""
+        return FAMILIES[self.family].trueness() if self.family in FAMILIES else ""
 
     @property
     def seeds(self) -> tuple[int | None, int | None]:
@@ -143,6 +150,7 @@ def _configuration(
         task=restored(declared_task.get("head", {}), result.task),
         training=finetune.key if finetune else None,
         model=model_name(model, campaign, finetuning),
+        family=model.get("family"),
         width=model.get("width"),
         layers=model.get("layers"),
         parameters=trained.parameters if trained else None,

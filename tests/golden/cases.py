@@ -31,7 +31,9 @@ class Case:
 
     @cached_property
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The inputs and outputs, by name."""
+        """The inputs and outputs, by name; none where the folder has facts alone."""
+        if not (self.path / "case.npz").is_file():
+            return {}
         with np.load(self.path / "case.npz", allow_pickle=False) as archive:
             return dict(archive)
 

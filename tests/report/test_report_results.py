@@ -19,7 +19,14 @@ from pipeline.report.scores import Configuration, Evaluation, Setting, best, mod
 def evaluation(
     score, seed=1, mode="full", labels=100, name="ari", interval=None, about=None, **more
 ):
-    what = {"model": "m0", "width": 8, "layers": 2, "parameters": 9, "pretraining_events": 50}
+    what = {
+        "model": "m0",
+        "family": "particlenet",
+        "width": 8,
+        "layers": 2,
+        "parameters": 9,
+        "pretraining_events": 50,
+    }
     what |= {"pretraining_seed": 1, "steps": 3, "data": "5e", "checkpoint": "ab", "training": "t"}
     what |= {"finetuning": "tracking", "task": restored({}, "tracks")}
     what |= {"mode": mode, "labels": labels, "seed": seed}

@@ -38,6 +38,7 @@ class EPiC(Generative):
     """
 
     TITLE: ClassVar[str] = "EPiC-FM: flow matching with equivariant point-cloud layers"
+    HELD_TO: ClassVar[str] = "the outputs of EPiC-FM at 09294eb within 4e-7"
     SOURCE: ClassVar[str] = (
         "arXiv:2310.00049 and 2312.00123; wiring of github.com/uhh-pd-ml/EPiC-FM, layers and "
         "widths of jetclass of github.com/uhh-pd-ml/beyond_kinematics"

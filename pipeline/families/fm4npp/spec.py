@@ -54,6 +54,7 @@ class FM4NPP(Family):
     the next of `event_sizes`, and 0 outside.
     """
 
+    HELD_TO: ClassVar[str] = "the outputs of FM4NPP at 0a0a17c within 6e-6"
     SOURCE: ClassVar[str] = "arXiv:2508.14087, m1 to m6; the largest one of the slides of May 2025"
     SIZES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         name: {"width": width, "layers": 12, "neighbours": 30} for name, width in WIDTHS.items()

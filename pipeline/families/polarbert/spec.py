@@ -32,6 +32,7 @@ class PolarBERT(Family):
     """
 
     TITLE: ClassVar[str] = "PolarBERT: a transformer, GRU or Mamba2 over pulses"
+    HELD_TO: ClassVar[str] = "the outputs of PolarBERT at 4969a6f within 1e-6"
     SOURCE: ClassVar[str] = "github.com/timinar/PolarBERT, NeurIPS 2024 workshop ML4PS"
     SIZES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "positions": {**_PUBLISHED, "embedding": "positions"},
