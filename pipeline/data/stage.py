@@ -41,6 +41,8 @@ from pipeline.writing import write_json
 BINS_SPLIT = "train"
 SAMPLE_EVENTS = 2000
 BEGUN = "begun.json"
+# Of how points are prepared: one more whenever the same settings make other shards.
+PREPARATION_VERSION = 2
 
 
 class StagedPart(Record):
@@ -212,6 +214,7 @@ def _fingerprint(
     """Return the hash of everything that decides the content of a staging part."""
     bins = layout.preparation.bins
     parts = [
+        PREPARATION_VERSION,
         task.dataset.model_dump(mode="json"),
         asdict(bins) if bins is not None else None,
         [each.sha256 for each in sources],
