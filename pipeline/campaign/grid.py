@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 
 from pipeline import catalog
-from pipeline.campaign import branching
+from pipeline.campaign import branching, model_folder
 from pipeline.campaign.declaration import CampaignFile
 from pipeline.campaign.sections import Finetune, Mode, Pretrain
 from pipeline.campaign.sources import sources_of
@@ -22,6 +22,7 @@ from pipeline.campaign.tasks import (
     TokenizeTask,
     Trunk,
 )
+from pipeline.catalog import DeclarationError
 from pipeline.families import Model
 from pipeline.run import Run
 
@@ -40,6 +41,29 @@ class Parent:
     needs: tuple[str, ...]
 
 
+def _check_weights(name: str, model: Model) -> None:
+    """Check that the folder from which the model `name` starts holds weights of such a model.
+
+    Raises:
+        DeclarationError: There is no such folder, or it is of another model.
+    """
+    if not model.weights:
+        return
+    there = model_folder.read(Path(model.weights))
+    if there is None:
+        message = (
+            f"models.{name}: weights: no {model_folder.CONFIG} in {model.weights}. Name a folder "
+            "that cosmotron export or cosmotron weights import has written."
+        )
+        raise DeclarationError(message)
+    wanted, found = model.architecture, there.model.architecture
+    other = [key for key, value in wanted.items() if found.get(key) != value]
+    if other:
+        fields = ", ".join(f"{key} = {found.get(key)!r}" for key in other)
+        message = f"models.{name}: {model.weights} holds weights of another model: {fields}"
+        raise DeclarationError(message)
+
+
 class Campaign(CampaignFile):
     """A campaign, which resolves into tasks: datasets, pretrainings, probes and fine-tunings."""
 
@@ -50,8 +74,12 @@ class Campaign(CampaignFile):
         present.
 
         Raises:
-            DeclarationError: A source pattern matches no file, or fewer files than declared.
+            DeclarationError: A source pattern matches no file, or fewer files than declared; or a
+                model's weights are not there, or of another model.
         """
+        if not elsewhere:
+            for name, model in self.models.items():
+                _check_weights(name, model)
         datasets = sorted(self.datasets, key=self._bins_first)
         return [
             *(self._simulate(run, name) for name in self.simulations),

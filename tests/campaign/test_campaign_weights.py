@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.campaign import Campaign, load_campaign
+from pipeline.campaign import Campaign, load_campaign, model_folder
+from pipeline.campaign.model_folder import ModelFolder, StoredWeights
 from pipeline.catalog import DeclarationError, parse
+from pipeline.families.particlenet.spec import ParticleNet
 from pipeline.run import Run
 
 
@@ -21,7 +23,33 @@ def campaign_with(weights: str, **more: Any) -> Campaign:
     return parse(Campaign, declared)
 
 
+def model_in(folder: Path, **fields: Any) -> None:
+    """Write what a folder of weights says of its model."""
+    folder.mkdir()
+    model = ParticleNet.model_validate({"size": "kin"} | fields)
+    model_folder.write(folder, ModelFolder(model=model, weights=StoredWeights(sha256="ab")))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (None, r"models\.theirs: weights: no config\.toml in .*/model\. Name a folder"),
+        ({"inner": 8}, r"/model holds weights of another model: inner = 8"),
+    ],
+)
+def test_weights_are_looked_at_before_anything_is_submitted(
+    tmp_path: Path, fields: dict[str, Any] | None, message: str
+) -> None:
+    if fields is not None:
+        model_in(tmp_path / "model", **fields)
+    campaign = campaign_with(str(tmp_path / "model"))
+    with pytest.raises(DeclarationError, match=message):
+        campaign.tasks(Run(tmp_path, "c"))
+    assert campaign.tasks(Run(tmp_path, "c"), elsewhere=True)
+
+
 def test_a_campaign_starts_from_a_folder_without_pretraining(tmp_path: Path) -> None:
+    model_in(tmp_path / "model")
     tasks = campaign_with(str(tmp_path / "model")).tasks(Run(tmp_path, "c"))
     assert {task.stage for task in tasks} == {"simulate", "stage", "probe", "finetune", "evaluate"}
     probe = next(task for task in tasks if task.stage == "probe")
