@@ -6,18 +6,21 @@ hand.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.campaign import Order
 from pipeline.data.errors import BadInput
-from pipeline.data.events import Events, Floats
+from pipeline.data.events import Events, Floats, Integers
 from pipeline.data.experiment import Experiment, Rejected
 from pipeline.data.normalisation import normalised
 from pipeline.data.preparation.bins import LETTERS, Bins
 from pipeline.data.preparation.curves import hilbert, zorder
-from pipeline.data.preparation.neighbours import Places, later_neighbours, moved
 from pipeline.data.preparation.pulses import in_time_order
+
+if TYPE_CHECKING:
+    from pipeline.data.preparation.neighbours import Places
 
 CURVES = {"hilbert": hilbert, "zorder": zorder}
 WITHOUT_AXES = ("file", "time")
@@ -71,7 +74,7 @@ def usable(events: Events, settings: Preparation) -> tuple[Events, Rejected]:
     return kept, {name: int(small.sum()), **rejected}
 
 
-def serialise(events: Events, settings: Preparation) -> tuple[Events, Places]:
+def serialise(events: Events, settings: Preparation) -> tuple[Events, "Places"]:
     """Return `events` in their store's columns and order, and each point's neighbours (P, k).
 
     Neighbours are indices within the event in that order, -1 for none.
@@ -86,20 +89,32 @@ def serialise(events: Events, settings: Preparation) -> tuple[Events, Places]:
     return _in_order(events, settings)
 
 
-def _in_order(events: Events, settings: Preparation) -> tuple[Events, Places]:
+def _in_order(events: Events, settings: Preparation) -> tuple[Events, "Places"]:
     event = events.event
     last = events.column(settings.experiment.axes[2])  # type: ignore[index]
     events = events.permuted(np.lexsort((last, event)))
     position = normal(events, settings.experiment)
-    nearest = later_neighbours(position, events.offsets, settings.neighbours)
     if settings.order == "none":
-        return events, nearest
+        return events, _nearest(position, events.offsets, settings.neighbours)
     if settings.bins is not None:
         rank = settings.bins.groups(position, settings.order)
     else:
         rank = CURVES[settings.order](position)
     rows = np.lexsort((rank, event))
-    return events.permuted(rows), moved(nearest, rows, events.offsets)
+    return events.permuted(rows), _nearest(position, events.offsets, settings.neighbours, rows)
+
+
+def _nearest(
+    position: Floats, offsets: Integers, count: int, rows: Integers | None = None
+) -> "Places":
+    """Return the neighbours (P, count) of points in the order of `position`, or of its `rows`."""
+    if not count:
+        return np.empty((len(position), 0), np.int32)
+    # Numba takes a third of the time in which a program of this room starts.
+    from pipeline.data.preparation.neighbours import later_neighbours, moved
+
+    found = later_neighbours(position, offsets, count)
+    return found if rows is None else moved(found, rows, offsets)
 
 
 def normal(events: Events, experiment: Experiment) -> Floats:
