@@ -101,6 +101,14 @@ def test_a_mask_alone_may_assign_points():
     assert assign(tracks, batch([2]), "mask")[0].tolist() == [1, 1]
 
 
+@pytest.mark.parametrize("assignment", ["mask", "mask-and-class"])
+def test_a_class_that_is_no_number_makes_no_claim_that_is_one(assignment):
+    """Else a network of NaN finds tracks, and nobody notices."""
+    tracks = answer([[0, 1]], [TRACK, TRACK], [2])
+    tracks.classes[0][:] = torch.nan
+    assert assign(tracks, batch([2]), assignment)[1].isnan().all()
+
+
 def test_points_that_no_query_claims_are_noise():
     tracks = answer([[0, 1]], [NOTHING, NOTHING], [2])
     assert assign(tracks, batch([2]))[0].tolist() == [0, 0]

@@ -162,9 +162,11 @@ def claimed(masks: Tensor, classes: Tensor, assignment: Assignment) -> Tensor:
 
     "mask": the mask probability. "mask-and-class": that times the larger class probability, and -1
     of a query whose class is nothing. FM4NPP compares the two, and recommends the latter. A point
-    goes to the query that claims it most, and to none where no claim is above 0.
+    goes to the query that claims it most, and to none where no claim is above 0. Where a class is
+    no number, so is the claim.
     """
-    if assignment == "mask":
-        return masks
     sure, which = classes.max(-1, keepdim=True)
-    return torch.where(which == NOTHING, -1.0, masks * sure)
+    if assignment == "mask":
+        return masks.where(sure.isfinite(), torch.nan)
+    is_nothing = (which == NOTHING) & sure.isfinite()
+    return torch.where(is_nothing, -1.0, masks * sure)
