@@ -146,7 +146,7 @@ IMPOSSIBLE = [
     (
         'order = "REP"',
         'order = "RPP"',
-        "datasets.unlabelled.order: Input should be 'file', 'none', 'EPR'",
+        "datasets.unlabelled.order: Input should be 'file', 'time', 'none', 'EPR'",
     ),
 ]
 

@@ -11,6 +11,7 @@ from made_constituents import SMALL, feature_batch
 from pipeline.families.binning.spec import Binning
 from pipeline.families.vqvae.spec import VQVAE, VQVAEMLP
 from pipeline.nn import systems
+from pipeline.nn.attention import Lengths
 from pipeline.nn.quantiser import Quantiser, k_means, nearest
 
 
@@ -81,14 +82,13 @@ def test_another_jet_changes_nothing(model):
 def test_only_the_conditional_code_depends_on_the_rest_of_the_jet(model):
     torch.manual_seed(0)
     module, batch = systems.build(model, None).module.eval(), feature_batch(2)
-    module.train()(batch)  # k-means puts the codes where the constituents are
-    module.eval()
+    lengths = Lengths.of(batch.offsets)
     with torch.no_grad():
         for each in module.encoder.parameters():  # at first blocks hand on what they are given
             each.add_(torch.randn_like(each), alpha=0.1)
-    before = module.encode(batch.points, batch.offsets)
-    batch.points[1:8] += 2
-    after = module.encode(batch.points, batch.offsets)
+        before = module.encoder(batch.points, lengths)  # which is quantised
+        batch.points[1:8] += 2
+        after = module.encoder(batch.points, lengths)
     rest = torch.ones(len(before), dtype=torch.bool)
     rest[1:8] = False
     assert torch.equal(before[rest], after[rest]) == isinstance(model, VQVAEMLP)

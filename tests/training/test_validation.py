@@ -109,7 +109,7 @@ def test_fine_tuning_is_validated_too(both, tmp_path):
 @pytest.mark.slow
 def test_the_best_weights_are_the_result_where_that_is_asked(both, tmp_path):
     """At a rate that does not come down, the last checkpoint is not the best."""
-    changes = {**CHANGES, "learning_rate": 0.03, "schedule": "constant"}
+    changes = {**CHANGES, "learning_rate": 0.3, "schedule": "constant"}
     told = {}
     for weights in ("best", "last"):
         asked = HELD_BACK.model_copy(update={"weights": weights})

@@ -127,7 +127,7 @@ class MPM(Family):
 
     def reads(self) -> Reads:
         """Return the inputs, and the token where it is predicted; a jet of one cannot be masked."""
-        tokens = "tokens" in self.weights
+        tokens = "tokens" in self.objective_weights
         return Reads(
             INPUTS[self.inputs],
             per_point=(TOKEN,) if tokens else (),
@@ -150,7 +150,7 @@ class MPM(Family):
         if self.decoder_layers:
             count += linear(self.width, self.decoder_width) + 2 * self.decoder_width
             count += self.decoder_layers * self._block(self.decoder_width)
-        return Parameters(count + sum(self._head(name) for name in self.weights))
+        return Parameters(count + sum(self._head(name) for name in self.objective_weights))
 
     def _block(self, width: int) -> int:
         """Return the count of a pre-norm block of a feed-forward of 2 (SwiGLU) or 4 widths."""
@@ -182,10 +182,10 @@ class MPM(Family):
         length = seen * tokens + self.registers
         entry = len(INPUTS[self.inputs]) * self.width * seen
         encoder = self.layers * self._products(self.width, length) * length / tokens
-        passes = (set(self.weights) != {"ssfm"}) + ("ssfm" in self.weights)
+        passes = (set(self.objective_weights) != {"ssfm"}) + ("ssfm" in self.objective_weights)
         total = tokens + self.registers
         decoder = self.decoder_layers * self._products(self.decoder_width, total) * total / tokens
-        heads = self.masked * sum(self._head(name) for name in self.weights)
+        heads = self.masked * sum(self._head(name) for name in self.objective_weights)
         return 6.0 * (entry + encoder + passes * decoder + heads)
 
     def _products(self, width: int, length: float) -> float:
