@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from pipeline.data.preparation import bins, curves, serialise
+from pipeline.data.preparation import bins, curves, neighbours
 from tests.golden import fm4npp_preprocessing as preprocessing
 from tests.golden.cases import Case
 
@@ -58,8 +58,8 @@ def axes_in_order(patch):
 
 
 def nearest_first_turned(patch):
-    later = serialise.later_neighbours
-    patch(serialise, "later_neighbours", lambda *given: later(*given)[:, ::-1].copy())
+    later = neighbours.later_neighbours
+    patch(neighbours, "later_neighbours", lambda *given: later(*given)[:, ::-1].copy())
 
 
 @pytest.mark.parametrize(

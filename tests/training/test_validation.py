@@ -109,14 +109,14 @@ def test_fine_tuning_is_validated_too(both, tmp_path):
 @pytest.mark.slow
 def test_the_best_weights_are_the_result_where_that_is_asked(both, tmp_path):
     """At a rate that does not come down, the last checkpoint is not the best."""
-    changes = {**CHANGES, "learning_rate": 0.3, "schedule": "constant"}
+    changes = {**CHANGES, "events_seen": 100, "learning_rate": 0.1, "schedule": "constant"}
     told = {}
     for weights in ("best", "last"):
         asked = HELD_BACK.model_copy(update={"weights": weights})
         folder = pretraining(tmp_path / weights, both, validation=asked, **changes)
         assert run(folder, size=1) == Exit.FINISHED
         told[weights] = result(folder)
-    assert told["best"]["best_checkpoint"] == told["last"]["best_checkpoint"] != "step-000000000120"
+    assert told["best"]["best_checkpoint"] == told["last"]["best_checkpoint"] != "step-000000000100"
     assert {name: each["weights_are"] for name, each in told.items()} == {
         "best": "best",
         "last": "last",
