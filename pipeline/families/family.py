@@ -8,9 +8,10 @@ import importlib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import PositiveFloat, ValidationError, model_validator
+from pydantic import PositiveFloat, ValidationError, field_validator, model_validator
 
 from pipeline.catalog import Declaration
 from pipeline.families.parametrisation import Parametrisation
@@ -88,6 +89,12 @@ class Family(Declaration):
     weights: str = ""
     objectives: dict[str, PositiveFloat] = {}
     parametrisation: Parametrisation = Parametrisation()
+
+    @field_validator("weights")
+    @classmethod
+    def _anywhere(cls, folder: str) -> str:
+        """Return the folder as a job finds it, which starts elsewhere than the user's command."""
+        return str(Path(folder).absolute()) if folder else ""
 
     @model_validator(mode="before")
     @classmethod

@@ -62,6 +62,11 @@ def test_a_campaign_starts_from_a_folder_without_pretraining(tmp_path: Path) -> 
     assert by_mode["scratch"].model.weights == ""
 
 
+def test_a_folder_is_found_wherever_the_job_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    assert campaign_with("model").models["theirs"].weights == "/model"
+
+
 def test_a_model_with_neither_pretraining_nor_weights_is_refused() -> None:
     with pytest.raises(DeclarationError, match=r"probe\.before\.models: 'theirs' is none of"):
         campaign_with("")
