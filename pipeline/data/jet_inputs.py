@@ -74,6 +74,8 @@ _LOG_REL, _ERROR = Standard(-4.7, 0.7), Standard(0.0, 1.0, 0.0, 1.0)
 WAYS: dict[str, tuple[Way, ...]] = {
     "pt": (Way(("px", "py"), np.hypot), Way(("log_pt",), np.exp)),
     "log_pt": (Way(("pt",), np.log),),
+    # MPM's: sign(pT) ln(|pT / GeV| + 1); no pT is below 0.
+    "log_squash_pt": (Way(("pt",), np.log1p),),
     "px": (Way(("pt", "dphi"), lambda pt, dphi: pt * np.cos(dphi)),),
     "py": (Way(("pt", "dphi"), lambda pt, dphi: pt * np.sin(dphi)),),
     "pz": (Way(("pt", "deta"), lambda pt, deta: pt * np.sinh(deta)),),

@@ -48,7 +48,7 @@ class Entry:
         """Return our weight in the authors' shape, in the order of `names`."""
         several = len(self.names) > 1
         return [
-            each.reshape(*(1,) * self.leading, *each.shape, *(1,) * self.kernel)
+            each.reshape((*(1,) * self.leading, *each.shape, *(1,) * self.kernel))
             for each in (weight.chunk(len(self.names)) if several else [weight])
         ]
 

@@ -53,10 +53,14 @@ class Quantiser(Collective):
     @property
     def codebook(self) -> Tensor:
         """The vectors of all codes (C, D)."""
-        vectors = self.learnt + self.moved
         if not self.affine_rate:
-            return vectors
-        return (1 + self.affine_rate * self.scale) * vectors + self.affine_rate * self.shift
+            return self.vectors
+        return (1 + self.affine_rate * self.scale) * self.vectors + self.affine_rate * self.shift
+
+    @property
+    def vectors(self) -> Tensor:
+        """The vectors of all codes before they are scaled and shifted (C, D)."""
+        return self.learnt + self.moved
 
     def forward(self, z_PD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return each point's nearest code (P), its vector (P, D), and how far it is (P).

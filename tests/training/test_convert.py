@@ -20,7 +20,17 @@ from pipeline.data.checksums import sha256
 from pipeline.families.particlenet.spec import ParticleNet
 from pipeline.outcome import Exit
 from pipeline.training.programs import convert
-from tests.golden import epic, fm4npp, omnijet, omnijet_tokens, part, particlenet, polarbert
+from tests.golden import (
+    epic,
+    fm4npp,
+    mpm,
+    mpm_vqvae,
+    omnijet,
+    omnijet_tokens,
+    part,
+    particlenet,
+    polarbert,
+)
 from tests.golden.cases import Case
 
 PUBLISHED = Path(__file__).parents[1] / "golden" / "published" / "particlenet_small"
@@ -94,6 +104,10 @@ CASES = {
     "fm4npp-mamba1": fm4npp,
     "fm4npp-mamba2": fm4npp,
     "fm4npp-mamba2-concat": fm4npp,
+    "mpm_tokens": mpm,
+    "mpm_clusters": mpm,
+    "mpm_regression": mpm,
+    "mpm_vqvae": mpm_vqvae,
     "polarbert-base": polarbert,
     "polarbert-flash": polarbert,
     "polarbert-swiglu": polarbert,

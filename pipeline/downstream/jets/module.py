@@ -61,15 +61,41 @@ class TokenHead(nn.Module):
         return logits
 
 
+class MeanHead(nn.Module):
+    """Classes from the mean over the constituents, as masked particle modelling has it.
+
+    A linear layer without bias on each, the mean, and a linear layer; of two classes with one
+    output, beside which the other class has the logit 0.
+    """
+
+    def __init__(self, width: int, inner: int, classes: int) -> None:
+        super().__init__()
+        self.each = nn.Linear(width, inner, bias=False)
+        self.classes = nn.Linear(inner, 1 if classes == 2 else classes)
+
+    def forward(self, hidden: Hidden, batch: Batch) -> Tensor:
+        """Return logits (B, C)."""
+        each = self.each(hidden.points[-1])
+        logits: Tensor = self.classes(Hidden([each]).pooled(batch))
+        return functional.pad(logits, (1, 0)) if logits.shape[1] == 1 else logits
+
+
 def build(task: JetTask, model: Family) -> nn.Module:
     """Return the head, which gives logits (B, C)."""
-    return classifier(model, len(task.classes), task.pooling, task.heads)
+    return classifier(model, len(task.classes), task.pooling, task.heads, inner=task.inner)
 
 
-def classifier(model: Family, classes: int, pooling: Pooling, heads: int) -> nn.Module:
-    """Return a head that gives logits (B, C) of `classes` classes, by the given pooling."""
+def classifier(
+    model: Family, classes: int, pooling: Pooling, heads: int, *, inner: int = 0
+) -> nn.Module:
+    """Return a head that gives logits (B, C) of `classes` classes, by the given pooling.
+
+    `inner` are the channels over which "mean" takes means, 0 for as many as a constituent has.
+    """
     if pooling == "token":
         return TokenHead(model.event_width, classes)
+    if pooling == "mean":
+        return MeanHead(model.hidden[1], inner or model.hidden[1], classes)
     if pooling == "sum":
         return SummationHead(model.hidden[1], classes)
     return AttentionHead(model.hidden[1], classes, heads)

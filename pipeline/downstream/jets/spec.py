@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pipeline.downstream.truth import Truth
 
 REJECTION = "rejection_"  # before the name of a class, or a signal efficiency
-Pooling = Literal["sum", "attention", "token"]
+Pooling = Literal["sum", "attention", "token", "mean"]
 JETCLASS = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
 
 
@@ -23,7 +23,8 @@ class JetTask(DownstreamTask):
     `pooling` "sum" is OmniJet-alpha's summation head; "attention" a learned query that attends to
     the constituents, with `heads` heads; "token" a layer on the state that the backbone has for the
     jet (the mean of the constituents where it has none), the published head of ParT, ParticleNet
-    and Deep Sets.
+    and Deep Sets; "mean" that of MPM: a layer without bias on each constituent, to `inner` channels
+    (0: as many as it has), their mean, and a layer.
 
     `labels` are those of each class, where several labels make one class or some are left out: b-,
     c- and light jets are [[1], [2], [3]] of JetClass, H to bb, cc and gg. A jet whose label is in
@@ -49,6 +50,7 @@ class JetTask(DownstreamTask):
     labels: tuple[tuple[NonNegativeInt, ...], ...] = ()
     pooling: Pooling = "sum"
     heads: PositiveInt = 8
+    inner: NonNegativeInt = 0
 
     @model_validator(mode="after")
     def _distinct_classes(self) -> Self:

@@ -1,1 +1,1 @@
-"""Masked particle modelling."""
+"""Masked particle modelling, as its authors published it."""

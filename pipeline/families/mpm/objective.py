@@ -1,7 +1,7 @@
-"""What is minimised of masked constituents: MPMv2's seven tasks (arXiv:2409.12589, §3).
+"""What is minimised of hidden constituents, one of three tasks (arXiv:2401.13537, §3).
 
-Each is the mean over the masked constituents of a jet, and then over jets. Axes: M masked
-constituents · B jets.
+Each is a sum over the hidden constituents of a jet, over their number and 1e-5, and then a mean
+over all jets, also those of which nothing is hidden. Axes: M hidden constituents.
 """
 
 from torch import Tensor
@@ -11,64 +11,36 @@ from pipeline.families.mpm.module import Masked
 from pipeline.nn.batch import Batch
 from pipeline.nn.losses import Losses
 
-
-def identity(output: Masked, batch: Batch) -> Losses:
-    """Return the cross-entropy of the kind of particle, nats."""
-    return _entropy("identity", output, batch)
+SMALLEST = 1e-5  # added to the number of hidden constituents
 
 
 def tokens(output: Masked, batch: Batch) -> Losses:
     """Return the cross-entropy of the code of a VQ-VAE, nats."""
-    return _entropy("tokens", output, batch)
+    return {"tokens": per_jet(entropy(output), output, batch).mean()}
 
 
 def clusters(output: Masked, batch: Batch) -> Losses:
     """Return the cross-entropy of the nearest centre, nats."""
-    return _entropy("clusters", output, batch)
+    return {"clusters": per_jet(entropy(output), output, batch).mean()}
 
 
 def regression(output: Masked, batch: Batch) -> Losses:
-    """Return the mean absolute error of the features."""
-    prediction = output.predictions["regression"]
-    return _mean(
-        "regression", (prediction.predicted.float() - prediction.true).abs().mean(1), output, batch
-    )
+    """Return the squared error of the normalised inputs, summed over them."""
+    return {"regression": per_jet(squares(output), output, batch).mean()}
 
 
-def cnf(output: Masked, batch: Batch) -> Losses:
-    """Return the negative log-likelihood of the features, nats."""
-    return _mean("cnf", -output.predictions["cnf"].predicted, output, batch)
-
-
-def cfm(output: Masked, batch: Batch) -> Losses:
-    """Return the mean squared error of the velocity (arXiv:2210.02747, eq. 14)."""
-    return _velocity("cfm", output, batch)
-
-
-def ssfm(output: Masked, batch: Batch) -> Losses:
-    """Return the mean squared error of the velocity of a set."""
-    return _velocity("ssfm", output, batch)
-
-
-def _entropy(name: str, output: Masked, batch: Batch) -> Losses:
-    prediction = output.predictions[name]
-    entropy = functional.cross_entropy(
-        prediction.predicted.float(), prediction.true, reduction="none"
-    )
-    return _mean(name, entropy, output, batch)
-
-
-def _velocity(name: str, output: Masked, batch: Batch) -> Losses:
-    prediction = output.predictions[name]
-    return _mean(
-        name, (prediction.predicted.float() - prediction.true).square().mean(1), output, batch
-    )
-
-
-def _mean(name: str, values: Tensor, output: Masked, batch: Batch) -> Losses:
-    """Return the mean over jets of the mean of values (M) over what is masked in each."""
-    event = batch.event[output.rows]
-    zeros = values.new_zeros(len(batch.sizes))
-    total = zeros.index_add(0, event, values)
+def per_jet(values: Tensor, output: Masked, batch: Batch) -> Tensor:
+    """Return the mean (B) of `values` (M) over what is hidden of each jet."""
+    event, zeros = batch.event[output.rows], values.new_zeros(len(batch.sizes))
     count = zeros.index_add(0, event, values.new_ones(len(values)))
-    return {name: (total / count.clamp(min=1)).mean()}
+    return zeros.index_add(0, event, values) / (count + SMALLEST)
+
+
+def entropy(output: Masked) -> Tensor:
+    """Return the cross-entropy (M)."""
+    return functional.cross_entropy(output.predicted.float(), output.true, reduction="none")
+
+
+def squares(output: Masked) -> Tensor:
+    """Return the squared error (M), summed over inputs."""
+    return (output.predicted.float() - output.true).square().sum(1)

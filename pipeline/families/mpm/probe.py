@@ -1,6 +1,6 @@
-"""MPM probed: hidden constituents, predicted and drawn, beside what they are.
+"""MPM probed: what it predicts of hidden constituents, beside what is true.
 
-Axes: P constituents, packed · M masked · D features.
+Axes: M hidden constituents · F inputs.
 """
 
 import numpy as np
@@ -8,94 +8,73 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.evaluation.distances import wasserstein, with_interval
-from pipeline.evaluation.result import EvaluationResult, Histogram, histogram, mean_interval
-from pipeline.families.jet_columns import IMPACT
-from pipeline.families.mpm.heads import features
+from pipeline.evaluation.result import EvaluationResult, mean_interval
 from pipeline.families.mpm.module import Pretrainer
-from pipeline.families.mpm.spec import KINEMATICS
+from pipeline.families.mpm.spec import COLUMNS
 from pipeline.probing import Subject
 
-TITLES = {"pt_log": "pT of masked constituents, standardised", "deta": "4 Δη", "dphi": "4 Δφ"}
-CLASSES = ("identity", "tokens", "clusters")
 Found = dict[str, NDArray[np.float64]]
 
 
 def probe(subject: Subject) -> EvaluationResult:
-    """Return how often classes are correct, and how far drawn features are from the truth.
+    """Return how often classes are correct, or how far regressed inputs are from the truth.
 
-    `accuracy_…` is over masked constituents, beside that of always naming the most frequent;
-    intervals are over jets. `error_…` is the mean error of what is regressed, over that of saying
-    the median. `w1_…` are Wasserstein-1 distances of features as the model takes them.
+    `accuracy_…` is over hidden constituents, beside that of always naming the most frequent; its
+    interval is over jets. `error_…` is the mean error of what is regressed, over that of saying
+    the median.
     """
     module = subject.system.module
     assert isinstance(module, Pretrainer)
-    found = _found(subject, module)
-    scores: dict[str, float] = {}
-    intervals: dict[str, tuple[float, float]] = {}
-    about: dict[str, str] = {}
-    for name in (name for name in CLASSES if name in module.heads):
-        scores |= _accuracies(found, name)
-        intervals[f"accuracy_{name}"] = _interval(found, name, subject.seed)
-        about[f"accuracy_{name}"] = f"share of masked constituents whose {name} is put first"
-        about[f"accuracy_{name}_most_frequent"] = "of always naming the most frequent"
-    names = (*KINEMATICS, *IMPACT)[: module.model.features]
-    if "regression" in module.heads:
-        for at, name in enumerate(names):
-            true, predicted = found["features"][:, at], found["regression"][:, at]
-            spread = np.abs(true - np.median(true)).mean()
-            if spread:
-                scores[f"error_{name}"] = float(np.abs(true - predicted).mean() / spread)
-                about[f"error_{name}"] = "mean absolute error over that of saying the median"
-    histograms: list[Histogram] = []
-    for kind in (kind for kind in ("cnf", "cfm", "ssfm") if kind in module.heads):
-        for at, name in enumerate(names[: len(KINEMATICS)]):
-            pair = found["features"][:, at], found[kind][:, at]
-            score = f"w1_{name}_{kind}"
-            scores[score], intervals[score] = with_interval(wasserstein, *pair, seed=subject.seed)
-            about[score] = "Wasserstein-1 of masked constituents, true and drawn"
-            histograms.append(histogram(f"{TITLES[name]}, by {kind}", *pair))
-    return EvaluationResult(scores, intervals, about=about, histograms=histograms)
+    found, task = _found(subject, module), module.model.task
+    return errors(found) if task == "regression" else accuracy(found, task, subject.seed)
 
 
-def _accuracies(found: Found, name: str) -> dict[str, float]:
-    """Return the accuracy of a head, and of always naming the most frequent."""
-    true = found[f"true_{name}"].astype(np.int64)
-    return {
-        f"accuracy_{name}": float(found[f"right_{name}"].mean()),
-        f"accuracy_{name}_most_frequent": float(np.bincount(true).max() / len(true)),
-    }
-
-
-def _interval(found: Found, name: str, seed: int) -> tuple[float, float]:
-    """Return the 68 % interval of an accuracy, jets drawn anew."""
+def accuracy(found: Found, task: str, seed: int) -> EvaluationResult:
+    """Return the accuracy of `task`, and that of always naming the most frequent class."""
+    right = found["right"]
     _, event = np.unique(found["event"], return_inverse=True)
     counts = np.bincount(event).astype(np.float64)
-    means = np.bincount(event, weights=found[f"right_{name}"]) / counts
-    return mean_interval(means, counts, seed=seed)
+    means = np.bincount(event, weights=right) / counts
+    name = f"accuracy_{task}"
+    frequent = np.bincount(found["true"].astype(np.int64)).max() / len(right)
+    return EvaluationResult(
+        {name: float(right.mean()), f"{name}_most_frequent": float(frequent)},
+        {name: mean_interval(means, counts, seed=seed)},
+        about={
+            name: f"share of hidden constituents whose {task} are put first",
+            f"{name}_most_frequent": "of always naming the most frequent",
+        },
+    )
+
+
+def errors(found: Found) -> EvaluationResult:
+    """Return the mean absolute error of each regressed input, over that of saying the median."""
+    scores = {}
+    for at, name in enumerate(COLUMNS):
+        true, predicted = found["true"][:, at], found["predicted"][:, at]
+        spread = np.abs(true - np.median(true)).mean()
+        if spread:
+            scores[f"error_{name}"] = float(np.abs(true - predicted).mean() / spread)
+    about = dict.fromkeys(scores, "mean absolute error over that of saying the median")
+    return EvaluationResult(scores, about=about)
 
 
 @torch.no_grad()
 def _found(subject: Subject, module: Pretrainer) -> Found:
-    """Return what is predicted and drawn of all masked constituents, and what is true."""
+    """Return jet and truth of all constituents that are hidden, and the prediction.
+
+    That is `predicted` (M, F), or of classes whether the first is `right` (M).
+    """
     parts: list[dict[str, Tensor]] = []
     first = 0
     for each in subject.batches():
         batch = each.to(subject.device)
-        state = torch.random.get_rng_state()
         masked = module(batch)
-        torch.random.set_rng_state(state)  # so that the same constituents are hidden
-        rows, drawn = module.sample(batch)
-        assert torch.equal(rows, masked.rows)
-        here = {"event": batch.event[rows] + first, "features": features(module.model, batch, rows)}
-        for name in CLASSES:
-            if name in masked.predictions:
-                prediction = masked.predictions[name]
-                here[f"true_{name}"] = prediction.true
-                here[f"right_{name}"] = prediction.predicted.argmax(1) == prediction.true
-        if "regression" in masked.predictions:
-            here["regression"] = masked.predictions["regression"].predicted
-        parts.append(here | drawn)
+        here = {"event": batch.event[masked.rows] + first, "true": masked.true}
+        if module.model.task == "regression":
+            parts.append(here | {"predicted": masked.predicted})
+        else:
+            parts.append(here | {"right": masked.predicted.argmax(1) == masked.true})
         first += len(batch.sizes)
     return {
         name: torch.cat([each[name] for each in parts]).double().cpu().numpy() for name in parts[0]

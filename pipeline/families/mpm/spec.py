@@ -1,6 +1,6 @@
 """Masked particle modelling: hidden constituents of a jet, predicted from the others.
 
-MPM: Golling et al., arXiv:2401.13537. MPMv2: Leigh et al., arXiv:2409.12589.
+Golling et al., arXiv:2401.13537; the function is that of github.com/rodem-hep/mpm at c6ba855 (MIT).
 """
 
 from collections.abc import Mapping
@@ -10,185 +10,171 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from pipeline.families.family import Family, Parameters, Reads, linear
-from pipeline.families.jet_columns import ANGLES, IDENTITY, IMPACT, Choice
 from pipeline.families.omnijet.spec import TOKEN
-from pipeline.families.tokenizer import MOST_CONSTITUENTS
 
-KINEMATICS = ("pt_log", *ANGLES)
-INPUTS: dict[Choice, tuple[str, ...]] = {
-    "full": (*KINEMATICS, *IDENTITY, *IMPACT),
-    "kinpid": (*KINEMATICS, *IDENTITY),
-    "kin": KINEMATICS,
-}
-IDENTITIES = ("photon", "neutral hadron", "h-", "h+", "e-", "e+", "mu-", "mu+")
-TIMES = 16  # numbers that encode the time of a flow
-FLOWS, FLOW_INNER, BINS = 4, 64, 8  # transforms of the normalising flow, and the bins of a spline
+COLUMNS = ("deta", "dphi", "log_squash_pt")
+HELD = "the outputs of rodem-hep/mpm at c6ba855 within 1e-6"
+SOURCE = "arXiv:2401.13537"
 
-_V1 = {"inputs": "kin", "heads": 8, "objectives": {"tokens": 1.0}}
-_V2 = {
-    "width": 512,
-    "layers": 8,
-    "heads": 8,
-    "registers": 8,
-    "activation": "swiglu",
-    "layer_scale": 1e-5,
-    "decoder_width": 128,
-    "decoder_layers": 4,
-    "decoder_heads": 4,
-}
+
+def dense(inputs: int, inner: int, outputs: int, *, norm: bool = True) -> int:
+    """Return the parameters of two linear layers, with a norm of the inner channels or without."""
+    return linear(inputs, inner) + linear(inner, outputs) + 2 * inner * norm
+
+
+def encoder(
+    inputs: int, width: int, inner: int, layers: int, outputs: int, *, norm: bool = True
+) -> int:
+    """Return the parameters of an encoder; `norm` is that of its last network."""
+    attention = linear(width, 3 * width) + linear(width, width) + 2 * width
+    block = attention + dense(width, inner, width) + 4 * width
+    ends = dense(inputs, inner, width) + 2 * width + dense(width, inner, outputs, norm=norm)
+    return ends + layers * block
+
+
+def encoder_products(
+    inputs: int, width: int, inner: int, layers: int, outputs: int, length: float
+) -> float:
+    """Return the multiply-adds of an encoder for one of `length` tokens, forward."""
+    block = 4.0 * width * width + 2.0 * inner * width + 2.0 * length * width
+    return (inputs + 2 * width + outputs) * inner + layers * block
 
 
 class MPM(Family):
-    """An encoder, of MPMv2 also a decoder, and a head for each objective.
+    """An encoder that reads mask tokens in place of hidden constituents, and a second one.
 
-    With `decoder_layers` the encoder sees what is not masked, and `registers` beside it, and the
-    decoder puts mask tokens between (MPMv2, as arXiv:2111.06377 does with images); without, the
-    encoder sees mask tokens itself (MPM). A mask token knows the rank of its constituent in pT.
-    `masked` is the share of constituents that are hidden, at least one and never all.
+    `masked` is the share of each jet that is hidden, rounded down: a jet of three at 0.3 has none.
+    The output of the first encoder has as many channels as there are classes. With `positions`
+    "second_encoder", as published, a table of positions is added to it, and a second encoder
+    (`second_width` and so on) follows; a position is that in the jet, so the store's order counts:
+    by falling pT as published. "inputs" adds the table to what the first encoder reads. `points` is
+    its length, the most constituents of a jet.
 
-    `objectives` are MPMv2's seven: identity (which of eight kinds), tokens (the code of a VQ-VAE,
-    one of `codes`, of a store of tokens), regression, clusters (the nearest of `clusters` centres,
-    by k-means on the first batch), cnf (a normalising flow), cfm (flow matching of each by itself),
-    ssfm (flow matching of all that is hidden in a jet together). The papers do not give the
-    registers, the sizes of heads, nor MPM's heads of attention: those are ours.
+    Objectives, of which a model learns one: "tokens" (the code of a VQ-VAE, one of `codes`, from a
+    store of tokens), "clusters" (the nearest of `clusters` centres, by k-means on the first batch;
+    with `reads_centres` the encoder is given the centres in place of the constituents), and
+    "regression" of the three normalised inputs.
+
+    Inputs are normalised by the mean and variance of the constituents of the training, which no
+    longer change after `normaliser_points` of them. `mask` "fixed", as published, stands
+    before that and passes no gradient, so it stays the ones as which it begins, and so does the
+    table of "inputs"; "learnt" puts both behind, where they learn. `dropout` is of the weights of
+    attention.
     """
 
-    TITLE: ClassVar[str] = "MPM: masked constituents of a jet, by seven tasks"
-    SOURCE: ClassVar[str] = "arXiv:2401.13537; arXiv:2409.12589"
+    TITLE: ClassVar[str] = "MPM: masked constituents of a jet"
+    SOURCE: ClassVar[str] = SOURCE
+    HELD_TO: ClassVar[str] = HELD
     SIZES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "small": {"width": 256, "layers": 4, **_V1},
-        "mid": {"width": 512, "layers": 8, **_V1},
-        "large": {"width": 1024, "layers": 8, **_V1},
-        "v2": _V2,
+        "small": {"width": 256, "inner": 256, "layers": 4},
+        "mid": {"width": 512, "inner": 512, "layers": 8},
+        "large": {"width": 1024, "inner": 1024, "layers": 8},
     }
-    OBJECTIVES: ClassVar[tuple[str, ...]] = (
-        "identity",
-        "tokens",
-        "regression",
-        "clusters",
-        "cnf",
-        "cfm",
-        "ssfm",
-    )
-    DEFAULT_OBJECTIVES: ClassVar[Mapping[str, float]] = {"identity": 1.0, "clusters": 1.0}
+    OBJECTIVES: ClassVar[tuple[str, ...]] = ("tokens", "clusters", "regression")
+    DEFAULT_OBJECTIVES: ClassVar[Mapping[str, float]] = {"tokens": 1.0}
     TOKENS: ClassVar[float] = 40  # about the constituents of a jet of JetClass
-    NOT_SHAPES: ClassVar[frozenset[str]] = Family.NOT_SHAPES | {"masked"}
+    NOT_SHAPES: ClassVar[frozenset[str]] = Family.NOT_SHAPES | {
+        "masked",
+        "mask",
+        "reads_centres",
+        "normaliser_points",
+    }
 
     family: Literal["mpm"] = "mpm"
-    inputs: Choice = "full"
     width: PositiveInt
+    inner: PositiveInt = 256
     layers: NonNegativeInt
     heads: PositiveInt = 8
-    registers: NonNegativeInt = 0
-    activation: Literal["gelu", "swiglu"] = "gelu"
-    layer_scale: NonNegativeFloat = 0.0
-    decoder_width: PositiveInt = 128
-    decoder_layers: NonNegativeInt = 0
-    decoder_heads: PositiveInt = 4
+    positions: Literal["second_encoder", "inputs", "none"] = "second_encoder"
+    points: PositiveInt = 64
+    second_width: PositiveInt = 256
+    second_inner: PositiveInt = 128
+    second_layers: PositiveInt = 2
+    second_heads: PositiveInt = 8
     masked: float = Field(default=0.3, gt=0, lt=1)
+    mask: Literal["fixed", "learnt"] = "fixed"
     codes: PositiveInt = 512
     clusters: PositiveInt = 512
-    dropout: NonNegativeFloat = 0.0
+    reads_centres: bool = True
+    normaliser_points: PositiveInt = 100_000
+    dropout: NonNegativeFloat = 0.1
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
         """Check that the heads share the widths evenly."""
-        for width, heads in ((self.width, self.heads), (self.decoder_width, self.decoder_heads)):
+        for width, heads in ((self.width, self.heads), (self.second_width, self.second_heads)):
             if width % heads:
                 message = f"width {width} is no multiple of {heads} heads"
                 raise ValueError(message)
         return self
 
     @model_validator(mode="after")
-    def _reads_kinds(self) -> Self:
-        """Check that the model has what its objectives take."""
-        if "identity" in self.objectives and self.inputs == "kin":
-            message = 'objective "identity" predicts kinds: write inputs = "kinpid" or "full"'
-            raise ValueError(message)
-        if "ssfm" in self.objectives and not self.decoder_layers:
-            message = 'objective "ssfm" takes a decoder: give decoder_layers'
+    def _one_task(self) -> Self:
+        """Check that one objective of the family is learnt: its output has the channels of one."""
+        tasks = [name for name in self.objective_weights if name in self.OBJECTIVES]
+        if len(tasks) != 1:
+            known = ", ".join(self.OBJECTIVES)
+            message = f"objectives {tasks}: give one of {known}; mpmv2 learns several at once"
             raise ValueError(message)
         return self
 
     @property
+    def task(self) -> str:
+        """The objective that is learnt."""
+        (task,) = (name for name in self.objective_weights if name in self.OBJECTIVES)
+        return task
+
+    @property
+    def outputs(self) -> int:
+        """The channels of the output: classes, or normalised inputs."""
+        return {"tokens": self.codes, "clusters": self.clusters}.get(self.task, len(COLUMNS))
+
+    @property
     def hidden(self) -> tuple[int, int]:
-        """One, the last, and its width."""
+        """One, the last of the first encoder before its output network, and its width."""
         return 1, self.width
 
-    @property
-    def context(self) -> int:
-        """The width of what a head is given of a masked constituent."""
-        return self.decoder_width if self.decoder_layers else self.width
-
-    @property
-    def features(self) -> int:
-        """The number of predicted continuous features: pT, Δη, Δφ, and impact parameters."""
-        return len(KINEMATICS) + len(IMPACT) * (self.inputs == "full")
-
     def reads(self) -> Reads:
-        """Return the inputs, and the token where it is predicted; a jet of one cannot be masked."""
-        tokens = "tokens" in self.objective_weights
+        """Return the three inputs, and the token where it is predicted."""
+        tokens = self.task == "tokens"
         return Reads(
-            INPUTS[self.inputs],
+            COLUMNS,
             per_point=(TOKEN,) if tokens else (),
-            least_points=2,
-            most_points=MOST_CONSTITUENTS,
+            most_points=None if self.positions == "none" else self.points,
             codes=self.codes if tokens else 0,
             physical=True,
         )
 
     def reads_downstream(self) -> Reads:
-        """Return the inputs of any jet."""
-        return replace(self.reads(), per_point=(), codes=0, least_points=1)
+        """Return the inputs of any jet: the backbone has no positions."""
+        return replace(self.reads(), per_point=(), codes=0, most_points=None)
 
     def parameters(self) -> Parameters:
-        """Return the count of encoder, decoder, mask tokens and the heads of all objectives."""
-        registers = self.registers * self.width
-        count = linear(len(INPUTS[self.inputs]), self.width) + registers + 2 * self.width
-        count += self.layers * self._block(self.width)
-        count += (1 + MOST_CONSTITUENTS) * self.context  # mask token, and places
-        if self.decoder_layers:
-            count += linear(self.width, self.decoder_width) + 2 * self.decoder_width
-            count += self.decoder_layers * self._block(self.decoder_width)
-        return Parameters(count + sum(self._head(name) for name in self.objective_weights))
-
-    def _block(self, width: int) -> int:
-        """Return the count of a pre-norm block of a feed-forward of 2 (SwiGLU) or 4 widths."""
-        attention = linear(width, 3 * width) + linear(width, width)
-        inner, parts = (2, 2) if self.activation == "swiglu" else (4, 1)
-        feed_forward = linear(width, parts * inner * width) + linear(inner * width, width)
-        return attention + feed_forward + 4 * width + 2 * width * (self.layer_scale > 0)
-
-    def _head(self, name: str) -> int:
-        """Return the count of the head of an objective; a custom one has none."""
-        count, context = self.features, self.context
-        outputs = {"identity": len(IDENTITIES), "tokens": self.codes, "clusters": self.clusters}
-        if name in (*outputs, "regression"):
-            return linear(context, outputs.get(name, count))
-        if name == "cnf":
-            inner, knots = FLOW_INNER, count * (3 * BINS - 1)
-            spline = linear(count + context, inner) + linear(inner, inner) + linear(inner, knots)
-            return FLOWS * spline
-        if name == "cfm":
-            entry = linear(count + TIMES + context, 2 * context)
-            return entry + linear(2 * context, 2 * context) + linear(2 * context, count)
-        if name == "ssfm":
-            return linear(count + TIMES, context) + linear(context, count)
-        return 0
+        """Return the count of the encoders, the mask token and the table of positions."""
+        inputs, outputs = len(COLUMNS), self.outputs
+        trained = encoder(inputs, self.width, self.inner, self.layers, outputs)
+        if self.positions == "second_encoder":
+            trained += encoder(
+                outputs, self.second_width, self.second_inner, self.second_layers, outputs
+            )
+            trained += self.points * outputs
+        constant = inputs + (self.points * inputs if self.positions == "inputs" else 0)
+        if self.mask == "learnt":
+            return Parameters(trained + constant)
+        return Parameters(trained, constant)
 
     def flops_per_token(self, tokens: float) -> float:
-        """Return the FLOPs of a jet over its constituents; the decoder is passed again by ssfm."""
-        seen = 1 - self.masked if self.decoder_layers else 1.0
-        length = seen * tokens + self.registers
-        entry = len(INPUTS[self.inputs]) * self.width * seen
-        encoder = self.layers * self._products(self.width, length) * length / tokens
-        passes = (set(self.objective_weights) != {"ssfm"}) + ("ssfm" in self.objective_weights)
-        total = tokens + self.registers
-        decoder = self.decoder_layers * self._products(self.decoder_width, total) * total / tokens
-        heads = self.masked * sum(self._head(name) for name in self.objective_weights)
-        return 6.0 * (entry + encoder + passes * decoder + heads)
-
-    def _products(self, width: int, length: float) -> float:
-        """Return the multiply-adds of a block for one of `length` tokens, forward."""
-        feed_forward = (6 if self.activation == "swiglu" else 8) * width * width
-        return 4.0 * width * width + feed_forward + 2.0 * length * width
+        """Return 6 FLOPs a multiply-add of both encoders, those of attention among them."""
+        products = encoder_products(
+            len(COLUMNS), self.width, self.inner, self.layers, self.outputs, tokens
+        )
+        if self.positions == "second_encoder":
+            products += encoder_products(
+                self.outputs,
+                self.second_width,
+                self.second_inner,
+                self.second_layers,
+                self.outputs,
+                tokens,
+            )
+        return 6.0 * products

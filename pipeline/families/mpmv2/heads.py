@@ -1,6 +1,6 @@
-"""Heads of masked particle modelling: what is predicted of a hidden constituent.
+"""Heads of MPMv2: what is predicted of a hidden constituent.
 
-MPMv2's seven (arXiv:2409.12589, §3). Axes: P constituents, packed · M masked · C width of the
+The paper's seven (arXiv:2409.12589, §3). Axes: P constituents, packed · M masked · C width of the
 context · D features · K clusters.
 """
 
@@ -12,7 +12,15 @@ import zuko
 from torch import Tensor, nn
 
 from pipeline.families.jet_columns import IDENTITY
-from pipeline.families.mpm.spec import BINS, FLOW_INNER, FLOWS, IDENTITIES, KINEMATICS, MPM, TIMES
+from pipeline.families.mpmv2.spec import (
+    BINS,
+    FLOW_INNER,
+    FLOWS,
+    IDENTITIES,
+    KINEMATICS,
+    TIMES,
+    MPMv2,
+)
 from pipeline.families.omnijet.spec import TOKEN
 from pipeline.nn.batch import Batch
 from pipeline.nn.collectives import Collective
@@ -32,7 +40,7 @@ class Prediction:
     true: Tensor
 
 
-def features(model: MPM, batch: Batch, rows: Tensor) -> Tensor:
+def features(model: MPMv2, batch: Batch, rows: Tensor) -> Tensor:
     """Return the features (M, D) of `rows` (M): pT, Δη, Δφ, and impact parameters if read."""
     points = batch.points[rows].float()
     impact = len(KINEMATICS) + len(IDENTITY)
@@ -54,7 +62,7 @@ def identities(batch: Batch, rows: Tensor) -> Tensor:
 class Identity(nn.Module):
     """Logits (M, 8) of the kinds of particles."""
 
-    def __init__(self, model: MPM) -> None:
+    def __init__(self, model: MPMv2) -> None:
         super().__init__()
         self.out = nn.Linear(model.context, len(IDENTITIES))
 
@@ -66,7 +74,7 @@ class Identity(nn.Module):
 class Tokens(nn.Module):
     """Logits of the codes of the tokenizer whose store is read."""
 
-    def __init__(self, model: MPM) -> None:
+    def __init__(self, model: MPMv2) -> None:
         super().__init__()
         self.out = nn.Linear(model.context, model.codes)
 
@@ -78,7 +86,7 @@ class Tokens(nn.Module):
 class Regression(nn.Module):
     """The features (M, D) themselves."""
 
-    def __init__(self, model: MPM) -> None:
+    def __init__(self, model: MPMv2) -> None:
         super().__init__()
         self.model = model
         self.out = nn.Linear(model.context, model.features)
@@ -94,7 +102,7 @@ class Clusters(Collective):
     centres: Tensor
     steps: Tensor
 
-    def __init__(self, model: MPM) -> None:
+    def __init__(self, model: MPMv2) -> None:
         super().__init__()
         self.model = model
         self.out = nn.Linear(model.context, model.clusters)
@@ -117,7 +125,7 @@ class Clusters(Collective):
 class NormalisingFlow(nn.Module):
     """ln p of the features: autoregressive splines (arXiv:1906.04032), in single precision."""
 
-    def __init__(self, model: MPM) -> None:
+    def __init__(self, model: MPMv2) -> None:
         super().__init__()
         self.model = model
         self.flow = zuko.flows.NSF(
@@ -158,7 +166,7 @@ def noisy(true: Tensor, time: Tensor) -> Noisy:
 class FlowMatching(nn.Module):
     """The velocity of each hidden constituent by itself, given its context."""
 
-    def __init__(self, model: MPM) -> None:
+    def __init__(self, model: MPMv2) -> None:
         super().__init__()
         self.model = model
         inner, count = 2 * model.context, model.features
@@ -185,7 +193,7 @@ class FlowMatching(nn.Module):
 class SetFlow(nn.Module):
     """The velocities of all hidden constituents of a jet together: mask tokens carry them."""
 
-    def __init__(self, model: MPM) -> None:
+    def __init__(self, model: MPMv2) -> None:
         super().__init__()
         self.model = model
         self.entry = nn.Linear(model.features + TIMES, model.context)
@@ -208,7 +216,7 @@ class SetFlow(nn.Module):
         return Prediction(self.out(context), there.velocity)
 
 
-HEADS: dict[str, Callable[[MPM], nn.Module]] = {
+HEADS: dict[str, Callable[[MPMv2], nn.Module]] = {
     "identity": Identity,
     "tokens": Tokens,
     "regression": Regression,

@@ -1,13 +1,13 @@
-"""MPM probed: what is told and drawn of hidden constituents is better than a guess."""
+"""MPMv2 probed: what is told and drawn of hidden constituents is better than a guess."""
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from test_mpm import jets, made
+from test_mpmv2 import jets, made
 
-from pipeline.families.mpm.probe import probe
+from pipeline.families.mpmv2.probe import probe
 from pipeline.probing import BATCH_EVENTS, Subject
 
 TASKS = ("identity", "regression", "clusters", "cnf", "cfm", "ssfm")

@@ -1,0 +1,1 @@
+"""The VQ-VAE whose codes masked particle modelling learns."""

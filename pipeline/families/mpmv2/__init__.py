@@ -1,0 +1,1 @@
+"""Masked particle modelling with a decoder and seven tasks, our reading of MPMv2."""
