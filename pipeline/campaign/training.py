@@ -14,6 +14,7 @@ from pydantic import (
 from pipeline.catalog import Declaration
 
 LANES = 64
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Validation(Declaration):
@@ -37,12 +38,21 @@ class Training(Declaration):
     - one-cycle: warms up along a cosine instead, from 1/25 of the rate, then as cosine;
     - trapezoid: stays, and falls at the end, over `decay_events` or `decay_fraction` of all events,
       linearly or as 1 - √x (`decay_shape`);
+    - points: follows `points`, each a share of `events_seen` and the share of the rate there, with
+      straight lines between them; two points at one share make a step;
     - constant: stays.
 
     The optimisers' papers use other `betas` than our default: lion (0.9, 0.99), ranger
-    (0.95, 0.999) with `epsilon` 1e-5. With `ema_events` an EMA of the weights is kept and exported,
-    in which the weights n events ago count exp(-n / ema_events): a decay of 0.999 per step of 256
-    events is ema_events = 256 / 0.001 = 256,000.
+    (0.95, 0.999) with `epsilon` 1e-5. `amsgrad` is AdamW's. A one-cycle may start and end with
+    `max_beta` in place of the first beta, which it reaches at the peak of the rate.
+
+    `weight_decay` acts on "matrices", parameters of two or more axes, or on "all"; never on
+    parameters whose name has a part in `no_weight_decay`. `clip_norm` bounds the norm of the
+    gradient, then `clip_value` each of its entries; 0 bounds nothing.
+
+    With `ema_events` an EMA of the weights is kept and exported, in which the weights n events ago
+    count exp(-n / ema_events): a decay of 0.999 per step of 256 events is ema_events = 256 / 0.001
+    = 256,000. 0 keeps none.
 
     A process runs at most `micro_events` of its share of a batch forward at once, all if None;
     `activation_checkpointing` computes each block's activations again in the backward pass instead
@@ -63,17 +73,23 @@ class Training(Declaration):
     micro_events: PositiveInt | None = None
     learning_rate: PositiveFloat
     final_learning_rate: NonNegativeFloat = 0.0
-    schedule: Literal["cosine", "one-cycle", "trapezoid", "constant"] = "cosine"
+    schedule: Literal["cosine", "one-cycle", "trapezoid", "points", "constant"] = "cosine"
     warmup_events: NonNegativeInt = 0
     decay_events: NonNegativeInt = 0
-    decay_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
+    decay_fraction: Share = 0.0
     decay_shape: Literal["linear", "1-sqrt"] = "linear"
+    points: tuple[tuple[Share, Share], ...] = ()
     optimiser: Literal["adamw", "lion", "ranger"] = "adamw"
+    amsgrad: bool = False
     weight_decay: NonNegativeFloat = 0.01
+    weight_decay_of: Literal["matrices", "all"] = "matrices"
+    no_weight_decay: tuple[str, ...] = ()
     betas: tuple[PositiveFloat, PositiveFloat] = (0.9, 0.95)
+    max_beta: Share = 0.0
     epsilon: PositiveFloat = 1e-8
-    ema_events: PositiveInt | None = None
-    clip_norm: PositiveFloat = 1.0
+    ema_events: NonNegativeInt = 0
+    clip_norm: NonNegativeFloat = 1.0
+    clip_value: NonNegativeFloat = 0.0
     precision: Literal["fp32", "bf16"] = "fp32"
     zero: Literal[0, 1, 2, 3] = 1
     activation_checkpointing: bool = False
@@ -122,8 +138,9 @@ class Training(Declaration):
                 f"events_seen {self.events_seen}"
             )
             raise ValueError(message)
-        if self.schedule == "constant" and self.final_learning_rate:
-            message = 'schedule "constant" ends at learning_rate: leave final_learning_rate out'
+        if self.schedule in ("constant", "points") and self.final_learning_rate:
+            where = "its last point" if self.schedule == "points" else "learning_rate"
+            message = f'schedule "{self.schedule}" ends at {where}: leave final_learning_rate out'
             raise ValueError(message)
         if self.final_learning_rate > self.learning_rate:
             message = (
@@ -134,9 +151,35 @@ class Training(Declaration):
         return self
 
     @model_validator(mode="after")
+    def _points_of_schedule(self) -> "Training":
+        """Check that points are given for their schedule alone, from its start to its end."""
+        if (self.schedule == "points") != bool(self.points):
+            message = 'schedule "points" and the key points need each other: give both or neither'
+            raise ValueError(message)
+        shares = [share for share, _ in self.points]
+        if self.points and (shares != sorted(shares) or (shares[0], shares[-1]) != (0.0, 1.0)):
+            message = (
+                f"points: the shares of events_seen are {', '.join(map(str, shares))}; expected "
+                "them to rise from 0.0 to 1.0"
+            )
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _fits_optimiser(self) -> "Training":
+        """Check that amsgrad and max_beta are given where they act."""
+        if self.amsgrad and self.optimiser != "adamw":
+            message = f'amsgrad is of optimiser "adamw": leave it out for "{self.optimiser}"'
+            raise ValueError(message)
+        if self.max_beta and self.schedule != "one-cycle":
+            message = f'max_beta is of schedule "one-cycle": leave it out for "{self.schedule}"'
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
     def _ema_of_whole_weights(self) -> "Training":
         """Check that each process has all weights, since the first one keeps their EMA."""
-        if self.ema_events is not None and self.zero == 3:
+        if self.ema_events and self.zero == 3:
             message = "ema_events: with zero = 3 no process has all weights; write zero = 2"
             raise ValueError(message)
         return self

@@ -38,6 +38,18 @@ WRONG = [
     ({"final_learning_rate": 0.1}, "final_learning_rate 0.1 is above learning_rate 0.001"),
     ({"schedule": "wsd"}, "schedule: Input should be 'cosine', 'one-cycle', 'trapezoid'"),
     ({"optimiser": "sgd"}, "optimiser: Input should be 'adamw', 'lion' or 'ranger'"),
+    ({"schedule": "points"}, 'schedule "points" and the key points need each other'),
+    ({"points": ((0, 1), (1, 0))}, 'schedule "points" and the key points need each other'),
+    (
+        {"schedule": "points", "points": ((0, 1), (0.5, 1), (0.4, 0))},
+        "the shares of events_seen are 0.0, 0.5, 0.4; expected them to rise from 0.0 to 1.0",
+    ),
+    (
+        {"schedule": "points", "points": ((0, 1), (1, 0)), "final_learning_rate": 1e-4},
+        'schedule "points" ends at its last point: leave final_learning_rate out',
+    ),
+    ({"optimiser": "lion", "amsgrad": True}, 'leave it out for "lion"'),
+    ({"max_beta": 0.95}, 'max_beta is of schedule "one-cycle": leave it out for "cosine"'),
     ({"zero": 3, "ema_events": 100}, "with zero = 3 no process has all weights; write zero = 2"),
 ]
 

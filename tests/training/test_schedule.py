@@ -3,7 +3,7 @@ import math
 import pytest
 
 from pipeline.campaign import Training
-from pipeline.training.steps.schedule import factor
+from pipeline.training.steps.schedule import factor, first_beta
 
 PEAK, FINAL = 1e-3, 1e-5
 END = FINAL / PEAK
@@ -106,21 +106,48 @@ def test_a_fraction_is_the_same_as_its_number_of_events():
     assert found == [factor(trapezoid(), seen) for seen in range(0, 800, 8)]
 
 
+def test_points_are_joined_by_lines_and_steps():
+    points = ((0.0, 0.5), (0.25, 1.0), (0.5, 1.0), (0.5, 0.2), (1.0, 0.1))
+    asked = training(
+        schedule="points", points=points, warmup_events=0, final_learning_rate=0.0, batch_events=8
+    )
+    found = {seen: factor(asked, seen) for seen in (0, 100, 200, 392, 400, 600, 800, 9999)}
+    expected = {0: 0.5, 100: 0.75, 200: 1.0, 392: 1.0, 400: 0.2, 600: 0.15, 800: 0.1, 9999: 0.1}
+    assert found == pytest.approx(expected)
+
+
+def test_points_may_follow_a_warm_up():
+    points = ((0.0, 1.0), (1.0, 0.0))
+    asked = training(schedule="points", points=points, final_learning_rate=0.0)
+    assert factor(asked, 40) == pytest.approx(48 / 80 * 0.95)
+    assert factor(asked, 400) == pytest.approx(0.5)
+
+
+def test_the_first_beta_stays_unless_it_is_cycled():
+    assert {first_beta(asked, seen) for asked in EVERY.values() for seen in (0, 40, 700)} == {0.9}
+
+
 def test_one_cycle_is_that_of_torch():
     torch = pytest.importorskip("torch")
     steps, warm = 100, 30
     asked = training(
-        schedule="one-cycle", batch_events=1, events_seen=steps, warmup_events=warm
+        schedule="one-cycle",
+        batch_events=1,
+        events_seen=steps,
+        warmup_events=warm,
+        betas=(0.85, 0.999),
+        max_beta=0.95,
     ).model_copy(update={"final_learning_rate": PEAK / 25 / 1e4})
-    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
     theirs = torch.optim.lr_scheduler.OneCycleLR(
         optimiser,
         PEAK,
         total_steps=steps + 1,
         pct_start=(warm + 1) / (steps + 1),
-        cycle_momentum=False,
+        cycle_momentum=True,  # base_momentum 0.85, max_momentum 0.95
     )
     for seen in range(steps + 1):
+        assert first_beta(asked, seen) == pytest.approx(optimiser.param_groups[0]["momentum"])
         assert PEAK * factor(asked, seen) == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
         if seen < steps:
             optimiser.step()

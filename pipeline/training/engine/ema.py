@@ -22,7 +22,7 @@ class EMA:
         Raises:
             ValueError: `training` sets no `ema_events`.
         """
-        if training.ema_events is None:
+        if not training.ema_events:
             message = "ema_events is not set, so there is no average to keep."
             raise ValueError(message)
         self.decay = math.exp(-training.batch_events / training.ema_events)

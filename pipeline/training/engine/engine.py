@@ -145,21 +145,27 @@ class Engine:
         )
         elastic.begin(self.engine)
         self.ema: EMA | None = None
-        if training.ema_events is not None and world.is_first:
+        if training.ema_events and world.is_first:
             self.ema = EMA(self.engine.module, training)
 
     def step(
-        self, batches: Sequence[MicroBatch], objective: WeightedSum, factor: float
+        self,
+        batches: Sequence[MicroBatch],
+        objective: WeightedSum,
+        factor: float,
+        first_beta: float | None = None,
     ) -> dict[str, float]:
         """Take one optimiser step; return the loss, its terms and the gradient norm.
 
         `batches` are this process's micro-batches, as many as in every other process. Each group of
-        parameters learns at `factor` times its own rate. The losses are means over the events of
+        parameters learns at `factor` times its own rate, with the training's first beta if
+        `first_beta` is None. The losses are means over the events of
         the global batch; `points` is its number of points. Without ZeRO in single precision
         DeepSpeed clips by the gradient norm but does not report it.
         """
         for group, rate in zip(self.engine.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = factor * rate
+            group["betas"] = (first_beta or self.training.betas[0], self.training.betas[1])
         sums: dict[str, Tensor] = {}
         for micro in batches:
             for name, value in self._accumulate(micro, objective).items():

@@ -32,23 +32,30 @@ class Scale:
 def groups(model: nn.Module, training: Training, scales: Mapping[str, Scale]) -> list[Group]:
     """Return the trained parameters of `model` in groups of one rate, decay and epsilon each.
 
-    Matrices decay, vectors do not. A parameter that `scales` does not name is not scaled; those
+    `training` says which of them decay. A parameter that `scales` does not name is not scaled; those
     that are frozen are in no group.
     """
     found: dict[tuple[bool, Scale], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = (parameter.ndim < 2, scales.get(name, Scale()))
+            key = (not _decays(name, parameter, training), scales.get(name, Scale()))
             found.setdefault(key, []).append(parameter)
     return [
         {
             "params": parameters,
             "lr": training.learning_rate * scale.rate,
-            "weight_decay": 0.0 if vectors else training.weight_decay * scale.decay,
+            "weight_decay": 0.0 if exempt else training.weight_decay * scale.decay,
             "eps": training.epsilon * scale.epsilon,
         }
-        for (vectors, scale), parameters in sorted(found.items(), key=lambda item: item[0][0])
+        for (exempt, scale), parameters in sorted(found.items(), key=lambda item: item[0][0])
     ]
+
+
+def _decays(name: str, parameter: nn.Parameter, training: Training) -> bool:
+    """Return whether the parameter decays in `training`."""
+    if any(part in name for part in training.no_weight_decay):
+        return False
+    return training.weight_decay_of == "all" or parameter.ndim > 1
 
 
 def optimiser(training: Training, grouped: Iterable[Group]) -> torch.optim.Optimizer:
@@ -57,11 +64,25 @@ def optimiser(training: Training, grouped: Iterable[Group]) -> torch.optim.Optim
     AdamW is torch's fused one, on every device: on CPUs, too, it takes a third to a ninth of the
     time of the others for 0.2 to 20 million weights.
     """
+    made = _plain(training, grouped)
+    if training.clip_value:
+        # Under ZeRO the gradients that reach a step are averaged over processes and not yet used.
+        made.register_step_pre_hook(lambda stepped, *_: _clip(stepped, training.clip_value))
+    return made
+
+
+def _plain(training: Training, grouped: Iterable[Group]) -> torch.optim.Optimizer:
     if training.optimiser == "lion":
         return Lion(grouped, betas=training.betas)
     if training.optimiser == "ranger":
         return Ranger(grouped, betas=training.betas, decoupled_weight_decay=True)
-    return torch.optim.AdamW(grouped, betas=training.betas, fused=True)
+    return torch.optim.AdamW(grouped, betas=training.betas, amsgrad=training.amsgrad, fused=True)
+
+
+def _clip(stepped: torch.optim.Optimizer, most: float) -> None:
+    """Bound each entry of the gradients that `stepped` will use."""
+    parameters = [p for group in stepped.param_groups for p in group["params"]]
+    nn.utils.clip_grad_value_(parameters, most)
 
 
 class Lion(torch.optim.Optimizer):

@@ -23,7 +23,7 @@ from pipeline.training.steps import writers
 from pipeline.training.steps.divergence import Divergence, recorded
 from pipeline.training.steps.metrics import Metrics, Speed
 from pipeline.training.steps.saving import Action, Saving
-from pipeline.training.steps.schedule import factor
+from pipeline.training.steps.schedule import factor, first_beta
 from pipeline.training.steps.spec import TrainSpec
 from pipeline.training.steps.validation import Validation
 from pipeline.training.weights import WEIGHTS
@@ -142,7 +142,7 @@ def _save(
 
 def _kind(spec: TrainSpec) -> str:
     """Return which weights are exported: "last", "best", "ema" or "best ema"."""
-    kinds = ["best"] * spec.takes_best + ["ema"] * (spec.training.ema_events is not None)
+    kinds = ["best"] * spec.takes_best + ["ema"] * bool(spec.training.ema_events)
     return " ".join(kinds) or "last"
 
 
@@ -171,7 +171,8 @@ def _step(
     share = factor(spec.training, seen)
     rate = share * spec.training.learning_rate
     waited = time.monotonic() - began
-    metrics = engine.step(micro_batches, spec.objective, share)
+    beta = first_beta(spec.training, seen)
+    metrics = engine.step(micro_batches, spec.objective, share, beta)
     # A gradient that is not finite spoils the weights, which must not reach a checkpoint.
     for name, key in (("loss", "loss"), ("gradient norm", "grad_norm")):
         if not math.isfinite(metrics.get(key, 0.0)):

@@ -76,7 +76,7 @@ def link(folder, number, world):
     told = {}
     for kind, precision, stages in PATHS:
         name = f"{kind}-{precision}-{stages}"
-        ema = None if "3" in stages else 100
+        ema = 0 if "3" in stages else 100
         declared = asked(kind, precision, stages[number], ema_events=ema)
         engine = engine_of(declared, world)
         seen = engine.resume(folder / name)

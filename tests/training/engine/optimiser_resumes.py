@@ -19,8 +19,14 @@ from pipeline.training.programs.program import leave
 
 STEPS, HALF, BATCH_EVENTS, EMA_EVENTS = 14, 7, 4, 20
 OBJECTIVE = only(neighbours_per_event)
+KINDS = {
+    "adamw": {},
+    "lion": {"optimiser": "lion"},
+    "ranger": {"optimiser": "ranger"},
+    "amsgrad": {"amsgrad": True, "clip_norm": 0.0, "clip_value": 1e-3},
+}
 EVERY = [
-    *((kind, zero, "fp32") for kind in ("adamw", "lion", "ranger") for zero in (0, 1, 2, 3)),
+    *((kind, zero, "fp32") for kind in KINDS for zero in (0, 1, 2, 3)),
     ("adamw", 1, "bf16"),
     ("ranger", 2, "bf16"),
 ]
@@ -64,8 +70,8 @@ def main(folder: Path) -> None:
     own = part(whole, range(world.rank * share, (world.rank + 1) * share))
     told = {}
     for kind, zero, precision in EVERY:
-        ema = None if zero == 3 else EMA_EVENTS
-        asked = training(optimiser=kind, zero=zero, precision=precision, ema_events=ema)
+        ema = 0 if zero == 3 else EMA_EVENTS
+        asked = training(**KINDS[kind], zero=zero, precision=precision, ema_events=ema)
         name = f"{kind}-{zero}-{precision}"
         engine = engine_of(asked, world)
         mean, last = mean_after({}, engine), {}

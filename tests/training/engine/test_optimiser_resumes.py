@@ -13,7 +13,7 @@ from ranks import start
 
 from pipeline.training.weights import load
 
-OPTIMISERS, STAGES = ("adamw", "lion", "ranger"), (0, 1, 2, 3)
+OPTIMISERS, STAGES = ("adamw", "lion", "ranger", "amsgrad"), (0, 1, 2, 3)
 SINGLE = [f"{kind}-{zero}-fp32" for kind in OPTIMISERS for zero in STAGES]
 EVERY = [*SINGLE, "adamw-1-bf16", "ranger-2-bf16"]
 

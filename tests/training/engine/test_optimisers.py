@@ -124,9 +124,45 @@ def test_frozen_parameters_are_in_no_group():
     assert [id(p) for p in grouped] == [id(layers[0].weight), id(layers[0].bias)]
 
 
-def test_matrices_decay_and_vectors_do_not():
-    asked = training(weight_decay=0.3)
-    assert [group["weight_decay"] for group in groups(model(), asked, {})] == [0.3, 0.0]
+@pytest.mark.parametrize(
+    ("changes", "decays"),
+    [
+        ({}, {(3, 2): 0.3, (3,): 0.0}),
+        ({"weight_decay_of": "all"}, {(3, 2): 0.3, (3,): 0.3}),
+        ({"weight_decay_of": "all", "no_weight_decay": ("bias",)}, {(3, 2): 0.3, (3,): 0.0}),
+        ({"no_weight_decay": ("0.",)}, {(3, 2): 0.0, (3,): 0.0}),
+    ],
+)
+def test_matrices_decay_and_vectors_do_not_unless_the_training_says_so(changes, decays):
+    grouped = groups(model(), training(weight_decay=0.3, **changes), {})
+    found = {tuple(p.shape): group["weight_decay"] for group in grouped for p in group["params"]}
+    assert found == decays
+
+
+@pytest.mark.parametrize("kind", PAPERS)
+def test_entries_of_a_gradient_are_clipped_before_they_are_used(kind):
+    clipped, plain = nn.Parameter(torch.zeros(4)), nn.Parameter(torch.zeros(4))
+    asked = training(optimiser=kind, clip_value=0.1)
+    for parameter, declared in ((clipped, asked), (plain, training(optimiser=kind))):
+        stepped = optimiser(declared, [{"params": [parameter], "lr": 0.02, "weight_decay": 0.0}])
+        for _ in range(6):
+            gradient = torch.tensor([5.0, -5.0, 0.05, 0.0])
+            parameter.grad = gradient.clamp(-0.1, 0.1) if parameter is plain else gradient
+            stepped.step()
+    assert torch.equal(clipped, plain)
+
+
+def test_amsgrad_keeps_the_largest_second_moment():
+    moved = {}
+    for amsgrad in (False, True):
+        parameter = nn.Parameter(torch.zeros(1))
+        group = {"params": [parameter], "lr": 0.02, "weight_decay": 0.0}
+        stepped = optimiser(training(amsgrad=amsgrad, betas=(0.9, 0.5)), [group])
+        for gradient in (100.0, 1.0, 1.0, 1.0, 1.0, 1.0):
+            parameter.grad = torch.tensor([gradient])
+            stepped.step()
+        moved[amsgrad] = abs(parameter.item())
+    assert moved[True] < moved[False] / 2  # Reddi et al., arXiv 1904.09237, algorithm 2
 
 
 def test_each_scale_has_a_group_of_its_own():
