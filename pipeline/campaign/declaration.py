@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import date
+from typing import Any
 
 from pydantic import NonNegativeInt, PositiveFloat, model_validator
 
+from pipeline.campaign import recipes
 from pipeline.campaign.provenance import Provenance
 from pipeline.campaign.sections import (
     Dataset,
@@ -39,6 +41,12 @@ class CampaignFile(Declaration):
     probe: dict[Name, Probe] = {}
     finetune: dict[Name, Finetune] = {}
     provenance: Provenance | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_recipes(cls, file: Any) -> Any:
+        """Put the keys of published recipes into the trainings that ask for them."""
+        return recipes.resolved(file)
 
     @model_validator(mode="after")
     def _names_exist(self) -> "CampaignFile":

@@ -1,5 +1,6 @@
 """The verb models: families and tokenizers in each size, with parameters and FLOPs."""
 
+import dataclasses
 import json
 from typing import Annotated, Any
 
@@ -24,6 +25,8 @@ def models(
 ) -> None:
     """List every family and size: parameters, training FLOPs per token, what it is held to.
 
+    Of one family it shows the published recipes, too: how its authors trained it.
+
     Example: `cosmotron models fm4npp-mamba2`
     """
     if family and family not in KNOWN:
@@ -36,6 +39,8 @@ def models(
         return
     for name, each in chosen.items():
         _print(name, each, [row for row in rows if row["family"] == name])
+        if family:
+            _print_recipes(each)
 
 
 def rows_of(family: type[Family], tokens: float | None = None) -> list[dict[str, Any]]:
@@ -54,6 +59,9 @@ def rows_of(family: type[Family], tokens: float | None = None) -> list[dict[str,
                 "tokens_per_event": length,
                 "flops_per_token": model.flops_per_token(length),
                 "held_to": family.HELD_TO or None,
+                "recipes": {
+                    stage: dataclasses.asdict(recipe) for stage, recipe in family.recipes().items()
+                },
             }
         )
     return rows
@@ -73,3 +81,12 @@ def _print(name: str, family: type[Family], rows: list[dict[str, Any]]) -> None:
         counts = (f"{row[key]:,}" for key in ("trained", "frozen"))
         table.add_row(row["size"], *counts, f"{row['flops_per_token']:.3g}")
     out.print(table)
+
+
+def _print_recipes(family: type[Family]) -> None:
+    """Print how the authors trained the family, and what a training here cannot follow."""
+    for stage, recipe in family.recipes().items():
+        out.print(f"\n[bold]{stage}[/], as published  [dim]{recipe.source}[/]", highlight=False)
+        out.print(f"  {', '.join(recipe.facts())}", highlight=False, soft_wrap=True)
+        for line in recipe.differs:
+            out.print(f"  [dim]differs:[/] {line}", highlight=False, soft_wrap=True)

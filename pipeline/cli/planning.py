@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pipeline.budget.estimate import Estimate
+    from pipeline.campaign.recipes import Compared
     from pipeline.planning.arithmetic import Sums
     from pipeline.planning.plan import Plan, Step
 
@@ -68,6 +69,7 @@ def plan(
 
     Example: `cosmotron plan quickstart --site perlmutter --project m4722 --scripts scripts/`
     """
+    from pipeline.campaign.recipes import compared
     from pipeline.planning.arithmetic import estimates, sums
     from pipeline.planning.plan import RunOptions, make_plan, write_scripts
 
@@ -84,9 +86,10 @@ def plan(
     found = estimates(planned, what)
     total = sums(planned, found, what.cap_node_hours)
     written = write_scripts(planned, scripts) if scripts is not None else []
+    recipes = compared(step.task for step in planned.steps)
     rows = [_row(step, found.get(step.task.key)) for step in planned.steps]
     if as_json:
-        _print_json(planned, rows, total, what.cap_node_hours)
+        _print_json(planned, rows, total, what.cap_node_hours, recipes)
         return
     if as_csv:
         _print_csv(rows)
@@ -96,12 +99,17 @@ def plan(
         out.print(_layouts(planned))
     for line in _sums(planned, total, found, what.cap_node_hours):
         out.print(line, highlight=False, soft_wrap=True)
+    _print_recipes(recipes)
     if written:
         screen.print(f"Wrote {len(written)} scripts to {scripts}.")
 
 
 def _print_json(
-    planned: "Plan", rows: "Sequence[Mapping[str, Any]]", total: "Sums", cap: float | None
+    planned: "Plan",
+    rows: "Sequence[Mapping[str, Any]]",
+    total: "Sums",
+    cap: float | None,
+    recipes: "Sequence[Compared]",
 ) -> None:
     """Print the plan as JSON."""
     content = {
@@ -112,8 +120,17 @@ def _print_json(
         "cap_node_hours": cap,
         "by_arithmetic": dataclasses.asdict(total),
         "layouts": [dataclasses.asdict(each) for each in planned.layouts],
+        "recipes": [dataclasses.asdict(each) for each in recipes],
     }
     typer.echo(json.dumps(content, indent=2))
+
+
+def _print_recipes(recipes: "Sequence[Compared]") -> None:
+    """Print where the trainings leave the published recipes of their families."""
+    if recipes:
+        out.print("\nBeside the published recipes (cosmotron models FAMILY shows them whole):")
+    for each in recipes:
+        out.print(f"- {each}", highlight=False, soft_wrap=True)
 
 
 def _print_csv(rows: "Sequence[Mapping[str, Any]]") -> None:

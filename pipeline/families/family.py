@@ -15,6 +15,7 @@ from pydantic import PositiveFloat, ValidationError, field_validator, model_vali
 
 from pipeline.catalog import Declaration
 from pipeline.families.parametrisation import Parametrisation
+from pipeline.families.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,22 @@ class Family(Declaration):
         if importlib.util.find_spec(f"{package}.{name}") is None:
             return None
         return importlib.import_module(f"{package}.{name}")
+
+    @classmethod
+    def recipes(cls) -> Mapping[str, Recipe]:
+        """Return how the authors trained it, by "pretrain", "tokenize" or a downstream task.
+
+        "pretrain sophon" is that of one size, where sizes differ. They stand in `recipe.py` of the
+        folder, if it has one.
+        """
+        found = cls.beside("recipe")
+        return found.RECIPES if found is not None else {}
+
+    @classmethod
+    def recipe(cls, stage: str, size: str = "") -> Recipe | None:
+        """Return how the authors trained a model of `size` in `stage`, None where it is unknown."""
+        recipes = cls.recipes()
+        return recipes.get(f"{stage} {size}", recipes.get(stage))
 
     @property
     def base(self) -> Self:

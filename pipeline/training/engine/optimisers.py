@@ -32,8 +32,8 @@ class Scale:
 def groups(model: nn.Module, training: Training, scales: Mapping[str, Scale]) -> list[Group]:
     """Return the trained parameters of `model` in groups of one rate, decay and epsilon each.
 
-    `training` says which of them decay. A parameter that `scales` does not name is not scaled; those
-    that are frozen are in no group.
+    `training` says which of them decay. A parameter that `scales` does not name is not scaled;
+    those that are frozen are in no group.
     """
     found: dict[tuple[bool, Scale], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
