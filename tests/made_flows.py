@@ -17,6 +17,7 @@ SMALL = {"width": 16, "layers": 2, "head_layers": 1, "heads": 2, "nearest": 4}
 def learned(**changes) -> OmniLearned:
     """A small OmniLearned of two classes, with all it can be shown."""
     known = {"kinds": 9, "additional": IMPACT} if changes.get("mode") != "generator" else {}
+    known |= {"point_classes": 3} if changes.get("mode") == "ftag" else {}
     return OmniLearned(**{**SMALL, "classes": 2, **known, **changes})
 
 
@@ -37,11 +38,12 @@ def jet_batch(model, count=6, *, seed=0) -> Batch:
         there[name] = made.random(len(points), np.float32)
     there["charge"] = made.integers(-1, 2, len(points))
     there["species"] = np.eye(5, dtype=bool)[made.integers(0, 5, len(points))]
-    label = torch.arange(count) % 2
+    label, species = torch.arange(count) % 2, torch.from_numpy(there["species"]).int().argmax(1)
     return Batch(
         points=torch.from_numpy(columns_of(model.reads().columns, there, offsets)),
         offsets=torch.from_numpy(offsets),
         event_id=torch.arange(count),
+        per_point=dict.fromkeys(model.reads().per_point, species.clamp(max=3) - 1),
         per_event=dict.fromkeys(model.reads().per_event, label),
     )
 

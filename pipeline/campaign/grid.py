@@ -56,8 +56,7 @@ def _check_weights(name: str, model: Model) -> None:
             "that cosmotron export or cosmotron weights import has written."
         )
         raise DeclarationError(message)
-    wanted, found = model.architecture, there.model.architecture
-    other = [key for key, value in wanted.items() if found.get(key) != value]
+    other, found = model.unlike(there.model, model.MAY_DIFFER), there.model.architecture
     if other:
         fields = ", ".join(f"{key} = {found.get(key)!r}" for key in other)
         message = f"models.{name}: {model.weights} holds weights of another model: {fields}"

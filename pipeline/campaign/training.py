@@ -48,7 +48,8 @@ class Training(Declaration):
 
     `weight_decay` acts on "matrices", parameters of two or more axes, or on "all"; never on
     parameters whose name has a part in `no_weight_decay`. `clip_norm` bounds the norm of the
-    gradient, then `clip_value` each of its entries; 0 bounds nothing.
+    gradient, then `clip_value` each of its entries; 0 bounds nothing. Heads, and what else a family
+    names as `FASTER`, learn at `head_rate` times the rate.
 
     With `ema_events` an EMA of the weights is kept and exported, in which the weights n events ago
     count exp(-n / ema_events): a decay of 0.999 per step of 256 events is ema_events = 256 / 0.001
@@ -73,6 +74,7 @@ class Training(Declaration):
     micro_events: PositiveInt | None = None
     learning_rate: PositiveFloat
     final_learning_rate: NonNegativeFloat = 0.0
+    head_rate: PositiveFloat = 1.0
     schedule: Literal["cosine", "one-cycle", "trapezoid", "points", "constant"] = "cosine"
     warmup_events: NonNegativeInt = 0
     decay_events: NonNegativeInt = 0

@@ -67,7 +67,10 @@ class Family(Declaration):
     and the largest difference over the largest value; it is empty where the family is our reading
     of a paper. `TOKENS` is the mean number of tokens of an event of the data it was made for.
     `NOT_SHAPES` are the fields that decide no name or shape of a weight.
-    `weights` is a folder of `cosmotron export` or `cosmotron weights import` to start from.
+    `weights` is a folder of `cosmotron export` or `cosmotron weights import` to start from. In the
+    fields `MAY_DIFFER` it may be of another model, which is fine-tuned then: weights that have
+    another name or shape here stay as they are drawn, and so do those whose names begin with one of
+    `ANEW`. What begins with one of `FASTER` learns at `head_rate` times the rate of a training.
     `objectives` gives the weight of each loss in the sum that is minimised, those of
     `DEFAULT_OBJECTIVES` if it is empty; "file.py:name" is an objective of the user's.
     """
@@ -83,6 +86,9 @@ class Family(Declaration):
     RULES: ClassVar[tuple[str, ...]] = ()
     WIDENS: ClassVar[tuple[str, ...]] = ()
     TOKENS: ClassVar[float]
+    MAY_DIFFER: ClassVar[frozenset[str]] = frozenset()
+    ANEW: ClassVar[tuple[str, ...]] = ()
+    FASTER: ClassVar[tuple[str, ...]] = ()
     NOT_SHAPES: ClassVar[frozenset[str]] = frozenset({"size", "weights", "objectives", "dropout"})
 
     family: str
@@ -194,6 +200,13 @@ class Family(Declaration):
     def architecture(self) -> dict[str, Any]:
         """What decides names and shapes of the weights: all but how it is trained."""
         return self.model_dump(mode="json", exclude=set(self.NOT_SHAPES))
+
+    def unlike(self, other: "Family", but: frozenset[str] = frozenset()) -> list[str]:
+        """Return the fields, `but` for some, by which weights of `other` are not for this model."""
+        mine, its = self.architecture, other.architecture
+        if mine["family"] != its["family"]:
+            return ["family"]
+        return [name for name in mine if name not in but and its.get(name) != mine[name]]
 
     @property
     def takes_heads(self) -> bool:

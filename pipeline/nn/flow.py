@@ -62,10 +62,6 @@ class Noise:
         """Return a velocity (P, F) of standardised points in their own units."""
         return velocity * self._of(velocity)[1]
 
-    def unscaled(self, velocity: Tensor) -> Tensor:
-        """Return a velocity (P, F) in units of the deviation of the noise in each column."""
-        return velocity / self._of(velocity)[1]
-
     def like(self, points: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return noise (P, F) for points (P, F), by torch's random state if by no other."""
         mean, deviation = self._of(points)

@@ -80,18 +80,20 @@ def pet(a: Tensor, b: Tensor) -> Tensor:
     """Return ln m², ln ΔR, ln kT of particles with columns deta, dphi, log_pt, of no mass.
 
     OmniLearned's (Bhimji et al., arXiv:2510.24066): m² = 2 pT_a pT_b (cosh Δη - cos Δφ), ΔR the
-    distance in pseudorapidity and azimuth, kT the lesser pT times ΔR; GeV. Logarithms of pT are
-    added, so that nothing overflows where they are noise, and no logarithm is taken of an opening
-    of less than 1e-8.
+    distance in pseudorapidity and azimuth, kT the lesser pT times ΔR; GeV. Δφ is not wrapped, for
+    columns are relative to a jet; where particles coincide all three are 0, as in the authors' code
+    (ViniciusMikuni/OmniLearned at 922355d). In between all is in double precision.
     """
-    deta, dphi = a[..., 0] - b[..., 0], _wrapped(a[..., 1] - b[..., 1])
-    log_pt = a[..., 2] + b[..., 2]
-    # (cosh Δη - cos Δφ) without the difference of two numbers near 1
-    opening = (deta / 2).sinh().square() + (dphi / 2).sin().square()
-    log_m2 = log_pt + (4 * opening).clamp(min=EPSILON**2).log()
-    log_distance = torch.hypot(deta, dphi).clamp(min=EPSILON).log()
-    log_kt = torch.minimum(a[..., 2], b[..., 2]) + log_distance
-    return torch.stack([log_m2, log_distance, log_kt], -1)
+    a, b, dtype = a.double(), b.double(), a.dtype
+    deta, dphi = a[..., 0] - b[..., 0], a[..., 1] - b[..., 1]
+    # 2 (cosh Δη - cos Δφ) without the difference of two numbers near 1
+    opening = 4 * ((deta / 2).sinh().square() + (dphi / 2).sin().square())
+    distance = torch.hypot(deta, dphi)
+    first, second = a[..., 2], b[..., 2]
+    least = torch.minimum(first, second)
+    scale = torch.stack([first + second, torch.zeros_like(distance), least], -1)
+    found = torch.stack([opening, distance, distance], -1)
+    return torch.where(found > 0, found.log() + scale, 0.0).to(dtype)
 
 
 def _measured(particles: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -33,3 +33,18 @@ def load(path: Path) -> dict[str, Tensor]:
     """Return the weights in `path`, on the CPU."""
     found: dict[str, Tensor] = load_file(path)
     return found
+
+
+def carried(
+    weights: Mapping[str, Tensor], into: Mapping[str, Tensor], anew: tuple[str, ...] = ()
+) -> dict[str, Tensor]:
+    """Return the weights `into` of a model with those of `weights` that have a place in it.
+
+    That is the same name and shape, and a name that begins with none of `anew`.
+    """
+    found = {
+        name: value
+        for name, value in weights.items()
+        if name in into and value.shape == into[name].shape and not name.startswith(anew)
+    }
+    return {**into, **found}

@@ -22,10 +22,11 @@ from pipeline.families.omnilearned.module import backbone
 from pipeline.families.omnilearned.spec import OmniLearned
 from pipeline.nn import systems
 from pipeline.nn.batch import Batch
+from pipeline.nn.flow import Noised
 from pipeline.nn.interactions import jets, pet
 from pipeline.training.engine.activation_checkpointing import checkpoint_activations
 
-MODES = ("pretrain", "classifier", "generator")
+MODES = ("pretrain", "classifier", "generator", "ftag")
 every_mode = pytest.mark.parametrize("mode", MODES)
 TOP = {"mode": "classifier", "classes": 2, "kinds": 0, "additional": ()}
 
@@ -109,11 +110,12 @@ def test_flops_are_those_of_the_matrices(mode):
     counter = FlopCounterMode(display=False)  # of attention it counts the plain one alone
     with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         system.module.eval()(batch)
-    points, passes = len(batch.points), {"pretrain": 2, "classifier": 1, "generator": 0}[mode]
+    points = len(batch.points)
     found = 3 * counter.get_total_flops() / points
-    # The tokens' own look at all is no product of matrices to the counter.
-    glance = model.tokens * 2 * (points + model.tokens) * model.width * model.head_layers
-    expected = model.flops_per_token(points) - 6 * passes * glance / points
+    # The tokens' own attention is no product of matrices to the counter.
+    keys = {"pretrain": 2 * points + 3, "classifier": points + 1, "ftag": points + 1}.get(mode, 0)
+    glance = model.tokens * 2 * keys * model.width * model.head_layers
+    expected = model.flops_per_token(points) - 6 * glance / points
     assert found == pytest.approx(expected, rel=1e-6)
 
 
@@ -125,9 +127,12 @@ def test_another_event_changes_nothing(mode):
     if mode != "generator":
         found = module.classifier(module.backbone(batch), batch)[3:4]
         torch.testing.assert_close(found, module.classifier(module.backbone(alone), alone))
-    if mode != "classifier":
+    rows = batch.event == 3
+    if mode == "ftag":
+        found = module(batch).of_points[rows]
+        torch.testing.assert_close(found, module(alone).of_points)
+    if model.noisy:
         noise, time = module.noise.like(batch.points), torch.rand(5)
-        rows = batch.event == 3
         whole = module.velocity(batch, noise, time)[rows]
         torch.testing.assert_close(whole, module.velocity(alone, noise[rows], time[3:4]))
 
@@ -180,9 +185,14 @@ def test_pairs_are_those_of_massless_momenta():
     for found, expected in ((log_m2, m2), (log_distance, distance), (log_kt, kt)):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     assert torch.equal(pet(points[:20], points[20:]), pet(points[20:], points[:20]))
-    assert torch.isfinite(pet(points, points)).all(), "a particle with itself"
+    assert not pet(points, points).any(), "a particle with itself"
     turned = points[:1] + 2 * torch.pi * torch.eye(3, dtype=torch.float64)[1]
-    torch.testing.assert_close(pet(turned, points[1:2]), pet(points[:1], points[1:2]))
+    assert not torch.allclose(pet(turned, points[1:2]), pet(points[:1], points[1:2]))
+    near = points[:1].float() + torch.tensor([1e-5, 0, 0])
+    away = (near[0, 0] - points[0, 0].float()).double()
+    found = pet(near, points[:1].float())[0]
+    expected = 2 * points[0, 2].float() + 2 * away.log()
+    torch.testing.assert_close(found[0].double(), expected, rtol=1e-6, atol=0)
 
 
 def test_blocks_computed_again_give_the_same_slopes():
@@ -224,7 +234,7 @@ def test_the_label_reaches_the_generator_and_no_classifier():
     assert one.reads().per_event == ()
 
 
-def test_what_is_known_of_a_point_is_shown_without_noise_and_hidden_in_it():
+def test_what_is_known_of_a_point_is_shown_in_noise_and_hidden_where_points_are_generated():
     model, system = made()
     batch = jet_batch(model)
     other = Batch(batch.points.clone(), batch.offsets, batch.event_id, {}, batch.per_event)
@@ -234,6 +244,22 @@ def test_what_is_known_of_a_point_is_shown_without_noise_and_hidden_in_it():
     noise, time = module.noise.like(batch.points), torch.rand(len(batch.sizes))
     told = [module.velocity(each, noise, time) for each in (batch, other)]
     assert torch.equal(*told)
+    seen = Noised(noise[:, :4], time, noise[:, :4])
+    told = [module.backbone(each, seen).points for each in (batch, other)]
+    assert not torch.equal(*told)
+
+
+def test_in_training_a_share_of_events_goes_without_what_is_known_of_their_points():
+    model, system = made(known_dropout=0.5)
+    batch, body = jet_batch(model, 40), system.module.backbone
+    shown, hidden = body.eval()(batch).points, body(batch, known=False).points
+    torch.manual_seed(0)
+    drawn = body.train()(batch).points
+    as_shown, as_hidden = (torch.isclose(drawn, each).all(1).double() for each in (shown, hidden))
+    assert (as_shown + as_hidden == 1).all()
+    of_events = torch.zeros(40, dtype=torch.float64).index_add(0, batch.event, as_shown)
+    assert ((of_events == 0) | (of_events == batch.sizes)).all()
+    assert 10 < int((of_events > 0).sum()) < 30
 
 
 def test_in_noise_the_points_themselves_are_seen_through_z_alone():
@@ -245,15 +271,16 @@ def test_in_noise_the_points_themselves_are_seen_through_z_alone():
     assert torch.equal(*(module.velocity(each, noise, time) for each in (batch, other)))
 
 
-def test_kinds_are_told_apart_by_flag_and_charge():
+def test_kinds_are_places_among_sorted_pdg_codes():
     model, system = made()
     batch = jet_batch(model, 1)
     names = model.reads().columns
     points = torch.zeros(9, len(names))
     flags = [f"is{name}" for name in ("ChargedHadron", "NeutralHadron", "Photon")]
     flags += ["isElectron", "isMuon"]
-    rows = [(1, 0, -1), (2, 0, 1), (3, 1, 0), (4, 2, 0), (5, 3, -1), (6, 3, 1), (7, 4, -1)]
-    for row, flag, charge in [*rows, (8, 4, 1)]:
+    # -211, -13, -11, 0, 11, 13, 22, 130, 211
+    rows = [(0, 0, -1), (1, 4, 1), (2, 3, 1), (4, 3, -1), (5, 4, -1), (6, 2, 0), (7, 1, 0)]
+    for row, flag, charge in [*rows, (8, 0, 1)]:
         points[row, names.index(flags[flag])] = 1
         points[row, names.index("charge")] = charge
     told = system.module.backbone._kind(Batch(points, torch.tensor([0, 9]), batch.event_id))
@@ -386,7 +413,9 @@ def test_a_backbone_of_jets_takes_other_columns_and_pairs_of_the_same_shapes(tmp
         ({"mode": "classifier", "objectives": {"flow": 1.0}}, "has classes"),
         ({"classes": 1}, "needs two or more"),
         ({"kinds": 5}, "of charges and flags there are 9"),
-        ({"mode": "generator", "kinds": 9}, "is shown what flows, and no more"),
+        ({"mode": "ftag", "point_classes": 1}, "needs two or more, others none"),
+        ({"point_classes": 3}, "needs two or more, others none"),
+        ({"mode": "ftag", "point_classes": 3, "objectives": {"flow": 1.0}}, "has classes, points"),
         ({"noise": ((0.0, 1.0),)}, "noise of 1 columns; there are 4"),
     ],
 )

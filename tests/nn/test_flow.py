@@ -110,7 +110,7 @@ def test_the_loss_is_a_mean_over_events_whatever_their_size():
     told = torch.zeros(31, 4)
     told[0] = 1.0
     output = Output(flow=Flow(told, torch.zeros(31, 4), torch.rand(2)))
-    assert flow(output, batch)["flow"].item() == pytest.approx(0.5)
+    assert flow(output, batch)["flow"].item() == pytest.approx(2.0)
 
 
 def test_what_is_told_in_noise_counts_less_the_more_noise_there_is():

@@ -27,6 +27,7 @@ from tests.golden import (
     mpm_vqvae,
     omnijet,
     omnijet_tokens,
+    omnilearned,
     part,
     particlenet,
     polarbert,
@@ -114,6 +115,10 @@ CASES = {
     "omnijet_gpt": omnijet,
     "omnijet_vqvae": omnijet_tokens,
     "omnijet_vqvae_mlp": omnijet_tokens,
+    "omnilearned-classifier": omnilearned,
+    "omnilearned-generator": omnilearned,
+    "omnilearned-pretrain": omnilearned,
+    "omnilearned-finetune_ftag": omnilearned,
 }
 
 

@@ -1,38 +1,124 @@
-"""OmniLearned's objectives: the velocity in noise, and the class of an event as it is and in noise.
+"""OmniLearned's objectives: the velocity in noise, and classes of events and of points.
 
-Lipman et al., arXiv:2210.02747; Mikuni, Nachman, arXiv:2404.16091; Bhimji et al., arXiv:2510.24066.
-Axes: P points, packed · B events · F columns that flow.
+Lipman et al., arXiv:2210.02747; Mikuni, Nachman, arXiv:2404.16091; Bhimji et al., arXiv:2510.24066,
+as ViniciusMikuni/OmniLearned at 922355d computes them. A batch is what a process takes forward at
+once: class weights and the contrastive part depend on how it is shared among processes. Axes:
+P points, packed · B events · C classes · F columns that flow · N what stands in an event.
 """
 
+import torch
+from torch import Tensor
 from torch.nn import functional
 
+from pipeline.families.omnilearned.body import Seen
 from pipeline.families.omnilearned.module import Output
 from pipeline.nn.batch import Batch
-from pipeline.nn.class_losses import classes as by_class
 from pipeline.nn.flow import labels
-from pipeline.nn.flow_losses import flow
-from pipeline.nn.losses import Losses
+from pipeline.nn.losses import Losses, event_mean
 
-__all__ = ["classes", "flow", "perturbed"]
+SMALLEST = 1e-6  # beside the number of events of a class
+SHARPNESS = 2.74  # of what compares events with events in noise
+SHORTEST = 1e-3  # the least length by which an event is divided
 
 
-def classes(output: Output, batch: Batch) -> Losses:
+def classes(output: Output, batch: Batch, *, split: int = 0, weighted: bool = True) -> Losses:
     """Return the cross-entropy of the class of an event, nats, a mean over events.
 
-    The published trainer weighs classes by how rare they are in the batch of one process; ours
-    does not, for a loss would then be another at another number of processes.
+    With `weighted` each class counts as if it were as frequent as others in this batch. With a
+    `split` the labels from there on, "class_event", are a choice of their own.
+
+    Raises:
+        BadInput: A label is none of the classes.
     """
     assert output.logits is not None
-    return by_class(output.logits, batch)
+    weights = _weights(output.logits, batch, weighted=weighted)
+    return _entropy("class", output.logits, batch, weights, split)
 
 
-def perturbed(output: Output, batch: Batch) -> Losses:
-    """Return the cross-entropy in noise, each event weighted with the square of α = 1 - t.
+def perturbed(output: Output, batch: Batch, *, split: int = 0, weighted: bool = True) -> Losses:
+    """Return the same in noise, each event weighted with the square of α = 1 - t too.
 
     What is left of the points in z = α x + t ε.
+
+    Raises:
+        BadInput: A label is none of the classes.
     """
     assert output.in_noise is not None
     assert output.flow is not None
-    weight, logits = (1 - output.flow.time).square(), output.in_noise.float()
-    entropy = functional.cross_entropy(logits, labels(batch, logits.shape[1]), reduction="none")
-    return {"perturbed": (weight * entropy).mean()}
+    weights = _weights(output.in_noise, batch, weighted=weighted)
+    weights = weights * (1 - output.flow.time).square()
+    return _entropy("perturbed", output.in_noise, batch, weights, split)
+
+
+def flow(output: Output, batch: Batch) -> Losses:
+    """Return the squared error of the velocity, summed over columns, a mean over points, events."""
+    assert output.flow is not None
+    squared = (output.flow.predicted.float() - output.flow.true).square().sum(1)
+    return {"flow": event_mean(squared, torch.ones_like(squared), batch)}
+
+
+def contrastive(output: Output, batch: Batch) -> Losses:
+    """Return how badly an event is recognised in noise among those of the batch, and vice versa.
+
+    A cross-entropy by the products of what the body makes of events, times the mean of (1 - t)².
+    """
+    assert output.bodies is not None
+    assert output.flow is not None
+    clean, noisy = (_direction(seen, batch) for seen in output.bodies)
+    products = SHARPNESS * clean @ noisy.T
+    itself = torch.arange(len(products), device=products.device)
+    both = (functional.cross_entropy(each, itself) for each in (products, products.T))
+    entropy = torch.stack([*both]).mean()
+    return {"contrastive": (1 - output.flow.time).square().mean() * entropy}
+
+
+def points(output: Output, batch: Batch, *, array: str) -> Losses:
+    """Return the cross-entropy of the classes of points in `array`, a mean over those not -1."""
+    assert output.of_points is not None
+    true = batch.per_point[array].long()
+    known = true >= 0
+    entropy = functional.cross_entropy(
+        output.of_points.float()[known], true[known], reduction="sum"
+    )
+    return {"points": entropy / known.sum().clamp(min=1)}
+
+
+def _weights(logits: Tensor, batch: Batch, *, weighted: bool) -> Tensor:
+    """Return the weight of each event (B), 1 on the mean: how rare its class is in the batch."""
+    true = labels(batch, logits.shape[1])
+    if not weighted:
+        return torch.ones_like(true, dtype=torch.float32)
+    weights = 1 / (true.bincount(minlength=logits.shape[1])[true] + SMALLEST)
+    return weights / weights.mean()
+
+
+def _entropy(name: str, logits: Tensor, batch: Batch, weights: Tensor, split: int) -> Losses:
+    """Return the mean over events of weight (B) times cross-entropy, of both parts of a split."""
+    logits, true = logits.float(), labels(batch, logits.shape[1])
+    if not split or split >= logits.shape[1]:
+        entropy = functional.cross_entropy(logits, true, reduction="none")
+        return {name: (weights * entropy).mean()}
+    beyond = true >= split
+    return {
+        name: _part(logits[:, :split], true, weights, ~beyond),
+        f"{name}_event": _part(logits[:, split:], true - split, weights, beyond),
+    }
+
+
+def _part(logits: Tensor, true: Tensor, weights: Tensor, mine: Tensor) -> Tensor:
+    """Return the mean over the events that are `mine` (B, bool), 0 if none is."""
+    entropy = functional.cross_entropy(logits[mine], true[mine], reduction="none")
+    return (weights[mine] * entropy).sum() / mine.sum().clamp(min=1)
+
+
+def _direction(seen: Seen, batch: Batch) -> Tensor:
+    """Return what the body made of events as unit vectors (B, N W), padding and all 0.
+
+    Without noise the place of the time is 0, as in the authors' code.
+    """
+    tokens = seen.tokens
+    time = torch.zeros_like(tokens[:, :1]) if seen.time is None else seen.time
+    known = tokens[:, :0] if seen.conditions is None else seen.conditions
+    padded, _ = batch.padded(seen.points)
+    together = torch.cat([tokens, time, known, padded], 1).flatten(1).float()
+    return functional.normalize(together, eps=SHORTEST)

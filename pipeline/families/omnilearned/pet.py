@@ -1,9 +1,9 @@
 """The layers of PET v2: norms that squash, feed-forwards, attention with a bias, local attention.
 
-Bhimji et al., arXiv:2510.24066. Numbers and shapes of the weights are those of the published sizes;
-where a sum does not say which of two layers stands first, that is ours, and said. Axes: P points of
-all events, packed · B events · T tokens of an event · E edges from near points · W width · H heads
-· K features of a pair.
+Bhimji et al., arXiv:2510.24066, as ViniciusMikuni/OmniLearned at 922355d computes it. Initial
+values are theirs: linear layers Xavier uniform without biases, those of query, key and value as
+one. Axes: P points of all events, packed · B events · N what stands before the points of an event
+· T tokens of an event · E edges from near points · W width · H heads.
 """
 
 from dataclasses import dataclass
@@ -16,17 +16,13 @@ from pipeline.families.omnilearned.spec import RATIO
 from pipeline.nn.attention import Bias, Lengths, attend, single_query_attention
 from pipeline.nn.batch import Batch
 
-SLOPE = 1.0  # α as it is at first
-GAIN = 2.0  # of what GELU has halved
+SLOPE = 0.5  # α as it is at first
 
 
-def linear(inputs: int, outputs: int, *, bias: bool = False, gain: float = 1.0) -> nn.Linear:
-    """Return a linear layer that gives inputs of size 1 outputs of size `gain`.
-
-    Nothing here is normalised, so what begins small stays small, and is learned slowly.
-    """
+def linear(inputs: int, outputs: int, *, bias: bool = False) -> nn.Linear:
+    """Return a linear layer, Xavier uniform, whose biases are 0 at first."""
     layer = nn.Linear(inputs, outputs, bias=bias)
-    nn.init.normal_(layer.weight, std=gain * inputs**-0.5)
+    nn.init.xavier_uniform_(layer.weight)
     if bias:
         nn.init.zeros_(layer.bias)
     return layer
@@ -35,8 +31,7 @@ def linear(inputs: int, outputs: int, *, bias: bool = False, gain: float = 1.0) 
 class DynamicTanh(nn.Module):
     """γ tanh(α x): in place of a norm, without statistics (Zhu et al., arXiv:2503.10622).
 
-    One α for all channels, a γ for each, and no shift, which the published counts leave no room
-    for: what is zero stays zero.
+    One α for all channels, a γ for each, and no shift: what is zero stays zero.
     """
 
     def __init__(self, width: int) -> None:
@@ -50,26 +45,19 @@ class DynamicTanh(nn.Module):
 
 
 class Perceptron(nn.Module):
-    """A linear layer, GELU and one more; the inner channels squashed before GELU."""
+    """A linear layer, GELU, a norm of the inner channels if there is one, a linear layer."""
 
     def __init__(
-        self,
-        inputs: int,
-        inner: int,
-        outputs: int,
-        *,
-        norm: bool = True,
-        bias: bool = True,
-        gain: float = GAIN,
+        self, inputs: int, inner: int, outputs: int, *, norm: bool = True, bias: bool = True
     ) -> None:
         super().__init__()
         self.up = linear(inputs, inner, bias=bias)
         self.norm = DynamicTanh(inner) if norm else nn.Identity()
-        self.down = linear(inner, outputs, bias=bias, gain=gain)
+        self.down = linear(inner, outputs, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (..., outputs) of x (..., inputs)."""
-        y: Tensor = self.down(functional.gelu(self.norm(self.up(x.to(self.up.weight.dtype)))))
+        y: Tensor = self.down(self.norm(functional.gelu(self.up(x.to(self.up.weight.dtype)))))
         return y
 
 
@@ -93,20 +81,32 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query = linear(width, width)
-        self.key_value = linear(width, 2 * width)
-        self.out = linear(width, width)
+        self.qkv, self.out = linear(width, 3 * width), linear(width, width)
 
     def forward(self, x: Tensor, lengths: Lengths, bias: Bias | None = None) -> Tensor:
         """Return (P, W) of x (P, W)."""
-        query = self.query(x).unflatten(1, (self.heads, -1))
-        key, value = self.key_value(x).unflatten(1, (2, self.heads, -1)).unbind(1)
-        y: Tensor = self.out(attend(query, key, value, lengths, bias=bias).flatten(1))
+        q, k, v = self.qkv(x).unflatten(1, (3, self.heads, -1)).unbind(1)
+        y: Tensor = self.out(attend(q, k, v, lengths, bias=bias).flatten(1))
+        return y
+
+    def of_tokens(self, tokens: Tensor, others: Tensor, offsets: Tensor) -> Tensor:
+        """Return (B, T, W): what tokens (B, T, W) read from `others`, which `offsets` (B + 1) cut.
+
+        Tokens do not see each other.
+        """
+        number, width = tokens.shape[1:]
+        weight = self.qkv.weight
+        q = functional.linear(tokens, weight[:width]).unflatten(2, (self.heads, -1)).flatten(1, 2)
+        both = functional.linear(others, weight[width:]).unflatten(1, (2, self.heads, -1))
+        # Each token has heads of its own, as if there were one token of T times as many.
+        k, v = (each.repeat(1, number, 1) for each in both.unbind(1))
+        seen = single_query_attention(q, k, v, offsets).unflatten(1, (number, self.heads))
+        y: Tensor = self.out(seen.flatten(2))
         return y
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each of what was squashed, and added to what was not."""
+    """Attention and feed-forward, each of what was normalised, and added to what was not."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -125,35 +125,35 @@ class Block(nn.Module):
 
 @dataclass(frozen=True)
 class Layout:
-    """Where things stand once T tokens are put before the points of each event.
+    """Where things stand once N others are put before the points of each event.
 
-    offsets (B + 1) of the longer events; rows of the `tokens` (B, T) and of the `points` (P).
+    offsets (B + 1) of the longer events; rows of the others `before` (B, N) and of `points` (P).
     """
 
     offsets: Tensor
-    tokens: Tensor
+    before: Tensor
     points: Tensor
 
     @classmethod
-    def of(cls, batch: Batch, tokens: int) -> "Layout":
-        """Return the layout of `batch` with so many `tokens` to an event."""
+    def of(cls, batch: Batch, number: int) -> "Layout":
+        """Return the layout of `batch` with such a `number` of others before the points."""
         device = batch.offsets.device
-        offsets = batch.offsets + tokens * torch.arange(len(batch.offsets), device=device)
-        rows = offsets[:-1].unsqueeze(1) + torch.arange(tokens, device=device)
-        points = torch.arange(len(batch.points), device=device) + tokens * (batch.event + 1)
+        offsets = batch.offsets + number * torch.arange(len(batch.offsets), device=device)
+        rows = offsets[:-1].unsqueeze(1) + torch.arange(number, device=device)
+        points = torch.arange(len(batch.points), device=device) + number * (batch.event + 1)
         return cls(offsets, rows, points)
 
-    def packed(self, tokens: Tensor, points: Tensor) -> Tensor:
-        """Return tokens (B, T, W) and points (P, W) as they stand, (P + B T, W)."""
-        empty = points.new_empty(len(self.points) + self.tokens.numel(), points.shape[1])
+    def packed(self, before: Tensor, points: Tensor) -> Tensor:
+        """Return others (B, N, W) and points (P, W) as they stand, (P + B N, W)."""
+        empty = points.new_empty(len(self.points) + self.before.numel(), points.shape[1])
         filled = empty.index_copy(0, self.points, points)
-        return filled.index_copy(0, self.tokens.flatten(), tokens.flatten(0, 1))
+        return filled.index_copy(0, self.before.flatten(), before.flatten(0, 1).to(points.dtype))
 
 
 class TokenBlock(nn.Module):
-    """The tokens of an event look at themselves and at its points, which stay as they are.
+    """The tokens of an event read from what else there is, which stays as it is.
 
-    As in Touvron et al., arXiv:2103.17239, §3. One norm: of what is looked at.
+    Neither is normalised before the attention, the tokens are before the feed-forward.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -163,29 +163,18 @@ class TokenBlock(nn.Module):
         self.norm = DynamicTanh(width)
         self.dropout = NoScaleDropout(dropout)
 
-    def forward(self, tokens: Tensor, points: Tensor, layout: "Layout") -> Tensor:
-        """Return the tokens (B, T, W), given points (P, W)."""
-        number, heads = tokens.shape[1], self.attention.heads
-        seen = self.norm(layout.packed(tokens, points))
-        query = self.attention.query(seen[layout.tokens]).unflatten(2, (heads, -1)).flatten(1, 2)
-        key, value = self.attention.key_value(seen).unflatten(1, (2, heads, -1)).unbind(1)
-        # Each token looks by heads of its own, as if there were one token of T times as many.
-        key, value = (each.repeat(1, number, 1) for each in (key, value))
-        y = (
-            single_query_attention(query, key, value, layout.offsets)
-            .unflatten(1, (number, heads))
-            .flatten(2)
-        )
-        tokens = tokens + self.dropout(self.attention.out(y))
-        fed: Tensor = self.dropout(self.feed_forward(tokens))
+    def forward(self, tokens: Tensor, others: Tensor, offsets: Tensor) -> Tensor:
+        """Return the tokens (B, T, W), given others that `offsets` (B + 1) cut into events."""
+        tokens = tokens + self.dropout(self.attention.of_tokens(tokens, others, offsets))
+        fed: Tensor = self.dropout(self.feed_forward(self.norm(tokens)))
         return tokens + fed
 
 
 class LocalAttention(nn.Module):
     """What each point receives from those near it, which attend to each other: their mean.
 
-    An edge is described by how its near point differs from the point itself, and by the
-    features of the pair.
+    An edge is described by how the point itself differs from the near one, and by the features of
+    the pair.
     """
 
     def __init__(self, inputs: int, width: int, heads: int, layers: int, dropout: float) -> None:
@@ -207,3 +196,24 @@ class LocalAttention(nn.Module):
                 x = block(x, lengths)
         total = x.new_zeros(points, x.shape[1]).index_add(0, edges[1], x)
         return total / counts.clamp(min=1).unsqueeze(1)
+
+
+class Fourier(nn.Module):
+    """√2 t cos(f t + φ) of times t: zero at time 0. Frequencies and phases stay as drawn.
+
+    Random features of Tancik et al., arXiv:2006.10739, times t: f is 2π times a normal number, φ
+    uniform from 0 to 2π.
+    """
+
+    frequencies: Tensor
+    phases: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", 2 * torch.pi * torch.randn(width))
+        self.register_buffer("phases", 2 * torch.pi * torch.rand(width))
+
+    def forward(self, time: Tensor) -> Tensor:
+        """Return (B, W) of times (B)."""
+        time = time.float().unsqueeze(1)
+        return 2**0.5 * time * torch.cos(self.frequencies * time + self.phases)

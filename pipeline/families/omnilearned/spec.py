@@ -1,30 +1,40 @@
 """OmniLearned: classes of jets and a flow that generates them (Bhimji et al., arXiv:2510.24066).
 
 Its network is PET v2: attention of each point's neighbours, attention of all points and a few
-learned tokens with a bias for every pair, and two heads. Counts are exact for the published sizes,
-423,049,589 for the large one. Axes: W width, L points of an event, K nearest points.
+learned tokens with a bias for every pair, and two heads; as ViniciusMikuni/OmniLearned at 922355d
+(MIT) computes it. Axes: W width, L points of an event, K nearest points.
 """
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from pipeline.families.family import Parameters, Reads, linear
 from pipeline.families.flow import Generative
 from pipeline.families.interactions import Interaction, Interacts, interaction_of, with_columns
 from pipeline.families.jet_columns import IDENTITY, IMPACT
 
-Mode = Literal["pretrain", "classifier", "generator"]
-KINDS = 9  # nothing known; hadrons, electrons, muons of either charge; neutral hadron, photon
+Mode = Literal["pretrain", "classifier", "generator", "ftag"]
+KINDS = 9  # hadrons, electrons, muons of either charge; neutral hadron, photon, anything else
+NO_KIND = 3  # anything else
 RATIO = 2  # the inner channels of a feed-forward over its width
-CLASSES, FLOW, PERTURBED = "classes", "flow", "perturbed"
+CLASSES, FLOW, PERTURBED, CONTRASTIVE = "classes", "flow", "perturbed", "contrastive"
+POINTS = "points"
 OF_MODE: dict[Mode, tuple[str, ...]] = {
     "pretrain": (CLASSES, FLOW, PERTURBED),
     "classifier": (CLASSES,),
     "generator": (FLOW,),
+    "ftag": (CLASSES, POINTS),
 }
-_PUBLISHED = {"classes": 210, "kinds": KINDS, "additional": IMPACT}
+FURTHER: dict[Mode, tuple[str, ...]] = {"pretrain": (CONTRASTIVE,)}
+_PUBLISHED = {
+    "classes": 210,
+    "split": 200,
+    "kinds": KINDS,
+    "additional": IMPACT,
+    "known_dropout": 0.1,
+}
 
 
 def dynamic_tanh(width: int) -> int:
@@ -47,16 +57,25 @@ class OmniLearned(Generative):
     pairs of points: "pet" (ln m², ln ΔR, ln kT), another of ours, the user's own, or none (""); the
     network is given them of what it is given of the points, noise and all. `kinds` is the number of
     kinds of points, of the array of points `kind`, or of the charge and the flags of JetClass where
-    that is "". `additional` are columns beside those that flow. Neither is shown of a jet in noise,
-    for who generates does not know them, nor at all unless `shown`: where a backbone is fine-tuned
-    on a store that has none. `layers` and `head_layers` are blocks of the body and of
-    each head (and of local attention), `tokens` stand for the event.
+    that is ""; kind 0 adds nothing. `additional` are columns beside those that flow. Both are
+    shown in noise too, but not where events are generated, for who generates does not know them;
+    so in training a share `known_dropout` of events goes without. With `shown` false they never
+    are: where a backbone is fine-tuned on a store that has none. `layers` and `head_layers` are
+    blocks of the body and of each head (and of local attention), `tokens` stand for the event.
 
-    `mode` "pretrain" has both heads, "classifier" and "generator" one. What a mode does not have
-    has no weights. `dropout` drops without scaling what is left.
+    `mode` "pretrain" has both heads, "classifier" and "generator" one. "ftag" has both, and no
+    noise: the second one predicts which of `point_classes` each point is, by the array `point`,
+    -1 where it is none. What a mode does not have has no weights. `dropout` drops without scaling
+    what is left.
+
+    Objectives: `classes` and, in noise, `perturbed` weigh a class by how rare it is in the batch
+    (`class_weights` "batch", as published, or "none"). Labels from `split` on are told apart among
+    themselves, and those below too; 0 is no split. `contrastive` brings together what is made of
+    an event with and without noise.
     """
 
     TITLE: ClassVar[str] = "OmniLearned: PET v2, classes and flow matching"
+    HELD_TO: ClassVar[str] = "the outputs of OmniLearned at 922355d within 1e-6 of double precision"
     SOURCE: ClassVar[str] = "arXiv:2510.24066; counts by layer reproduce the paper's 423M"
     SIZES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "small": {**_PUBLISHED, "width": 128, "layers": 8, "head_layers": 2, "heads": 8},
@@ -64,11 +83,19 @@ class OmniLearned(Generative):
         "large": {**_PUBLISHED, "width": 1024, "layers": 28, "head_layers": 4, "heads": 32},
     }
     EVENT_TOKEN: ClassVar[bool] = True
-    OBJECTIVES: ClassVar[tuple[str, ...]] = (CLASSES, FLOW, PERTURBED)
+    OBJECTIVES: ClassVar[tuple[str, ...]] = (CLASSES, FLOW, PERTURBED, CONTRASTIVE, POINTS)
     DEFAULT_OBJECTIVES: ClassVar[Mapping[str, float]] = dict.fromkeys(OF_MODE["pretrain"], 1.0)
     TOKENS: ClassVar[float] = 40  # about the constituents of a jet of JetClass
+    MAY_DIFFER: ClassVar[frozenset[str]] = frozenset(
+        {"mode", "classes", "point_classes", "kinds", "additional", "conditions"}
+    )
+    ANEW: ClassVar[tuple[str, ...]] = ("classifier.classes.", "generator.last.")
+    FASTER: ClassVar[tuple[str, ...]] = (
+        *("classifier.classes.", "generator.", "backbone.conditions.", "backbone.additional."),
+    )
     NOT_SHAPES: ClassVar[frozenset[str]] = Generative.NOT_SHAPES | {
-        *("near", "nearest", "kind", "additional", "interaction", "shown")
+        *("near", "nearest", "kind", "additional", "interaction", "shown", "known_dropout"),
+        *("split", "class_weights", "point"),
     }
 
     family: Literal["omnilearned"] = "omnilearned"
@@ -85,7 +112,12 @@ class OmniLearned(Generative):
     kind: str = ""
     additional: tuple[str, ...] = ()
     shown: bool = True
+    known_dropout: float = Field(default=0.0, ge=0, lt=1)
     dropout: NonNegativeFloat = 0.0
+    point_classes: NonNegativeInt = 0
+    point: str = "data_pid"
+    split: NonNegativeInt = 0
+    class_weights: Literal["batch", "none"] = "batch"
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -108,17 +140,17 @@ class OmniLearned(Generative):
     @model_validator(mode="after")
     def _mode_has(self) -> Self:
         """Check that the mode has the objectives, the classes and the inputs that are declared."""
+        possible = OF_MODE[self.mode] + FURTHER.get(self.mode, ())
         for name in self.objectives:
-            if name in self.OBJECTIVES and name not in OF_MODE[self.mode]:
-                known = ", ".join(OF_MODE[self.mode])
-                message = f'objective {name!r}: mode "{self.mode}" has {known}'
+            if name in self.OBJECTIVES and name not in possible:
+                message = f'objective {name!r}: mode "{self.mode}" has {", ".join(possible)}'
                 raise ValueError(message)
         if self.mode != "generator" and self.classes < 2:
             message = f"classes {self.classes}: a classifier needs two or more"
             raise ValueError(message)
-        if self.mode == "generator" and (self.kinds or self.additional):
+        if (self.point_classes > 1) != (self.mode == "ftag"):
             message = (
-                'mode "generator" is shown what flows, and no more: leave kinds, additional out'
+                f'point_classes {self.point_classes}: mode "ftag" needs two or more, others none'
             )
             raise ValueError(message)
         return self
@@ -128,13 +160,23 @@ class OmniLearned(Generative):
         """Check that the interaction reads nothing that would stay without noise."""
         pairs = self.pairs
         clean = [name for name in pairs.columns if name not in self.columns] if pairs else []
-        if clean and self.mode != "classifier":
+        if clean and self.noisy:
             message = (
                 f"interaction: {', '.join(clean)} would stay without noise, and reveal what is to "
                 f'be generated; take columns among {", ".join(self.columns)}, or mode "classifier"'
             )
             raise ValueError(message)
         return self
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the mode has a flow, and so noise and times."""
+        return FLOW in OF_MODE[self.mode]
+
+    @property
+    def of_point(self) -> int:
+        """The numbers that the second head gives of a point."""
+        return self.point_classes or len(self.columns)
 
     @property
     def pairs(self) -> Interaction | None:
@@ -150,6 +192,12 @@ class OmniLearned(Generative):
     def objective_weights(self) -> Mapping[str, float]:
         """The weight of each objective, all 1 of those that the mode has."""
         return self.objectives or dict.fromkeys(OF_MODE[self.mode], 1.0)
+
+    def objective_settings(self, name: str) -> Mapping[str, Any]:
+        """Return how classes are weighted and split, and which array has those of points."""
+        if name in (CLASSES, PERTURBED):
+            return {"split": self.split, "weighted": self.class_weights == "batch"}
+        return {"array": self.point} if name == POINTS else {}
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -168,17 +216,25 @@ class OmniLearned(Generative):
         return self.width * (self.tokens if self.layers else 1)
 
     def reads(self) -> Reads:
-        """Return the columns that flow, those of pairs, of kinds and the additional ones."""
-        inputs = with_columns(self.columns, self.interaction)
-        if not self.shown:
-            return self.read(inputs)
-        flags = IDENTITY if self.kinds and not self.kind else ()
-        kind = (self.kind,) if self.kinds and self.kind else ()
-        return self.read(dict.fromkeys((*inputs, *self.additional, *flags)), per_point=kind)
+        """Return the columns that flow, those of pairs, of kinds and the additional ones.
+
+        In mode "ftag" the classes of points, too.
+        """
+        return self._reads((self.point,) if self.mode == "ftag" else ())
 
     def reads_downstream(self) -> Reads:
-        """Return the same without the label."""
-        return self.without_label(self.reads())
+        """Return the same without the label, and without classes of points."""
+        return self.without_label(self._reads(()))
+
+    def _reads(self, learnt: tuple[str, ...]) -> Reads:
+        """Return what is read, with arrays of points that are learnt."""
+        inputs = with_columns(self.columns, self.interaction)
+        if not self.shown:
+            return self.read(inputs, per_point=learnt)
+        flags = IDENTITY if self.kinds and not self.kind else ()
+        kind = (self.kind,) if self.kinds and self.kind else ()
+        columns = dict.fromkeys((*inputs, *self.additional, *flags))
+        return self.read(columns, per_point=(*kind, *learnt))
 
     def parameters(self) -> Parameters:
         """Return the counts of the body and of the heads that the mode has."""
@@ -195,7 +251,7 @@ class OmniLearned(Generative):
         count += (self.head_layers + self.layers) * self._block() + dynamic_tanh(width)
         if self.conditions:
             count += perceptron(len(self.conditions), width, width)
-        if self.mode != "classifier":
+        if self.noisy:
             count += perceptron(width, inner, width, bias=False)
         if self.additional:
             count += perceptron(len(self.additional), inner, width, bias=False)
@@ -213,9 +269,9 @@ class OmniLearned(Generative):
         return self.head_layers * self._block(norms=1) + head
 
     def _generator(self) -> int:
-        """Return the count of the head for the flow."""
+        """Return the count of the head for the flow, or for classes of points."""
         width = self.width
-        count = self.head_layers * self._block() + linear(width, len(self.columns))
+        count = self.head_layers * self._block() + linear(width, self.of_point)
         count += perceptron(width, RATIO * width, width, norm=False)
         if self.labelled:
             count += self.classes * width + perceptron(width, RATIO * width, width, norm=False)
@@ -223,43 +279,49 @@ class OmniLearned(Generative):
 
     def flops_per_token(self, tokens: float) -> float:
         """Return the FLOPs of an event over the `tokens` points it has; no point has fewer near."""
-        passes = {"pretrain": 2, "classifier": 1, "generator": 1}[self.mode]
-        products = passes * self._body_products(tokens)
-        if self.additional:  # without noise alone
-            products += RATIO * self.width * (len(self.additional) + self.width)
-        if self.mode != "generator":
-            products += passes * self._classifier_products(tokens) / tokens
+        clean = self.mode != "generator"
+        passes = [False] * clean + [True] * self.noisy  # with noise or without
+        products = sum(self._body_products(tokens, noise=noise) for noise in passes)
+        if clean:
+            products += sum(self._classifier_products(tokens, noise) for noise in passes) / tokens
         if self.mode != "classifier":
             products += self._generator_products(tokens)
         return 6.0 * products
+
+    def _others(self, *, noise: bool) -> int:
+        """Return how many stand before the points beside the tokens: time, conditions."""
+        return noise + bool(self.conditions)
 
     def _block_products(self, length: float) -> float:
         """Return the multiply-adds of a block for one of `length` points."""
         return (4 + 2 * RATIO) * self.width**2 + 2 * length * self.width
 
-    def _body_products(self, points: float) -> float:
+    def _body_products(self, points: float, *, noise: bool) -> float:
         """Return the multiply-adds of the body for one of so many `points`."""
         width, inner, pairs = self.width, RATIO * self.width, self.pair_features
-        flows, near, length = len(self.columns), self.nearest, points + self.tokens
+        flows, near = len(self.columns), self.nearest
+        length = points + self.tokens + self._others(noise=noise)
         products = float(inner * (flows + width))
+        products += inner * (len(self.additional) + width) * bool(self.additional)
         products += near * inner * (flows + pairs + width)
         products += near * self.head_layers * self._block_products(near)
         if self.pairs is not None:
             number = (points + 1) / 2 if self.pairs.symmetric else points
             products += number * inner * (pairs + self.heads)
         products += self.layers * self._block_products(length) * length / points
-        of_event = 2 * inner * width * (self.mode != "classifier")
+        of_event = 2 * inner * width * noise
         of_event += width * (len(self.conditions) + width) * bool(self.conditions)
         return products + of_event / points
 
-    def _classifier_products(self, points: float) -> float:
+    def _classifier_products(self, points: float, noise: bool) -> float:
         """Return the multiply-adds of the head for classes, for an event."""
-        width, seen, wide = self.width, points + self.tokens, self.tokens * self.width
+        width, seen, wide = self.width, points + self._others(noise=noise), self.tokens * self.width
         each = 2 * seen * width**2 + self.tokens * ((2 + 2 * RATIO) * width**2 + 2 * seen * width)
         return self.head_layers * each + 2 * RATIO * wide**2 + wide * self.classes
 
     def _generator_products(self, points: float) -> float:
         """Return the multiply-adds of the head for the flow, for one of so many `points`."""
         width, twice = self.width, 2 * RATIO * self.width**2
-        products = self.head_layers * self._block_products(points) + twice
-        return products + width * len(self.columns) + self.labelled * twice / points
+        length = points + self.tokens + self._others(noise=self.noisy) + self.labelled
+        products = self.head_layers * self._block_products(length) * length / points + twice
+        return products + width * self.of_point + self.labelled * twice / points

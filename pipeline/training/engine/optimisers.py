@@ -6,7 +6,7 @@ ZeRO stores.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -56,6 +56,20 @@ def _decays(name: str, parameter: nn.Parameter, training: Training) -> bool:
     if any(part in name for part in training.no_weight_decay):
         return False
     return training.weight_decay_of == "all" or parameter.ndim > 1
+
+
+def with_faster(
+    scales: Mapping[str, Scale], model: nn.Module, faster: tuple[str, ...], factor: float
+) -> dict[str, Scale]:
+    """Return `scales` with `factor` on the rate of parameters whose names begin as `faster` say."""
+    if factor == 1:
+        return dict(scales)
+    found = {}
+    for name, _ in model.named_parameters():
+        if name.startswith(faster):
+            scale = scales.get(name, Scale())
+            found[name] = replace(scale, rate=factor * scale.rate)
+    return {**scales, **found}
 
 
 def optimiser(training: Training, grouped: Iterable[Group]) -> torch.optim.Optimizer:

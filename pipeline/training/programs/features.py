@@ -34,7 +34,7 @@ from pipeline.run import TaskFolder
 from pipeline.training.engine import engine
 from pipeline.training.network import backbone_of
 from pipeline.training.programs import program
-from pipeline.training.programs.finetune import load_backbone
+from pipeline.training.programs.finetune import BACKBONE, start
 
 BATCH_EVENTS = 32
 LEFT_OUT = frozenset({"neighbours"})  # what pretraining alone learns from
@@ -49,7 +49,7 @@ def features(
     for split in store.splits:
         Selection(task.source, split, task.model.reads_downstream()).open()
     backbone, hidden_of = backbone_of(task.model, store)
-    load_backbone(backbone, task.backbone, task.model)
+    start(backbone, task.backbone, task.model, prefix=BACKBONE)
     trained = records.read(TaskFolder(task.backbone).result, Weights)
     digest = trained.weights_sha256 if trained is not None else ""
     backbone.requires_grad_(False).to(world.device).eval()

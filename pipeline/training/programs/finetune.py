@@ -18,11 +18,14 @@ from pipeline.records import Weights
 from pipeline.run import TaskFolder
 from pipeline.training import loader, lora
 from pipeline.training.engine import engine
+from pipeline.training.engine.optimisers import with_faster
 from pipeline.training.network import Downstream
 from pipeline.training.programs import program
 from pipeline.training.steps.loop import fit
 from pipeline.training.steps.spec import TrainSpec
-from pipeline.training.weights import WEIGHTS, load
+from pipeline.training.weights import WEIGHTS, carried, load
+
+BACKBONE, HEAD = "backbone.", "head."
 
 
 def network(task: FinetuneTask, store: Store | None = None) -> Downstream:
@@ -55,26 +58,32 @@ def build(task: FinetuneTask, store: Store | None = None) -> Downstream:
     """
     model = network(task, store)
     if task.backbone is not None and not task.cached:
-        load_backbone(model.backbone, task.backbone, task.model)
+        start(model.backbone, task.backbone, task.model, prefix=BACKBONE)
     adapt(model, task)
     return model
 
 
-def load_backbone(backbone: nn.Module, folder: Path, model: Family) -> None:
-    """Give `backbone` the weights of the pretraining in `folder`, which was of `model`.
+def start(module: nn.Module, folder: Path, model: Family, *, prefix: str = "") -> None:
+    """Give `module`, which is of `model`, the weights in `folder` whose names begin with `prefix`.
+
+    All of them, if they are of the same model; of another one that `model` can start from, those
+    that have a place here.
 
     Raises:
         RunError: They are not there.
-        BadInput: They are of another model.
+        BadInput: They are of a model that this one cannot start from.
     """
-    prefix, weights = "backbone.", trained(folder, model)
-    backbone.load_state_dict(
-        {
-            name.removeprefix(prefix): value
-            for name, value in weights.items()
-            if name.startswith(prefix)
-        }
-    )
+    found = declared_in(folder)
+    _check_same(folder, found, model, model.MAY_DIFFER)
+    weights = {
+        name.removeprefix(prefix): value
+        for name, value in trained(folder).items()
+        if name.startswith(prefix)
+    }
+    if found.architecture != model.architecture:
+        anew = tuple(name.removeprefix(prefix) for name in model.ANEW if name.startswith(prefix))
+        weights = carried(weights, module.state_dict(), anew)
+    module.load_state_dict(weights)
 
 
 def trained(folder: Path, model: Family | None = None) -> dict[str, torch.Tensor]:
@@ -122,19 +131,18 @@ def declared_in(folder: Path) -> Family:
     return catalog.read(TaskFolder(folder).declaration, PretrainTask).model
 
 
-def _check_same(folder: Path, found: Family, model: Family) -> None:
-    """Check that the weights in `folder`, which are of the model `found`, are of `model`.
+def _check_same(
+    folder: Path, found: Family, model: Family, but: frozenset[str] = frozenset()
+) -> None:
+    """Check that the weights in `folder`, which are of `found`, are of `model`, `but` for fields.
 
     Raises:
-        BadInput: They are of another family or size.
+        BadInput: They are of another family or size than `model`.
     """
-    wanted, there = model.architecture, found.architecture
-    if there["family"] != wanted["family"]:
-        names = ["family"]
-    else:
-        names = [name for name, value in wanted.items() if there[name] != value]
+    names = model.unlike(found, but)
     if names:
-        other = ", ".join(f"{name} {there[name]}" for name in names)
+        wanted, there = model.architecture, found.architecture
+        other = ", ".join(f"{name} {there.get(name)}" for name in names)
         this = ", ".join(f"{name} {wanted[name]}" for name in names)
         message = f"{folder}: weights of a model of {other}; this one is of {this}. Give its own."
         raise BadInput(message)
@@ -159,6 +167,7 @@ def finetune(
         task.training,
         validation,
         takes_best=loader.takes_best(task.validation),
+        scales=with_faster({}, model, (HEAD, *task.model.FASTER), task.training.head_rate),
         metadata=task.model.about | {"task": task.head.task},
     )
     return fit(spec, folder, world, stop)

@@ -16,9 +16,10 @@ from pipeline.outcome import Exit
 from pipeline.run import TaskFolder
 from pipeline.training import loader
 from pipeline.training.engine import engine
+from pipeline.training.engine.optimisers import with_faster
 from pipeline.training.parametrisation import parametrise
 from pipeline.training.programs import program
-from pipeline.training.programs.finetune import trained
+from pipeline.training.programs.finetune import start
 from pipeline.training.steps.loop import fit
 from pipeline.training.steps.spec import TrainSpec
 
@@ -33,7 +34,9 @@ def pretrain(
     torch.manual_seed(task.seed)
     system = systems.build(task.model, store)
     if task.model.weights:
-        system.module.load_state_dict(trained(Path(task.model.weights), task.model))
+        start(system.module, Path(task.model.weights), task.model)
+    scales = parametrise(system.module, partial(_module, store), task.model)
+    scales = with_faster(scales, system.module, task.model.FASTER, task.training.head_rate)
     spec = TrainSpec(
         system.module,
         system.objective,
@@ -42,7 +45,7 @@ def pretrain(
         task.training,
         validation=loader.validation_events(events, task.validation),
         takes_best=loader.takes_best(task.validation),
-        scales=parametrise(system.module, partial(_module, store), task.model),
+        scales=scales,
         trunk=task.trunk,
         branch_points=task.branch_points,
         extra=system.choices,

@@ -1,0 +1,214 @@
+"""The body of PET v2: points embedded, told of those near them, and read together with tokens.
+
+The order of an event is: tokens, time, conditions, points. Bhimji et al., arXiv:2510.24066, as
+ViniciusMikuni/OmniLearned at 922355d computes it. Axes: P points, packed · B events · N what
+stands before the points of an event · T tokens · F columns that flow · W width · E edges.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.data.errors import BadInput
+from pipeline.families.jet_columns import IDENTITY
+from pipeline.families.omnilearned.pet import (
+    Block,
+    DynamicTanh,
+    Fourier,
+    Layout,
+    LocalAttention,
+    Perceptron,
+)
+from pipeline.families.omnilearned.spec import NO_KIND, RATIO, OmniLearned
+from pipeline.nn.attention import Bias, Lengths
+from pipeline.nn.batch import Batch
+from pipeline.nn.flow import Noised, conditions
+from pipeline.nn.graphs import nearest
+from pipeline.nn.interactions import features, function_of
+from pipeline.nn.pairs import Pairs
+
+TOKEN_STD = 0.02
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the body makes of points (P, W), and of what stands before them in an event.
+
+    Those are tokens (B, T, W) and, where there is noise or a condition, `time` and `conditions`
+    (B, 1, W).
+    """
+
+    points: Tensor
+    tokens: Tensor
+    time: Tensor | None = None
+    conditions: Tensor | None = None
+
+    @property
+    def others(self) -> Tensor:
+        """What is neither token nor point (B, 0 to 2, W)."""
+        there = [each for each in (self.time, self.conditions) if each is not None]
+        return torch.cat([self.tokens[:, :0], *there], 1)
+
+
+class PairBias(nn.Module):
+    """The bias of attention for each pair of points, learned from its features; 0 for others."""
+
+    def __init__(self, model: OmniLearned) -> None:
+        super().__init__()
+        assert model.pairs is not None
+        self.pairs = model.pairs
+        self.net = Perceptron(self.pairs.features, RATIO * model.width, model.heads, norm=False)
+
+    def forward(self, inputs: Tensor, batch: Batch, layout: Layout) -> Bias:
+        """Return the bias of what `layout` has, from the `inputs` of points (P, columns)."""
+        among = Pairs(Lengths.of(batch.offsets))
+        values = self.net(features(self.pairs, inputs, among))
+        if self.pairs.symmetric:
+            values = values[among.mirrored]
+        whole = Pairs(Lengths.of(layout.offsets))
+        is_point = torch.zeros(whole.lengths.tokens, dtype=torch.bool, device=values.device)
+        is_point[layout.points] = True
+        query, key = whole.ordered
+        (between,) = (is_point[query] & is_point[key]).nonzero(as_tuple=True)
+        empty = values.new_zeros(len(query), values.shape[1])
+        return whole.bias(empty.index_copy(0, between, values))
+
+
+class Backbone(nn.Module):
+    """The pretrained part; with `layers` 0 it is what embeds a point by itself."""
+
+    def __init__(self, model: OmniLearned) -> None:
+        super().__init__()
+        self.model = model
+        width, flows = model.width, len(model.columns)
+        inner = RATIO * width
+        names = model.reads().columns
+        self.additional_at = [names.index(name) for name in model.additional if model.shown]
+        self.near_at = [model.columns.index(name) for name in model.near]
+        self.flags_at = [names.index(name) for name in IDENTITY if name in names]
+        self.input_norm = DynamicTanh(flows)
+        self.entry = Perceptron(flows, inner, width)
+        if model.kinds:
+            self.kinds = nn.Embedding(model.kinds, width, padding_idx=0)
+        if model.additional:
+            self.additional = Perceptron(len(model.additional), inner, width, bias=False)
+        if model.layers:
+            self._add_layers(model)
+
+    def _add_layers(self, model: OmniLearned) -> None:
+        """Add all by which points see each other, time and conditions."""
+        width, flows = model.width, len(model.columns)
+        shape = (width, model.heads)
+        if model.noisy:
+            self.fourier = Fourier(width)
+            self.time = Perceptron(width, RATIO * width, width, bias=False)
+        if model.conditions:
+            self.conditions = Perceptron(len(model.conditions), width, width)
+        if model.pairs is not None:
+            self.pair_bias = PairBias(model)
+            self.pairs_at = model.pairs.places(model.reads().columns)
+        local = flows + model.pair_features
+        self.local = LocalAttention(local, *shape, model.head_layers, model.dropout)
+        self.tokens = nn.Parameter(torch.empty(model.tokens, width))
+        nn.init.trunc_normal_(self.tokens, std=TOKEN_STD)
+        self.blocks = nn.ModuleList(Block(*shape, model.dropout) for _ in range(model.layers))
+        self.norm = DynamicTanh(width)
+
+    def forward(self, batch: Batch, noise: Noised | None = None, *, known: bool = True) -> Seen:
+        """Return what is seen of the points as they are, or in `noise`.
+
+        Without noise there is no time: the published token of time 0 is zero, and hidden. Kinds and
+        additional columns are left out unless they are `known`.
+
+        Raises:
+            BadInput: A kind is none of the model's.
+        """
+        points = batch.points if noise is None else noise.points
+        flowing = points[:, : len(self.model.columns)].to(self.input_norm.gamma.dtype)
+        x = self.entry(self.input_norm(flowing))
+        if not self.model.layers:
+            return Seen(self._with_known(x, batch), x.new_zeros(len(batch.sizes), 0, x.shape[1]))
+        x = x + self._local(points, batch)
+        if known:
+            x = self._with_known(x, batch)
+        return self._seen(x, points, batch, None if noise is None else noise.time)
+
+    def _with_known(self, x: Tensor, batch: Batch) -> Tensor:
+        """Return x (P, W) with what kinds of points and additional columns add to it.
+
+        In training a share of the events goes without.
+        """
+        known = []
+        if self.model.shown and self.model.kinds:
+            known.append(self.kinds(self._kind(batch)))
+        if self.model.shown and self.model.additional:
+            known.append(self.additional(batch.points[:, self.additional_at]))
+        if known and self.training and self.model.known_dropout:
+            drawn = torch.rand(len(batch.sizes), device=x.device) >= self.model.known_dropout
+            known = [each * drawn[batch.event].unsqueeze(1) for each in known]
+        for each in known:
+            x = x + each
+        return x
+
+    def _kind(self, batch: Batch) -> Tensor:
+        """Return the kind (P) of each point.
+
+        Of charge and flags, places among the PDG codes -211, -13, -11, 0, 11, 13, 22, 130, 211:
+        charged hadrons are 0 and 8, muons 1 and 5, electrons 2 and 4, photons 6, neutral hadrons 7,
+        all else 3.
+        """
+        if not self.model.kind:
+            charge, *flags = batch.points[:, self.flags_at].unbind(1)
+            positive = charge > 0
+            kind = torch.full_like(charge, NO_KIND, dtype=torch.int64)
+            numbers = ((0, 8), (7, 7), (6, 6), (4, 2), (5, 1))  # of negative and positive charge
+            for flag, (minus, plus) in zip(flags, numbers, strict=True):
+                of_flag = torch.where(positive, plus, minus)
+                kind = torch.where(flag > 0, of_flag, kind)
+            return kind
+        kind = batch.per_point[self.model.kind]
+        if bool((kind < 0).any()) or bool((kind >= self.model.kinds).any()):
+            message = (
+                f"{self.model.kind}: kinds from {int(kind.min())} to {int(kind.max())}; the model "
+                f"has {self.model.kinds}, counted from 0. Declare as many as the store has."
+            )
+            raise BadInput(message)
+        return kind
+
+    def _local(self, points: Tensor, batch: Batch) -> Tensor:
+        """Return what each point (P, W) receives from those near it."""
+        flows = points[:, : len(self.model.columns)]
+        edges = nearest(flows[:, self.near_at], batch.offsets, self.model.nearest)
+        near, point = edges
+        edge = flows[point] - flows[near]
+        if self.model.pairs is not None:
+            of_pairs = points[:, self.pairs_at]
+            with torch.no_grad():
+                pairs = function_of(self.model.pairs)(of_pairs[point], of_pairs[near])
+            edge = torch.cat([edge, pairs], 1)
+        received: Tensor = self.local(edges, edge, len(points))
+        return received
+
+    def _seen(self, x: Tensor, points: Tensor, batch: Batch, time: Tensor | None) -> Seen:
+        """Return what all blocks make of the points embedded (P, W), at `time` (B) if any."""
+        before = [self.tokens.expand(len(batch.sizes), -1, -1)]
+        if time is not None:
+            before.append(self.time(self.fourier(time)).unsqueeze(1))
+        if self.model.conditions:
+            given = conditions(batch, self.model.conditions)
+            before.append(self.conditions(given).unsqueeze(1))
+        first = torch.cat(before, 1)
+        layout = Layout.of(batch, first.shape[1])
+        bias = None
+        if self.model.pairs is not None:
+            bias = self.pair_bias(points[:, self.pairs_at], batch, layout)
+        lengths = Lengths.of(layout.offsets)
+        x = layout.packed(first, x)
+        for block in self.blocks:
+            x = block(x, lengths, bias)
+        x = self.norm(x)
+        parts = list(x[layout.before].split([each.shape[1] for each in before], 1))
+        tokens = parts.pop(0)
+        of_time = parts.pop(0) if time is not None else None
+        return Seen(x[layout.points], tokens, of_time, parts[0] if parts else None)
