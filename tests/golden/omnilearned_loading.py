@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.campaign import Training
 from pipeline.families.omnilearned import published as names
 from pipeline.families.omnilearned.module import build
+from pipeline.families.omnilearned.recipe import LION
 from pipeline.families.omnilearned.spec import OmniLearned
 from pipeline.nn import published
-from pipeline.training.engine.optimisers import with_faster
+from pipeline.training.engine.optimisers import groups, with_faster
 from pipeline.training.weights import carried
 from tests.golden.cases import Case, Row
 from tests.golden.omnilearned import declared
@@ -23,10 +25,7 @@ def knows(case: Case) -> bool:
 
 
 def held(case: Case) -> Iterator[Row]:
-    """Yield how many tensors, and rates of how many parameters, are others than the authors'.
-
-    The decay of weights is a matter of the recipe.
-    """
+    """Yield of how many tensors and parameters it is another than the authors'."""
     for name, result in case.about["results"].items():
         source, model = declared(result["from_"]), declared(result["to"])
         unlike = model.unlike(source, model.MAY_DIFFER)
@@ -36,7 +35,8 @@ def held(case: Case) -> Iterator[Row]:
         yield Row(f"{name}: carried", len(away), 0)
         away = set(result["not_carried"]) ^ {each for each, taken in found.items() if not taken}
         yield Row(f"{name}: not carried", len(away), 0)
-        yield Row(f"{name}: rates", _other_rates(build(model, None), model, result["groups"]), 0)
+        away_from = _other_groups(build(model, None), model, result["groups"])
+        yield Row(f"{name}: rates and decay", away_from, 0)
 
 
 def carried_over(source: OmniLearned, model: OmniLearned) -> dict[str, bool]:
@@ -47,14 +47,35 @@ def carried_over(source: OmniLearned, model: OmniLearned) -> dict[str, bool]:
     return {name: bool((weight == math.pi).all()) for name, weight in taken.items()}
 
 
-def _other_rates(module: nn.Module, model: OmniLearned, groups: list[dict[str, Any]]) -> int:
-    """Return of how many parameters the rate over the base rate is another."""
-    (factor,) = {group["lr_over_base"] for group in groups} - {1.0}
-    scales = with_faster({}, module, model.FASTER, factor)
+def _other_groups(module: nn.Module, model: OmniLearned, theirs: list[dict[str, Any]]) -> int:
+    """Return of how many parameters the decay, or the rate over the base rate, is another."""
+    (factor,) = {group["lr_over_base"] for group in theirs} - {1.0}
+    training = Training(
+        events_seen=1,
+        batch_events=1,
+        walltime_minutes=1,
+        learning_rate=1.0,
+        head_rate=factor,
+        weight_decay=max(group["weight_decay"] for group in theirs),
+        weight_decay_of="all",
+        no_weight_decay=LION["no_weight_decay"],
+    )
+    scales = with_faster({}, module, model.FASTER, training.head_rate)
     ours = {
-        name: scales[entry.ours].rate if entry.ours in scales else 1.0
+        id(parameter): (group["lr"], group["weight_decay"])
+        for group in groups(module, training, scales)
+        for parameter in group["params"]
+    }
+    parameters = dict(module.named_parameters())
+    there = {
+        n: (group["lr_over_base"], group["weight_decay"])
+        for group in theirs
+        for n in group["names"]
+    }
+    trained = {
+        name: ours[id(parameters[entry.ours])]
         for entry in names.entries(model)
         for name in entry.names
+        if entry.ours in parameters
     }
-    theirs = {name: group["lr_over_base"] for group in groups for name in group["names"]}
-    return sum(ours[name] != rate for name, rate in theirs.items())
+    return sum(trained.get(name) != there.get(name) for name in trained.keys() | there.keys())
