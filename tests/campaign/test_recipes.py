@@ -19,7 +19,7 @@ FILE = {
         "net": {"family": "particlenet"},
         "sophon": {"family": "part", "size": "sophon"},
         "sets": {"family": "deepsets", "size": "pfn"},
-        "masked": {"family": "mpm", "inputs": "kin", "width": 32, "layers": 2, "heads": 4},
+        "masked": {"family": "mpm", "size": "small", "objectives": {"regression": 1.0}},
     },
 }
 LENGTH = {"events_seen": 51_200, "walltime_minutes": 10}
