@@ -64,6 +64,11 @@ INTERACTIONS = {
         features=4,
         symmetric=True,
     ),
+    "jets8": Interaction(
+        function=f"{MODULE}:jets8",
+        columns=("px", "py", "pz", "energy"),
+        features=8,
+    ),
     "pet": Interaction(
         function=f"{MODULE}:pet",
         columns=("deta", "dphi", "log_pt"),

@@ -287,6 +287,33 @@ def test_kinds_are_places_among_sorted_pdg_codes():
     assert told.tolist() == list(range(9))
 
 
+def test_kinds_and_additional_columns_of_the_authors_files_are_columns_of_an_array():
+    given = {"kind": "features.0", "additional": ("features.1", "features.3")}
+    model, system = made(mode="classifier", **given)
+    reads = model.reads()
+    assert (reads.columns, reads.per_point) == (OFFSETS, ("features",))
+    batch = jet_batch(learned(mode="classifier", kinds=0, additional=()))
+    features = torch.rand(len(batch.points), 4)
+    features[:, 0] = torch.arange(len(batch.points)) % 9
+    batch = Batch(*first_of(batch), {"features": features}, batch.per_event)
+    kinds = {"kinds_of": features[:, 0].long()}
+    other, plain = made(mode="classifier", kind="kinds_of", additional=("d0", "dz"))
+    plain.module.load_state_dict(system.module.state_dict())
+    columns = torch.cat([batch.points, features[:, [1, 3]]], 1)
+    same = Batch(columns, batch.offsets, batch.event_id, kinds, batch.per_event)
+    assert other.reads().columns == (*OFFSETS, "d0", "dz")
+    told = system.module.eval()(batch).logits
+    torch.testing.assert_close(told, plain.module.eval()(same).logits)
+    narrow = Batch(*first_of(batch), {"features": features[:, :2]}, batch.per_event)
+    with pytest.raises(BadInput, match=r"features\.3: the array features of points has 2 columns"):
+        system.module(narrow)
+
+
+def first_of(batch):
+    """What every batch has."""
+    return batch.points, batch.offsets, batch.event_id
+
+
 def test_kinds_and_labels_that_are_none_are_told_by_name():
     model, system = made(kinds=4, kind="data_pid")
     batch = jet_batch(model)

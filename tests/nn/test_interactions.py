@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pipeline.data.errors import BadInput
 from pipeline.families.interactions import INTERACTIONS, Interaction, interaction_of, with_columns
 from pipeline.nn.attention import Bias, Lengths, attend, single_query_attention
-from pipeline.nn.interactions import features, jets
+from pipeline.nn.interactions import features, jets, jets8
 from pipeline.nn.pairs import Pairs
 
 SIZES = [[1], [5], [7, 7, 7], [3, 1, 9, 9, 2], [1, 40, 1]]
@@ -240,6 +240,17 @@ def test_what_cannot_be_is_refused_by_name(tmp_path):
         Interaction(function="a:b", columns=("x", "x"), features=1)
     with pytest.raises(ValidationError, match=r"expected file\.py:name"):
         Interaction(function="pairs", columns=("x",), features=1)
+
+
+def test_a_particle_leaves_a_pair_opposite_to_the_other():
+    a, b = particles(30), particles(30, seed=1)
+    there, back = jets8(a, b), jets8(b, a)
+    torch.testing.assert_close(there[:, :5], back[:, :5])
+    torch.testing.assert_close(there[:, 5:], -back[:, 5:], rtol=0, atol=1e-9)
+    assert (there[:, 5].abs() <= 1 + 1e-9).all()
+    light = torch.stack([particle(5, 0.2, 1), particle(2, 0.2, 1, 40.0)])
+    assert jets8(light[1], light[0])[5] == pytest.approx(1), "the fast one leaves along the pair"
+    assert not jets8(a, a)[:, 5].any(), "with itself"
 
 
 def test_known_interactions_have_names():

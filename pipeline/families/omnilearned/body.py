@@ -51,6 +51,26 @@ class Seen:
         return torch.cat([self.tokens[:, :0], *there], 1)
 
 
+def column_of(batch: Batch, name: str) -> Tensor:
+    """Return an array of points (P), or of a wider one the column that stands behind a dot.
+
+    Raises:
+        BadInput: The array has no such column, or several where none is named.
+    """
+    array, _, column = name.partition(".")
+    values = batch.per_point[array]
+    if values.ndim > 1 and column.isdigit() and int(column) < values.shape[1]:
+        return values[:, int(column)]
+    if values.ndim > 1 or column:
+        width = values.shape[1] if values.ndim > 1 else 1
+        message = (
+            f"{name}: the array {array} of points has {width} columns. Name one, {array}.0 to "
+            f"{array}.{width - 1}, or the array alone where it has one."
+        )
+        raise BadInput(message)
+    return values
+
+
 class PairBias(nn.Module):
     """The bias of attention for each pair of points, learned from its features; 0 for others."""
 
@@ -84,7 +104,7 @@ class Backbone(nn.Module):
         width, flows = model.width, len(model.columns)
         inner = RATIO * width
         names = model.reads().columns
-        self.additional_at = [names.index(name) for name in model.additional if model.shown]
+        self.additional_at = {n: names.index(n) for n in model.additional if n in names}
         self.near_at = [model.columns.index(name) for name in model.near]
         self.flags_at = [names.index(name) for name in IDENTITY if name in names]
         self.input_norm = DynamicTanh(flows)
@@ -143,13 +163,20 @@ class Backbone(nn.Module):
         if self.model.shown and self.model.kinds:
             known.append(self.kinds(self._kind(batch)))
         if self.model.shown and self.model.additional:
-            known.append(self.additional(batch.points[:, self.additional_at]))
+            columns = [self._column(batch, name) for name in self.model.additional]
+            known.append(self.additional(torch.stack(columns, 1)))
         if known and self.training and self.model.known_dropout:
             drawn = torch.rand(len(batch.sizes), device=x.device) >= self.model.known_dropout
             known = [each * drawn[batch.event].unsqueeze(1) for each in known]
         for each in known:
             x = x + each
         return x
+
+    def _column(self, batch: Batch, name: str) -> Tensor:
+        """Return the additional column `name` (P), of the points or of an array of them."""
+        if name in self.additional_at:
+            return batch.points[:, self.additional_at[name]]
+        return column_of(batch, name)
 
     def _kind(self, batch: Batch) -> Tensor:
         """Return the kind (P) of each point.
@@ -167,7 +194,7 @@ class Backbone(nn.Module):
                 of_flag = torch.where(positive, plus, minus)
                 kind = torch.where(flag > 0, of_flag, kind)
             return kind
-        kind = batch.per_point[self.model.kind]
+        kind = column_of(batch, self.model.kind).long()
         if bool((kind < 0).any()) or bool((kind >= self.model.kinds).any()):
             message = (
                 f"{self.model.kind}: kinds from {int(kind.min())} to {int(kind.max())}; the model "

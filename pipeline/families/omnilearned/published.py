@@ -58,10 +58,10 @@ def _fields(weights: Mapping[str, Tensor]) -> dict[str, Any]:
         fields["kinds"] = len(weights["body.pid_embed.0.weight"])
     if "body.add_embed.0.fc1.weight" in weights:
         number = weights["body.add_embed.0.fc1.weight"].shape[1]
-        fields["additional"] = IMPACT if number == len(IMPACT) else _columns("additional", number)
+        fields["additional"] = IMPACT if number == len(IMPACT) else _columns("features", number)
     if "body.cond_embed.0.fc1.weight" in weights:
         number = weights["body.cond_embed.0.fc1.weight"].shape[1]
-        fields["conditions"] = (*_columns("global", number)[:-1], "multiplicity")
+        fields["conditions"] = (*_columns("globals", number)[:-1], "multiplicity")
     return fields
 
 

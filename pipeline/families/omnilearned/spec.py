@@ -57,7 +57,8 @@ class OmniLearned(Generative):
     pairs of points: "pet" (ln m², ln ΔR, ln kT), another of ours, the user's own, or none (""); the
     network is given them of what it is given of the points, noise and all. `kinds` is the number of
     kinds of points, of the array of points `kind`, or of the charge and the flags of JetClass where
-    that is ""; kind 0 adds nothing. `additional` are columns beside those that flow. Both are
+    that is ""; kind 0 adds nothing. `additional` are columns beside those that flow. "features.0"
+    is column 0 of an array of points, for which the authors' files have a place. Both are
     shown in noise too, but not where events are generated, for who generates does not know them;
     so in training a share `known_dropout` of events goes without. With `shown` false they never
     are: where a backbone is fine-tuned on a store that has none. `layers` and `head_layers` are
@@ -233,8 +234,11 @@ class OmniLearned(Generative):
             return self.read(inputs, per_point=learnt)
         flags = IDENTITY if self.kinds and not self.kind else ()
         kind = (self.kind,) if self.kinds and self.kind else ()
-        columns = dict.fromkeys((*inputs, *self.additional, *flags))
-        return self.read(columns, per_point=(*kind, *learnt))
+        of_arrays = (name for name in self.additional if "." in name)
+        arrays = dict.fromkeys(name.partition(".")[0] for name in (*kind, *of_arrays))
+        further = (name for name in self.additional if "." not in name)
+        columns = dict.fromkeys((*inputs, *further, *flags))
+        return self.read(columns, per_point=tuple(dict.fromkeys((*arrays, *learnt))))
 
     def parameters(self) -> Parameters:
         """Return the counts of the body and of the heads that the mode has."""
