@@ -1,7 +1,8 @@
 """OmniLearned's files held to what the authors' loader makes of them: points, kinds, labels.
 
-Ours packs the points that the authors' network takes for real, those whose ln pT is not 0. The
-options of their loader to cut a batch and to clip points are not here.
+Ours packs the points that the authors' network takes for real, those whose ln pT is not 0. What
+their loader leaves out of a long jet, and how it shifts the labels of a data set, ours has in the
+limit of an experiment and in the labels of a head. Its option to clip points is not here.
 """
 
 import tempfile
@@ -10,9 +11,17 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from pipeline.data.events import Events
+from pipeline.data.experiments.omnilearned import OMNILEARNED
 from pipeline.data.readers.omnilearned_h5 import LOG_PT, open_h5
+from pipeline.data.simulation.jetclass import species
+from pipeline.downstream.jets.score import classes_of
+from pipeline.downstream.jets.spec import JetTask
+from pipeline.families.jet_columns import SPECIES
+from pipeline.families.omnilearned.body import kind_of
 from tests.golden.cases import Case, Row
 
 
@@ -27,6 +36,8 @@ def events_of(case: Case) -> Events:
         path = Path(folder) / "jets.h5"
         with h5py.File(path, "w") as file:
             file["data"], file["pid"] = case.arrays["data"], case.arrays["file_pid"]
+            if "shift_cond" in case.arrays:
+                file["global"] = case.arrays["shift_cond"]
         with open_h5(path) as entries:
             events, _ = entries.read(0, entries.count)
     return events
@@ -49,3 +60,39 @@ def held(case: Case) -> Iterator[Row]:
         theirs = case.arrays[name]
         packed = theirs if name == "plain_y" else theirs[real]
         yield Row(name, float(np.abs(values - packed).max()), 0.0)
+    yield from _further(case, events)
+
+
+def _further(case: Case, events: Events) -> Iterator[Row]:
+    """Yield how kinds, shifted labels, what is known of a jet, and shortened jets compare."""
+    arrays = case.arrays
+    if "pdg_number" in arrays:
+        found = numbers_of(arrays["pdg"])
+        yield Row("pdg_number", float(np.abs(found - arrays["pdg_number"]).max()), 0.0)
+    if "shift_y" in arrays:
+        shift = int((arrays["file_pid"] - arrays["shift_y"])[0])
+        classes = 1 + int(arrays["shift_y"].max())
+        task = JetTask(
+            classes=tuple(map(str, range(classes))),
+            labels=tuple((shift + number,) for number in range(classes)),
+        )
+        found = classes_of(events.per_event["label"], task)
+        yield Row("shift_y", float(np.abs(found - arrays["shift_y"]).max()), 0.0)
+        away = np.abs(events.per_event["globals"] - arrays["shift_cond"]).max()
+        yield Row("shift_cond", float(away), 0.0)
+    if "plain_X_at_most_20" in arrays:
+        theirs = arrays["plain_X_at_most_20"]
+        short, _ = OMNILEARNED.limit(events, theirs.shape[1])
+        packed = theirs[theirs[..., LOG_PT] != 0]
+        yield Row("plain_X_at_most_20", float(np.abs(short.points - packed).max()), 0.0)
+
+
+def numbers_of(pdg: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the numbers of kinds of PDG codes; 0 is padding."""
+    neutral = np.isin(np.abs(pdg), (0, 22, 130, 2112))
+    lepton = np.isin(np.abs(pdg), (11, 13))
+    charge = np.where(neutral, 0, np.where(lepton, -np.sign(pdg), np.sign(pdg)))
+    flags = species(pdg.ravel(), charge.ravel())
+    there = (pdg != 0).ravel()
+    columns = [torch.from_numpy(flags[f"is{name}"] & there) for name in SPECIES]
+    return kind_of(torch.from_numpy(charge.ravel()), columns).numpy().reshape(pdg.shape)

@@ -5,6 +5,7 @@ ViniciusMikuni/OmniLearned at 922355d computes it. Axes: P points, packed · B e
 stands before the points of an event · T tokens · F columns that flow · W width · E edges.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -69,6 +70,21 @@ def column_of(batch: Batch, name: str) -> Tensor:
         )
         raise BadInput(message)
     return values
+
+
+def kind_of(charge: Tensor, flags: Sequence[Tensor]) -> Tensor:
+    """Return the number of the kind (P) of points of a charge (P) and `flags` (P) as JetClass.
+
+    The numbers are places among the PDG codes -211, -13, -11, 0, 11, 13, 22, 130, 211: charged
+    hadrons are 0 and 8, muons 5 and 1, electrons 4 and 2 (of negative and positive charge), photons
+    6, neutral hadrons 7, all else 3.
+    """
+    positive = charge > 0
+    kind = torch.full_like(charge, NO_KIND, dtype=torch.int64)
+    numbers = ((0, 8), (7, 7), (6, 6), (4, 2), (5, 1))
+    for flag, (minus, plus) in zip(flags, numbers, strict=True):
+        kind = torch.where(flag > 0, torch.where(positive, plus, minus), kind)
+    return kind
 
 
 class PairBias(nn.Module):
@@ -181,19 +197,12 @@ class Backbone(nn.Module):
     def _kind(self, batch: Batch) -> Tensor:
         """Return the kind (P) of each point.
 
-        Of charge and flags, places among the PDG codes -211, -13, -11, 0, 11, 13, 22, 130, 211:
-        charged hadrons are 0 and 8, muons 1 and 5, electrons 2 and 4, photons 6, neutral hadrons 7,
-        all else 3.
+        Raises:
+            BadInput: One is none of the model's.
         """
         if not self.model.kind:
             charge, *flags = batch.points[:, self.flags_at].unbind(1)
-            positive = charge > 0
-            kind = torch.full_like(charge, NO_KIND, dtype=torch.int64)
-            numbers = ((0, 8), (7, 7), (6, 6), (4, 2), (5, 1))  # of negative and positive charge
-            for flag, (minus, plus) in zip(flags, numbers, strict=True):
-                of_flag = torch.where(positive, plus, minus)
-                kind = torch.where(flag > 0, of_flag, kind)
-            return kind
+            return kind_of(charge, flags)
         kind = column_of(batch, self.model.kind).long()
         if bool((kind < 0).any()) or bool((kind >= self.model.kinds).any()):
             message = (
