@@ -1,11 +1,13 @@
-"""What trainings minimise: losses that are means over events, so the same at any world size.
+"""What trainings minimise: means over the global batch, the same at any world size.
 
-An objective is a function in a file here, which a family names in its `OBJECTIVES`.
+An objective is a function in `objective.py` of a family, which names it in its `OBJECTIVES`. It
+returns means over the events of a batch; or, marked by `pooled`, over other terms, such as points.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,10 +18,40 @@ Losses = dict[str, Tensor]
 
 
 class Objective(Protocol):
-    """What is minimised: named parts, each a mean over the events of the batch."""
+    """What is minimised: named losses, each a mean over the events of the batch, or its terms."""
 
     def __call__(self, output: Any, batch: Batch, /) -> Losses:
         """Return the parts of the loss."""
+
+
+Marked = TypeVar("Marked", bound=Callable[..., Losses])
+Count = Callable[[Batch], Tensor]
+_COUNT = "count_of_terms"
+
+
+def pooled(count: Count) -> Callable[[Marked], Marked]:
+    """Mark an objective as a mean over `count(batch)` terms, which events have in other numbers.
+
+    A micro-batch then counts by its terms, so that the mean is over those of the global batch.
+    """
+
+    def mark(objective: Marked) -> Marked:
+        setattr(objective, _COUNT, count)
+        return objective
+
+    return mark
+
+
+def count_of(objective: Objective) -> Count:
+    """Return what counts the terms that `objective` is a mean over: events, unless marked."""
+    known = objective.func if isinstance(objective, partial) else objective
+    found: Count = getattr(known, _COUNT, events)
+    return found
+
+
+def events(batch: Batch) -> Tensor:
+    """Return the number of events."""
+    return batch.offsets.new_tensor(len(batch.event_id))
 
 
 @dataclass(frozen=True)
@@ -28,15 +60,38 @@ class WeightedSum:
 
     parts: Sequence[tuple[Objective, float]]
 
-    def __call__(self, output: Any, batch: Batch) -> tuple[Tensor, Losses]:
-        """Return the weighted sum of all parts, and each part as it is."""
+    def __call__(
+        self, output: Any, batch: Batch, shares: Sequence[float] = ()
+    ) -> tuple[Tensor, Losses]:
+        """Return the weighted sum of all parts, and each loss, times the `shares` of the parts."""
         recorded: Losses = {}
         weighted = []
-        for objective, weight in self.parts:
-            losses = objective(output, batch)
-            weighted += [weight * loss for loss in losses.values()]
-            recorded |= losses
+        shares = shares or [1.0] * len(self.parts)
+        parts = zip(self.each(output, batch), self.weights, shares, strict=True)
+        for losses, weight, share in parts:
+            shared = {name: share * loss for name, loss in losses.items()}
+            weighted += [weight * loss for loss in shared.values()]
+            recorded |= shared
         return torch.stack(weighted).sum(), recorded
+
+    def each(self, output: Any, batch: Batch) -> list[Losses]:
+        """Return the losses of each part, without its weight."""
+        return [objective(output, batch) for objective, _ in self.parts]
+
+    @property
+    def weights(self) -> list[float]:
+        """The weight of each part."""
+        return [weight for _, weight in self.parts]
+
+    @property
+    def is_over_events(self) -> bool:
+        """Whether every part is a mean over events."""
+        return all(count_of(objective) is events for objective, _ in self.parts)
+
+    def terms(self, batch: Batch) -> Tensor:
+        """Return the number of terms (parts,) float64 of `batch` that each part is a mean over."""
+        counts = [count_of(objective)(batch) for objective, _ in self.parts]
+        return torch.stack(counts).to(batch.points.device, torch.float64)
 
 
 def only(objective: Objective) -> WeightedSum:

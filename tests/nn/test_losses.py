@@ -1,5 +1,7 @@
 """The losses: means over events, minimal for the truth, finite for every event."""
 
+from functools import partial
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -13,6 +15,7 @@ from pipeline.families.fm4npp.objective import (
     neighbours_by_size,
     neighbours_per_event,
 )
+from pipeline.nn.losses import WeightedSum, only
 from pipeline.training.network import Downstream
 
 SIZES = [5, 70, 1, 9, 30, 12]
@@ -53,6 +56,30 @@ def test_the_published_loss_is_the_mean_over_all_neighbours_of_the_batch():
     assert found != neighbours_per_event(nothing, made)["neighbours_per_event"]
 
 
+@pytest.mark.parametrize("partition", [*PARTITIONS, [[0, 1, 2, 3, 4], [5]]], ids=str)
+def test_shares_of_terms_make_pooled_losses_the_same_however_the_batch_is_shared_out(partition):
+    """As the engine weighs them: terms of the piece over terms of the batch."""
+    whole = batch(SIZES)
+    both = WeightedSum([(neighbours, 1.0), (neighbours_per_event, 0.5)])
+    predicted = torch.rand(len(whole.points), 2, 3)
+    pieces, terms, expected = predicted.split(SIZES), both.terms(whole), both(predicted, whole)[0]
+    found = 0.0
+    for chosen in partition:
+        piece = part(whole, chosen)
+        shares = (both.terms(piece) / terms).tolist()
+        found += both(torch.cat([pieces[i] for i in chosen]), piece, shares)[0]
+    torch.testing.assert_close(found, expected)
+
+
+def test_what_an_objective_is_a_mean_over_is_counted():
+    made = batch(SIZES)
+    there = int((made.per_point["neighbours"] >= 0).sum())
+    both = WeightedSum([(neighbours, 1.0), (partial(neighbours_by_size, edges=(), weights=()), 1)])
+    assert both.terms(made).tolist() == [there, len(SIZES)]
+    assert not both.is_over_events
+    assert only(neighbours_per_event).is_over_events
+
+
 def test_events_can_be_weighed_by_their_size_a_bin_holds_its_lower_edge_alone():
     made = batch(SIZES)  # 5, 70, 1, 9, 30 and 12 points
     found = neighbours_by_size(
@@ -80,7 +107,7 @@ def by_size(predicted, made):
 MEANS = pytest.mark.parametrize("objective", [neighbours, neighbours_per_event, by_size])
 
 
-def only(losses):
+def one(losses):
     """Return the one part."""
     (loss,) = losses.values()
     return loss
@@ -91,24 +118,24 @@ def test_the_neighbour_loss_of_the_truth_is_zero_and_of_an_offset_its_square(obj
     made = batch([4, 3])
     starts = made.offsets[:-1][made.event].unsqueeze(1)
     truth = made.points[:, 1:][(made.per_point["neighbours"] + starts).clamp(min=0)]
-    assert only(objective(truth, made)) == 0
-    torch.testing.assert_close(only(objective(truth + 0.5, made)), torch.tensor(0.25))
+    assert one(objective(truth, made)) == 0
+    torch.testing.assert_close(one(objective(truth + 0.5, made)), torch.tensor(0.25))
 
 
 @MEANS
 def test_neighbours_that_do_not_exist_do_not_count(objective):
     made = batch([4])
     predicted = torch.rand(4, 2, 3)
-    before = only(objective(predicted, made))
+    before = one(objective(predicted, made))
     predicted[made.per_point["neighbours"] < 0] = 1e6
-    assert only(objective(predicted, made)) == before
+    assert one(objective(predicted, made)) == before
 
 
 @MEANS
 def test_an_event_of_one_point_has_no_neighbours_and_no_loss(objective):
     made = batch([1])
     predicted = torch.rand(1, 2, 3, requires_grad=True)
-    loss = only(objective(predicted, made))
+    loss = one(objective(predicted, made))
     loss.backward()
     assert loss == 0
     assert not predicted.grad.any()

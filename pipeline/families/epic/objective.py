@@ -3,17 +3,25 @@
 Two means of the same errors. Axes: P points, packed · F columns that flow.
 """
 
+from torch import Tensor
+
 from pipeline.nn.batch import Batch
 from pipeline.nn.flow_losses import Flows
 from pipeline.nn.flow_losses import flow as mean_over_events
-from pipeline.nn.losses import Losses
+from pipeline.nn.losses import Losses, pooled
 
 
+def points(batch: Batch) -> Tensor:
+    """Return the number of points."""
+    return batch.offsets[-1]
+
+
+@pooled(points)
 def flow(output: Flows, batch: Batch) -> Losses:
     """Return the sum over columns, and its mean over all points: a large event counts more.
 
-    As in the authors' code, the batch is what a process takes forward at once: with another number
-    of processes or micro-batches the value is another mean of the same errors.
+    In training that is the global batch. In the authors' code it is what a process takes forward at
+    once, so that their means depend on the number of processes.
     """
     del batch
     assert output.flow is not None

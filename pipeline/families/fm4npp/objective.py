@@ -11,14 +11,20 @@ import torch
 from torch import Tensor
 
 from pipeline.nn.batch import Batch
-from pipeline.nn.losses import Losses, event_mean
+from pipeline.nn.losses import Losses, event_mean, pooled
 
 
+def existing(batch: Batch) -> Tensor:
+    """Return the number of neighbours that exist."""
+    return (batch.per_point["neighbours"] >= 0).sum()
+
+
+@pooled(existing)
 def neighbours(predicted: Tensor, batch: Batch) -> Losses:
     """Return the mean over all neighbours of the batch, so that a large event counts more.
 
-    As in the authors' code, the batch is what a process takes forward at once: with another number
-    of processes or micro-batches the value is another mean of the same errors.
+    In training that is the global batch. In the authors' code it is what a process takes forward at
+    once, so that their means depend on the number of processes.
     """
     squared, exists = _errors(predicted, batch)
     return {"neighbours": squared.sum() / exists.sum().clamp(min=1)}

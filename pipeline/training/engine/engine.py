@@ -159,16 +159,16 @@ class Engine:
 
         `batches` are this process's micro-batches, as many as in every other process. Each group of
         parameters learns at `factor` times its own rate, with the training's first beta if
-        `first_beta` is None. The losses are means over the events of
-        the global batch; `points` is its number of points. Without ZeRO in single precision
+        `first_beta` is None. The losses are means over the global batch, of its events or of what
+        else an objective counts; `points` is its number of points. Without ZeRO in single precision
         DeepSpeed clips by the gradient norm but does not report it.
         """
         for group, rate in zip(self.engine.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = factor * rate
             group["betas"] = (first_beta or self.training.betas[0], self.training.betas[1])
         sums: dict[str, Tensor] = {}
-        for micro in batches:
-            for name, value in self._accumulate(micro, objective).items():
+        for micro, shares in zip(batches, self._shares(batches, objective), strict=True):
+            for name, value in self._accumulate(micro, objective, shares).items():
                 sums[name] = sums[name] + value if name in sums else value
         if self.ema is not None:
             with part("optimiser"):
@@ -180,21 +180,38 @@ class Engine:
             norm = self.engine.get_global_grad_norm()
             return metrics if norm is None else metrics | {"grad_norm": float(norm)}
 
-    def _accumulate(self, micro: MicroBatch, objective: WeightedSum) -> dict[str, Tensor]:
+    def _shares(
+        self, batches: Sequence[MicroBatch], objective: WeightedSum
+    ) -> list[Sequence[float]]:
+        """Return how much each part of the objective counts in each of the micro-batches.
+
+        That is its share of the terms of the global batch, times the number of all micro-batches,
+        whose mean DeepSpeed takes; for means over events the micro-batch knows it.
+        """
+        if objective.is_over_events:
+            return [[micro.weight] * len(objective.parts) for micro in batches]
+        terms = [objective.terms(micro.batch) * bool(micro.weight) for micro in batches]
+        here = torch.stack(terms).to(self.world.device)
+        everywhere = COLLECTIVES.all_reduce_sum(here.sum(0)).clamp(min=1)
+        shares: list[Sequence[float]] = (
+            here / everywhere * self.world.size * len(batches)
+        ).tolist()
+        return shares
+
+    def _accumulate(
+        self, micro: MicroBatch, objective: WeightedSum, shares: Sequence[float]
+    ) -> dict[str, Tensor]:
         """Run a micro-batch forward and backward; step after the last. Return weighted losses."""
         batch = micro.batch.to(self.world.device)
         with part("forward"):
-            total, losses = objective(self.engine(batch), batch)
+            total, losses = objective(self.engine(batch), batch, shares)
         with part("backward"):
-            self.engine.backward(micro.weight * total)
+            self.engine.backward(total)
         with part("optimiser"):
             self.engine.step()
         points = total.new_full((), len(batch.points) if micro.weight else 0, dtype=torch.float64)
-        means = {
-            name: micro.weight * value.detach().double()
-            for name, value in {"loss": total, **losses}.items()
-        }
-        return {**means, "points": points}
+        means = {name: value.detach().double() for name, value in losses.items()}
+        return {"loss": total.detach().double(), **means, "points": points}
 
     def _mean(self, values: Mapping[str, Tensor], count: int) -> dict[str, float]:
         """Return the sum over processes of each value, divided by `count`."""
@@ -217,26 +234,28 @@ class Engine:
     def validate(
         self, batches: Sequence[tuple[Batch, bool]], objective: WeightedSum, seed: int
     ) -> float:
-        """Return the mean loss over the events of all processes' `batches` whose flag is set.
+        """Return the mean loss over all processes' `batches` whose flag is set.
 
         The model draws random numbers from `seed`, the same at each call; the random states of the
         training do not change.
         """
         device = self.world.device
         devices = [device] if device.type == "cuda" else []
-        sums = torch.zeros(2, dtype=torch.float64, device=device)
+        sums = torch.zeros(2, len(objective.parts), dtype=torch.float64, device=device)
         self.engine.eval()
         with torch.random.fork_rng(devices):
             torch.manual_seed(seed)
             for batch, counts in batches:
                 on_device = batch.to(device)
-                loss, _ = objective(self.engine(on_device), on_device)
+                parts = objective.each(self.engine(on_device), on_device)
                 if counts:
-                    events = len(batch.event_id)
-                    sums += torch.stack([loss.double() * events, loss.new_tensor(events).double()])
+                    terms = objective.terms(on_device)
+                    means = torch.stack([torch.stack([*each.values()]).sum() for each in parts])
+                    sums += torch.stack([means * terms, terms])
         self.engine.train()
         torch.distributed.all_reduce(sums)
-        return float(sums[0] / sums[1])
+        means = sums[0] / sums[1].clamp(min=1)
+        return float(means @ means.new_tensor(objective.weights))
 
     def save(
         self,

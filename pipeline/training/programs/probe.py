@@ -13,6 +13,8 @@ from pipeline.data.store import Store
 from pipeline.evaluation.result import EvaluationResult, mean_interval
 from pipeline.job import batch_job_id
 from pipeline.nn import systems
+from pipeline.nn.batch import Batch
+from pipeline.nn.systems import System
 from pipeline.outcome import Exit
 from pipeline.probing import Subject
 from pipeline.records import Intervals, Probed, Scores, TaskProgress
@@ -81,25 +83,40 @@ def held_out(
     torch.manual_seed(subject.seed)
     report = program.Throttle(1.0)
     rows: list[dict[str, float]] = []
-    sizes: list[int] = []
+    counted: list[dict[str, float]] = []
+    done = 0
     for batch in subject.batches():
         if stop.requested:
             return None
         there = batch.to(subject.device)
-        total, parts = subject.system.objective(subject.system.module(there), there)
-        rows.append({"loss": float(total)} | {name: float(each) for name, each in parts.items()})
-        sizes.append(len(batch.event_id))
+        losses_of_batch, terms = _measured(subject.system, there)
+        rows.append(losses_of_batch)
+        counted.append(terms)
+        done += len(batch.event_id)
         if report():
-            progress = TaskProgress(done=sum(sizes), total=len(subject.events), unit="events")
+            progress = TaskProgress(done=done, total=len(subject.events), unit="events")
             records.write(folder.progress, progress)
-    weights = np.array(sizes, float)
     losses: Scores = {}
     intervals: Intervals = {}
     for name in rows[0]:
-        values = np.array([row[name] for row in rows])
+        values, weights = (np.array([row[name] for row in each]) for each in (rows, counted))
         losses[name] = float(np.average(values, weights=weights))
         intervals[name] = mean_interval(values, weights, seed=subject.seed)
     return losses, intervals
+
+
+def _measured(system: System, batch: Batch) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the loss of `batch` and its parts, and over how many terms each is a mean.
+
+    The whole loss counts by events, if its parts are not all over the same terms.
+    """
+    parts = system.objective.each(system.module(batch), batch)
+    terms = system.objective.terms(batch).tolist()
+    named = [(name, float(loss), i) for i, each in enumerate(parts) for name, loss in each.items()]
+    total = sum(system.objective.weights[i] * loss for _, loss, i in named)
+    whole = terms[0] if len(set(terms)) == 1 else float(len(batch.event_id))
+    losses = {"loss": total} | {name: loss for name, loss, _ in named}
+    return losses, {"loss": whole} | {name: terms[i] for name, _, i in named}
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from made_batches import MODEL, batch, part
 from ranks import training
 
 from pipeline.families.fm4npp.module import NeighbourPredictor
-from pipeline.families.fm4npp.objective import neighbours_per_event
+from pipeline.families.fm4npp.objective import neighbours, neighbours_per_event
 from pipeline.nn.batch import MicroBatch
-from pipeline.nn.losses import only
+from pipeline.nn.losses import WeightedSum
 from pipeline.training.engine.engine import Engine, World, join
 from pipeline.training.engine.optimisers import Scale
 from pipeline.training.programs.program import leave
@@ -33,7 +33,8 @@ REFERENCES = [
     *((kind, "fp32", "0") for kind in ("adamw", "lion", "ranger")),
     *((kind, "bf16", "1") for kind in ("adamw", "ranger")),
 ]
-OBJECTIVE = only(neighbours_per_event)
+# A mean over all neighbours of the batch, and one over its events.
+OBJECTIVE = WeightedSum([(neighbours, 1.0), (neighbours_per_event, 0.5)])
 SCALES = {"backbone.layers.1.mixer.A_log": Scale(rate=3.0)}
 
 

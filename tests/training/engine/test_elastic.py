@@ -84,15 +84,11 @@ def test_micro_batches_computed_again_give_the_losses_of_whole_ones(links, stage
 
 
 def plain(path, store, **changes):
-    """The folder of a pretraining without dropout, whose losses no random state changes.
-
-    Nor does the number of processes: the loss is a mean over events.
-    """
+    """The folder of a pretraining without dropout, whose losses no random state changes."""
     folder = pretraining(path, store, events_seen=120, batch_events=4, **changes)
     task = read(folder.declaration, PretrainTask)
     folder.declaration.unlink()
-    model = MODEL.model_copy(update={"objectives": {"neighbours_per_event": 1.0}})
-    declare(TaskFolder(path), task.model_copy(update={"model": model}))
+    declare(TaskFolder(path), task.model_copy(update={"model": MODEL}))
     return folder
 
 
