@@ -114,19 +114,23 @@ def _wanted(training: Table) -> tuple[bool, Table]:
     return bool(recipe), {key: value for key, value in training.items() if key != "recipe"}
 
 
-def _recipe(name: str, model: Any, stage: str) -> Recipe:
+def _recipe(name: str, model: Any, stage: str) -> Recipe | None:
     """Return the recipe of the model `name` as the file declares it.
 
+    None where the file declares no such model, which the validation will say.
+
     Raises:
-        ValueError: There is none.
+        ValueError: The family has none.
     """
     declared = model if isinstance(model, dict) else {}
     family, size = (str(declared.get(key, "")) for key in ("family", "size"))
-    found = KNOWN[family].recipe(stage, size) if family in KNOWN else None
+    if family not in KNOWN:
+        return None
+    found = KNOWN[family].recipe(stage, size)
     if found is None:
         with_one = ", ".join(each for each, kind in KNOWN.items() if kind.recipe(stage))
         message = (
-            f"{name} ({family or 'no family'}) has no published recipe of this stage, {stage}; "
+            f"{name} ({family}) has no published recipe of this stage, {stage}; "
             f"there are those of: {with_one or 'none'}"
         )
         raise ValueError(message)
@@ -147,14 +151,15 @@ def _by_model(section: Table, models: Table) -> Table:
     for name in section.get("models", ()):
         changes = _table(by_model, name)
         own, changed = _wanted(_table(changes, "training"))
-        if not common and not own:
+        recipe = _recipe(name, models.get(name), "pretrain") if common or own else None
+        if recipe is None:
             continue
-        recipe = _recipe(name, models.get(name), "pretrain")
         given = {**keys, **changed}
         # What a file says for one model comes before what it says for all.
         found = recipe.keys(given) if common else {**keys, **recipe.keys(changed | _length(given))}
         by_model[name] = {**changes, "training": found}
-        training = training if training is not keys or not common else recipe.keys(keys)
+        if common and training is keys:  # the section itself is validated, too
+            training = recipe.keys(keys)
     return {**section, "training": training, "by_model": by_model}
 
 
@@ -171,7 +176,7 @@ def _finetune(section: Table, models: Table, pretrained: Any) -> Table:
     names = tuple(section.get("models", ())) or tuple(pretrained)
     stage = _table(section, "head").get("task", "tracks")
     recipes = {name: _recipe(name, models.get(name), stage) for name in names}
-    found = {name: recipe.keys(keys) for name, recipe in recipes.items()}
+    found = {name: recipe.keys(keys) for name, recipe in recipes.items() if recipe is not None}
     first = next(iter(found.values()), keys)
     for name, each in found.items():
         if each != first:
@@ -185,6 +190,5 @@ def _tokenize(section: Table) -> Table:
     wanted, keys = _wanted(_table(section, "training"))
     if not wanted:
         return section
-    model = section.get("model")
-    recipe = _recipe("model", model, "tokenize")
-    return {**section, "training": recipe.keys(keys)}
+    recipe = _recipe("model", section.get("model"), "tokenize")
+    return {**section, "training": keys if recipe is None else recipe.keys(keys)}

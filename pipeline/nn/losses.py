@@ -29,10 +29,11 @@ Count = Callable[[Batch], Tensor]
 _COUNT = "count_of_terms"
 
 
-def pooled(count: Count) -> Callable[[Marked], Marked]:
+def pooled(count: Callable[..., Tensor]) -> Callable[[Marked], Marked]:
     """Mark an objective as a mean over `count(batch)` terms, which events have in other numbers.
 
-    A micro-batch then counts by its terms, so that the mean is over those of the global batch.
+    `count` is given the keywords of the objective's settings, too. A micro-batch then counts by its
+    terms, so that the mean is over those of the global batch.
     """
 
     def mark(objective: Marked) -> Marked:
@@ -44,14 +45,21 @@ def pooled(count: Count) -> Callable[[Marked], Marked]:
 
 def count_of(objective: Objective) -> Count:
     """Return what counts the terms that `objective` is a mean over: events, unless marked."""
-    known = objective.func if isinstance(objective, partial) else objective
-    found: Count = getattr(known, _COUNT, events)
+    if isinstance(objective, partial):
+        bound = getattr(objective.func, _COUNT, events)
+        return events if bound is events else partial(bound, **objective.keywords)
+    found: Count = getattr(objective, _COUNT, events)
     return found
 
 
 def events(batch: Batch) -> Tensor:
     """Return the number of events."""
     return batch.offsets.new_tensor(len(batch.event_id))
+
+
+def points(batch: Batch) -> Tensor:
+    """Return the number of points."""
+    return batch.offsets[-1]
 
 
 @dataclass(frozen=True)

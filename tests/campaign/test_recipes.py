@@ -95,7 +95,7 @@ def test_a_fine_tuning_has_the_recipe_of_its_task():
         ),
         (
             lambda: pretraining(["nobody"], {"recipe": "published", **LENGTH}),
-            "nobody (no family) has no published recipe",
+            "pretrain.training.learning_rate: Field required",
         ),
         (
             lambda: pretraining(["part"], {"recipe": "published", "walltime_minutes": 1}),

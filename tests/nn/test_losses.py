@@ -15,7 +15,8 @@ from pipeline.families.fm4npp.objective import (
     neighbours_by_size,
     neighbours_per_event,
 )
-from pipeline.nn.losses import WeightedSum, only
+from pipeline.families.omnilearned.objective import points as omnilearned_points
+from pipeline.nn.losses import WeightedSum, count_of, only
 from pipeline.training.network import Downstream
 
 SIZES = [5, 70, 1, 9, 30, 12]
@@ -77,6 +78,8 @@ def test_what_an_objective_is_a_mean_over_is_counted():
     both = WeightedSum([(neighbours, 1.0), (partial(neighbours_by_size, edges=(), weights=()), 1)])
     assert both.terms(made).tolist() == [there, len(SIZES)]
     assert not both.is_over_events
+    of_points = partial(omnilearned_points, array="track")
+    assert count_of(of_points)(made).tolist() == sum(SIZES)
     assert only(neighbours_per_event).is_over_events
 
 

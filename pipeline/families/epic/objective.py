@@ -3,17 +3,10 @@
 Two means of the same errors. Axes: P points, packed · F columns that flow.
 """
 
-from torch import Tensor
-
 from pipeline.nn.batch import Batch
 from pipeline.nn.flow_losses import Flows
 from pipeline.nn.flow_losses import flow as mean_over_events
-from pipeline.nn.losses import Losses, pooled
-
-
-def points(batch: Batch) -> Tensor:
-    """Return the number of points."""
-    return batch.offsets[-1]
+from pipeline.nn.losses import Losses, points, pooled
 
 
 @pooled(points)

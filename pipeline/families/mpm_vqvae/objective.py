@@ -4,7 +4,7 @@ from torch import Tensor
 
 from pipeline.families.mpm_vqvae.module import Reconstructed
 from pipeline.nn.batch import Batch
-from pipeline.nn.losses import Losses, event_mean
+from pipeline.nn.losses import Losses, event_mean, points, pooled
 
 
 def reconstruction(output: Reconstructed, batch: Batch) -> Losses:
@@ -16,8 +16,9 @@ def reconstruction(output: Reconstructed, batch: Batch) -> Losses:
     return {"reconstruction": _mean(away, batch)}
 
 
+@pooled(points)
 def commitment(output: Reconstructed, batch: Batch) -> Losses:
-    """Return how far constituents are from their codes, a mean over all of a process's batch."""
+    """Return how far constituents are from their codes, a mean over all of the batch."""
     return {"commitment": output.commitment.mean()}
 
 

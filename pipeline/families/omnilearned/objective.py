@@ -14,7 +14,7 @@ from pipeline.families.omnilearned.body import Seen
 from pipeline.families.omnilearned.module import Output
 from pipeline.nn.batch import Batch
 from pipeline.nn.flow import labels
-from pipeline.nn.losses import Losses, event_mean
+from pipeline.nn.losses import Losses, event_mean, pooled
 
 SMALLEST = 1e-6  # beside the number of events of a class
 SHARPNESS = 2.74  # of what compares events with events in noise
@@ -72,15 +72,21 @@ def contrastive(output: Output, batch: Batch) -> Losses:
     return {"contrastive": (1 - output.flow.time).square().mean() * entropy}
 
 
+def known(batch: Batch, *, array: str) -> Tensor:
+    """Return the number of points whose class in `array` is known."""
+    return (batch.per_point[array] >= 0).sum()
+
+
+@pooled(known)
 def points(output: Output, batch: Batch, *, array: str) -> Losses:
     """Return the cross-entropy of the classes of points in `array`, a mean over those not -1."""
     assert output.of_points is not None
     true = batch.per_point[array].long()
-    known = true >= 0
+    there = true >= 0
     entropy = functional.cross_entropy(
-        output.of_points.float()[known], true[known], reduction="sum"
+        output.of_points.float()[there], true[there], reduction="sum"
     )
-    return {"points": entropy / known.sum().clamp(min=1)}
+    return {"points": entropy / there.sum().clamp(min=1)}
 
 
 def _weights(logits: Tensor, batch: Batch, *, weighted: bool) -> Tensor:
