@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 from pipeline.data.events import Events
 from pipeline.data.experiments.omnilearned import OMNILEARNED
 from pipeline.data.readers.omnilearned_h5 import LOG_PT, open_h5
-from pipeline.data.simulation.jetclass import species
 from pipeline.downstream.jets.score import classes_of
 from pipeline.downstream.jets.spec import JetTask
-from pipeline.families.jet_columns import SPECIES
 from pipeline.families.omnilearned.body import kind_of
 from tests.golden.cases import Case, Row
 
@@ -89,10 +87,15 @@ def _further(case: Case, events: Events) -> Iterator[Row]:
 
 def numbers_of(pdg: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the numbers of kinds of PDG codes; 0 is padding."""
-    neutral = np.isin(np.abs(pdg), (0, 22, 130, 2112))
-    lepton = np.isin(np.abs(pdg), (11, 13))
-    charge = np.where(neutral, 0, np.where(lepton, -np.sign(pdg), np.sign(pdg)))
-    flags = species(pdg.ravel(), charge.ravel())
-    there = (pdg != 0).ravel()
-    columns = [torch.from_numpy(flags[f"is{name}"] & there) for name in SPECIES]
-    return kind_of(torch.from_numpy(charge.ravel()), columns).numpy().reshape(pdg.shape)
+    code = torch.from_numpy(np.abs(pdg))
+    lepton = (code == 11) | (code == 13)
+    neutral = (code == 130) | (code == 2112)
+    sign = torch.from_numpy(np.sign(pdg))
+    flags = (
+        (code > 0) & ~lepton & ~neutral & (code != 22),
+        neutral,
+        code == 22,
+        code == 11,
+        code == 13,
+    )
+    return kind_of(torch.where(lepton, -sign, sign), flags).numpy()

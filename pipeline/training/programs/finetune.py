@@ -73,13 +73,13 @@ def start(module: nn.Module, folder: Path, model: Family, *, prefix: str = "") -
         RunError: They are not there.
         BadInput: They are of a model that this one cannot start from.
     """
-    found = declared_in(folder)
-    _check_same(folder, found, model, model.MAY_DIFFER)
     weights = {
         name.removeprefix(prefix): value
         for name, value in trained(folder).items()
         if name.startswith(prefix)
     }
+    found = declared_in(folder)
+    _check_same(folder, found, model, model.MAY_DIFFER)
     if found.architecture != model.architecture:
         anew = tuple(name.removeprefix(prefix) for name in model.ANEW if name.startswith(prefix))
         weights = carried(weights, module.state_dict(), anew)
