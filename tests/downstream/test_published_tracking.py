@@ -79,5 +79,16 @@ def test_both_ways_to_count_are_named_in_one_result():
     assert result.scores["track_efficiency_FM4NPP"] == 1.0
     assert result.scores["track_purity_FM4NPP"] == pytest.approx(3 / 15)  # of 15 bins, 12 empty
     assert {"track_efficiency_FM4NPP", "track_purity_FM4NPP"} <= result.about.keys()
+    assert result.scores["track_efficiency_ExaTrkX"] == 1.0
+    assert result.scores["fake_rate_ExaTrkX"] == 0.0  # noise is a particle, and a found track of it
     without = evaluate_tracks(true, found, offsets, seed=1)
+    assert "fake_rate_ExaTrkX" in without.scores
     assert "track_purity_FM4NPP" not in without.scores
+
+
+def test_a_point_without_a_track_is_a_track_of_one_for_exatrkx():
+    true, found = np.repeat([1, 2, 0], 4), np.repeat([1, 0, 0], 4)
+    scores = evaluate_tracks(true, found, np.array([0, 12]), seed=1).scores
+    assert scores["track_efficiency_ExaTrkX"] == pytest.approx(1 / 3)
+    assert scores["fake_rate_ExaTrkX"] == 0.0  # too short to count
+    assert scores["duplicate_rate_ExaTrkX"] == 0.0
