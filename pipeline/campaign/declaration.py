@@ -112,7 +112,8 @@ class CampaignFile(Declaration):
         """Check that a model can be fine-tuned in each requested mode."""
         for name, grid in self.finetune.items():
             for mode in grid.modes if model in (grid.models or (model,)) else ():
-                reason = self.models[model].refuses_mode(mode)
+                declared = self.models[model]
+                reason = declared.refuses_mode(mode) or grid.head.refuses_mode(mode, declared)
                 if reason:
                     message = f"finetune.{name}: models.{model}: {reason}"
                     raise ValueError(message)

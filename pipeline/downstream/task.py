@@ -141,6 +141,10 @@ class DownstreamTask(Declaration):
         """Return what is predicted: tasks that predict the same for the same events compare."""
         return tuple(self.titles(())), self.truth_per_point(), self.truth_per_event()
 
+    def refuses_mode(self, mode: str, model: "Family") -> str:
+        """Return why `model` cannot be fine-tuned on it in `mode`, empty where it can."""
+        return ""
+
     def titles(self, scores: Iterable[str]) -> Mapping[str, str]:
         """Return the titles of the scores to show of an evaluation that has `scores`."""
         return self.SCORES

@@ -59,7 +59,8 @@ class Family(Declaration):
     `SIZES` are the published ones: `size` fills in what is not given beside it. `OBJECTIVES` are
     functions in `objective.py` of the folder, which take the module's output and a batch and return
     named losses. `TAKES_HEADS` says that `module.py` has a function `backbone`, on which heads of
-    downstream tasks are put; `EVENT_TOKEN` that it has a token that stands for the event.
+    downstream tasks are put; `EVENT_TOKEN` that it has a token that stands for the event;
+    `LEARNS_SPACE` that the backbone makes a graph in a space in which tracks are near.
     `RULES` are the parametrisations that the family has beside the standard one: "mup" needs a
     field `width`, "completep" also `layers`, and a module whose blocks take `residual_scale`.
     `WIDENS` are the fields that grow along with the width: heads, whose channels stay as many.
@@ -82,6 +83,7 @@ class Family(Declaration):
     OBJECTIVES: ClassVar[tuple[str, ...]]
     DEFAULT_OBJECTIVES: ClassVar[Mapping[str, float]]
     TAKES_HEADS: ClassVar[bool] = True
+    LEARNS_SPACE: ClassVar[bool] = False
     EVENT_TOKEN: ClassVar[bool] = False
     RULES: ClassVar[tuple[str, ...]] = ()
     WIDENS: ClassVar[tuple[str, ...]] = ()

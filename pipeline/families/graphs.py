@@ -1,50 +1,47 @@
-"""What families of graph networks share: what they read of a point, and what networks cost.
+"""What families of graph networks share: the columns of a point, and the cost of networks.
 
-Counts are those of `pipeline.nn.message_passing`.
+Counts are those of `pipeline.nn.message_passing`. `sizes` are the channels before, between and
+after the linear maps of a network.
 """
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
 
 from pipeline.families.family import linear
 
 COLUMNS = ("energy", "eta", "phi", "r")
 FEATURES = 5  # energy, eta, r, and phi as cosine and sine
-WAYS = 4  # of an edge: its way in eta, phi and r, and how long it is
 TRACK = "track"
 
+# What the published trainings on TrackML read of a hit, each divided by a constant: nine columns of
+# its cells, which `pipeline.data.experiments.trackml` does not read, and three of its place.
+CELLS = ("cell_count", "cell_value", "leta", "lphi", "lx", "ly", "lz", "geta", "gphi")
+PLACE = ("r", "phi", "z")
 
-def norm(width: int) -> int:
-    """Return the number of parameters of a LayerNorm."""
-    return 2 * width
-
-
-def layered(inputs: int, width: int, layers: int) -> int:
-    """Return the number of parameters of linear layers to `width`, each with its LayerNorm."""
-    if not layers:
-        return 0
-    return linear(inputs, width) + (layers - 1) * linear(width, width) + layers * norm(width)
+# Activations by torch's names of their classes.
+Activation = Literal["SiLU", "ReLU", "LeakyReLU", "GELU", "Tanh"]
 
 
-def layered_products(inputs: int, width: int, layers: int) -> int:
-    """Return the multiply-adds of such layers."""
-    return width * (inputs + (layers - 1) * width) if layers else 0
+def features(columns: Sequence[str]) -> int:
+    """Return the number of features of a point that has these columns."""
+    return FEATURES if tuple(columns) == COLUMNS else len(columns)
 
 
-def interaction(width: int, layers: int) -> int:
-    """Return the number of parameters of one layer of an interaction network."""
-    return 2 * layered(3 * width, width, layers) + 2 * norm(width)
+def layered(sizes: Sequence[int], *, norm: bool) -> int:
+    """Return the number of parameters of linear maps, with norms between them if they have any."""
+    maps = sum(linear(before, after) for before, after in pairwise(sizes))
+    return maps + norm * 2 * sum(sizes[1:-1])
 
 
-def interaction_products(width: int, layers: int, edges: float) -> float:
-    """Return its multiply-adds for each point, of which `edges` edges end at each."""
-    of_points = layered_products(3 * width, width, layers) + 2 * width * width
-    return of_points + edges * layered_products(width, width, layers)
+def products(sizes: Sequence[int]) -> int:
+    """Return the multiply-adds of linear maps."""
+    return sum(before * after for before, after in pairwise(sizes))
 
 
-def attention(width: int, layers: int) -> int:
-    """Return the number of parameters of one layer of graph attention."""
-    return 2 * layered(2 * width, width, layers) + linear(width, 1) + norm(width)
+def edge_products(features: int, state_width: int, sizes: Sequence[int], edges: float) -> float:
+    """Return the multiply-adds for each point of a network of both ends and states of edges.
 
-
-def attention_products(width: int, layers: int, edges: float) -> float:
-    """Return its multiply-adds for each point, of which `edges` edges end at each."""
-    of_points = layered_products(2 * width, width, layers) + 2 * width * width
-    return of_points + edges * ((layers - 1) * width * width + width)
+    `edges` end at each point; the first map is computed for each point and each state.
+    """
+    return 2 * features * sizes[0] + edges * (state_width * sizes[0] + products(sizes))

@@ -6,39 +6,50 @@ Axes: P points, packed · D dimensions · E edges · B events.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Protocol
 
 import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-AT_ONCE = 1 << 20  # distances that are looked at together where there is no tree
-SHORTEST = 1e-6  # a distance that is as good as none
+from pipeline.families.graphs import COLUMNS
+from pipeline.nn.batch import Batch
 
-Repulsion = Literal["square", "hinge"]
+AT_ONCE = 1 << 20  # distances that are looked at together where there is no tree
+
+
+class SpaceLoss(Protocol):
+    """What the places of points in a space cost (`pipeline.nn.space_losses`)."""
+
+    def __call__(self, space: "Space", batch: Batch, /) -> Tensor:
+        """Return the mean over the events of the batch."""
 
 
 @dataclass(frozen=True)
 class Space:
     """A learnt place of each point (P, D), where those of a track are to be near.
 
-    Others are to be `margin` apart; `repulsion` is what that costs them
-    (`pipeline.nn.graph_losses`).
+    `along` (P) is the order of the points of a track, how far out each is; `loss` trains the space.
     """
 
     points: Tensor
-    margin: float
-    repulsion: Repulsion = "square"
+    along: Tensor
+    loss: SpaceLoss
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Edges before a filter cut some of them, and what it said of each (E), a logit."""
+    """Edges before a filter cut some of them, and its logit of each (E).
+
+    A true edge counts `true_weight` times in the loss.
+    """
 
     edges: Tensor
     logits: Tensor
+    true_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +57,9 @@ class Graph:
     """What a model made of a batch on its way, which losses of their own train.
 
     `edges` (2, E) are of near points, `space` that in which they are near, if it is learnt. Of the
-    edges there may be `states` (E, W) and the `logits` (E) that both ends are of one track;
-    `candidates` are those there were before a filter, if there was one.
+    edges there may be `states` (E, W) and the `logits` (E) that both ends are of one track, in
+    whose loss a true one counts `true_weight` times; `candidates` are those there were before a
+    filter, if there was one.
     """
 
     edges: Tensor
@@ -55,6 +67,7 @@ class Graph:
     states: Tensor | None = None
     logits: Tensor | None = None
     candidates: Candidates | None = None
+    true_weight: float = 1.0
 
 
 def places(points: Tensor) -> Tensor:
@@ -73,16 +86,20 @@ def features(points: Tensor) -> Tensor:
     return torch.cat([points[:, [0, 1, 3]], angle.cos(), angle.sin()], 1)
 
 
-def ways(points: Tensor, edges: Tensor) -> Tensor:
-    """Return (E, 4) of edges between points (P, 4) as `places`: the way along each, how far it is.
+def inputs(points: Tensor, columns: Sequence[str]) -> Tensor:
+    """Return what a network reads of points (P, C) with these columns, 0 for what is no number.
 
-    The first three are of length 1, in eta, phi and r; the last is 1 + ln(distance) / 4.
+    That is `features` where the columns are energy, eta, phi and r, else the columns.
     """
-    begins, ends = points[:, 1:][edges]
-    step = ends - begins
-    step = step - torch.tensor([0.0, 1.0, 0.0], device=step.device) * step.round()
-    length = step.norm(dim=1, keepdim=True).clamp(min=SHORTEST)
-    return torch.cat([step / length, 1 + length.log() / 4], 1)
+    given = points.nan_to_num(posinf=torch.inf, neginf=-torch.inf)
+    return features(given) if tuple(columns) == COLUMNS else given
+
+
+def along(batch: Batch, columns: Sequence[str]) -> Tensor:
+    """Return the radius (P) of each point, or its place in the event where no column is r."""
+    if "r" in columns:
+        return batch.points[:, tuple(columns).index("r")]
+    return batch.index_in_event
 
 
 @torch.no_grad()

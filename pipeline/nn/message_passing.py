@@ -1,12 +1,18 @@
-"""What graph networks are made of: sums, means and maxima over edges, and small networks.
+"""Parts of graph networks: sums, means and maxima over edges, and small networks.
 
-Axes: P points, packed · E edges · W width.
+Axes: P points, packed · E edges · W width · F features of a point.
 """
 
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+Norm = Literal["affine", "plain", "none"]
+Aggregation = Literal["sum_max", "sum", "max"]
 
 
 def total(values: Tensor, into: Tensor, points: int) -> Tensor:
@@ -37,83 +43,135 @@ def shares(logits: Tensor, into: Tensor, points: int) -> Tensor:
 
 
 class Layered(nn.Sequential):
-    """Layers of a linear map to `width`, LayerNorm and an activation."""
+    """Linear maps from each of `sizes` to the next; a norm and an activation after all but one.
+
+    The last map is bare, or has `last` behind it, never a norm. `norm` is a LayerNorm with weights
+    ("affine") or without ("plain").
+    """
 
     def __init__(
-        self, inputs: int, width: int, layers: int, activation: type[nn.Module] = nn.SiLU
+        self,
+        sizes: Sequence[int],
+        activation: type[nn.Module] = nn.SiLU,
+        *,
+        norm: Norm = "affine",
+        last: type[nn.Module] | None = None,
     ) -> None:
-        sizes = [inputs, *[width] * layers]
-        super().__init__(
-            *(
-                part
-                for before, after in pairwise(sizes)
-                for part in (nn.Linear(before, after), nn.LayerNorm(after), activation())
-            )
-        )
+        super().__init__(*_parts(sizes, activation, norm, last))
+
+
+def _parts(
+    sizes: Sequence[int], activation: type[nn.Module], norm: Norm, last: type[nn.Module] | None
+) -> Iterator[nn.Module]:
+    final = len(sizes) - 2
+    for number, (before, after) in enumerate(pairwise(sizes)):
+        yield nn.Linear(before, after)
+        if number < final and norm != "none":
+            yield nn.LayerNorm(after, elementwise_affine=norm == "affine")
+        if number < final:
+            yield activation()
+        elif last is not None:
+            yield last()
 
 
 class OfEdges(nn.Module):
-    """`Layered` of both ends of each edge, and of its own state if it has one.
+    """`Layered` of [the point where an edge begins, the one where it ends, its own state].
 
-    The first linear map is that of [state of where it begins, of where it ends, its own], taken
-    apart: of a point it is computed once, not once for each of its edges.
+    The first linear map is taken apart: of a point it is computed once, not for each of its edges.
     """
 
-    def __init__(self, inputs: int, width: int, layers: int, *, state_width: int = 0) -> None:
+    def __init__(
+        self,
+        features: int,
+        sizes: Sequence[int],
+        activation: type[nn.Module] = nn.SiLU,
+        *,
+        state_width: int = 0,
+        norm: Norm = "affine",
+        last: type[nn.Module] | None = None,
+    ) -> None:
         super().__init__()
-        self.begins = nn.Linear(inputs, width, bias=False)
-        self.ends = nn.Linear(inputs, width)
-        self.of_state = nn.Linear(state_width, width, bias=False) if state_width else None
-        self.first = nn.Sequential(nn.LayerNorm(width), nn.SiLU())
-        self.rest = Layered(width, width, layers - 1)
+        self.features = features
+        sizes = (2 * features + state_width, *sizes)
+        self.maps = Layered(sizes, activation, norm=norm, last=last)
 
     def forward(self, points: Tensor, edges: Tensor, states: Tensor | None = None) -> Tensor:
-        """Return (E, width) of points (P, inputs), edges (2, E), and states (E, state_width)."""
-        x = self.begins(points)[edges[0]] + self.ends(points)[edges[1]]
-        if self.of_state is not None and states is not None:
-            x = x + self.of_state(states)
-        made: Tensor = self.rest(self.first(x))
-        return made
+        """Return (E, W) of points (P, F), edges (2, E), and states (E, state_width) if any."""
+        first, *rest = self.maps
+        assert isinstance(first, nn.Linear)
+        x = of_ends(points, edges, first)
+        if states is not None:
+            x = x + functional.linear(states, first.weight[:, 2 * self.features :])
+        for layer in rest:
+            x = layer(x)
+        return x
+
+
+def of_ends(points: Tensor, edges: Tensor, first: nn.Linear) -> Tensor:
+    """Return a linear map (E, W) of both ends of edges (2, E) side by side, of points (P, F)."""
+    features = points.shape[1]
+    begins, ends = first.weight[:, :features], first.weight[:, features : 2 * features]
+    at_begin = functional.linear(points, begins)
+    return at_begin[edges[0]] + functional.linear(points, ends, first.bias)[edges[1]]
+
+
+class EdgeClassifier(nn.Module):
+    """The logit of each edge from both ends and its state: hidden layers of `width`, then one."""
+
+    def __init__(
+        self,
+        features: int,
+        width: int,
+        layers: int,
+        activation: type[nn.Module] = nn.SiLU,
+        *,
+        state_width: int = 0,
+        norm: Norm = "affine",
+    ) -> None:
+        super().__init__()
+        sizes = [width] * layers + [1]
+        self.net = OfEdges(features, sizes, activation, state_width=state_width, norm=norm)
+
+    def forward(self, points: Tensor, edges: Tensor, states: Tensor | None = None) -> Tensor:
+        """Return the logits (E) of edges (2, E) between points (P, F)."""
+        logits: Tensor = self.net(points, edges, states)
+        return logits.squeeze(1)
 
 
 class Interaction(nn.Module):
-    """Edges look at their ends, points at the sum and the maximum of the edges that end there.
+    """A step of an interaction network: points and edges are updated from the state before it.
 
-    An interaction network (Battaglia et al., arXiv:1612.00222, eqs. 1 and 2) as Exa.TrkX has it
-    (arXiv:2103.06995, §2.4); states are added to what they were, and normalised.
+    Points see the maximum and the sum of the edges that end at them, edges their two ends; what
+    the networks give is added (Battaglia et al., arXiv:1612.00222, eqs. 1 and 2, as Exa.TrkX has
+    it, arXiv:2103.06995, §2.4).
     """
 
-    def __init__(self, width: int, layers: int) -> None:
+    def __init__(self, edges: OfEdges, points: Layered, aggregation: Aggregation) -> None:
         super().__init__()
-        self.of_edges = OfEdges(width, width, layers, state_width=width)
-        self.of_points = Layered(3 * width, width, layers)
-        self.norms = nn.ModuleDict({name: nn.LayerNorm(width) for name in ("edges", "points")})
+        self.of_edges = edges
+        self.of_points = points
+        self.aggregation = aggregation
 
     def forward(self, points: Tensor, states: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the points (P, W) and the states (E, W) of edges (2, E) after the layer."""
-        states = self.norms["edges"](states + self.of_edges(points, edges, states))
-        seen = [f(states, edges[1], len(points)) for f in (total, most)]
-        points = self.norms["points"](points + self.of_points(torch.cat([points, *seen], 1)))
-        return points, states
+        """Return the points (P, W) and the states (E, W) of edges (2, E) after the step."""
+        ways = {"sum_max": (most, total), "sum": (total,), "max": (most,)}[self.aggregation]
+        seen = [way(states, edges[1], len(points)) for way in ways]
+        after = points + self.of_points(torch.cat([points, *seen], 1))
+        return after, states + self.of_edges(points, edges, states)
 
 
-class Attention(nn.Module):
-    """Points look at messages of their edges, with weights that sum to 1 (arXiv:1710.10903, eq. 3).
+def attend(
+    points: Tensor, states: Tensor | None, edges: Tensor, of_edges: nn.Module, of_points: nn.Module
+) -> tuple[Tensor, Tensor]:
+    """Return the points (P, W) and the states (E, W) of edges after a round of graph attention.
 
-    A message is a network of both ends; a linear map of it gives the logit of its weight.
+    The last output of `of_edges` is the logit of an edge's weight, the others are its state. A
+    point sees the mean of the states that end at it, with weights that sum to 1 (EggNet,
+    arXiv:2407.13925); nothing is added to what was there before.
     """
-
-    def __init__(self, width: int, layers: int) -> None:
-        super().__init__()
-        self.message = OfEdges(width, width, layers)
-        self.weight = nn.Linear(width, 1)
-        self.of_points = Layered(2 * width, width, layers)
-        self.norm = nn.LayerNorm(width)
-
-    def forward(self, points: Tensor, edges: Tensor) -> Tensor:
-        """Return the points (P, W) after the layer."""
-        message = self.message(points, edges)
-        share = shares(self.weight(message).squeeze(1), edges[1], len(points))
-        seen = total(share.unsqueeze(1) * message, edges[1], len(points))
-        normed: Tensor = self.norm(points + self.of_points(torch.cat([points, seen], 1)))
-        return normed
+    made = of_edges(points, edges, states)
+    states = made[:, :-1]
+    share = shares(made[:, -1], edges[1], len(points))
+    seen = total(share.unsqueeze(1) * states, edges[1], len(points))
+    after: Tensor = of_points(torch.cat([points, seen], 1))
+    return after, states

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline.data.errors import BadInput
+from pipeline.nn.message_passing import Norm
 
 # What torch's batch norms count and nothing reads.
 COUNTERS = "num_batches_tracked"
@@ -58,6 +59,19 @@ def affine(ours: str, theirs: str, *, bias: bool = True) -> Iterator[Entry]:
     yield Entry(f"{ours}.weight", f"{theirs}.weight")
     if bias:
         yield Entry(f"{ours}.bias", f"{theirs}.bias")
+
+
+def layered(ours: str, theirs: str, maps: int, *, norm: Norm = "affine") -> Iterator[Entry]:
+    """Yield the entries of a sequence of so many linear maps, norms and activations between them.
+
+    `norm` is that of `pipeline.nn.message_passing`; both sequences hold modules in the same order.
+    """
+    step = 2 if norm == "none" else 3
+    for number in range(maps):
+        at = step * number
+        yield from affine(f"{ours}.{at}", f"{theirs}.{at}")
+        if norm == "affine" and number < maps - 1:
+            yield from affine(f"{ours}.{at + 1}", f"{theirs}.{at + 1}")
 
 
 def norm(ours: str, theirs: str) -> Iterator[Entry]:

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from pipeline.evaluation.result import EvaluationResult, mean_interval
 from pipeline.nn.batch import Batch
-from pipeline.nn.graph_losses import NEAR, together
+from pipeline.nn.graph_losses import together
 from pipeline.nn.graphs import Graph, nearest, places
 from pipeline.probing import Subject
 
+NEAR = 10
 ABOUT = {
     "neighbours_true": f"share of the {NEAR} nearest in the learnt space that are of one track",
     "neighbours_true_in_space": f"of the {NEAR} nearest in space, which nobody had to learn",

@@ -39,7 +39,9 @@ from pipeline.training.network import Downstream
 from pipeline.training.programs import finetune
 
 JETS = OmniJet(codes=32, width=16, layers=2, heads=2, inputs="continuous")
-EGGNET = EggNet(width=16, iterations=2, layers=2, depth=2, neighbours=4, dimensions=8)
+EGGNET = EggNet(
+    width=16, iterations=2, layers=2, depth=2, neighbours=4, dimensions=8, random_pairs=300
+)
 EXATRKX = ExaTrkX(width=16, layers=2, depth=2, embedding_width=16, filter_width=16, neighbours=6)
 TWO = ("QCD", "top")
 
@@ -67,7 +69,7 @@ def jets():
 
 HEAD_OF = {
     "tracks": (TrackTask(queries=8, width=16, layers=1, heads=2), MODEL, points),
-    "clusters": (ClusterTask(width=16, dimensions=8), EGGNET, points),
+    "clusters": (ClusterTask(width=16, dimensions=8, random_pairs=300), EGGNET, points),
     "edges": (EdgeTask(width=16, depth=2), EXATRKX, points),
     "particles": (ParticleTask(width=16, heads=2), MODEL, points),
     "noise": (NoiseTask(width=16, heads=2), MODEL, points),

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.nn import published
 from pipeline.nn.published import Entry
@@ -87,6 +88,25 @@ def compared(
     scale = float(np.abs(reference).max(initial=0.0)) or 1.0
     difference = float(np.abs(found - reference).max(initial=0.0)) / scale
     return Row(name, difference, case.tolerance(name) if tolerance is None else tolerance)
+
+
+def compared_graph(case: Case, name: str, ours: Tensor, space: Tensor) -> Row:
+    """Return how edges (2, E), in any order, compare with the array `name` of the case.
+
+    Where a point has other neighbours they are compared by distance in `space` (P, D): those at the
+    same distance may be exchanged.
+    """
+    theirs = torch.from_numpy(case.arrays[name])
+    if ours.shape != theirs.shape:
+        return Row(name, float("nan"), 0.0)
+    ours, theirs = (each[:, np.lexsort(each.numpy())] for each in (ours, theirs))
+    if torch.equal(ours, theirs):
+        return Row(name, 0.0, case.tolerance(name))
+    if not torch.equal(ours[1], theirs[1]):
+        return Row(name, float("nan"), 0.0)
+    lengths = [(space[each[0]] - space[each[1]]).double().norm(dim=1) for each in (ours, theirs)]
+    first, second = (each[np.lexsort((each, ours[1]))] for each in lengths)
+    return Row(name, float((first - second).abs().max() / first.max()), case.tolerance(name))
 
 
 def gradient_norms(module: nn.Module, entries: Iterable[Entry]) -> dict[str, float]:

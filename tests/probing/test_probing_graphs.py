@@ -13,11 +13,13 @@ from pipeline.families.eggnet.spec import EggNet
 from pipeline.families.exatrkx.spec import ExaTrkX
 from pipeline.nn import systems
 from pipeline.nn.graphs import Candidates, Graph, Space, both_ways, nearest
+from pipeline.nn.space_losses import Contrastive
 from pipeline.probing import Subject
 from pipeline.probing.graphs import ABOUT, probe
 
 EGGNET = EggNet(width=8, iterations=1, layers=1, depth=1, dimensions=4)
 EXATRKX = ExaTrkX(width=8, layers=1, depth=1, embedding_width=8, filter_width=8)
+UNFILTERED = EXATRKX.model_copy(update={"filter_width": None})
 
 
 class Knowing(nn.Module):
@@ -39,7 +41,7 @@ class Knowing(nn.Module):
         logits = (true[kept].float() - 0.5) * (1 if self.right else -1)
         return Graph(
             edges[:, kept],
-            Space(space, 1.0),
+            Space(space, track, Contrastive()),
             logits=logits,
             candidates=Candidates(edges, kept.float()),
         )
@@ -76,10 +78,12 @@ def test_who_says_the_contrary_is_wrong_about_edges_alone(held_out):
     assert scores["filter_efficiency"] == 1.0
 
 
-@pytest.mark.parametrize("model", [EGGNET, EXATRKX])
+@pytest.mark.parametrize("model", [EGGNET, EXATRKX, UNFILTERED])
 def test_a_model_is_asked_about_the_stages_it_has(held_out, model):
     torch.manual_seed(0)
     scores = probe(held_out(None, model)).scores
     learnt = {"neighbours_true", "neighbours_true_in_space"}
-    assert scores.keys() == (learnt if model is EGGNET else ABOUT.keys())
+    edges = {"edge_efficiency", "edge_purity", "edge_auc"}
+    stages = [(EGGNET, learnt), (EXATRKX, ABOUT.keys()), (UNFILTERED, learnt | edges)]
+    assert scores.keys() == next(names for each, names in stages if each is model)
     assert 0 < scores["neighbours_true_in_space"] < 1

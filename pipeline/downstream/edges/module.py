@@ -17,7 +17,6 @@ from pipeline.data.errors import BadInput
 from pipeline.downstream.edges.spec import EdgeTask
 from pipeline.downstream.tracks.score import PREDICTION
 from pipeline.families import Family
-from pipeline.families.exatrkx.module import Classifier
 from pipeline.families.exatrkx.spec import ExaTrkX
 from pipeline.families.graphs import COLUMNS
 from pipeline.nn.adapter import Adapter
@@ -25,27 +24,34 @@ from pipeline.nn.batch import Batch
 from pipeline.nn.graph_losses import edges, within
 from pipeline.nn.graphs import Graph, both_ways, nearest, places
 from pipeline.nn.hidden import Hidden
+from pipeline.nn.message_passing import EdgeClassifier
 
 
 class Joiner(nn.Module):
-    """The backbone's layers combined, and what says of edges whether they are of one track."""
+    """What classifies edges, from the backbone's layers combined.
+
+    On Exa.TrkX it reads the states of points and edges as they are, as the authors' does.
+    """
 
     def __init__(self, model: Family, task: EdgeTask) -> None:
         super().__init__()
-        self.neighbours = task.neighbours
-        self.adapter = Adapter(model, task.width)
-        state_width = model.width if isinstance(model, ExaTrkX) else 0
-        self.classify = Classifier(task.width, task.width, task.depth, state_width=state_width)
+        self.neighbours, self.true_weight = task.neighbours, task.true_weight
+        own = isinstance(model, ExaTrkX)
+        self.adapter = None if own else Adapter(model, task.width)
+        features = model.hidden[1] if own else task.width
+        states = features if own else 0
+        self.classify = EdgeClassifier(features, task.width, task.depth, state_width=states)
 
     def forward(self, hidden: Hidden, batch: Batch) -> Graph:
-        """Return the graph with logits of its edges, which go both ways."""
+        """Return the graph with logits of its edges, each direction by itself."""
         graph = hidden.graph
         if graph is None:
             graph = Graph(nearest(places(batch.points), batch.offsets, self.neighbours))
         if graph.states is None:
             graph = replace(graph, edges=both_ways(graph.edges, len(batch.points)))
-        points = self.adapter(hidden.points)
-        return replace(graph, logits=self.classify(points, graph.edges, graph.states))
+        points = hidden.points[-1] if self.adapter is None else self.adapter(hidden.points)
+        logits = self.classify(points, graph.edges, graph.states)
+        return replace(graph, logits=logits, true_weight=self.true_weight)
 
 
 def build(task: EdgeTask, model: Family) -> nn.Module:
@@ -54,7 +60,7 @@ def build(task: EdgeTask, model: Family) -> nn.Module:
     Raises:
         BadInput: The points of the model's experiment have no position in space.
     """
-    if model.reads_downstream().columns != COLUMNS:
+    if not model.LEARNS_SPACE and model.reads_downstream().columns != COLUMNS:
         message = (
             f"head 'edges' looks for neighbours in {', '.join(COLUMNS[1:])}; this model reads "
             f"{', '.join(model.reads_downstream().columns)}. Take head 'clusters'."

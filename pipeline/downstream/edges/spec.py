@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from pipeline.downstream.tracking import Tracking
 
@@ -11,8 +11,9 @@ class EdgeTask(Tracking):
     """Edges of a graph, of which those that pass a cut join points to tracks (Exa.TrkX).
 
     The graph is that which the backbone has made; if it makes none, that of the `neighbours` in
-    space. An edge of which more than `cut` is said joins both ends; of what is joined, less than
-    `min_points` are noise. Networks have `depth` linear layers of `width`.
+    space. An edge is scored in both directions and joins its ends if one score exceeds `cut`; of
+    what is joined, less than `min_points` are noise. The network has `depth` hidden layers of
+    `width`. A true edge counts `true_weight` times in the loss.
     """
 
     TITLE: ClassVar[str] = "track finding, by edges"
@@ -22,5 +23,6 @@ class EdgeTask(Tracking):
     width: PositiveInt = 128
     depth: PositiveInt = 3
     neighbours: PositiveInt = 10
+    true_weight: PositiveFloat = 2.0
     cut: float = Field(default=0.8, ge=0, lt=1)
     min_points: PositiveInt = 3
