@@ -16,7 +16,10 @@ PROGRAM = (sys.executable, "-m", "pipeline.training.programs.convert")
 @app.command("import")
 def weights_import(
     family: Annotated[str, typer.Argument(help="The family that they are of: see `models`.")],
-    file: Annotated[Path, typer.Argument(help="The authors' file: .pt, .ckpt or .safetensors.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="The authors' .pt, .ckpt or .safetensors; or a folder of them."),
+    ],
     to: Annotated[Path, typer.Option("--to", help="The folder to write; new or empty.")],
     size: Annotated[
         str, typer.Option(help="Their size, where shapes do not say it: see `models`.")

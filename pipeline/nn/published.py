@@ -15,6 +15,8 @@ from torch import Tensor
 from pipeline.data.errors import BadInput
 from pipeline.nn.message_passing import Norm
 
+SUFFIXES = (".ckpt", ".pt", ".safetensors")
+
 # What torch's batch norms count and nothing reads.
 COUNTERS = "num_batches_tracked"
 
@@ -79,6 +81,38 @@ def norm(ours: str, theirs: str) -> Iterator[Entry]:
     yield from affine(ours, theirs)
     yield Entry(f"{ours}.running_mean", f"{theirs}.running_mean")
     yield Entry(f"{ours}.running_variance", f"{theirs}.running_var")
+
+
+def files(path: Path) -> list[Path]:
+    """Return the files of weights that `path` names: itself, or those of a folder, by name.
+
+    Raises:
+        BadInput: It is a folder without any.
+    """
+    if not path.is_dir():
+        return [path]
+    found = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES)
+    if not found:
+        message = f"{path}: no file that ends in {', '.join(SUFFIXES)} is in this folder."
+        raise BadInput(message)
+    return found
+
+
+def read_all(path: Path) -> dict[str, Tensor]:
+    """Return the weights in a file, or in all files of a folder, by the authors' names.
+
+    Raises:
+        BadInput: A file is not as `read` needs it, or two have a weight of one name.
+    """
+    weights: dict[str, Tensor] = {}
+    for file in files(path):
+        more = read(file)
+        twice = sorted(more.keys() & weights.keys())
+        if twice:
+            message = f"{file}: {twice[0]} is in another file of {path} too. Leave one of them."
+            raise BadInput(message)
+        weights |= more
+    return weights
 
 
 def read(path: Path) -> dict[str, Tensor]:

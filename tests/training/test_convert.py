@@ -21,7 +21,9 @@ from pipeline.families.particlenet.spec import ParticleNet
 from pipeline.outcome import Exit
 from pipeline.training.programs import convert
 from tests.golden import (
+    eggnet,
     epic,
+    exatrkx,
     fm4npp,
     mpm,
     mpm_vqvae,
@@ -101,6 +103,9 @@ CASES = {
     "particlenet_small": particlenet,
     "part_jetclass": part,
     "part_sophon": part,
+    "eggnet": eggnet,
+    "eggnet_one_iteration": eggnet,
+    "eggnet_recurrent_gnn": eggnet,
     "epic_fm": epic,
     "fm4npp-mamba1": fm4npp,
     "fm4npp-mamba2": fm4npp,
@@ -144,6 +149,64 @@ def test_each_family_with_a_map_goes_in_and_out(
     back = {name.removeprefix(prefix): each for name, each in back.items()}
     assert back.keys() == {n for n in there if not n.endswith("num_batches_tracked")}
     assert all(torch.equal(each, there[name]) for name, each in back.items())
+
+
+@pytest.fixture
+def stages(tmp_path: Path) -> tuple[Path, Path, dict[str, Any]]:
+    """A file of each stage of Exa.TrkX, the declaration of the whole, and all weights."""
+    folder, weights = tmp_path / "stages", {}
+    folder.mkdir()
+    models = {}
+    for stage in ("embedding", "filter", "gnn"):
+        case = Case(PUBLISHED.parent / f"exatrkx_{stage}")
+        models[stage] = exatrkx.model_of(case)
+        weights |= case.weights
+        save_file(case.weights, folder / f"{stage}.safetensors")
+    fields = ("width", "layers", "depth", "edge_depth")
+    of_filter = ("filter_width", "filter_layers", "filter_norms")
+    model = models["embedding"].model_dump(mode="json", exclude_none=True)
+    model |= {name: getattr(models["gnn"], name) for name in fields}
+    model |= {name: getattr(models["filter"], name) for name in of_filter}
+    model["network_columns"] = model["columns"][-3:]
+    (tmp_path / "model.toml").write_text(tomli_w.dumps({"model": model}))
+    return folder, tmp_path / "model.toml", weights
+
+
+def test_stages_in_files_of_their_own_go_in_as_a_folder(
+    convert_with: Any, tmp_path: Path, stages: tuple[Path, Path, dict[str, Any]]
+) -> None:
+    folder, model, weights = stages
+    done = convert_with("in", "exatrkx", folder, tmp_path / "model", "--model", model)
+    assert done.code == 0, done.words
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert all(sha256(each) in card for each in folder.iterdir())
+    assert convert_with("out", tmp_path / "model", tmp_path / "back.pt").code == 0
+    back = torch.load(tmp_path / "back.pt", weights_only=True)
+    assert back.keys() == weights.keys()
+    assert all(torch.equal(each, weights[name]) for name, each in back.items())
+
+
+def test_a_folder_of_files_that_do_not_belong_together_is_refused(
+    convert_with: Any, tmp_path: Path, stages: tuple[Path, Path, dict[str, Any]]
+) -> None:
+    folder, model, _ = stages
+    words = ("in", "exatrkx", folder, tmp_path / "to", "--model", model)
+    save_file({"network.0.bias": torch.zeros(3)}, folder / "z.safetensors")
+    done = convert_with(*words)
+    assert done.code == Exit.BAD_INPUT
+    assert "z.safetensors: network.0.bias is in another file of" in done.words
+    (folder / "z.safetensors").unlink()
+    (folder / "filter.safetensors").unlink()
+    done = convert_with(*words)
+    assert done.code == Exit.BAD_INPUT
+    assert "no input_layer.weight. Is this a file of another model or size?" in done.words
+    for file in folder.iterdir():
+        file.unlink()
+    done = convert_with(*words)
+    assert "no file that ends in .ckpt, .pt, .safetensors is in this folder" in done.words
+    assert not (tmp_path / "to").exists()
+    done = convert_with("in", "exatrkx", FILE, tmp_path / "to")
+    assert "exatrkx: shapes do not say which model this is. Give --size or --model." in done.words
 
 
 class Harmful:

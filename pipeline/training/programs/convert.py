@@ -31,6 +31,7 @@ from pipeline.training.weights import save
 from pipeline.writing import new_folder
 
 KNOWN = FAMILIES | TOKENIZERS
+LICENCES = {"MIT": "mit", "Apache-2.0": "apache-2.0"}  # as cards of Hugging Face name them
 
 
 class ModelFile(Declaration):
@@ -82,6 +83,8 @@ def take_in(
 ) -> str:
     """Write the authors' weights in `file` to the new folder `to`; return what was done.
 
+    A folder of files holds one for each stage.
+
     Raises:
         DeclarationError: Family, size or declaration are not known.
         BadInput: The file is damaged, holds objects, or weights of another model.
@@ -89,7 +92,7 @@ def take_in(
     """
     kind, names = names_of(family)
     prefix = getattr(names, "PREFIX", "")
-    theirs = {name.removeprefix(prefix): each for name, each in published.read(file).items()}
+    theirs = {name.removeprefix(prefix): each for name, each in published.read_all(file).items()}
     if hasattr(names, "weights_of"):
         theirs = names.weights_of(theirs)
     model = declared(kind, names, theirs, size, model_file)
@@ -112,8 +115,12 @@ def take_in(
 
 def _card(model: Family, file: Path, stored: StoredWeights) -> str:
     """Return the card of imported weights."""
+    hashes = "\n".join(
+        f"| SHA-256 of the authors' {each.name} | `{sha256(each)}` |"
+        for each in published.files(file)
+    )
     return f"""---
-license: {"mit" if stored.licence == "MIT" else "other"}
+license: {LICENCES.get(stored.licence, "other")}
 library_name: cosmotron
 ---
 
@@ -126,7 +133,7 @@ The authors' weights, imported from `{file.name}`.
 | family | `{model.family}` ({model.SOURCE}) |
 | source | {stored.source} |
 | licence there | {stored.licence} |
-| SHA-256 of the authors' file | `{sha256(file)}` |
+{hashes}
 | SHA-256 of names and values | `{stored.sha256}` |
 | declaration | `{CONFIG}` |
 """
