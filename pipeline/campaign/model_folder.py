@@ -18,11 +18,16 @@ CONFIG, WEIGHTS, CARD = "config.toml", "weights.safetensors", "README.md"
 
 
 class StoredWeights(Declaration):
-    """Where the weights of a folder come from; the SHA-256 is of their names and values."""
+    """Where the weights of a folder come from; the SHA-256 is of their names and values.
+
+    `counters` are the numbers of batches that the authors' batch norms saw, by their names. Nothing
+    reads them; an export has them again.
+    """
 
     sha256: str
     source: str = ""
     licence: str = ""
+    counters: dict[str, int] = {}
 
 
 class ModelFolder(Declaration):

@@ -172,7 +172,7 @@ def _finetune(section: Table, models: Table, pretrained: Any) -> Table:
     """Return the section with the recipe that all its models share for its task."""
     wanted, keys = _wanted(_table(section, "training"))
     if not wanted:
-        return section
+        return {**section, "training": keys} if "recipe" in _table(section, "training") else section
     names = tuple(section.get("models", ())) or tuple(pretrained)
     stage = _table(section, "head").get("task", "tracks")
     recipes = {name: _recipe(name, models.get(name), stage) for name in names}
@@ -189,6 +189,6 @@ def _tokenize(section: Table) -> Table:
     """Return the section of a tokenizer with its recipe."""
     wanted, keys = _wanted(_table(section, "training"))
     if not wanted:
-        return section
+        return {**section, "training": keys} if "recipe" in _table(section, "training") else section
     recipe = _recipe("model", section.get("model"), "tokenize")
     return {**section, "training": keys if recipe is None else recipe.keys(keys)}

@@ -69,7 +69,7 @@ def rows_of(family: type[Family], tokens: float | None = None) -> list[dict[str,
 
 def _print(name: str, family: type[Family], rows: list[dict[str, Any]]) -> None:
     """Print the sizes of one family under its name, its source and what holds it to that."""
-    about = f"{family.SOURCE}; {family.trueness()}"
+    about = f"{family.SOURCE}; {family.fidelity()}"
     out.print(f"[bold]{name}[/]  {family.TITLE}  [dim]{about}[/]", highlight=False)
     if not rows:
         return

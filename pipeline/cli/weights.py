@@ -1,4 +1,4 @@
-"""The verbs for weights: take in those that authors publish, and give ours back in their names."""
+"""The verbs for weights: import those that authors publish, export ours under their names."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ def weights_import(
 
     Example: `cosmotron weights import particlenet ParticleNet_full.pt --to particlenet-full/`
     """
-    words = ["in", family, str(file), str(to)]
+    words = ["import", family, str(file), str(to)]
     words += ["--size", size] if size else []
     _run([*words, *(["--model", str(model)] if model else [])])
 
@@ -48,7 +48,7 @@ def weights_export(
 
     Example: `cosmotron weights export particlenet/ --to ParticleNet.pt`
     """
-    _run(["out", str(folder), str(to)])
+    _run(["export", str(folder), str(to)])
 
 
 def _run(words: list[str]) -> None:

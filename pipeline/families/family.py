@@ -148,7 +148,7 @@ class Family(Declaration):
         return self
 
     @classmethod
-    def trueness(cls) -> str:
+    def fidelity(cls) -> str:
         """Return in a few words by what the function of the model is known to be the published."""
         return f"held to {cls.HELD_TO}" if cls.HELD_TO else "our reading of the source"
 

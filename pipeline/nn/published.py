@@ -184,10 +184,7 @@ def imported(
 def exported(
     weights: Mapping[str, Tensor], entries: Iterable[Entry], *, prefix: str = ""
 ) -> dict[str, Tensor]:
-    """Return our weights by the authors' names, in their shapes.
-
-    What torch's batch norms count is left out: nothing reads it, and a module loads without it.
-    """
+    """Return our weights by the authors' names, in their shapes."""
     return {
         prefix + name: part
         for entry in entries

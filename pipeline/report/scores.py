@@ -47,9 +47,9 @@ class Configuration:
         return self.finetuning, self.model, self.width, self.layers, events, self.mode, self.labels
 
     @property
-    def trueness(self) -> str:
+    def fidelity(self) -> str:
         """By what the model is known to be the published one, empty where the family is unknown."""
-        return FAMILIES[self.family].trueness() if self.family in FAMILIES else ""
+        return FAMILIES[self.family].fidelity() if self.family in FAMILIES else ""
 
     @property
     def seeds(self) -> tuple[int | None, int | None]:

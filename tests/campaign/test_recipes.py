@@ -78,6 +78,11 @@ def test_a_fine_tuning_has_the_recipe_of_its_task():
     assert (training.learning_rate, training.clip_norm, training.batch_events) == (1e-4, 5.0, 16)
 
 
+def test_no_recipe_is_what_an_empty_one_means():
+    training = finetuning(["part"], recipe="", learning_rate=1e-3, batch_events=8).training
+    assert training.optimiser == "adamw"
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

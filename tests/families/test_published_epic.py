@@ -126,8 +126,8 @@ def test_weights_are_imported_with_a_declaration(tmp_path):
         '[model]\nfamily = "epic-fm"\nwidth = 24\nglobal_width = 10\nlayers = 2\nconditions = []\n'
     )
     file, folder = case.path / "weights.safetensors", tmp_path / "ours"
-    convert.take_in("epic-fm", file, folder, model_file=declaration)
-    convert.give_out(folder, tmp_path / "back.safetensors")
+    convert.import_weights("epic-fm", file, folder, model_file=declaration)
+    convert.export_weights(folder, tmp_path / "back.safetensors")
     back = published.read(tmp_path / "back.safetensors")
     there = names.weights_of(case.weights)
     assert back.keys() == there.keys()

@@ -203,7 +203,7 @@ def test_weights_of_something_else_are_refused():
 
 
 def test_pretrained_weights_begin_a_classifier_of_other_classes(tmp_path):
-    convert.take_in(
+    convert.import_weights(
         "omnilearned", case("pretrain").path / "weights.safetensors", tmp_path / "theirs"
     )
     pretrained = finetune.trained(tmp_path / "theirs")

@@ -175,12 +175,12 @@ def test_weights_of_any_version_are_imported_and_given_back(tmp_path, folder):
     case = Case(FOLDER / folder)
     older = {n.replace(".in_proj.", ".in_proj_"): w for n, w in case.weights.items()}
     torch.save(older, tmp_path / "theirs.pt")
-    convert.take_in("part", tmp_path / "theirs.pt", tmp_path / "ours")
+    convert.import_weights("part", tmp_path / "theirs.pt", tmp_path / "ours")
     declared = model_folder.read(tmp_path / "ours").model
     model = held_part.model_of(case)
     shapes = {"padding": 0, "dropout": 0.1, "bias_activation": True}  # what shapes do not say
     assert declared == model.model_copy(update=shapes)
-    convert.give_out(tmp_path / "ours", tmp_path / "back.safetensors")
+    convert.export_weights(tmp_path / "ours", tmp_path / "back.safetensors")
     back = published.read(tmp_path / "back.safetensors")
     assert all(torch.equal(back[name], case.weights[name]) for name in back)
 

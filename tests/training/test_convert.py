@@ -63,7 +63,7 @@ def convert_with(capsys: pytest.CaptureFixture[str]) -> Any:
 @pytest.fixture
 def imported(convert_with: Any, tmp_path: Path) -> Path:
     """The folder of imported weights."""
-    done = convert_with("in", "particlenet", FILE, tmp_path / "model")
+    done = convert_with("import", "particlenet", FILE, tmp_path / "model")
     assert done.code == 0, done.words
     return tmp_path / "model"
 
@@ -87,14 +87,12 @@ def test_what_goes_in_comes_out_bit_for_bit(
     convert_with: Any, imported: Path, tmp_path: Path, suffix: str
 ) -> None:
     file = tmp_path / f"back.{suffix}"
-    assert convert_with("out", imported, file).code == 0
+    assert convert_with("export", imported, file).code == 0
     back = load_file(file) if suffix == "safetensors" else torch.load(file, weights_only=True)
     there = load_file(FILE)
-    assert {name.removeprefix("mod.") for name in back} == {
-        name for name in there if not name.endswith("num_batches_tracked")
-    }
+    assert {name.removeprefix("mod.") for name in back} == there.keys()
     assert all(torch.equal(each, there[n.removeprefix("mod.")]) for n, each in back.items())
-    again = convert_with("out", imported, file)
+    again = convert_with("export", imported, file)
     assert again.code == Exit.BAD_INPUT
     assert f"{file}: is there already" in again.words
 
@@ -137,17 +135,17 @@ def test_each_family_with_a_map_goes_in_and_out(
     (tmp_path / "model.toml").write_text(tomli_w.dumps(declared))
     (file,) = case.path.glob("weights.*")
     words = ("--model", tmp_path / "model.toml")
-    done = convert_with("in", model.family, file, tmp_path / "model", *words)
+    done = convert_with("import", model.family, file, tmp_path / "model", *words)
     assert done.code == 0, done.words
     assert model_folder.read(tmp_path / "model").model == model
-    assert convert_with("out", tmp_path / "model", tmp_path / "back.safetensors").code == 0
+    assert convert_with("export", tmp_path / "model", tmp_path / "back.safetensors").code == 0
     names = model.beside("published")
     prefix = getattr(names, "PREFIX", "")
     there = {name.removeprefix(prefix): each for name, each in case.weights.items()}
     there = names.weights_of(there) if hasattr(names, "weights_of") else there
     back = load_file(tmp_path / "back.safetensors")
     back = {name.removeprefix(prefix): each for name, each in back.items()}
-    assert back.keys() == {n for n in there if not n.endswith("num_batches_tracked")}
+    assert back.keys() == there.keys()
     assert all(torch.equal(each, there[name]) for name, each in back.items())
 
 
@@ -246,7 +244,7 @@ def test_a_file_that_cannot_be_taken_in_leaves_nothing(
     convert_with: Any, tmp_path: Path, name: str, make: Any, message: str
 ) -> None:
     make(tmp_path / name)
-    done = convert_with("in", "particlenet", tmp_path / name, tmp_path / "to")
+    done = convert_with("import", "particlenet", tmp_path / name, tmp_path / "to")
     assert done.code == Exit.BAD_INPUT
     assert message in done.words
     assert "Traceback" not in done.words
@@ -255,16 +253,16 @@ def test_a_file_that_cannot_be_taken_in_leaves_nothing(
 
 def test_what_cannot_be_asked_for_says_what_can(convert_with: Any, tmp_path: Path) -> None:
     to = tmp_path / "to"
-    done = convert_with("in", "particelnet", FILE, to)
+    done = convert_with("import", "particelnet", FILE, to)
     assert done.code == Exit.USAGE
     assert "particelnet is no family of ours. Weights can be imported of: " in done.words
-    done = convert_with("in", "deepsets", FILE, to)
+    done = convert_with("import", "deepsets", FILE, to)
     assert done.code == Exit.USAGE
     assert "deepsets has no map of the authors' names." in done.words
-    done = convert_with("in", "particlenet", FILE, to, "--size", "huge")
+    done = convert_with("import", "particlenet", FILE, to, "--size", "huge")
     assert done.code == Exit.USAGE
     assert "size 'huge' is none of this family's: full, kinpid, kin" in done.words
-    done = convert_with("out", tmp_path, tmp_path / "x.pt")
+    done = convert_with("export", tmp_path, tmp_path / "x.pt")
     assert done.code == Exit.USAGE
     assert "no config.toml here" in done.words
     assert not to.exists()
@@ -272,7 +270,7 @@ def test_what_cannot_be_asked_for_says_what_can(convert_with: Any, tmp_path: Pat
 
 def test_an_occupied_folder_is_left_alone(convert_with: Any, imported: Path) -> None:
     before = sorted(imported.iterdir())
-    done = convert_with("in", "particlenet", FILE, imported)
+    done = convert_with("import", "particlenet", FILE, imported)
     assert done.code != Exit.FINISHED
     assert f"{imported}: not empty. Name another folder." in done.words
     assert sorted(imported.iterdir()) == before

@@ -1,7 +1,7 @@
-"""Take in the authors' weights, and give them back under their names.
+"""Import the authors' weights, and export ours under their names.
 
-`python -m pipeline.training.programs.convert in FAMILY FILE FOLDER`, and `… out FOLDER FILE`; what
-`cosmotron weights` starts. A family's map of names is `published.py` in its folder.
+`python -m pipeline.training.programs.convert import FAMILY FILE FOLDER`, and `… export FOLDER
+FILE`; what `cosmotron weights` starts. A family's map of names is `published.py` in its folder.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def declared(
     return found
 
 
-def take_in(
+def import_weights(
     family: str, file: Path, to: Path, *, size: str = "", model_file: Path | None = None
 ) -> str:
     """Write the authors' weights in `file` to the new folder `to`; return what was done.
@@ -99,16 +99,18 @@ def take_in(
     shapes = {n: each.shape for n, each in systems.build(model, None).module.state_dict().items()}
     entries = list(names.entries(model))
     weights = published.imported(theirs, entries, shapes, source=str(file))
-    counters = sum(name.endswith(published.COUNTERS) for name in theirs)
+    counters = {n: int(each) for n, each in theirs.items() if n.endswith(published.COUNTERS)}
     with new_folder(to) as made:
         save(weights, made / WEIGHTS, model.about)
         stored = StoredWeights(
-            sha256=weights_hash(weights), source=names.SOURCE, licence=names.LICENCE
+            sha256=weights_hash(weights),
+            source=names.SOURCE,
+            licence=names.LICENCE,
+            counters=counters,
         )
         model_folder.write(made, ModelFolder(model=model, weights=stored))
         (made / CARD).write_text(_card(model, file, stored))
     lines = [f"{len(entries)} weights of {family} from {file}"]
-    lines += [f"{counters} counters of batches left out: nothing reads them"] if counters else []
     lines.append(f'{to}: start from it with [models.x] weights = "{to}"')
     return "\n".join(lines)
 
@@ -139,7 +141,7 @@ The authors' weights, imported from `{file.name}`.
 """
 
 
-def give_out(folder: Path, file: Path) -> str:
+def export_weights(folder: Path, file: Path) -> str:
     """Write the weights in `folder` to the new `file` under the authors' names.
 
     A suffix of .safetensors makes a file of that format, .pt and .ckpt one of torch's.
@@ -164,9 +166,9 @@ def give_out(folder: Path, file: Path) -> str:
     if file.exists():
         message = f"{file}: is there already. Name another file."
         raise BadInput(message)
-    weights = published.exported(
-        trained(folder), names.entries(content.model), prefix=getattr(names, "PREFIX", "")
-    )
+    prefix = getattr(names, "PREFIX", "")
+    weights = published.exported(trained(folder), names.entries(content.model), prefix=prefix)
+    weights |= {prefix + n: torch.tensor(count) for n, count in content.weights.counters.items()}
     unfinished = file.with_name(f".{file.name}.tmp")
     try:
         if file.suffix == ".safetensors":
@@ -183,19 +185,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks; return the exit code of the outcome."""
     parser = argparse.ArgumentParser(description=__doc__)
     ways = parser.add_subparsers(dest="way", required=True)
-    inwards = ways.add_parser("in")
+    inwards = ways.add_parser("import")
     inwards.add_argument("family")
     inwards.add_argument("file", type=Path)
     inwards.add_argument("to", type=Path)
     inwards.add_argument("--size", default="")
     inwards.add_argument("--model", type=Path)
-    outwards = ways.add_parser("out")
+    outwards = ways.add_parser("export")
     outwards.add_argument("folder", type=Path)
     outwards.add_argument("file", type=Path)
     options: Any = parser.parse_args(arguments)
     try:
-        if options.way == "in":
-            done = take_in(
+        if options.way == "import":
+            done = import_weights(
                 options.family,
                 options.file,
                 options.to,
@@ -203,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 model_file=options.model,
             )
         else:
-            done = give_out(options.folder, options.file)
+            done = export_weights(options.folder, options.file)
     except Exception as error:  # noqa: BLE001 - classified and reported
         failure = classify(error, where="The folder to write")
         if not failure.is_foreseen:
