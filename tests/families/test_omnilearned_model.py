@@ -83,7 +83,8 @@ def test_a_conditional_generator_s_count():
         {"mode": "classifier", "interaction": "jets"},
         {"mode": "generator", "conditions": ("multiplicity",), "classes": 7},
         {"mode": "generator", "classes": 1},
-        {"mode": "classifier", "kinds": 4, "kind": "data_pid", "tokens": 2},
+        {"mode": "classifier", "kinds": 4, "kind": "data_pid", "tokens": 2, "ratio": 3},
+        {"mode": "ftag", "ratio": 1, "conditions": ("jet.0",)},
         {"columns": ("x", "y", "z", "log_mass"), "near": ("x", "y", "z"), "interaction": ""},
     ],
 )

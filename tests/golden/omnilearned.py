@@ -46,6 +46,7 @@ def declared(given: Mapping[str, Any]) -> OmniLearned:
         "heads": given["num_heads"],
         "tokens": given["num_tokens"],
         "nearest": given["K"],
+        "ratio": given["mlp_ratio"],
         "interaction": "pet" if given["use_int"] else "",
         "classes": given["num_classes"],
         "steps": given.get("sampler_steps", 129) - 1,
@@ -276,6 +277,8 @@ def _nearest(case: Case, events: Events, module: Pretrainer) -> Iterator[Row]:
     near, point = nearest(places.float(), batch.offsets, count)
     many = batch.sizes[batch.event] > count
     rows = many.nonzero().squeeze(1)
+    if not len(rows):
+        return
     start = batch.offsets[:-1][batch.event]
     theirs = events.packed(case.arrays["near"]) + start.unsqueeze(1)
     ours = near[many[point]].view(-1, count)

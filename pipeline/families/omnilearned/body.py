@@ -21,7 +21,7 @@ from pipeline.families.omnilearned.pet import (
     LocalAttention,
     Perceptron,
 )
-from pipeline.families.omnilearned.spec import NO_KIND, RATIO, OmniLearned
+from pipeline.families.omnilearned.spec import NO_KIND, OmniLearned
 from pipeline.nn.attention import Bias, Lengths
 from pipeline.nn.batch import Batch
 from pipeline.nn.flow import Noised, conditions
@@ -94,7 +94,9 @@ class PairBias(nn.Module):
         super().__init__()
         assert model.pairs is not None
         self.pairs = model.pairs
-        self.net = Perceptron(self.pairs.features, RATIO * model.width, model.heads, norm=False)
+        self.net = Perceptron(
+            self.pairs.features, model.ratio * model.width, model.heads, norm=False
+        )
 
     def forward(self, inputs: Tensor, batch: Batch, layout: Layout) -> Bias:
         """Return the bias of what `layout` has, from the `inputs` of points (P, columns)."""
@@ -118,7 +120,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.model = model
         width, flows = model.width, len(model.columns)
-        inner = RATIO * width
+        inner = model.ratio * width
         names = model.reads().columns
         self.additional_at = {n: names.index(n) for n in model.additional if n in names}
         self.near_at = [model.columns.index(name) for name in model.near]
@@ -134,21 +136,19 @@ class Backbone(nn.Module):
 
     def _add_layers(self, model: OmniLearned) -> None:
         """Add all by which points see each other, time and conditions."""
-        width, flows = model.width, len(model.columns)
-        shape = (width, model.heads)
+        width = model.width
         if model.noisy:
             self.fourier = Fourier(width)
-            self.time = Perceptron(width, RATIO * width, width, bias=False)
+            self.time = Perceptron(width, model.ratio * width, width, bias=False)
         if model.conditions:
             self.conditions = Perceptron(len(model.conditions), width, width)
         if model.pairs is not None:
             self.pair_bias = PairBias(model)
             self.pairs_at = model.pairs.places(model.reads().columns)
-        local = flows + model.pair_features
-        self.local = LocalAttention(local, *shape, model.head_layers, model.dropout)
+        self.local = LocalAttention(model)
         self.tokens = nn.Parameter(torch.empty(model.tokens, width))
         nn.init.trunc_normal_(self.tokens, std=TOKEN_STD)
-        self.blocks = nn.ModuleList(Block(*shape, model.dropout) for _ in range(model.layers))
+        self.blocks = nn.ModuleList(Block(model) for _ in range(model.layers))
         self.norm = DynamicTanh(width)
 
     def forward(self, batch: Batch, noise: Noised | None = None, *, known: bool = True) -> Seen:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pipeline.data.store import Store
 from pipeline.families.omnilearned.body import Backbone, Seen
 from pipeline.families.omnilearned.pet import Block, Layout, Perceptron, TokenBlock, linear
-from pipeline.families.omnilearned.spec import RATIO, OmniLearned
+from pipeline.families.omnilearned.spec import OmniLearned
 from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
 from pipeline.nn.flow import Flow, Noise, Noised, labels, noised
@@ -41,10 +41,8 @@ class Classifier(nn.Module):
     def __init__(self, model: OmniLearned) -> None:
         super().__init__()
         wide = model.tokens * model.width
-        self.blocks = nn.ModuleList(
-            TokenBlock(model.width, model.heads, model.dropout) for _ in range(model.head_layers)
-        )
-        self.together = Perceptron(wide, RATIO * wide, wide)
+        self.blocks = nn.ModuleList(TokenBlock(model) for _ in range(model.head_layers))
+        self.together = Perceptron(wide, model.ratio * wide, wide)
         self.classes = linear(wide, model.classes, bias=True)
 
     def forward(self, seen: Seen, batch: Batch) -> Tensor:
@@ -69,11 +67,9 @@ class Generator(nn.Module):
         self.number, width = model.classes, model.width
         if model.labelled:
             self.label = nn.Embedding(model.classes, width)
-            self.of_label = Perceptron(width, RATIO * width, width, norm=False)
-        self.blocks = nn.ModuleList(
-            Block(width, model.heads, model.dropout) for _ in range(model.head_layers)
-        )
-        self.together = Perceptron(width, RATIO * width, width, norm=False)
+            self.of_label = Perceptron(width, model.ratio * width, width, norm=False)
+        self.blocks = nn.ModuleList(Block(model) for _ in range(model.head_layers))
+        self.together = Perceptron(width, model.ratio * width, width, norm=False)
         self.last = linear(width, model.of_point, bias=True)
 
     def forward(self, seen: Seen, batch: Batch) -> Tensor:

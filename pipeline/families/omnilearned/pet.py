@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.families.omnilearned.spec import RATIO
+from pipeline.families.omnilearned.spec import OmniLearned
 from pipeline.nn.attention import Bias, Lengths, attend, single_query_attention
 from pipeline.nn.batch import Batch
 
@@ -108,12 +108,13 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Attention and feed-forward, each of what was normalised, and added to what was not."""
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, model: OmniLearned) -> None:
         super().__init__()
-        self.attention = Attention(width, heads)
-        self.feed_forward = Perceptron(width, RATIO * width, width)
+        width = model.width
+        self.attention = Attention(width, model.heads)
+        self.feed_forward = Perceptron(width, model.ratio * width, width)
         self.norms = nn.ModuleList(DynamicTanh(width) for _ in range(2))
-        self.dropout = NoScaleDropout(dropout)
+        self.dropout = NoScaleDropout(model.dropout)
 
     def forward(self, x: Tensor, lengths: Lengths, bias: Bias | None = None) -> Tensor:
         """Return (P, W) of x (P, W)."""
@@ -156,12 +157,13 @@ class TokenBlock(nn.Module):
     Neither is normalised before the attention, the tokens are before the feed-forward.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, model: OmniLearned) -> None:
         super().__init__()
-        self.attention = Attention(width, heads)
-        self.feed_forward = Perceptron(width, RATIO * width, width)
+        width = model.width
+        self.attention = Attention(width, model.heads)
+        self.feed_forward = Perceptron(width, model.ratio * width, width)
         self.norm = DynamicTanh(width)
-        self.dropout = NoScaleDropout(dropout)
+        self.dropout = NoScaleDropout(model.dropout)
 
     def forward(self, tokens: Tensor, others: Tensor, offsets: Tensor) -> Tensor:
         """Return the tokens (B, T, W), given others that `offsets` (B + 1) cut into events."""
@@ -177,10 +179,11 @@ class LocalAttention(nn.Module):
     the pair.
     """
 
-    def __init__(self, inputs: int, width: int, heads: int, layers: int, dropout: float) -> None:
+    def __init__(self, model: OmniLearned) -> None:
         super().__init__()
-        self.entry = Perceptron(inputs, RATIO * width, width)
-        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        inputs, width = len(model.columns) + model.pair_features, model.width
+        self.entry = Perceptron(inputs, model.ratio * width, width)
+        self.blocks = nn.ModuleList(Block(model) for _ in range(model.head_layers))
 
     def forward(self, edges: Tensor, described: Tensor, points: int) -> Tensor:
         """Return (P, W), zero of a point that is alone.

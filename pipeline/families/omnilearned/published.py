@@ -51,6 +51,7 @@ def _fields(weights: Mapping[str, Tensor]) -> dict[str, Any]:
         "heads": heads,
         "interaction": "pet" if pairs else "",
         "classes": _classes(weights),
+        "ratio": len(weights["body.embed.mlp.fc1.bias"]) // width,
     }
     if mode == "ftag":
         fields["point_classes"] = len(weights["generator.out.bias"])

@@ -18,7 +18,6 @@ from pipeline.families.jet_columns import IDENTITY, IMPACT
 Mode = Literal["pretrain", "classifier", "generator", "ftag"]
 KINDS = 9  # hadrons, electrons, muons of either charge; neutral hadron, photon, anything else
 NO_KIND = 3  # anything else
-RATIO = 2  # the inner channels of a feed-forward over its width
 CLASSES, FLOW, PERTURBED, CONTRASTIVE = "classes", "flow", "perturbed", "contrastive"
 POINTS = "points"
 OF_MODE: dict[Mode, tuple[str, ...]] = {
@@ -61,7 +60,8 @@ class OmniLearned(Generative):
     is column 0 of an array of points, for which the authors' files have a place. Both are
     shown in noise too, but not where events are generated, for who generates does not know them;
     so in training a share `known_dropout` of events goes without. With `shown` false they never
-    are: where a backbone is fine-tuned on a store that has none. `layers` and `head_layers` are
+    are: where a backbone is fine-tuned on a store that has none. `ratio` is that of the inner
+    channels of a feed-forward to its outer ones. `layers` and `head_layers` are
     blocks of the body and of each head (and of local attention), `tokens` stand for the event.
 
     `mode` "pretrain" has both heads, "classifier" and "generator" one. "ftag" has both, and no
@@ -108,6 +108,7 @@ class OmniLearned(Generative):
     tokens: PositiveInt = 4
     near: tuple[str, ...] = ("deta", "dphi")
     nearest: PositiveInt = 10
+    ratio: PositiveInt = 2
     interaction: Interacts = "pet"
     kinds: NonNegativeInt = 0
     kind: str = ""
@@ -247,7 +248,7 @@ class OmniLearned(Generative):
 
     def _body(self) -> int:
         """Return the count of the backbone."""
-        width, flows, inner = self.width, len(self.columns), RATIO * self.width
+        width, flows, inner = self.width, len(self.columns), self.ratio * self.width
         count = dynamic_tanh(flows) + perceptron(flows, inner, width)
         if self.pair_features:
             count += perceptron(self.pair_features, inner, self.heads, norm=False)
@@ -264,21 +265,25 @@ class OmniLearned(Generative):
     def _block(self, norms: int = 2) -> int:
         """Return the count of a block of attention and feed-forward."""
         width = self.width
-        return norms * dynamic_tanh(width) + 4 * width**2 + perceptron(width, RATIO * width, width)
+        return (
+            norms * dynamic_tanh(width)
+            + 4 * width**2
+            + perceptron(width, self.ratio * width, width)
+        )
 
     def _classifier(self) -> int:
         """Return the count of the head for classes."""
         wide = self.tokens * self.width
-        head = perceptron(wide, RATIO * wide, wide) + linear(wide, self.classes)
+        head = perceptron(wide, self.ratio * wide, wide) + linear(wide, self.classes)
         return self.head_layers * self._block(norms=1) + head
 
     def _generator(self) -> int:
         """Return the count of the head for the flow, or for classes of points."""
         width = self.width
         count = self.head_layers * self._block() + linear(width, self.of_point)
-        count += perceptron(width, RATIO * width, width, norm=False)
+        count += perceptron(width, self.ratio * width, width, norm=False)
         if self.labelled:
-            count += self.classes * width + perceptron(width, RATIO * width, width, norm=False)
+            count += self.classes * width + perceptron(width, self.ratio * width, width, norm=False)
         return count
 
     def flops_per_token(self, tokens: float) -> float:
@@ -298,11 +303,11 @@ class OmniLearned(Generative):
 
     def _block_products(self, length: float) -> float:
         """Return the multiply-adds of a block for one of `length` points."""
-        return (4 + 2 * RATIO) * self.width**2 + 2 * length * self.width
+        return (4 + 2 * self.ratio) * self.width**2 + 2 * length * self.width
 
     def _body_products(self, points: float, *, noise: bool) -> float:
         """Return the multiply-adds of the body for one of so many `points`."""
-        width, inner, pairs = self.width, RATIO * self.width, self.pair_features
+        width, inner, pairs = self.width, self.ratio * self.width, self.pair_features
         flows, near = len(self.columns), self.nearest
         length = points + self.tokens + self._others(noise=noise)
         products = float(inner * (flows + width))
@@ -320,12 +325,14 @@ class OmniLearned(Generative):
     def _classifier_products(self, points: float, noise: bool) -> float:
         """Return the multiply-adds of the head for classes, for an event."""
         width, seen, wide = self.width, points + self._others(noise=noise), self.tokens * self.width
-        each = 2 * seen * width**2 + self.tokens * ((2 + 2 * RATIO) * width**2 + 2 * seen * width)
-        return self.head_layers * each + 2 * RATIO * wide**2 + wide * self.classes
+        each = 2 * seen * width**2 + self.tokens * (
+            (2 + 2 * self.ratio) * width**2 + 2 * seen * width
+        )
+        return self.head_layers * each + 2 * self.ratio * wide**2 + wide * self.classes
 
     def _generator_products(self, points: float) -> float:
         """Return the multiply-adds of the head for the flow, for one of so many `points`."""
-        width, twice = self.width, 2 * RATIO * self.width**2
+        width, twice = self.width, 2 * self.ratio * self.width**2
         length = points + self.tokens + self._others(noise=self.noisy) + self.labelled
         products = self.head_layers * self._block_products(length) * length / points + twice
         return products + width * self.of_point + self.labelled * twice / points
