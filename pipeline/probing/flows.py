@@ -176,7 +176,7 @@ def _classified(subject: Subject, model: Generative) -> EvaluationResult:
     parts = []
     for each in subject.batches():
         batch = each.to(subject.device)
-        parts.append(module.classifier(module.backbone(batch), batch).float().softmax(1).cpu())
+        parts.append(module.logits(module.backbone(batch), batch).float().softmax(1).cpu())
     true = subject.events.per_event[LABEL].astype(np.int64)
     names = names_of(model.classes, subject.store.manifest.experiment)
     probabilities = torch.cat(parts).numpy()

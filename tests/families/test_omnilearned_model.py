@@ -126,8 +126,8 @@ def test_another_event_changes_nothing(mode):
     batch = jet_batch(model, 5)
     module, alone = system.module.eval(), part(batch, [3])
     if mode != "generator":
-        found = module.classifier(module.backbone(batch), batch)[3:4]
-        torch.testing.assert_close(found, module.classifier(module.backbone(alone), alone))
+        found = module.logits(module.backbone(batch), batch)[3:4]
+        torch.testing.assert_close(found, module.logits(module.backbone(alone), alone))
     rows = batch.event == 3
     if mode == "ftag":
         found = module(batch).of_points[rows]

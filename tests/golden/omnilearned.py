@@ -166,7 +166,7 @@ def held(case: Case) -> Iterator[Row]:
         with recorded(module) as found:
             clean = module.backbone(batch)
         yield from _stages(case, found, events, module)
-        logits = module.classifier(clean, batch)
+        logits = module.logits(clean, batch)
         yield from against(case, "logits", logits.detach())
         yield from _nearest(case, events, module)
     if model.noisy:

@@ -20,6 +20,7 @@ from pipeline.families.omnilearned.pet import (
     Layout,
     LocalAttention,
     Perceptron,
+    TokenBlock,
 )
 from pipeline.families.omnilearned.spec import NO_KIND, OmniLearned
 from pipeline.nn.attention import Bias, Lengths
@@ -113,8 +114,31 @@ class PairBias(nn.Module):
         return whole.bias(empty.index_copy(0, between, values))
 
 
+class Summary(nn.Module):
+    """What classes are told by: the tokens, which read from all else once more, taken together."""
+
+    def __init__(self, model: OmniLearned) -> None:
+        super().__init__()
+        wide = model.tokens * model.width
+        self.blocks = nn.ModuleList(TokenBlock(model) for _ in range(model.head_layers))
+        self.together = Perceptron(wide, model.ratio * wide, wide)
+
+    def forward(self, seen: Seen, batch: Batch) -> Tensor:
+        """Return (B, T W)."""
+        tokens, others = seen.tokens, seen.others
+        layout = Layout.of(batch, others.shape[1])
+        read = layout.packed(others, seen.points)
+        for block in self.blocks:
+            tokens = block(tokens, read, layout.offsets)
+        together: Tensor = self.together(tokens.flatten(1))
+        return together
+
+
 class Backbone(nn.Module):
-    """The pretrained part; with `layers` 0 it is what embeds a point by itself."""
+    """The pretrained part; with `layers` 0 it is what embeds a point by itself.
+
+    Where the mode has classes, all of their head but the last layer is here, as `summary`.
+    """
 
     def __init__(self, model: OmniLearned) -> None:
         super().__init__()
@@ -150,6 +174,8 @@ class Backbone(nn.Module):
         nn.init.trunc_normal_(self.tokens, std=TOKEN_STD)
         self.blocks = nn.ModuleList(Block(model) for _ in range(model.layers))
         self.norm = DynamicTanh(width)
+        if model.mode != "generator":
+            self.summary = Summary(model)
 
     def forward(self, batch: Batch, noise: Noised | None = None, *, known: bool = True) -> Seen:
         """Return what is seen of the points as they are, or in `noise`.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.data.store import Store
 from pipeline.families.omnilearned.body import Backbone, Seen
-from pipeline.families.omnilearned.pet import Block, Layout, Perceptron, TokenBlock, linear
+from pipeline.families.omnilearned.pet import Block, Layout, Perceptron, linear
 from pipeline.families.omnilearned.spec import OmniLearned
 from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
@@ -33,27 +33,6 @@ class Output:
     in_noise: Tensor | None = None
     of_points: Tensor | None = None
     bodies: tuple[Seen, Seen] | None = None
-
-
-class Classifier(nn.Module):
-    """Classes of events from their tokens, which read from all else once more."""
-
-    def __init__(self, model: OmniLearned) -> None:
-        super().__init__()
-        wide = model.tokens * model.width
-        self.blocks = nn.ModuleList(TokenBlock(model) for _ in range(model.head_layers))
-        self.together = Perceptron(wide, model.ratio * wide, wide)
-        self.classes = linear(wide, model.classes, bias=True)
-
-    def forward(self, seen: Seen, batch: Batch) -> Tensor:
-        """Return logits (B, C)."""
-        tokens, others = seen.tokens, seen.others
-        layout = Layout.of(batch, others.shape[1])
-        read = layout.packed(others, seen.points)
-        for block in self.blocks:
-            tokens = block(tokens, read, layout.offsets)
-        logits: Tensor = self.classes(self.together(tokens.flatten(1)))
-        return logits
 
 
 class Generator(nn.Module):
@@ -100,7 +79,7 @@ class Pretrainer(nn.Module):
         self.backbone = Backbone(model)
         self.noise = Noise(model.moments)
         if model.mode != "generator":
-            self.classifier = Classifier(model)
+            self.classes = linear(model.event_width, model.classes, bias=True)
         if model.mode != "classifier":
             self.generator = Generator(model)
 
@@ -109,13 +88,18 @@ class Pretrainer(nn.Module):
         clean = logits = None
         if self.model.mode != "generator":
             clean = self.backbone(batch)
-            logits = self.classifier(clean, batch)
+            logits = self.logits(clean, batch)
         if not self.model.noisy:
             points = self.generator(clean, batch) if self.model.mode == "ftag" else None
             return Output(logits, of_points=points)
         points = batch.points[:, : len(self.model.columns)]
         noise = noised(points, self.noise.like(points), batch)
         return self.in_noise(batch, noise, clean, logits)
+
+    def logits(self, seen: Seen, batch: Batch) -> Tensor:
+        """Return logits (B, C) of what the body made of events."""
+        logits: Tensor = self.classes(self.backbone.summary(seen, batch))
+        return logits
 
     def in_noise(
         self, batch: Batch, noise: Noised, clean: Seen | None, logits: Tensor | None
@@ -125,7 +109,7 @@ class Pretrainer(nn.Module):
         flow = Flow(self.generator(seen, batch), noise.velocity, noise.time)
         if clean is None:
             return Output(flow=flow)
-        return Output(logits, flow, self.classifier(seen, batch), bodies=(clean, seen))
+        return Output(logits, flow, self.logits(seen, batch), bodies=(clean, seen))
 
     def velocity(self, batch: Batch, points: Tensor, time: Tensor) -> Tensor:
         """Return the velocity (P, F) of `points` (P, F) in noise, at `time` (B).
@@ -138,9 +122,10 @@ class Pretrainer(nn.Module):
 
 
 def backbone(model: OmniLearned, store: Store | None) -> tuple[nn.Module, HiddenOf]:
-    """Return the backbone, and how a head is given points and, by all their tokens, events.
+    """Return the backbone, and how a head is given points, and events by what tells classes.
 
-    A head sees no noise, so the layers of the time are not trained.
+    Where there are no classes, events by all their tokens. A head sees no noise, so the layers of
+    the time are not trained.
     """
     backbone = Backbone(model)
     if model.layers and model.noisy:
@@ -148,7 +133,11 @@ def backbone(model: OmniLearned, store: Store | None) -> tuple[nn.Module, Hidden
 
     def hidden_of(batch: Batch) -> Hidden:
         seen = backbone(batch)
-        return Hidden([seen.points], seen.tokens.flatten(1) if model.layers else None)
+        if not model.layers:
+            return Hidden([seen.points])
+        told = model.mode != "generator"
+        events = backbone.summary(seen, batch) if told else seen.tokens.flatten(1)
+        return Hidden([seen.points], events)
 
     return backbone, hidden_of
 

@@ -129,11 +129,11 @@ def _body(model: OmniLearned) -> Iterator[Entry]:
 
 def _classifier(model: OmniLearned) -> Iterator[Entry]:
     for number in range(model.head_layers):
-        ours, theirs = f"classifier.blocks.{number}", f"classifier.in_blocks.{number}"
+        ours, theirs = f"backbone.summary.blocks.{number}", f"classifier.in_blocks.{number}"
         yield from _norm(f"{ours}.norm", f"{theirs}.norm")
         yield from _attention_and_more(ours, theirs)
-    yield from _perceptron("classifier.together", "classifier.fc")
-    yield from affine("classifier.classes", "classifier.out")
+    yield from _perceptron("backbone.summary.together", "classifier.fc")
+    yield from affine("classes", "classifier.out")
 
 
 def _generator(model: OmniLearned) -> Iterator[Entry]:

@@ -90,9 +90,9 @@ class OmniLearned(Generative):
     MAY_DIFFER: ClassVar[frozenset[str]] = frozenset(
         {"mode", "classes", "point_classes", "kinds", "additional", "conditions"}
     )
-    ANEW: ClassVar[tuple[str, ...]] = ("classifier.classes.", "generator.last.")
+    ANEW: ClassVar[tuple[str, ...]] = ("classes.", "generator.last.")
     FASTER: ClassVar[tuple[str, ...]] = (
-        *("classifier.classes.", "generator.", "backbone.conditions.", "backbone.additional."),
+        *("classes.", "generator.", "backbone.conditions.", "backbone.additional."),
     )
     NOT_SHAPES: ClassVar[frozenset[str]] = Generative.NOT_SHAPES | {
         *("near", "nearest", "kind", "additional", "interaction", "shown", "known_dropout"),
