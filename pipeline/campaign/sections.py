@@ -9,6 +9,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
@@ -87,6 +88,10 @@ class Dataset(Declaration):
     are dealt to splits by a hash of their id. Keys that are not set take the experiment's defaults.
     A custom experiment is "file.py:NAME" (docs/other-disciplines.md).
 
+    Voxel orders need bins, as many as `bins` says, fitted on the first training file; or those of
+    the dataset `bins_from`; or those in `bins_file` (.json, .npz, or a pickle of numbers), which a
+    published model was trained with.
+
     `files` is the number of files of each split: a run needs that many, and a plan can be made
     where the files are absent. `mean_points` per event serves estimates before there is a store.
     """
@@ -104,6 +109,7 @@ class Dataset(Declaration):
     order: Order | None = None
     bins: tuple[PositiveInt, PositiveInt, PositiveInt] = (8, 8, 6)
     bins_from: str = ""
+    bins_file: str = ""
     events_per_shard: PositiveInt | None = None
     chunk_points: PositiveInt = 8192
     codec: Literal["zstd", "lz4", "none"] = "zstd"
@@ -113,6 +119,20 @@ class Dataset(Declaration):
         """Check that there is exactly one kind of source."""
         if bool(self.simulation) == bool(self.folder and self.splits):
             message = "give either simulation, or folder and splits"
+            raise ValueError(message)
+        return self
+
+    @field_validator("bins_file")
+    @classmethod
+    def _anywhere(cls, file: str) -> str:
+        """Return the file as a job finds it, which starts elsewhere than the user's command."""
+        return str(Path(file).absolute()) if file else ""
+
+    @model_validator(mode="after")
+    def _one_origin_of_bins(self) -> "Dataset":
+        """Check that bins come from one place."""
+        if self.bins_file and self.bins_from:
+            message = "give either bins_from, another dataset, or bins_file"
             raise ValueError(message)
         return self
 

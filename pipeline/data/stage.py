@@ -21,6 +21,7 @@ from pipeline.data.experiment import Entries, Experiment
 from pipeline.data.experiments import experiment
 from pipeline.data.part import Layout, make_part, ranges
 from pipeline.data.preparation.bins import Bins, fit_bins, read_bins
+from pipeline.data.preparation.bins_file import published_bins
 from pipeline.data.preparation.serialise import Preparation, is_voxel_order, normal, usable
 from pipeline.data.program import Program, part_record, part_records, run
 from pipeline.data.readers import opened
@@ -68,7 +69,7 @@ class StagedFile(Part):
 def begin(folder: TaskFolder, task: StageTask) -> None:
     """Put the voxel bins and tables into the store, and check that the disk has room for it.
 
-    Bins are fitted once, on the first training file, or taken from another store.
+    Bins are fitted once, on the first training file, or taken from a file or another store.
 
     Raises:
         BadInput: There is no training split, or no bins in the store they are to come from.
@@ -91,7 +92,9 @@ def begin(folder: TaskFolder, task: StageTask) -> None:
 
 
 def _bins(task: StageTask, kind: Experiment, name: str, path: Path, split: str) -> Bins:
-    """Return the bins of another store, or bins fitted on the first events of `path`."""
+    """Return the bins of a file or another store, or bins fitted on the first events of `path`."""
+    if task.dataset.bins_file:
+        return published_bins(Path(task.dataset.bins_file))
     if task.bins_store != task.store:
         return read_bins(task.bins_store / BINS)
     splits = task.dataset.fractions or task.sources

@@ -1,4 +1,5 @@
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -113,6 +114,18 @@ def test_bins_can_come_from_another_store(tmp_path, source):
     stage(first, "--begin")
     assert stage(second, "--begin") == [0]
     assert read_bins(two.store / "bins.json") == read_bins(one.store / "bins.json")
+
+
+def test_bins_can_come_from_a_file_of_a_published_model(tmp_path, source):
+    edges = {"eta": [0.0, 0.5, 1.0], "phi": [0.0, 0.5, 1.0], "radius": [0.0, 0.4, 1.0]}
+    (tmp_path / "theirs.pkl").write_bytes(pickle.dumps(edges))
+    folder, task = stage_task(
+        tmp_path, {"train": (source,)}, bins_file=str(tmp_path / "theirs.pkl")
+    )
+    assert stage(folder, "--begin", "--part 0", "--finish") == [0, 0, 0]
+    bins = read_bins(task.store / "bins.json")
+    assert bins.edges == tuple(map(tuple, edges.values()))
+    assert bins.source == str(tmp_path / "theirs.pkl")
 
 
 def test_bins_are_never_fitted_again(tmp_path, source):
