@@ -8,6 +8,7 @@ import pytest
 from pipeline.campaign import Campaign, load_campaign, model_folder
 from pipeline.campaign.model_folder import ModelFolder, StoredWeights
 from pipeline.catalog import DeclarationError, parse
+from pipeline.families.omnilearned.spec import OmniLearned
 from pipeline.families.particlenet.spec import ParticleNet
 from pipeline.run import Run
 
@@ -46,6 +47,33 @@ def test_weights_are_looked_at_before_anything_is_submitted(
     with pytest.raises(DeclarationError, match=message):
         campaign.tasks(Run(tmp_path, "c"))
     assert campaign.tasks(Run(tmp_path, "c"), elsewhere=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"mode": "classifier", "classes": 2, "kinds": 0, "additional": []}, ""),
+        ({"width": 64}, r"holds weights of another model: width = 128"),
+    ],
+)
+def test_a_family_says_in_what_its_model_may_differ_from_the_one_it_starts_from(
+    tmp_path: Path, given: dict[str, Any], message: str
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    pretrained = OmniLearned.model_validate({"size": "small"})
+    model_folder.write(folder, ModelFolder(model=pretrained, weights=StoredWeights(sha256="ab")))
+    declared = load_campaign("jet-models").model_dump()
+    model = {"family": "omnilearned", "size": "small", "weights": str(folder), **given}
+    section = {"dataset": "many", "models": ["top"], "events": [100], "by_model": {}}
+    declared |= {"models": {"top": model}, "tokenizers": {}, "finetune": {}, "probe": {}}
+    declared["pretrain"] |= section
+    campaign = parse(Campaign, declared)
+    if message:
+        with pytest.raises(DeclarationError, match=message):
+            campaign.tasks(Run(tmp_path, "c"))
+    else:
+        assert "pretrain" in {task.stage for task in campaign.tasks(Run(tmp_path, "c"))}
 
 
 def test_a_campaign_starts_from_a_folder_without_pretraining(tmp_path: Path) -> None:
