@@ -57,3 +57,25 @@ def eats(output, batch):
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         values = values.mean() * torch.ones(64 * MARGIN_BYTES)
     return {"eats": values.square().mean()}
+
+
+class Blind(nn.Module):
+    """A linear map of points which is no number in a validation, up to a step of the training."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.net = nn.Linear(4, 1)
+        self.step, self.steps = step, 0
+
+    def forward(self, batch):
+        self.steps += self.training
+        values = self.net(batch.points)
+        return values if self.training or self.steps > self.step else values * float("nan")
+
+
+def blind(settings):
+    return Blind(**settings)
+
+
+def squares(output, batch):
+    return {"squares": output.square().mean()}

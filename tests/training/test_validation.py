@@ -1,16 +1,20 @@
 """Validation: the same loss at any world size, weights untouched, the best checkpoint kept."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("deepspeed")
 
+import misfortunes
 from made_batches import write_store
 from ranks import finetuning, pretraining, result, run
 
-from pipeline.campaign import Validation
+from pipeline.campaign import PretrainTask, Validation, declare
+from pipeline.catalog import read
+from pipeline.families.custom.spec import Custom
 from pipeline.outcome import Exit
 from pipeline.training.engine import checkpoint
 from pipeline.training.engine.engine import weights_hash
@@ -126,3 +130,46 @@ def test_the_best_weights_are_the_result_where_that_is_asked(both, tmp_path):
     saved = torch.load(state, weights_only=False)["module"]
     assert told["best"]["weights_sha256"] == weights_hash(saved)
     assert told["last"]["weights_sha256"] != weights_hash(saved)
+
+
+def blind(path, store, step, weights):
+    """A pretraining whose validation losses are NaN up to a step."""
+    folder = pretraining(path, store, validation=HELD_BACK, **CHANGES)
+    task = read(folder.declaration, PretrainTask)
+    folder.declaration.unlink()
+    changes = {
+        "model": Custom(
+            code=Path(misfortunes.__file__),
+            function="blind",
+            settings={"step": step},
+            columns=("energy", "eta", "phi", "r"),
+            objectives={"squares": 1.0},
+        ),
+        "validation": HELD_BACK.model_copy(update={"weights": weights}),
+    }
+    declare(folder, task.model_copy(update=changes))
+    return folder
+
+
+@pytest.mark.slow
+def test_a_validation_loss_that_is_no_number_is_never_the_best(both, tmp_path):
+    folder = blind(tmp_path, both, step=12, weights="best")  # checkpoints after 5, 10, 15 … steps
+    assert run(folder, size=1) == Exit.FINISHED
+    told = result(folder)
+    assert list(losses(folder)) == [60, 80, 100, 120]
+    assert told["best_validation_loss"] == min(losses(folder).values())
+    log = (folder.path / "log.txt").read_text()
+    assert "The validation loss is nan after 20 events: never the best." in log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", ["best", "last"])
+def test_a_training_whose_validation_losses_are_all_no_numbers_has_diverged(
+    both, tmp_path, weights
+):
+    folder = blind(tmp_path, both, step=1000, weights=weights)
+    assert run(folder, size=1) == Exit.DIVERGED
+    told = result(folder)
+    assert told["outcome"] == "diverged"
+    assert "No validation loss was finite, on 11 events at each checkpoint" in told["message"]
+    assert not (folder.path / "weights.safetensors").exists()

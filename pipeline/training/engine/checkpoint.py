@@ -7,6 +7,7 @@ verifies, the training stops with an error; it never starts afresh.
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import sys
@@ -115,11 +116,11 @@ def recorded(sealed: Path, name: str) -> float | None:
 
 
 def best(checkpoints: Path) -> Path | None:
-    """Return the checkpoint of the lowest validation loss, None without any validation loss."""
+    """Return the checkpoint of the lowest validation loss, None where none has a finite one."""
     losses = {
         sealed: loss
         for sealed in sorted(checkpoints.glob("step-*[0-9]"))
-        if (loss := recorded(sealed, VALIDATION_LOSS)) is not None
+        if (loss := recorded(sealed, VALIDATION_LOSS)) is not None and math.isfinite(loss)
     }
     return min(losses, key=losses.__getitem__, default=None)
 

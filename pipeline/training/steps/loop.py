@@ -1,6 +1,7 @@
 """The training loop of every program: step, measure, checkpoint, stop on request, resume."""
 
 import math
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -82,7 +83,7 @@ def _train(
             action = Action(engine.all_reduce_max(saving.action(seen, stop=stop.requested)))
             if action != Action.GO_ON and validation is not None:
                 with part("validation"):
-                    last |= {checkpoint.VALIDATION_LOSS: validation.loss(engine)}
+                    last |= _validated(validation.loss(engine), seen, world)
                 stop.watch.beat()
             with part("metrics"):
                 metrics.write(seen // training.batch_events, seen, last)
@@ -98,7 +99,14 @@ def _train(
                 return None
         last = last or metrics.last()
     best = _best(folder)
-    if spec.takes_best and best:
+    if validation is not None and not best:
+        message = (
+            f"No validation loss was finite, on {len(validation.events)} events at each "
+            "checkpoint, though the losses of the training were. Look for events in the validation "
+            "split that the model cannot take; lower the rate; this is not retried."
+        )
+        raise FloatingPointError(message)
+    if spec.takes_best:
         engine.load(folder.checkpoints, best["best_checkpoint"])
     digest = engine.export(folder.path / WEIGHTS, spec.metadata)
     engine.leave()
@@ -115,6 +123,17 @@ def _train(
         processes=world.size,
         device=world.device.type,
     )
+
+
+def _validated(loss: float, seen: int, world: World) -> dict[str, float]:
+    """Return the entry of a validation loss; none if it is not finite, so that it is never best."""
+    if math.isfinite(loss):
+        return {checkpoint.VALIDATION_LOSS: loss}
+    if world.is_first:
+        print(
+            f"The validation loss is {loss} after {seen} events: never the best.", file=sys.stderr
+        )
+    return {}
 
 
 def _divergence(engine: Engine, training: Training, folder: TaskFolder, seen: int) -> Divergence:
