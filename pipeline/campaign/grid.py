@@ -318,6 +318,7 @@ class Campaign(CampaignFile):
             store=run.store(features if cached else grid.dataset),
             split=grid.split,
             labels=cell[0],
+            subset=0 if grid.same_labels else cell[1],
             training=grid.training_on(cell[0]),
             validation=grid.validation,
         )

@@ -276,6 +276,9 @@ class Finetune(Declaration):
     kept in a store that all its downstream tasks share. Without, a head learns how to combine the
     layers.
 
+    Each seed has labelled events of its own, the same for all modes, fewer of them among the more;
+    with `same_labels` all seeds have the same.
+
     If `models` names any, only those are fine-tuned. With `same_epochs`, `training` describes the
     largest label count; a training on fewer labels sees proportionally fewer events and gets that
     share of the walltime. `changes` sets fields of the models that decide no shape of the weights,
@@ -289,6 +292,7 @@ class Finetune(Declaration):
     modes: tuple[Mode, ...] = ("frozen", "full", "scratch")
     labels: tuple[PositiveInt, ...]
     seeds: tuple[NonNegativeInt, ...] = (1,)
+    same_labels: bool = False
     same_epochs: bool = False
     head: AnyTask = TrackTask()
     changes: dict[str, Any] = {}

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 import tomli_w
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from pipeline.campaign.sections import Dataset, Mode, Simulation
 from pipeline.campaign.training import Training, Validation
@@ -134,8 +134,8 @@ class FeaturesTask(Declaration):
 class FinetuneTask(Declaration):
     """Fine-tune a head on a backbone that is frozen, adapted, trained along, or from scratch.
 
-    `cached`: the store holds what the frozen backbone makes of its events, and the head is trained
-    on that.
+    `subset` is the seed that chooses the labelled events. `cached`: the store holds what the frozen
+    backbone makes of its events, and the head is trained on that.
     """
 
     stage: Literal["finetune"] = "finetune"
@@ -151,6 +151,7 @@ class FinetuneTask(Declaration):
     store: Path
     split: str
     labels: PositiveInt
+    subset: NonNegativeInt = 0
     training: Training
     validation: Validation | None = None
 

@@ -33,6 +33,7 @@ def training_batches(
         lanes=training.lanes,
         lane_events=training.batch_events // training.lanes,
         events=events.events,
+        subset=events.subset,
         seed=seed,
     )
     loader = Loader(store, events.split, reading, rank=rank, ranks=ranks)
@@ -78,7 +79,7 @@ def validation_events(events: Selection, validation: Validation | None) -> Selec
             "validation. Name another split in [….validation]; fractions in the dataset make one."
         )
         raise BadInput(message)
-    selection = replace(events, split=validation.split, events=validation.events)
+    selection = replace(events, split=validation.split, events=validation.events, subset=0)
     selection.open()
     return selection
 

@@ -128,3 +128,18 @@ def test_what_decides_shapes_cannot_be_changed(tmp_path: Path, field: str, messa
     path = changed(tmp_path, ("[finetune.direction.head]", section))
     with pytest.raises(DeclarationError, match=message):
         load_campaign(str(path))
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_a_seed_chooses_labels_for_all_modes_unless_they_are_to_be_the_same(
+    tmp_path: Path, run: Run, same: bool
+) -> None:
+    head = "[finetune.jets]\n"
+    path = changed(
+        tmp_path, (head, f"{head}seeds = [3, 5]\n{'same_labels = true' if same else ''}\n")
+    )
+    tasks = load_campaign(str(path)).tasks(run)
+    tuned = [each for each in tasks if isinstance(each, FinetuneTask) and each.head.task == "jets"]
+    found = {(each.mode, each.seed): each.subset for each in tuned}
+    modes = {"frozen", "full", "scratch"}
+    assert found == {(mode, seed): 0 if same else seed for mode in modes for seed in (3, 5)}

@@ -54,6 +54,26 @@ def test_an_epoch_visits_every_event_once(store):
         assert sorted(ids) == list(range(1000, 1024))
 
 
+def test_each_seed_chooses_labels_of_its_own_fewer_among_more(store):
+    def chosen(events, subset):
+        selection = Selection(store, "train", Reads(POINT), events, subset)
+        return frozenset(selection.load().event_id.tolist())
+
+    for subset in (0, 1, 2):
+        nested = [chosen(events, subset) for events in (4, 10, 20)]
+        assert nested[0] < nested[1] < nested[2]
+        assert [len(each) for each in nested] == [4, 10, 20]
+    assert len({chosen(10, subset) for subset in range(5)}) == 5
+
+
+def test_a_training_visits_the_labels_of_its_seed(store):
+    reads = Reads(POINT, per_point=("track",), neighbours=2)
+    selection = Selection(store, "train", reads, 12, subset=3)
+    asked = training(batch_events=12, devices=1)
+    ((micro,),) = islice(training_batches(selection, asked, 1, rank=0, ranks=1, seen=0), 1)
+    assert set(micro.batch.event_id.tolist()) == set(selection.load().event_id.tolist())
+
+
 def test_it_goes_on_from_wherever_all_have_seen(store):
     whole = batches(store, 9)
     later = batches(store, 4, seen=60)

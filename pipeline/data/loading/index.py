@@ -14,7 +14,6 @@ from pipeline.data.store import Shard, Store
 
 BLOCK_POINTS = 1 << 19
 BLOCKS_PER_LANE = 8
-SUBSETS = 0  # the seed of the keys that order events into nested subsets
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,8 @@ class Index:
     """Blocks (B) of consecutive events of the shards, each of about the same number of points.
 
     Block b is the events `start` to `stop` of shard `shard`, of which `events` are taken: those
-    whose key is at most `highest`. `source` is the store and `columns` those of its points.
+    whose key, by the seed `subset`, is at most `highest`. `source` is the store and `columns` those
+    of its points.
     """
 
     source: str
@@ -33,6 +33,7 @@ class Index:
     stop: Integers
     events: Integers
     highest: np.uint64
+    subset: int
 
     def __len__(self) -> int:
         return len(self.shard)
@@ -46,14 +47,16 @@ class Index:
         """Return which events (E) are taken."""
         if self.takes_all:
             return np.ones(len(event_id), np.bool_)
-        return keys(event_id, SUBSETS) <= self.highest
+        return keys(event_id, self.subset) <= self.highest
 
 
-def index_of(store: Store, split: str, *, events: int | None = None, lanes: int = 1) -> Index:
+def index_of(
+    store: Store, split: str, *, events: int | None = None, lanes: int = 1, subset: int = 0
+) -> Index:
     """Return the index of `events` events of a split of `store`, or of all of them.
 
     The events with the lowest keys are taken, so that a smaller subset lies in every larger one,
-    whatever the files and their order.
+    whatever the files and their order. `subset` is the seed of the keys.
 
     Raises:
         BadInput: The split is missing, or a shard is damaged.
@@ -62,10 +65,10 @@ def index_of(store: Store, split: str, *, events: int | None = None, lanes: int 
     stored = store.events(split)
     highest = np.uint64(2**64 - 1)
     if events is not None and events < stored:
-        highest = _lowest(shards, events)
+        highest = _lowest(shards, events, subset)
     share = store.points(split) * (events or stored) / max(stored, 1)
     block_points = max(1, min(BLOCK_POINTS, int(share / (lanes * BLOCKS_PER_LANE))))
-    tables = [_blocks(shard, highest, block_points) for shard in shards]
+    tables = [_blocks(shard, highest, block_points, subset) for shard in shards]
     counts = [table.shape[1] for table in tables]
     start, stop, taken = np.concatenate(tables, axis=1)
     return Index(
@@ -77,24 +80,25 @@ def index_of(store: Store, split: str, *, events: int | None = None, lanes: int 
         stop=stop,
         events=taken,
         highest=highest,
+        subset=subset,
     )
 
 
-def _lowest(shards: list[Shard], events: int) -> np.uint64:
+def _lowest(shards: list[Shard], events: int, subset: int) -> np.uint64:
     """Return the highest of the `events` lowest keys of all events."""
     of_all: Keys = np.concatenate(
-        [keys(shard.read(("event_id",))["event_id"], SUBSETS) for shard in shards]
+        [keys(shard.read(("event_id",))["event_id"], subset) for shard in shards]
     )
     return np.uint64(np.partition(of_all, events - 1)[events - 1])
 
 
-def _blocks(shard: Shard, highest: np.uint64, block_points: int) -> Integers:
+def _blocks(shard: Shard, highest: np.uint64, block_points: int, subset: int) -> Integers:
     """Return start, stop and number of taken events (3, B) of the blocks of `shard` that have any.
 
     A block ends with the event in which its taken points reach `block_points`.
     """
     arrays = shard.read(("offsets", "event_id"))
-    taken = keys(arrays["event_id"], SUBSETS) <= highest
+    taken = keys(arrays["event_id"], subset) <= highest
     sizes = np.where(taken, np.maximum(np.diff(arrays["offsets"]), 1), 0)
     number = (np.cumsum(sizes) - sizes) // block_points
     ends = np.flatnonzero(np.diff(number, append=number[-1:] + 1)) + 1

@@ -18,7 +18,8 @@ class Reading:
     """What is read and how, equal on all ranks; it decides the order of events.
 
     At each step every one of `lanes` gives `lane_events` events. `arrays` are names of the store's
-    arrays to read with the points. `events` is the size of the subset, None for all events.
+    arrays to read with the points. `events` is the size of the subset, None for all events, and
+    `subset` the seed that chooses it.
     `window_blocks` blocks are shuffled together. With `epochs` None there is no end. Up to
     `memory_bytes` of decoded events are kept in memory.
     """
@@ -27,6 +28,7 @@ class Reading:
     lanes: int = 1
     arrays: tuple[str, ...] = ()
     events: int | None = None
+    subset: int = 0
     seed: int = 0
     shuffle: bool = True
     epochs: int | None = None
@@ -57,7 +59,9 @@ class Loader:
             )
             raise BadInput(message)
         self.reading = reading
-        self.index: Index = index_of(store, split, events=reading.events, lanes=reading.lanes)
+        self.index: Index = index_of(
+            store, split, events=reading.events, lanes=reading.lanes, subset=reading.subset
+        )
         self.order = Order(
             self.index.events, reading.lanes, reading.window_blocks, reading.seed, reading.shuffle
         )

@@ -20,12 +20,16 @@ DERIVED = {TRACK: ("track_id", "noise")}  # arrays that are not stored, and what
 
 @dataclass(frozen=True)
 class Selection:
-    """`events` events (all, if None) of a split of the store in `path`, with the arrays `reads`."""
+    """`events` events (all, if None) of a split of the store in `path`, with the arrays `reads`.
+
+    Which ones follows from the seed `subset` alone; fewer are among those of any larger number.
+    """
 
     path: Path
     split: str
     reads: Reads
     events: int | None = None
+    subset: int = 0
 
     def open(self) -> Store:
         """Return the store, after a check that it has all that is read.
@@ -75,6 +79,7 @@ class Selection:
             arrays=arrays_of(self.reads, store, self.split),
             lane_events=events,
             events=self.events,
+            subset=self.subset,
             shuffle=False,
             epochs=1,
         )

@@ -153,7 +153,7 @@ def finetune(
 ) -> Exit:
     """Fine-tune the head of a downstream task on labelled events."""
     reads = loader.with_truth(task.model, task.head, stored=task.cached)
-    events = Selection(task.store, task.split, reads, task.labels)
+    events = Selection(task.store, task.split, reads, task.labels, task.subset)
     store = events.open()
     engine.join(world)
     validation = loader.validation_events(events, task.validation)
