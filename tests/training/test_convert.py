@@ -174,11 +174,11 @@ def test_stages_in_files_of_their_own_go_in_as_a_folder(
     convert_with: Any, tmp_path: Path, stages: tuple[Path, Path, dict[str, Any]]
 ) -> None:
     folder, model, weights = stages
-    done = convert_with("in", "exatrkx", folder, tmp_path / "model", "--model", model)
+    done = convert_with("import", "exatrkx", folder, tmp_path / "model", "--model", model)
     assert done.code == 0, done.words
     card = (tmp_path / "model" / "README.md").read_text()
     assert all(sha256(each) in card for each in folder.iterdir())
-    assert convert_with("out", tmp_path / "model", tmp_path / "back.pt").code == 0
+    assert convert_with("export", tmp_path / "model", tmp_path / "back.pt").code == 0
     back = torch.load(tmp_path / "back.pt", weights_only=True)
     assert back.keys() == weights.keys()
     assert all(torch.equal(each, weights[name]) for name, each in back.items())
@@ -188,7 +188,7 @@ def test_a_folder_of_files_that_do_not_belong_together_is_refused(
     convert_with: Any, tmp_path: Path, stages: tuple[Path, Path, dict[str, Any]]
 ) -> None:
     folder, model, _ = stages
-    words = ("in", "exatrkx", folder, tmp_path / "to", "--model", model)
+    words = ("import", "exatrkx", folder, tmp_path / "to", "--model", model)
     save_file({"network.0.bias": torch.zeros(3)}, folder / "z.safetensors")
     done = convert_with(*words)
     assert done.code == Exit.BAD_INPUT
@@ -203,7 +203,7 @@ def test_a_folder_of_files_that_do_not_belong_together_is_refused(
     done = convert_with(*words)
     assert "no file that ends in .ckpt, .pt, .safetensors is in this folder" in done.words
     assert not (tmp_path / "to").exists()
-    done = convert_with("in", "exatrkx", FILE, tmp_path / "to")
+    done = convert_with("import", "exatrkx", FILE, tmp_path / "to")
     assert "exatrkx: shapes do not say which model this is. Give --size or --model." in done.words
 
 
