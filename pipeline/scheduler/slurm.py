@@ -141,8 +141,10 @@ def _job_id(answer: str) -> str:
 def environment() -> dict[str, str]:
     """Return the environment of Slurm's commands, without the options of a job around us.
 
-    A controller that is itself a job (NERSC's workflow queue) would pass its own options on.
+    A controller that is itself a job (NERSC's workflow queue) would pass its own options on, and
+    users set options of the commands to read them (SQUEUE_FORMAT, SACCT_FORMAT, SCANCEL_NAME …),
+    which would change what is printed or cancelled here.
     """
-    options = ("SLURM_", "SBATCH_", "SRUN_")
+    options = ("SLURM_", "SBATCH_", "SRUN_", "SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(options) or k == "SLURM_CONF"}
     return kept | {"SLURM_TIME_FORMAT": "%s"}

@@ -201,6 +201,18 @@ def test_a_controller_s_own_job_leaks_into_no_other(
     assert told.read_text() == "/etc/slurm.conf\n"
 
 
+def test_options_that_a_user_set_to_read_the_queue_change_nothing(
+    slurm: Slurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = slurm.folder / "environment"
+    for command in ("squeue", "sacct", "scancel"):
+        monkeypatch.setenv(f"{command.upper()}_FORMAT", "%all")
+        slurm.answers(command, then=f"env | grep -c _FORMAT >> '{seen}'")
+    SCHEDULER.query(["8"])
+    SCHEDULER.cancel(["8"])
+    assert seen.read_text().split() == ["1", "1", "1"]  # SLURM_TIME_FORMAT, which is ours
+
+
 def test_nothing_asked_is_nothing_called(slurm: Slurm) -> None:
     assert SCHEDULER.query([]) == {}
     SCHEDULER.cancel([])
