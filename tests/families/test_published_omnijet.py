@@ -15,6 +15,7 @@ from made_constituents import feature_batch
 from torch.nn import functional
 
 from pipeline.data.preparation import constituents
+from pipeline.downstream.jets import module as heads
 from pipeline.families.omnijet import module as network
 from pipeline.families.omnijet import published as names
 from pipeline.families.omnijet.objective import next_token
@@ -128,6 +129,51 @@ def test_the_summation_head_is_theirs_but_for_what_it_sums(monkeypatch):
     assert found == dict.fromkeys(("out_backbone", "out_logits", "out_loss", "grad_norms"), True)
     monkeypatch.setattr(functional, "relu", functional.silu)
     assert not any(row.passed for row in omnijet_classifier.held(classifier))
+
+
+def a_softer_norm(patch):
+    made = heads.ClassBlock.__init__
+
+    def changed(self, *given):
+        made(self, *given)
+        self.norm.eps = 1e-3
+
+    patch.setattr(heads.ClassBlock, "__init__", changed)
+
+
+def other_activation(patch):
+    patch.setattr(heads.functional, "silu", functional.gelu)
+
+
+def padding_seen(patch):
+    forward = heads.ClassBlock.forward
+    patch.setattr(
+        heads.ClassBlock,
+        "forward",
+        lambda self, token, points, real: forward(self, token, points, torch.ones_like(real)),
+    )
+
+
+def a_residual(patch):
+    forward = heads.ClassBlock.forward
+
+    def changed(self, token, points, real):
+        return token + forward(self, token, points, real)
+
+    patch.setattr(heads.ClassBlock, "forward", changed)
+
+
+def test_the_class_attention_is_theirs():
+    case = Case(GPT.path.parent / "omnijet_classifier_attention")
+    assert all(row.passed for row in omnijet_classifier.held(case))
+
+
+@pytest.mark.parametrize("change", [a_softer_norm, other_activation, padding_seen, a_residual])
+def test_any_change_of_the_class_attention_shows(monkeypatch, change):
+    case = Case(GPT.path.parent / "omnijet_classifier_attention")
+    change(monkeypatch)
+    failed = {row.name for row in omnijet_classifier.held(case) if not row.passed}
+    assert {"out_logits", "grad_norms"} <= failed
 
 
 @pytest.mark.parametrize("inputs", ["tokens", "continuous"])

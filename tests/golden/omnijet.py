@@ -1,6 +1,6 @@
 """OmniJet-alpha's model of tokens held to the authors' own: states, logits, losses, gradients."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,10 +39,16 @@ def model_of(case: Case, **changes: Any) -> OmniJet:
     return OmniJet(**{**settings, **changes})
 
 
-def loaded(module: nn.Module, case: Case, entries: list[Entry]) -> Any:
-    """Return `module` with the weights of the case, in evaluation."""
+def loaded(
+    module: nn.Module, case: Case, entries: list[Entry], *, without: Sequence[str] = ()
+) -> Any:
+    """Return `module` with the weights of the case, `without` some, in evaluation."""
     shapes = {name: each.shape for name, each in module.state_dict().items()}
-    theirs = {name: each for name, each in case.weights.items() if not name.endswith(CAUSAL)}
+    theirs = {
+        name: each
+        for name, each in case.weights.items()
+        if not name.endswith(CAUSAL) and name not in without
+    }
     weights = published.imported(theirs, entries, shapes, source=str(case.path))
     module.load_state_dict(weights)
     return module.eval()

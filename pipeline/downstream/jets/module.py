@@ -1,5 +1,7 @@
 """Classes of jets. Axes: P constituents, packed · B jets · C classes · W width."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -26,6 +28,49 @@ class SummationHead(nn.Module):
         each = functional.relu(self.each(hidden.points[-1]))
         total = each.new_zeros(len(batch.sizes), each.shape[1]).index_add(0, batch.event, each)
         logits: Tensor = self.classes(total)
+        return logits
+
+
+CLASS_BLOCKS = 3  # gabbro/models/backbone.py of uhh-pd-ml/omnijet_alpha at 1c8d442
+
+
+class ClassBlock(nn.Module):
+    """What the token sees of itself and the constituents, all normalised; it looks as it is."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.attend = nn.MultiheadAttention(width, heads, batch_first=True)
+
+    def forward(self, token: Tensor, points: Tensor, real: Tensor) -> Tensor:
+        """Return the token (B, 1, W) after it has attended to `real` (B, 1 + L) states."""
+        states = self.norm(torch.cat([token, points], 1))
+        seen, _ = self.attend(token, states, states, key_padding_mask=~real, need_weights=False)
+        return cast("Tensor", seen)
+
+
+class ClassAttentionHead(nn.Module):
+    """Classes from a token that attends to the constituents three times, as OmniJet-alpha has it.
+
+    Without what the authors' blocks hold and do not use: a projection, second norms, feed-forwards.
+    """
+
+    def __init__(self, width: int, classes: int, heads: int) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(1, 1, width))
+        self.blocks = nn.ModuleList(ClassBlock(width, heads) for _ in range(CLASS_BLOCKS))
+        self.last = nn.ModuleList(nn.Linear(width, outputs) for outputs in (width, width, classes))
+
+    def forward(self, hidden: Hidden, batch: Batch) -> Tensor:
+        """Return logits (B, C)."""
+        points, real = batch.padded(hidden.points[-1])
+        real = functional.pad(real, (1, 0), value=True)
+        token = self.token.expand(len(points), -1, -1)
+        for block in self.blocks:
+            token = block(token, points, real)
+        first, second, classes = self.last
+        inner = functional.silu(second(functional.silu(first(token[:, 0]))))
+        logits: Tensor = classes(inner)
         return logits
 
 
@@ -98,6 +143,8 @@ def classifier(
         return MeanHead(model.hidden[1], inner or model.hidden[1], classes)
     if pooling == "sum":
         return SummationHead(model.hidden[1], classes)
+    if pooling == "class-attention":
+        return ClassAttentionHead(model.hidden[1], classes, heads)
     return AttentionHead(model.hidden[1], classes, heads)
 
 

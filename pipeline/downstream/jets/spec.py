@@ -13,18 +13,19 @@ if TYPE_CHECKING:
     from pipeline.downstream.truth import Truth
 
 REJECTION = "rejection_"  # before the name of a class, or a signal efficiency
-Pooling = Literal["sum", "attention", "token", "mean"]
+Pooling = Literal["sum", "class-attention", "attention", "token", "mean"]
 JETCLASS = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
 
 
 class JetTask(DownstreamTask):
     """Classes of jets, in the order of their labels, the first of them the background.
 
-    `pooling` "sum" is OmniJet-alpha's summation head; "attention" a learned query that attends to
-    the constituents, with `heads` heads; "token" a layer on the state that the backbone has for the
-    jet (the mean of the constituents where it has none), the published head of ParT, ParticleNet
-    and Deep Sets; "mean" that of MPM: a layer without bias on each constituent, to `inner` channels
-    (0: as many as it has), their mean, and a layer.
+    `pooling` "sum" is OmniJet-alpha's summation head, "class-attention" its other one: a token that
+    attends to itself and the constituents, three times, with `heads` heads. "attention" is ours: a
+    learned query that attends to the constituents once. "token" is a layer on the state that the
+    backbone has for the jet (the mean of the constituents where it has none), the published head of
+    ParT, ParticleNet and Deep Sets; "mean" that of MPM: a layer without bias on each constituent,
+    to `inner` channels (0: as many as it has), their mean, and a layer.
 
     `labels` are those of each class, where several labels make one class or some are left out: b-,
     c- and light jets are [[1], [2], [3]] of JetClass, H to bb, cc and gg. A jet whose label is in

@@ -14,6 +14,9 @@ SOURCE = "OmniJet-alpha, gabbro/models (https://github.com/uhh-pd-ml/omnijet_alp
 LICENCE = "none found there"
 
 MASK = ".tril"  # a constant, the causal mask
+CLASS_BLOCKS = 3  # of the head whose token attends to a jet
+# What that head holds and nothing uses: no slope ever reaches it.
+UNUSED = ("head.input_projection.", ".norm2.", ".mlp.")
 
 
 def weights_of(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -42,6 +45,19 @@ def backbone(model: OmniJet) -> Iterator[Entry]:
         yield from affine(f"{ours}.feed_forward.down", f"{theirs}.ff_block.net.2")
         yield from affine(f"{ours}.norms.0", f"{theirs}.layernorm_1")
         yield from affine(f"{ours}.norms.1", f"{theirs}.layernorm_2")
+
+
+def class_attention(model: OmniJet) -> Iterator[Entry]:
+    """Yield each weight of the backbone with the head whose token attends to a jet."""
+    yield from backbone(model)
+    yield Entry("head.token", "head.class_token")
+    for number in range(CLASS_BLOCKS):
+        ours, theirs = f"head.blocks.{number}", f"head.class_attention_blocks.{number}"
+        yield from affine(f"{ours}.norm", f"{theirs}.norm1")
+        for name in ("in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias"):
+            yield Entry(f"{ours}.attend.{name}", f"{theirs}.attn.{name}")
+    for number, place in enumerate((0, 3, 6)):
+        yield from affine(f"head.last.{number}", f"head.final_mlp.{place}")
 
 
 def summation(model: OmniJet) -> Iterator[Entry]:
