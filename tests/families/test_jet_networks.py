@@ -197,7 +197,7 @@ def test_the_published_head_is_the_layer_of_pretraining(name):
 
 
 @every
-@pytest.mark.parametrize("pooling", ["sum", "attention", "token", "mean"])
+@pytest.mark.parametrize("pooling", ["sum", "class-attention", "attention", "token", "mean"])
 def test_heads_of_jets_go_on_it_in_every_mode(name, pooling):
     model = SMALL[name]
     head, batch = JetTask(classes=("QCD", "top"), pooling=pooling, heads=1), jet_batch(model)
