@@ -98,14 +98,7 @@ def _train(
                 link.leave()
                 return None
         last = last or metrics.last()
-    best = _best(folder)
-    if validation is not None and not best:
-        message = (
-            f"No validation loss was finite, on {len(validation.events)} events at each "
-            "checkpoint, though the losses of the training were. Look for events in the validation "
-            "split that the model cannot take; lower the rate; this is not retried."
-        )
-        raise FloatingPointError(message)
+    best = _best(folder, validation)
     if spec.takes_best:
         engine.load(folder.checkpoints, best["best_checkpoint"])
     digest = engine.export(folder.path / WEIGHTS, spec.metadata)
@@ -165,9 +158,20 @@ def _kind(spec: TrainSpec) -> str:
     return " ".join(kinds) or "last"
 
 
-def _best(folder: TaskFolder) -> dict[str, Any]:
-    """Return the entries of the result on the checkpoint of lowest validation loss, if any."""
+def _best(folder: TaskFolder, validation: Validation | None) -> dict[str, Any]:
+    """Return the entries of the result on the checkpoint of lowest validation loss, if any.
+
+    Raises:
+        FloatingPointError: There is a validation, and none of its losses was finite.
+    """
     best = checkpoint.best(folder.checkpoints)
+    if best is None and validation is not None:
+        message = (
+            f"No validation loss was finite, on {len(validation.events)} events at each "
+            "checkpoint, though the losses of the training were. Look for events in the validation "
+            "split that the model cannot take; lower the rate; this is not retried."
+        )
+        raise FloatingPointError(message)
     if best is None:
         return {}
     loss = checkpoint.recorded(best, checkpoint.VALIDATION_LOSS)
