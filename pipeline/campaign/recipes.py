@@ -80,6 +80,11 @@ def _table(file: Mapping[str, Any], key: str) -> Table:
     return found if isinstance(found, dict) else {}
 
 
+def _names(given: Any) -> tuple[str, ...]:
+    """Return the names in a list of a file, none where it is something else."""
+    return tuple(map(str, given)) if isinstance(given, list | tuple) else ()
+
+
 def _each(file: Table, key: str, resolve: Callable[[Table], Table]) -> Table:
     """Return the section `key`, if there is one, with each of its tables resolved."""
     if not isinstance(file.get(key), dict):
@@ -148,11 +153,13 @@ def _by_model(section: Table, models: Table) -> Table:
     common, keys = _wanted(section["training"])
     by_model = dict(_table(section, "by_model"))
     training = keys
-    for name in section.get("models", ()):
+    for name in _names(section.get("models")):
         changes = _table(by_model, name)
         own, changed = _wanted(_table(changes, "training"))
         recipe = _recipe(name, models.get(name), "pretrain") if common or own else None
         if recipe is None:
+            if "recipe" in _table(changes, "training"):
+                by_model[name] = {**changes, "training": changed}
             continue
         given = {**keys, **changed}
         # What a file says for one model comes before what it says for all.
@@ -173,7 +180,7 @@ def _finetune(section: Table, models: Table, pretrained: Any) -> Table:
     wanted, keys = _wanted(_table(section, "training"))
     if not wanted:
         return {**section, "training": keys} if "recipe" in _table(section, "training") else section
-    names = tuple(section.get("models", ())) or tuple(pretrained)
+    names = _names(section.get("models")) or _names(pretrained)
     stage = _table(section, "head").get("task", "tracks")
     recipes = {name: _recipe(name, models.get(name), stage) for name in names}
     found = {name: recipe.keys(keys) for name, recipe in recipes.items() if recipe is not None}

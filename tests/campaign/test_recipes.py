@@ -73,6 +73,12 @@ def test_one_model_may_have_the_recipe_and_the_others_not():
     assert part.events_seen == LENGTH["events_seen"]
 
 
+def test_an_empty_recipe_of_one_model_means_none():
+    common = {**LENGTH, "batch_events": 8, "learning_rate": 3e-3}
+    grid = pretraining(["sets"], common, by_model={"sets": {"training": {"recipe": ""}}})
+    assert grid.training_of("sets").optimiser == "adamw"
+
+
 def test_a_fine_tuning_has_the_recipe_of_its_task():
     training = finetuning(["masked"], batch_events=16).training
     assert (training.learning_rate, training.clip_norm, training.batch_events) == (1e-4, 5.0, 16)
@@ -101,6 +107,10 @@ def test_no_recipe_is_what_an_empty_one_means():
         (
             lambda: pretraining(["nobody"], {"recipe": "published", **LENGTH}),
             "pretrain.training.learning_rate: Field required",
+        ),
+        (
+            lambda: pretraining(7, {"recipe": "published", **LENGTH}),
+            "pretrain.models: Input should be a valid tuple",
         ),
         (
             lambda: pretraining(["part"], {"recipe": "published", "walltime_minutes": 1}),
