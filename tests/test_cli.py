@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from made_results import of_stage, simulated
@@ -13,7 +13,9 @@ from whole_campaign import TINY
 
 from pipeline import __version__
 from pipeline.campaign import load_campaign
+from pipeline.campaign.sections import Order
 from pipeline.catalog import names
+from pipeline.cli.data import ORDERS
 from pipeline.outcome import Exit
 from pipeline.planning.plan import RunOptions, make_plan
 from pipeline.run import Run
@@ -49,6 +51,10 @@ def test_every_verb_s_help_shows_an_example(cosmotron: Any, verb: list[str]) -> 
     told = cosmotron(*verb, "--help")
     assert told.code == 0
     assert f"Example: cosmotron {' '.join(verb)}" in told.words
+
+
+def test_the_help_of_stage_lists_the_orders_that_a_campaign_may_ask_for() -> None:
+    assert ORDERS.split(", ") == list(get_args(Order))
 
 
 def test_help_names_every_verb(cosmotron: Any) -> None:

@@ -262,6 +262,12 @@ def test_the_command_line_loads_nothing_heavy():
     assert not set(HEAVY) & set(python(code).split())
 
 
+def test_the_command_line_builds_no_declaration_before_a_verb_needs_it():
+    code = "import sys, pipeline.cli; print(*sys.modules)"
+    loaded = {name for name in python(code).split() if name.startswith("pipeline.")}
+    assert not loaded & {"pipeline.campaign", "pipeline.families", "pipeline.scheduler"}
+
+
 def test_the_command_line_starts_at_once():
     told = "import time; import {}; print(time.process_time())"
     libraries, ours = (

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from pipeline.campaign import SHELF, Campaign
 from pipeline.catalog import names
 from pipeline.cli.screen import (
     AsJson,
@@ -30,11 +29,13 @@ from pipeline.cli.screen import (
     there,
 )
 from pipeline.outcome import Exit, RunError
-from pipeline.run import Run
-from pipeline.site import Site, load_site
+from pipeline.site import load_site
 
 if TYPE_CHECKING:
+    from pipeline.campaign import Campaign
     from pipeline.planning.plan import Plan
+    from pipeline.run import Run
+    from pipeline.site import Site
 
 
 def run(
@@ -224,7 +225,7 @@ def crate(
         screen.print(f"[bold red]left out[/] {escaped(problem)}", highlight=False, soft_wrap=True)
 
 
-def _begun(campaign: Campaign, site: Site, root: Path | None, name: str) -> Run:
+def _begun(campaign: "Campaign", site: "Site", root: Path | None, name: str) -> "Run":
     """Return the run folder of the campaign `name`.
 
     Raises:
@@ -242,5 +243,7 @@ def campaigns() -> None:
 
     Example: `cosmotron campaigns`
     """
+    from pipeline.campaign import SHELF
+
     for name in names(SHELF):
         out.print(f"{name:<14} {known_campaign(name).description}", highlight=False)

@@ -12,7 +12,6 @@ from rich.table import Table
 from pipeline.catalog import DeclarationError
 from pipeline.cli.screen import AsJson, Image, Project, QosName, Root, out, screen
 from pipeline.outcome import Exit
-from pipeline.run import Run
 from pipeline.site import load_site
 
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ def sites_check(
     from pipeline.planning.plan import RunOptions
     from pipeline.planning.preflight import job as room
     from pipeline.planning.preflight import login
+    from pipeline.run import Run
     from pipeline.scheduler import connect
 
     where = load_site(site or None)

@@ -3,25 +3,24 @@
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline import records
-from pipeline.campaign import Dataset, Order, SimulateTask, Simulation, StageTask
-from pipeline.campaign.sections import FILE_NAMES
-from pipeline.campaign.sources import found
 from pipeline.catalog import DeclarationError, parse
 from pipeline.cli.screen import AsJson, screen
 from pipeline.data.experiments import EXPERIMENTS, check
 from pipeline.outcome import RunError
-from pipeline.records import AnyRecord, Simulated, Staged
-from pipeline.run import TaskFolder
+
+if TYPE_CHECKING:
+    from pipeline.campaign import SimulateTask, StageTask
+    from pipeline.records import AnyRecord, Staged
+    from pipeline.run import TaskFolder
 
 FORMATS = "npz or root for sphenix, root for jetclass, parquet for icecube."
 DEAL = "Assign events to splits by a hash of their id: train=0.8,validation=0.1,test=0.1."
 KNOWN = ", ".join(EXPERIMENTS)
-ORDERS = ", ".join(get_args(Order))
+ORDERS = "file, time, none, EPR, REP, RPE, PER, hilbert, zorder"
 
 
 def simulate(
@@ -45,7 +44,10 @@ def simulate(
 
     Example: `cosmotron simulate sphenix samples/ --format root --files 4 --events 500`
     """
-    from pipeline.workflow.alone import run_alone
+    from pipeline.campaign import SimulateTask, Simulation
+    from pipeline.campaign.sections import FILE_NAMES
+    from pipeline.records import Simulated
+    from pipeline.run import TaskFolder
 
     usual = next((each for kind, each in FILE_NAMES if kind == experiment), "npz")
     declared = {"experiment": experiment, "format": file_format or usual, "labelled": labels}
@@ -54,8 +56,7 @@ def simulate(
     )
     where = output.resolve()
     task = SimulateTask(key="simulate", seed=seed, simulation=simulation, output=where)
-    run_alone(task, TaskFolder(where / ".simulate"), workers=workers)
-    made = _result(TaskFolder(where / ".simulate"), Simulated)
+    made = _run(task, TaskFolder(where / ".simulate"), Simulated, workers=workers)
     if as_json:
         typer.echo(json.dumps({"folder": str(where / "events"), **made.model_dump()}))
         return
@@ -93,7 +94,10 @@ def stage(
 
     Example: `cosmotron stage pp.zarr samples/events/*.root --neighbours 30`
     """
-    from pipeline.workflow.alone import run_alone
+    from pipeline.campaign import Dataset, StageTask
+    from pipeline.campaign.sources import found
+    from pipeline.records import Staged
+    from pipeline.run import TaskFolder
 
     check(experiment)
     where = store.resolve()
@@ -117,22 +121,36 @@ def stage(
         bins_store=bins_from.resolve() if bins_from else where,
     )
     folder = TaskFolder(where.with_suffix(".staging"))
-    run_alone(task, folder, workers=workers, ranks=ranks)
-    made = _result(folder, Staged)
+    made = _run(task, folder, Staged, workers=workers, ranks=ranks)
     if as_json:
         typer.echo(json.dumps({"store": str(where), **made.model_dump()}))
-        return
+    else:
+        _print_staged(where, made)
+
+
+def _print_staged(store: Path, made: "Staged") -> None:
     counted = ", ".join(f"{count:,} {name} events" for name, count in made.events.items())
     rejected = ", ".join(f"{count:,} {name}" for name, count in made.rejected.items())
-    screen.print(f"{counted} in {where}; rejected: {rejected or 'none'}")
+    screen.print(f"{counted} in {store}; rejected: {rejected or 'none'}")
 
 
-def _result(folder: TaskFolder, kind: type[AnyRecord]) -> AnyRecord:
-    """Return the result of the task in `folder`.
+def _run(
+    task: "SimulateTask | StageTask",
+    folder: "TaskFolder",
+    kind: "type[AnyRecord]",
+    *,
+    workers: int,
+    ranks: int = 0,
+) -> "AnyRecord":
+    """Run `task` in `folder` and return its result.
 
     Raises:
         RunError: It has none.
     """
+    from pipeline import records
+    from pipeline.workflow.alone import run_alone
+
+    run_alone(task, folder, workers=workers, ranks=ranks)
     result = records.read(folder.result, kind)
     if result is None:
         message = f"{folder.result}: not there. Run the same command again."

@@ -22,11 +22,11 @@ from pipeline.cli.screen import (
     there,
 )
 from pipeline.outcome import BusyError, RunError
-from pipeline.run import Run
 from pipeline.site import load_site
 
 if TYPE_CHECKING:
     from pipeline.chains.job_manager import JobManager
+    from pipeline.run import Run
 
 DETACH_SECONDS = 60
 
@@ -67,7 +67,7 @@ def cancel(
     screen.print(f"Cancelled {_cancelled(manager)} job(s) of {what.name} on {where.name}.")
 
 
-def _detach(run: Run) -> None:
+def _detach(run: "Run") -> None:
     """Stop the controller, which would submit again.
 
     Raises:

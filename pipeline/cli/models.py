@@ -2,17 +2,16 @@
 
 import dataclasses
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from pipeline.catalog import DeclarationError
 from pipeline.cli.screen import AsJson, out
-from pipeline.families import FAMILIES, TOKENIZERS
-from pipeline.families.family import Family
 
-KNOWN = FAMILIES | TOKENIZERS
+if TYPE_CHECKING:
+    from pipeline.families import Family
 
 
 def models(
@@ -29,10 +28,13 @@ def models(
 
     Example: `cosmotron models fm4npp-mamba2`
     """
-    if family and family not in KNOWN:
-        message = f"No family named {family!r}. Known: {', '.join(KNOWN)}."
+    from pipeline.families import FAMILIES, TOKENIZERS
+
+    known = FAMILIES | TOKENIZERS
+    if family and family not in known:
+        message = f"No family named {family!r}. Known: {', '.join(known)}."
         raise DeclarationError(message)
-    chosen = {family: KNOWN[family]} if family else KNOWN
+    chosen = {family: known[family]} if family else known
     rows = [row for each in chosen.values() for row in rows_of(each, tokens)]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
@@ -43,7 +45,7 @@ def models(
             _print_recipes(each)
 
 
-def rows_of(family: type[Family], tokens: float | None = None) -> list[dict[str, Any]]:
+def rows_of(family: "type[Family]", tokens: float | None = None) -> list[dict[str, Any]]:
     """Return each published size of `family` with its cost, for events of `tokens` tokens."""
     length = tokens or family.TOKENS
     rows = []
@@ -67,7 +69,7 @@ def rows_of(family: type[Family], tokens: float | None = None) -> list[dict[str,
     return rows
 
 
-def _print(name: str, family: type[Family], rows: list[dict[str, Any]]) -> None:
+def _print(name: str, family: "type[Family]", rows: list[dict[str, Any]]) -> None:
     """Print the sizes of one family under its name, its source and what holds it to that."""
     about = f"{family.SOURCE}; {family.fidelity()}"
     out.print(f"[bold]{name}[/]  {family.TITLE}  [dim]{about}[/]", highlight=False)
@@ -83,7 +85,7 @@ def _print(name: str, family: type[Family], rows: list[dict[str, Any]]) -> None:
     out.print(table)
 
 
-def _print_recipes(family: type[Family]) -> None:
+def _print_recipes(family: "type[Family]") -> None:
     """Print how the authors trained the family, and what a training here cannot follow."""
     for stage, recipe in family.recipes().items():
         out.print(f"\n[bold]{stage}[/], as published  [dim]{recipe.source}[/]", highlight=False)

@@ -6,18 +6,20 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
 
-from pipeline.campaign import Campaign, load_campaign
 from pipeline.catalog import DeclarationError
 from pipeline.data.errors import BadInput
 from pipeline.data.experiments import check
 from pipeline.outcome import classify
-from pipeline.run import Run
-from pipeline.site import Site
+
+if TYPE_CHECKING:
+    from pipeline.campaign import Campaign
+    from pipeline.run import Run
+    from pipeline.site import Site
 
 CampaignName = Annotated[str, typer.Argument(help="A declared campaign, or a .toml file.")]
 SiteName = Annotated[
@@ -65,12 +67,14 @@ def escaped(text: str) -> str:
     return text.replace("[", r"\[")
 
 
-def known_campaign(name: str) -> Campaign:
+def known_campaign(name: str) -> "Campaign":
     """Return the campaign `name`, whose datasets are of experiments that we know.
 
     Raises:
         DeclarationError: It cannot be found, read or believed.
     """
+    from pipeline.campaign import load_campaign
+
     campaign = load_campaign(name)
     for key, dataset in campaign.datasets.items():
         try:
@@ -81,12 +85,14 @@ def known_campaign(name: str) -> Campaign:
     return campaign
 
 
-def run_folder(campaign: Campaign, site: Site, root: Path | None) -> Run:
+def run_folder(campaign: "Campaign", site: "Site", root: Path | None) -> "Run":
     """Return the run folder of `campaign` on `site`, which may name variables of that site."""
+    from pipeline.run import Run
+
     return Run(root or Path(os.path.expandvars(site.scratch)).expanduser(), campaign.name)
 
 
-def there(run: Run, site: Site) -> Run:
+def there(run: "Run", site: "Site") -> "Run":
     """Return `run` if its folder can be meant on this machine.
 
     Raises:

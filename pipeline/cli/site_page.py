@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from pipeline.scheduler import batch_system
 from pipeline.site import Charge, Qos, Site
 
 
@@ -34,6 +33,8 @@ def page(site: Site) -> Iterator[str | Table]:
 
 def nodes(site: Site) -> Table:
     """Return the kinds of node, one row each."""
+    from pipeline.scheduler import batch_system
+
     table = _table("name", "count", "devices", "memory", "requested by")
     request = batch_system(site).node_request
     for name, node in site.nodes.items():
