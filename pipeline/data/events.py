@@ -30,7 +30,8 @@ class Events:
     else keeps its own name and exact type: `per_point`, (P) or (P, n) each: ids, flags and truth;
     `per_event`, (E) or (E, n) each: labels and other values of the whole event; `tables`, any
     shape: constants of the detector. `event_id` (E) is the position of the event in its file, or,
-    of a store, its global id. `source` is the file or store, for messages.
+    of a store, its global id. `source` is the file or store, for messages. `epoch` (E) is the pass
+    over the data in which a loader gives an event, from 0; None outside of one.
 
     New events are checked. Set `verified` for the events of a store, which were checked when they
     were staged; events that are made from others are not checked again.
@@ -47,6 +48,7 @@ class Events:
     per_point: dict[str, Array] = field(default_factory=dict)
     per_event: dict[str, Array] = field(default_factory=dict)
     tables: Rows = field(default_factory=dict)
+    epoch: Integers | None = None
     verified: InitVar[bool] = False
 
     def __post_init__(self, verified: bool) -> None:
@@ -124,6 +126,7 @@ class Events:
             event_id=self.event_id[start:stop],
             per_point={name: values[rows] for name, values in self.per_point.items()},
             per_event={name: values[start:stop] for name, values in self.per_event.items()},
+            epoch=None if self.epoch is None else self.epoch[start:stop],
             verified=True,
         )
 
@@ -144,6 +147,7 @@ class Events:
             event_id=self.event_id[keep],
             per_point={name: values[rows] for name, values in self.per_point.items()},
             per_event={name: values[keep] for name, values in self.per_event.items()},
+            epoch=None if self.epoch is None else self.epoch[keep],
             verified=True,
         )
 
@@ -177,6 +181,7 @@ def concatenate(several: Sequence[Events]) -> Events:
     first = several[0]
     if len(several) == 1:
         return first
+    epochs = [each.epoch for each in several if each.epoch is not None]
     return replace(
         first,
         points=np.concatenate([each.points for each in several]),
@@ -190,5 +195,6 @@ def concatenate(several: Sequence[Events]) -> Events:
             name: np.concatenate([each.per_event[name] for each in several])
             for name in first.per_event
         },
+        epoch=np.concatenate(epochs) if epochs else None,
         verified=True,
     )

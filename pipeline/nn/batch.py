@@ -15,6 +15,9 @@ class Batch:
     points (P, F) float32: the columns that the model reads, normalised as the store says.
     offsets (B + 1) int64: event b is points[offsets[b]:offsets[b + 1]].
     event_id (B) int64: the events' global ids.
+    epoch (B) int64: the passes over the data before the one that an event is visited in; None for
+    the first. With it, the event's id and the `seed` of the training, `pipeline.nn.draws` gives an
+    event its random numbers.
     per_point, per_event: further arrays of P and B rows, by name; of numbers int64 or float32, or
     bool. `neighbours` (P, k) are the indices in the event of the k next neighbours, -1 where there
     is none; `track` (P) is the true track of each point, 0 for noise.
@@ -25,6 +28,8 @@ class Batch:
     event_id: Tensor
     per_point: Mapping[str, Tensor] = field(default_factory=dict)
     per_event: Mapping[str, Tensor] = field(default_factory=dict)
+    epoch: Tensor | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse a batch whose parts disagree."""
@@ -65,6 +70,8 @@ class Batch:
             _to(self.event_id, device),
             {name: _to(each, device) for name, each in self.per_point.items()},
             {name: _to(each, device) for name, each in self.per_event.items()},
+            None if self.epoch is None else _to(self.epoch, device),
+            self.seed,
         )
 
 

@@ -18,8 +18,11 @@ from pipeline.families import Reads
 from pipeline.nn.batch import Batch
 
 
-def batch_of(events: Events, columns: Sequence[Column], reads: Reads) -> Batch:
-    """Return `events` of a store with these `columns` as a batch of what the model `reads`."""
+def batch_of(events: Events, columns: Sequence[Column], reads: Reads, seed: int = 0) -> Batch:
+    """Return `events` of a store with these `columns` as a batch of what the model `reads`.
+
+    `seed` is that of the random numbers drawn for them (`pipeline.nn.draws`).
+    """
     stored = events.per_point
     per_point = {name: _tensor(point_array(stored, name)) for name in reads.per_point}
     if reads.neighbours:
@@ -30,15 +33,17 @@ def batch_of(events: Events, columns: Sequence[Column], reads: Reads) -> Batch:
         event_id=torch.from_numpy(events.event_id.copy()),
         per_point=per_point,
         per_event={name: _tensor(events.per_event[name]) for name in reads.per_event},
+        epoch=None if events.epoch is None else _tensor(events.epoch),
+        seed=seed,
     )
 
 
 def batches(
-    events: Events, columns: Sequence[Column], reads: Reads, batch_events: int
+    events: Events, columns: Sequence[Column], reads: Reads, batch_events: int, seed: int = 0
 ) -> Iterator[Batch]:
     """Yield all `events` in batches of `batch_events`; the last one may be smaller."""
     for part in events.slices(batch_events):
-        yield batch_of(part, columns, reads)
+        yield batch_of(part, columns, reads, seed)
 
 
 def _points(events: Events, columns: Sequence[Column], reads: Reads) -> Floats:

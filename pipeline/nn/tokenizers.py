@@ -55,10 +55,13 @@ def featured(batch: Batch) -> Batch:
             "Is this a store of jets, each with the momenta of its constituents?"
         )
         raise BadInput(message)
+    kept = torch.from_numpy(left.kept)
     return Batch(
         points=torch.from_numpy(normalised(left.points, COLUMNS)),
         offsets=torch.from_numpy(left.offsets),
-        event_id=batch.event_id[torch.from_numpy(left.kept)],
+        event_id=batch.event_id[kept],
+        epoch=None if batch.epoch is None else batch.epoch[kept],
+        seed=batch.seed,
     )
 
 

@@ -36,9 +36,9 @@ class Subject:
     folder: Path
 
     def batches(self) -> Iterator[Batch]:
-        """Yield the events in batches of what the model reads."""
+        """Yield the events in batches of what the model reads; what is drawn is by the seed."""
         columns = self.store.manifest.columns
-        return batches(self.events, columns, self.model.reads(), BATCH_EVENTS)
+        return batches(self.events, columns, self.model.reads(), BATCH_EVENTS, self.seed)
 
 
 Probe = Callable[[Subject], EvaluationResult]

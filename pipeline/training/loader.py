@@ -25,6 +25,7 @@ def training_batches(
 ) -> Iterator[list[MicroBatch]]:
     """Yield one process's share of each batch without end, starting after `seen` events of all.
 
+    `seed` decides the order of events, and what is drawn at random for them.
     The caller has opened `events`, which checks the sizes of all events; that is not repeated.
     """
     store = Store.open(events.path)
@@ -40,9 +41,10 @@ def training_batches(
     loader.seek(seen // training.batch_events)
     ranges, columns = micro_batches(training, rank, ranks), store.manifest.columns
     for share in loader:
+        parts = [(share.slice(each.start, each.stop), each.weight) for each in ranges]
         yield [
-            MicroBatch(batch_of(share.slice(r.start, r.stop), columns, events.reads), r.weight)
-            for r in ranges
+            MicroBatch(batch_of(part, columns, events.reads, seed), weight)
+            for part, weight in parts
         ]
 
 

@@ -122,6 +122,24 @@ def test_the_order_is_the_seeds_and_differs_between_epochs(made):
     assert sorted(ids[:120]) == sorted(ids[120:])
 
 
+@pytest.mark.parametrize("memory_bytes", [0, 1 << 30])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_each_event_knows_which_pass_it_is_in(made, memory_bytes, shuffle):
+    """However batches lie across the ends of passes, and wherever a resume begins."""
+    asked = reading(lanes=4, lane_events=7, epochs=3, memory_bytes=memory_bytes, shuffle=shuffle)
+    whole, later = (Loader(made, "train", asked) for _ in range(2))
+    batches = list(whole)
+    visits = {}
+    for batch in batches:
+        for event, epoch in zip(batch.event_id.tolist(), batch.epoch.tolist(), strict=True):
+            visits.setdefault(event, []).append(epoch)
+    assert len(visits) == 120
+    assert all(sorted(epochs) == [0, 1, 2] for epochs in visits.values())
+    later.seek(9)
+    for ours, theirs in zip(later, batches[9:], strict=True):
+        np.testing.assert_array_equal(ours.epoch, theirs.epoch)
+
+
 def test_events_of_different_files_meet_in_a_window(made):
     ids = np.array(all_ids(made, reading(window_blocks=8), 1)[0])
     assert len(set(ids[:30] >> 32)) > 1

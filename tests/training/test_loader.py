@@ -17,6 +17,7 @@ from pipeline.data.loading import Selection
 from pipeline.data.loading.selection import point_array
 from pipeline.data.store import Store
 from pipeline.families import Reads
+from pipeline.nn import draws
 from pipeline.training.loader import training_batches
 
 POINT = ("energy", "eta", "phi", "r")
@@ -46,6 +47,44 @@ def test_the_ranks_batches_together_are_the_batch_of_one(store, ranks):
     assert sorted(ids) == sorted(whole.event_id.tolist())
     assert {len(part.event_id) for part in parts} == {12 // ranks}
     assert sum(len(part.points) for part in parts) == len(whole.points)
+
+
+def numbers(store, ranks, *, seen=0, seed=1, **changes):
+    """What is drawn for each point of three batches: (batch, event, epoch) → numbers."""
+    reads, asked = Reads(POINT), training(**{"batch_events": 12, "devices": 1, **changes})
+    found = {}
+    for rank in range(ranks):
+        several = training_batches(
+            Selection(store, "train", reads), asked, seed, rank=rank, ranks=ranks, seen=seen
+        )
+        for number, micros in enumerate(islice(several, 3)):
+            for micro in micros:
+                batch = micro.batch
+                each = draws.normal(batch, "noise", 2).split(batch.sizes.tolist())
+                keys = zip(batch.event_id.tolist(), batch.epoch.tolist(), strict=True)
+                found |= {(number, *k): v for k, v in zip(keys, each, strict=True)}
+    return found
+
+
+@pytest.mark.parametrize(("ranks", "micro_events"), [(2, None), (4, 1), (3, 2), (1, 5)])
+def test_what_is_drawn_for_an_event_is_the_same_on_any_ranks_in_any_micro_batch(
+    store, ranks, micro_events
+):
+    expected = numbers(store, 1, seen=12)
+    found = numbers(store, ranks, seen=12, micro_events=micro_events)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def test_two_ranks_two_passes_and_two_seeds_draw_other_numbers(store):
+    found = numbers(store, 2)
+    first = {event: values for (_, event, epoch), values in found.items() if epoch == 0}
+    second = {event: values for (_, event, epoch), values in found.items() if epoch == 1}
+    assert second
+    other = {event: v for (_, event, epoch), v in numbers(store, 2, seed=2).items() if epoch == 0}
+    several = [*first.values(), *second.values(), *other.values()]
+    whole = torch.cat(several).flatten()
+    assert len(whole.unique()) > 0.999 * len(whole)  # of single precision, few are equal by chance
 
 
 def test_an_epoch_visits_every_event_once(store):

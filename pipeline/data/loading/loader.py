@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Events, concatenate
@@ -39,8 +41,9 @@ class Reading:
 class Loader:
     """The batches of one rank: iterate over it; `step` counts the batches given so far.
 
-    Each batch concatenates those of the rank's lanes. Over all ranks every taken event is given
-    once per epoch; the last batch of each lane in the last epoch may be smaller.
+    Each batch concatenates those of the rank's lanes, with the epoch of each event. Over all ranks
+    every taken event is given once per epoch; the last batch of each lane in the last epoch may be
+    smaller.
     """
 
     def __init__(
@@ -124,7 +127,8 @@ class Loader:
 
     def _window(self, window: Window, skipped: int) -> Events:
         """Return the events of `window` in the order of visits, without the first `skipped`."""
-        return self.blocks.read(window.blocks, self.order.events_of(window)[skipped:])
+        events = self.blocks.read(window.blocks, self.order.events_of(window)[skipped:])
+        return replace(events, epoch=np.full(len(events), window.epoch), verified=True)
 
 
 def _cut(left: list[Events], events: Events, start: int, stop: int) -> Events:

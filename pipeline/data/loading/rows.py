@@ -29,6 +29,7 @@ def take(events: Events, order: Integers) -> Events:
         event_id=events.event_id[order],
         per_point={n: _rows(values, begins, offsets) for n, values in events.per_point.items()},
         per_event={name: values[order] for name, values in events.per_event.items()},
+        epoch=None if events.epoch is None else events.epoch[order],
         verified=True,
     )
 

@@ -46,8 +46,8 @@ class Validation:
     def loss(self, engine: Engine) -> float:
         """Return the mean loss over the events; all processes must call this.
 
-        The model's random numbers follow from the seed, and the random states of the training do
-        not change.
+        What is drawn for an event is the same at every call and in any number of processes, and
+        the random states of the training do not change.
         """
         starts = range(0, len(self.events), self.batch_events)
         rounds = -(-len(starts) // self.world.size)
@@ -61,4 +61,4 @@ class Validation:
 
     def _batch(self, start: int) -> Batch:
         stop = min(start + self.batch_events, len(self.events))
-        return batch_of(self.events.slice(start, stop), self.columns, self.reads)
+        return batch_of(self.events.slice(start, stop), self.columns, self.reads, self.seed)
