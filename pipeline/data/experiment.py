@@ -71,6 +71,8 @@ class Experiment:
     by the last of them first, and its equal-count bins are shared evenly by the groups between
     `group_limits` (physical units). `block_events` events are read and prepared at a time;
     `shard_events` entries make a shard by default: about 100 MB, of which a worker holds a few.
+    Arrays that `may_be_missing` names may hold NaN for what is not known; every other number must
+    be finite.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Experiment:
     group_limits: tuple[float, ...] = ()
     block_events: int = 256
     shard_events: int = 2048
+    may_be_missing: frozenset[str] = frozenset()
 
     def opener(self, suffix: str) -> Opener:
         """Return the opener of files that end in `suffix`, one of `readers`."""

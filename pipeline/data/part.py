@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events, concatenate
 from pipeline.data.experiment import Entries
+from pipeline.data.preparation.finite import check_finite
 from pipeline.data.preparation.serialise import Preparation, serialise, usable
 from pipeline.data.splits import split_of
 from pipeline.data.store.manifest import ShardRecord
@@ -85,7 +86,9 @@ def _blocks(
         events, unusable = usable(events, settings)
         rejected.update(bad)
         rejected.update(unusable)
+        check_finite(events, settings.experiment.may_be_missing)
         events, neighbours = serialise(events, settings)
+        check_finite(events, settings.experiment.may_be_missing)
         yield Prepared(events, neighbours.astype(index_type(settings.max_points)))
 
 

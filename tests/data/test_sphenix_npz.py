@@ -174,7 +174,7 @@ ALL = np.array([5])
         (r"size is int64 \(2,\)", {"data": POINTS, "size": np.array([6, -1])}),
         (r"size is int64 \(\)", {"data": POINTS, "size": np.array(5)}),
         ("NaN", {"data": np.full((5, 4), np.nan), "size": ALL}),
-        ("infinity", {"data": np.full((5, 4), 1e300), "size": ALL}),
+        ("holds 1e.300, which is beyond float32", {"data": np.full((5, 4), 1e300), "size": ALL}),
         ("5 of 5 points have negative energy", {"data": -POINTS, "size": ALL}),
         ("stored by columns", {"data": np.asfortranarray(POINTS), "size": ALL}),
         ("holds object", {"data": np.full((5, 4), None), "size": ALL}),

@@ -10,6 +10,7 @@ EVENT = "event_no"
 TRUTH_TABLES = ("truth", "mc_truth")
 PROVENANCE = "GraphNeT's detector class IceCube86"
 Names = tuple[str, ...]
+UNKNOWN = frozenset({"energy", "azimuth", "zenith"})  # NaN, as in files of measured data
 
 
 @dataclass(frozen=True)
@@ -86,4 +87,5 @@ GRAPHNET = Experiment(
     companions=companions,
     order="time",
     limit=select_pulses,
+    may_be_missing=UNKNOWN,
 )

@@ -1,7 +1,7 @@
 """Prometheus: simulated neutrino telescopes, its own parquet files and GraphNeT's conversions."""
 
 from pipeline.data.experiment import Column, Experiment
-from pipeline.data.experiments.graphnet import Layout, axis, companions
+from pipeline.data.experiments.graphnet import UNKNOWN, Layout, axis, companions
 from pipeline.data.preparation.pulses import select_pulses
 
 PROVENANCE = "GraphNeT's detector class WaterDemo81; others differ with the detector's size"
@@ -39,4 +39,5 @@ PROMETHEUS = Experiment(
     companions=companions,
     order="time",
     limit=select_pulses,
+    may_be_missing=UNKNOWN,
 )

@@ -39,12 +39,14 @@ def rounded(path: Path, name: str, values: Array) -> npt.NDArray[np.float32]:
     Raises:
         BadInput: A value is beyond float32.
     """
+    if values.dtype == np.float32:
+        return values
     with np.errstate(over="ignore"):
         made = values.astype(np.float32)
     lost = ~np.isfinite(made) & np.isfinite(values)
     if lost.any():
         message = (
-            f"{path}: {name} holds {values[np.argmax(lost)]}, which is beyond float32. "
+            f"{path}: {name} holds {values[lost][0]}, which is beyond float32. "
             "Make the file again, or leave it out of the dataset."
         )
         raise BadInput(message)

@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events, Integers, offsets_of
 from pipeline.data.experiment import Entries, Opener, Rejected
+from pipeline.data.readers.exact import rounded
 from pipeline.data.readers.npz import Rows, arrays
 
 POINTS, SIZES = "points", "sizes"
@@ -57,7 +58,7 @@ def _open(
             events = Events(
                 source=str(path),
                 columns=columns,
-                points=points.read(first, last).astype(np.float32, copy=False),
+                points=rounded(path, POINTS, points.read(first, last)),
                 offsets=offsets[start : stop + 1] - first,
                 event_id=np.arange(start, stop),
                 per_point={name: _native(found[name], first, last) for name in per_point},

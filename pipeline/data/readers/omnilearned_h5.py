@@ -20,7 +20,8 @@ from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events, Floats, Integers, offsets_of
 from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.experiments.omnilearned import COLUMNS
-from pipeline.data.readers.exact import exact
+from pipeline.data.readers.exact import exact, rounded
+from pipeline.data.readers.hdf5 import check_whole
 
 NAMES = tuple(column.name for column in COLUMNS)
 LOG_PT = NAMES.index("log_pt")
@@ -68,6 +69,8 @@ def _arrays(path: Path, file: Any) -> dict[str, Any]:
         raise BadInput(message)
     names = ("data", *PER_EVENT.values(), "data_pid")
     arrays = {name: found[name] for name in names if name in found}
+    for array in arrays.values():
+        check_whole(path, array)
     shape = arrays["data"].shape
     if len(shape) != 3 or shape[2] < len(NAMES) or arrays["data"].dtype.kind != "f":
         message = (
@@ -104,7 +107,7 @@ def _fits(size: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:
 
 def _jets(path: Path, arrays: dict[str, Array], start: int) -> Events:
     """Return the jets of padded `arrays`, the first of which is jet `start` of the file."""
-    data = arrays["data"].astype(np.float32, copy=False)
+    data = rounded(path, "data", arrays["data"])
     there = data[:, :, LOG_PT] != 0
     particles = data[there]
     per_point: dict[str, Array] = {}
@@ -116,7 +119,7 @@ def _jets(path: Path, arrays: dict[str, Array], start: int) -> Events:
     if "pid" in arrays:
         per_event["label"] = exact(path, "pid", arrays["pid"], np.int32)
     if "global" in arrays:
-        per_event["globals"] = arrays["global"].astype(np.float32, copy=False)
+        per_event["globals"] = rounded(path, "global", arrays["global"])
     return Events(
         source=str(path),
         columns=NAMES,

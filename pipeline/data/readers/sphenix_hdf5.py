@@ -23,6 +23,8 @@ from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events
 from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.particles import is_noise, pid_class
+from pipeline.data.readers.exact import rounded
+from pipeline.data.readers.hdf5 import check_whole
 from pipeline.data.readers.matching import Keys, match
 from pipeline.data.readers.sphenix_root import TPC
 
@@ -56,8 +58,8 @@ def _event(path: Path, file: Any) -> tuple[Events, Rejected]:
     clusters = _frame(path, file, "clusters", (*POSITION, "detid", "ptid"), ("E",))
     names = ("E", *POSITION) if "E" in clusters else POSITION
     inside = clusters["detid"] == TPC
-    with np.errstate(over="ignore"):
-        points = np.column_stack([clusters[name][inside] for name in names]).astype(np.float32)
+    columns = [rounded(path, f"clusters, {name}", clusters[name][inside]) for name in names]
+    points = np.column_stack(columns)
     reason = "" if len(points) else "empty_tpc"
     if np.isnan(points).any():
         reason = "missing_reco_data"
@@ -122,6 +124,8 @@ def _frame(
         )
         raise BadInput(message)
     wanted = [*names, *(name for name in optional if name in columns)]
+    for dataset in {columns[name][0] for name in wanted}:
+        check_whole(path, dataset)
     return {name: _column(*columns[name]) for name in wanted}
 
 

@@ -18,6 +18,7 @@ from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.experiments.sphenix import LABEL_FILES, SPACEPOINTS, companions
 from pipeline.data.files import all_written
 from pipeline.data.particles import LABELS
+from pipeline.data.readers.exact import rounded
 from pipeline.data.readers.npz import Rows, arrays
 
 
@@ -48,12 +49,10 @@ def open_npz(path: Path) -> Iterator[Entries]:
 
         def read(start: int, stop: int) -> tuple[Events, Rejected]:
             first, last = int(offsets[start]), int(offsets[stop])
-            with np.errstate(over="ignore"):  # what 32 bits cannot hold is infinite, and refused
-                points = data.read(first, last).astype(np.float32, copy=False)
             events = Events(
                 source=str(path),
                 columns=CARTESIAN,
-                points=points,
+                points=rounded(path, "data", data.read(first, last)),
                 offsets=offsets[start : stop + 1] - first,
                 event_id=np.arange(start, stop),
                 per_point={name: _label(rows, name, first, last) for name, rows in labels.items()},

@@ -22,6 +22,7 @@ from pipeline.data.events import (
 )
 from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.particles import labels_of
+from pipeline.data.readers.exact import exact
 from pipeline.data.readers.matching import Keys, match
 from pipeline.data.readers.root_branches import Tree, tree_of
 from pipeline.data.readers.root_files import opened_tree
@@ -131,8 +132,8 @@ def _events(
         event_id=entries[good],
         per_point=labels_of(
             particle[rows],
-            track_id=particles["track_id"],
-            pdg=particles["pid"],
+            track_id=exact(path, "particle_track_id", particles["track_id"], np.int32),
+            pdg=exact(path, "particle_pid", particles["pid"], np.int32),
             px=particles["px"],
             py=particles["py"],
         ),
