@@ -1,6 +1,7 @@
 """The source files that a pattern matches, here or at an address."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,19 +26,32 @@ def below(folder: str, pattern: str) -> str:
 def found(pattern: str) -> tuple[str, ...]:
     """Return the files that `pattern` matches, sorted; none if there are none.
 
-    A pattern may be an address, as in `root://host//folder/*.root`; in a chain, as in
-    `zip://folder/*.npz::https://host/archive.zip`, only the first link may have wildcards. One
-    without wildcards is taken as it is.
+    What exists by this very name is that file, whatever letters it has; so are the folders that a
+    pattern begins with. One without wildcards is taken as it is. A pattern may be an address, as in
+    `root://host//folder/*.root`; in a chain, as in `zip://folder/*.npz::https://host/archive.zip`,
+    only the first link may have wildcards.
 
     Raises:
         DeclarationError: What is at the address cannot be listed.
     """
-    if not any(letter in pattern.partition(CHAIN)[0] for letter in WILDCARDS):
+    if not _is_pattern(pattern.partition(CHAIN)[0]):
         return (pattern,)
-    if "://" not in pattern:
-        path = Path(pattern)
-        return tuple(sorted(map(str, Path(path.anchor).glob(str(path.relative_to(path.anchor))))))
-    return _remote(pattern)
+    return _remote(pattern) if "://" in pattern else _local(pattern)
+
+
+def _is_pattern(name: str) -> bool:
+    return any(letter in name for letter in WILDCARDS)
+
+
+def _local(pattern: str) -> tuple[str, ...]:
+    """Return the paths that `pattern` matches below the folders of it that exist by their names."""
+    path = Path(pattern)
+    base, rest = Path(path.anchor), [part for part in path.parts if part != path.anchor]
+    while rest and os.path.lexists(base / rest[0]):
+        base /= rest.pop(0)
+    if not rest or not any(map(_is_pattern, rest)):
+        return (pattern,)
+    return tuple(sorted(map(str, base.glob("/".join(rest)))))
 
 
 def system_of(address: str) -> tuple[Any, str]:
@@ -66,38 +80,116 @@ def sources_of(name: str, dataset: "Dataset", *, elsewhere: bool) -> dict[str, t
     placeholder names, as many as the dataset declares.
 
     Raises:
-        DeclarationError: There is no file, or fewer than declared.
+        DeclarationError: A pattern matches no file, there are fewer than declared, a link leads
+            nowhere, or a file is listed twice.
     """
-    is_remote = "://" in dataset.folder
-    local = dataset.folder if is_remote else str(Path(dataset.folder).expanduser())
-    folder = os.path.expandvars(local)
-    splits = {}
-    for split, patterns in dataset.splits.items():
-        there = _existing(folder, patterns)
+    folder = _folder(dataset.folder)
+    splits = {
+        split: _of_split(f"datasets.{name}.splits.{split}", folder, patterns, elsewhere=elsewhere)
+        for split, patterns in dataset.splits.items()
+    }
+    for split, there in splits.items():
         expected = dataset.files.get(split, 0)
         where = f"datasets.{name}.splits.{split}"
         if not there and elsewhere and expected:
-            there = [below(folder, f"{split}-{number:05d}") for number in range(expected)]
-        if not there:
-            message = (
-                f"{where}: no file matches {', '.join(patterns)} "
-                f"below {folder}. Check the folder, or fetch the files first."
-            )
-            raise DeclarationError(message)
-        if len(there) < expected:
+            names = (f"{split}-{number:05d}" for number in range(expected))
+            splits[split] = tuple(below(folder, each) for each in names)
+        elif not there:
+            raise DeclarationError(_no_match(where, dataset.splits[split], folder))
+        elif len(there) < expected:
             message = (
                 f"{where}: {len(there)} of {expected} files are below {folder}. Fetch the others "
                 f"first, or correct datasets.{name}.files."
             )
             raise DeclarationError(message)
-        splits[split] = tuple(sorted(there))
+    check_each_once(f"datasets.{name}.splits", splits)
     return splits
 
 
-def _existing(folder: str, patterns: tuple[str, ...]) -> list[str]:
-    """Return the files that the patterns match; those on other machines are taken to exist."""
-    files = [file for each in patterns for file in found(below(folder, each))]
-    return [file for file in files if "://" in file or Path(file).exists()]
+def _of_split(
+    where: str, folder: str, patterns: Sequence[str], *, elsewhere: bool
+) -> tuple[str, ...]:
+    """Return the files of one split, sorted.
+
+    Raises:
+        DeclarationError: A pattern matches none, or a link leads nowhere, and not `elsewhere`.
+    """
+    there: list[str] = []
+    for pattern in patterns:
+        files = _existing(below(folder, pattern), where, elsewhere=elsewhere)
+        if not files and not elsewhere:
+            raise DeclarationError(_no_match(where, [pattern], folder))
+        there += files
+    return tuple(sorted(there))
+
+
+def _no_match(where: str, patterns: Sequence[str], folder: str) -> str:
+    return (
+        f"{where}: no file matches {', '.join(patterns)} below {folder}. Check the folder, or "
+        "fetch the files first."
+    )
+
+
+def _folder(declared: str) -> str:
+    """Return the folder of a dataset with its variables expanded, a path as an absolute one."""
+    if "://" in declared:
+        return os.path.expandvars(declared)
+    return str(Path(os.path.expandvars(Path(declared).expanduser())).absolute())
+
+
+def _existing(pattern: str, where: str, *, elsewhere: bool) -> list[str]:
+    """Return the files that `pattern` matches; those on other machines are taken to exist.
+
+    Raises:
+        DeclarationError: Some are links that lead nowhere, and not `elsewhere`.
+    """
+    files = found(pattern)
+    paths = [Path(file) for file in files if "://" not in file]
+    broken = [str(path) for path in paths if path.is_symlink() and not path.exists()]
+    if broken and not elsewhere:
+        message = (
+            f"{where}: {len(broken)} of {len(files)} files are links to what is not there, the "
+            f"first is {broken[0]}. Fetch them (git annex get, datalad get, hf download), or take "
+            "them out of the pattern."
+        )
+        raise DeclarationError(message)
+    return [file for file in files if "://" in file or Path(file).exists() or file in broken]
+
+
+def check_each_once(where: str, splits: Mapping[str, Sequence[str]]) -> None:
+    """Check that no file is listed twice, by whatever names and links, in one split or in two.
+
+    Raises:
+        DeclarationError: One is; the message has both names.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    folders: dict[Path, Path] = {}
+    for split, names in splits.items():
+        for name in names:
+            file = _itself(name, folders)
+            if file not in seen:
+                seen[file] = (split, name)
+                continue
+            other, same = seen[file]
+            splits_of = f"{other} and {split}" if other != split else f"{split}, twice"
+            names_of = f"{same} and {name} are one file" if same != name else f"{name} is listed"
+            message = (
+                f"{where}: {names_of} ({splits_of}). Its events would be staged twice; list it "
+                "once."
+            )
+            raise DeclarationError(message)
+
+
+def _itself(name: str, folders: dict[Path, Path]) -> str:
+    """Return the path of the file `name` without links, or its address; `folders` are known."""
+    if "://" in name:
+        return name
+    path = Path(name)
+    if path.is_symlink():
+        return str(path.resolve())
+    if path.parent not in folders:
+        folders[path.parent] = path.parent.resolve()
+    return str(folders[path.parent] / path.name)
 
 
 def _remote(pattern: str) -> tuple[str, ...]:
@@ -105,6 +197,8 @@ def _remote(pattern: str) -> tuple[str, ...]:
     scheme = head.partition("://")[0]
     try:
         system, path = system_of(pattern)
+        if system.exists(path):
+            return (pattern,)
         names: list[Any] = sorted(system.glob(path))
     except Exception as error:  # each network library raises other errors
         message = f"{pattern}: cannot be listed ({error}). Check the address, or name each file."

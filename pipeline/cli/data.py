@@ -95,7 +95,6 @@ def stage(
     Example: `cosmotron stage pp.zarr samples/events/*.root --neighbours 30`
     """
     from pipeline.campaign import Dataset, StageTask
-    from pipeline.campaign.sources import found
     from pipeline.records import Staged
     from pipeline.run import TaskFolder
 
@@ -116,7 +115,7 @@ def stage(
     task = StageTask(
         key="stage",
         dataset=parse(Dataset, declared),
-        sources={split: tuple(name for each in sources for name in found(_whole(each)))},
+        sources={split: _files(sources)},
         store=where,
         bins_store=bins_from.resolve() if bins_from else where,
     )
@@ -158,9 +157,23 @@ def _run(
     return result
 
 
-def _whole(source: str) -> str:
-    """Return a URL unchanged, and a path as an absolute one."""
-    return source if "://" in source else str(Path(source).resolve())
+def _files(sources: list[str]) -> tuple[str, ...]:
+    """Return the files that paths, addresses and patterns name; links keep their own names.
+
+    Raises:
+        DeclarationError: One matches no file, or a file is named twice.
+    """
+    from pipeline.campaign.sources import check_each_once, found
+
+    names: list[str] = []
+    for each in sources:
+        matching = found(each if "://" in each else str(Path(each).absolute()))
+        if not matching:
+            message = f"{each}: no file matches. Check the pattern and its folder, or name a file."
+            raise DeclarationError(message)
+        names += matching
+    check_each_once("stage", {"sources": names})
+    return tuple(names)
 
 
 def _fractions(text: str) -> dict[str, float]:

@@ -16,6 +16,7 @@ from typing import TypeVar
 from pipeline.campaign.sources import CHAIN, system_of
 from pipeline.data.errors import BadInput
 
+WEB = ("https://", "http://")
 ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 0.5
 BLOCK_BYTES = 1 << 24
@@ -29,14 +30,15 @@ def is_remote(name: str) -> bool:
 
 
 def file_of(name: str) -> str:
-    """Return the path or address of a file, without the archive that it is in."""
-    return name.partition(CHAIN)[0]
+    """Return the path or address of a file, without the archive that it is in, or a query."""
+    head = name.partition(CHAIN)[0]
+    return head.partition("?")[0] if head.startswith(WEB) else head
 
 
 def beside(name: str, relative: str) -> str:
     """Return the path or address of `relative`, as seen from the folder of `name`."""
-    head, chain, rest = name.partition(CHAIN)
-    scheme, mark, path = head.partition("://")
+    _, chain, rest = name.partition(CHAIN)
+    scheme, mark, path = file_of(name).partition("://")
     if not mark:
         return str(Path(name).parent / relative)
     folder = posixpath.dirname(path)

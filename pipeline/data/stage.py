@@ -6,6 +6,7 @@ another, and `--finish` writes the manifest.
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from pathlib import Path
 from pipeline import records
 from pipeline.campaign import StageTask
 from pipeline.data.checksums import remembered, sha256, unchanged
+from pipeline.data.companions import found_beside
 from pipeline.data.errors import BadInput
 from pipeline.data.experiment import Entries, Experiment
 from pipeline.data.experiments import experiment
@@ -196,15 +198,14 @@ def _sources(
 ) -> list[SourceRecord]:
     """Return the records of the source file `name`, here at `path`, and of its companions."""
     names = {path: name}
-    for relative in kind.companions(file_of(name)):
-        companion = (path.parent / relative).resolve()
-        if companion.exists():
-            names[companion] = beside(name, relative)
+    for companion in found_beside(path, kind.companions):
+        relative = os.path.relpath(companion, path.absolute().parent)
+        names[companion] = beside(name, relative) if is_remote(name) else str(companion)
     return [
         SourceRecord(
             path=names[each],
             bytes=each.stat().st_size,
-            sha256=sha256(each) if each == path else remembered(each, folder.parts),
+            sha256=sha256(each) if each == path else remembered(each.resolve(), folder.parts),
             entries=entries.count if each == path else 0,
         )
         for each in names
@@ -252,8 +253,7 @@ def _seen(name: str, kind: Experiment) -> tuple[tuple[int, int], ...]:
     """Return size and time of a file and its companions, nothing if it is not here."""
     if is_remote(name) or not Path(name).exists():
         return ()
-    paths = [Path(name), *(Path(beside(name, each)) for each in kind.companions(file_of(name)))]
-    states = [path.stat() for path in paths if path.exists()]
+    states = [path.stat() for path in (Path(name), *found_beside(Path(name), kind.companions))]
     return tuple((state.st_size, state.st_mtime_ns) for state in states)
 
 

@@ -31,7 +31,7 @@ def test_an_unknown_ending_names_the_known_ones():
 
 
 def test_the_longest_ending_decides():
-    assert suffix_of("spacepoints.npz", SPHENIX) == ".npz"
+    assert suffix_of(Path("spacepoints.npz"), SPHENIX) == ".npz"
 
 
 @pytest.mark.parametrize(("kind", "name"), NAMES)

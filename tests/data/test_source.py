@@ -340,3 +340,20 @@ def test_an_xrootd_server_that_does_not_answer_is_told():
     assert told.startswith("root://localhost:1//raw/a.npz: cannot be fetched (")
     assert told.endswith("and give its path.\n")
     assert told.count("\n") == 1
+
+
+def test_an_address_with_a_query_is_that_file_with_what_belongs_to_it(raw, server, tmp_path):
+    name = f"{server.address}/raw/{NAME}?download=1"  # as Zenodo's are
+    assert found(name) == (name,)
+    assert got(name, tmp_path / "fetch") == expected_files(raw)
+    staged = store(tmp_path, {"train": [name]})
+    assert staged.manifest.sources[0].path == name
+    assert "track_id" in staged.shards("train")[0].record.arrays
+
+
+def test_a_member_of_an_archive_whose_name_looks_like_a_pattern_is_that_member(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("r[12].npz", "r1.npz", "r2.npz"):
+            archive.writestr(f"set/{name}", name)
+    address = f"zip://set/r[12].npz::{tmp_path}/a.zip"
+    assert found(address) == (address,)

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from pipeline.data.companions import companion
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events, Mask
 from pipeline.data.experiment import Column, Entries, Experiment, Rejected
@@ -58,14 +59,13 @@ def open_trackml(path: Path) -> Iterator[Entries]:
     Raises:
         BadInput: A file is no csv of these columns, or truth and hits do not belong together.
     """
-    stem = path.name.removesuffix(HITS)
-    beside = {end: path.with_name(stem + end) for end in (TRUTH, PARTICLES)}
+    truth, particles = (companion(path, companions, number) for number in range(2))
     hits = _table(path, SCHEMAS[HITS])
     points = np.column_stack([hits[name] for name in POSITION])
     lost = np.count_nonzero(np.isnan(points), axis=1) > 0
     labels = {name: hits[name] for name in MODULE}
-    if beside[TRUTH].exists():
-        labels |= _truth(path, hits["hit_id"], beside)
+    if truth is not None:
+        labels |= _truth(path, hits["hit_id"], truth, particles)
     event = Events(
         source=str(path),
         columns=POSITION,
@@ -82,27 +82,27 @@ def open_trackml(path: Path) -> Iterator[Entries]:
     yield Entries(1, read)
 
 
-def _truth(path: Path, hit_id: Array, beside: Mapping[str, Path]) -> Table:
-    """Return what is known of the particles that made the hits `hit_id` (P).
+def _truth(path: Path, hit_id: Array, truths: Path, particles: Path | None) -> Table:
+    """Return what is known of the particles that made the hits `hit_id` (P) of `path`.
 
     Raises:
         BadInput: A hit has no truth, or there are two hits or truths of one id.
     """
-    truth = _table(beside[TRUTH], SCHEMAS[TRUTH])
+    truth = _table(truths, SCHEMAS[TRUTH])
     row = _rows(hit_id, truth["hit_id"])
     if np.any(row < 0) or len(truth["hit_id"]) != len(hit_id) or len(np.unique(row)) != len(hit_id):
         message = (
-            f"{beside[TRUTH]}: {len(truth['hit_id'])} truths for the {len(hit_id)} hits of "
+            f"{truths}: {len(truth['hit_id'])} truths for the {len(hit_id)} hits of "
             f"{path.name}, not one each by hit_id. Take files of the same event."
         )
         raise BadInput(message)
     particle_id = truth["particle_id"][row]
     pt_gev = np.hypot(truth["tpx"], truth["tpy"])[row]
-    if beside[PARTICLES].exists():
-        particles = _table(beside[PARTICLES], SCHEMAS[PARTICLES])
-        owner = _rows(particle_id, particles["particle_id"])
+    if particles is not None:
+        table = _table(particles, SCHEMAS[PARTICLES])
+        owner = _rows(particle_id, table["particle_id"])
         known: Mask = owner >= 0
-        pt_gev[known] = np.hypot(particles["px"], particles["py"])[owner[known]]
+        pt_gev[known] = np.hypot(table["px"], table["py"])[owner[known]]
     noise = particle_id == 0
     pt_gev[noise] = 0  # the release has no particle 0, and 1e9 as its momentum
     weight = {"weight": truth["weight"][row]} if "weight" in truth else {}

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.data.companions import names_of
 from pipeline.data.errors import BadInput
 from pipeline.data.experiment import Entries, Experiment
 
@@ -15,7 +16,7 @@ def opened(path: Path, experiment: Experiment) -> Iterator[Entries]:
     Raises:
         BadInput: No reader takes the file, or it cannot be read as what its name says.
     """
-    suffix = suffix_of(path.name, experiment)
+    suffix = suffix_of(path, experiment)
     try:
         with path.open("rb") as stream:
             empty = not stream.read(1)
@@ -32,15 +33,16 @@ def opened(path: Path, experiment: Experiment) -> Iterator[Entries]:
         yield entries
 
 
-def suffix_of(name: str, experiment: Experiment) -> str:
-    """Return which of the experiment's endings the file `name` has.
+def suffix_of(path: Path, experiment: Experiment) -> str:
+    """Return which of the experiment's endings `path` has: its own name, else that of its target.
 
     Raises:
         BadInput: None of them.
     """
-    found = [suffix for suffix in experiment.readers if name.endswith(suffix)]
-    if not found:
-        known = ", ".join(experiment.readers)
-        message = f"{name}: no reader of {experiment.name} takes this file; known endings: {known}."
-        raise BadInput(message)
-    return max(found, key=len)
+    for each in names_of(path):
+        found = [suffix for suffix in experiment.readers if each.name.endswith(suffix)]
+        if found:
+            return max(found, key=len)
+    known = ", ".join(experiment.readers)
+    message = f"{path}: no reader of {experiment.name} takes this file; known endings: {known}."
+    raise BadInput(message)

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.data.companions import found_beside
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events, Integers
 from pipeline.data.experiment import Entries, Rejected
@@ -147,8 +148,7 @@ def _known(path: Path, name: str, column: Any) -> Array:
 def _flat(path: Path, file: Any, layout: Layout) -> Entries:
     """Return the events of a file with one row for each pulse."""
     columns = file.schema_arrow.names
-    candidates = [path.parent / name for name in companions(str(path))]
-    found = [each for each in candidates if each.exists()]
+    found = found_beside(path, companions)
     tables = chosen(path, layout, {path.parent.name or path.stem: columns})
     require(path, file, (EVENT,), layout.what)
     runs, truth = _joined(path, runs_of(path, file, EVENT), found[:1], layout)

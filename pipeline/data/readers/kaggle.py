@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.data.companions import found_beside, names_of
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events, Floats, Integers
 from pipeline.data.experiment import Entries, Rejected
@@ -54,7 +55,7 @@ def open_batch(path: Path) -> Iterator[Entries]:
     Raises:
         BadInput: The batch is damaged, or it, its truth and the geometry do not fit together.
     """
-    found = {each.name: each for each in reversed(_beside(path)) if each.exists()}
+    found = {each.name: each for each in reversed(found_beside(path, companions))}
     geometry = read_geometry(path, found.pop(GEOMETRY, None))
     with opened_parquet(path) as file:
         require(path, file, PULSE, LAYOUT)
@@ -70,11 +71,6 @@ def open_batch(path: Path) -> Iterator[Entries]:
             return events.select(dark == 0), {"no_charge": int(np.count_nonzero(dark))}
 
         yield Entries(len(index.event_id), read, tables={"geometry": geometry})
-
-
-def _beside(path: Path) -> list[Path]:
-    """Return where the truth and the geometry of `path` may be, the nearest first."""
-    return [path.parent / name for name in companions(str(path.absolute()))]
 
 
 def read_geometry(batch: Path, path: Path | None) -> Floats:
@@ -113,7 +109,8 @@ def _from_meta(path: Path, meta: Path, pulses: int) -> Index:
     Raises:
         BadInput: It lists no events of this batch, or others than the batch holds.
     """
-    number = re.fullmatch(r"batch_(\d+)\.parquet", path.name)
+    names = (re.fullmatch(r"batch_(\d+)\.parquet", each.name) for each in names_of(path))
+    number = next(filter(None, names), None)
     if number is None:
         message = f"{path}: expected a name like batch_7.parquet, whose truth is in {meta.name}."
         raise BadInput(message)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.data.companions import companion
 from pipeline.data.errors import BadInput
 from pipeline.data.events import CARTESIAN, Array, Events, Integers, offsets_of
 from pipeline.data.experiment import Entries, Rejected
@@ -38,11 +39,11 @@ def open_npz(path: Path) -> Iterator[Entries]:
         (size,) = stack.enter_context(arrays(path, "size"))
         (data,) = stack.enter_context(arrays(path, "data"))
         offsets = _offsets(path, size, data)
-        there = [path.with_name(name) for name in companions(str(path))]
+        files = {name: companion(path, companions, n) for n, name in enumerate(LABEL_FILES)}
         labels = {
-            name: stack.enter_context(arrays(label_path(path, name), "data"))[0]
-            for name in LABEL_FILES
-            if label_path(path, name) in there and label_path(path, name).exists()
+            name: stack.enter_context(arrays(file, "data"))[0]
+            for name, file in files.items()
+            if file is not None
         }
         for rows in labels.values():
             _check_label(rows, len(data))
