@@ -1,6 +1,7 @@
 """A batch job as it is submitted, and its state as the scheduler reports it."""
 
 import os
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -54,6 +55,19 @@ class Job(Declaration):
         return self.folder / f"{self.key}.log"
 
 
+@dataclass(frozen=True, order=True)
+class JobHandle:
+    """A submitted job: the scheduler's `id`, its `key`, and the earliest time of its submission.
+
+    An id alone does not identify a job: schedulers reuse ids (Slurm's wrap round at MaxJobId, and
+    begin at 1 again with a new controller). `since` is in seconds since 1970, 0 if unknown.
+    """
+
+    id: str
+    key: str
+    since: float = 0.0
+
+
 def batch_job_id() -> str:
     """Return the id of the batch job that this process runs in, empty outside of one."""
     return os.environ.get("COSMOTRON_JOB_ID", "")
@@ -86,7 +100,8 @@ class JobStatus(Declaration):
     jobs share a node; `node_names` is the scheduler's notation. `start` and `end` are in seconds
     since 1970, None before they happen. For a job that was put back into the queue `attempts` has
     the seconds of each run. `energy_joules` is the energy that its nodes used, None where the site
-    does not measure it.
+    does not measure it. `suspended_seconds` do not count as run time. `reason` is why a job waits,
+    or why nothing is known of it.
     """
 
     id: str
@@ -100,3 +115,5 @@ class JobStatus(Declaration):
     exit_code: int | None = None
     attempts: tuple[int, ...] = ()
     energy_joules: float | None = None
+    suspended_seconds: int = 0
+    reason: str = ""

@@ -11,6 +11,7 @@ from pipeline.job import JobStatus, State
 from pipeline.planning.plan import Plan, RunOptions, Step, make_plan
 from pipeline.run import Run
 from pipeline.scheduler import SchedulerError
+from pipeline.scheduler.rows import unknown
 from pipeline.site import load_site
 
 if TYPE_CHECKING:
@@ -46,11 +47,11 @@ class FakeScheduler:
         self.known_accounts: set[str] | None = None
         self.at_end: Callable[[str], object] = str
 
-    def submit(self, job, text, *, tried=True):
+    def submit(self, job, text, *, tried_since=None):
         if self.refuses:
             raise SchedulerError("sbatch: error: Invalid qos")
         self.scripts[job.key] = text
-        known = self.find(job.key) if tried else None
+        known = None if tried_since is None else self.find(job.key, tried_since)
         if known is not None:
             return known
         job_id = str(700 + len(self.jobs))
@@ -59,11 +60,12 @@ class FakeScheduler:
         )
         return job_id
 
-    def find(self, key):
+    def find(self, key, since):  # noqa: ARG002 - a key is for ever
         return next((job_id for job_id, each in self.jobs.items() if each.key == key), None)
 
-    def query(self, ids):
-        ids = list(ids)
+    def query(self, jobs):
+        jobs = list(jobs)
+        ids = [job.id for job in jobs]
         self.asked.append(ids)
         if self.is_silent:
             raise SchedulerError("sacct: error: slurmdbd not responding")
@@ -71,7 +73,11 @@ class FakeScheduler:
             times = sum(job_id in each for each in self.asked)
             if job_id in self.jobs and times >= self.polls:
                 self.end(job_id, **self.ends)
-        return {job_id: self.jobs[job_id] for job_id in ids if job_id in self.jobs}
+        return {job: self._status(job) for job in jobs if job.id in self.jobs}
+
+    def _status(self, job):
+        known = self.jobs[job.id]
+        return known if known.key == job.key else unknown(job, known.key)
 
     def end(self, job_id, **how):
         if not self.jobs[job_id].state.is_over:
@@ -85,10 +91,11 @@ class FakeScheduler:
     def hosts(self, names):
         return names.split()
 
-    def cancel(self, ids):
-        for job_id in ids:
-            self.cancelled.append(job_id)
-            self.end(job_id, state=State.CANCELLED, exit_code=None)
+    def cancel(self, jobs):
+        for job in jobs:
+            if self.jobs[job.id].key == job.key:
+                self.cancelled.append(job.id)
+                self.end(job.id, state=State.CANCELLED, exit_code=None)
 
 
 def tiny_plan(root: Path, site: str = "local", **asked: Any) -> Plan:

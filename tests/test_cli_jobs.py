@@ -15,6 +15,7 @@ from scheduler_fakes import FakeScheduler, pretraining, tiny_plan
 from whole_campaign import TINY
 
 import pipeline.scheduler
+from pipeline.chains import job_manager
 from pipeline.chains.job_manager import JobManager
 from pipeline.claims import Holder
 from pipeline.job import State
@@ -62,6 +63,19 @@ def test_cancel_says_what_it_would_end_and_asks(
     assert told.code == 0
     assert "Cancelled 1 job(s) of tiny on testbed." in told.words
     assert scheduler.cancelled == [job]
+
+
+def test_cancel_leaves_another_s_job_with_the_same_id_alone(
+    cosmotron: Any, monkeypatch: Any, scheduler: FakeScheduler, job: str, there: Any
+) -> None:
+    scheduler.jobs[job] = scheduler.jobs[job].model_copy(update={"key": "my-other-simulation"})
+    monkeypatch.setattr(job_manager, "UNKNOWN_SECONDS", 0.0)
+    told = cosmotron("cancel", TINY, *there, "--yes")
+    assert "knows only another job with the id 700 (my-other-simulation), which is left" in (
+        told.words
+    )
+    assert told.code == 0
+    assert scheduler.cancelled == []
 
 
 def test_cancel_finds_a_job_whose_submission_was_not_heard_of(

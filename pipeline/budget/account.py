@@ -4,6 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipeline.budget.record import Kind, Record
+from pipeline.job import JobHandle
+
+DUPLICATE = "+"  # between a key and the id of a second job with that key
 
 
 @dataclass(frozen=True)
@@ -12,7 +15,8 @@ class Account:
 
     `start` and `end` are seconds since 1970, None before they happen. `state` is "reserved",
     "submitted", "running", "released", or how the job ended (`pipeline.job.State`). `batch_key` is
-    the key of the bundle that it is a part of, empty for a job of its own.
+    the key of the bundle that it is a part of, empty for a job of its own. `since` is the time of
+    the first record: the job was not submitted before.
     """
 
     site: str
@@ -29,11 +33,17 @@ class Account:
     state: str
     batch_key: str = ""
     energy_joules: float | None = None
+    since: float = 0.0
 
     @property
     def known_as(self) -> str:
         """The key by which the scheduler knows the job."""
-        return self.batch_key or self.job_key
+        return self.batch_key or self.job_key.partition(DUPLICATE)[0]
+
+    @property
+    def handle(self) -> JobHandle:
+        """The job for the scheduler; its id is empty if it was not submitted."""
+        return JobHandle(self.job_id, self.known_as, self.since)
 
 
 def replay(records: Iterable[Record]) -> Account:
@@ -63,6 +73,7 @@ def replay(records: Iterable[Record]) -> Account:
         state=_state(last, final, reservation),
         batch_key=next((each.batch_key for each in newest_first if each.batch_key), ""),
         energy_joules=final.energy_joules if final else None,
+        since=ordered[0].time,
     )
 
 

@@ -19,7 +19,7 @@ from pipeline.budget.account import Account
 from pipeline.chains import history, link_settings
 from pipeline.chains.job_manager import JobManager
 from pipeline.chains.outcomes import end_of_chain, record_end, saved, stop_request
-from pipeline.job import JobStatus, State, batch_job_id
+from pipeline.job import JobHandle, JobStatus, State, batch_job_id
 from pipeline.outcome import Exit, RunError
 from pipeline.planning.plan import Step
 from pipeline.run import TaskFolder
@@ -182,10 +182,10 @@ def _record_end_before(step: Step, manager: JobManager) -> history.Over | None:
     if not links or not links[-1].is_open:
         return end_of_chain(step, manager)
     account = manager.ledger.accounts()[manager.plan.link(step, links[-1].number).key]
-    return record_end(step, manager, links[-1], _ended(manager, account.job_id))
+    return record_end(step, manager, links[-1], _ended(manager, account.handle))
 
 
-def _ended(manager: JobManager, job_id: str) -> JobStatus:
+def _ended(manager: JobManager, job: JobHandle) -> JobStatus:
     """Return how the job before ended.
 
     A requeued job counts as ended: this link continues from its checkpoint and cancels it.
@@ -195,23 +195,24 @@ def _ended(manager: JobManager, job_id: str) -> JobStatus:
     """
     deadline = clock.monotonic() + SETTLE_SECONDS
     while clock.monotonic() < deadline:
-        status = _queried(manager, job_id)
+        status = _queried(manager, job)
         if status.state is State.PENDING:
-            manager.scheduler.cancel([job_id])
+            manager.scheduler.cancel([job])
             return status.model_copy(update={"state": State.PREEMPTED})
         if status.state.is_over:
-            manager.settle([job_id])
+            manager.settle([job.id])
             return status
         clock.sleep(min(5, manager.plan.site.poll_seconds))
-    message = f"job {job_id}, the link before, is {status.state}, so this link does nothing."
+    why = f"{status.state}; {status.reason}" if status.reason else status.state
+    message = f"job {job.id}, the link before, is {why}, so this link does nothing."
     raise RunError(message)
 
 
-def _queried(manager: JobManager, job_id: str) -> JobStatus:
+def _queried(manager: JobManager, job: JobHandle) -> JobStatus:
     try:
-        return manager.scheduler.query([job_id])[job_id]
+        return manager.scheduler.query([job])[job]
     except NotNowError:
-        return JobStatus(id=job_id, key="", state=State.UNKNOWN)
+        return JobStatus(id=job.id, key="", state=State.UNKNOWN)
 
 
 def _submit_next(links: Sequence[Link], manager: JobManager, mine: str) -> None:
@@ -245,12 +246,19 @@ def _waiting(links: Sequence[Link], manager: JobManager) -> list[Account]:
 
 def _release_next(links: Sequence[Link], manager: JobManager) -> None:
     """Cancel the pending jobs of the links after `links`, which are not needed."""
-    waiting = _waiting(links, manager)
-    found = {each.job_id or manager.scheduler.find(each.known_as) or "" for each in waiting}
-    jobs = sorted(found - {""})
-    if jobs:
-        manager.scheduler.cancel(jobs)
-        _say(f"job {', '.join(jobs)} of the next link is not needed and was cancelled")
+    found = {each.known_as: each.handle for each in _waiting(links, manager)}
+    jobs = [_submitted(manager, each) for each in found.values()]
+    wanted = [each for each in jobs if each is not None]
+    if wanted:
+        manager.scheduler.cancel(wanted)
+        names = ", ".join(sorted(each.id for each in wanted))
+        _say(f"job {names} of the next link is not needed and was cancelled")
+
+
+def _submitted(manager: JobManager, job: JobHandle) -> JobHandle | None:
+    """Return `job` with its id, which the scheduler knows if nobody recorded it; None if no job."""
+    job_id = job.id or manager.scheduler.find(job.key, job.since)
+    return replace(job, id=job_id) if job_id else None
 
 
 def _say(message: str) -> None:

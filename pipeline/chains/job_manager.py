@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from pipeline import clock, records
-from pipeline.budget.account import Account
+from pipeline.budget.account import DUPLICATE, Account
 from pipeline.budget.guard import BudgetError, reserve
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.reconcile import reconcile
@@ -21,7 +21,7 @@ from pipeline.chains.submission import (
     link_scripts,
     reservations,
 )
-from pipeline.job import Job, JobStatus, State
+from pipeline.job import Job, JobHandle, JobStatus, State
 from pipeline.pace import link_seconds
 from pipeline.planning.plan import PACK, PILOT, Plan, Step, job_key, shares
 from pipeline.records import Ending
@@ -31,7 +31,6 @@ from pipeline.site import Role, Site
 UNKNOWN_SECONDS = 300  # after which a job that an answering scheduler does not know is lost
 OUTAGE_SECONDS = 900  # after which a scheduler that does not answer is an error
 RECHECK_SECONDS = 86_400
-DUPLICATE = "+"  # between a key and the id of a second job with that key
 
 
 class JobManager:
@@ -53,6 +52,7 @@ class JobManager:
         self.script = script
         self.ledger = ledger or Ledger(plan.run.ledger)
         self._lock = threading.RLock()
+        self._handles: dict[str, JobHandle] = {}
         self._live: set[str] = set()
         self._statuses: dict[str, JobStatus] = {}
         self._unknown_since: dict[str, float] = {}
@@ -99,7 +99,8 @@ class JobManager:
             self._check_not_in_another_job(job, known.values())
             held = {key for key, each in known.items() if each.reserved_node_hours}
             self._reserve(job, records, [each for each in records if each.job_key not in held])
-            return self._submit(job, records, tried=bool(known))
+            tried_since = min((each.since for each in known.values()), default=None)
+            return self._submit(job, records, tried_since)
 
     def submit_links(self, links: Sequence[tuple[Step, int]], *, after: str = "") -> str:
         """Submit the links, each a (step, number), as one job, `after` the job of that id."""
@@ -147,13 +148,14 @@ class JobManager:
             self._over_cap = str(error)
             raise NoHoursError(self._over_cap) from error
 
-    def _submit(self, job: Job, records: Sequence[Record], *, tried: bool) -> str:
+    def _submit(self, job: Job, records: Sequence[Record], tried_since: float | None) -> str:
         """Submit `job` and return its id; release its reservation if that fails."""
         count = self.plan.site.nodes[job.node].count
         job = job.model_copy(update={"exclude": node_exclusion.excluded(self.plan.run, count)})
         link_scripts(job)
         try:
-            job_id = self.scheduler.submit(job, self.script(job, self.plan.site), tried=tried)
+            text = self.script(job, self.plan.site)
+            job_id = self.scheduler.submit(job, text, tried_since=tried_since)
         except Exception as error:
             self._queue.refused(error)
             for each in records:
@@ -162,6 +164,8 @@ class JobManager:
         self._queue.accepted()
         for each in records:
             self.ledger.append(ledger_records.following(each, Kind.SUBMIT, job_id))
+        self._handles.pop(job_id, None)  # an id may be that of an earlier job of ours
+        self._statuses.pop(job_id, None)
         self._live.add(job_id)
         return job_id
 
@@ -170,10 +174,13 @@ class JobManager:
     ) -> None:
         """Record a second job that was submitted under the key of `job`: it is charged as well.
 
-        It ends as soon as it starts, and reserves no hours beyond those seconds.
+        It ends as soon as it starts, and reserves no hours beyond those seconds. It was submitted
+        at an unknown time since the reservation.
         """
+        first = self.ledger.accounts().get(job.key)
         record = Record(
             kind=Kind.SUBMIT,
+            time=first.since if first is not None else clock.time(),
             site=self.plan.site.name,
             stage=stage,
             task=task_key,
@@ -247,6 +254,13 @@ class JobManager:
             self.poll()
             return self._statuses.get(job_id) or JobStatus(id=job_id, key="", state=State.UNKNOWN)
 
+    def _handle(self, job_id: str) -> JobHandle:
+        """Return the newest job of this campaign with that id."""
+        if job_id not in self._handles:
+            accounts = self.ledger.of_jobs(self.plan.site.name, [job_id])
+            self._handles |= {each.job_id: each.handle for each in accounts}
+        return self._handles.get(job_id, JobHandle(job_id, ""))
+
     def is_lost(self, job_id: str) -> bool:
         """Whether the scheduler answers, and has not known the job for `UNKNOWN_SECONDS`."""
         if self.status(job_id).state is not State.UNKNOWN:
@@ -264,9 +278,11 @@ class JobManager:
         with self._lock:
             if clock.monotonic() - self._polled_at <= self.plan.site.poll_seconds:
                 return
-            unended = {each.job_id for each in self.unended()}
+            jobs = self.unended()
+            self._handles |= {each.job_id: each.handle for each in jobs}
+            unended = {each.job_id for each in jobs}
             self._live |= unended
-            found = self._query()
+            found = {job.id: each for job, each in self._query().items()}
             self._statuses |= found
             self._polled_at = clock.monotonic()
             over = {job_id for job_id, each in found.items() if each.state.is_over}
@@ -274,13 +290,13 @@ class JobManager:
             if over & unended:
                 self.settle(sorted(over & unended))
 
-    def _query(self) -> dict[str, JobStatus]:
+    def _query(self) -> dict[JobHandle, JobStatus]:
         """Return the status of all live jobs, or none while the scheduler does not answer.
 
         Accounting has short outages; only one that outlasts `OUTAGE_SECONDS` is an error.
         """
         try:
-            found = self.scheduler.query(sorted(self._live))
+            found = self.scheduler.query(self._handle(job_id) for job_id in sorted(self._live))
         except SchedulerError:
             if clock.monotonic() - self._answered_at > OUTAGE_SECONDS:
                 raise
@@ -303,8 +319,9 @@ class JobManager:
                 and each.end is None
                 and each.state in ("reserved", "released")
             ]
-            keys = {each.known_as for each in unanswered}
-            found = {key: self.scheduler.find(key) for key in keys}
+            newest_first = sorted(unanswered, key=lambda each: each.since, reverse=True)
+            since = {each.known_as: each.since for each in newest_first}
+            found = {key: self.scheduler.find(key, first) for key, first in since.items()}
             for each in unanswered:
                 job_id = found[each.known_as]
                 if job_id:
@@ -320,12 +337,24 @@ class JobManager:
                 accounts = self.ledger.of_jobs(self.plan.site.name, job_ids)
             if not accounts:
                 return []
-            ids = [each.job_id for each in accounts]
-            statuses = {i: self._statuses[i] for i in ids if i in self._statuses}
-            if not all(i in statuses and statuses[i].state.is_over for i in ids):
-                statuses = self.scheduler.query(ids)
-            found = {a.job_key: statuses[a.job_id] for a in accounts if a.job_id in statuses}
-            return reconcile(self.ledger, found, self.plan.site, self.role_of)
+            statuses = {
+                each.handle: self._statuses[each.job_id]
+                for each in accounts
+                if each.job_id in self._statuses
+                and self._statuses[each.job_id].key == each.known_as
+            }
+            if not all(
+                each.handle in statuses and statuses[each.handle].state.is_over for each in accounts
+            ):
+                statuses = self.scheduler.query(each.handle for each in accounts)
+            return self._reconcile(accounts, statuses)
+
+    def _reconcile(
+        self, accounts: Sequence[Account], statuses: Mapping[JobHandle, JobStatus]
+    ) -> list[Record]:
+        """Bring the accounts up to what is known of their jobs; return the new records."""
+        found = {a.job_key: statuses[a.handle] for a in accounts if a.handle in statuses}
+        return reconcile(self.ledger, found, self.plan.site, self.role_of)
 
     def recheck(self) -> list[Record]:
         """Query the jobs that ended recently again; return the corrections to the ledger.
@@ -341,11 +370,10 @@ class JobManager:
         if not recent:
             return []
         try:
-            statuses = self.scheduler.query(sorted({each.job_id for each in recent}))
+            statuses = self.scheduler.query(each.handle for each in recent)
         except SchedulerError:
             return []
-        found = {each.job_key: statuses[each.job_id] for each in recent if each.job_id in statuses}
-        return reconcile(self.ledger, found, self.plan.site, self.role_of)
+        return self._reconcile(recent, statuses)
 
     def record_pilot_tasks(self, tasks: Sequence[Task]) -> None:
         """Record each finished task that ran in a pilot, once: its seconds, and no charge.
@@ -378,7 +406,7 @@ class JobManager:
         """Cancel jobs; return when they have ended, or after `UNKNOWN_SECONDS`."""
         if not job_ids:
             return
-        self.scheduler.cancel(job_ids)
+        self.request_cancel(job_ids)
         began = clock.monotonic()
         while clock.monotonic() < began + UNKNOWN_SECONDS:
             if all(self.status(job_id).state.is_over for job_id in job_ids):
@@ -389,6 +417,11 @@ class JobManager:
             unknown = [each for each in job_ids if self.status(each).state is State.UNKNOWN]
             self.record_lost(unknown)
 
+    def request_cancel(self, job_ids: Iterable[str]) -> None:
+        """Cancel jobs without waiting for their end."""
+        with self._lock:
+            self.scheduler.cancel([self._handle(job_id) for job_id in job_ids])
+
     def record_lost(self, job_ids: Sequence[str]) -> None:
         """Record the end of jobs that the scheduler no longer knows.
 
@@ -398,7 +431,9 @@ class JobManager:
         with self._lock:
             for each in self.ledger.of_jobs(self.plan.site.name, job_ids):
                 if each.end is None:
-                    self.ledger.append(ledger_records.lost(each))
+                    known = self._statuses.get(each.job_id)
+                    why = known.reason if known is not None else ""
+                    self.ledger.append(ledger_records.lost(each, why))
             self._live.difference_update(job_ids)
 
     def unended(self, *stages: str) -> list[Account]:

@@ -13,10 +13,10 @@ def found_again(account: Account, job_id: str) -> Record:
     return _of(account, kind=Kind.SUBMIT, job_id=job_id, note="found again")
 
 
-def lost(account: Account) -> Record:
-    """Return the end record of a job that the scheduler no longer knows."""
+def lost(account: Account, why: str) -> Record:
+    """Return the end record of a job that the scheduler no longer knows, and `why`, if known."""
     known = {"kind": Kind.END, "state": State.UNKNOWN, "job_id": account.job_id}
-    return _of(account, **known, note="the scheduler does not know it")
+    return _of(account, **known, note=why or "the scheduler does not know it")
 
 
 def _of(account: Account, **facts: Any) -> Record:

@@ -84,6 +84,7 @@ def _message(step: Step, manager: JobManager, link: Link, status: JobStatus | No
     ended = f"link {link.number} ended"
     if status is not None:
         ended = f"job {status.id} ended {status.state} with exit code {status.exit_code}"
+        ended += f" ({status.reason})" if status.reason else ""
     if link.outcome == "out_of_memory":
         ended += f". {too_big(step.task, step.nodes * step.processes_per_node)}".rstrip(".")
     log = manager.plan.link(step, link.number).log

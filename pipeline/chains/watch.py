@@ -183,7 +183,7 @@ class Chain:
             self.manager.settle([job_id])
         else:
             if self._has_hung(link, status):
-                self.manager.scheduler.cancel([job_id])
+                self.manager.request_cancel([job_id])
             return False
         self.watched = None
         self._end(link, status)

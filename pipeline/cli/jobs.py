@@ -21,6 +21,7 @@ from pipeline.cli.screen import (
     screen,
     there,
 )
+from pipeline.job import State
 from pipeline.outcome import BusyError, RunError
 from pipeline.site import load_site
 
@@ -57,6 +58,10 @@ def cancel(
     if not jobs:
         screen.print(f"Cancelled 0 job(s) of {what.name} on {where.name}.")
         return
+    for each in jobs:
+        status = manager.status(each.job_id)
+        if status.state is State.UNKNOWN and status.reason:
+            screen.print(f"{each.known_as}: {status.reason}.", highlight=False, soft_wrap=True)
     states = ", ".join(f"{n} {state}" for state, n in Counter(j.state for j in jobs).items())
     held = as_hours(sum(each.reserved_node_hours for each in jobs))
     screen.print(f"{what.name} on {where.name}: {states}; {held} node-hours reserved for them.")

@@ -9,7 +9,7 @@ from typing import Any
 
 import simpy
 
-from pipeline.job import Job, JobStatus, State
+from pipeline.job import Job, JobHandle, JobStatus, State
 from pipeline.scheduler import NotNowError, SchedulerError
 from pipeline.site import Site
 
@@ -85,7 +85,7 @@ class Machine:
             for name, queue in site.qos.items()
         }
 
-    def submit(self, job: Job, text: str, *, tried: bool = True) -> str:
+    def submit(self, job: Job, text: str, *, tried_since: float | None = None) -> str:
         """See `Scheduler.submit`; jobs beyond the site's limits are refused."""
         if job.key in self._by_key:
             return self._by_key[job.key]
@@ -106,13 +106,13 @@ class Machine:
         entry.process = self.env.process(self._life(job_id, entry))
         return job_id
 
-    def find(self, key: str) -> str | None:
+    def find(self, key: str, since: float) -> str | None:
         """See `Scheduler.find`."""
         return self._by_key.get(key)
 
-    def query(self, ids: Iterable[str]) -> dict[str, JobStatus]:
-        """See `Scheduler.query`."""
-        return {job_id: self._status(job_id) for job_id in ids}
+    def query(self, jobs: Iterable[JobHandle]) -> dict[JobHandle, JobStatus]:
+        """See `Scheduler.query`; an id belongs to one job for ever."""
+        return {job: self._status(job.id) for job in jobs}
 
     def accounts(self) -> set[str] | None:
         """See `Scheduler.accounts`."""
@@ -122,10 +122,10 @@ class Machine:
         """See `Scheduler.hosts`."""
         return names.split()
 
-    def cancel(self, ids: Iterable[str]) -> None:
+    def cancel(self, jobs: Iterable[JobHandle]) -> None:
         """See `Scheduler.cancel`."""
-        for job_id in ids:
-            entry = self.jobs[job_id]
+        for job in jobs:
+            entry = self.jobs[job.id]
             if entry.end is None and entry.process is not None and entry.process.is_alive:
                 entry.process.interrupt(State.CANCELLED)
 

@@ -1,9 +1,10 @@
 """What sacct and squeue print, read into job statuses."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from pipeline.job import JobStatus, State
+from pipeline.scheduler.rows import Row
 
 # https://slurm.schedmd.com/sacct.html#SECTION_JOB-STATE-CODES and squeue's
 STATES = {
@@ -31,60 +32,52 @@ STATES = {
 
 # ConsumedEnergyRaw: joules of the whole job (docs.lumi-supercomputer.eu, "Job energy"); 0 or empty
 # where the site does not measure it
-FIELDS = "JobIDRaw,State,ElapsedRaw,NNodes,Start,End,ExitCode,NodeList,ConsumedEnergyRaw,JobName"
-# sacct's name for a job of whose end it has heard, but not of its start (22.05: for up to 5 s)
-NAMELESS = "allocation"
-QUEUE_FORMAT = "%A|%T|%D|%S|%j"
+FIELDS = (
+    "JobIDRaw,State,ElapsedRaw,NNodes,Submit,Start,End,ExitCode,NodeList,ConsumedEnergyRaw,"
+    "Suspended,JobName"
+)
+QUEUE_FORMAT = "%A|%T|%D|%V|%S|%r|%j"
 
 
-def merged(statuses: Iterable[JobStatus]) -> dict[str, JobStatus]:
-    """Return the statuses by id; a requeued job has one row per attempt, all of them charged."""
-    merged: dict[str, JobStatus] = {}
-    for status in statuses:
-        earlier = merged.get(status.id)
-        before = (earlier.attempts or (earlier.seconds,)) if earlier else ()
-        attempts = (*before, status.seconds)
-        joules = (status.energy_joules or 0.0) + ((earlier and earlier.energy_joules) or 0.0)
-        changes = {
-            "seconds": sum(attempts),
-            "attempts": attempts if earlier else (),
-            "energy_joules": joules or None,
-        }
-        merged[status.id] = status.model_copy(update=changes)
-    return merged
+def from_accounting(lines: Iterable[str]) -> Iterator[Row]:
+    """Yield the rows of `FIELDS`; the job's name comes last, it may hold a |."""
+    names = FIELDS.split(",")
+    for line in lines:
+        told = dict(zip(names, line.split("|", len(names) - 1), strict=True))
+        state = _state(told["State"])
+        nodes = told["NodeList"]
+        status = JobStatus(
+            id=told["JobIDRaw"],
+            key=told["JobName"],
+            state=state,
+            nodes=float(told["NNodes"] or 0),
+            seconds=int(told["ElapsedRaw"] or 0),
+            start=_time(told["Start"]),
+            end=_time(told["End"]),
+            node_names="" if nodes == "None assigned" else nodes,
+            exit_code=_exit_code(told["ExitCode"], state) if state.is_over else None,
+            energy_joules=float(told["ConsumedEnergyRaw"] or 0) or None,
+            suspended_seconds=_seconds(told["Suspended"]),
+        )
+        yield Row(status, _time(told["Submit"]))
 
 
-def from_accounting(row: str) -> JobStatus:
-    """Return the status in one row of `FIELDS`; the job's name comes last, it may hold a |."""
-    id_, state, seconds, nodes, start, end, code, names, joules, key = row.split("|", 9)
-    status = JobStatus(
-        id=id_,
-        key=key,
-        state=_state(state),
-        nodes=float(nodes or 0),
-        seconds=int(seconds or 0),
-        start=_time(start),
-        end=_time(end),
-        node_names="" if names == "None assigned" else names,
-        energy_joules=float(joules or 0) or None,
-    )
-    exit_code = _exit_code(code, status.state) if status.state.is_over else None
-    return status.model_copy(update={"exit_code": exit_code})
-
-
-def from_queue(row: str) -> JobStatus:
-    """Return the status in one row of `QUEUE_FORMAT`, where a start to come is an estimate."""
-    id_, word, nodes, start, key = row.split("|", 4)
-    state = _state(word)
-    started = None if state is State.PENDING else _time(start)
-    return JobStatus(
-        id=id_,
-        key=key,
-        state=state,
-        nodes=float(nodes),
-        seconds=max(0, int(time.time()) - started) if started else 0,
-        start=started,
-    )
+def from_queue(lines: Iterable[str]) -> Iterator[Row]:
+    """Yield the rows of `QUEUE_FORMAT`, where a start to come is an estimate."""
+    for line in lines:
+        id_, word, nodes, submit, start, reason, key = line.split("|", 6)
+        state = _state(word)
+        started = None if state is State.PENDING else _time(start)
+        status = JobStatus(
+            id=id_,
+            key=key,
+            state=state,
+            nodes=float(nodes),
+            seconds=max(0, int(time.time()) - started) if started else 0,
+            start=started,
+            reason="" if reason == "None" else reason,
+        )
+        yield Row(status, _time(submit))
 
 
 def _state(words: str) -> State:
@@ -95,6 +88,13 @@ def _state(words: str) -> State:
 def _time(text: str) -> int | None:
     """Return seconds since 1970, None for "Unknown", "None" and "N/A"."""
     return int(text) if text.isdigit() else None
+
+
+def _seconds(text: str) -> int:
+    """Return the seconds in "days-hours:minutes:seconds"; days may be missing."""
+    days, _, time_of_day = text.rpartition("-")
+    hours, minutes, seconds = (float(each) for each in (time_of_day or "0:0:0").split(":"))
+    return round(86_400 * int(days or 0) + 3600 * hours + 60 * minutes + seconds)
 
 
 def _exit_code(text: str, state: State) -> int | None:

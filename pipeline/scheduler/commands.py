@@ -4,6 +4,7 @@ import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 
+from pipeline import clock
 from pipeline.job import Job
 from pipeline.scheduler.interface import NotNowError, SchedulerError
 from pipeline.writing import write_text
@@ -56,27 +57,28 @@ def submit_once(
     job: Job,
     text: str,
     *,
-    tried: bool,
-    find: Callable[[str], str | None],
+    tried_since: float | None,
+    find: Callable[[str, float], str | None],
     ask: Callable[[], str],
 ) -> str:
     """Write the script of `job` and return its id: from `ask`, or of a job with the same key.
 
-    The job's key is looked up first if a submission was `tried` before, and again after a lost
-    answer, since the scheduler may have accepted the job.
+    The job's key is looked up first if a submission may have been tried since `tried_since`, and
+    again after a lost answer, since the scheduler may have accepted the job.
 
     Raises:
         NotNowError: The submission may pass later, and no job has that key.
         SchedulerError: The scheduler refused the job.
     """
-    known = find(job.key) if tried else None
+    known = None if tried_since is None else find(job.key, tried_since)
     if known is not None:
         return known
     write_text(job.script, text)
+    began = clock.time()
     try:
         return ask()
     except NotNowError:
-        taken = find(job.key)
+        taken = find(job.key, began)
         if taken is None:
             raise
         return taken

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar, Protocol, Self
 
 from pipeline.catalog import DeclarationError
-from pipeline.job import Job, JobStatus
+from pipeline.job import Job, JobHandle, JobStatus
 from pipeline.run import Run
 from pipeline.site import NodeClass, Site
 
@@ -22,11 +22,12 @@ class NotNowError(SchedulerError):
 class Scheduler(Protocol):
     """A way to run jobs; all truth about a job is with the scheduler, none in this object."""
 
-    def submit(self, job: Job, text: str, *, tried: bool = True) -> str:
+    def submit(self, job: Job, text: str, *, tried_since: float | None = None) -> str:
         """Write `text` as the job's script, submit it and return the job's id.
 
         A job whose key the scheduler knows, live or over, is not submitted again: the id of the
-        known job is returned. The key is looked up only if a submission was `tried` before.
+        known job is returned. The key is looked up only if a submission may have been tried before,
+        at `tried_since` (seconds since 1970) or later.
 
         Raises:
             NotNowError: The queue is full, or the scheduler may or may not have accepted the job.
@@ -34,12 +35,17 @@ class Scheduler(Protocol):
         """
         ...
 
-    def find(self, key: str) -> str | None:
-        """Return the id of the job with the idempotency key `key`, None if there is none."""
+    def find(self, key: str, since: float) -> str | None:
+        """Return the id of the job with the idempotency key `key`, None if there is none.
+
+        Jobs that were submitted before `since` (seconds since 1970) are left out.
+        """
         ...
 
-    def query(self, ids: Iterable[str]) -> dict[str, JobStatus]:
-        """Return the status of each of `ids`; a job that accounting does not know is UNKNOWN.
+    def query(self, jobs: Iterable[JobHandle]) -> dict[JobHandle, JobStatus]:
+        """Return the status of each job; one that accounting does not know is UNKNOWN.
+
+        What the scheduler says of an id counts only if its key and its time are the job's too.
 
         Raises:
             SchedulerError: The scheduler does not answer; try again.
@@ -62,8 +68,8 @@ class Scheduler(Protocol):
         """
         ...
 
-    def cancel(self, ids: Iterable[str]) -> None:
-        """Cancel the jobs `ids`; jobs that are over are left alone.
+    def cancel(self, jobs: Iterable[JobHandle]) -> None:
+        """Cancel the jobs; jobs that are over, or whose id is another job's, are left alone.
 
         Raises:
             SchedulerError: The scheduler refuses.

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
-from pipeline.job import Job, JobStatus, State
+from pipeline.job import Job, JobHandle, JobStatus, State
 from pipeline.run import Run
 from pipeline.scheduler import record as records
 from pipeline.scheduler.interface import BatchSystem, SchedulerError
 from pipeline.scheduler.record import START_SECONDS, Record
+from pipeline.scheduler.rows import unknown
 from pipeline.scheduler.script import signal_lead_seconds
 from pipeline.site import Site
 from pipeline.writing import write_text
@@ -37,7 +38,7 @@ class LocalScheduler(BatchSystem):
         """See `BatchSystem.connect`."""
         return cls(site, run)
 
-    def submit(self, job: Job, text: str, *, tried: bool = True) -> str:
+    def submit(self, job: Job, text: str, *, tried_since: float | None = None) -> str:
         """See `Scheduler.submit`."""
         path = self._path(job.key)
         if path.exists():
@@ -48,13 +49,13 @@ class LocalScheduler(BatchSystem):
             self._start(path, record)
         return job.key
 
-    def find(self, key: str) -> str | None:
+    def find(self, key: str, since: float) -> str | None:
         """See `Scheduler.find`."""
-        return key if self._path(key).exists() else None
+        return key if records.read(self._path(key)) is not None else None
 
-    def query(self, ids: Iterable[str]) -> dict[str, JobStatus]:
+    def query(self, jobs: Iterable[JobHandle]) -> dict[JobHandle, JobStatus]:
         """See `Scheduler.query`; a job whose runner was killed failed when that is found out."""
-        return {id_: self._status(id_) for id_ in sorted(set(ids))}
+        return {job: self._status(job) for job in dict.fromkeys(jobs)}
 
     def accounts(self) -> set[str] | None:
         """See `Scheduler.accounts`."""
@@ -64,10 +65,10 @@ class LocalScheduler(BatchSystem):
         """See `Scheduler.hosts`; there is only this machine."""
         return []
 
-    def cancel(self, ids: Iterable[str]) -> None:
+    def cancel(self, jobs: Iterable[JobHandle]) -> None:
         """See `Scheduler.cancel`: TERM, and KILL half a minute later, both by the runner."""
-        for id_ in ids:
-            record = records.read(self._path(id_))
+        for job in jobs:
+            record = records.read(self._path(job.key))
             if record is not None and record.runner is not None and record.runner.is_alive:
                 with suppress(ProcessLookupError):
                     os.kill(record.runner.pid, signal.SIGTERM)
@@ -118,11 +119,11 @@ class LocalScheduler(BatchSystem):
         )
         raise SchedulerError(message)
 
-    def _status(self, id_: str) -> JobStatus:
-        path = self._path(id_)
+    def _status(self, job: JobHandle) -> JobStatus:
+        path = self._path(job.key)
         record = records.read(path)
         if record is None:
-            return JobStatus(id=id_, key="", state=State.UNKNOWN)
+            return unknown(job)
         if record.is_lost:
             record = records.read(path) or record  # it may have ended since it was read
             if record.is_lost:

@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pipeline.job import Job, JobStatus, State
+from pipeline.job import Job, JobHandle, JobStatus
 from pipeline.scheduler.commands import call, submit_once
 from pipeline.scheduler.interface import BatchSystem, NotNowError
 from pipeline.scheduler.pbs_history import from_history
+from pipeline.scheduler.rows import matched
 from pipeline.site import NodeClass
 
 # What qsub prints where a limit on queued jobs is reached, and any command where the server is away
@@ -42,31 +43,32 @@ class PbsScheduler(BatchSystem):
 
     timeout_seconds: float = 60.0
 
-    def submit(self, job: Job, text: str, *, tried: bool = True) -> str:
+    def submit(self, job: Job, text: str, *, tried_since: float | None = None) -> str:
         """See `Scheduler.submit`."""
         return submit_once(
             job,
             text,
-            tried=tried,
+            tried_since=tried_since,
             find=self.find,
             ask=lambda: _job_id(self._call("qsub", str(job.script))),
         )
 
-    def find(self, key: str) -> str | None:
+    def find(self, key: str, since: float) -> str | None:
         """See `Scheduler.find`; -x: jobs that are over too, as long as the server keeps them."""
-        ids = self._call("qselect", "-x", "-N", key).split()
-        return ids[-1] if ids else None
+        jobs = [
+            JobHandle(id_, key, since) for id_ in self._call("qselect", "-x", "-N", key).split()
+        ]
+        known = [job.id for job, each in self.query(jobs).items() if each.key]
+        return known[-1] if known else None
 
-    def query(self, ids: Iterable[str]) -> dict[str, JobStatus]:
+    def query(self, jobs: Iterable[JobHandle]) -> dict[JobHandle, JobStatus]:
         """See `Scheduler.query`."""
-        wanted = sorted(set(ids))
+        wanted = list(dict.fromkeys(jobs))
         if not wanted:
             return {}
-        known = from_history(
-            self._call("qstat", "-x", "-f", "-F", "json", *wanted, harmless=UNKNOWN)
-        )
-        unknown = {id_: JobStatus(id=id_, key="", state=State.UNKNOWN) for id_ in wanted}
-        return {id_: known.get(id_, unknown[id_]) for id_ in wanted}
+        ids = sorted({job.id for job in wanted})
+        answer = self._call("qstat", "-x", "-f", "-F", "json", *ids, harmless=UNKNOWN)
+        return matched(wanted, from_history(answer))
 
     def accounts(self) -> set[str] | None:
         """See `Scheduler.accounts`; PBS itself keeps no list of them."""
@@ -76,11 +78,12 @@ class PbsScheduler(BatchSystem):
         """See `Scheduler.hosts`: "x1/0*64+x2/0*64" is x1 and x2."""
         return list(dict.fromkeys(each.split("/")[0] for each in names.split("+") if each))
 
-    def cancel(self, ids: Iterable[str]) -> None:
+    def cancel(self, jobs: Iterable[JobHandle]) -> None:
         """See `Scheduler.cancel`."""
-        wanted = [id_ for id_, each in self.query(ids).items() if not each.state.is_over]
-        if wanted:
-            self._call("qdel", *wanted, harmless=OVER)
+        found = self.query(jobs).items()
+        ids = [job.id for job, each in found if each.key and not each.state.is_over]
+        if ids:
+            self._call("qdel", *ids, harmless=OVER)
 
     @classmethod
     def node_request(cls, node: NodeClass) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.job import JobStatus, State
 from pipeline.scheduler.interface import SchedulerError
+from pipeline.scheduler.rows import Row
 
 # Job states: PBS Professional 2022.1 Reference Guide, "Job States"
 STATES = {
@@ -35,15 +36,15 @@ SIGNALLED = 256
 CLOCK = "%a %b %d %H:%M:%S %Y"
 
 
-def from_history(text: str) -> dict[str, JobStatus]:
-    """Return the status of each job by its id; without a job there is no "Jobs" at all.
+def from_history(text: str) -> list[Row]:
+    """Return a row for each job; without a job there is no "Jobs" at all.
 
     Raises:
         SchedulerError: It is not what qstat prints.
     """
     try:
         jobs = json.loads(text, strict=False).get("Jobs", {})
-        return {id_: _status(id_, job) for id_, job in jobs.items()}
+        return [Row(_status(id_, job), _time(job.get("ctime"))) for id_, job in jobs.items()]
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         message = f"qstat printed what cannot be read ({error}): {text[:200]!r}"
         raise SchedulerError(message) from error

@@ -88,10 +88,10 @@ def read(path: Path) -> Record | None:
     """Return the record in `path`, None where there is none.
 
     Raises:
-        SchedulerError: The file is damaged.
+        SchedulerError: The file is damaged, or the record of another job.
     """
     try:
-        return Record.model_validate_json(path.read_text())
+        record = Record.model_validate_json(path.read_text())
     except FileNotFoundError:
         return None
     except ValidationError as error:
@@ -100,3 +100,10 @@ def read(path: Path) -> Record | None:
             "the job it stood for is then submitted again."
         )
         raise SchedulerError(message) from error
+    if record.key != path.stem:
+        message = (
+            f"{path}: the record of another job, {record.key}. Move it away; {path.stem} is then "
+            "submitted again."
+        )
+        raise SchedulerError(message)
+    return record

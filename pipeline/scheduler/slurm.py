@@ -1,16 +1,19 @@
 """Jobs on Slurm, through the text of its own commands (`-P`: stable since long before JSON)."""
 
 import getpass
+import math
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from pipeline.job import Job, JobStatus, State
+from pipeline import clock
+from pipeline.job import Job, JobHandle, JobStatus
 from pipeline.scheduler import accounting
 from pipeline.scheduler.commands import call, submit_once
-from pipeline.scheduler.interface import BatchSystem, NotNowError
+from pipeline.scheduler.interface import BatchSystem, NotNowError, SchedulerError
+from pipeline.scheduler.rows import Row, combined, earliest, matched
 from pipeline.site import NodeClass
 
 # What Slurm's commands print where the same command may pass later: the names of limits on jobs
@@ -21,13 +24,26 @@ NOT_NOW = re.compile(
     "|slurmdbd|Zero Bytes were transmitted"
 )
 
+# slurm_strerror(ESLURM_DB_QUERY_TOO_WIDE)
+TOO_WIDE = "Too wide of a date range in query"
+LEAST_RANGE_SECONDS = 3600
+OLDEST = 1_000_000  # the earliest time that Slurm accepts as "uts" (parse_time.c)
+
+
+@dataclass
+class RangeLimit:
+    """The longest range that accounting answers for, in seconds, as its refusals have shown."""
+
+    seconds: float = math.inf
+
 
 @dataclass(frozen=True)
 class SlurmScheduler(BatchSystem):
     """Slurm through sbatch, squeue, sacct and scancel; each call is one command for all jobs.
 
-    A lost answer costs nothing: `find` searches the last `find_days` days for the key before a job
-    is submitted again.
+    A lost answer costs nothing: `find` searches accounting for the key before a job is submitted
+    again. Accounting is queried back to the reservation of the oldest job, and in several ranges
+    where a site limits the range of a query.
     """
 
     NAME: ClassVar[str] = "slurm"
@@ -36,50 +52,39 @@ class SlurmScheduler(BatchSystem):
     NODE_NAMES: ClassVar[str] = "$SLURM_JOB_NODELIST"
 
     timeout_seconds: float = 60.0
-    find_days: int = 60
+    limit: RangeLimit = field(default_factory=RangeLimit)
 
-    def submit(self, job: Job, text: str, *, tried: bool = True) -> str:
+    def submit(self, job: Job, text: str, *, tried_since: float | None = None) -> str:
         """See `Scheduler.submit`."""
         return submit_once(
             job,
             text,
-            tried=tried,
+            tried_since=tried_since,
             find=self.find,
             ask=lambda: _job_id(self._call("sbatch", "--parsable", str(job.script))),
         )
 
-    def find(self, key: str) -> str | None:
+    def find(self, key: str, since: float) -> str | None:
         """See `Scheduler.find`: squeue knows a job at once, sacct for good."""
-        queued = self._call(
-            "squeue", "--me", "--noheader", "--states=all", f"--name={key}", "--format=%A"
-        )
-        since = f"--starttime=now-{self.find_days}days"
-        kept = self._accounting(f"--name={key}", since, fields="JobIDRaw,JobName")
-        ids = [*kept, *queued.splitlines()]
-        return ids[-1].split("|")[0] if ids else None
+        named = f"--name={key}"
+        for rows in (self._queue("--states=all", named), self._accounting(since, named)):
+            ids = [row.status.id for row in rows if row.is_of(key, since)]
+            if ids:
+                return ids[-1]
+        return None
 
-    def query(self, ids: Iterable[str]) -> dict[str, JobStatus]:
+    def query(self, jobs: Iterable[JobHandle]) -> dict[JobHandle, JobStatus]:
         """See `Scheduler.query`: sacct first, squeue for the jobs that it does not know yet."""
-        wanted = sorted(set(ids))
+        wanted = sorted(set(jobs))
         if not wanted:
             return {}
-        rows = self._accounting(
-            "--duplicates", f"--jobs={','.join(wanted)}", fields=accounting.FIELDS
-        )
-        known = accounting.merged(
-            status
-            for status in map(accounting.from_accounting, rows)
-            if status.key != accounting.NAMELESS
-        )
-        if not known.keys() >= set(wanted):
-            queue = self._call(
-                "squeue", "--me", "--noheader", f"--format={accounting.QUEUE_FORMAT}"
-            )
-            waiting = accounting.merged(accounting.from_queue(row) for row in queue.splitlines())
-            # only accounting knows how long a job ran
-            known = {i: each for i, each in waiting.items() if not each.state.is_over} | known
-        unknown = {id_: JobStatus(id=id_, key="", state=State.UNKNOWN) for id_ in wanted}
-        return {id_: known.get(id_, unknown[id_]) for id_ in wanted}
+        ids = ",".join(dict.fromkeys(job.id for job in wanted))
+        since = min(job.since for job in wanted)
+        kept = matched(wanted, self._accounting(since, "--duplicates", f"--jobs={ids}"))
+        if all(each.key for each in kept.values()):
+            return kept
+        queued = matched(wanted, self._queue())
+        return {job: combined(kept[job], queued[job]) for job in wanted}
 
     def accounts(self) -> set[str] | None:
         """See `Scheduler.accounts`."""
@@ -91,11 +96,15 @@ class SlurmScheduler(BatchSystem):
         """See `Scheduler.hosts`."""
         return self._call("scontrol", "show", "hostnames", names).split() if names else []
 
-    def cancel(self, ids: Iterable[str]) -> None:
+    def cancel(self, jobs: Iterable[JobHandle]) -> None:
         """See `Scheduler.cancel`."""
-        wanted = sorted(set(ids))
-        if wanted:
-            self._call("scancel", "--quiet", *wanted)
+        wanted = set(jobs)
+        if not wanted:
+            return
+        queued = matched(wanted, self._queue())
+        ids = sorted(job.id for job, each in queued.items() if each.key)
+        if ids:
+            self._call("scancel", "--quiet", *ids)
 
     @classmethod
     def queue_command(cls, *, partitions: bool) -> Sequence[str]:
@@ -110,10 +119,34 @@ class SlurmScheduler(BatchSystem):
         options = {"--constraint=": node.constraint, "--partition=": node.partition}
         return ", ".join(option + value for option, value in options.items() if value)
 
-    def _accounting(self, *options: str, fields: str) -> list[str]:
-        """Return sacct's rows, one per job (no steps), oldest first."""
-        answer = self._call("sacct", "-X", "-P", "--noheader", f"--format={fields}", *options)
-        return answer.splitlines()
+    def _queue(self, *options: str) -> Iterator[Row]:
+        """Yield squeue's rows of this user's jobs."""
+        form = f"--format={accounting.QUEUE_FORMAT}"
+        return accounting.from_queue(
+            self._call("squeue", "--me", "--noheader", form, *options).splitlines()
+        )
+
+    def _accounting(self, since: float, *options: str) -> Iterator[Row]:
+        """Yield sacct's rows, one per attempt of a job (no steps), those of the newest range first.
+
+        A range that the site refuses as too wide (MaxQueryTimeRange, slurmdbd.conf) is halved.
+        """
+        form = f"--format={accounting.FIELDS}"
+        begin, until = max(OLDEST, earliest(since)), clock.time()
+        end: tuple[str, ...] = ()  # of the newest range there is none
+        while not end or begin < until:
+            start = max(begin, until - self.limit.seconds)
+            times = (f"--starttime=uts{start:.0f}", *end)
+            try:
+                answer = self._call("sacct", "-X", "-P", "--noheader", form, *times, *options)
+            except SchedulerError as error:
+                if TOO_WIDE not in str(error) or until - start < LEAST_RANGE_SECONDS:
+                    raise
+                self.limit.seconds = (until - start) / 2
+                continue
+            yield from accounting.from_accounting(answer.splitlines())
+            until = start
+            end = (f"--endtime=uts{until:.0f}",)
 
     def _call(self, *command: str) -> str:
         """Return what `command` prints; times come as seconds since 1970.

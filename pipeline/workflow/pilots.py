@@ -89,7 +89,7 @@ class PilotProvider(ExecutionProvider):  # type: ignore[misc]
 
     def cancel(self, job_ids: Sequence[object]) -> list[bool]:
         """Cancel blocks."""
-        self.manager.scheduler.cancel([str(job_id) for job_id in job_ids])
+        self.manager.request_cancel([str(job_id) for job_id in job_ids])
         return [True for _ in job_ids]
 
     @property

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from pipeline.budget.account import Account, replay
 from pipeline.budget.record import Kind, Record
-from pipeline.job import State
+from pipeline.job import JobHandle, State
 
 
 def record(kind, when, **more):
@@ -53,7 +53,16 @@ def test_an_ended_job_tells_its_whole_life():
         start=3,
         end=9,
         state="completed",
+        since=1,
     )
+
+
+def test_the_scheduler_knows_a_job_by_its_id_its_name_and_when_it_may_have_been_submitted():
+    assert replay(LIFE).handle == JobHandle("71", "m0-1", since=1)
+    part = [each.model_copy(update={"batch_key": "bundle-1"}) for each in LIFE]
+    assert replay(part).handle == JobHandle("71", "bundle-1", since=1)
+    twin = [each.model_copy(update={"job_key": "m0-1+72", "job_id": "72"}) for each in LIFE[1:]]
+    assert replay(twin).handle == JobHandle("72", "m0-1", since=2)
 
 
 def test_a_reconcile_replaces_what_the_end_said():

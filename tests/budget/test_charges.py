@@ -12,7 +12,9 @@ from pipeline.budget.cost import node_hours
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.reconcile import reconcile
 from pipeline.budget.record import Kind, Record
+from pipeline.job import JobHandle
 from pipeline.scheduler import accounting
+from pipeline.scheduler.rows import matched
 from pipeline.site import Role, load_site
 
 HOUR = 3600
@@ -85,9 +87,12 @@ def moment(text):
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
 
 
-def row(state, seconds, nodes, start, end, code="0:0"):
+def row(state, seconds, nodes, start, end, code="0:0", name="m0-1"):
     times = [moment(each) if each[0].isdigit() else each for each in (start, end)]
-    return f"71|{state}|{seconds}|{nodes}|{times[0]}|{times[1]}|{code}|nid1|0|m0-1"
+    submit = times[0] if isinstance(times[0], int) else 100
+    return (
+        f"71|{state}|{seconds}|{nodes}|{submit}|{times[0]}|{times[1]}|{code}|nid1|0|00:00:00|{name}"
+    )
 
 
 NIGHT = ("2026-11-24T23:00:00", "2026-11-25T02:00:00")
@@ -117,6 +122,16 @@ JOBS = [
         [row("PREEMPTED", 3 * HOUR, 1, *BEFORE), row("COMPLETED", 3 * HOUR, 1, *NIGHT)],
         4.5,
     ),
+    # Ids are used again, and accounting remembers both jobs: 100 nodes for 10 hours are not ours.
+    (
+        "another job had its id",
+        "regular",
+        [
+            row("COMPLETED", 10 * HOUR, 100, *BEFORE, name="my-other-simulation"),
+            row("COMPLETED", 3 * HOUR, 4, *NIGHT),
+        ],
+        12.0,
+    ),
     ("no end record", "regular", [row("NODE_FAIL", 3 * HOUR, 4, NIGHT[0], "Unknown")], 12.0),
 ]
 
@@ -136,7 +151,8 @@ def charged(tmp_path, site, qos, rows):
             nodes=4,
         )
     )
-    status = accounting.merged(map(accounting.from_accounting, rows))["71"]
+    job = JobHandle("71", "m0-1", since=1)
+    status = matched([job], accounting.from_accounting(rows))[job]
     role = Role(node=site.training.node, qos=qos)
     reconcile(ledger, {"m0-1": status}, site, lambda _: role)
     return ledger.accounts()["m0-1"]

@@ -101,7 +101,7 @@ def test_of_two_jobs_of_one_key_one_does_the_work_and_both_are_charged(
     scheduler, folder, first, manager, step, monkeypatch
 ):
     begin(folder, 1)
-    twin = scheduler.submit(manager.plan.link(step, 1), "", tried=False)
+    twin = scheduler.submit(manager.plan.link(step, 1), "")
     within(monkeypatch, twin)
     assert begin(folder, 1) == NOTHING_TO_DO
     assert {each.job_id for each in manager.ledger.accounts().values()} == {first, "701", twin}

@@ -147,7 +147,7 @@ def test_room_is_what_the_queue_takes_without_what_is_there(tmp_path, scheduler,
 
 def test_a_job_that_was_submitted_twice_is_charged_too(manager, scheduler):
     job, job_id = submit(manager)
-    twin = scheduler.submit(job, "", tried=False)
+    twin = scheduler.submit(job, "")
     manager.record_duplicate(
         job, twin, stage="pretrain", task_key=pretraining(manager.plan).task.key
     )
@@ -296,6 +296,51 @@ def test_cancelled_jobs_are_over_and_settled(manager, scheduler):
     assert scheduler.cancelled == [job_id]
     assert manager.unended() == []
     assert manager.ledger.accounts()[job.key].state == "cancelled"
+
+
+def test_another_s_job_with_the_same_id_is_neither_charged_nor_cancelled(manager, scheduler, clock):
+    job, job_id = submit(manager)
+    others = {"key": "my-other-simulation", "state": State.RUNNING, "nodes": 512}
+    scheduler.jobs[job_id] = scheduler.jobs[job_id].model_copy(update=others)
+    scheduler.polls = 10**6
+    assert manager.status(job_id).state is State.UNKNOWN
+    assert manager.settle() == []
+    account = manager.ledger.accounts()[job.key]
+    assert (account.nodes, account.start, account.charged_node_hours) == (1.0, None, 0.0)
+    manager.cancel([job_id])
+    assert scheduler.cancelled == []
+    account = manager.ledger.accounts()[job.key]
+    assert (account.state, account.reserved_node_hours) == ("unknown", 0.0)
+    (lost,) = [each for each in manager.ledger.records() if each.kind == "end"]
+    assert "another job with the id 700 (my-other-simulation)" in lost.note
+
+
+def test_two_jobs_of_ours_that_had_one_id_are_both_settled(manager, scheduler, monkeypatch):
+    """As after a controller that was installed anew: the ids begin again."""
+    job, job_id = submit(manager, 1)
+    first = scheduler.jobs.pop(job_id)
+    later, again = submit(manager, 2)
+    assert again == job_id
+    ended = {"state": State.COMPLETED, "seconds": 1800, "end": 1_001_800}
+    by_key = {
+        first.key: first.model_copy(update=ended),
+        later.key: scheduler.jobs[again].model_copy(update=ended | {"seconds": 3600}),
+    }
+    monkeypatch.setattr(scheduler, "query", lambda jobs: {each: by_key[each.key] for each in jobs})
+    manager.settle()
+    accounts = manager.ledger.accounts()
+    assert [accounts[each.key].seconds for each in (job, later)] == [1800, 3600]
+
+
+def test_a_key_is_looked_up_from_its_first_reservation_on(manager, scheduler, monkeypatch):
+    asked = []
+    monkeypatch.setattr(scheduler, "find", lambda key, since: asked.append((key, since)))
+    scheduler.refuses = True
+    with pytest.raises(SchedulerError):
+        submit(manager)
+    manager.recover()
+    (record, _) = manager.ledger.records()
+    assert asked == [(record.job_key, record.time)]
 
 
 def test_a_job_that_the_scheduler_forgot_holds_no_hours(manager, scheduler, monkeypatch):

@@ -336,7 +336,7 @@ def test_a_job_that_is_lost_is_told(manager, scheduler, step, monkeypatch):
 
 def test_after_a_lost_job_a_next_run_submits_another(manager, scheduler, step, folder, monkeypatch):
     told = scheduler.query
-    monkeypatch.setattr(scheduler, "query", lambda ids: told([i for i in ids if i != "700"]))
+    monkeypatch.setattr(scheduler, "query", lambda jobs: told([j for j in jobs if j.id != "700"]))
     with pytest.raises(TaskError, match="lost: job 700"):
         chain(step, manager)
     assert manager.unended() == []

@@ -286,7 +286,7 @@ def test_a_part_that_came_twice_is_charged_its_share(
     begin_together(links(folders))
     first = manager.plan.link(manager.plan.steps[0], 1)
     job = manager.plan.bundle([(step, 1) for step in manager.plan.steps])
-    twin = scheduler.submit(job, "", tried=False)
+    twin = scheduler.submit(job, "")
     monkeypatch.setenv("COSMOTRON_JOB_ID", twin)
     monkeypatch.setenv("COSMOTRON_JOB_KEY", job.key)
     assert begin_together(links(folders)) == []

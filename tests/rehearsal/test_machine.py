@@ -7,7 +7,7 @@ from statistics import fmean
 import pytest
 import simpy
 
-from pipeline.job import Job, State
+from pipeline.job import Job, JobHandle, State
 from pipeline.rehearsal.machine import EPOCH, HOUR, Machine, VirtualClock
 from pipeline.scheduler import NotNowError, SchedulerError
 from pipeline.site import Site
@@ -56,10 +56,15 @@ def job(key="a", nodes=2, minutes=60, qos="regular", after=""):
 
 def told(machine, *jobs):
     """Submit jobs, let all time pass, and return what is said of each."""
-    ids = [machine.submit(each, "") for each in jobs]
+    handles = [submitted(machine, each) for each in jobs]
     machine.env.run()
-    found = machine.query(ids)
-    return [found[each] for each in ids]
+    found = machine.query(handles)
+    return [found[each] for each in handles]
+
+
+def submitted(machine, job):
+    """Submit a job; return its handle."""
+    return JobHandle(machine.submit(job, ""), job.key)
 
 
 def test_a_job_ends_as_its_program_does():
@@ -86,22 +91,21 @@ def test_the_next_link_waits_for_the_end_of_the_last():
 
 def test_the_same_key_is_the_same_job():
     made = machine()
-    assert made.submit(job(), "") == made.submit(job(), "") == made.find("a")
-    assert made.find("b") is None
+    assert made.submit(job(), "") == made.submit(job(), "") == made.find("a", 0.0)
+    assert made.find("b", 0.0) is None
 
 
 def test_only_so_many_wait_and_only_so_many_run():
     qos = {"regular": {"max_minutes": 600, "submitted_jobs": 3, "running_jobs": 2}}
     made = machine(qos=qos)
-    for key in "abc":
-        made.submit(job(key), "")
+    jobs = [submitted(made, job(key)) for key in "abc"]
     with pytest.raises(NotNowError, match="QOSMaxSubmitJobPerUserLimit"):
         made.submit(job("d"), "")
     made.env.run(10)
-    states = [each.state for each in made.query("123").values()]
+    states = [each.state for each in made.query(jobs).values()]
     assert states == [State.RUNNING, State.RUNNING, State.PENDING]
     made.env.run()
-    assert made.query("3")["3"].start == EPOCH + 1800
+    assert made.query(jobs)[jobs[2]].start == EPOCH + 1800
     assert not made.is_busy
 
 
@@ -150,14 +154,14 @@ def test_no_job_runs_during_a_maintenance():
 def test_a_cancelled_job_is_over_whether_it_waits_or_runs():
     qos = {"regular": {"max_minutes": 600, "running_jobs": 1}}
     made = machine(qos=qos)
-    ids = [made.submit(job(key), "") for key in "ab"]
+    jobs = [submitted(made, job(key)) for key in "ab"]
     made.env.run(60)
-    made.cancel(ids)
+    made.cancel(jobs)
     made.env.run()
-    runs, waits = made.query(ids).values()
+    runs, waits = made.query(jobs).values()
     assert (runs.state, runs.seconds) == (State.CANCELLED, 60)
     assert (waits.state, waits.seconds, waits.start) == (State.CANCELLED, 0, None)
-    made.cancel(ids)  # nothing is said of what is over
+    made.cancel(jobs)  # nothing is said of what is over
 
 
 def test_a_machine_without_a_program_says_so():

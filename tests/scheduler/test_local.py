@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.claims import process_started
-from pipeline.job import Job, JobStatus, State
+from pipeline.claims import Holder, process_started
+from pipeline.job import Job, JobHandle, JobStatus, State
 from pipeline.run import Run
 from pipeline.scheduler import Scheduler, SchedulerError, connect, record, render, runner
 from pipeline.scheduler.record import Record
@@ -37,9 +37,14 @@ def scheduler(run: Run) -> Iterator[Scheduler]:
     yield local
     for path in (run.path / "local" / "jobs").glob("*.json"):
         try:
-            local.cancel([path.stem])
+            local.cancel([of(path.stem)])
         except SchedulerError:
             continue  # the test damaged it
+
+
+def of(id_: str) -> JobHandle:
+    """The job with that id, which is its key."""
+    return JobHandle(id_, id_)
 
 
 def submit(scheduler: Scheduler, job: Job) -> str:
@@ -49,7 +54,7 @@ def submit(scheduler: Scheduler, job: Job) -> str:
 def wait(scheduler: Scheduler, id_: str, *, until: State | None = None) -> JobStatus:
     """Return the status of a job when it is `until`, or over."""
     for _ in range(400):
-        status = scheduler.query([id_])[id_]
+        status = scheduler.query([of(id_)])[of(id_)]
         if status.state is until or status.state.is_over:
             return status
         time.sleep(0.05)
@@ -109,9 +114,9 @@ def test_a_failure_ends_the_ranks_that_wait_for_it(scheduler: Scheduler, make_jo
 
 def test_a_known_key_is_not_submitted_again(scheduler: Scheduler, make_job: MakeJob) -> None:
     job = make_job("echo", "once")
-    assert scheduler.find(job.key) is None
+    assert scheduler.find(job.key, 0.0) is None
     id_ = submit(scheduler, job)
-    assert submit(scheduler, job) == scheduler.find(job.key) == id_
+    assert submit(scheduler, job) == scheduler.find(job.key, 0.0) == id_
     wait(scheduler, id_)
     assert submit(scheduler, job) == id_
     assert job.log.read_text() == "once\n"
@@ -128,12 +133,12 @@ def test_cancel_lets_the_job_save(scheduler: Scheduler, make_job: MakeJob) -> No
     job = make_job("python3", "-c", SAVE_AND_CONTINUE)
     id_ = submit(scheduler, job)
     wait_for("ready", job.log)
-    scheduler.cancel([id_, "unheard-of"])
+    scheduler.cancel([of(id_), of("unheard-of")])
     status = wait(scheduler, id_)
     assert (status.state, status.exit_code) == (State.CANCELLED, None)
     assert "saving on SIGTERM" in job.log.read_text()
-    scheduler.cancel([id_])  # over: nothing happens
-    assert scheduler.query([id_])[id_] == status
+    scheduler.cancel([of(id_)])  # over: nothing happens
+    assert scheduler.query([of(id_)])[of(id_)] == status
 
 
 def test_a_waiting_job_can_be_cancelled_and_costs_nothing(
@@ -142,8 +147,8 @@ def test_a_waiting_job_can_be_cancelled_and_costs_nothing(
     first = submit(scheduler, make_job("sleep", "60", key="first", processes_per_node=2))
     assert wait(scheduler, first, until=State.RUNNING).state is State.RUNNING
     second = submit(scheduler, make_job(key="second"))
-    assert scheduler.query([second])[second].state is State.PENDING
-    scheduler.cancel([second])
+    assert scheduler.query([of(second)])[of(second)].state is State.PENDING
+    scheduler.cancel([of(second)])
     status = wait(scheduler, second)
     assert (status.state, status.seconds, status.start) == (State.CANCELLED, 0, None)
 
@@ -159,7 +164,7 @@ def test_more_devices_than_there_are_is_refused(scheduler: Scheduler, make_job: 
 
 
 def test_an_unheard_of_job_is_unknown(scheduler: Scheduler) -> None:
-    assert scheduler.query(["nobody"])["nobody"].state is State.UNKNOWN
+    assert scheduler.query([of("nobody")])[of("nobody")].state is State.UNKNOWN
 
 
 def test_a_killed_runner_lets_the_job_save_and_is_a_failure(
@@ -175,7 +180,7 @@ def test_a_killed_runner_lets_the_job_save_and_is_a_failure(
     assert (status.state, status.exit_code) == (State.FAILED, None)
     assert status.end is not None
     wait_for("saving on SIGTERM", job.log)
-    assert scheduler.query([id_])[id_] == status
+    assert scheduler.query([of(id_)])[of(id_)] == status
 
 
 def test_a_job_whose_runner_never_started_failed(
@@ -186,9 +191,9 @@ def test_a_job_whose_runner_never_started_failed(
     path, found = read(run, id_)
     waiting = {"runner": None, "state": None, "start": None, "end": None, "exit_code": None}
     record.write(path, found.model_copy(update={**waiting, "submitted": int(time.time())}))
-    assert scheduler.query([id_])[id_].state is State.PENDING
+    assert scheduler.query([of(id_)])[of(id_)].state is State.PENDING
     record.write(path, found.model_copy(update={**waiting, "submitted": int(time.time()) - 60}))
-    assert scheduler.query([id_])[id_].state is State.FAILED
+    assert scheduler.query([of(id_)])[of(id_)].state is State.FAILED
 
 
 def test_the_job_outlives_its_controller(make_job: MakeJob, run: Run) -> None:
@@ -214,7 +219,35 @@ def test_a_damaged_record_is_named(scheduler: Scheduler, run: Run) -> None:
     path.parent.mkdir(parents=True)
     path.write_text('{"key": "to')
     with pytest.raises(SchedulerError, match=r"torn.json: not a job's record \(1 faults\)"):
-        scheduler.query(["torn"])
+        scheduler.query([of("torn")])
+
+
+def test_a_record_under_another_job_s_name_is_not_believed(
+    scheduler: Scheduler, make_job: MakeJob, run: Run
+) -> None:
+    job = make_job()
+    wait(scheduler, submit(scheduler, job))
+    path, _ = read(run, job.key)
+    path.with_name("other.json").write_text(path.read_text())
+    with pytest.raises(SchedulerError, match=r"other.json: the record of another job, pretrain-m"):
+        scheduler.query([of("other")])
+
+
+def test_a_process_that_has_the_id_of_a_runner_is_not_ended(
+    scheduler: Scheduler, make_job: MakeJob, run: Run
+) -> None:
+    id_ = submit(scheduler, make_job("sleep", "60"))
+    wait(scheduler, id_, until=State.RUNNING)
+    path, found = read(run, id_)
+    assert found.runner is not None
+    os.kill(found.runner.pid, signal.SIGKILL)
+    with subprocess.Popen(["sleep", "60"]) as other:
+        holder = Holder(found.runner.host, other.pid, found.runner.started)
+        record.write(path, found.model_copy(update={"runner": holder}))
+        scheduler.cancel([of(id_)])
+        assert scheduler.query([of(id_)])[of(id_)].state is State.FAILED
+        assert other.poll() is None
+        other.kill()
 
 
 def test_a_runner_that_does_not_start_is_reported(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.job import Job, State
+from pipeline.job import Job, JobHandle, State
 from pipeline.run import Run
 from pipeline.scheduler import NotNowError, SchedulerError, connect, render
 from pipeline.scheduler.pbs import PbsScheduler
@@ -34,6 +34,9 @@ ENDED: dict[str, Any] = {
     "comment": "Job run at Wed Nov 25 at 07:00 on (x3001c0s1b0n0:ncpus=64)+(x3001c0s7b1n0)",
     "Exit_status": 0,
 }
+
+
+MINE, OTHER = (JobHandle(f"{n}.{SERVER}", ENDED["Job_Name"]) for n in (42, 43))
 
 
 def history(**changes: object) -> str:
@@ -76,7 +79,7 @@ def test_what_is_rendered_is_taken(pbs: Path, job: Job, run: Run) -> None:
     site = load_site("polaris")
     scheduler = connect(site, run)
     assert scheduler.submit(job, render(job, site)) == f"42.{SERVER}"
-    assert calls(pbs) == [f"qselect -x -N {job.key}", f"qsub {job.script}"]
+    assert calls(pbs) == [f"qsub {job.script}"]
 
 
 def test_what_pbs_refuses_comes_in_its_own_words(pbs: Path, job: Job) -> None:
@@ -88,15 +91,18 @@ def test_what_pbs_refuses_comes_in_its_own_words(pbs: Path, job: Job) -> None:
 
 
 def test_a_known_key_is_not_submitted_again(pbs: Path, job: Job) -> None:
-    answer(pbs, "qselect", f"echo 41.{SERVER}")
-    assert SCHEDULER.submit(job, "") == f"41.{SERVER}"
+    answer(pbs, "qselect", f"echo {MINE.id}")
+    answer(pbs, "qstat", f"cat <<'END'\n{history(Job_Name=job.key)}\nEND")
+    assert SCHEDULER.submit(job, "", tried_since=0.0) == MINE.id
+    assert calls(pbs)[0] == f"qselect -x -N {job.key}"
     assert not any(each.startswith("qsub") for each in calls(pbs))
 
 
 def test_a_lost_reply_is_no_second_job(pbs: Path, job: Job) -> None:
     answer(pbs, "qsub", f"touch {pbs}/taken")
-    answer(pbs, "qselect", f"[ ! -e {pbs}/taken ] || echo 43.{SERVER}")
-    assert SCHEDULER.submit(job, "", tried=False) == f"43.{SERVER}"
+    answer(pbs, "qselect", f"[ ! -e {pbs}/taken ] || echo {MINE.id}")
+    answer(pbs, "qstat", f"cat <<'END'\n{history(Job_Name=job.key)}\nEND")
+    assert SCHEDULER.submit(job, "") == MINE.id
 
 
 @pytest.mark.parametrize(
@@ -116,10 +122,10 @@ def test_a_full_queue_is_not_for_ever(pbs: Path, job: Job, words: str) -> None:
 
 def test_all_jobs_are_asked_for_in_one_call(pbs: Path) -> None:
     answer(pbs, "qstat", f"cat <<'END'\n{history()}\nEND")
-    found = SCHEDULER.query([f"42.{SERVER}", f"43.{SERVER}"])
+    found = SCHEDULER.query([MINE, OTHER])
     assert calls(pbs) == [f"qstat -x -f -F json 42.{SERVER} 43.{SERVER}"]
-    assert found[f"43.{SERVER}"].state is State.UNKNOWN
-    status = found[f"42.{SERVER}"]
+    assert found[OTHER].state is State.UNKNOWN
+    status = found[MINE]
     assert (status.state, status.exit_code, status.key) == (State.COMPLETED, 0, ENDED["Job_Name"])
     assert (status.nodes, status.seconds) == (2.0, 3605)
     assert status.end is not None
@@ -153,8 +159,8 @@ def test_all_jobs_are_asked_for_in_one_call(pbs: Path) -> None:
     ],
 )
 def test_states(letter: str, code: int | None, state: State, exit_code: int | None) -> None:
-    (status,) = from_history(history(job_state=letter, Exit_status=code)).values()
-    assert (status.state, status.exit_code) == (state, exit_code)
+    (row,) = from_history(history(job_state=letter, Exit_status=code))
+    assert (row.status.state, row.status.exit_code) == (state, exit_code)
 
 
 @pytest.mark.parametrize(
@@ -170,21 +176,19 @@ def test_states(letter: str, code: int | None, state: State, exit_code: int | No
 def test_who_deleted_a_job_tells_a_cancellation_from_a_preemption(
     comment: str | None, state: State, code: int | None
 ) -> None:
-    (status,) = from_history(history(substate=91, Exit_status=code, comment=comment)).values()
-    assert (status.state, status.exit_code) == (state, None)
+    (row,) = from_history(history(substate=91, Exit_status=code, comment=comment))
+    assert (row.status.state, row.status.exit_code) == (state, None)
 
 
 def test_a_job_that_was_killed_after_its_walltime_had_its_time() -> None:
-    (status,) = from_history(
-        history(Exit_status=271, resources_used={"walltime": "02:00:07"})
-    ).values()
-    assert status.state is State.TIMEOUT
+    (row,) = from_history(history(Exit_status=271, resources_used={"walltime": "02:00:07"}))
+    assert row.status.state is State.TIMEOUT
 
 
 def test_a_job_that_pbs_has_forgotten_hides_no_other(pbs: Path) -> None:
     words = f'echo "qstat: Unknown Job Id 43.{SERVER}" >&2; exit 153'
     answer(pbs, "qstat", f"cat <<'END'\n{history()}\nEND\n{words}")
-    found = SCHEDULER.query([f"42.{SERVER}", f"43.{SERVER}"])
+    found = SCHEDULER.query([MINE, OTHER])
     assert [each.state for each in found.values()] == [State.COMPLETED, State.UNKNOWN]
 
 
@@ -192,17 +196,17 @@ def test_an_answer_with_other_complaints_is_none(pbs: Path) -> None:
     words = 'echo "qstat: Unknown Job Id 43" >&2; echo "qstat: End of File" >&2; exit 1'
     answer(pbs, "qstat", f"cat <<'END'\n{history()}\nEND\n{words}")
     with pytest.raises(NotNowError, match="End of File"):
-        SCHEDULER.query([f"42.{SERVER}"])
+        SCHEDULER.query([MINE])
 
 
 def test_a_job_that_ends_before_it_is_cancelled_is_no_error(pbs: Path) -> None:
     answer(pbs, "qstat", f"cat <<'END'\n{history(job_state='R', Exit_status=None)}\nEND")
     answer(pbs, "qdel", f'echo "qdel: Job has finished 42.{SERVER}" >&2; exit 139')
-    SCHEDULER.cancel([f"42.{SERVER}"])
+    SCHEDULER.cancel([MINE])
 
 
 def test_without_jobs_there_are_none() -> None:
-    assert from_history('{"timestamp": 1, "pbs_version": "2022.1.1"}') == {}
+    assert from_history('{"timestamp": 1, "pbs_version": "2022.1.1"}') == []
 
 
 @pytest.mark.parametrize("text", ["", "qstat: broken", '{"Jobs": {"1.x": {}}}', "[]"])
@@ -214,8 +218,8 @@ def test_what_cannot_be_read_is_told(text: str) -> None:
 def test_what_is_over_is_not_cancelled(pbs: Path) -> None:
     answer(pbs, "qdel", "")
     answer(pbs, "qstat", f"cat <<'END'\n{history()}\nEND")
-    SCHEDULER.cancel([f"42.{SERVER}"])
+    SCHEDULER.cancel([MINE])
     assert not any(each.startswith("qdel") for each in calls(pbs))
     answer(pbs, "qstat", f"cat <<'END'\n{history(job_state='R', Exit_status=None)}\nEND")
-    SCHEDULER.cancel([f"42.{SERVER}"])
+    SCHEDULER.cancel([MINE])
     assert calls(pbs)[-1] == f"qdel 42.{SERVER}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import fake_pbs
 import pytest
 
-from pipeline.job import Job, State
+from pipeline.job import Job, JobHandle, State
 from pipeline.run import Run
 from pipeline.scheduler import SchedulerError, connect, render
 from pipeline.scheduler.pbs import PbsScheduler
@@ -42,18 +42,19 @@ def job(make_job: MakeJob) -> Job:
 
 
 def test_from_submission_to_the_end(pbs: Path, scheduler: PbsScheduler, job: Job) -> None:
-    assert scheduler.find(job.key) is None
+    assert scheduler.find(job.key, 0.0) is None
     first = scheduler.submit(job, render(job, POLARIS))
-    assert scheduler.submit(job, "not looked at") == first
-    assert scheduler.query([first])[first].state is State.PENDING
+    assert scheduler.submit(job, "not looked at", tried_since=0.0) == first
+    mine = JobHandle(first, job.key)
+    assert scheduler.query([mine])[mine].state is State.PENDING
     stime = "Wed Nov 25 07:00:00 2026"
     fake_pbs.change(pbs, first, job_state="R", substate=42, stime=stime, exec_host="x1/0*64")
-    assert scheduler.query([first])[first].state is State.RUNNING
+    assert scheduler.query([mine])[mine].state is State.RUNNING
     used = {"walltime": "00:01:30"}
     fake_pbs.change(pbs, first, job_state="F", substate=93, Exit_status=85, resources_used=used)
-    status = scheduler.query([first])[first]
+    status = scheduler.query([mine])[mine]
     assert (status.state, status.exit_code, status.seconds) == (State.FAILED, 85, 90)
-    assert scheduler.submit(job, "not looked at") == first
+    assert scheduler.submit(job, "not looked at", tried_since=0.0) == first
 
 
 def test_a_link_waits_for_the_one_before_and_can_be_cancelled(
@@ -63,9 +64,30 @@ def test_a_link_waits_for_the_one_before_and_can_be_cancelled(
     after = job.model_copy(update={"key": "pretrain-m0.2", "after": first})
     second = scheduler.submit(after, render(after, POLARIS))
     assert fake_pbs.known(pbs)[second]["job_state"] == "H"
-    scheduler.cancel([second, "99.elsewhere"])
-    states = {id_: each.state for id_, each in scheduler.query([first, second]).items()}
-    assert states == {first: State.PENDING, second: State.CANCELLED}
+    mine = [JobHandle(first, job.key), JobHandle(second, after.key)]
+    scheduler.cancel([mine[1], JobHandle("99.elsewhere", "pretrain-m0.3")])
+    assert [each.state for each in scheduler.query(mine).values()] == [
+        State.PENDING,
+        State.CANCELLED,
+    ]
+
+
+def test_a_job_of_another_with_the_same_id_is_neither_counted_nor_cancelled(
+    pbs: Path, scheduler: PbsScheduler, job: Job
+) -> None:
+    now = time.time()
+    mine = JobHandle(scheduler.submit(job, render(job, POLARIS)), job.key, since=now)
+    changes = {"Job_Name": "my-other-simulation", "job_state": "R"}
+    fake_pbs.change(pbs, mine.id, **changes)
+    status = scheduler.query([mine])[mine]
+    assert (status.state, status.nodes, status.seconds) == (State.UNKNOWN, 0.0, 0)
+    assert "only another job with the id 42.polaris-pbs-01 (my-other-sim" in status.reason
+    scheduler.cancel([mine])
+    assert fake_pbs.known(pbs)[mine.id]["job_state"] == "R"
+    long_ago = time.strftime("%a %b %d %H:%M:%S %Y", time.localtime(now - 30 * 86_400))
+    fake_pbs.change(pbs, mine.id, Job_Name=job.key, ctime=long_ago)
+    assert scheduler.query([mine])[mine].state is State.UNKNOWN, "it was there before ours"
+    assert scheduler.find(job.key, now) is None
 
 
 @pytest.mark.parametrize(

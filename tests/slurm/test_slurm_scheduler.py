@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.job import Job, JobStatus, State
+from pipeline.job import Job, JobHandle, JobStatus, State
 from pipeline.run import Run
 from pipeline.scheduler import SchedulerError, connect, render
 from pipeline.site import load_site
@@ -55,9 +55,14 @@ def scheduler(tmp_path: Path):
     return connect(SITE, Run(tmp_path, "unused"))
 
 
-def wait(scheduler, id_: str, *, until: State | None = None) -> JobStatus:
+def submit(scheduler, job: Job, text: str = "") -> JobHandle:
+    began = time.time()
+    return JobHandle(scheduler.submit(job, text or render(job, SITE)), job.key, began)
+
+
+def wait(scheduler, job: JobHandle, *, until: State | None = None) -> JobStatus:
     for _ in range(450):
-        status = scheduler.query([id_])[id_]
+        status = scheduler.query([job])[job]
         if status.state is until or status.state.is_over:
             return status
         time.sleep(0.2)
@@ -90,11 +95,11 @@ else:
             time.sleep(1)
 """
     job = make_job("python3", "-c", program, nodes=2)
-    id_ = scheduler.submit(job, render(job, SITE))
-    status = wait(scheduler, id_)
+    mine = submit(scheduler, job)
+    status = wait(scheduler, mine)
     assert status.state is State.COMPLETED, job.log.read_text()
     words = job.log.read_text().split()
-    host, port = words[5], str(20000 + int(id_) % 20000)
+    host, port = words[5], str(20000 + int(mine.id) % 20000)
     assert words[:6] == ["0", "0", "2", host, port, host]
     assert words[6:11] == ["1", "0", "2", host, port]
     assert words[11] != host
@@ -102,22 +107,24 @@ else:
 
 def test_a_known_key_is_not_submitted_again(scheduler, make_job: MakeJob) -> None:
     job = make_job("true")
-    assert scheduler.find(job.key) is None
+    began = time.time()
+    assert scheduler.find(job.key, began) is None
     text = render(job, SITE)
-    id_ = scheduler.submit(job, text)
-    assert scheduler.submit(job, text) == id_
-    status = wait(scheduler, id_)
+    mine = submit(scheduler, job, text)
+    assert scheduler.submit(job, text, tried_since=began) == mine.id
+    status = wait(scheduler, mine)
     assert (status.state, status.exit_code, status.key) == (State.COMPLETED, 0, job.key)
-    assert scheduler.submit(job, text) == scheduler.find(job.key) == id_
+    again = scheduler.submit(job, text, tried_since=began)
+    assert again == scheduler.find(job.key, began) == mine.id
 
 
 def test_asked_to_save_a_job_ends_with_85(scheduler, make_job: MakeJob) -> None:
     job = make_job("python3", "-c", SAVE_AND_CONTINUE, nodes=2)
-    id_ = scheduler.submit(job, render(job, SITE))
+    mine = submit(scheduler, job)
     wait_for("ready", job.log, times=2)
     # what Slurm itself does at --signal=B:USR1@…, without the wait for the walltime
-    subprocess.run(["scancel", "--batch", "--signal=USR1", id_], check=True)
-    status = wait(scheduler, id_)
+    subprocess.run(["scancel", "--batch", "--signal=USR1", mine.id], check=True)
+    status = wait(scheduler, mine)
     assert (status.state, status.exit_code, status.nodes) == (State.FAILED, 85, 2.0)
     assert job.log.read_text().count("saves") == 2
 
@@ -125,31 +132,35 @@ def test_asked_to_save_a_job_ends_with_85(scheduler, make_job: MakeJob) -> None:
 @pytest.mark.slow
 def test_slurm_asks_for_it_before_the_walltime(scheduler, make_job: MakeJob) -> None:
     job = make_job("python3", "-c", SAVE_AND_CONTINUE, nodes=2, walltime_minutes=1)
-    assert wait(scheduler, scheduler.submit(job, render(job, SITE))).exit_code == 85
+    assert wait(scheduler, submit(scheduler, job)).exit_code == 85
     assert job.log.read_text().count("saves") == 2
 
 
 def test_a_terminated_batch_script_still_lets_the_ranks_save(scheduler, make_job: MakeJob) -> None:
     job = make_job("python3", "-c", SAVE_AND_CONTINUE)
-    id_ = scheduler.submit(job, render(job, SITE))
+    mine = submit(scheduler, job)
     wait_for("ready", job.log)
-    subprocess.run(["scancel", "--batch", "--signal=TERM", id_], check=True)
-    assert wait(scheduler, id_).exit_code == 85
+    subprocess.run(["scancel", "--batch", "--signal=TERM", mine.id], check=True)
+    assert wait(scheduler, mine).exit_code == 85
 
 
 def test_cancel(scheduler, make_job: MakeJob) -> None:
     job = make_job("sleep", "120")
-    id_ = scheduler.submit(job, render(job, SITE))
-    assert wait(scheduler, id_, until=State.RUNNING).state is State.RUNNING
-    scheduler.cancel([id_])
-    status = wait(scheduler, id_)
+    mine = submit(scheduler, job)
+    assert wait(scheduler, mine, until=State.RUNNING).state is State.RUNNING
+    other = JobHandle(mine.id, "another-job", mine.since)
+    assert scheduler.query([other])[other].state is State.UNKNOWN
+    scheduler.cancel([other])
+    assert scheduler.query([mine])[mine].state is State.RUNNING
+    scheduler.cancel([mine])
+    status = wait(scheduler, mine)
     assert (status.state, status.exit_code) == (State.CANCELLED, None)
-    scheduler.cancel([id_])  # over: nothing happens
+    scheduler.cancel([mine])  # over: nothing happens
 
 
 def test_seconds_are_those_of_the_accounting(scheduler, make_job: MakeJob) -> None:
     job = make_job("sleep", "2", nodes=2)
-    status = wait(scheduler, scheduler.submit(job, render(job, SITE)))
+    status = wait(scheduler, submit(scheduler, job))
     command = ["sacct", "-X", "-n", "-P", "-o", "ElapsedRaw,NNodes", "-j", status.id]
     answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert answer.strip() == f"{status.seconds}|{status.nodes:.0f}"
@@ -162,7 +173,7 @@ def test_an_account_that_may_not_pay_is_refused(scheduler, make_job: MakeJob) ->
     job = make_job("true", account="m9999")
     with pytest.raises(SchedulerError, match=r"Invalid account or account/partition combination"):
         scheduler.submit(job, render(job, SITE))
-    assert scheduler.find(job.key) is None
+    assert scheduler.find(job.key, time.time()) is None
 
 
 def test_a_forgotten_account_is_refused_in_the_site_s_words(scheduler, make_job: MakeJob) -> None:
@@ -181,7 +192,7 @@ def test_a_pilot_runs_once_per_node(scheduler, make_job: MakeJob) -> None:
 def test_one_rank_that_hangs_does_not_keep_the_nodes(scheduler, make_job: MakeJob) -> None:
     job = make_job("sh", "-c", "[ $RANK = 0 ] && exec sleep 120; exit 3", nodes=2)
     text = render(job, SITE).replace("--wait=120", "--wait=2")
-    status = wait(scheduler, scheduler.submit(job, text))
+    status = wait(scheduler, submit(scheduler, job, text))
     assert status.state is State.FAILED
     assert status.seconds < 60
 
@@ -204,7 +215,7 @@ def test_scripts_of_the_great_machines_are_accepted_and_run(
         account=site.account("m4722" if name == "perlmutter" else "nph000", node),
         qos=site.training.qos,
     )
-    status = wait(scheduler, scheduler.submit(job, render(job, plain)))
+    status = wait(scheduler, submit(scheduler, job, render(job, plain)))
     assert status.state is State.COMPLETED, job.log.read_text()
     ranks = sorted(int(line.split()[0]) for line in job.log.read_text().splitlines())
     assert ranks == list(range(8))

@@ -55,9 +55,9 @@ class FragileScheduler(FakeScheduler):
         self.polls = 1
         self.fuse = fuse
 
-    def submit(self, job, text, *, tried=True):
+    def submit(self, job, text, *, tried_since=None):
         self.fuse.burns()
-        job_id = super().submit(job, text, tried=tried)
+        job_id = super().submit(job, text, tried_since=tried_since)
         self.fuse.burns()
         return job_id
 

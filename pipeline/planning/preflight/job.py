@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.job import Job, JobStatus, State
+from pipeline import clock
+from pipeline.job import Job, JobHandle, JobStatus, State
 from pipeline.planning.plan import RunOptions
 from pipeline.planning.preflight.check import Check, failed, ok, skipped, warning
 from pipeline.run import Run
@@ -57,8 +58,9 @@ def run(
         SchedulerError: The scheduler refused it.
     """
     check_job.folder.mkdir(parents=True, exist_ok=True)
-    job_id = scheduler.submit(check_job, render(check_job, site), tried=False)
-    status = _wait(site, scheduler, job_id, report)
+    began = clock.time()
+    job_id = scheduler.submit(check_job, render(check_job, site))
+    status = _wait(site, scheduler, JobHandle(job_id, check_job.key, began), report)
     ranks = _ranks(check_job.folder)
     expected = check_job.nodes * check_job.processes_per_node
     if status.state is not State.COMPLETED or len(ranks) != expected:
@@ -73,10 +75,10 @@ def run(
 
 
 def _wait(
-    site: Site, scheduler: Scheduler, job_id: str, report: Callable[[JobStatus], None]
+    site: Site, scheduler: Scheduler, submitted: JobHandle, report: Callable[[JobStatus], None]
 ) -> JobStatus:
     while True:
-        status = scheduler.query([job_id])[job_id]
+        status = scheduler.query([submitted])[submitted]
         report(status)
         if status.state.is_over:
             return status
