@@ -92,11 +92,14 @@ class Dataset(Declaration):
     the dataset `bins_from`; or those in `bins_file` (.json, .npz, or a pickle of numbers), which a
     published model was trained with.
 
+    `reader` are options of the experiment's reader: `reader = { pulses = "SRTInIcePulses" }`.
+
     `files` is the number of files of each split: a run needs that many, and a plan can be made
     where the files are absent. `mean_points` per event serves estimates before there is a store.
     """
 
     experiment: Kind
+    reader: dict[Name, str] = {}
     simulation: str = ""
     folder: str = ""
     splits: dict[Name, tuple[str, ...]] = {}

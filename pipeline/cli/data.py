@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FORMATS = "npz or root for sphenix, root for jetclass, parquet for icecube."
 DEAL = "Assign events to splits by a hash of their id: train=0.8,validation=0.1,test=0.1."
+READER = "An option of the experiment's reader, name=value, such as pulses=SRTInIcePulses."
 KNOWN = ", ".join(EXPERIMENTS)
 ORDERS = "file, time, none, EPR, REP, RPE, PER, hilbert, zorder"
 
@@ -72,6 +73,7 @@ def stage(
     ],
     sources: Annotated[list[str], typer.Argument(help="Source files: paths or URLs.")],
     experiment: Annotated[str, typer.Option(help=f"The experiment: {KNOWN}.")] = "sphenix",
+    reader: Annotated[list[str] | None, typer.Option(help=READER)] = None,
     split: Annotated[str, typer.Option(help="The split of these files.")] = "train",
     fractions: Annotated[str, typer.Option(help=DEAL)] = "",
     neighbours: Annotated[int, typer.Option(help="Nearest neighbours to store per point.")] = 0,
@@ -104,6 +106,7 @@ def stage(
         "experiment": experiment,
         "folder": str(where.parent),
         "splits": {split: ["*"]},
+        "reader": dict(_pairs("--reader", reader or [], "pulses=SRTInIcePulses")),
         "fractions": _fractions(fractions),
         "neighbours": neighbours,
         "order": order,
@@ -112,12 +115,13 @@ def stage(
         "events_per_shard": events_per_shard,
         "codec": codec,
     }
+    bins = bins_from.resolve() if bins_from else where
     task = StageTask(
         key="stage",
         dataset=parse(Dataset, declared),
         sources={split: _files(sources)},
         store=where,
-        bins_store=bins_from.resolve() if bins_from else where,
+        bins_store=bins,
     )
     folder = TaskFolder(where.with_suffix(".staging"))
     made = _run(task, folder, Staged, workers=workers, ranks=ranks)
@@ -182,9 +186,23 @@ def _fractions(text: str) -> dict[str, float]:
     Raises:
         DeclarationError: The text has another form.
     """
+    example = "train=0.8,validation=0.1,test=0.1"
     try:
-        pairs = [each.split("=") for each in text.split(",") if each]
-        return {name.strip(): float(value) for name, value in pairs}
+        pairs = _pairs("--fractions", [each for each in text.split(",") if each], example)
+        return {name: float(value) for name, value in pairs}
     except ValueError as error:
-        message = f"--fractions {text!r}: expected for example train=0.8,validation=0.1,test=0.1"
+        message = f"--fractions {text!r}: expected for example {example}"
         raise DeclarationError(message) from error
+
+
+def _pairs(option: str, given: list[str], example: str) -> list[tuple[str, str]]:
+    """Return the names and values in `given`, such as "train=0.8".
+
+    Raises:
+        DeclarationError: One has another form.
+    """
+    split = [each.partition("=") for each in given]
+    if not all(name and mark and value for name, mark, value in split):
+        message = f"{option} {','.join(given)!r}: expected for example {example}"
+        raise DeclarationError(message)
+    return [(name.strip(), value.strip()) for name, _, value in split]

@@ -6,13 +6,15 @@ Axes: E events, P points of all events.
 import importlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipeline.campaign import Order
 from pipeline.catalog import Declaration
 from pipeline.data import custom_code
+from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events
 
 
@@ -44,7 +46,7 @@ class Entries:
     tables: dict[str, Array] = field(default_factory=dict)
 
 
-Opener = Callable[[Path], AbstractContextManager[Entries]]
+Opener = Callable[..., AbstractContextManager[Entries]]
 Limit = Callable[[Events, int], tuple[Events, Rejected]]
 
 
@@ -66,11 +68,13 @@ class Experiment:
     `columns` are those of the store, after `transform`. `readers` maps the suffix of a file's name
     to the `Opener`: an import path "module:name", so that its library loads when it is needed, or
     the function itself, as in a user's file. `companions` gives the paths, relative to a file, of
-    files that belong to it and may lie beside it. `limit` handles events of too many points. `axes`
-    are the three columns, normalised to [0, 1], that orders and neighbours use; points are sorted
-    by the last of them first, and its equal-count bins are shared evenly by the groups between
-    `group_limits` (physical units). `block_events` events are read and prepared at a time;
-    `shard_events` entries make a shard by default: about 100 MB, of which a worker holds a few.
+    files that belong to it and may lie beside it. An opener takes the path, and by name those of
+    `options` that a dataset has `chosen`, such as the table to read where a file has several.
+    `limit` handles events of too many points. `axes` are the three columns, normalised to [0, 1],
+    that orders and neighbours use; points are sorted by the last of them first, and its equal-count
+    bins are shared evenly by the groups between `group_limits` (physical units). `block_events`
+    events are read and prepared at a time; `shard_events` entries make a shard by default: about
+    100 MB, of which a worker holds a few.
     Arrays that `may_be_missing` names may hold NaN for what is not known; every other number must
     be finite.
     """
@@ -89,12 +93,29 @@ class Experiment:
     block_events: int = 256
     shard_events: int = 2048
     may_be_missing: frozenset[str] = frozenset()
+    options: frozenset[str] = frozenset()
+    chosen: Mapping[str, str] = field(default_factory=dict)
 
     def opener(self, suffix: str) -> Opener:
         """Return the opener of files that end in `suffix`, one of `readers`."""
         reader = self.readers[suffix]
         opener: Opener = load_object(reader) if isinstance(reader, str) else reader
-        return opener
+        return partial(opener, **self.chosen) if self.chosen else opener
+
+    def choosing(self, chosen: Mapping[str, str]) -> "Experiment":
+        """Return the experiment whose readers are opened with the options `chosen`.
+
+        Raises:
+            BadInput: Its readers know no such option.
+        """
+        for name in chosen:
+            if name not in self.options:
+                known = ", ".join(sorted(self.options)) or "none"
+                message = (
+                    f"reader.{name}: {self.name} has no such option. Its readers know: {known}."
+                )
+                raise BadInput(message)
+        return replace(self, chosen=chosen)
 
 
 def load_object(import_path: str) -> Any:

@@ -20,7 +20,7 @@ from pipeline.data.checksums import remembered, sha256, unchanged
 from pipeline.data.companions import found_beside
 from pipeline.data.errors import BadInput
 from pipeline.data.experiment import Entries, Experiment
-from pipeline.data.experiments import experiment
+from pipeline.data.experiments import experiment_of
 from pipeline.data.part import Layout, make_part, ranges
 from pipeline.data.preparation.bins import Bins, fit_bins, read_bins
 from pipeline.data.preparation.bins_file import published_bins
@@ -77,7 +77,7 @@ def begin(folder: TaskFolder, task: StageTask) -> None:
         BadInput: There is no training split, or no bins in the store they are to come from.
         NoRoomError: The store will not fit.
     """
-    kind = experiment(task.dataset.experiment)
+    kind = experiment_of(task.dataset)
     order = task.dataset.order or kind.order
     split, name = next((each for each in task.files if each[0] in ("", BINS_SPLIT)), task.files[0])
     for leftover in task.store.glob(".*.tmp"):  # of a process that was killed
@@ -125,7 +125,7 @@ def layout_of(task: StageTask) -> Layout:
     Raises:
         BadInput: The experiment is unknown, or its voxel bins are not there.
     """
-    dataset, kind = task.dataset, experiment(task.dataset.experiment)
+    dataset, kind = task.dataset, experiment_of(task.dataset)
     order = dataset.order or kind.order
     preparation = Preparation(
         kind,
@@ -245,7 +245,7 @@ def is_staged(folder: TaskFolder, task: StageTask, number: int) -> bool:
     record = records.read(part_record(folder, number), StagedFile)
     if record is None or not _are_whole(task.store, record.shards):
         return False
-    seen = _seen(task.files[number][1], experiment(task.dataset.experiment))
+    seen = _seen(task.files[number][1], experiment_of(task.dataset))
     return not seen or record.seen == seen
 
 

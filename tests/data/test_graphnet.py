@@ -12,7 +12,7 @@ from made_pulses import read, same, shared
 from pipeline.data.errors import BadInput
 from pipeline.data.events import concatenate
 from pipeline.data.experiments import experiment
-from pipeline.data.experiments.graphnet import companions
+from pipeline.data.experiments.graphnet import GRAPHNET, companions
 from pipeline.data.preparation.serialise import Preparation, serialise
 from pipeline.data.readers import opened
 
@@ -278,7 +278,24 @@ def test_several_tables_of_pulses_are_listed(tmp_path):
     pulses, truth = tables([2, 1])
     path = tmp_path / "made.db"
     database(path, SRTInIcePulses=pulses, SplitInIcePulses=pulses, truth=truth)
-    refused(path, "several tables of pulses: SRTInIcePulses, SplitInIcePulses")
+    refused(
+        path, "several tables of pulses: SRTInIcePulses, SplitInIcePulses. Choose one: reader = "
+    )
+    for name in ("SRTInIcePulses", "SplitInIcePulses"):
+        with opened(path, GRAPHNET.choosing({"pulses": name})) as entries:
+            assert entries.count == 2
+    with (
+        pytest.raises(
+            BadInput, match=r"'Pulses' holds no pulses; tables that do: SRTInIcePulses, "
+        ),
+        opened(path, GRAPHNET.choosing({"pulses": "Pulses"})),
+    ):
+        pass
+
+
+def test_an_option_that_no_reader_knows_is_told():
+    with pytest.raises(BadInput, match=r"reader.table: graphnet has no such option.*know: pulses"):
+        GRAPHNET.choosing({"table": "x"})
 
 
 def test_a_file_without_pulses_is_refused(tmp_path):

@@ -11,6 +11,7 @@ from pipeline.data import custom_code
 from pipeline.data.errors import BadInput
 
 if TYPE_CHECKING:
+    from pipeline.campaign import Dataset
     from pipeline.data.experiment import Experiment
 
 EXPERIMENTS = {
@@ -41,6 +42,15 @@ def check(name: str) -> None:
         known = ", ".join(EXPERIMENTS)
         message = f"experiment {name!r}: unknown.{advice} Known: {known}; your own is file.py:NAME."
         raise BadInput(message)
+
+
+def experiment_of(dataset: "Dataset") -> "Experiment":
+    """Return the experiment of `dataset`, with the options of its readers that it chose.
+
+    Raises:
+        BadInput: There is none of that name, or it has no such option.
+    """
+    return experiment(dataset.experiment).choosing(dataset.reader)
 
 
 def experiment(name: str) -> "Experiment":

@@ -88,4 +88,5 @@ GRAPHNET = Experiment(
     order="time",
     limit=select_pulses,
     may_be_missing=UNKNOWN,
+    options=frozenset({"pulses"}),
 )

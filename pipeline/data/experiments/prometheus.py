@@ -40,4 +40,5 @@ PROMETHEUS = Experiment(
     order="time",
     limit=select_pulses,
     may_be_missing=UNKNOWN,
+    options=frozenset({"pulses"}),
 )

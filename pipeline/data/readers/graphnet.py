@@ -31,8 +31,12 @@ class Chosen:
     labels: dict[str, str]
 
 
-def chosen(path: Path, layout: Layout, tables: Mapping[str, Iterable[str]]) -> Chosen:
+def chosen(
+    path: Path, layout: Layout, tables: Mapping[str, Iterable[str]], pulses: str = ""
+) -> Chosen:
     """Return what to read of `tables`, which are given with the names of their columns.
+
+    `pulses` names the table of pulses; without a name there must be one that has them.
 
     Raises:
         BadInput: No table, or more than one, has the pulses of `layout`.
@@ -43,15 +47,9 @@ def chosen(path: Path, layout: Layout, tables: Mapping[str, Iterable[str]]) -> C
         for each, names in columns.items()
         if len(_there(layout.pulses, names)) == len(layout.pulses)
     ]
-    if len(maps) != 1:
-        found = (
-            f"several tables of pulses: {', '.join(maps)}"
-            if maps
-            else (f"no table of pulses among {', '.join(columns) or 'none'}")
-        )
-        message = f"{path}: {found}. Expected one, as in {layout.what}."
-        raise BadInput(message)
-    pulses = maps[0]
+    if pulses not in maps and (pulses or len(maps) != 1):
+        raise BadInput(_refusal(path, layout, list(columns), maps, pulses))
+    pulses = pulses or maps[0]
     truth = next((each for each in TRUTH_TABLES if each in columns), "")
     integers = {name: each for name, (each, _) in layout.integers.items()}
     return Chosen(
@@ -61,6 +59,22 @@ def chosen(path: Path, layout: Layout, tables: Mapping[str, Iterable[str]]) -> C
         integers=_there(integers, columns[pulses]),
         labels=_there(layout.truth, columns.get(truth, frozenset())),
     )
+
+
+def _refusal(path: Path, layout: Layout, tables: list[str], maps: list[str], asked: str) -> str:
+    """Return why no table of pulses is chosen of `tables`, of which `maps` hold pulses."""
+    advice = f"Expected one, as in {layout.what}."
+    if maps:
+        advice = (
+            f"Choose one: reader = {{ pulses = {maps[0]!r} }} in the dataset, or --reader "
+            f"pulses={maps[0]}."
+        )
+    if asked:
+        there = ", ".join(maps) or "none"
+        return f"{path}: table {asked!r} holds no pulses; tables that do: {there}. {advice}"
+    found = f"several tables of pulses: {', '.join(maps)}"
+    nothing = f"no table of pulses among {', '.join(tables) or 'none'}"
+    return f"{path}: {found if maps else nothing}. {advice}"
 
 
 def _there(wanted: Mapping[str, Names], names: frozenset[str]) -> dict[str, str]:

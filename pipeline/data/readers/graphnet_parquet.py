@@ -25,7 +25,7 @@ from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.experiments.graphnet import EVENT, ICECUBE86, Layout, companions
 from pipeline.data.experiments.prometheus import PHOTONS
 from pipeline.data.readers.exact import exact
-from pipeline.data.readers.graphnet import assembled, chosen
+from pipeline.data.readers.graphnet import Chosen, assembled, chosen
 from pipeline.data.readers.parquet_rows import (
     Rows,
     batches,
@@ -39,7 +39,7 @@ NESTED_ROWS = 256
 
 
 @contextlib.contextmanager
-def _opened(path: Path, layout: Layout) -> Iterator[Entries]:
+def _opened(path: Path, layout: Layout, pulses: str = "") -> Iterator[Entries]:
     """Open the file `path` in one of its two forms; none of its events is ever rejected.
 
     Raises:
@@ -48,19 +48,23 @@ def _opened(path: Path, layout: Layout) -> Iterator[Entries]:
     with opened_parquet(path) as file:
         structs = {
             each.name: [each.type.field(i).name for i in range(each.type.num_fields)]
-            for each in file.schema_arrow
+            for each in file.schema
             if pa.types.is_struct(each.type)
         }
-        yield _nested(path, file, layout, structs) if structs else _flat(path, file, layout)
+        if structs:
+            yield _nested(path, file, layout, chosen(path, layout, structs, pulses), structs)
+        else:
+            yield _flat(path, file, layout, pulses)
 
 
 open_icecube = partial(_opened, layout=ICECUBE86)
 open_prometheus = partial(_opened, layout=PHOTONS)
 
 
-def _nested(path: Path, file: Any, layout: Layout, structs: dict[str, list[str]]) -> Entries:
+def _nested(
+    path: Path, file: Any, layout: Layout, tables: Chosen, structs: dict[str, list[str]]
+) -> Entries:
     """Return the events of a file with one row for each."""
-    tables = chosen(path, layout, structs)
     owner = next(
         (each for each in (tables.truth, tables.pulses) if EVENT in structs.get(each, ())), ""
     )
@@ -145,11 +149,11 @@ def _known(path: Path, name: str, column: Any) -> Array:
     return values_of(path, name, column)
 
 
-def _flat(path: Path, file: Any, layout: Layout) -> Entries:
+def _flat(path: Path, file: Any, layout: Layout, pulses: str) -> Entries:
     """Return the events of a file with one row for each pulse."""
-    columns = file.schema_arrow.names
+    columns = file.schema.names
     found = found_beside(path, companions)
-    tables = chosen(path, layout, {path.parent.name or path.stem: columns})
+    tables = chosen(path, layout, {path.parent.name or path.stem: columns}, pulses)
     require(path, file, (EVENT,), layout.what)
     runs, truth = _joined(path, runs_of(path, file, EVENT), found[:1], layout)
     flat = {**tables.reals, **tables.integers}
@@ -202,7 +206,7 @@ def _truth(path: Path, layout: Layout) -> tuple[Integers, dict[str, Array]]:
     """Return event_no (E) and what is known of each event in the truth file `path`."""
     with opened_parquet(path) as file:
         require(path, file, (EVENT,), layout.what)
-        there = file.schema_arrow.names
+        there = file.schema.names
         labels = {
             name: each
             for name, some in layout.truth.items()

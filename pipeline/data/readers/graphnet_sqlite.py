@@ -29,7 +29,7 @@ Wanted = Mapping[str, tuple[str, type]]
 
 
 @contextlib.contextmanager
-def _opened(path: Path, layout: Layout) -> Iterator[Entries]:
+def _opened(path: Path, layout: Layout, pulses: str = "") -> Iterator[Entries]:
     """Open the database `path`, its events in the order of event_no; none is ever rejected.
 
     Raises:
@@ -40,7 +40,7 @@ def _opened(path: Path, layout: Layout) -> Iterator[Entries]:
     with contextlib.closing(connection):
         with whole(path):
             database = Database(path, connection)
-            tables = chosen(path, layout, database.tables())
+            tables = chosen(path, layout, database.tables(), pulses)
             database.check_owned(tables.pulses)
             event_no = database.event_ids(tables.truth or tables.pulses, bool(tables.truth))
 

@@ -34,7 +34,7 @@ def open_parquet(path: Path) -> Iterator[Entries]:
     """
     with opened_parquet(path) as file:
         require(path, file, NAMES, "a file of JetClass-II")
-        _check_types(path, file.schema_arrow)
+        _check_types(path, file.schema)
         rows = Rows(path, file, NAMES, BATCH_ROWS)
 
         def read(start: int, stop: int) -> tuple[Events, Rejected]:

@@ -144,7 +144,7 @@ def batch_meta(path: Path, number: int) -> dict[str, Array]:
     """
     with opened_parquet(path) as file:
         require(path, file, META, LAYOUT)
-        angles = tuple(name for name in ANGLES if name in file.schema_arrow.names)
+        angles = tuple(name for name in ANGLES if name in file.schema.names)
         found: dict[str, list[Array]] = {name: [] for name in META + angles}
         for batch in batches(path, file, META + angles, groups_with(file, META[0], number)):
             mine = values_of(path, META[0], batch.column(0)) == number

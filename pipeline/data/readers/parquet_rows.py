@@ -6,7 +6,8 @@ middle of a row group, what lies before it in that group is decoded and dropped.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,17 +26,62 @@ DAMAGED = (pa.ArrowException, OSError, ValueError)
 whole = partial(files.whole, kind="parquet file", faults=DAMAGED)
 
 
+@dataclass(frozen=True)
+class OpenFile:
+    """An open parquet file: its columns, in types that parquet itself has, and its row groups."""
+
+    schema: Any
+    metadata: Any
+    iter_batches: Callable[..., Iterator[Any]]
+
+
 @contextlib.contextmanager
-def opened_parquet(path: Path) -> Iterator[Any]:
+def opened_parquet(path: Path) -> Iterator[OpenFile]:
     """Open the parquet file `path` such that its row groups are streamed.
+
+    Pages that have a checksum are held to it as they are read.
 
     Raises:
         BadInput: It is no whole parquet file.
     """
-    with whole(path):
-        file = pq.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False)
+    with whole(path), _without(extensions(pq.read_schema(path))):
+        file = pq.ParquetFile(
+            path, buffer_size=BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
+        )
+        opened = OpenFile(file.schema_arrow, file.metadata, file.iter_batches)
     with contextlib.closing(file):
-        yield file
+        yield opened
+
+
+def extensions(types: Any) -> dict[str, Any]:
+    """Return the extension types of Python by name in `types`: a schema, or what has fields."""
+    found: dict[str, Any] = {}
+    for each in (types.field(number).type for number in range(_width(types))):
+        if isinstance(each, pa.ExtensionType):
+            found |= {each.extension_name: each, **extensions(each.storage_type)}
+        else:
+            found |= extensions(each)
+    return found
+
+
+def _width(types: Any) -> int:
+    return len(types) if isinstance(types, pa.Schema) else int(types.num_fields)
+
+
+@contextlib.contextmanager
+def _without(types: dict[str, Any]) -> Iterator[None]:
+    """Let nobody know these extension types for a while.
+
+    A library that is imported (awkward) registers its own, and pyarrow then reads the same file as
+    other types. A file that is opened meanwhile keeps the types that parquet itself has.
+    """
+    for name in types:
+        pa.unregister_extension_type(name)
+    try:
+        yield
+    finally:
+        for each in types.values():
+            pa.register_extension_type(each)
 
 
 def require(path: Path, file: Any, names: tuple[str, ...], layout: str) -> None:
@@ -44,7 +90,7 @@ def require(path: Path, file: Any, names: tuple[str, ...], layout: str) -> None:
     Raises:
         BadInput: It lacks one of them.
     """
-    there = file.schema_arrow.names
+    there = file.schema.names
     missing = [name for name in names if name not in there]
     if missing:
         message = (
@@ -111,7 +157,7 @@ class Rows:
             BadInput: The file is damaged.
         """
         if first >= last:
-            fields = [self._file.schema_arrow.field(name) for name in _top(self._names)]
+            fields = [self._file.schema.field(name) for name in _top(self._names)]
             return pa.schema(fields).empty_table()
         if not self._at <= first < self._group_end(self._at):
             self._seek(first)
