@@ -242,7 +242,8 @@ ROWS = (
         name="cannot_write",
         code=Exit.CANNOT_WRITE,
         means="no permission to write, or a file is where a folder should be",
-        advice="Get write permission there, or use another scratch (`--root`); then run again.",
+        advice="Get write permission there, or write elsewhere (`run --root`, or another store for "
+        "`stage`); then run again.",
         message="{path}: {reason}. {advice}",
         errnos=(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR),
         lost_to="unwritable disk",
@@ -251,7 +252,8 @@ ROWS = (
         name="disk_full",
         code=Exit.CANNOT_WRITE,
         means="a disk or a quota is full, or will be",
-        advice="Make room there, or use another scratch (`--root`); then run again: it resumes.",
+        advice="Make room there, or write elsewhere (`run --root`, or another store for `stage`); "
+        "then run again: it resumes.",
         message="{path}: {reason}. {advice}",
         errnos=(errno.ENOSPC, errno.EDQUOT),
         lost_to="full disk",

@@ -127,10 +127,17 @@ def test_a_root_without_permission(cosmotron: Any, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     told = cosmotron("run", TINY, "--site", "local", "--root", tmp_path)
     assert told.code == Exit.CANNOT_WRITE
-    assert (
-        "Permission denied. Get write permission there, or use another scratch (--root)"
-        in told.words
-    )
+    assert "Permission denied. Get write permission there, or write elsewhere" in told.words
+
+
+def test_a_store_that_cannot_be_written_is_told_as_stage_has_it(
+    cosmotron: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("x")
+    told = cosmotron("stage", tmp_path / "file" / "x.zarr", tmp_path / "any.npz")
+    assert told.code == Exit.CANNOT_WRITE
+    assert "Not a directory. Get write permission there, or write elsewhere (run" in told.words
+    assert "another store for stage" in told.words
 
 
 def test_a_price_that_is_not_agreed_to_submits_nothing(

@@ -267,16 +267,40 @@ def test_a_basket_that_does_not_hold_its_entries_is_told(made, fault):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("Events", r"Events \(TTree\)"), ("tree", r"tree \(ROOT::RNTuple\)")]
+    ("name", "told"), [("Events", r"Events \(TTree\)"), ("tree", r"tree \(TH1D\)")]
 )
 def test_another_tree_is_told(tmp_path, name, told):
     path = tmp_path / "other.root"
     with uproot.recreate(path) as file:
         if name == "tree":
-            file.mkrntuple(name, {"x": np.arange(3)})
+            file[name] = np.histogram([1.0, 2.0])
         else:
             file.mktree(name, {"x": np.int64}).extend({"x": np.arange(3)})
     with pytest.raises(BadInput, match=f"no TTree 'tree', only {told}. Expected a file of JetC"):
+        read_all(path)
+
+
+def test_an_rntuple_is_read_as_a_tree_is(tmp_path, made):
+    tree = made()
+    flat, jets = branches(SIZES)
+    ntuple = tmp_path / "ntuple.root"
+    with uproot.recreate(ntuple) as file:
+        file.mkrntuple("tree", {n: ak.unflatten(v, SIZES) for n, v in flat.items()} | jets)
+    for step in (1, 4, 100):
+        (wanted, _), (found, _) = read_all(tree, step), read_all(ntuple, step)
+        np.testing.assert_array_equal(found.points, wanted.points, strict=True)
+        for name, values in {**wanted.per_point, **wanted.per_event}.items():
+            there = {**found.per_point, **found.per_event}[name]
+            np.testing.assert_array_equal(there, values, strict=True)
+
+
+def test_a_field_of_another_type_is_told(tmp_path):
+    flat, jets = branches(SIZES)
+    path = tmp_path / "ntuple.root"
+    columns = {n: ak.unflatten(v, SIZES) for n, v in flat.items()} | jets
+    with uproot.recreate(path) as file:
+        file.mkrntuple("tree", columns | {"part_px": np.zeros(len(SIZES), np.float32)})
+    with pytest.raises(BadInput, match="branch part_px has type float; expected an array of numb"):
         read_all(path)
 
 

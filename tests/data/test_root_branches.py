@@ -53,6 +53,20 @@ def test_numbers_of_every_width_come_out_as_they_went_in(
     )
 
 
+@pytest.mark.parametrize("count", [4.0, 4.5])
+def test_a_number_of_entries_may_be_whole_in_floating_point(tmp_path, monkeypatch, count):
+    path = write(tmp_path / "a.root", {"a": ak.unflatten(np.arange(6.0), SIZES)})
+    with opened_tree(path, "T", "us") as opened:
+        monkeypatch.setattr(type(opened), "num_entries", count)
+        if count == 4:
+            tree = tree_of(path, opened, "us", ragged=("a",))
+            assert type(tree.entries) is int
+            assert [*range(tree.entries)] == [0, 1, 2, 3]
+            return
+        with pytest.raises(BadInput, match=r"number of entries holds 4.5, which int64 cannot"):
+            tree_of(path, opened, "us", ragged=("a",))
+
+
 def test_branches_of_several_types_become_one_matrix(tmp_path):
     flat = {name: np.arange(6).astype(kind) for name, kind in {"a": "f8", "b": "i4"}.items()}
     columns = {name: ak.unflatten(each, SIZES) for name, each in flat.items()}

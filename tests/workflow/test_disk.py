@@ -39,6 +39,7 @@ def test_an_unwritable_run_folder_is_refused_at_once(mounted: Path) -> None:
     assert ended.returncode == Exit.CANNOT_WRITE
     message = (
         f"{mounted}/tiny: Read-only file system. "
-        "Get write permission there, or use another scratch (--root); then run again."
+        "Get write permission there, or write elsewhere (run --root, or another store for stage); "
+        "then run again."
     )
     assert message in " ".join(ended.stderr.split())

@@ -40,7 +40,7 @@ def open_root(path: Path) -> Iterator[Entries]:
         more = (VERTEX,) if VERTEX in found.keys() else ()  # noqa: SIM118 - uproot's own
         tree = tree_of(path, found, MAKER, ragged=(*RAGGED, *more), flat=(*LABELS, *OF_JET))
         for name in POINTS:
-            if tree.branches[name].dtype != ">f4":
+            if tree.branches[name].dtype.newbyteorder("=") != np.float32:
                 tree.branches[name].refuse("vector<float>")
 
         def read(start: int, stop: int) -> tuple[Events, Rejected]:

@@ -13,11 +13,13 @@ from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
+import uproot
 from uproot.interpretation.jagged import AsJagged
 from uproot.interpretation.numerical import AsDtype
 
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Floats, Integers, offsets_of
+from pipeline.data.readers.exact import exact
 from pipeline.data.readers.root_files import whole
 
 Bytes = npt.NDArray[np.uint8]
@@ -133,6 +135,35 @@ class Branch:
         return not (np.any(lengths < 0) or np.any(lengths % self.dtype.itemsize))
 
 
+class Field(Branch):
+    """A field of numbers of an RNTuple, ROOT's successor of trees; read as a branch is.
+
+    Raises:
+        BadInput: Its type is another.
+    """
+
+    def __init__(self, path: Path, field: Any, *, ragged: bool) -> None:
+        self.path, self.name, self.type = path, field.name, field.typename
+        self._field, self._ragged, self._header = field, ragged, 0
+        layout = self._layout(0, 0)
+        content = layout.content if ragged and layout.is_list else layout
+        if layout.is_list != ragged or not content.is_numpy or content.inner_shape:
+            self.refuse("an array of numbers an entry" if ragged else "one number an entry")
+        self.dtype = np.dtype(content.dtype)
+
+    def parts(self, start: int, stop: int) -> Iterator[Part]:
+        """Yield the entries `start` to `stop` in one part."""
+        layout = self._layout(start, stop)
+        numbers = layout.content if self._ragged else layout
+        begins = layout.offsets.data if self._ragged else np.arange(stop - start + 1)
+        data = np.ascontiguousarray(numbers.data).view(np.uint8)
+        yield Part(data, np.asarray(begins, np.int64) * self.dtype.itemsize)
+
+    def _layout(self, start: int, stop: int) -> Any:
+        """Return the entries as awkward's buffers, without gaps, from offset 0 on."""
+        return self._field.array(entry_start=start, entry_stop=stop).layout.to_packed()
+
+
 @dataclass(frozen=True)
 class Column:
     """A range of entries of a ragged branch: `sizes` (E) numbers each, still as in the file."""
@@ -200,7 +231,7 @@ class Tree:
 def tree_of(
     path: Path, tree: Any, maker: str, *, ragged: tuple[str, ...], flat: tuple[str, ...] = ()
 ) -> Tree:
-    """Return the open `tree` with the branches `ragged` and `flat`.
+    """Return the open `tree`, or RNTuple, with the branches `ragged` and `flat`.
 
     Raises:
         BadInput: One is missing or of another type, or the file is damaged.
@@ -212,10 +243,13 @@ def tree_of(
             f"Expected a file of {maker}."
         )
         raise BadInput(message)
+    kind = Branch if isinstance(tree, uproot.TTree) else Field
     with whole(path):
-        found = {name: Branch(path, tree[name], ragged=True) for name in ragged}
-        found |= {name: Branch(path, tree[name], ragged=False) for name in flat}
-        return Tree(path, tree.name, tree.num_entries, found)
+        found = {name: kind(path, tree[name], ragged=True) for name in ragged}
+        found |= {name: kind(path, tree[name], ragged=False) for name in flat}
+        counted = np.atleast_1d(tree.num_entries)  # old versions of ROOT: a floating-point number
+        entries = int(exact(path, "number of entries", counted, np.int64)[0])
+        return Tree(path, tree.name, entries, found)
 
 
 def stacked(columns: Iterator[Column], count: int) -> tuple[Floats, Integers]:

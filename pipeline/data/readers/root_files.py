@@ -11,6 +11,7 @@ from typing import Any
 
 import cramjam
 import uproot
+from uproot.behaviors.RNTuple import RNTuple
 
 from pipeline.data import files
 from pipeline.data.errors import BadInput
@@ -60,7 +61,7 @@ whole = partial(files.whole, kind="ROOT file", faults=DAMAGED)
 
 @contextlib.contextmanager
 def opened_tree(path: Path, name: str, maker: str) -> Iterator[Any]:
-    """Open the tree `name` of `path`, a file as `maker` writes them.
+    """Open the tree or RNTuple `name` of `path`, a file as `maker` writes them.
 
     Raises:
         BadInput: The file is damaged, or holds no such tree.
@@ -70,7 +71,7 @@ def opened_tree(path: Path, name: str, maker: str) -> Iterator[Any]:
             file = stack.enter_context(uproot.open(path))
             kinds = file.classnames(cycle=False)
             tree = file.get(name)
-        if not isinstance(tree, uproot.TTree):
+        if not isinstance(tree, uproot.TTree | RNTuple):
             there = ", ".join(f"{each} ({kind})" for each, kind in kinds.items())
             message = (
                 f"{path}: no TTree {name!r}, only {there or 'nothing'}. Expected a file of {maker}."
