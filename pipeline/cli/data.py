@@ -116,13 +116,8 @@ def stage(
         "codec": codec,
     }
     bins = bins_from.resolve() if bins_from else where
-    task = StageTask(
-        key="stage",
-        dataset=parse(Dataset, declared),
-        sources={split: _files(sources)},
-        store=where,
-        bins_store=bins,
-    )
+    dataset, files = parse(Dataset, declared), {split: _files(sources)}
+    task = StageTask(key="stage", dataset=dataset, sources=files, store=where, bins_store=bins)
     folder = TaskFolder(where.with_suffix(".staging"))
     made = _run(task, folder, Staged, workers=workers, ranks=ranks)
     if as_json:
