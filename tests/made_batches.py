@@ -69,6 +69,8 @@ def part(whole: Batch, chosen) -> Batch:
         event_id=whole.event_id[list(chosen)],
         per_point={name: packed(each) for name, each in whole.per_point.items()},
         per_event={name: each[list(chosen)] for name, each in whole.per_event.items()},
+        epoch=None if whole.epoch is None else whole.epoch[list(chosen)],
+        seed=whole.seed,
     )
 
 

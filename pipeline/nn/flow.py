@@ -16,10 +16,12 @@ from torch import Tensor
 
 from pipeline.data.errors import BadInput
 from pipeline.families.flow import LABEL, MULTIPLICITY
+from pipeline.nn import draws
 from pipeline.nn.batch import Batch
 from pipeline.nn.class_losses import beyond
 
 MULTIPLICITY_UNIT = 100.0
+TIME, NOISE, START = "flow.time", "flow.noise", "flow.start"  # purposes of random numbers
 LOWEST, HIGHEST = 1.0, 1000.0  # frequencies by which time is encoded, 1 / unit of time
 Velocity = Callable[[Tensor, Tensor], Tensor]
 
@@ -62,22 +64,18 @@ class Noise:
         """Return a velocity (P, F) of standardised points in their own units."""
         return velocity * self._of(velocity)[1]
 
-    def like(self, points: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return noise (P, F) for points (P, F), by torch's random state if by no other."""
-        mean, deviation = self._of(points)
-        shape = len(points), len(self.moments)
-        drawn = torch.randn(shape, generator=generator, device=points.device)
-        return drawn * deviation + mean
+    def drawn(self, batch: Batch, purpose: str) -> Tensor:
+        """Return noise (P, F) for the points of `batch`, drawn for a `purpose` of its events."""
+        mean, deviation = self._of(batch.points)
+        return draws.normal(batch, purpose, len(self.moments)) * deviation + mean
 
 
 def noised(points: Tensor, noise: Tensor, batch: Batch, *, sigma: float = 0.0) -> Noised:
     """Return points (P, F) in `noise` (P, F), at a time drawn evenly for each event.
 
     A share `sigma` of the noise stays at time 0: z = (1 - t) x + (σ + (1 - σ) t) ε.
-    By torch's own random state, as masks and dropout are, so that a training that is resumed draws
-    what it would have drawn.
     """
-    time = torch.rand(len(batch.sizes), device=points.device)
+    time = draws.uniform(batch, TIME, per="event")
     share = time[batch.event].unsqueeze(1)
     seen = (1 - share) * points + (sigma + (1 - sigma) * share) * noise
     return Noised(seen, time, (1 - sigma) * noise - points)
@@ -109,12 +107,12 @@ class Flowing(Protocol):
 
 
 @torch.no_grad()
-def generated(model: Flowing, batch: Batch, generator: torch.Generator, steps: int) -> Tensor:
+def generated(model: Flowing, batch: Batch, steps: int) -> Tensor:
     """Return points (P, F) drawn from the model, as many of each event as `batch` has.
 
     Of its points only the number is read; of its events what the model takes as known.
     """
-    start = model.noise.like(batch.points, generator)
+    start = model.noise.drawn(batch, START)
     ones = start.new_ones(len(batch.sizes))
     return midpoint(partial(model.velocity, batch), start, ones, steps)
 

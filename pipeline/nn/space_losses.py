@@ -8,13 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline.nn import draws
 from pipeline.nn.batch import Batch
 from pipeline.nn.graph_losses import over_events, together
 from pipeline.nn.graphs import Space, nearest
-
-PRIMES = (2654435761, 2246822519, 3266489917)  # of xxHash (github.com/Cyan4973/xxHash)
-MIXER = 0x45D9F3B  # an odd number whose multiples are spread evenly
-BITS = 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
@@ -24,7 +21,7 @@ class Contrastive:
     A pair costs d² if both points are of one track, else max(0, margin − d)². The means are over
     the pairs of consecutive points of a track, over the `neighbours` nearest of each point, and
     over `random_pairs` of an event (eggnet/loss/contrastive.py at e2bd117). An event counts 0
-    where it has none. Random pairs follow from the event's id.
+    where it has none.
     """
 
     margin: float = 1.0
@@ -54,8 +51,7 @@ class Hinge:
     over pairs of one. Pairs are made of the ends of true edges, which are consecutive points of a
     track: each with its nearest within `radius` (`neighbours` with itself), and `random_pairs`
     with any points of the event for each of them on average; and all true edges both ways
-    (LightningModules/Embedding/embedding_base.py at fd0b405). Random pairs follow from the event's
-    id.
+    (LightningModules/Embedding/embedding_base.py at fd0b405).
     """
 
     margin: float = 0.1
@@ -125,10 +121,9 @@ def any_pairs(number: int, batch: Batch) -> Tensor:
 
     A point may be paired with itself.
     """
-    event = torch.arange(len(batch.sizes), device=batch.event.device).repeat_interleave(number)
-    turn = torch.arange(number, device=event.device).repeat(len(batch.sizes))
-    lots = (_lot(batch.event_id[event], turn, side) % batch.sizes[event] for side in (0, 1))
-    return torch.stack([lot + batch.offsets[event] for lot in lots])
+    below, first = batch.sizes.unsqueeze(1), batch.offsets[:-1].unsqueeze(1)
+    points = draws.integers(batch, "pairs", below, 2 * number, per="event") + first
+    return points.reshape(-1, 2, number).transpose(0, 1).flatten(1)
 
 
 @torch.no_grad()
@@ -140,15 +135,7 @@ def pairs_of(ends: Tensor, number: int, batch: Batch) -> Tensor:
     count = batch.event[ends].bincount(minlength=len(batch.sizes))
     event = batch.event[ends].repeat_interleave(number)
     first = count.cumsum(0) - count
-    turn = torch.arange(len(event), device=event.device) - first[event] * number
-    lots = [_lot(batch.event_id[event], turn, side) for side in (2, 3)]
-    chosen = ends[first[event] + lots[0] % count[event]]
-    return torch.stack([chosen, batch.offsets[event] + lots[1] % batch.sizes[event]])
-
-
-def _lot(event_id: Tensor, turn: Tensor, side: int) -> Tensor:
-    """Return a number below 2^32 for each event and turn (E), the same wherever it is drawn."""
-    lot = (event_id * PRIMES[0] + turn * PRIMES[1] + side * PRIMES[2]) & BITS
-    for _ in range(2):
-        lot = ((lot ^ (lot >> 16)) * MIXER) & BITS
-    return lot ^ (lot >> 16)
+    below = torch.stack([count, batch.sizes], 1)[batch.event].repeat_interleave(number, 1)
+    lots = draws.integers(batch, "pairs of ends", below, 2 * number)[ends]
+    of_ends, of_all = lots.unflatten(1, (2, number)).transpose(0, 1).flatten(1)
+    return torch.stack([ends[first[event] + of_ends], batch.offsets[event] + of_all])

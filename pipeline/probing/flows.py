@@ -140,26 +140,26 @@ def _made(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the points (P, F) generated of events of which so much is known, and noise."""
     module = cast("Flowing", subject.system.module)
-    generator = torch.Generator(subject.device).manual_seed(subject.seed)
     made, noise = [], []
     for start in range(0, len(known[SIZES]), JETS_AT_ONCE):
-        batch = _batch({name: each[start : start + JETS_AT_ONCE] for name, each in known.items()})
-        batch = batch.to(subject.device)
-        made.append(generated(module, batch, generator, model.steps))
-        noise.append(module.noise.like(batch.points, generator))
+        part = {name: each[start : start + JETS_AT_ONCE] for name, each in known.items()}
+        batch = _batch(part, start, subject.seed).to(subject.device)
+        made.append(generated(module, batch, model.steps))
+        noise.append(module.noise.drawn(batch, "nothing but noise"))
     points, none = (torch.cat(each).float().cpu().numpy() for each in (made, noise))
     return _restored(subject, model, points), _restored(subject, model, none)
 
 
-def _batch(known: Known) -> Batch:
-    """Return a batch of events of which so much is known, and of points nothing."""
+def _batch(known: Known, first: int, seed: int) -> Batch:
+    """Return a batch of events of which so much is known, numbered from `first`; no points are."""
     offsets = torch.from_numpy(offsets_of(known[SIZES]))
     arrays = {name: each for name, each in known.items() if name != SIZES}
     return Batch(
         torch.zeros(int(offsets[-1]), 0),
         offsets,
-        torch.arange(len(offsets) - 1),
+        torch.arange(first, first + len(offsets) - 1),
         per_event={name: _tensor(each) for name, each in arrays.items()},
+        seed=seed,
     )
 
 

@@ -100,7 +100,7 @@ def test_points_of_an_event_are_pooled_and_no_others():
 def test_another_event_changes_nothing_and_order_moves_along():
     model, system = made(classes=2)
     module, batch = system.module.eval(), jet_batch(model, 5)
-    noise, time = module.noise.like(batch.points), torch.rand(5)
+    noise, time = module.noise.drawn(batch, "noise"), torch.rand(5)
     whole = module.velocity(batch, noise, time)
     rows = batch.event == 3
     alone = module.velocity(part(batch, [3]), noise[rows], time[3:4])
@@ -113,7 +113,7 @@ def test_another_event_changes_nothing_and_order_moves_along():
 def test_the_velocity_sees_points_through_z_and_a_label_if_it_is_asked_to():
     model, system = made(classes=2)
     module, batch = system.module.eval(), jet_batch(model)
-    noise, time = module.noise.like(batch.points), torch.rand(6)
+    noise, time = module.noise.drawn(batch, "noise"), torch.rand(6)
     told = module.velocity(batch, noise, time)
     away = Batch(batch.points + 1, batch.offsets, batch.event_id, {}, batch.per_event)
     assert torch.equal(module.velocity(away, noise, time), told)
@@ -126,7 +126,7 @@ def test_the_velocity_sees_points_through_z_and_a_label_if_it_is_asked_to():
 def test_a_point_knows_of_others_through_the_event_alone():
     model, system = made()
     module, batch = system.module.eval(), jet_batch(model, 1)
-    noise = module.noise.like(batch.points).requires_grad_()
+    noise = module.noise.drawn(batch, "noise").requires_grad_()
     module.velocity(batch, noise, torch.rand(1))[0].sum().backward()
     slopes = noise.grad[1:]
     assert (slopes.abs().sum(1) > 0).all()

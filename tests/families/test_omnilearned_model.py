@@ -1,5 +1,7 @@
 """OmniLearned: published counts, what each mode may see, and that it learns."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -133,7 +135,7 @@ def test_another_event_changes_nothing(mode):
         found = module(batch).of_points[rows]
         torch.testing.assert_close(found, module(alone).of_points)
     if model.noisy:
-        noise, time = module.noise.like(batch.points), torch.rand(5)
+        noise, time = module.noise.drawn(batch, "noise"), torch.rand(5)
         whole = module.velocity(batch, noise, time)[rows]
         torch.testing.assert_close(whole, module.velocity(alone, noise[rows], time[3:4]))
 
@@ -170,7 +172,7 @@ def test_order_changes_nothing_of_an_event_and_moves_its_points_along():
     seen, moved = module.backbone(batch), module.backbone(other)
     torch.testing.assert_close(moved.points, seen.points[order], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(moved.tokens, seen.tokens, rtol=1e-4, atol=1e-5)
-    noise, time = module.noise.like(batch.points), torch.rand(len(batch.sizes))
+    noise, time = module.noise.drawn(batch, "noise"), torch.rand(len(batch.sizes))
     told = module.velocity(batch, noise, time)
     after = module.velocity(other, noise[order], time)
     torch.testing.assert_close(after, told[order], rtol=1e-4, atol=1e-5)
@@ -242,7 +244,7 @@ def test_what_is_known_of_a_point_is_shown_in_noise_and_hidden_where_points_are_
     other.points[:, 4:] = 1 - other.points[:, 4:]
     module = system.module.eval()
     assert not torch.equal(module.backbone(batch).points, module.backbone(other).points)
-    noise, time = module.noise.like(batch.points), torch.rand(len(batch.sizes))
+    noise, time = module.noise.drawn(batch, "noise"), torch.rand(len(batch.sizes))
     told = [module.velocity(each, noise, time) for each in (batch, other)]
     assert torch.equal(*told)
     seen = Noised(noise[:, :4], time, noise[:, :4])
@@ -266,7 +268,7 @@ def test_in_training_a_share_of_events_goes_without_what_is_known_of_their_point
 def test_in_noise_the_points_themselves_are_seen_through_z_alone():
     model, system = made()
     batch = jet_batch(model)
-    noise, time = system.module.noise.like(batch.points), torch.rand(len(batch.sizes))
+    noise, time = system.module.noise.drawn(batch, "noise"), torch.rand(len(batch.sizes))
     other = Batch(batch.points + 1, batch.offsets, batch.event_id, {}, batch.per_event)
     module = system.module.eval()
     assert torch.equal(*(module.velocity(each, noise, time) for each in (batch, other)))
@@ -347,14 +349,14 @@ def test_jets_of_one_and_two_particles():
     torch.testing.assert_close(system.module(alone).logits, told.logits[:1])
 
 
-def test_the_same_random_state_draws_the_same_noise():
+def test_each_seed_and_each_epoch_draws_noise_of_its_own():
     model, system = made()
-    batch = jet_batch(model)
-    losses = []
-    for seed in (1, 1, 2):
-        torch.manual_seed(seed)
-        losses.append(system.objective(system.module(batch), batch)[0].item())
-    assert losses[0] == losses[1] != losses[2]
+    batch, losses = jet_batch(model), []
+    for seed, epoch in ((1, 0), (1, 0), (2, 0), (1, 1)):
+        here = replace(batch, seed=seed, epoch=torch.full_like(batch.event_id, epoch))
+        losses.append(system.objective(system.module(here), here)[0].item())
+    assert losses[0] == losses[1]
+    assert len(set(losses)) == 3
 
 
 @every_mode

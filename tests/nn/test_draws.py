@@ -43,11 +43,6 @@ def visited(sizes, *, epoch=0, seed=3):
     return replace(made, event_id=ids, epoch=torch.full((len(sizes),), epoch), seed=seed)
 
 
-def chosen(whole, events):
-    """The events of a batch in another order, with their epochs."""
-    return replace(part(whole, events), epoch=whole.epoch[events], seed=whole.seed)
-
-
 @pytest.mark.parametrize("line", KNOWN.strip().splitlines())
 def test_the_generator_gives_the_published_words(line):
     words = [int(word, 16) for word in line.split()[2:]]
@@ -61,7 +56,7 @@ def test_a_point_s_numbers_are_the_same_wherever_its_event_is(kind):
     whole = visited([5, 1, 17, 4, 2])
     found = KINDS[kind](whole).split(whole.sizes.tolist())
     for order in ([2], [4, 0], [3, 2, 1, 0, 4]):
-        there = chosen(whole, order)
+        there = part(whole, order)
         for number, values in zip(
             order, KINDS[kind](there).split(there.sizes.tolist()), strict=True
         ):
@@ -72,7 +67,7 @@ def test_a_point_s_numbers_are_the_same_wherever_its_event_is(kind):
 def test_an_event_s_numbers_are_the_same_wherever_it_is(kind):
     whole = visited([5, 1, 17, 4, 2])
     order = [3, 2, 0]
-    assert torch.equal(OF_EVENTS[kind](chosen(whole, order)), OF_EVENTS[kind](whole)[order])
+    assert torch.equal(OF_EVENTS[kind](part(whole, order)), OF_EVENTS[kind](whole)[order])
 
 
 def test_points_before_do_not_change_when_an_event_is_longer():
@@ -166,6 +161,6 @@ def test_ranks_are_permutations_each_as_likely():
 def test_lots_choose_the_same_points_of_the_whole_batch_from_any_parts():
     whole = visited([5, 1, 17, 4, 2])
     expected = draws.lots(whole, "a").sort().values[:6]
-    parts = [draws.lots(chosen(whole, order), "a") for order in ([0, 3], [1], [2, 4])]
+    parts = [draws.lots(part(whole, order), "a") for order in ([0, 3], [1], [2, 4])]
     assert torch.equal(torch.cat(parts).sort().values[:6], expected)
     assert draws.lots(many(), "a").unique().shape == (len(many().points),)

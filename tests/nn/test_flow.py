@@ -1,6 +1,7 @@
 """Flow matching: what is seen of points in noise, the way back along a known flow, and the loss."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -14,7 +15,7 @@ from pipeline.data.errors import BadInput
 from pipeline.evaluation.distances import wasserstein
 from pipeline.families.omnilearned.module import Output
 from pipeline.families.omnilearned.objective import flow, perturbed
-from pipeline.nn import systems
+from pipeline.nn import draws, systems
 from pipeline.nn.batch import Batch
 from pipeline.nn.flow import Flow, Noise, conditions, fourier, generated, midpoint, noised
 
@@ -78,8 +79,7 @@ def test_straight_ways_are_followed_exactly_in_one_step():
 
 def test_noise_is_at_time_one_and_points_at_time_zero():
     batch = packed([5, 900, 3])
-    torch.manual_seed(0)
-    noise = torch.randn(len(batch.points), 4)
+    noise = draws.normal(batch, "noise", 4)
     seen = noised(batch.points, noise, batch)
     assert seen.time.shape == (3,)
     assert ((seen.time >= 0) & (seen.time < 1)).all()
@@ -90,7 +90,7 @@ def test_noise_is_at_time_one_and_points_at_time_zero():
 
 def test_noise_has_the_moments_of_each_column():
     noise = Noise(((0.0, 0.3), (1.5, 2.0)))
-    drawn = noise.like(torch.zeros(40_000, 2), torch.Generator().manual_seed(0))
+    drawn = noise.drawn(packed([40_000]), "noise")
     torch.testing.assert_close(drawn.mean(0), torch.tensor([0.0, 1.5]), atol=0.03, rtol=0)
     torch.testing.assert_close(drawn.std(0), torch.tensor([0.3, 2.0]), atol=0.03, rtol=0)
     standard = noise.standardised(drawn)
@@ -141,7 +141,7 @@ def test_the_seed_decides_what_is_generated(model):
     module, batch = systems.build(model, None).module.eval(), jet_batch(model, 3)
 
     def drawn(seed):
-        return generated(module, batch, torch.Generator().manual_seed(seed), 4)
+        return generated(module, replace(batch, seed=seed), 4)
 
     first = drawn(1)
     assert first.shape == (len(batch.points), len(model.columns))
@@ -154,14 +154,15 @@ def test_after_a_short_training_jets_are_nearer_to_the_truth_than_noise(model):
     torch.manual_seed(0)
     system, batch = systems.build(model, None), jet_batch(model, 32)
     optimiser = torch.optim.AdamW(system.module.parameters(), 3e-3)
-    for _ in range(100):
+    for epoch in range(100):
+        batch = replace(batch, epoch=torch.full((32,), epoch))
         loss, _ = system.objective(system.module(batch), batch)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    module, draws = system.module.eval(), torch.Generator().manual_seed(1)
-    made = generated(module, batch, draws, 16)
-    noise = module.noise.like(batch.points, draws)
+    module = system.module.eval()
+    made = generated(module, batch, 16)
+    noise = module.noise.drawn(batch, "noise")
     columns = range(len(model.columns))
     far, near = (
         [wasserstein(batch.points[:, at].numpy(), each[:, at].numpy()) for at in columns]

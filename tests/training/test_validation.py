@@ -112,8 +112,10 @@ def test_fine_tuning_is_validated_too(both, tmp_path):
 
 @pytest.mark.slow
 def test_the_best_weights_are_the_result_where_that_is_asked(both, tmp_path):
-    """At a rate that does not come down, the last checkpoint is not the best."""
-    changes = {**CHANGES, "events_seen": 100, "learning_rate": 0.1, "schedule": "constant"}
+    """At a rate that goes up twenty times at the end, the last checkpoint is not the best."""
+    points = ((0.0, 0.05), (0.6, 0.05), (0.6, 1.0), (1.0, 1.0))
+    changes = {**CHANGES, "learning_rate": 1.0, "schedule": "points", "points": points}
+    changes |= {"events_seen": 100}
     told = {}
     for weights in ("best", "last"):
         asked = HELD_BACK.model_copy(update={"weights": weights})

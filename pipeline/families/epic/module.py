@@ -22,8 +22,9 @@ from torch.nn.utils.parametrizations import weight_norm
 from pipeline.data.store import Store
 from pipeline.families.epic.spec import EPiC
 from pipeline.families.flow import LABEL
+from pipeline.nn import draws
 from pipeline.nn.batch import Batch
-from pipeline.nn.flow import Flow, Noise, conditions, labels, noised
+from pipeline.nn.flow import NOISE, Flow, Noise, conditions, labels, noised
 from pipeline.nn.hidden import Hidden, HiddenOf
 
 SUM_SCALE = 0.01  # s, as EPiC-GAN has it: the sum over a hundred points is of the size of one
@@ -171,7 +172,7 @@ class Backbone(nn.Module):
 
 
 class Pretrainer(nn.Module):
-    """The backbone with its layer for the velocity; time and noise are drawn at every call."""
+    """The backbone with its layer for the velocity; time and noise are drawn for each event."""
 
     def __init__(self, model: EPiC) -> None:
         super().__init__()
@@ -183,7 +184,8 @@ class Pretrainer(nn.Module):
     def forward(self, batch: Batch) -> Output:
         """Return the velocity of the points in noise, of columns that are standardised."""
         points = self.noise.standardised(batch.points)
-        noise = noised(points, torch.randn_like(points), batch, sigma=self.sigma)
+        drawn = draws.normal(batch, NOISE, points.shape[1])
+        noise = noised(points, drawn, batch, sigma=self.sigma)
         velocity = self._velocity(noise.points, noise.time, batch)
         return Output(Flow(velocity, noise.velocity, noise.time))
 

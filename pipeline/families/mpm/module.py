@@ -14,6 +14,7 @@ from pipeline.data.store import Store
 from pipeline.families.mpm.encoder import Dense, Encoder, Normaliser, Shape, Trunk
 from pipeline.families.mpm.spec import COLUMNS, MPM
 from pipeline.families.omnijet.spec import TOKEN
+from pipeline.nn import draws
 from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
 from pipeline.nn.collectives import Collective
@@ -96,7 +97,7 @@ class SecondEncoder(nn.Module):
 
 
 class Pretrainer(nn.Module):
-    """Both encoders; what is hidden is drawn at every call."""
+    """Both encoders; what is hidden is drawn for each jet."""
 
     def __init__(self, model: MPM) -> None:
         super().__init__()
@@ -157,15 +158,8 @@ def first_shape(model: MPM) -> Shape:
 
 
 def drawn(batch: Batch, share: float) -> Tensor:
-    """Return which constituents (P) are hidden: `share` of each jet, rounded down.
-
-    By torch's own random state, so that a training that is resumed draws what it would have drawn.
-    """
-    order = torch.rand(len(batch.points), device=batch.points.device).argsort()
-    order = order[batch.event[order].argsort(stable=True)]
-    rank = torch.empty_like(order)
-    rank[order] = batch.index_in_event
-    return rank < (batch.sizes * share).floor()[batch.event]
+    """Return which constituents (P) are hidden: `share` of each jet, rounded down."""
+    return draws.ranks(batch, "mpm.hidden") < (batch.sizes * share).floor()[batch.event]
 
 
 def backbone(model: MPM, store: Store | None) -> tuple[nn.Module, HiddenOf]:

@@ -22,6 +22,7 @@ from pipeline.families.mpmv2.spec import (
     MPMv2,
 )
 from pipeline.families.omnijet.spec import TOKEN
+from pipeline.nn import draws
 from pipeline.nn.batch import Batch
 from pipeline.nn.collectives import Collective
 from pipeline.nn.flow import fourier
@@ -139,12 +140,12 @@ class NormalisingFlow(nn.Module):
     def forward(self, context: Tensor, batch: Batch, rows: Tensor) -> Prediction:
         """Return ln p (M) of the features of `rows`, given their context (M, C)."""
         true = features(self.model, batch, rows)
-        near = true + SPREAD * torch.randn_like(true)
+        near = true + SPREAD * draws.normal(batch, "mpmv2.cnf", true.shape[1])[rows]
         return Prediction(self.flow(context.float()).log_prob(near), true)
 
-    def sample(self, context: Tensor) -> Tensor:
-        """Return features (M, D) drawn by torch's own random state."""
-        drawn: Tensor = self.flow(context.float()).sample()
+    def sample(self, context: Tensor, start: Tensor) -> Tensor:
+        """Return the features (M, D) that standard normal numbers `start` (M, D) flow to."""
+        drawn: Tensor = self.flow(context.float()).transform.inv(start)
         return drawn
 
 
@@ -157,9 +158,12 @@ class Noisy:
     velocity: Tensor
 
 
-def noisy(true: Tensor, time: Tensor) -> Noisy:
-    """Return features (M, D) at `time` (M): z = (1 - t) x + t ε, whose velocity is ε - x."""
-    noise, share = torch.randn_like(true), time.unsqueeze(1)
+def noisy(true: Tensor, time: Tensor, noise: Tensor) -> Noisy:
+    """Return features (M, D) at `time` (M) in noise ε (M, D): z = (1 - t) x + t ε.
+
+    Its velocity is ε - x.
+    """
+    share = time.unsqueeze(1)
     return Noisy((1 - share) * true + share * noise, time, noise - true)
 
 
@@ -180,7 +184,9 @@ class FlowMatching(nn.Module):
 
     def forward(self, context: Tensor, batch: Batch, rows: Tensor) -> Prediction:
         """Return the predicted and true velocities (M, D), at times drawn for each constituent."""
-        there = noisy(features(self.model, batch, rows), torch.rand(len(rows), device=rows.device))
+        true, time = features(self.model, batch, rows), draws.uniform(batch, "mpmv2.cfm.time")
+        noise = draws.normal(batch, "mpmv2.cfm.noise", true.shape[1])
+        there = noisy(true, time[rows], noise[rows])
         return Prediction(self.velocity(context, there.features, there.time), there.velocity)
 
     def velocity(self, context: Tensor, z: Tensor, time: Tensor) -> Tensor:
@@ -201,8 +207,10 @@ class SetFlow(nn.Module):
 
     def start(self, batch: Batch, rows: Tensor) -> tuple[Noisy, Tensor]:
         """Return `rows` (M) in noise, at a time drawn for each jet, and what mask tokens get."""
-        time = torch.rand(len(batch.sizes), device=rows.device)[batch.event[rows]]
-        there = noisy(features(self.model, batch, rows), time)
+        true, of_jets = features(self.model, batch, rows), batch.event[rows]
+        time = draws.uniform(batch, "mpmv2.ssfm.time", per="event")[of_jets]
+        noise = draws.normal(batch, "mpmv2.ssfm.noise", true.shape[1])
+        there = noisy(true, time, noise[rows])
         return there, self.embedded(there.features, time)
 
     def embedded(self, z: Tensor, time: Tensor) -> Tensor:

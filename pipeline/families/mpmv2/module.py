@@ -22,6 +22,7 @@ from pipeline.families.mpmv2.heads import (
 )
 from pipeline.families.mpmv2.spec import INPUTS, MPMv2
 from pipeline.families.tokenizer import MOST_CONSTITUENTS
+from pipeline.nn import draws
 from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
 from pipeline.nn.flow import midpoint
@@ -129,7 +130,7 @@ class Decoder(nn.Module):
 
 
 class Pretrainer(nn.Module):
-    """Encoder, decoder and heads; what is masked is drawn at every call."""
+    """Encoder, decoder and heads; what is masked is drawn for each jet."""
 
     def __init__(self, model: MPMv2) -> None:
         super().__init__()
@@ -158,14 +159,14 @@ class Pretrainer(nn.Module):
     def sample(self, batch: Batch, steps: int = 32) -> tuple[Tensor, dict[str, Tensor]]:
         """Return rows (M) that are hidden, and features (M, D) that each generating head draws.
 
-        By torch's own random state; flows are led back by the midpoint rule in `steps`.
+        What is hidden is what `forward` hides. Flows are led back by the midpoint rule in `steps`.
         """
         sight, found = self._sight(batch), {}
-        start = torch.randn(len(sight.rows), self.model.features, device=sight.rows.device)
+        start = draws.normal(batch, "mpmv2.start", self.model.features)[sight.rows]
         times = torch.ones(len(start), device=start.device)
         for name, head in self.heads.items():
             if isinstance(head, NormalisingFlow):
-                found[name] = head.sample(sight.context)
+                found[name] = head.sample(sight.context, start)
             elif isinstance(head, FlowMatching):
                 found[name] = midpoint(partial(head.velocity, sight.context), start, times, steps)
             elif isinstance(head, SetFlow):
@@ -223,13 +224,9 @@ def style(model: MPMv2, width: int, heads: int) -> Style:
 
 
 def drawn(batch: Batch, share: float) -> Tensor:
-    """Return which constituents (P) are masked: `share` of each jet, one at least, and never all.
-
-    By torch's own random state, so that a training that is resumed draws what it would have drawn.
-    """
-    rank = ranked(torch.rand(len(batch.points), device=batch.points.device), batch)
+    """Return which constituents (P) are masked: `share` of each jet, one at least, never all."""
     count = (batch.sizes * share).round().clamp(min=1).minimum(batch.sizes - 1)
-    return rank < count[batch.event]
+    return draws.ranks(batch, "mpmv2.masked") < count[batch.event]
 
 
 def by_pt(batch: Batch) -> Tensor:

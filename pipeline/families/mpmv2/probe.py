@@ -82,9 +82,7 @@ def _found(subject: Subject, module: Pretrainer) -> Found:
     first = 0
     for each in subject.batches():
         batch = each.to(subject.device)
-        state = torch.random.get_rng_state()
         masked = module(batch)
-        torch.random.set_rng_state(state)  # so that the same constituents are hidden
         rows, drawn = module.sample(batch)
         assert torch.equal(rows, masked.rows)
         here = {"event": batch.event[rows] + first, "features": features(module.model, batch, rows)}

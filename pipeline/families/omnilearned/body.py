@@ -23,6 +23,7 @@ from pipeline.families.omnilearned.pet import (
     TokenBlock,
 )
 from pipeline.families.omnilearned.spec import NO_KIND, OmniLearned
+from pipeline.nn import draws
 from pipeline.nn.attention import Bias, Lengths
 from pipeline.nn.batch import Batch
 from pipeline.nn.flow import Noised, conditions
@@ -31,6 +32,7 @@ from pipeline.nn.interactions import features, function_of
 from pipeline.nn.pairs import Pairs
 
 TOKEN_STD = 0.02
+CLEAN, IN_NOISE = "omnilearned.known", "omnilearned.known in noise"  # purposes of random numbers
 
 
 @dataclass(frozen=True)
@@ -193,13 +195,13 @@ class Backbone(nn.Module):
             return Seen(self._with_known(x, batch), x.new_zeros(len(batch.sizes), 0, x.shape[1]))
         x = x + self._local(points, batch)
         if known:
-            x = self._with_known(x, batch)
+            x = self._with_known(x, batch, CLEAN if noise is None else IN_NOISE)
         return self._seen(x, points, batch, None if noise is None else noise.time)
 
-    def _with_known(self, x: Tensor, batch: Batch) -> Tensor:
+    def _with_known(self, x: Tensor, batch: Batch, purpose: str = CLEAN) -> Tensor:
         """Return x (P, W) with what kinds of points and additional columns add to it.
 
-        In training a share of the events goes without.
+        In training a share of the events, drawn for a `purpose`, goes without.
         """
         known = []
         if self.model.shown and self.model.kinds:
@@ -208,8 +210,8 @@ class Backbone(nn.Module):
             columns = [self._column(batch, name) for name in self.model.additional]
             known.append(self.additional(torch.stack(columns, 1)))
         if known and self.training and self.model.known_dropout:
-            drawn = torch.rand(len(batch.sizes), device=x.device) >= self.model.known_dropout
-            known = [each * drawn[batch.event].unsqueeze(1) for each in known]
+            without = draws.bernoulli(batch, purpose, self.model.known_dropout, per="event")
+            known = [each * ~without[batch.event].unsqueeze(1) for each in known]
         for each in known:
             x = x + each
         return x

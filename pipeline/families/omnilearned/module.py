@@ -16,7 +16,7 @@ from pipeline.families.omnilearned.pet import Block, Layout, Perceptron, linear
 from pipeline.families.omnilearned.spec import OmniLearned
 from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
-from pipeline.nn.flow import Flow, Noise, Noised, labels, noised
+from pipeline.nn.flow import NOISE, Flow, Noise, Noised, labels, noised
 from pipeline.nn.hidden import Hidden, HiddenOf
 
 
@@ -71,7 +71,7 @@ class Generator(nn.Module):
 
 
 class Pretrainer(nn.Module):
-    """The backbone with the heads of its mode; time and noise are drawn at every call."""
+    """The backbone with the heads of its mode; time and noise are drawn for each event."""
 
     def __init__(self, model: OmniLearned) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class Pretrainer(nn.Module):
             points = self.generator(clean, batch) if self.model.mode == "ftag" else None
             return Output(logits, of_points=points)
         points = batch.points[:, : len(self.model.columns)]
-        noise = noised(points, self.noise.like(points), batch)
+        noise = noised(points, self.noise.drawn(batch, NOISE), batch)
         return self.in_noise(batch, noise, clean, logits)
 
     def logits(self, seen: Seen, batch: Batch) -> Tensor:

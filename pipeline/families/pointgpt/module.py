@@ -4,7 +4,7 @@ After Chen et al., arXiv:2305.11487. Axes: G patches of all events, packed · K 
 W width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pipeline.data.store import Store
 from pipeline.families.pointgpt.patches import Patches, patches_of
 from pipeline.families.pointgpt.spec import PointGPT
+from pipeline.nn import draws
 from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
 from pipeline.nn.transformer import Block, Style
@@ -80,7 +81,8 @@ class PatchPredictor(nn.Module):
         first = torch.zeros(len(patches.centres), dtype=torch.bool, device=batch.points.device)
         first[patches.offsets[:-1]] = True
         before = self._shifted(self._tokens(patches), first)
-        seen = self._context(before, patches, first)
+        hide = self._hidden(batch, patches, first) if self.training else None
+        seen = self._context(before, patches, first, hide)
         return Predicted(self._decoded(seen, directions(patches.centres, first)), patches)
 
     def _tokens(self, patches: Patches) -> Tensor:
@@ -96,20 +98,23 @@ class PatchPredictor(nn.Module):
         """Return the token before each patch (G, W); before an event's first there is nothing."""
         return tokens.roll(1, 0).masked_fill(first.unsqueeze(-1), 0.0)
 
-    def _context(self, before: Tensor, patches: Patches, first: Tensor) -> Tensor:
-        """Return what is known at each patch (G, W) of those before it."""
+    def _context(
+        self, before: Tensor, patches: Patches, first: Tensor, hide: Tensor | None
+    ) -> Tensor:
+        """Return what is known at each patch (G, W) of those before it that are not in `hide`."""
         position = sinusoids(patches.centres.roll(1, 0), before.shape[-1])
         hidden = before + position.to(before.dtype).masked_fill(first.unsqueeze(-1), 0.0)
         lengths = Lengths.of(patches.offsets)
-        hide = self._hidden(first) if self.training and self.model.hidden_share else None
         for block in self.backbone:
             hidden = block(hidden, lengths, causal=True, hidden_P=hide)
         return hidden
 
-    def _hidden(self, first: Tensor) -> Tensor:
+    def _hidden(self, batch: Batch, patches: Patches, first: Tensor) -> Tensor | None:
         """Return which tokens (G) the others do not see; drawn, and never an event's start."""
-        drawn = torch.rand(len(first), device=first.device) < self.model.hidden_share
-        return drawn & ~first
+        if not self.model.hidden_share:
+            return None
+        tokens = replace(batch, points=patches.centres, offsets=patches.offsets, per_point={})
+        return draws.bernoulli(tokens, "pointgpt.hidden", self.model.hidden_share) & ~first
 
     def _decoded(self, seen: Tensor, direction: Tensor) -> Tensor:
         """Return the points (G, K, 3): queries that differ in their rank alone see each other."""

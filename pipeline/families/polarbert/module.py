@@ -24,7 +24,7 @@ from pipeline.data.store import Store
 from pipeline.families.fm4npp.module import Layer
 from pipeline.families.polarbert.sensors import SensorPositions, SensorTable, Single, geometry
 from pipeline.families.polarbert.spec import FEATURES, MOST_PULSES, PolarBERT
-from pipeline.nn import kernels
+from pipeline.nn import draws, kernels
 from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
 from pipeline.nn.hidden import Hidden, HiddenOf
@@ -176,7 +176,7 @@ class Backbone(nn.Module):
 
 
 class Pretrainer(nn.Module):
-    """The backbone with its pretraining heads; which pulses are masked is drawn at every call."""
+    """The backbone with its pretraining heads; which pulses are masked is drawn."""
 
     def __init__(self, model: PolarBERT, geometry: Tensor) -> None:
         super().__init__()
@@ -188,7 +188,7 @@ class Pretrainer(nn.Module):
 
     def forward(self, batch: Batch) -> Output:
         """Return the predicted sensors of masked pulses, and the predicted charge of each event."""
-        lot = torch.rand(len(batch.points), device=batch.points.device)
+        lot = draws.uniform(batch, "polarbert.hidden")
         return self.predict(batch, self.hidden(batch, lot))
 
     def hidden(self, batch: Batch, lot: Tensor) -> Tensor:

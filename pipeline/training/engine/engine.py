@@ -24,7 +24,6 @@ from pipeline.training.engine.collectives import COLLECTIVES
 from pipeline.training.engine.ema import EMA
 from pipeline.training.engine.optimisers import Scale, groups, optimiser
 from pipeline.training.engine.profiling import part
-from pipeline.training.engine.random_states import of_rank, restore, states
 from pipeline.training.steps.micro_batches import accumulation_steps, micro_batches
 from pipeline.training.weights import save
 
@@ -236,8 +235,8 @@ class Engine:
     ) -> float:
         """Return the mean loss over all processes' `batches` whose flag is set.
 
-        The model draws random numbers from `seed`, the same at each call; the random states of the
-        training do not change.
+        Code that asks torch for a random number gets those of `seed`, the same at each call; the
+        random states of the training do not change.
         """
         device = self.world.device
         devices = [device] if device.type == "cuda" else []
@@ -264,7 +263,9 @@ class Engine:
         keep: Sequence[int] = (),
         extra: Mapping[str, object] = {},
     ) -> None:
-        """Write a checkpoint of model, optimiser, sampler position and random states; all call.
+        """Write a checkpoint of model, optimiser and sampler position; all call.
+
+        Random numbers follow from the seed and the position, so no state of them is kept.
 
         The checkpoints after the numbers of events in `keep` are never removed. `extra` holds
         further entries of the manifest.
@@ -278,7 +279,6 @@ class Engine:
         self.engine.save_checkpoint(str(written), tag=STATE, client_state=state)
         if self.ema is not None:
             torch.save(self.ema.values, written / EMA_WEIGHTS)
-        torch.save(states(), written / of_rank(self.world.rank))
         torch.distributed.barrier()
         if self.world.is_first:
             checkpoint.seal(written, events_seen, {**extra, "written_by": self.written_by})
@@ -288,9 +288,7 @@ class Engine:
     def resume(self, checkpoints: Path, start: tuple[Path, int] | None = None) -> int:
         """Load the newest checkpoint that verifies; return the events it had seen, 0 if none.
 
-        It may come from another number of processes or another ZeRO stage (`elastic`). Processes
-        beyond those that saved draw new random numbers, so their dropout masks differ from those of
-        any other run.
+        It may come from another number of processes or another ZeRO stage (`elastic`).
 
         If there is no checkpoint, the training starts at `start`: the checkpoints of another
         training, and the number of events after which that one was taken.
@@ -321,7 +319,6 @@ class Engine:
         else:
             saved = elastic.Saved(path / STATE, written_by["zero"], written_by["processes"])
             elastic.load(self.engine, saved)
-        restore(path, self.world.rank)
         if self.ema is not None:
             self.ema.load(torch.load(path / EMA_WEIGHTS, weights_only=True))
 

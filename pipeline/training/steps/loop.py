@@ -17,6 +17,7 @@ from pipeline.run import TaskFolder
 from pipeline.training.engine import checkpoint
 from pipeline.training.engine.engine import Engine, World
 from pipeline.training.engine.profiling import Profile, part
+from pipeline.training.engine.random_states import begin_step
 from pipeline.training.link.here import this_link
 from pipeline.training.link.record import LinkRecorder
 from pipeline.training.programs.program import Stop
@@ -195,6 +196,7 @@ def _step(
     rate = share * spec.training.learning_rate
     waited = time.monotonic() - began
     beta = first_beta(spec.training, seen)
+    begin_step(spec.seed, seen // spec.training.batch_events, engine.world.rank)
     metrics = engine.step(micro_batches, spec.objective, share, beta)
     # A gradient that is not finite spoils the weights, which must not reach a checkpoint.
     for name, key in (("loss", "loss"), ("gradient norm", "grad_norm")):
