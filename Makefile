@@ -25,7 +25,7 @@ demo: $(READY)
 	$(BIN)/cosmotron run jobs/campaigns/quickstart.toml --site $(SITE) --yes
 
 test: lint slurm servers browser
-	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
+	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 # SINCE=main takes what changed since that commit.
 SINCE ?= HEAD
@@ -33,7 +33,7 @@ SINCE ?= HEAD
 quick: lint
 	$(BIN)/python tests/changed.py $(SINCE) | xargs --no-run-if-empty \
 		$(BIN)/pytest -q -m "not slow and not slurm and not mpi" \
-		--numprocesses logical --maxprocesses 4 --dist loadgroup
+		--numprocesses logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff check .

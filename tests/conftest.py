@@ -11,17 +11,34 @@ from whole_campaign import run_campaign
 
 from pipeline.cli import main
 
-# Tests run in as many processes as there are cores. With threads beside, each waits, at full speed,
+SLURM = "slurm"
+
+# Tests run in a process more than there are cores. With threads beside, each waits, at full speed,
 # for one that has no core: what takes seconds takes many minutes. Nothing has loaded OpenMP yet.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# An image that forbids bytecode would have the hundreds of programs that tests start compile the
+# package again, each for itself.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one process more than there are cores: one often waits for jobs without a core."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process run all tests of a file, and all that use the one Slurm."""
-    for item in items:
-        group = "slurm" if item.get_closest_marker("slurm") else str(item.path)
+    """Let one process run all tests of a file, and all that use the one Slurm.
+
+    The longest groups come first, so that in the end no process is alone with one of them: those
+    that need Slurm, then files with slow tests. Otherwise the order stays as it is.
+    """
+    groups = {item: SLURM if item.get_closest_marker("slurm") else str(item.path) for item in items}
+    slow = {groups[item] for item in items if item.get_closest_marker("slow")}
+    for item, group in groups.items():
         item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: (groups[item] != SLURM, groups[item] not in slow))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

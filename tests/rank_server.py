@@ -9,22 +9,26 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
-# DeepSpeed's Muon is imported when an engine is made, and brings torch's compilers.
-IMPORTED = ["deepspeed", "deepspeed.runtime.zero.muon.muon_optimizer", "torch._dynamo", "zarr"]
-IMPORTED += ["pipeline.training.steps.loop", "pipeline.nn.systems", "pipeline.data.loading"]
+import pytest
+
+PRELOADED = "rank_imports"
+os.environ.update({"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"})
 
 
+@cache
 def _context() -> ForkServerContext:
-    os.environ.update({"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"})
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(IMPORTED)
+    context.set_forkserver_preload([PRELOADED])
+    # Before Python 3.13 the server has not this process's sys.path, and skips what it cannot find.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        forkserver.ensure_running()
     return context
-
-
-CONTEXT = _context()
 
 
 def _become(arguments: list[str], environment: Mapping[str, str], log: Path) -> None:
@@ -32,6 +36,7 @@ def _become(arguments: list[str], environment: Mapping[str, str], log: Path) -> 
     with log.open("ab") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
+    assert PRELOADED in sys.modules, "each rank would import all for itself"
     os.environ.clear()
     os.environ.update(environment)
     if arguments[0] == "-m":
@@ -47,7 +52,7 @@ class Rank:
     """One rank, with the interface of `subprocess.Popen` as far as tests need it."""
 
     def __init__(self, arguments: list[str], environment: Mapping[str, str], log: Path) -> None:
-        self.process = CONTEXT.Process(
+        self.process = _context().Process(
             target=_become, args=(arguments, dict(environment), log), daemon=True
         )
         self.process.start()

@@ -20,6 +20,7 @@ from pipeline.nn.collectives import connect
 from pipeline.nn.losses import WeightedSum
 from pipeline.training.engine import checkpoint, elastic
 from pipeline.training.engine.activation_checkpointing import checkpoint_activations
+from pipeline.training.engine.backend import init_distributed, initialize
 from pipeline.training.engine.collectives import COLLECTIVES
 from pipeline.training.engine.ema import EMA
 from pipeline.training.engine.optimisers import Scale, groups, optimiser
@@ -79,25 +80,7 @@ def join(world: World) -> None:
         os.environ["DS_ACCELERATOR"] = "cpu"
     # torch warns of renamed collectives at each call that DeepSpeed makes.
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
-    _deepspeed().init_distributed(
-        dist_backend="gloo" if world.device.type == "cpu" else "nccl", verbose=False
-    )
-
-
-def _deepspeed() -> Any:
-    """Return DeepSpeed without its log messages and without the operator that it would compile.
-
-    g++ would build its shared-memory all-reduce for CPUs at first use. That takes a minute, needs a
-    compiler and works within one node only; gloo computes the same sums.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import deepspeed
-    from deepspeed.utils import logger
-
-    logger.setLevel("WARNING")
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    return deepspeed
+    init_distributed("gloo" if world.device.type == "cpu" else "nccl")
 
 
 def settings(training: Training, world_size: int) -> dict[str, Any]:
@@ -136,7 +119,7 @@ class Engine:
         if training.activation_checkpointing:
             checkpoint_activations(model)
         connect(model, COLLECTIVES)
-        self.engine, *_ = _deepspeed().initialize(
+        self.engine = initialize(
             model=model.to(world.device),
             optimizer=optimiser(training, grouped),
             config=settings(training, world.size),

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from pipeline.training.engine.backend import initialize
 from pipeline.training.engine.engine import World, join
 
 MEGABYTE = 2**20
@@ -48,8 +49,6 @@ def _wait(world: World) -> None:
 
 def step(world: World) -> float:
     """Take one step of a small model under DeepSpeed with ZeRO 1; return its loss."""
-    import deepspeed
-
     torch.manual_seed(1)
     model = torch.nn.Linear(WIDTH, WIDTH)
     config: dict[str, Any] = {
@@ -57,9 +56,7 @@ def step(world: World) -> float:
         "optimizer": {"type": "AdamW", "params": {"lr": 1e-3, "torch_adam": True}},
         "zero_optimization": {"stage": 1},
     }
-    engine, *_ = deepspeed.initialize(
-        model=model, model_parameters=model.parameters(), config=config
-    )
+    engine = initialize(model=model, model_parameters=model.parameters(), config=config)
     loss = engine(torch.ones(8, WIDTH, device=world.device)).square().mean()
     engine.backward(loss)
     engine.step()

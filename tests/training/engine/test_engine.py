@@ -15,6 +15,7 @@ from ranks import start, training
 
 from pipeline.data.errors import BadInput
 from pipeline.families.fm4npp.module import NeighbourPredictor
+from pipeline.training.engine.backend import COMPILER_OFF, import_uncompiled
 from pipeline.training.engine.engine import CACHES, World, cache_on_node, settings, weights_hash
 from pipeline.training.weights import load
 
@@ -72,6 +73,24 @@ def test_every_zero_stage_exports_the_whole_model(trained, stage):
     plain = load(folder / "zero0-of-1.safetensors")
     for name, value in weights.items():
         torch.testing.assert_close(value, plain[name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_no_engine_imports_a_compiler(trained):
+    assert not trained[1][1]["compiler"]
+
+
+@pytest.mark.parametrize("before", [None, "0"])
+def test_an_import_without_the_compiler_changes_no_environment(tmp_path, monkeypatch, before):
+    if before is not None:
+        monkeypatch.setenv(COMPILER_OFF, before)
+    lines = ("import torch", "def plain(): ...", "made = torch.compile(plain)")
+    (tmp_path / "kernels.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    import_uncompiled("kernels")
+    kernels = sys.modules.pop("kernels")
+    assert kernels.made is kernels.plain
+    assert os.environ.get(COMPILER_OFF) == before
 
 
 @pytest.mark.slow

@@ -36,6 +36,7 @@ def main(folder: Path) -> None:
         weights = folder / f"zero{stage}-of-{world.size}.safetensors"
         told[stage] = {"numbers": numbers, "sha256": engine.export(weights)}
         told[stage]["largest"] = [engine.all_reduce_max(world.rank), engine.all_reduce_max(0)]
+    told["compiler"] = "torch._inductor.compile_fx" in sys.modules
     if world.is_first:
         (folder / f"told-{world.size}.json").write_text(json.dumps(told))
     engine.leave()

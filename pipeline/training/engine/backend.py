@@ -1,0 +1,57 @@
+"""DeepSpeed as the engine uses it: quiet, and without what it would compile."""
+
+import importlib
+import os
+import sys
+import warnings
+from typing import Any
+
+MUON = "deepspeed.runtime.zero.muon.muon_optimizer"
+COMPILER_OFF = "TORCHDYNAMO_DISABLE"
+
+
+def init_distributed(backend: str) -> None:
+    """Join the processes that the environment names, with gloo or nccl as `backend`."""
+    _deepspeed().init_distributed(dist_backend=backend, verbose=False)
+
+
+def initialize(**arguments: Any) -> Any:
+    """Return the engine that `deepspeed.initialize` makes of `arguments`."""
+    library = _deepspeed()
+    if MUON not in sys.modules:
+        import_uncompiled(MUON)
+    engine, *_ = library.initialize(**arguments)
+    return engine
+
+
+def _deepspeed() -> Any:
+    """Return DeepSpeed without its log messages and without the operator that it would compile.
+
+    g++ would build its shared-memory all-reduce for CPUs at first use. That takes a minute, needs a
+    compiler and works within one node only; gloo computes the same sums.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import deepspeed
+    from deepspeed.utils import logger
+
+    logger.setLevel("WARNING")
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed
+
+
+def import_uncompiled(module: str) -> None:
+    """Import `module`; where it calls torch.compile, that returns the function as it is.
+
+    Every engine of DeepSpeed imports its Muon, which no training here uses. To compile Muon's
+    kernels torch would import Inductor: 577 modules and 0.9 s of CPU in each process of each link.
+    """
+    before = os.environ.get(COMPILER_OFF)
+    os.environ[COMPILER_OFF] = "1"
+    try:
+        importlib.import_module(module)
+    finally:
+        if before is None:
+            del os.environ[COMPILER_OFF]
+        else:
+            os.environ[COMPILER_OFF] = before
