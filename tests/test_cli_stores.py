@@ -1,5 +1,6 @@
 """What a user sees of a store: `cosmotron data inspect`, `verify` and `plot`."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from staged_alone import command, ended
 
 from pipeline.cli import main
+from pipeline.data.store import Store
 from pipeline.data.store.manifest import BINS, MANIFEST
 from pipeline.outcome import Exit
 
@@ -76,7 +78,7 @@ def flip(path: Path) -> None:
 def test_inspect_says_what_is_in_a_store(data: Any, stores: dict[str, Path]) -> None:
     told = data("inspect", stores["sphenix"])
     assert told.code == 0
-    for word in ("experiment sphenix", "schema cosmotron-events/2", "order REP", "neighbours 3"):
+    for word in ("experiment sphenix", "schema cosmotron-events/3", "order REP", "neighbours 3"):
         assert word in told.words
     for word in ("splits", "train", "track_id", "int32", "ADC", "268.7093", "arXiv:2508.14087"):
         assert word in told.words
@@ -97,6 +99,42 @@ def test_inspect_gives_json_for_scripts(data: Any, stores: dict[str, Path]) -> N
     assert [each["name"] for each in value["columns"]] == ["energy", "eta", "phi", "r"]
     paths = [path for path in stores["sphenix"].rglob("*") if path.is_file()]
     assert value["files"] == len(paths)
+
+
+def test_sources_lists_the_files_with_their_content(data: Any, stores: dict[str, Path]) -> None:
+    (row,) = json.loads(data("sources", stores["sphenix"], "--json").out)
+    path = Path(row["path"])
+    assert row["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (row["file"], row["split"], row["entries"]) == (0, "train", 12)
+    assert row["first event_id"] == int(row["sha256"][:16], 16) >> 1
+    told = data("sources", stores["sphenix"])
+    assert told.code == 0
+    for word in ("file and place there", row["sha256"][:12], str(row["first event_id"])):
+        assert word in told.words
+    assert "source_event_id, which numbers all events" in data("sources", stores["icecube"]).words
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_locate_leads_from_an_id_to_file_and_row(
+    data: Any, stores: dict[str, Path], kind: str
+) -> None:
+    shard = Store.open(stores[kind]).shards("train")[-1]
+    event_id = int(shard.read(("event_id",))["event_id"][-1])
+    (place,) = json.loads(data("locate", stores[kind], event_id, "--json").out)
+    assert place["shard"] == shard.record.name
+    assert place["index"] == shard.record.events - 1
+    assert place["event_id"] == event_id
+    told = data("locate", stores[kind], event_id)
+    assert told.code == 0
+    assert f"{event_id}: row {place['row']} of {place['file']['path']}; split train" in told.words
+
+
+def test_locate_says_of_an_unknown_id_where_to_look(data: Any, stores: dict[str, Path]) -> None:
+    told = data("locate", stores["sphenix"], 7)
+    assert told.code == Exit.BAD_INPUT
+    assert f"{stores['sphenix']}: no event 7 here." in told.words
+    assert f"`cosmotron data sources {stores['sphenix']}`" in told.words
+    assert "is no event id; they lie from 0" in data("locate", stores["sphenix"], 2**63).words
 
 
 def test_verify_finds_a_whole_store_whole(data: Any, stores: dict[str, Path]) -> None:

@@ -88,6 +88,9 @@ class Dataset(Declaration):
     are dealt to splits by a hash of their id. Keys that are not set take the experiment's defaults.
     A custom experiment is "file.py:NAME" (docs/other-disciplines.md).
 
+    An event's id comes from its file's content and its place there; or from `event_key`, an array
+    of whole numbers that tells all events of the experiment from each other. "file" is the former.
+
     Voxel orders need bins, as many as `bins` says, fitted on the first training file; or those of
     the dataset `bins_from`; or those in `bins_file` (.json, .npz, or a pickle of numbers), which a
     published model was trained with.
@@ -106,6 +109,7 @@ class Dataset(Declaration):
     files: dict[Name, PositiveInt] = {}
     fractions: dict[Name, PositiveFloat] = {}
     mean_points: PositiveFloat | None = None
+    event_key: str = ""
     min_points: NonNegativeInt = 1
     max_points: PositiveInt | None = None
     neighbours: NonNegativeInt = 0

@@ -1,4 +1,4 @@
-"""The verbs for a store: inspect, verify and plot."""
+"""The verbs for a store: inspect, sources, locate, verify and plot."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,10 @@ from rich.table import Table
 from pipeline.cli.screen import AsJson, fail, out, screen
 from pipeline.outcome import Exit
 
-app = typer.Typer(no_args_is_help=True, help="Stores of events: inspect, verify and plot.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Stores of events: inspect, verify, plot; find events in their files.",
+)
 StorePath = Annotated[Path, typer.Argument(help="A staged Zarr store.")]
 
 
@@ -35,6 +38,66 @@ def data_inspect(store: StorePath, as_json: AsJson = False) -> None:
     _print("columns of points", facts_of["columns"])
     rejected = ", ".join(f"{count:,} {name}" for name, count in facts_of["rejected"].items())
     out.print(f"rejected: {rejected or 'none'}")
+
+
+@app.command("sources")
+def data_sources(store: StorePath, as_json: AsJson = False) -> None:
+    """List the source files of a store: content, events, split, and the id of the first event.
+
+    Example: `cosmotron data sources runs/quickstart/data/labelled.zarr`
+    """
+    from pipeline.data.store import Store
+    from pipeline.data.store.places import source_table
+
+    opened = Store.open(store)
+    rows = source_table(opened)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    key = opened.manifest.event_key
+    what = "file and place there" if key == "file" else f"{key}, which numbers all events"
+    out.print(f"[dim]an event is its[/] {what}", highlight=False)
+    _print("source files", [_in_short(row) for row in rows])
+
+
+def _in_short(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of a source file as a terminal shows it; an id is a name, not a quantity."""
+    row = {**row, "sha256": f"{row['sha256'][:12]}…"}
+    first = row.pop("first event_id")
+    return row if first is None else {**row, "first event_id": str(first)}
+
+
+@app.command("locate")
+def data_locate(
+    store: StorePath,
+    event_ids: Annotated[list[int], typer.Argument(help="Event ids, as the store has them.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show the source file and the row of events, and their places in the store.
+
+    Rows and places count from 0.
+
+    Example: `cosmotron data locate pp.zarr 8203414616412130826`
+    """
+    from dataclasses import asdict
+
+    from pipeline.data.store import Store
+    from pipeline.data.store.places import places
+
+    opened = Store.open(store)
+    found = [place for event_id in event_ids for place in places(opened, event_id)]
+    if as_json:
+        rows = [{**asdict(each), "file": each.file.model_dump(mode="json")} for each in found]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for each in found:
+        where = f"shard {each.shard}, event {each.index}" if each.shard else "rejected, not staged"
+        out.print(
+            f"{each.event_id}: row {each.row} of {each.file.path}; split {each.split}, {where}",
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def _print(title: str, rows: list[dict[str, Any]]) -> None:

@@ -16,6 +16,7 @@ from pipeline.catalog import Declaration
 from pipeline.data import custom_code
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events
+from pipeline.data.identity import OF_FILE
 
 
 class Column(Declaration):
@@ -72,9 +73,10 @@ class Experiment:
     `options` that a dataset has `chosen`, such as the table to read where a file has several.
     `limit` handles events of too many points. `axes` are the three columns, normalised to [0, 1],
     that orders and neighbours use; points are sorted by the last of them first, and its equal-count
-    bins are shared evenly by the groups between `group_limits` (physical units). `block_events`
-    events are read and prepared at a time; `shard_events` entries make a shard by default: about
-    100 MB, of which a worker holds a few.
+    bins are shared evenly by the groups between `group_limits` (physical units). `event_key` is an
+    array of whole numbers that tells all events of the experiment from each other, or "file": then
+    an event is its place in its file. `block_events` events are read and prepared at a time;
+    `shard_events` entries make a shard by default: about 100 MB, of which a worker holds a few.
     Arrays that `may_be_missing` names may hold NaN for what is not known; every other number must
     be finite.
     """
@@ -90,6 +92,7 @@ class Experiment:
     order: Order = "file"
     axes: tuple[str, str, str] | None = None
     group_limits: tuple[float, ...] = ()
+    event_key: str = OF_FILE
     block_events: int = 256
     shard_events: int = 2048
     may_be_missing: frozenset[str] = frozenset()

@@ -6,23 +6,24 @@ the parts in any order. Axes: E events, P points, k neighbours.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events, concatenate
 from pipeline.data.experiment import Entries
+from pipeline.data.identity import OF_FILE, Identity
 from pipeline.data.preparation.finite import check_finite
 from pipeline.data.preparation.serialise import Preparation, serialise, usable
 from pipeline.data.splits import split_of
-from pipeline.data.store.manifest import ShardRecord
+from pipeline.data.store.manifest import SCHEMA, ShardRecord
+from pipeline.data.store.places import ROW
 from pipeline.data.store.shard import write_shard
 
 RESERVED = frozenset({"points", "offsets", "event_id", "neighbours"})
-FILE_BITS = 32
 
 
 @dataclass(frozen=True)
@@ -51,19 +52,54 @@ def ranges(count: int, events_per_shard: int) -> list[tuple[int, int]]:
     return [(start, min(start + events_per_shard, count)) for start in starts]
 
 
-def make_part(
-    layout: Layout, entries: Entries, *, split: str, file: int, part: int, start: int, stop: int
-) -> tuple[list[ShardRecord], dict[str, int]]:
-    """Write the entries `start` to `stop` of source `file` as shards; return both records."""
-    prepared, rejected = prepared_range(layout.preparation, entries, start, stop)
-    event_id = (file << FILE_BITS) | prepared.events.event_id
-    name = f"{file:05d}-{part:03d}"
-    shards = [
+class Place(NamedTuple):
+    """The entries `start` to `stop` of source `file`, as its staging part `part`.
+
+    `split` is where the file's events go, empty where they are dealt one by one.
+    """
+
+    split: str
+    file: int
+    part: int
+    start: int
+    stop: int
+
+
+class MadePart(NamedTuple):
+    """The records of the shards, the rejected events by reason, and the range of the keys."""
+
+    shards: tuple[ShardRecord, ...]
+    rejected: dict[str, int]
+    keys: tuple[int, int] | None
+
+
+def make_part(layout: Layout, entries: Entries, identity: Identity, place: Place) -> MadePart:
+    """Write the entries at `place` as shards; return what was made."""
+    prepared, rejected = prepared_range(layout.preparation, entries, place.start, place.stop)
+    event_id = identity.ids(prepared.events)
+    keys = identity.range(prepared.events)
+    if identity.key != OF_FILE:
+        prepared = with_rows(prepared)
+    name = f"{place.file:05d}-{place.part:03d}"
+    shards = tuple(
         _write(layout, layout.store / name_of_split / name, each, event_id[chosen])
-        for name_of_split, chosen, each in _dealt(prepared, event_id, split, layout.fractions)
+        for name_of_split, chosen, each in _dealt(prepared, event_id, place.split, layout.fractions)
         if len(each.events)
-    ]
-    return shards, rejected
+    )
+    return MadePart(shards, rejected, keys)
+
+
+def with_rows(prepared: Prepared) -> Prepared:
+    """Return `prepared` with the place of each event in its file, which its id does not tell.
+
+    Raises:
+        BadInput: The source has an array of this name.
+    """
+    events = prepared.events
+    if ROW in events.per_event:
+        raise BadInput(_taken(events.source, ROW))
+    per_event = {**events.per_event, ROW: events.event_id}
+    return replace(prepared, events=replace(events, per_event=per_event, verified=True))
 
 
 def prepared_range(
@@ -110,7 +146,7 @@ def _write(layout: Layout, folder: Path, prepared: Prepared, event_id: Array) ->
     """Write one shard."""
     experiment = layout.preparation.experiment
     attributes: dict[str, Any] = {
-        "schema": "cosmotron-events/2",
+        "schema": SCHEMA,
         "experiment": experiment.name,
         "columns": [column.model_dump() for column in experiment.columns],
     }
@@ -139,11 +175,7 @@ def arrays_of(prepared: Prepared, event_id: Array) -> dict[str, Array]:
     taken = RESERVED & {*events.per_point, *events.per_event}
     if taken or set(events.per_point) & set(events.per_event):
         names = ", ".join(sorted(taken or set(events.per_point) & set(events.per_event)))
-        message = (
-            f"{events.source}: array {names}: the store uses this name itself. The reader must use "
-            "another."
-        )
-        raise BadInput(message)
+        raise BadInput(_taken(events.source, names))
     arrays: dict[str, Array] = {
         "points": events.points,
         "offsets": events.offsets,
@@ -152,3 +184,7 @@ def arrays_of(prepared: Prepared, event_id: Array) -> dict[str, Array]:
     if prepared.neighbours.shape[1]:
         arrays["neighbours"] = prepared.neighbours
     return {**arrays, **events.per_point, **events.per_event}
+
+
+def _taken(source: str, names: str) -> str:
+    return f"{source}: array {names}: the store uses this name itself. The reader must use another."

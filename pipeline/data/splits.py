@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.events import Array, Integers
+from pipeline.data.events import Array, Integers, Mask
 
 Keys = npt.NDArray[np.uint64]
 
@@ -27,6 +27,12 @@ def _mixed(z: Keys) -> Keys:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
+
+
+def are_in(split: str, event_id: Integers, fractions: Mapping[str, float]) -> Mask:
+    """Return which events (E) fall into `split`, one of the names of `fractions`."""
+    inside: Mask = split_of(event_id, fractions) == list(fractions).index(split)
+    return inside
 
 
 def split_of(event_id: Integers, fractions: Mapping[str, float]) -> Integers:

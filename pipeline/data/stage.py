@@ -6,7 +6,6 @@ another, and `--finish` writes the manifest.
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections import Counter
@@ -16,19 +15,30 @@ from pathlib import Path
 
 from pipeline import records
 from pipeline.campaign import StageTask
-from pipeline.data.checksums import remembered, sha256, unchanged
-from pipeline.data.companions import found_beside
+from pipeline.data.checksums import sha256, unchanged
 from pipeline.data.errors import BadInput
-from pipeline.data.experiment import Entries, Experiment
+from pipeline.data.experiment import Experiment
 from pipeline.data.experiments import experiment_of
-from pipeline.data.part import Layout, make_part, ranges
+from pipeline.data.identity import Identity
+from pipeline.data.part import Layout, Place, make_part, ranges
 from pipeline.data.preparation.bins import Bins, fit_bins, read_bins
 from pipeline.data.preparation.bins_file import published_bins
 from pipeline.data.preparation.serialise import Preparation, is_voxel_order, normal, usable
 from pipeline.data.program import Program, part_record, part_records, run
 from pipeline.data.readers import opened
-from pipeline.data.source import beside, fetched, file_of, is_remote, size_of
+from pipeline.data.source import fetched, file_of, is_remote, size_of
 from pipeline.data.space import check, needed
+from pipeline.data.splits import are_in
+from pipeline.data.staged import (
+    StagedFile,
+    StagedPart,
+    check_contents,
+    check_ids,
+    claim_content,
+    seen,
+    sources_of_file,
+    with_keys,
+)
 from pipeline.data.store.manifest import (
     BINS,
     Manifest,
@@ -37,7 +47,7 @@ from pipeline.data.store.manifest import (
     write_manifest,
 )
 from pipeline.data.store.tables import TABLES, check_tables, write_tables
-from pipeline.records import Part, Record, Staged
+from pipeline.records import Staged
 from pipeline.run import TaskFolder
 from pipeline.writing import write_json
 
@@ -45,27 +55,7 @@ BINS_SPLIT = "train"
 SAMPLE_EVENTS = 2000
 BEGUN = "begun.json"
 # Of how points are prepared: one more whenever the same settings make other shards.
-PREPARATION_VERSION = 2
-
-
-class StagedPart(Record):
-    """The shards of one staging part of a source file; `made_from` stands for what decides them."""
-
-    made_from: str
-    shards: tuple[ShardRecord, ...]
-    rejected: dict[str, int]
-
-
-class StagedFile(Part):
-    """The shards of one source file; `sources` are the file and its companions.
-
-    `seen` has size in bytes and time in ns of each, empty where the file is not on this machine.
-    """
-
-    shards: tuple[ShardRecord, ...]
-    sources: tuple[SourceRecord, ...]
-    rejected: dict[str, int]
-    seen: tuple[tuple[int, int], ...]
+PREPARATION_VERSION = 3
 
 
 def begin(folder: TaskFolder, task: StageTask) -> None:
@@ -99,6 +89,7 @@ def _bins(task: StageTask, kind: Experiment, name: str, path: Path, split: str) 
         return published_bins(Path(task.dataset.bins_file))
     if task.bins_store != task.store:
         return read_bins(task.bins_store / BINS)
+    content = sha256(path)
     splits = task.dataset.fractions or task.sources
     if BINS_SPLIT not in splits or split not in ("", BINS_SPLIT):
         message = (
@@ -109,13 +100,22 @@ def _bins(task: StageTask, kind: Experiment, name: str, path: Path, split: str) 
     settings = Preparation(kind, "none", max_points=task.dataset.max_points or kind.max_points)
     with opened(path, kind) as entries:
         events, _ = usable(entries.read(0, min(entries.count, SAMPLE_EVENTS))[0], settings)
+    if task.dataset.fractions:
+        ids = Identity(event_key(task, kind), kind.name, content).ids(events)
+        events = events.select(are_in(BINS_SPLIT, ids, task.dataset.fractions))
+    if not len(events):
+        message = (
+            f"{name}: none of its first {SAMPLE_EVENTS} events is usable and of split "
+            f"{BINS_SPLIT!r}, so voxel bins cannot be fitted. List a larger file first."
+        )
+        raise BadInput(message)
     third = {each.name: each for each in kind.columns}[(kind.axes or ("",) * 3)[2]]
     return fit_bins(
         normal(kind.transform(events), kind),
         task.dataset.bins,
         limits=tuple((each - third.offset) / third.scale for each in kind.group_limits),
         source=name,
-        source_sha256=sha256(path),
+        source_sha256=content,
     )
 
 
@@ -150,66 +150,57 @@ def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
     started = time.perf_counter()
     layout = layout_of(task)
     split, name = task.files[number]
-    seen = _seen(name, layout.preparation.experiment)
     for leftover in task.store.glob(f"*/.{number:05d}-*.tmp"):
         shutil.rmtree(leftover)
     kind = layout.preparation.experiment
+    seen_before = seen(name, kind)
     target = folder.path / f"fetch-{number:05d}"
     with (
         fetched(name, kind.companions(file_of(name)), target) as path,
         opened(path, kind) as entries,
     ):
         check_tables(task.store, entries.tables, name)
-        sources = _sources(kind, entries, name, path, folder)
-        shards: list[ShardRecord] = []
-        rejected: Counter[str] = Counter()
+        sources = sources_of_file(
+            kind, name, path, split=split, entries=entries.count, notes=folder.parts
+        )
+        claim_content(folder.parts, task, number, sources[0].sha256)
+        identity = Identity(event_key(task, kind), kind.name, sources[0].sha256)
+        parts: list[StagedPart] = []
         for part, (start, stop) in enumerate(ranges(entries.count, layout.events_per_shard)):
             note = folder.parts / f"{number:05d}-{part:03d}.json"
             made_from = _fingerprint(task, layout, sources, (number, part, start, stop))
             record = _kept(task.store, note, made_from)
             if record is None:
-                made, bad = make_part(
-                    layout, entries, split=split, file=number, part=part, start=start, stop=stop
+                place = Place(split, number, part, start, stop)
+                record = StagedPart(
+                    made_from=made_from, **make_part(layout, entries, identity, place)._asdict()
                 )
-                record = StagedPart(made_from=made_from, shards=tuple(made), rejected=bad)
                 records.write(note, record)
-            shards += record.shards
-            rejected.update(record.rejected)
+            parts.append(record)
+    shards = tuple(shard for each in parts for shard in each.shards)
     _remove_others(task.store, number, shards)
+    rejected = sum((Counter(each.rejected) for each in parts), Counter[str]())
     whole = StagedFile(
-        shards=tuple(shards),
-        sources=tuple(sources),
-        rejected={name: count for name, count in rejected.items() if count},
-        seen=seen,
+        version=PREPARATION_VERSION,
+        shards=shards,
+        sources=with_keys(sources, [each.keys for each in parts]),
+        rejected=dict(rejected),
+        seen=seen_before,
         seconds=round(time.perf_counter() - started, 3),
     )
     records.write(part_record(folder, number), whole)
 
 
-def _remove_others(store: Path, number: int, shards: list[ShardRecord]) -> None:
+def event_key(task: StageTask, kind: Experiment) -> str:
+    """Return the array that names the events of `task`, "file" for their place in the file."""
+    return task.dataset.event_key or kind.event_key
+
+
+def _remove_others(store: Path, number: int, shards: Sequence[ShardRecord]) -> None:
     """Remove the shards of an earlier version of source file `number`, all but `shards`."""
     mine = {store / each.split / each.name for each in shards}
     for folder in {*store.glob(f"*/{number:05d}-*")} - mine:
         shutil.rmtree(folder)
-
-
-def _sources(
-    kind: Experiment, entries: Entries, name: str, path: Path, folder: TaskFolder
-) -> list[SourceRecord]:
-    """Return the records of the source file `name`, here at `path`, and of its companions."""
-    names = {path: name}
-    for companion in found_beside(path, kind.companions):
-        relative = os.path.relpath(companion, path.absolute().parent)
-        names[companion] = beside(name, relative) if is_remote(name) else str(companion)
-    return [
-        SourceRecord(
-            path=names[each],
-            bytes=each.stat().st_size,
-            sha256=sha256(each) if each == path else remembered(each.resolve(), folder.parts),
-            entries=entries.count if each == path else 0,
-        )
-        for each in names
-    ]
 
 
 def _fingerprint(
@@ -243,25 +234,20 @@ def _are_whole(store: Path, shards: Sequence[ShardRecord]) -> bool:
 def is_staged(folder: TaskFolder, task: StageTask, number: int) -> bool:
     """Return whether the shards of source file `number` are complete and it looks unchanged."""
     record = records.read(part_record(folder, number), StagedFile)
-    if record is None or not _are_whole(task.store, record.shards):
+    if record is None or record.version != PREPARATION_VERSION:
         return False
-    seen = _seen(task.files[number][1], experiment_of(task.dataset))
-    return not seen or record.seen == seen
-
-
-def _seen(name: str, kind: Experiment) -> tuple[tuple[int, int], ...]:
-    """Return size and time of a file and its companions, nothing if it is not here."""
-    if is_remote(name) or not Path(name).exists():
-        return ()
-    states = [path.stat() for path in (Path(name), *found_beside(Path(name), kind.companions))]
-    return tuple((state.st_size, state.st_mtime_ns) for state in states)
+    if not _are_whole(task.store, record.shards):
+        return False
+    now = seen(task.files[number][1], experiment_of(task.dataset))
+    return not now or record.seen == now
 
 
 def finish(folder: TaskFolder, task: StageTask) -> None:
     """Verify every shard of `task`, write the manifest and mark the task done.
 
     Raises:
-        BadInput: A part is not done or damaged, or a split is empty or has labels for some files.
+        BadInput: A part is not done or damaged, a file comes twice, or a split is empty or has
+            labels for some files.
     """
     made = part_records(folder, StagedFile, len(task.files))
     for number, (_, source) in enumerate(task.files):
@@ -289,6 +275,9 @@ def _manifest(task: StageTask, made: list[StagedFile]) -> Manifest:
     shards = [shard for each in made for shard in each.shards]
     rejected: Counter[str] = sum((Counter(each.rejected) for each in made), Counter())
     splits = tuple(task.dataset.fractions or task.sources)
+    key = event_key(task, settings.experiment)
+    check_contents(task.store, made)
+    check_ids(task.store, key, made)
     _check_splits(task, splits, shards, rejected)
     constants = (name for name in (BINS, TABLES) if (task.store / name).exists())
     return Manifest(
@@ -299,6 +288,8 @@ def _manifest(task: StageTask, made: list[StagedFile]) -> Manifest:
         min_points=settings.min_points,
         max_points=settings.max_points,
         fractions=dict(layout.fractions),
+        event_key=key,
+        numbered_by=settings.experiment.name,
         files={name: sha256(task.store / name) for name in constants},
         sources=tuple(source for each in made for source in each.sources),
         rejected=dict(rejected),

@@ -63,7 +63,7 @@ def croissant(run: Run, campaign: Campaign, store: Path, manifest: Manifest) -> 
         "license": given.licence_address,
         "citeAs": _citation(campaign, given, store.stem),
         "keywords": ["cosmotron", manifest.experiment],
-        "isBasedOn": [_source(each, run, store.parent) for each in manifest.sources],
+        "isBasedOn": [_source(each, run, store.parent) for each in manifest.based_on],
         "distribution": list(_distribution(store, manifest)),
         "recordSet": _record_sets(manifest),
     }

@@ -26,7 +26,7 @@ from pipeline.data.jet_inputs import ARRAYS
 from pipeline.data.normalisation import normalised, physical
 from pipeline.data.preparation.constituents import COLUMNS, constituents, needed
 from pipeline.data.store import MANIFEST, Manifest, Shard, ShardRecord, Store
-from pipeline.data.store.manifest import SourceRecord
+from pipeline.data.store.manifest import SCHEMA, SourceRecord
 from pipeline.data.store.shard import write_shard
 from pipeline.data.store.tokens import TOKENIZER, WEIGHTS
 from pipeline.evaluation.codebooks import perplexity, usage
@@ -121,7 +121,7 @@ class Shards:
             folder,
             arrays,
             per_event=frozenset(arrays) - {"points", "offsets", TOKEN, *ARRAYS},
-            attributes={"schema": "cosmotron-events/2", "experiment": EXPERIMENT},
+            attributes={"schema": SCHEMA, "experiment": EXPERIMENT},
             chunk_points=self.task.chunk_points,
             codec=self.task.codec,
         )
@@ -202,14 +202,15 @@ def manifest(shards: Shards, made: list[Made]) -> Manifest:
         min_points=1,
         max_points=MOST_CONSTITUENTS,
         fractions=jets.manifest.fractions,
+        event_key=jets.manifest.event_key,
+        numbered_by=jets.manifest.numbered_by,
         files={name: sha256(store / name) for name in (TOKENIZER, WEIGHTS)},
-        sources=(
-            SourceRecord(
-                path=str(path),
-                bytes=path.stat().st_size,
-                sha256=sha256(path),
-                entries=sum(jets.manifest.events.values()),
-            ),
+        sources=jets.manifest.sources,
+        made_from=SourceRecord(
+            path=str(path),
+            bytes=path.stat().st_size,
+            sha256=sha256(path),
+            entries=sum(jets.manifest.events.values()),
         ),
         rejected=total_cut(made),
         events={split: sum(each.events for each in some) for split, some in of.items()},

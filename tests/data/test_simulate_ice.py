@@ -8,8 +8,8 @@ from pipeline.data.events import Events
 from pipeline.data.preparation.directions import unit_vectors
 from pipeline.data.preparation.pulses import in_time_order, select_pulses
 from pipeline.data.program import run
-from pipeline.data.simulate import SIMULATE
-from pipeline.data.simulation.ice import SIMULATOR, make
+from pipeline.data.simulate import SIMULATE, part_seed
+from pipeline.data.simulation.ice import NUMBER_BITS, SIMULATOR, make
 from pipeline.data.simulation.ice_array import MODULES, SENSORS, positions_m
 from pipeline.data.simulation.ice_light import (
     CONE,
@@ -213,7 +213,8 @@ def test_a_task_becomes_a_release_that_is_read(tmp_path):
     }  # fmt: skip
     meta = pq.read_table(asked.output / "train_meta.parquet").to_pydict()
     assert meta["batch_id"] == [0] * 20 + [1] * 20
-    assert meta["event_id"] == list(range(1, 41))
+    first = [(part_seed(asked.seed, n) << NUMBER_BITS) + 1 for n in range(2)]
+    assert meta["event_id"] == [number + n for number in first for n in range(20)]
     for number in range(2):
         (found,) = read(asked.output / "train" / f"batch_{number}.parquet", "icecube")
         assert len(found) == 20
@@ -235,7 +236,7 @@ def test_what_is_read_is_what_was_made(tmp_path):
     made = SIMULATOR.write(asked.files[0][1], asked.simulation, 0, 5)
     SIMULATOR.finish((asked.files[0][1],))
     (found,) = read(asked.files[0][1], "icecube")
-    expected = make(20, seed=5, source="made")
+    expected = make(20, seed=5, source="made", first_id=(5 << NUMBER_BITS) + 1)
     del expected.per_event["energy"], expected.per_event["is_track"]
     same(found, expected)
     assert made.points == len(expected.points)

@@ -6,7 +6,9 @@ from made_events import events, stage_task, store
 from made_pulses import batch, geometry, pulses
 from staged_alone import command, ended
 
+from pipeline.data.checksums import sha256
 from pipeline.data.errors import BadInput
+from pipeline.data.identity import base_of, numbers_from
 from pipeline.data.program import run
 from pipeline.data.readers.kaggle_write import write_geometry
 from pipeline.data.readers.sphenix_npz import write_npz
@@ -48,9 +50,9 @@ def test_events_are_dealt_to_disjoint_splits_that_are_complete(tmp_path, sources
     ids = ids_of(found)
     assert tuple(ids) == found.splits == tuple(FRACTIONS)
     assert all(len(each) for each in ids.values())
-    together = np.sort(np.concatenate(list(ids.values())))
-    expected = [(file << 32) + entry for file in range(3) for entry in range(len(SIZES))]
-    assert together.tolist() == expected
+    together = np.concatenate(list(ids.values())).tolist()
+    expected = [base_of(sha256(path)) + entry for path in sources for entry in range(len(SIZES))]
+    assert sorted(together) == sorted(expected)
     assert found.manifest.fractions == FRACTIONS
 
 
@@ -64,8 +66,9 @@ def test_points_and_labels_go_with_their_event(tmp_path, sources):
     for split in found.splits:
         for shard in found.shards(split):
             arrays = shard.read()
-            file, entries = arrays["event_id"][0] >> 32, arrays["event_id"] & 0xFFFFFFFF
-            whole = events(SIZES, seed=int(file)).select(np.isin(np.arange(len(SIZES)), entries))
+            file = shard.record.file
+            entries = numbers_from(base_of(sha256(sources[file])), arrays["event_id"])
+            whole = events(SIZES, seed=file).select(np.isin(np.arange(len(SIZES)), entries))
             assert np.diff(arrays["offsets"]).tolist() == whole.sizes.tolist()
             np.testing.assert_array_equal(arrays["track_id"], whole.per_point["track_id"])
             np.testing.assert_array_equal(arrays["noise"], whole.per_point["noise"])

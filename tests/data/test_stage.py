@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from made_events import events, stage_task
 
+from pipeline.data.checksums import sha256
 from pipeline.data.experiments.sphenix import SPHENIX
+from pipeline.data.identity import base_of
 from pipeline.data.preparation.bins import read_bins
 from pipeline.data.preparation.serialise import Preparation, serialise
 from pipeline.data.program import run
@@ -40,14 +42,17 @@ def files_of(store):
 
 
 def test_a_source_becomes_shards_of_events_in_voxel_order(tmp_path, source):
-    folder, task = stage_task(tmp_path, {"train": (source, source)}, max_points=50)
+    other = tmp_path / "raw" / "spacepoints_001.npz"
+    write_npz(other, events(SIZES, seed=1), labelled=True)
+    folder, task = stage_task(tmp_path, {"train": (source, other)}, max_points=50)
     assert stage(folder, "--begin", "--part 1", "--part 0", "--finish") == [0, 0, 0, 0]
     assert folder.is_done
     store = Store.open(task.store)
     shards = [each.read() for each in store.shards("train")]
     assert [len(each["event_id"]) for each in shards] == [3, 2, 3, 2]
     ids = np.concatenate([each["event_id"] for each in shards])
-    assert ids.tolist() == [0, 1, 3, 4, 5, *((1 << 32) + entry for entry in (0, 1, 3, 4, 5))]
+    bases = [base_of(sha256(path)) for path in (source, other)]
+    assert ids.tolist() == [base + entry for base in bases for entry in (0, 1, 3, 4, 5)]
     whole = events(SIZES).select(np.array(SIZES) % 90 > 0)
     bins = read_bins(task.store / "bins.json")
     expected, nearest = serialise(whole, Preparation(SPHENIX, "REP", neighbours=3, bins=bins))
@@ -152,7 +157,7 @@ def test_without_a_training_split_no_bins_are_fitted(tmp_path, source, capsys):
 
 def test_files_with_and_without_labels_do_not_share_a_split(tmp_path, source, capsys):
     other = tmp_path / "raw" / "spacepoints_001.npz"
-    write_npz(other, events(SIZES), labelled=False)
+    write_npz(other, events(SIZES, seed=1), labelled=False)
     folder, _ = stage_task(tmp_path, {"train": (source, other)})
     assert stage(folder, "--begin", "--part 0", "--part 1", "--finish")[-1] == Exit.BAD_INPUT
     message = capsys.readouterr().err

@@ -51,10 +51,10 @@ def killed(monkeypatch):
     """Let the process die before it makes part `at` of any file, as long as the body runs."""
 
     def die(folder, at):
-        def make(*words, **place):
-            if place["part"] == at:
+        def make(layout, entries, identity, place):
+            if place.part == at:
                 raise KilledError
-            return part.make_part(*words, **place)
+            return part.make_part(layout, entries, identity, place)
 
         with monkeypatch.context() as patch:
             patch.setattr(staging, "make_part", make)

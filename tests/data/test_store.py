@@ -160,7 +160,7 @@ def test_without_a_manifest_there_is_no_store(store):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("schema_version", 3), ("schema_name", "other"), ("neighbours", -1)],
+    [("schema_version", 4), ("schema_name", "other"), ("neighbours", -1)],
 )
 def test_a_manifest_of_another_schema_is_refused(store, key, value):
     write_manifest(store, read_manifest(store).model_copy(update={key: value}))

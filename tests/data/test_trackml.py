@@ -135,7 +135,8 @@ def test_an_event_survives_the_round_trip(tmp_path_factory, ids, seed):
 
 
 def test_events_are_staged_with_exact_ids(tmp_path):
-    paths = [event(tmp_path, name=f"event{number:09d}") for number in (1000, 1001)]
+    texts = {"event000001000": HITS, "event000001001": HITS.replace("55.5", "55.6")}
+    paths = [event(tmp_path, text, name=name) for name, text in texts.items()]
     folder, task = stage_task(
         tmp_path, {"train": paths}, experiment="trackml", order="hilbert", neighbours=1
     )

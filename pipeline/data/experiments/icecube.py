@@ -38,6 +38,7 @@ ICECUBE = Experiment(
     columns=COLUMNS,
     readers={".parquet": "pipeline.data.readers.kaggle:open_batch"},
     companions=companions,
+    event_key="source_event_id",  # the competition numbers all its events
     limit=select_pulses,
     max_points=127,
     block_events=4096,

@@ -16,6 +16,7 @@ from pipeline.data.simulation.ice_pulses import Pulses, read_out
 from pipeline.data.simulation.simulator import Made, Simulator
 
 BLOCK_EVENTS = 100
+NUMBER_BITS = 24  # events of one file
 
 
 def make(count: int, *, seed: int, source: str, first_id: int = 1) -> Events:
@@ -65,9 +66,12 @@ def _events(sources: Sources, pulses: Pulses, source: str, *, first: int, most: 
 
 
 def write(path: Path, simulation: Simulation, number: int, seed: int) -> Made:
-    """Write events as the batch `path`, and its rows of the truth in a hidden file beside it."""
+    """Write events as the batch `path`, and its rows of the truth in a hidden file beside it.
+
+    As in the competition a number stands for one event: those of a file begin with its seed.
+    """
     count = simulation.events_per_file
-    events = make(count, seed=seed, source=str(path), first_id=number * count + 1)
+    events = make(count, seed=seed, source=str(path), first_id=(seed << NUMBER_BITS) + 1)
     counts = {
         "muons": int(events.per_event["is_track"].sum()),
         "auxiliary": int(events.per_point["auxiliary"].sum()),

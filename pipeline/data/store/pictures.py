@@ -15,10 +15,12 @@ from matplotlib.figure import Figure
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array
 from pipeline.data.store.opened import Store
+from pipeline.data.store.places import ROW
 from pipeline.data.store.tables import read_tables
 
 BINS = 60
 ACROSS = 4
+MOST_BINS = 1000
 FEW_VALUES = 40
 ENOUGH_EVENTS = 1000
 OTHERS = "0.75"
@@ -32,7 +34,7 @@ def draw_features(store: Store, split: str, path: Path) -> Path:
         unit = f" ({column.unit})" if column.unit != "1" else ""
         shown[f"{column.name}{unit}"] = arrays["points"][:, number]
     for name in arrays:
-        if name not in ("points", "event_id", "neighbours"):
+        if name not in ("points", "event_id", "neighbours", ROW):
             shown |= _flat(name, arrays[name])
     rows = math.ceil(len(shown) / ACROSS)
     figure = Figure(figsize=(3.2 * ACROSS, 2.3 * rows), layout="constrained")
@@ -69,8 +71,9 @@ def _histogram(axis: Any, name: str, values: Array) -> None:
     values = values.astype(np.float64)
     distinct = np.unique(values)
     bins: Any = BINS
-    if len(distinct) <= FEW_VALUES and np.all(distinct == np.round(distinct)):
-        bins = np.arange(distinct.min(initial=0) - 0.5, distinct.max(initial=0) + 1.5)
+    whole = 0 < len(distinct) <= FEW_VALUES and np.all(distinct == np.round(distinct))
+    if whole and np.ptp(distinct) <= MOST_BINS:  # few ids or PDG codes lie far apart
+        bins = np.arange(distinct.min() - 0.5, distinct.max() + 1.5)
     counts, _, _ = axis.hist(values, bins=bins, histtype="stepfilled", color="tab:blue", alpha=0.8)
     if counts.max(initial=0) > 50 * max(np.median(counts), 1):
         axis.set_yscale("log")

@@ -23,7 +23,7 @@ from pipeline.data.checksums import unchanged
 from pipeline.data.events import Array, Events
 from pipeline.data.loading import Selection
 from pipeline.data.store import Shard, ShardRecord, Store
-from pipeline.data.store.manifest import SourceRecord, write_manifest
+from pipeline.data.store.manifest import SCHEMA, SourceRecord, write_manifest
 from pipeline.data.store.shard import write_shard
 from pipeline.job import batch_job_id
 from pipeline.nn.hidden import EVENT_FEATURES, FEATURES, HiddenOf
@@ -116,7 +116,7 @@ class Writing:
             target,
             arrays,
             per_event=per_event,
-            attributes={"schema": "cosmotron-events/2", "experiment": self._experiment},
+            attributes={"schema": SCHEMA, "experiment": self._experiment},
             chunk_points=self.task.chunk_points,
             codec=self.task.codec,
         )
@@ -188,7 +188,7 @@ def _finish(task: FeaturesTask, store: Store, records: list[ShardRecord]) -> Non
         sha256=store.manifest.content_sha256,
         entries=sum(store.manifest.events.values()),
     )
-    changes = {"shards": tuple(records), "sources": (source,), "neighbours": 0}
+    changes = {"shards": tuple(records), "made_from": source, "neighbours": 0}
     write_manifest(task.store, store.manifest.model_copy(update=changes))
 
 
