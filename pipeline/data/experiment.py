@@ -39,12 +39,14 @@ class Entries:
     `read(start, stop)` returns those events, including empty ones, with their position in the file
     as `event_id`, and the number of rejected ones by reason. Ranges come in rising order; the
     memory it uses grows with the range, never with the file. `tables` are the file's constants,
-    equal in all files of a dataset: a detector's geometry.
+    equal in all files of a dataset: a detector's geometry. `checksum` says by what the reader tells
+    a wrong bit among the file's values, "" where the file has nothing for that.
     """
 
     count: int
     read: Callable[[int, int], tuple[Events, Rejected]]
     tables: dict[str, Array] = field(default_factory=dict)
+    checksum: str = ""
 
 
 Opener = Callable[..., AbstractContextManager[Entries]]

@@ -7,7 +7,7 @@ import pytest
 from pipeline.data.errors import BadInput
 from pipeline.data.experiments.omnilearned import OMNILEARNED
 from pipeline.data.readers import opened
-from pipeline.data.readers.hdf5 import check_whole
+from pipeline.data.readers.hdf5 import check_whole, checksum_of
 
 VALUES = np.arange(40, dtype=np.float32).reshape(10, 4)
 
@@ -95,3 +95,19 @@ def test_labels_that_were_never_written_are_no_class_0(tmp_path):
         opened(path, OMNILEARNED),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("pack", "checksum"),
+    [
+        ({"compression": "gzip"}, "Adler-32 of chunks"),
+        ({"fletcher32": True}, "Fletcher-32 of chunks"),
+        ({"compression": "lzf"}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_tells_a_wrong_bit_is_known(tmp_path, pack, checksum):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        packed = file.create_dataset("x", data=VALUES, chunks=(5, 4), **pack)
+        assert checksum_of([packed]) == checksum
+        assert not checksum_of([packed, file.create_dataset("y", data=VALUES)])

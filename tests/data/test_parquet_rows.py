@@ -81,3 +81,19 @@ def test_a_flipped_bit_in_a_page_with_a_checksum_is_told(tmp_path, share, compre
     path.write_bytes(content)
     with pytest.raises(BadInput, match="CRC"), opened_parquet(path) as file:
         Rows(path, file, ("charge",)).read(0, 1000)
+
+
+@pytest.mark.parametrize("dictionary", [False, True])
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.parametrize("checksum", [False, True])
+def test_whether_pages_have_checksums_is_known(tmp_path, checksum, compression, dictionary):
+    path = tmp_path / "made.parquet"
+    pq.write_table(
+        pa.table({"x": np.arange(1000) % 7}),
+        path,
+        write_page_checksum=checksum,
+        compression=compression,
+        use_dictionary=dictionary,
+    )
+    with opened_parquet(path) as file:
+        assert file.checksum == ("CRC-32 of pages" if checksum else "")

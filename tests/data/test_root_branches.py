@@ -144,3 +144,21 @@ def test_zlib_stays_without_isal(monkeypatch, tmp_path):
     with opened_tree(path, "T", "us") as opened:
         (column,) = tree_of(path, opened, "us", ragged=("a",)).columns(("a",), 0, 1)
     assert column.values().tolist() == [0.0] * 6000
+
+
+@pytest.mark.parametrize(
+    ("compression", "checksum"),
+    [
+        (uproot.ZLIB(1), "Adler-32 of compressed baskets"),
+        (uproot.LZMA(1), "CRC-32 of compressed baskets"),
+        (uproot.LZ4(1), "XXH64 of compressed baskets"),
+        (uproot.ZSTD(1), ""),
+        (None, ""),
+    ],
+)
+def test_what_tells_a_wrong_bit_is_known(tmp_path, compression, checksum):
+    path = tmp_path / "a.root"
+    with uproot.recreate(path, compression=compression) as file:
+        file.mktree("T", {"a": "var * float64"}).extend({"a": ak.unflatten(np.arange(6.0), SIZES)})
+    with opened_tree(path, "T", "us") as opened:
+        assert tree_of(path, opened, "us", ragged=("a",)).checksum == checksum

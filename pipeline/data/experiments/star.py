@@ -72,7 +72,7 @@ def open_star(path: Path) -> Iterator[Entries]:
             )
             return events, {}
 
-        yield Entries(tree.entries, read)
+        yield Entries(tree.entries, read, checksum=tree.checksum)
 
 
 STAR = Experiment(

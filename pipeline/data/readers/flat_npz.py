@@ -15,7 +15,7 @@ from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events, Integers, offsets_of
 from pipeline.data.experiment import Entries, Opener, Rejected
 from pipeline.data.readers.exact import rounded
-from pipeline.data.readers.npz import Rows, arrays
+from pipeline.data.readers.npz import CHECKSUM, Rows, arrays
 
 POINTS, SIZES = "points", "sizes"
 
@@ -66,7 +66,7 @@ def _open(
             )
             return events, {}
 
-        yield Entries(len(offsets) - 1, read)
+        yield Entries(len(offsets) - 1, read, checksum=CHECKSUM)
 
 
 def _native(rows: Rows, start: int, stop: int) -> Array:

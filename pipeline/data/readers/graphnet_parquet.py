@@ -89,7 +89,7 @@ def _nested(
         )
         return events, {}
 
-    return Entries(len(rows), read)
+    return Entries(len(rows), read, checksum=file.checksum)
 
 
 def _event_ids(path: Path, file: Any, struct: str) -> Integers:
@@ -172,7 +172,7 @@ def _flat(path: Path, file: Any, layout: Layout, pulses: str) -> Entries:
         )
         return events, {}
 
-    return Entries(len(runs.event_id), read)
+    return Entries(len(runs.event_id), read, checksum=file.checksum)
 
 
 def _joined(

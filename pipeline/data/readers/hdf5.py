@@ -6,12 +6,16 @@ value, without an error.
 """
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import h5py
 
 from pipeline.data.errors import BadInput
+
+# What the filters of HDF5 check as they unpack: a sum of its own, and zlib's.
+CHECKSUMS = {h5py.h5z.FILTER_FLETCHER32: "Fletcher-32", h5py.h5z.FILTER_DEFLATE: "Adler-32"}
 
 
 def check_whole(path: Path, dataset: Any) -> None:
@@ -31,6 +35,20 @@ def check_whole(path: Path, dataset: Any) -> None:
             "writer died, or files that belong to it are missing. Make or fetch the file again."
         )
         raise BadInput(message)
+
+
+def checksum_of(datasets: Iterable[Any]) -> str:
+    """Return what tells a wrong bit in all of `datasets`, "" where one has nothing."""
+    kinds = {
+        next((name for code, name in CHECKSUMS.items() if code in _filters(each)), "")
+        for each in datasets
+    }
+    return "" if "" in kinds else f"{' and '.join(sorted(kinds))} of chunks"
+
+
+def _filters(dataset: Any) -> list[int]:
+    made = dataset.id.get_create_plist()
+    return [made.get_filter(number)[0] for number in range(made.get_nfilters())]
 
 
 def _check_filters(path: Path, dataset: Any) -> None:

@@ -41,7 +41,7 @@ def open_parquet(path: Path) -> Iterator[Entries]:
             with whole(path):
                 return _jets(path, rows.read(start, stop), start)
 
-        yield Entries(len(rows), read)
+        yield Entries(len(rows), read, checksum=file.checksum)
 
 
 def _check_types(path: Path, schema: Any) -> None:

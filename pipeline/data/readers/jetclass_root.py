@@ -46,7 +46,7 @@ def open_root(path: Path) -> Iterator[Entries]:
         def read(start: int, stop: int) -> tuple[Events, Rejected]:
             return _jets(tree, more, start, stop)
 
-        yield Entries(tree.entries, read)
+        yield Entries(tree.entries, read, checksum=tree.checksum)
 
 
 def _jets(tree: Tree, more: tuple[str, ...], start: int, stop: int) -> tuple[Events, Rejected]:

@@ -70,7 +70,9 @@ def open_batch(path: Path) -> Iterator[Entries]:
             dark = np.bincount(events.event[events.column("charge") <= 0], minlength=len(events))
             return events.select(dark == 0), {"no_charge": int(np.count_nonzero(dark))}
 
-        yield Entries(len(index.event_id), read, tables={"geometry": geometry})
+        yield Entries(
+            len(index.event_id), read, tables={"geometry": geometry}, checksum=file.checksum
+        )
 
 
 def read_geometry(batch: Path, path: Path | None) -> Floats:

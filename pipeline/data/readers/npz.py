@@ -32,6 +32,7 @@ DAMAGED = (
     ValueError,
 )
 whole = partial(files.whole, kind="npz file", faults=DAMAGED)
+CHECKSUM = "CRC-32 of members"
 AT_ONCE = 1 << 20  # bytes; zipfile holds three times what it is asked for
 
 

@@ -21,7 +21,7 @@ from pipeline.data.events import Array, Events, Floats, Integers, offsets_of
 from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.experiments.omnilearned import COLUMNS
 from pipeline.data.readers.exact import exact, rounded
-from pipeline.data.readers.hdf5 import check_whole
+from pipeline.data.readers.hdf5 import check_whole, checksum_of
 
 NAMES = tuple(column.name for column in COLUMNS)
 LOG_PT = NAMES.index("log_pt")
@@ -51,7 +51,7 @@ def open_h5(path: Path) -> Iterator[Entries]:
                 some = {name: array[start:stop] for name, array in arrays.items()}
             return _jets(path, some, start), {}
 
-        yield Entries(len(arrays["data"]), read)
+        yield Entries(len(arrays["data"]), read, checksum=checksum_of(arrays.values()))
 
 
 def _arrays(path: Path, file: Any) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class OpenFile:
     schema: Any
     metadata: Any
     iter_batches: Callable[..., Iterator[Any]]
+    checksum: str = ""
 
 
 @contextlib.contextmanager
@@ -48,9 +49,31 @@ def opened_parquet(path: Path) -> Iterator[OpenFile]:
         file = pq.ParquetFile(
             path, buffer_size=BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
         )
-        opened = OpenFile(file.schema_arrow, file.metadata, file.iter_batches)
+        checksum = "CRC-32 of pages" if _has_checksums(path, file.metadata) else ""
+        opened = OpenFile(file.schema_arrow, file.metadata, file.iter_batches, checksum)
     with contextlib.closing(file):
         yield opened
+
+
+def _has_checksums(path: Path, metadata: Any) -> bool:
+    """Return whether the first page of the file has a checksum, of which pyarrow says nothing.
+
+    A page's header is a Thrift struct in the compact protocol: type, size, and size compressed,
+    each a byte for the field and a varint, and then, if there, the checksum, of 32 bits (0x15).
+    """
+    if not (metadata.num_row_groups and metadata.num_columns):
+        return False
+    column = metadata.row_group(0).column(0)
+    with path.open("rb") as stream:
+        stream.seek(column.dictionary_page_offset or column.data_page_offset)
+        header = stream.read(64)
+    place = 0
+    for _ in range(3):
+        place += 1
+        while header[place] & 0x80:
+            place += 1
+        place += 1
+    return header[place] == 0x15
 
 
 def extensions(types: Any) -> dict[str, Any]:

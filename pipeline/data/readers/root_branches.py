@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 import uproot
+from uproot.compression import Compression
 from uproot.interpretation.jagged import AsJagged
 from uproot.interpretation.numerical import AsDtype
 
@@ -23,6 +24,10 @@ from pipeline.data.readers.exact import exact
 from pipeline.data.readers.root_files import whole
 
 Bytes = npt.NDArray[np.uint8]
+
+
+# What each compression of ROOT checks as it unpacks; zstd has nothing.
+CHECKSUMS = {"ZLIB": "Adler-32", "LZMA": "CRC-32", "LZ4": "XXH64"}
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,15 @@ class Branch:
         self.dtype = np.dtype(number.from_dtype if isinstance(number, AsDtype) else object)
         if self.dtype.kind not in "biuf" or self._ragged != ragged:
             self.refuse("an array of numbers an entry" if ragged else "one number an entry")
+
+    @property
+    def compression(self) -> str:
+        """The name of what its baskets are compressed by, "" for nothing that is known."""
+        if not isinstance(self._branch, uproot.TBranch):
+            return ""
+        code = self._branch.file.fCompress  # of the file, where the branch has none of its own
+        found = self._branch.compression or Compression.from_code_pair(code // 100, code % 100)
+        return type(found).__name__ if found is not None and found.level else ""
 
     def refuse(self, expected: str) -> NoReturn:
         """Say that the branch has another type than `expected`.
@@ -144,7 +158,7 @@ class Field(Branch):
 
     def __init__(self, path: Path, field: Any, *, ragged: bool) -> None:
         self.path, self.name, self.type = path, field.name, field.typename
-        self._field, self._ragged, self._header = field, ragged, 0
+        self._branch, self._ragged, self._header = field, ragged, 0
         layout = self._layout(0, 0)
         content = layout.content if ragged and layout.is_list else layout
         if layout.is_list != ragged or not content.is_numpy or content.inner_shape:
@@ -161,7 +175,7 @@ class Field(Branch):
 
     def _layout(self, start: int, stop: int) -> Any:
         """Return the entries as awkward's buffers, without gaps, from offset 0 on."""
-        return self._field.array(entry_start=start, entry_stop=stop).layout.to_packed()
+        return self._branch.array(entry_start=start, entry_stop=stop).layout.to_packed()
 
 
 @dataclass(frozen=True)
@@ -193,6 +207,14 @@ class Tree:
     name: str
     entries: int
     branches: Mapping[str, Branch]
+
+    @property
+    def checksum(self) -> str:
+        """The checksum that every compressed basket has, "" where some have none."""
+        kinds = {each.compression for each in self.branches.values()}
+        if not kinds <= set(CHECKSUMS):
+            return ""
+        return f"{' and '.join(sorted(CHECKSUMS[each] for each in kinds))} of compressed baskets"
 
     def columns(self, names: tuple[str, ...], start: int, stop: int) -> Iterator[Column]:
         """Yield the entries `start` to `stop` of ragged branches, one after another.

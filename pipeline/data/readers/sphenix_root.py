@@ -93,7 +93,7 @@ def open_root(path: Path) -> Iterator[Entries]:
             }
             return _events(path, tables, link, np.arange(start, stop))
 
-        yield Entries(tree.entries, read)
+        yield Entries(tree.entries, read, checksum=tree.checksum)
 
 
 def _table(tree: Tree, prefix: str, names: tuple[str, ...], start: int, stop: int) -> Table:

@@ -16,7 +16,7 @@ from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events
 from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.readers.exact import exact
-from pipeline.data.readers.npz import Rows, arrays, whole
+from pipeline.data.readers.npz import CHECKSUM, Rows, arrays, whole
 from pipeline.data.readers.omnilearned_h5 import from_four_vectors
 
 VECTORS, LABELS = "vectors", "labels"
@@ -43,7 +43,7 @@ def open_npz(path: Path) -> Iterator[Entries]:
                 label = exact(path, LABELS, labels.read(start, stop), np.int32)
             return _jets(path, vectors.read(start, stop), label, start, labelled=labels is not None)
 
-        yield Entries(len(vectors), read)
+        yield Entries(len(vectors), read, checksum=CHECKSUM)
 
 
 def _has_labels(path: Path) -> bool:
