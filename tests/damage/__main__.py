@@ -80,7 +80,7 @@ def _table(found: dict[tuple[str, str], Counter[str]]) -> int:
             f"| {name} | {checksum or 'none'} | {damage} | {total} | {told} | {equal} | {share} "
             f"| {wrong} |"
         )
-        is_bad |= wrong > 0 or (changed > 0 and bool(checksum))
+        is_bad |= wrong > 0 or (changed > 0 and bool(checksum) and FORMATS[name].of_all)
     return int(is_bad)
 
 

@@ -7,7 +7,7 @@ import pytest
 from pipeline.data.errors import BadInput
 from pipeline.data.experiments.omnilearned import OMNILEARNED
 from pipeline.data.readers import opened
-from pipeline.data.readers.hdf5 import check_whole, checksum_of
+from pipeline.data.readers.hdf5 import check_whole, checksum_of, datasets
 
 VALUES = np.arange(40, dtype=np.float32).reshape(10, 4)
 
@@ -111,3 +111,21 @@ def test_what_tells_a_wrong_bit_is_known(tmp_path, pack, checksum):
         packed = file.create_dataset("x", data=VALUES, chunks=(5, 4), **pack)
         assert checksum_of([packed]) == checksum
         assert not checksum_of([packed, file.create_dataset("y", data=VALUES)])
+
+
+def test_a_misspelt_dataset_is_not_taken_for_one_that_is_absent(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["data"], file["pad"], file["weights"] = VALUES, VALUES, VALUES
+        assert set(datasets(tmp_path / "a.h5", file, ("data",))) == {"data", "pad", "weights"}
+        with pytest.raises(BadInput, match=r"a.h5: dataset 'pad', but no 'pid'. A name"):
+            datasets(tmp_path / "a.h5", file, ("data", "pid"))
+        file.create_group("pid")
+        with pytest.raises(BadInput, match=r"a.h5: pid is no dataset"):
+            datasets(tmp_path / "a.h5", file, ("data", "pid"))
+
+
+def test_a_name_that_leads_nowhere_is_not_taken_for_one_that_is_absent(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["pid"] = h5py.SoftLink("/elsewhere")
+        with pytest.raises(KeyError):
+            datasets(tmp_path / "a.h5", file, ("pid",))

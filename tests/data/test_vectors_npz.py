@@ -85,3 +85,12 @@ def test_the_real_sample_is_of_tops_and_qcd():
     assert np.bincount(found.per_event["label"]).tolist() == [1060, 940]
     assert sum(rejected.values()) == 0
     assert 500 < np.median(found.per_event["globals"][:, 0]) < 700
+
+
+def test_a_wrong_letter_in_the_list_of_members_does_not_lose_the_labels(tmp_path):
+    path = written(tmp_path / "jets.npz", vectors=vectors(), labels=np.arange(5))
+    content = path.read_bytes()
+    place = content.rindex(b"labels.npy")
+    path.write_bytes(content[:place] + b"lacels.npy" + content[place + 10 :])
+    with pytest.raises(BadInput, match="not a whole npz file"):
+        read(path)

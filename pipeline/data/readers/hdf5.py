@@ -5,6 +5,7 @@ A writer that dies leaves datasets that were created and not filled; a file of l
 value, without an error.
 """
 
+import itertools
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +17,32 @@ from pipeline.data.errors import BadInput
 
 # What the filters of HDF5 check as they unpack: a sum of its own, and zlib's.
 CHECKSUMS = {h5py.h5z.FILTER_FLETCHER32: "Fletcher-32", h5py.h5z.FILTER_DEFLATE: "Adler-32"}
+
+
+def datasets(path: Path, file: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the datasets at the top of the open `file`; `names` are those that a reader knows.
+
+    Raises:
+        BadInput: One is no dataset; or is missing, but there is one whose name differs in a letter.
+    """
+    found = {name: file[name] for name in file}  # items() has nothing for what is damaged
+    for name in names:
+        near = next((each for each in found if each not in names and _are_near(each, name)), None)
+        if name not in found and near is not None:
+            message = (
+                f"{path}: dataset {near!r}, but no {name!r}. A name is misspelt, or the file is "
+                "damaged. Rename the dataset, or fetch the file again."
+            )
+            raise BadInput(message)
+        if name in found and not isinstance(found[name], h5py.Dataset):
+            message = f"{path}: {name} is no dataset. The file is damaged; fetch or make it again."
+            raise BadInput(message)
+    return {name: each for name, each in found.items() if isinstance(each, h5py.Dataset)}
+
+
+def _are_near(some: str, other: str) -> bool:
+    """Return whether two names differ in one letter."""
+    return len(some) == len(other) and sum(a != b for a, b in zip(some, other, strict=True)) == 1
 
 
 def check_whole(path: Path, dataset: Any) -> None:
@@ -69,17 +96,39 @@ def _check_filters(path: Path, dataset: Any) -> None:
 def _storage_fault(path: Path, dataset: Any) -> str:
     """Return what is wrong with the storage of a dataset in this file, "" for nothing."""
     if dataset.chunks is not None:
-        pairs = zip(dataset.shape, dataset.chunks, strict=True)
-        wanted = math.prod(-(-length // chunk) for length, chunk in pairs)
-        there = dataset.id.get_num_chunks()
-        missing = f"has {there:,} of {wanted:,} chunks, the others were never written"
-        return missing if there < wanted else ""
+        return _chunk_fault(dataset)
     if dataset.external:
         return _external_fault(path, dataset)
     stored, wanted = dataset.id.get_storage_size(), dataset.size * dataset.dtype.itemsize
     if stored < wanted:
         return f"has {stored:,} of {wanted:,} bytes, the rest was never written"
     return ""
+
+
+def _chunk_fault(dataset: Any) -> str:
+    """Return what is wrong with the chunks of a dataset, as their index lists them.
+
+    That has no checksum in files that old versions can read. A chunk may have left out a filter, as
+    gzip where nothing became smaller; then it has the size of its values.
+    """
+    pairs = zip(dataset.shape, dataset.chunks, strict=True)
+    wanted = {*itertools.product(*(range(0, length, chunk) for length, chunk in pairs))}
+    size = math.prod(dataset.chunks) * dataset.dtype.itemsize
+    listed: list[tuple[int, ...]] = []
+    odd: list[tuple[int, ...]] = []
+
+    def look(chunk: Any) -> None:
+        listed.append(tuple(chunk.chunk_offset))
+        if chunk.filter_mask and chunk.size != size:
+            odd.append(listed[-1])
+
+    dataset.id.chunk_iter(look)
+    there = wanted & {*listed}
+    if len(there) < len(wanted):
+        return f"has {len(there):,} of {len(wanted):,} chunks, the others were never written"
+    if len(listed) > len(wanted):
+        return f"lists {len(listed):,} chunks for {len(wanted):,} places"
+    return f"says of the chunk at {odd[0]} that it is not packed, but it is" if odd else ""
 
 
 def _external_fault(path: Path, dataset: Any) -> str:

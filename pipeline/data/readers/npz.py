@@ -99,6 +99,16 @@ class Rows:
         return np.frombuffer(content, np.uint8)
 
 
+def names_in(archive: zipfile.ZipFile) -> list[str]:
+    """Return the names of the members, each as it stands in the list and before its content.
+
+    The list has no checksum: a wrong letter would make an array look as if it had been left out.
+    """
+    for name in archive.namelist():
+        archive.open(name).close()  # compares both names
+    return archive.namelist()
+
+
 @contextlib.contextmanager
 def arrays(
     path: Path, *names: str, layout: str = "the layout of TPCpp-10M: data and size"
@@ -111,7 +121,7 @@ def arrays(
     with contextlib.ExitStack() as stack:
         with whole(path):
             archive = stack.enter_context(zipfile.ZipFile(path))
-            there = {name.removesuffix(".npy"): name for name in archive.namelist()}
+            there = {name.removesuffix(".npy"): name for name in names_in(archive)}
         missing = [name for name in names if name not in there]
         if missing:
             message = (

@@ -21,7 +21,7 @@ from pipeline.data.events import Array, Events, Floats, Integers, offsets_of
 from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.experiments.omnilearned import COLUMNS
 from pipeline.data.readers.exact import exact, rounded
-from pipeline.data.readers.hdf5 import check_whole, checksum_of
+from pipeline.data.readers.hdf5 import check_whole, checksum_of, datasets
 
 NAMES = tuple(column.name for column in COLUMNS)
 LOG_PT = NAMES.index("log_pt")
@@ -60,14 +60,14 @@ def _arrays(path: Path, file: Any) -> dict[str, Any]:
     Raises:
         BadInput: There is no `data`, or a dataset has another shape than it should.
     """
-    found = {name: each for name, each in file.items() if isinstance(each, h5py.Dataset)}
+    names = ("data", *PER_EVENT.values(), "data_pid")
+    found = datasets(path, file, names)
     if "data" not in found:
         message = (
             f"{path}: no dataset 'data', only {', '.join(file) or 'nothing'}. Expected "
             "OmniLearned's layout: data, and pid, global, data_pid where known."
         )
         raise BadInput(message)
-    names = ("data", *PER_EVENT.values(), "data_pid")
     arrays = {name: found[name] for name in names if name in found}
     for array in arrays.values():
         check_whole(path, array)

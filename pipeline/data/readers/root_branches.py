@@ -6,7 +6,7 @@ basket a branch, whatever the file's size. Axes: E entries, N numbers of all of 
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -201,20 +201,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Tree:
-    """A tree of the file `path`: how many `entries` it has, and the branches that are read."""
+    """A tree of the file `path`: how many `entries` it has, and the branches that are read.
+
+    `checksum` is what every compressed basket has, "" where those of a branch have none; a basket
+    that did not become smaller is stored as it is, without one.
+    """
 
     path: Path
     name: str
     entries: int
     branches: Mapping[str, Branch]
-
-    @property
-    def checksum(self) -> str:
-        """The checksum that every compressed basket has, "" where some have none."""
-        kinds = {each.compression for each in self.branches.values()}
-        if not kinds <= set(CHECKSUMS):
-            return ""
-        return f"{' and '.join(sorted(CHECKSUMS[each] for each in kinds))} of compressed baskets"
+    checksum: str
 
     def columns(self, names: tuple[str, ...], start: int, stop: int) -> Iterator[Column]:
         """Yield the entries `start` to `stop` of ragged branches, one after another.
@@ -271,7 +268,15 @@ def tree_of(
         found |= {name: kind(path, tree[name], ragged=False) for name in flat}
         counted = np.atleast_1d(tree.num_entries)  # old versions of ROOT: a floating-point number
         entries = int(exact(path, "number of entries", counted, np.int64)[0])
-        return Tree(path, tree.name, entries, found)
+        return Tree(path, tree.name, entries, found, _checksum(found.values()))
+
+
+def _checksum(branches: Iterable[Branch]) -> str:
+    """Return the checksum that the compressed baskets of all `branches` have, "" for none."""
+    kinds = {each.compression for each in branches}
+    if not kinds <= set(CHECKSUMS):
+        return ""
+    return f"{' and '.join(sorted(CHECKSUMS[each] for each in kinds))} of compressed baskets"
 
 
 def stacked(columns: Iterator[Column], count: int) -> tuple[Floats, Integers]:

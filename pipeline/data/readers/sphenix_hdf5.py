@@ -91,7 +91,8 @@ def _labels(path: Path, file: Any, track_id: Array) -> dict[str, Array]:
     row = match(Keys(one, track_id), Keys(all_, particles["ptid"]))
     codes, pt_gev = np.zeros(len(row), np.int32), np.zeros(len(row), np.float32)
     known = row >= 0
-    codes[known], pt_gev[known] = particles["ppid"][row[known]], particles["pt"][row[known]]
+    codes[known] = particles["ppid"][row[known]]
+    pt_gev[known] = rounded(path, "particles, pt", particles["pt"])[row[known]]
     noise = is_noise(track_id, pt_gev)
     return {
         "track_id": np.where(noise, 0, track_id).astype(np.int32),

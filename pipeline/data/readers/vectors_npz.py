@@ -16,7 +16,7 @@ from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events
 from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.readers.exact import exact
-from pipeline.data.readers.npz import CHECKSUM, Rows, arrays, whole
+from pipeline.data.readers.npz import CHECKSUM, Rows, arrays, names_in, whole
 from pipeline.data.readers.omnilearned_h5 import from_four_vectors
 
 VECTORS, LABELS = "vectors", "labels"
@@ -48,7 +48,7 @@ def open_npz(path: Path) -> Iterator[Entries]:
 
 def _has_labels(path: Path) -> bool:
     with whole(path), zipfile.ZipFile(path) as archive:
-        return f"{LABELS}.npy" in archive.namelist()
+        return f"{LABELS}.npy" in names_in(archive)
 
 
 def _check(path: Path, vectors: Rows, labels: Rows | None) -> None:
