@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from tests.damage.once import DAMAGES, outcome, shards_of
-from tests.damage.samples import FORMATS
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from damage.once import DAMAGES, outcome, shards_of
+from damage.samples import FORMATS
 
 BY_VOXEL = ("sphenix", "sphenix-positions", "star")  # small files give no bins
 

@@ -9,6 +9,7 @@ from damage.once import DAMAGES
 from damage.samples import FORMATS
 
 from pipeline.data.errors import BadInput
+from pipeline.data.events import Array  # noqa: TC001
 from pipeline.data.experiments import experiment
 from pipeline.data.readers import opened
 
@@ -19,7 +20,7 @@ def content(path, kind):
     """Return all that a reader gives of `path`, and what it says of checksums."""
     with opened(path, experiment(kind)) as entries:
         events, rejected = entries.read(0, entries.count)
-        arrays = {"points": events.points, "offsets": events.offsets}
+        arrays: dict[str, Array] = {"points": events.points, "offsets": events.offsets}
         arrays |= {**events.per_point, **events.per_event, **entries.tables}
         return {name: values.tobytes() for name, values in arrays.items()}, rejected
 
