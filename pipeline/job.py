@@ -78,6 +78,7 @@ class State(StrEnum):
 
     PENDING = "pending"
     RUNNING = "running"
+    SUSPENDED = "suspended"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -90,7 +91,7 @@ class State(StrEnum):
     @property
     def is_over(self) -> bool:
         """Whether the job has ended and will not change any more."""
-        return self not in (State.PENDING, State.RUNNING, State.UNKNOWN)
+        return self not in (State.PENDING, State.RUNNING, State.SUSPENDED, State.UNKNOWN)
 
 
 class JobStatus(Declaration):
@@ -100,8 +101,9 @@ class JobStatus(Declaration):
     jobs share a node; `node_names` is the scheduler's notation. `start` and `end` are in seconds
     since 1970, None before they happen. For a job that was put back into the queue `attempts` has
     the seconds of each run. `energy_joules` is the energy that its nodes used, None where the site
-    does not measure it. `suspended_seconds` do not count as run time. `reason` is why a job waits,
-    or why nothing is known of it.
+    does not measure it. `suspended_seconds` do not count as run time. `reason` is why a job does
+    not run, or why nothing is known of it, in the scheduler's words; `advice` is what the user can
+    do, and `is_stuck` whether it never starts otherwise.
     """
 
     id: str
@@ -117,3 +119,5 @@ class JobStatus(Declaration):
     energy_joules: float | None = None
     suspended_seconds: int = 0
     reason: str = ""
+    advice: str = ""
+    is_stuck: bool = False

@@ -11,7 +11,7 @@ from pipeline.budget.ledger import Ledger
 from pipeline.budget.reconcile import reconcile
 from pipeline.budget.record import Kind, Record
 from pipeline.campaign import Task
-from pipeline.chains import ledger_records, node_exclusion
+from pipeline.chains import ledger_records, node_exclusion, waiting
 from pipeline.chains.back_off import BackOff
 from pipeline.chains.remaining_cost import remaining
 from pipeline.chains.submission import (
@@ -61,6 +61,7 @@ class JobManager:
         self._stopping = threading.Event()
         self._queue = BackOff(plan.site.poll_seconds)
         self._over_cap = ""
+        self.waits: waiting.Waits = {}  # at the last poll
 
     def role_of(self, account: Account) -> Role:
         """Return the nodes and queue that a job of the ledger used."""
@@ -282,7 +283,9 @@ class JobManager:
             self._handles |= {each.job_id: each.handle for each in jobs}
             unended = {each.job_id for each in jobs}
             self._live |= unended
-            found = {job.id: each for job, each in self._query().items()}
+            statuses = self._query()
+            self.waits = waiting.waits(jobs, statuses)
+            found = {job.id: each for job, each in statuses.items()}
             self._statuses |= found
             self._polled_at = clock.monotonic()
             over = {job_id for job_id, each in found.items() if each.state.is_over}

@@ -1,6 +1,6 @@
 """Whether a running job still makes progress, by the heartbeat of its first process."""
 
-from pipeline import clock, records
+from pipeline import records
 from pipeline.job import JobStatus, State
 from pipeline.outcome import RunError
 from pipeline.records import Heartbeat
@@ -12,17 +12,29 @@ class Liveness:
 
     The watchdog of a process ends it after `hang_seconds` without a step. After twice as long the
     watchdog itself cannot run, and the scheduler would charge the job until its walltime.
+
+    Age is change seen by this process's own clock. The time for which the scheduler has suspended
+    the job does not count.
     """
 
     def __init__(self, folder: TaskFolder, job_key: str, seconds: float) -> None:
         self.folder, self.job_key, self.seconds = folder, job_key, seconds
+        self._beat: float | None = None
+        self._changed_at: float | None = None
 
-    def __call__(self, status: JobStatus) -> bool:
-        """Whether the job has to be cancelled; if so, this records the hang."""
-        since = self._last_beat() or status.start
-        if status.state is not State.RUNNING or since is None:
+    def __call__(self, status: JobStatus, now: float) -> bool:
+        """Whether the job has to be cancelled; if so, this records the hang.
+
+        `now` is in seconds, by a clock of this process that never goes back.
+        """
+        if status.state is not State.RUNNING:
+            self._changed_at = None
             return False
-        missed = clock.time() - since
+        beat = self._last_beat()
+        if self._changed_at is None or beat != self._beat:
+            self._beat, self._changed_at = beat, now
+            return False
+        missed = now - self._changed_at
         if missed <= 2 * self.seconds:
             return False
         message = (
@@ -34,12 +46,12 @@ class Liveness:
         return True
 
     def was_lost(self, status: JobStatus) -> bool:
-        """Whether the job's last heartbeat came at least `seconds` before its end."""
+        """Whether the job's last heartbeat came at least `seconds` of its run before its end."""
         last = self._last_beat()
         if last is None or status.end is None:
             return False
-        missed = status.end - last >= self.seconds
-        return missed and status.state in (State.FAILED, State.TIMEOUT)
+        missed = status.end - last - status.suspended_seconds
+        return missed >= self.seconds and status.state in (State.FAILED, State.TIMEOUT)
 
     def _last_beat(self) -> float | None:
         """Return the time of this job's last heartbeat; None if it had none."""

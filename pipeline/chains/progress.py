@@ -18,7 +18,9 @@ TaskState = Literal["done", "running", "queued", "failed", "waiting"]
 class Progress:
     """The progress of one task: its state, the finished share, and a note.
 
-    A "queued" task has a batch job that has not begun; a "waiting" one was not submitted.
+    A "queued" task has a batch job that has not begun; a "waiting" one was not submitted. Of a job
+    `job_id` that does not run, `reason` is why, in the scheduler's words; `advice` is what the user
+    can do, and `is_stuck` whether it never starts otherwise.
     """
 
     key: str
@@ -28,6 +30,10 @@ class Progress:
     unit: str = ""
     note: str = ""
     pace: Pace | None = None
+    job_id: str = ""
+    reason: str = ""
+    advice: str = ""
+    is_stuck: bool = False
 
 
 def progress(task: Task, run: Run) -> Progress:

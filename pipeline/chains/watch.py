@@ -11,6 +11,7 @@ from pipeline.chains import history, link_settings
 from pipeline.chains.back_off import BackOff
 from pipeline.chains.history import Link, Over
 from pipeline.chains.job_manager import JobManager
+from pipeline.chains.liveness import Liveness
 from pipeline.chains.outcomes import (
     diverged,
     end_of_chain,
@@ -51,6 +52,7 @@ class Chain:
         watched: The link that is watched, and its job's id.
         requested: The link that is to be submitted as a part of a bundle.
         checked_at: When the heartbeat was last checked.
+        judge: Checks the heartbeat of the watched link.
         has_settings: Whether the link settings are written.
         is_refused: Whether the queue refused its job; until a retry, nothing is looked up.
     """
@@ -61,6 +63,7 @@ class Chain:
     watched: tuple[Link, str] | None = None
     requested: Link | None = None
     checked_at: float = 0.0
+    judge: tuple[int, Liveness] | None = None
     has_settings: bool = False
     is_refused: bool = False
 
@@ -191,13 +194,14 @@ class Chain:
 
     def _has_hung(self, link: Link, status: JobStatus) -> bool:
         """Whether the job's heartbeat has stopped; checked rarely, since that reads a file."""
-        if status.state is not State.RUNNING:
-            return False
-        seconds = self.step.task.training.hang_seconds  # type: ignore[union-attr] # only trainings are chained
-        if self.manager.now() - self.checked_at < seconds / HEARTBEAT_CHECKS:
-            return False
-        self.checked_at = self.manager.now()
-        return liveness(self.step, self.manager, link.number)(status)
+        if self.judge is None or self.judge[0] != link.number:
+            self.judge = link.number, liveness(self.step, self.manager, link.number)
+        judge, now = self.judge[1], self.manager.now()
+        if status.state is State.RUNNING:
+            if now - self.checked_at < judge.seconds / HEARTBEAT_CHECKS:
+                return False
+            self.checked_at = now
+        return judge(status, now)
 
     def _end(self, link: Link, status: JobStatus) -> None:
         """Record how the job of `link` ended."""

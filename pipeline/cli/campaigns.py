@@ -120,27 +120,36 @@ def status(
     ] = 2.0,
     as_json: AsJson = False,
 ) -> None:
-    """Show the progress of each task, from the run folder alone; no controller need run.
+    """Show the progress of each task, from the run folder and the queue; no controller need run.
 
-    For each training it also shows the links, their overhead, and the pace.
+    A job that waits shows why, by its scheduler, and what to do. For each training there are also
+    the links, their overhead, and the pace.
 
     Example: `cosmotron status quickstart --watch`
     """
-    from pipeline.chains.progress import all_progress, over
+    from pipeline.chains.progress import Progress, all_progress, over
+    from pipeline.chains.waiting import Queue, explained
     from pipeline.workflow.display import table, trainings
     from pipeline.workflow.display import watch as stay
 
-    what = known_campaign(campaign)
-    folder = run_folder(what, load_site(site), root)
-    tasks = what.tasks(folder)
+    what, where = known_campaign(campaign), load_site(site)
+    folder = run_folder(what, where, root)
+    tasks, queue = what.tasks(folder), Queue(folder, where)
+
+    def poll() -> list[Progress]:
+        """Return the progress of each task, and why its job waits."""
+        return explained(all_progress(tasks, folder), tasks, queue.waits(), where)
+
     if watch:
         if as_json:
             fail("--watch and --json exclude each other.", Exit.USAGE)
         try:
-            stay(out, lambda: all_progress(tasks, folder), partial(over, tasks), interval)
+            stay(out, poll, partial(over, tasks), interval)
         except KeyboardInterrupt:
             raise SystemExit(130) from None
-    rows = all_progress(tasks, folder)
+    rows = poll()
+    if queue.problem:
+        screen.print(f"Why jobs wait is not known: {escaped(queue.problem)}", soft_wrap=True)
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
         return

@@ -4,9 +4,11 @@ import time
 from collections.abc import Iterable, Iterator
 
 from pipeline.job import JobStatus, State
+from pipeline.scheduler.reasons import explained
 from pipeline.scheduler.rows import Row
+from pipeline.scheduler.slurm_reasons import HELD_STATES, SUSPENDED, TABLE
 
-# https://slurm.schedmd.com/sacct.html#SECTION_JOB-STATE-CODES and squeue's
+# https://slurm.schedmd.com/job_state_codes.html, as squeue and sacct print them
 STATES = {
     "BOOT_FAIL": State.NODE_FAIL,
     "CANCELLED": State.CANCELLED,
@@ -14,19 +16,24 @@ STATES = {
     "COMPLETING": State.RUNNING,
     "CONFIGURING": State.RUNNING,
     "DEADLINE": State.TIMEOUT,
+    "EXPEDITING": State.PENDING,
     "FAILED": State.FAILED,
     "NODE_FAIL": State.NODE_FAIL,
     "OUT_OF_MEMORY": State.OUT_OF_MEMORY,
     "PENDING": State.PENDING,
     "PREEMPTED": State.PREEMPTED,
     "REQUEUED": State.PENDING,
+    "REQUEUE_FED": State.PENDING,
+    "REQUEUE_HOLD": State.PENDING,
     "RESIZING": State.RUNNING,
+    "RESV_DEL_HOLD": State.PENDING,
     "REVOKED": State.CANCELLED,
     "RUNNING": State.RUNNING,
     "SIGNALING": State.RUNNING,
+    "SPECIAL_EXIT": State.PENDING,
     "STAGE_OUT": State.RUNNING,
-    "STOPPED": State.RUNNING,
-    "SUSPENDED": State.RUNNING,
+    "STOPPED": State.SUSPENDED,  # by a signal, and it keeps its nodes
+    "SUSPENDED": State.SUSPENDED,
     "TIMEOUT": State.TIMEOUT,
 }
 
@@ -59,7 +66,7 @@ def from_accounting(lines: Iterable[str]) -> Iterator[Row]:
             energy_joules=float(told["ConsumedEnergyRaw"] or 0) or None,
             suspended_seconds=_seconds(told["Suspended"]),
         )
-        yield Row(status, _time(told["Submit"]))
+        yield Row(_explained(status, told["State"], ""), _time(told["Submit"]))
 
 
 def from_queue(lines: Iterable[str]) -> Iterator[Row]:
@@ -75,9 +82,19 @@ def from_queue(lines: Iterable[str]) -> Iterator[Row]:
             nodes=float(nodes),
             seconds=max(0, int(time.time()) - started) if started else 0,
             start=started,
-            reason="" if reason == "None" else reason,
         )
-        yield Row(status, _time(submit))
+        yield Row(_explained(status, word, reason), _time(submit))
+
+
+def _explained(status: JobStatus, word: str, reason: str) -> JobStatus:
+    """Return `status` with why the job does not run, by its state's word and Slurm's reason."""
+    if status.state is State.SUSPENDED:
+        return explained(status, word, SUSPENDED)
+    if status.state is not State.PENDING:
+        return status
+    held = word if word in HELD_STATES else ""
+    told = reason.replace("_", " ") if reason != "None" else ""
+    return explained(status, held or told, TABLE) if held or told else status
 
 
 def _state(words: str) -> State:

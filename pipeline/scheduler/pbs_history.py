@@ -7,6 +7,8 @@ from typing import Any
 
 from pipeline.job import JobStatus, State
 from pipeline.scheduler.interface import SchedulerError
+from pipeline.scheduler.pbs_reasons import SUSPENDED, TABLE, reason_of
+from pipeline.scheduler.reasons import explained
 from pipeline.scheduler.rows import Row
 
 # Job states: PBS Professional 2022.1 Reference Guide, "Job States"
@@ -17,9 +19,9 @@ STATES = {
     "M": State.PENDING,  # moved to another server
     "Q": State.PENDING,
     "R": State.RUNNING,
-    "S": State.RUNNING,  # suspended by the server
+    "S": State.SUSPENDED,  # by the server
     "T": State.PENDING,
-    "U": State.RUNNING,  # suspended because somebody uses the machine
+    "U": State.SUSPENDED,  # because somebody uses the machine
     "W": State.PENDING,
 }
 OVER = ("F", "X")
@@ -55,17 +57,23 @@ def _status(id_: str, job: dict[str, Any]) -> JobStatus:
     began = _time(job.get("stime"))
     seconds = _seconds(job.get("resources_used", {}).get("walltime", "00:00:00"))
     ended = _time(job.get("obittime")) or (None if began is None else began + seconds)
-    return JobStatus(
+    over = ended if state.is_over else None
+    suspended = over - began - seconds if over is not None and began is not None else 0
+    status = JobStatus(
         id=id_,
         key=job["Job_Name"],
         state=state,
         nodes=float(job.get("Resource_List", {}).get("nodect", 0)),
         seconds=seconds,
         start=began,
-        end=ended if state.is_over else None,
+        end=over,
         node_names=job.get("exec_host", ""),
         exit_code=_exit_code(job.get("Exit_status"), state),
+        suspended_seconds=max(0, suspended),
     )
+    if state is State.PENDING:
+        return explained(status, reason_of(job), TABLE)
+    return explained(status, "suspended", SUSPENDED) if state is State.SUSPENDED else status
 
 
 def _state(job: dict[str, Any]) -> State:

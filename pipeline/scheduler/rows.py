@@ -71,7 +71,11 @@ def combined(kept: JobStatus, queued: JobStatus) -> JobStatus:
     """Return the status by accounting, or by the queue where accounting does not know the job yet.
 
     A job that is over and not in accounting stays unknown: only accounting knows how long it ran.
+    Only the queue knows why a job waits.
     """
+    if kept.key and queued.key and kept.state is State.PENDING:
+        told = queued.model_dump(include={"reason", "advice", "is_stuck"})
+        return kept.model_copy(update=told)
     if kept.key:
         return kept
     if queued.key:

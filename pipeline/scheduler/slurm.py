@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from pipeline import clock
-from pipeline.job import Job, JobHandle, JobStatus
+from pipeline.job import Job, JobHandle, JobStatus, State
 from pipeline.scheduler import accounting
 from pipeline.scheduler.commands import call, submit_once
 from pipeline.scheduler.interface import BatchSystem, NotNowError, SchedulerError
@@ -74,14 +74,14 @@ class SlurmScheduler(BatchSystem):
         return None
 
     def query(self, jobs: Iterable[JobHandle]) -> dict[JobHandle, JobStatus]:
-        """See `Scheduler.query`: sacct first, squeue for the jobs that it does not know yet."""
+        """See `Scheduler.query`: sacct first, squeue for jobs that wait or are not there yet."""
         wanted = sorted(set(jobs))
         if not wanted:
             return {}
         ids = ",".join(dict.fromkeys(job.id for job in wanted))
         since = min(job.since for job in wanted)
         kept = matched(wanted, self._accounting(since, "--duplicates", f"--jobs={ids}"))
-        if all(each.key for each in kept.values()):
+        if all(each.key and each.state is not State.PENDING for each in kept.values()):
             return kept
         queued = matched(wanted, self._queue())
         return {job: combined(kept[job], queued[job]) for job in wanted}

@@ -15,9 +15,9 @@ from rich.console import Console
 
 from pipeline import catalog, records
 from pipeline.campaign import Campaign, Task, declare, to_toml
-from pipeline.chains import history, stop_requests
+from pipeline.chains import history, stop_requests, waiting
 from pipeline.chains.job_manager import JobManager
-from pipeline.chains.progress import all_progress
+from pipeline.chains.progress import Progress, all_progress
 from pipeline.chains.watch import Watchers
 from pipeline.claims import claimed
 from pipeline.outcome import RunError
@@ -120,7 +120,7 @@ def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
     watchers = Watchers(manager)
     try:
         futures = graph.submit(kernel, manager, watchers)
-        with Display(console, lambda: all_progress(tasks, plan.run)) as display:
+        with Display(console, lambda: _progress(tasks, manager)) as display:
             while not all(future.done() for future in futures.values()):
                 _check_may_run(plan.run)
                 pilots.check(kernel)
@@ -136,6 +136,12 @@ def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
         manager.cancel(_not_needed(manager))
         manager.recheck()
         manager.record_pilot_tasks(tasks)
+
+
+def _progress(tasks: Sequence[Task], manager: JobManager) -> list[Progress]:
+    """Return the progress of the tasks, and why jobs wait, as of the manager's last poll."""
+    rows = all_progress(tasks, manager.plan.run)
+    return waiting.explained(rows, tasks, manager.waits, manager.plan.site)
 
 
 def _not_needed(manager: JobManager) -> list[str]:

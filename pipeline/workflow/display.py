@@ -34,7 +34,7 @@ def table(rows: Sequence[Progress]) -> Table:
         count = f"{row.done:,}/{row.total:,} {row.unit}" if row.total else ""
         words = [row.state] if row.state == "queued" else []
         paces = ", ".join(filter(None, [*words, note(row)]))
-        grid.add_row(SIGNS[row.state], row.key, bar, count, Text(paces))
+        grid.add_row(SIGNS[row.state], row.key, bar, count, Text(paces) + wait(row))
     return grid
 
 
@@ -49,6 +49,15 @@ def note(row: Progress) -> str:
         _duration("alive {} ago", row.pace.heartbeat_age_seconds),
     )
     return ", ".join(word for word in words if word)
+
+
+def wait(row: Progress) -> Text:
+    """Return why the job of a task does not run and what to do, in red if it never will."""
+    if not row.reason:
+        return Text()
+    job = f"pilot {row.job_id}" if row.state == "waiting" else f"job {row.job_id}"
+    told = f" {job}: {row.reason}" + (f". {row.advice}" if row.advice else "")
+    return Text(told, style="bold red" if row.is_stuck else "")
 
 
 def trainings(rows: Sequence[Progress]) -> Table | None:
@@ -120,7 +129,7 @@ class Display:
         self.console, self.poll, self.show_steps = console, poll, show_steps
         self.interval_seconds = interval_seconds
         self.live: Live | None = None
-        self.shown: dict[str, tuple[str, int]] = {}
+        self.shown: dict[str, tuple[str, int, str]] = {}
         self._waits_because = ""
         self._rows: list[Progress] = []
         self._next_poll = 0.0
@@ -159,16 +168,19 @@ class Display:
         if self.live is not None:
             return
         for row in self._polled():
-            state = (row.state, row.done if self.show_steps else 0)
+            stuck = row.reason if row.is_stuck or row.state != "queued" else ""
+            state = (row.state, row.done if self.show_steps else 0, stuck)
             if row.state != "waiting" and self.shown.get(row.key) != state:
                 self.shown[row.key] = state
-                paces = note(row) if self.show_steps else row.note
-                stamp = time.strftime("%H:%M:%S")
-                counted = self.show_steps and row.total
-                count = f"{row.done:,}/{row.total:,} {row.unit}" if counted else ""
-                words = [f"{stamp}  {row.state:<8} {row.key}", count, paces]
-                line = "  ".join(filter(None, words))
-                self.console.print(line, highlight=False, markup=False)
+                self.console.print(self._line(row), highlight=False, markup=False)
+
+    def _line(self, row: Progress) -> str:
+        """Return the line that says how far a task is."""
+        paces = note(row) if self.show_steps else row.note
+        counted = self.show_steps and row.total
+        count = f"{row.done:,}/{row.total:,} {row.unit}" if counted else ""
+        words = [f"{time.strftime('%H:%M:%S')}  {row.state:<8} {row.key}", count, paces]
+        return "  ".join(filter(None, [*words, wait(row).plain.strip()]))
 
     def _table(self) -> Table:
         return table(self._polled())

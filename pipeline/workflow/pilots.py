@@ -41,6 +41,7 @@ DRAIN_SHARE = 0.9  # of a pilot's walltime, after which it takes no new work
 STATES = {
     State.PENDING: JobState.PENDING,
     State.RUNNING: JobState.RUNNING,
+    State.SUSPENDED: JobState.RUNNING,
     State.COMPLETED: JobState.COMPLETED,
     State.CANCELLED: JobState.CANCELLED,
     State.TIMEOUT: JobState.TIMEOUT,

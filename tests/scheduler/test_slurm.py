@@ -187,7 +187,7 @@ def test_all_jobs_are_asked_for_in_one_call(slurm: Slurm) -> None:
     keys = ("a", "b", "c", "d", "e|f", "g", "h")
     wanted = [JobHandle(str(number), key) for number, key in enumerate(keys, 1)]
     jobs = SCHEDULER.query(wanted)
-    assert len(slurm.calls) == 1
+    assert [call.split()[0] for call in slurm.calls] == ["sacct", "squeue"]
     assert "--jobs=1,2,3,4,5,6,7" in slurm.calls[0]
     assert [job.state.value for job in jobs.values()] == [
         "completed", "cancelled", "failed", "failed", "running", "pending", "unknown",
@@ -290,6 +290,12 @@ def test_the_queue_knows_our_job_whose_id_accounting_has_of_another(slurm: Slurm
     slurm.answers("squeue", queued("1", "COMPLETED", "ours.1", 1796017590))
     (job,) = SCHEDULER.query([JobHandle("1", "ours.1", since=1796017590)]).values()
     assert (job.state, job.reason) == (State.UNKNOWN, ""), "accounting is late"
+
+
+def test_the_queue_is_not_asked_about_jobs_that_run_or_are_over(slurm: Slurm) -> None:
+    slurm.answers("sacct", kept("1", "RUNNING"), kept("2", key="b"))
+    SCHEDULER.query([JobHandle("1", "a"), JobHandle("2", "b")])
+    assert [call.split()[0] for call in slurm.calls] == ["sacct"]
 
 
 def test_accounting_is_asked_back_to_the_oldest_reservation(slurm: Slurm) -> None:

@@ -158,6 +158,35 @@ def test_cancel(scheduler, make_job: MakeJob) -> None:
     scheduler.cancel([mine])  # over: nothing happens
 
 
+def test_a_suspended_job_is_known_and_its_pause_is_counted(scheduler, make_job: MakeJob) -> None:
+    mine = submit(scheduler, make_job("sleep", "120"))
+    wait(scheduler, mine, until=State.RUNNING)
+    subprocess.run(["scontrol", "suspend", mine.id], check=True)
+    status = wait(scheduler, mine, until=State.SUSPENDED)
+    assert (status.state, status.reason) == (State.SUSPENDED, "SUSPENDED")
+    time.sleep(2)
+    subprocess.run(["scontrol", "resume", mine.id], check=True)
+    for _ in range(50):  # accounting hears of it later than the queue
+        status = wait(scheduler, mine, until=State.RUNNING)
+        if status.suspended_seconds:
+            break
+        time.sleep(0.2)
+    assert 1 <= status.suspended_seconds <= 10
+    scheduler.cancel([mine])
+    assert wait(scheduler, mine).state is State.CANCELLED
+
+
+def test_a_held_job_is_told_with_what_to_type_and_then_runs(scheduler, make_job: MakeJob) -> None:
+    job = make_job("true")
+    text = render(job, SITE).replace("#SBATCH --no-requeue", "#SBATCH --no-requeue\n#SBATCH --hold")
+    mine = submit(scheduler, job, text)
+    status = scheduler.query([mine])[mine]
+    assert (status.state, status.reason) == (State.PENDING, "JobHeldUser")
+    _, _, typed = status.advice.partition("scontrol ")
+    subprocess.run(["scontrol", *typed.split()], check=True)
+    assert wait(scheduler, mine).state is State.COMPLETED
+
+
 def test_seconds_are_those_of_the_accounting(scheduler, make_job: MakeJob) -> None:
     job = make_job("sleep", "2", nodes=2)
     status = wait(scheduler, submit(scheduler, job))

@@ -1,5 +1,7 @@
 """A process that gives no sign of life ends itself, even where no thread of Python runs."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -56,9 +58,32 @@ def test_silence_is_recorded_and_ends_the_process(folder):
 
 def test_an_extension_that_holds_the_lock_does_not_defeat_it(folder):
     ended = silent(folder, "ctypes.PyDLL(None).sleep(60)")
-    assert ended.returncode == Exit.FAILED
-    assert "Timeout" in ended.stderr
+    assert ended.returncode == -signal.SIGUSR2
     assert 'File "<string>", line 13 in <module>' in ended.stderr
+
+
+@pytest.mark.parametrize("then", ["time.sleep(0.3)", "ctypes.PyDLL(None).usleep(300_000)"])
+def test_a_process_that_was_stopped_did_not_hang(folder, then):
+    """As one of a suspended job: it was stopped for longer than it may be silent."""
+    command = [sys.executable, "-c", SILENT.replace("{then}", then), str(folder.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0) as process:
+        until = time.monotonic() + 30
+        while not folder.heartbeat.exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGSTOP)
+        time.sleep(3.0)
+        os.killpg(process.pid, signal.SIGCONT)
+        out, _ = process.communicate(timeout=30)
+    assert (process.returncode, out) == (0, "ended by itself\n")
+    assert not folder.result.exists()
+
+
+def test_signals_to_a_whole_step_leave_the_backstop_alone(folder):
+    then = "import os, signal; signal.signal(signal.SIGUSR1, signal.SIG_IGN)"
+    then += "; time.sleep(0.2); os.killpg(0, signal.SIGUSR1); ctypes.PyDLL(None).sleep(60)"
+    command = [sys.executable, "-c", SILENT.replace("{then}", then), str(folder.path)]
+    ended = subprocess.run(command, timeout=60, check=False, process_group=0)
+    assert ended.returncode == -signal.SIGUSR2
 
 
 def test_what_another_process_recorded_stays(folder):

@@ -1,7 +1,9 @@
 """The heartbeat of a training, and the watchdog that ends a process which has lost it.
 
 A collective that one process never enters waits for ever, and the scheduler charges for it: Slurm
-shows RUNNING until the walltime. So the loop gives a beat at each step, and a thread listens.
+shows RUNNING until the walltime. So the loop gives a beat at each step, and a thread listens. It
+counts its own short waits: the time for which the whole process was stopped, as in a suspended job,
+is no silence.
 """
 
 import faulthandler
@@ -10,18 +12,24 @@ import socket
 import sys
 import threading
 import time
-from typing import Self
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
 
 from pipeline import records
 from pipeline.outcome import Exit
 from pipeline.records import Heartbeat
 from pipeline.run import TaskFolder
+from pipeline.training.link import backstop
 from pipeline.training.link.here import this_link
 from pipeline.training.link.throttle import Throttle
+
+if TYPE_CHECKING:
+    import subprocess
 
 HEARTBEAT_SECONDS = 5.0
 GRACE_SECONDS = 2.0  # in which all processes write their stacks, before the first one reads them
 BACKSTOP_SECONDS = 10.0
+WAIT_SECONDS = 1.0
 MOST_NAMED = 8
 STDERR = 2  # the file descriptor: sys.stderr may be replaced
 
@@ -31,21 +39,24 @@ class Watchdog:
 
     It writes the stack of each thread to `logs/stacks-rank-N.txt`, records the outcome `hang`, and
     exits with `Exit.HANG`, whatever the other threads do. If a C extension holds the interpreter's
-    lock, no thread of Python runs: then `faulthandler`, which needs no lock, writes the stacks to
-    the log a little later, and ends the process with exit code 1.
+    lock, no thread of Python runs: then another process (`backstop`) signals this one a little
+    later, and `faulthandler`, which needs no lock, writes the stacks to the log as it ends.
     """
 
     def __init__(self, folder: TaskFolder, rank: int, seconds: float | None) -> None:
         self.folder, self.rank, self.seconds = folder, rank, seconds
         self.step = 0
-        self._last_beat = time.monotonic()
+        self._beats = 0
         self._over = threading.Event()
-        self._may_write, self._may_arm = Throttle(HEARTBEAT_SECONDS), Throttle(1.0)
+        self._may_write, self._may_pass_on = Throttle(HEARTBEAT_SECONDS), Throttle(1.0)
+        self._backstop: subprocess.Popen[bytes] | None = None
         self._listener = threading.Thread(target=self._listen, name="watchdog", daemon=True)
 
     def __enter__(self) -> Self:
         """Begin to listen; the time until the first step has the same limit."""
         if self.seconds is not None:
+            faulthandler.register(backstop.SIGNAL, file=STDERR, all_threads=True, chain=True)
+            self._backstop = backstop.start(self.seconds + BACKSTOP_SECONDS)
             self.beat()
             self._listener.start()
         return self
@@ -53,22 +64,22 @@ class Watchdog:
     def __exit__(self, *error: object) -> None:
         """Stop listening."""
         self._over.set()
-        if self.seconds is not None:
-            faulthandler.cancel_dump_traceback_later()
+        if self._backstop is not None and self._backstop.stdin is not None:
+            self._backstop.stdin.close()
+            self._backstop.wait()
+            faulthandler.unregister(backstop.SIGNAL)
 
     def beat(self, step: int | None = None) -> None:
         """Record that this process makes progress, and the `step` it has done, if that is given.
 
         The first process also writes `heartbeat.json` every few seconds.
         """
-        self._last_beat = time.monotonic()
+        self._beats += 1
         self.step = self.step if step is None else step
         if self.seconds is None:
             return
-        if self._may_arm():
-            faulthandler.dump_traceback_later(
-                self.seconds + BACKSTOP_SECONDS, exit=True, file=STDERR
-            )
+        if self._backstop is not None and self._may_pass_on():
+            self._pass_on(self._backstop)
         if self.rank == 0 and self._may_write():
             link = this_link()
             beat = Heartbeat(
@@ -80,10 +91,21 @@ class Watchdog:
             )
             records.write(self.folder.heartbeat, beat)
 
+    @staticmethod
+    def _pass_on(process: "subprocess.Popen[bytes]") -> None:
+        """Give a beat to the process that watches this one; without it the thread is enough."""
+        if process.stdin is not None:
+            with suppress(BrokenPipeError):
+                process.stdin.write(b".")
+
     def _listen(self) -> None:
         seconds = self.seconds or 0.0
-        while not self._over.wait(max(0.0, self._last_beat + seconds - time.monotonic())):
-            if time.monotonic() - self._last_beat >= seconds:
+        wait = min(WAIT_SECONDS, seconds / 10)
+        silent, beats = 0.0, self._beats
+        while not self._over.wait(wait):
+            silent = silent + wait if self._beats == beats else 0.0
+            beats = self._beats
+            if silent >= seconds:
                 self._end_process()
 
     def _end_process(self) -> None:
