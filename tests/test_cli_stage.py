@@ -1,5 +1,6 @@
 """The source files that `cosmotron stage` takes: names with wildcards in them, and doubles."""
 
+import hashlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from staged_alone import write_sources
 
 from pipeline.cli import main
 from pipeline.data.store import Store
+from pipeline.data.store.summary import summary
 from pipeline.outcome import Exit
 
 
@@ -54,3 +56,46 @@ def test_a_file_that_is_named_twice_is_refused(tmp_path: Path, stage: Any) -> No
     assert code == Exit.USAGE
     assert f"stage: {path} and {link} are one file (sources, twice)." in words
     assert not (tmp_path / "s.staging").exists()
+
+
+def listed(folder: Path, *paths: Path, wrong: Path | None = None) -> Path:
+    """Write what sha256sum writes of `paths`, another hash for that which is `wrong`."""
+    lines = []
+    for path in paths:
+        content = b"another" if path == wrong else path.read_bytes()
+        lines.append(f"{hashlib.sha256(content).hexdigest()}  {path.name}\n")
+    (folder / "SHA256SUMS").write_text("".join(lines))
+    return folder / "SHA256SUMS"
+
+
+def test_files_are_held_to_a_list_of_hashes(tmp_path: Path, stage: Any) -> None:
+    paths = write_sources(tmp_path / "raw", 2, sizes=[30, 31, 32])
+    known = listed(tmp_path, *paths)
+    code, words = stage(tmp_path / "s.zarr", *paths, "--sha256", known)
+    assert code == 0, words
+    facts = summary(Store.open(tmp_path / "s.zarr"))
+    assert facts["verified"] == {"SHA-256 in SHA256SUMS": 2}
+
+
+def test_what_verifies_a_file_without_a_list_is_told(tmp_path: Path, stage: Any) -> None:
+    code, words = stage(tmp_path / "s.zarr", *write_sources(tmp_path / "raw", 1, sizes=[30, 31]))
+    assert code == 0, words
+    assert summary(Store.open(tmp_path / "s.zarr"))["verified"] == {"CRC-32 of members": 1}
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_file_of_another_hash_is_refused(tmp_path: Path, stage: Any, number: int) -> None:
+    paths = write_sources(tmp_path / "raw", 2, sizes=[30, 31, 32])
+    known = listed(tmp_path, *paths, wrong=paths[number])
+    code, words = stage(tmp_path / "s.zarr", *paths, "--sha256", known)
+    assert code == Exit.BAD_INPUT
+    assert f"{paths[number]}: its SHA-256 is " in words
+    assert "The file is damaged or another version; fetch it again." in words
+    assert not (tmp_path / "s.zarr" / "manifest.json").exists()
+
+
+def test_a_file_that_is_not_in_the_list_is_refused(tmp_path: Path, stage: Any) -> None:
+    paths = write_sources(tmp_path / "raw", 2, sizes=[30, 31, 32])
+    code, words = stage(tmp_path / "s.zarr", *paths, "--sha256", listed(tmp_path, paths[0]))
+    assert code == Exit.BAD_INPUT
+    assert f"{paths[1]}: not in the list {tmp_path}/SHA256SUMS. Add its hash: sha256sum" in words

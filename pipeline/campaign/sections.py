@@ -95,6 +95,7 @@ class Dataset(Declaration):
     the dataset `bins_from`; or those in `bins_file` (.json, .npz, or a pickle of numbers), which a
     published model was trained with.
 
+    `sha256` is a file of known SHA-256, as sha256sum writes them, to which all sources are held.
     `reader` are options of the experiment's reader: `reader = { pulses = "SRTInIcePulses" }`.
 
     `files` is the number of files of each split: a run needs that many, and a plan can be made
@@ -103,6 +104,7 @@ class Dataset(Declaration):
 
     experiment: Kind
     reader: dict[Name, str] = {}
+    sha256: str = ""
     simulation: str = ""
     folder: str = ""
     splits: dict[Name, tuple[str, ...]] = {}
@@ -129,7 +131,7 @@ class Dataset(Declaration):
             raise ValueError(message)
         return self
 
-    @field_validator("bins_file")
+    @field_validator("bins_file", "sha256")
     @classmethod
     def _anywhere(cls, file: str) -> str:
         """Return the file as a job finds it, which starts elsewhere than the user's command."""

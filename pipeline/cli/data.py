@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FORMATS = "npz or root for sphenix, root for jetclass, parquet for icecube."
 DEAL = "Assign events to splits by a hash of their id: train=0.8,validation=0.1,test=0.1."
+KNOWN_HASHES = "A file of known SHA-256, as sha256sum writes them; all sources are held to it."
 READER = "An option of the experiment's reader, name=value, such as pulses=SRTInIcePulses."
 KNOWN = ", ".join(EXPERIMENTS)
 ORDERS = "file, time, none, EPR, REP, RPE, PER, hilbert, zorder"
@@ -57,7 +58,7 @@ def simulate(
     )
     where = output.resolve()
     task = SimulateTask(key="simulate", seed=seed, simulation=simulation, output=where)
-    made = _run(task, TaskFolder(where / ".simulate"), Simulated, workers=workers)
+    made = _run(task, TaskFolder(where / ".simulate"), Simulated, workers)
     if as_json:
         typer.echo(json.dumps({"folder": str(where / "events"), **made.model_dump()}))
         return
@@ -74,6 +75,7 @@ def stage(
     sources: Annotated[list[str], typer.Argument(help="Source files: paths or URLs.")],
     experiment: Annotated[str, typer.Option(help=f"The experiment: {KNOWN}.")] = "sphenix",
     reader: Annotated[list[str] | None, typer.Option(help=READER)] = None,
+    sha256: Annotated[str, typer.Option(help=KNOWN_HASHES)] = "",
     split: Annotated[str, typer.Option(help="The split of these files.")] = "train",
     fractions: Annotated[str, typer.Option(help=DEAL)] = "",
     neighbours: Annotated[int, typer.Option(help="Nearest neighbours to store per point.")] = 0,
@@ -107,6 +109,7 @@ def stage(
         "folder": str(where.parent),
         "splits": {split: ["*"]},
         "reader": dict(_pairs("--reader", reader or [], "pulses=SRTInIcePulses")),
+        "sha256": sha256,
         "fractions": _fractions(fractions),
         "neighbours": neighbours,
         "order": order,
@@ -118,8 +121,7 @@ def stage(
     bins = bins_from.resolve() if bins_from else where
     dataset, files = parse(Dataset, declared), {split: _files(sources)}
     task = StageTask(key="stage", dataset=dataset, sources=files, store=where, bins_store=bins)
-    folder = TaskFolder(where.with_suffix(".staging"))
-    made = _run(task, folder, Staged, workers=workers, ranks=ranks)
+    made = _run(task, TaskFolder(where.with_suffix(".staging")), Staged, workers, ranks)
     if as_json:
         typer.echo(json.dumps({"store": str(where), **made.model_dump()}))
     else:
@@ -136,7 +138,6 @@ def _run(
     task: "SimulateTask | StageTask",
     folder: "TaskFolder",
     kind: "type[AnyRecord]",
-    *,
     workers: int,
     ranks: int = 0,
 ) -> "AnyRecord":

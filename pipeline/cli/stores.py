@@ -38,6 +38,8 @@ def data_inspect(store: StorePath, as_json: AsJson = False) -> None:
     _print("columns of points", facts_of["columns"])
     rejected = ", ".join(f"{count:,} {name}" for name, count in facts_of["rejected"].items())
     out.print(f"rejected: {rejected or 'none'}")
+    verified = ", ".join(f"{count:,} by {what}" for what, count in facts_of["verified"].items())
+    out.print(f"source files verified: {verified}", highlight=False)
 
 
 @app.command("sources")

@@ -20,6 +20,7 @@ from pipeline.data.errors import BadInput
 from pipeline.data.experiment import Experiment
 from pipeline.data.experiments import experiment_of
 from pipeline.data.identity import Identity
+from pipeline.data.known_hashes import check_known, read_known
 from pipeline.data.part import Layout, Place, make_part, ranges
 from pipeline.data.preparation.bins import Bins, fit_bins, read_bins
 from pipeline.data.preparation.bins_file import published_bins
@@ -37,6 +38,7 @@ from pipeline.data.staged import (
     claim_content,
     seen,
     sources_of_file,
+    verified,
     with_keys,
 )
 from pipeline.data.store.manifest import (
@@ -64,7 +66,8 @@ def begin(folder: TaskFolder, task: StageTask) -> None:
     Bins are fitted once, on the first training file, or taken from a file or another store.
 
     Raises:
-        BadInput: There is no training split, or no bins in the store they are to come from.
+        BadInput: There is no training split, or no bins in the store they are to come from; or the
+            first file is another than the dataset's list of hashes says.
         NoRoomError: The store will not fit.
     """
     kind = experiment_of(task.dataset)
@@ -73,6 +76,9 @@ def begin(folder: TaskFolder, task: StageTask) -> None:
     for leftover in task.store.glob(".*.tmp"):  # of a process that was killed
         leftover.unlink(missing_ok=True)
     with fetched(name, kind.companions(file_of(name)), folder.path / "fetch-begin") as path:
+        if task.dataset.sha256:
+            known = Path(task.dataset.sha256)
+            check_known(read_known(known), known, name, sha256(path))
         if is_voxel_order(order) and not (task.store / BINS).exists():
             _bins(task, kind, name, path, split).write(task.store / BINS)
         with opened(path, kind) as entries:
@@ -163,6 +169,7 @@ def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
         sources = sources_of_file(
             kind, name, path, split=split, entries=entries.count, notes=folder.parts
         )
+        sources = verified(sources, entries.checksum, task.dataset.sha256)
         claim_content(folder.parts, task, number, sources[0].sha256)
         identity = Identity(event_key(task, kind), kind.name, sources[0].sha256)
         parts: list[StagedPart] = []
@@ -210,7 +217,7 @@ def _fingerprint(
     bins = layout.preparation.bins
     parts = [
         PREPARATION_VERSION,
-        task.dataset.model_dump(mode="json"),
+        task.dataset.model_dump(mode="json", exclude={"sha256"}),
         asdict(bins) if bins is not None else None,
         [each.sha256 for each in sources],
         position,

@@ -11,6 +11,7 @@ from pipeline.data.companions import found_beside
 from pipeline.data.errors import BadInput
 from pipeline.data.experiment import Experiment
 from pipeline.data.identity import OF_FILE, base_of, meeting, widest
+from pipeline.data.known_hashes import check_known, read_known
 from pipeline.data.source import beside, is_remote
 from pipeline.data.store.manifest import ShardRecord, SourceRecord
 from pipeline.records import Part, Record
@@ -82,6 +83,24 @@ def sources_of_file(
         )
         for each in names
     ]
+
+
+def verified(sources: Sequence[SourceRecord], checksum: str, listed: str) -> list[SourceRecord]:
+    """Return the records of a file and its companions with what verified each.
+
+    `listed` is a list of known SHA-256, empty for none; `checksum` is what the file's format has.
+
+    Raises:
+        BadInput: The list cannot be read, lacks a file, or has another hash of it.
+    """
+    if not listed:
+        file, *companions = sources
+        return [file.model_copy(update={"verified_by": checksum}), *companions]
+    known = read_known(Path(listed))
+    for each in sources:
+        check_known(known, Path(listed), each.path, each.sha256)
+    by = {"verified_by": f"SHA-256 in {Path(listed).name}"}
+    return [each.model_copy(update=by) for each in sources]
 
 
 def with_keys(

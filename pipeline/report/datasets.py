@@ -1,5 +1,6 @@
 """What the stores of a run hold, as their manifests say it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,12 +28,14 @@ class Split:
 class DatasetView:
     """One store: its splits, and the events left out by reason; empty before it exists.
 
+    `verified` counts the source files by what would have told a wrong bit in them.
     `tracks_per_event` is that of the simulation it was staged from, None for other sources.
     """
 
     name: str
     splits: Sequence[Split]
     rejected: Mapping[str, int]
+    verified: Mapping[str, int]
     tracks_per_event: float | None
 
 
@@ -51,4 +54,5 @@ def _view(name: str, simulation: str, run: Run, reader: Reader) -> DatasetView:
     folder = run.task(f"simulate/{simulation}")
     made = reader.record(folder.result, Simulated) if simulation and folder.is_done else None
     tracks = made.means.get("tracks") if made is not None else None
-    return DatasetView(name, splits, manifest.get("rejected", {}), tracks)
+    sources = [each.get("verified_by") or "nothing" for each in manifest.get("sources", ())]
+    return DatasetView(name, splits, manifest.get("rejected", {}), Counter(sources), tracks)

@@ -51,6 +51,7 @@ def test_a_finished_campaign_fills_every_section(page):
     assert "found: 16 tracks" in words
     assert "labelled test 125 107,000 856 15.6" in words
     assert "Left out: 3 too many points" in words
+    assert "Source files verified:" in words
     assert "simulate/collisions 5 7.5 s" in words
     assert "What they went into, and what was lost to what local" in words
     assert re.search(r"lost: \w+|steps that count|without a step: \w+", words)

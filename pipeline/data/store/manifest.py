@@ -51,7 +51,7 @@ class SourceRecord(Declaration):
 
     `split` is where its events went, empty where they were dealt one by one. `keys` are the least
     and the largest of the numbers that the experiment gives its events, None where an event is its
-    place in the file.
+    place in the file. `verified_by` is what would have told a wrong bit in it, empty for nothing.
     """
 
     path: str
@@ -60,6 +60,7 @@ class SourceRecord(Declaration):
     entries: NonNegativeInt
     split: str = ""
     keys: tuple[int, int] | None = None
+    verified_by: str = ""
 
 
 class Manifest(Declaration):

@@ -101,6 +101,7 @@ def source_table(store: Store) -> list[dict[str, Any]]:
             "staged": staged.get(number, 0),
             "bytes": each.bytes,
             "sha256": each.sha256,
+            "verified by": each.verified_by or "nothing",
             "first event_id": base_of(each.sha256) if by_place else None,
             "path": each.path,
         }

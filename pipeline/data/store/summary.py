@@ -1,5 +1,6 @@
 """What is in a store, as one value that can be printed."""
 
+from collections import Counter
 from typing import Any
 
 from pipeline.data.store.opened import Store
@@ -22,6 +23,7 @@ def summary(store: Store) -> dict[str, Any]:
         "arrays": _arrays(store),
         "columns": [column.model_dump() for column in manifest.columns],
         "rejected": manifest.rejected,
+        "verified": dict(Counter(each.verified_by or "nothing" for each in manifest.sources)),
         "entries": sum(source.entries for source in manifest.sources),
     }
 
