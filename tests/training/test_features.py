@@ -11,6 +11,7 @@ from made_neutrinos import pulses, small
 from ranks import pretraining, result, run, training
 
 from pipeline.campaign import EvaluateTask, FeaturesTask, FinetuneTask, declare
+from pipeline.data.errors import BadInput
 from pipeline.data.loading import Selection
 from pipeline.data.store import Store
 from pipeline.families.fm4npp.module import NeighbourPredictor
@@ -20,7 +21,7 @@ from pipeline.run import TaskFolder
 from pipeline.training import loader
 from pipeline.training.engine.engine import weights_hash
 from pipeline.training.network import backbone_of
-from pipeline.training.programs.features import combined
+from pipeline.training.programs.features import combined, half
 from pipeline.training.programs.finetune import trained
 from pipeline.training.weights import WEIGHTS, save
 
@@ -124,6 +125,15 @@ def test_a_head_is_trained_and_evaluated_on_the_store_alone(kept, pretrained, tm
     )
     assert run(told, "evaluate", size=1) == Exit.FINISHED, (told.path / "log.txt").read_text()
     assert 0 <= result(told)["scores"]["track_efficiency"] <= 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 70_000.0])
+def test_features_that_half_precision_cannot_hold_are_refused(value):
+    values, ids = torch.full((3, 2), 65_504.0), torch.tensor([4, 9])
+    np.testing.assert_array_equal(half(values, ids), values)
+    values[1, 1] = value
+    with pytest.raises(BadInput, match="features of events 4 to 9 are no numbers"):
+        half(values, ids)
 
 
 def test_backbones_say_whether_they_have_a_token_of_the_event():

@@ -20,6 +20,7 @@ from torch import Tensor
 from pipeline import records
 from pipeline.campaign import FeaturesTask
 from pipeline.data.checksums import unchanged
+from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events
 from pipeline.data.loading import Selection
 from pipeline.data.store import Shard, ShardRecord, Store
@@ -37,6 +38,7 @@ from pipeline.training.programs import program
 from pipeline.training.programs.finetune import BACKBONE, start
 
 BATCH_EVENTS = 32
+HALF_LARGEST = float(np.finfo(np.float16).max)
 LEFT_OUT = frozenset({"neighbours"})  # what pretraining alone learns from
 
 
@@ -163,8 +165,9 @@ class Writing:
         for batch in batches(whole, columns, reads, BATCH_EVENTS):
             hidden = self.hidden_of(batch.to(self.device))
             points = combined(hidden.points, self.task.combine)
-            events = None if hidden.events is None else _half(hidden.events)
-            yield _half(points), events
+            ids = batch.event_id
+            events = None if hidden.events is None else half(hidden.events, ids)
+            yield half(points, ids), events
 
 
 def combined(layers: Any, combine: str) -> Tensor:
@@ -173,8 +176,20 @@ def combined(layers: Any, combine: str) -> Tensor:
     return torch.stack(list(layers)).mean(0) if combine == "mean" else last
 
 
-def _half(values: Tensor) -> Array:
-    """Return `values` in half precision: what is read of them is normalised first."""
+def half(values: Tensor, event_id: Tensor) -> Array:
+    """Return `values` in half precision: what is read of them is normalised first.
+
+    Raises:
+        BadInput: One of the events `event_id` has a value that half precision cannot hold.
+    """
+    if not bool((values.abs() <= HALF_LARGEST).all()):
+        message = (
+            f"features of events {event_id[0].item()} to {event_id[-1].item()} are no numbers of "
+            f"half precision, up to {HALF_LARGEST:,.0f}; the largest is "
+            f"{values.abs().max().item():g}. Was the pretraining stopped by a loss of NaN? Else "
+            "fine-tune without `cache`."
+        )
+        raise BadInput(message)
     return values.float().cpu().numpy().astype(np.float16)
 
 
