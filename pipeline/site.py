@@ -193,9 +193,10 @@ class Site(Declaration):
 
     `charges_lost_jobs` is whether a job without an end in accounting is charged. `balance_format`
     is the format of the balance, which `balance_command` prints or the user downloads; a job may be
-    missing there until `balance_lag_hours` after its end. `network_plugin` is the network that NCCL
-    (or RCCL) names in its log at NCCL_DEBUG=INFO if it uses the fast one. `waits` and `maintenance`
-    are for rehearsals alone.
+    missing there until `balance_lag_hours` after its end. The balance counts from the beginning of
+    the allocation year, on the day and month of `allocation_year_begins`. `network_plugin` is the
+    network that NCCL (or RCCL) names in its log at NCCL_DEBUG=INFO if it uses the fast one. `waits`
+    and `maintenance` are for rehearsals alone.
     """
 
     name: str
@@ -211,6 +212,7 @@ class Site(Declaration):
     balance_command: str = ""
     balance_format: Literal["showusage", "sbank", "sfapi"] | None = None
     balance_lag_hours: NonNegativeFloat = 24.0
+    allocation_year_begins: date | None = None
     charges_lost_jobs: bool = True
     master_address: str = "$(hostname)"
     mpi: str = ""

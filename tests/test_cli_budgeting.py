@@ -1,15 +1,18 @@
 """`cosmotron budget`: the ledger, and the site's own balance beside it."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.record import Kind, Record
+from pipeline.campaign import to_toml
 from pipeline.job import State
 from pipeline.outcome import Exit
 from pipeline.run import Run
+from pipeline.site import load_site
 
 TINY = str(Path(__file__).parent / "campaigns" / "tiny.toml")
 SHOWUSAGE = """
@@ -74,6 +77,37 @@ def test_a_damaged_ledger_is_one_message(budget, tmp_path):
     assert "no record of the ledger can be read here" in told.words
 
 
+def recently():
+    """A moment of this year that every balance must include by now; skip the first days of one."""
+    ended = time.time() - 3 * 86_400
+    if time.localtime(ended).tm_year != time.localtime().tm_year:
+        pytest.skip("the allocation year has only begun")
+    return ended
+
+
+def test_what_was_charged_in_an_earlier_allocation_year_is_told_and_no_drift(budget, tmp_path):
+    spend(Run(tmp_path, "tiny"), "frontier", time=1e9)
+    words = ("--balance", printed(tmp_path, 0.0), "--project", "nph000")
+    told = budget(*words, site="frontier")
+    assert told.code == 0
+    year = time.localtime().tm_year
+    assert f"0.5 more before the balance began to count, on {year}-01-01" in told.words
+
+
+def test_what_the_site_s_command_warns_of_is_no_part_of_the_balance(budget, tmp_path):
+    """NERSC's JSON, and a warning about a certificate between its lines."""
+    numbers = {"gpu_project_hours_given": 90, "gpu_project_hours_used": 10, "gpu_hours_used": 1}
+    content = json.dumps({"repo_name": "m4722", **numbers})
+    command = f"echo 'warning: old client' >&2; echo '{content}'; echo 'bye {{' >&2"
+    changes = {"balance_command": command, "balance_format": "sfapi"}
+    path = tmp_path / "mine.toml"
+    path.write_text(to_toml(load_site("testbed").model_copy(update=changes)))
+    told = budget("--balance", "ask", "--project", "m4722", "--json", site=path)
+    assert told.code == 0, told.words
+    balance = json.loads(told.out)["balance"]["balance"]
+    assert (balance["granted"], balance["used"], balance["mine"]) == (90.0, 10.0, 1.0)
+
+
 def printed(tmp_path, used):
     path = tmp_path / "showusage.txt"
     path.write_text(SHOWUSAGE.format(used=used))
@@ -81,7 +115,7 @@ def printed(tmp_path, used):
 
 
 def test_a_balance_that_agrees_is_set_beside(budget, tmp_path):
-    spend(Run(tmp_path, "tiny"), "frontier", time=1e9)
+    spend(Run(tmp_path, "tiny"), "frontier", time=recently())
     path = printed(tmp_path, 126.3)
     told = budget("--balance", path, "--project", "nph000", site="frontier")
     assert told.code == 0
@@ -90,7 +124,7 @@ def test_a_balance_that_agrees_is_set_beside(budget, tmp_path):
 
 
 def test_drift_is_told_and_ends_with_1(budget, tmp_path):
-    spend(Run(tmp_path, "tiny"), "frontier", time=1e9)
+    spend(Run(tmp_path, "tiny"), "frontier", time=recently())
     words = ("--balance", printed(tmp_path, 0.1), "--project", "nph000")
     told = budget(*words, site="frontier")
     assert told.code == Exit.FAILED

@@ -101,7 +101,7 @@ def _print_json(
     }
     if drift is not None:
         content["balance"] = {**dataclasses.asdict(drift), "missing": drift.missing}
-    typer.echo(json.dumps(content, indent=2))
+    typer.echo(json.dumps(content, indent=2, default=str))
 
 
 def _print(rows: "Sequence[Row]", by: By, site: str, went_into: "Sequence[Use]") -> None:
@@ -139,7 +139,7 @@ def _drift(site: Site, project: str, ledger: "Ledger", source: str) -> "Drift":
     """Return how the ledger differs from the site's balance, from a file or its command."""
     from pipeline.budget.balance import drift as difference
     from pipeline.budget.balance import read_balance
-    from pipeline.planning.preflight.check import printed
+    from pipeline.planning.preflight.check import called
 
     if not project:
         fail("--balance needs the project that pays. Give it with --project.", Exit.USAGE)
@@ -148,16 +148,19 @@ def _drift(site: Site, project: str, ledger: "Ledger", source: str) -> "Drift":
     if source != ASK:
         text = _content(Path(source))
     elif site.balance_command:
-        code, text = printed(["bash", "-lc", site.balance_command])
-        if code:
-            problem = f"`{site.balance_command}` ended with exit code {code}: {text}"
+        done = called(["bash", "-lc", site.balance_command])
+        text = done.out
+        if done.code:
+            problem = f"`{site.balance_command}` ended with exit code {done.code}: {done.words}"
             todo = "If not, save its output there and give the file."
             fail(f"{problem}. Is this {site.title}? {todo}", code=1)
     else:
         problem = f"{site.name} has no command that prints the balance."
         fail(f"{problem} Save it as {site.balance_format} and give the file.", Exit.USAGE)
     found = read_balance(site.balance_format, text, project, site.name)
-    return difference(found, ledger.accounts(), site.name, time.time(), site.balance_lag_hours)
+    now, lag_hours = time.time(), site.balance_lag_hours
+    begins = site.allocation_year_begins
+    return difference(found, ledger.accounts(), site.name, now, lag_hours, begins)
 
 
 def _content(path: Path) -> str:
@@ -176,7 +179,7 @@ def _print_balance(drift: "Drift", site: Site) -> None:
         f"{as_hours(found.granted)}; {as_hours(found.used)} used{mine}.\n"
         f"The ledger has charged this campaign {as_hours(drift.settled)} node-hours that the "
         f"balance must include by now, and {as_hours(drift.pending)} in the last "
-        f"{site.balance_lag_hours:.0f} hours.",
+        f"{site.balance_lag_hours:.0f} hours{_earlier(drift)}.",
         highlight=False,
         soft_wrap=True,
     )
@@ -188,3 +191,11 @@ def _print_balance(drift: "Drift", site: Site) -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _earlier(drift: "Drift") -> str:
+    """Return the node-hours charged before the balance began to count, empty without any."""
+    if drift.since is None or not drift.earlier:
+        return ""
+    began = time.strftime("%Y-%m-%d", time.localtime(drift.since))
+    return f"; {as_hours(drift.earlier)} more before the balance began to count, on {began}"

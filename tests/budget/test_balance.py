@@ -1,6 +1,8 @@
 """The site's own balance, from prints as the sites' documentation shows them."""
 
 import json
+from dataclasses import replace
+from datetime import date, datetime
 from pathlib import Path
 
 import pytest
@@ -67,17 +69,44 @@ def test_an_overdrawn_project_has_less_than_nothing_left():
         ("showusage", SHOWUSAGE, r"no balance of project 'xyz' on polaris .*has: abc123, nph000"),
         ("showusage", "command not found", r"It says: 'command not found'"),
         ("showusage", "", r"It says: nothing"),
-        ("showusage", SHOWUSAGE.replace("126.3", "a few"), r"cannot be read \(could not convert"),
+        (
+            "showusage",
+            SHOWUSAGE.replace("abc123 ", "xyz ").replace("126.3", "a few"),
+            "cannot be re",
+        ),
         ("sbank", SBANK, r"no balance of project 'xyz' on polaris .*has: lattice"),
         ("sbank", "no such project", r"print of sbank cannot be read .*'no such project'"),
         ("sfapi", "{", r"print of sfapi cannot be read"),
-        ("sfapi", "[1]", r"print of sfapi cannot be read"),
-        ("sfapi", "[{}]", r"print of sfapi cannot be read \('project_hours_given'\)"),
+        ("sfapi", "[1, {}]", r"no balance of project 'xyz' .* It says: '\[1, {}\]'"),
+        ("sfapi", '[{"repo_name": "xyz"}]', r"cannot be read \('project_hours_given'\)"),
     ],
 )
 def test_what_holds_no_balance_is_told_with_what_it_holds(form, text, told):
     with pytest.raises(BalanceError, match=told):
         read_balance(form, text, "xyz", "polaris")
+
+
+OTHER_ALLOCATION = SBANK.replace("34.2  ", "n/a   ").replace(
+    "aurora    lattice ", "polaris   plasma  "
+)
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "project", "used"),
+    [
+        ("showusage", SHOWUSAGE.replace("126.3", "(overdue)"), "nph000", 1600.0),
+        ("showusage", " Project | Grant | Usage | Left | Usage\n" + SHOWUSAGE, "nph000", 1600.0),
+        ("sbank", OTHER_ALLOCATION, "plasma", 5000.0),
+        ("sfapi", json.dumps([1, {"repo_name": "x1"}, *json.loads(SFAPI)]), "m4722", 1234.5),
+    ],
+    ids=["showusage", "titles in a row", "sbank", "sfapi"],
+)
+def test_what_is_said_of_another_project_breaks_nothing(form, text, project, used):
+    assert read_balance(form, text, project, "polaris").used == used
+
+
+def test_the_balance_of_allocations_counts_from_the_first_of_them():
+    assert read_balance("sbank", SBANK, "lattice", "polaris").since == date(2025, 7, 1)
 
 
 def charged(key, node_hours, end, site="frontier"):
@@ -113,3 +142,48 @@ def test_what_the_site_should_know_by_now_and_does_not_is_drift(accounts):
 def test_that_sites_round_is_no_drift(accounts):
     now, known = accounts
     assert drift(Balance("p", 1000, 39.9, 39.9), known, "frontier", now, 24).missing == 0.0
+
+
+def moment(year, month, day, hour=0):
+    return datetime(year, month, day, hour).timestamp()
+
+
+def year_end():
+    """A campaign over the end of a year: 40 node-hours before, 8 across midnight, 10 after."""
+    night = {"start": moment(2025, 12, 31, 18), "end": moment(2026, 1, 1, 6)}
+    day = {"start": moment(2026, 1, 10), "end": moment(2026, 1, 11)}
+    found = [
+        replace(charged("old", 40.0, None), start=moment(2025, 11, 30), end=moment(2025, 12, 1)),
+        replace(charged("across", 8.0, None), **night),
+        replace(charged("new", 10.0, None), **day),
+    ]
+    return {each.job_key: each for each in found}
+
+
+def test_only_what_was_charged_since_the_balance_began_to_count_is_compared():
+    now, begins = moment(2026, 2, 1), date(2020, 1, 1)
+    told = drift(Balance("p", 1000, 14.0, 14.0), year_end(), "frontier", now, 24, begins)
+    assert (told.settled, told.earlier, told.pending) == (10.0 + 4.0, 40.0 + 4.0, 0.0)
+    assert told.missing == 0.0
+    assert told.since == moment(2026, 1, 1)
+    told = drift(Balance("p", 1000, 12.0, 12.0), year_end(), "frontier", now, 24, begins)
+    assert told.missing == 2.0
+
+
+def test_before_its_day_the_allocation_year_is_that_of_the_year_before():
+    now = moment(2026, 1, 15)
+    told = drift(Balance("p", 1000, 58.0, 58.0), year_end(), "frontier", now, 24, date(2026, 1, 22))
+    assert told.since == moment(2025, 1, 22)
+    assert (told.settled, told.earlier) == (58.0, 0.0)
+
+
+def test_the_day_that_a_balance_names_counts_more_than_the_site_s():
+    now = moment(2026, 2, 1)
+    printed = Balance("p", 1000, 58.0, 58.0, since=date(2025, 7, 1))
+    told = drift(printed, year_end(), "frontier", now, 24, date(2020, 1, 1))
+    assert (told.since, told.settled) == (moment(2025, 7, 1), 58.0)
+
+
+def test_without_an_allocation_year_all_is_compared():
+    told = drift(Balance("p", 1000, 58.0), year_end(), "frontier", moment(2026, 2, 1), 24)
+    assert (told.since, told.settled, told.earlier) == (None, 58.0, 0.0)

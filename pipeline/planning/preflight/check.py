@@ -39,12 +39,32 @@ def skipped(name: str, why: str) -> Check:
     return Check(name, "skipped", why)
 
 
+@dataclass(frozen=True)
+class Printed:
+    """What a command printed, and its exit code: 127 if it does not exist, 124 if it hangs."""
+
+    code: int
+    out: str
+    err: str = ""
+
+    @property
+    def words(self) -> str:
+        """All that it printed, for the user."""
+        return (self.out + self.err).strip()
+
+
 def printed(command: Sequence[str], *, seconds: float = COMMAND_SECONDS) -> tuple[int, str]:
-    """Return the exit code and output of `command`; 127 if it does not exist, 124 if it hangs."""
+    """Return the exit code and all output of `command`, as `called` has them."""
+    done = called(command, seconds=seconds)
+    return done.code, done.words
+
+
+def called(command: Sequence[str], *, seconds: float = COMMAND_SECONDS) -> Printed:
+    """Return what `command` prints; its errors and warnings are not in `out`."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
     except FileNotFoundError:
-        return 127, f"{command[0]}: no such command"
+        return Printed(127, "", f"{command[0]}: no such command")
     except subprocess.TimeoutExpired:
-        return 124, f"{command[0]} did not end within {seconds:g} s"
-    return done.returncode, (done.stdout + done.stderr).strip()
+        return Printed(124, "", f"{command[0]} did not end within {seconds:g} s")
+    return Printed(done.returncode, done.stdout, done.stderr)

@@ -10,7 +10,15 @@ from pathlib import Path
 from pipeline.budget.balance import BalanceError, read_balance
 from pipeline.planning.misuse import image_problem
 from pipeline.planning.plan import RunOptions
-from pipeline.planning.preflight.check import Check, failed, ok, printed, skipped, warning
+from pipeline.planning.preflight.check import (
+    Check,
+    called,
+    failed,
+    ok,
+    printed,
+    skipped,
+    warning,
+)
 from pipeline.planning.preflight.files import files
 from pipeline.scheduler import Scheduler, SchedulerError, batch_system
 from pipeline.site import Site
@@ -107,15 +115,15 @@ def _modules(site: Site) -> Iterator[Check]:
 def _balance(site: Site, options: RunOptions) -> Check:
     if not site.balance_command:
         return skipped("balance", f"{site.name} declares no command that prints it")
-    code, words = printed(["bash", "-lc", site.balance_command])
-    if code:
+    done = called(["bash", "-lc", site.balance_command])
+    if done.code:
         todo = f"`{site.balance_command}` failed: check the project's page."
-        return warning("balance", words, todo)
-    as_printed = f"{site.balance_command}:\n{words}"
+        return warning("balance", done.words, todo)
+    as_printed = f"{site.balance_command}:\n{done.words}"
     if site.balance_format is None or not options.project:
         return ok("balance", as_printed)
     try:
-        found = read_balance(site.balance_format, words, options.project, site.name)
+        found = read_balance(site.balance_format, done.out, options.project, site.name)
     except BalanceError as error:
         return warning("balance", as_printed, str(error))
     amount = f"{found.left:,.0f} node-hours left of {found.granted:,.0f} of {found.project}"
