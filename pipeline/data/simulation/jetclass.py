@@ -10,14 +10,13 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
-import uproot
 
 from pipeline.campaign import JETCLASS_PROCESSES, Simulation
 from pipeline.data.events import Array, Doubles, Integers
 from pipeline.data.experiments.jetclass import CLASSES, TAU
-from pipeline.data.files import written
 from pipeline.data.simulation.jet_events import PROCESSES, Collider, Visible
 from pipeline.data.simulation.jet_finding import Jet, find, polar
+from pipeline.data.simulation.root_file import recreated
 from pipeline.data.simulation.simulator import Made, Simulator
 
 TREE = "tree"
@@ -182,7 +181,7 @@ def write_root(path: Path, found: list[Jet], *, label: int, rng: np.random.Gener
     table = ak.zip({name: ak.unflatten(each, sizes) for name, each in particles.items()})
     of_jets = jet_branches(found, label)
     kinds = {"part": table.type.content, **{name: each.dtype for name, each in of_jets.items()}}
-    with written(path) as temporary, uproot.recreate(temporary) as file:
+    with recreated(path) as file:
         tree = file.mktree(TREE, kinds)  # `file[TREE] = …` would make an RNTuple
         tree.extend({"part": table, **of_jets})
 

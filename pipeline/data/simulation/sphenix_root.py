@@ -6,11 +6,10 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
-import uproot
 
 from pipeline.data.events import Array
-from pipeline.data.files import written
 from pipeline.data.readers.sphenix_root import TPC, TREE
+from pipeline.data.simulation.root_file import recreated
 from pipeline.data.simulation.sample import Sample
 
 COUNTERS = {
@@ -30,7 +29,7 @@ def write_root(path: Path, sample: Sample) -> None:
         OSError: The folder is not writable or the disk is full; nothing half-written stays.
     """
     tables = {name: table(sample) for name, table in TABLES.items()}
-    with written(path) as temporary, uproot.recreate(temporary) as file:
+    with recreated(path) as file:
         tree = file.mktree(
             TREE,
             {name: each.type.content for name, each in tables.items()},
