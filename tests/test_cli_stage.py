@@ -1,7 +1,9 @@
 """The source files that `cosmotron stage` takes: names with wildcards in them, and doubles."""
 
 import hashlib
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +101,22 @@ def test_a_file_that_is_not_in_the_list_is_refused(tmp_path: Path, stage: Any) -
     code, words = stage(tmp_path / "s.zarr", *paths, "--sha256", listed(tmp_path, paths[0]))
     assert code == Exit.BAD_INPUT
     assert f"{paths[1]}: not in the list {tmp_path}/SHA256SUMS. Add its hash: sha256sum" in words
+
+
+def test_what_an_error_advises_can_be_typed(tmp_path: Path, stage: Any) -> None:
+    path = tmp_path / "ice.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for table in ("SRTInIcePulses", "SplitInIcePulses"):
+            connection.execute(
+                f"CREATE TABLE {table} (event_no, dom_x, dom_y, dom_z, dom_time, charge)"
+            )
+            connection.execute(f"INSERT INTO {table} VALUES (1, 1.0, 2.0, 3.0, 4.0, 5.0)")
+    words = (tmp_path / "s.zarr", path, "--experiment", "graphnet")
+    code, told = stage(*words)
+    assert code == Exit.BAD_INPUT
+    assert "or --reader pulses=SRTInIcePulses" in told
+    code, told = stage(*words, "--reader", "pulses=SRTInIcePulses")
+    assert code == 0, told
+    code, told = stage(*words, "--reader", "pulses=SplitInIcePulses")
+    assert code == Exit.USAGE, "something was made: the store is kept"
+    assert "was declared differently before" in told

@@ -66,6 +66,8 @@ def run_alone(
         BusyError: Another process works on it.
         TaskError: A program failed; the message is the program's.
     """
+    if _made_nothing(task, folder):
+        folder.declaration.unlink(missing_ok=True)  # as the error advised
     declare(folder, task)
     folder.logs.mkdir(parents=True, exist_ok=True)
     shown = Shown(task, folder)
@@ -76,6 +78,14 @@ def run_alone(
                 _in_waves(task, folder, workers, shown)
                 return
         _mpi(task, folder, ranks, shown)  # its first rank holds the claim
+
+
+def _made_nothing(task: SimulateTask | StageTask, folder: TaskFolder) -> bool:
+    """Return whether an earlier try ended with an error before anything was made."""
+    made = task.store if isinstance(task, StageTask) else task.output / "events"
+    ended = records.read(folder.result, Ending)
+    is_empty = not made.exists() and not any(folder.parts.glob("*"))
+    return ended is not None and not ended.is_finished and is_empty
 
 
 def _forget(folder: TaskFolder) -> None:
