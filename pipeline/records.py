@@ -213,12 +213,47 @@ class Featured(Weights):
         return f"{sum(self.events.values()):,} events"
 
 
+class Overlap(Record):
+    """Events of one split that are among those that `task` was trained on.
+
+    They are `events` of the `of` events of `split` of the store `store`, in its source `files`. An
+    overlap that is not `exact` is the most that it can be.
+    """
+
+    task: str
+    trained_store: str
+    trained_split: str
+    store: str
+    split: str
+    events: int
+    of: int
+    files: tuple[str, ...]
+    exact: bool = True
+
+    @property
+    def sentence(self) -> str:
+        """Which events, of what, in which files, for a message or the page."""
+        where = f"{Path(self.trained_store).stem}, split {self.trained_split!r}"
+        count = f"{'' if self.exact else 'up to '}{self.events:,} of {self.of:,}"
+        first = (
+            f"in {self.files[0]}"
+            if len(self.files) == 1
+            else (f"in {len(self.files)} files, the first is {self.files[0]}")
+        )
+        return (
+            f"{count} events of {Path(self.store).stem}, split {self.split!r}, are among those "
+            f"that {self.task} was trained on ({where}), {first}"
+        )
+
+
 class Evaluated(Weights):
     """The result of an evaluation: what was measured, on which events, of which model.
 
     `intervals` hold 68 % of resampled events each; that of a rejection is endless where no
     background passes. `task` is the word of the downstream task, `about` says
-    in a word or two what a score means. `predictions_sha256` is by the array's name.
+    in a word or two what a score means. `predictions_sha256` is by the array's name. `overlap` are
+    the events that the model was trained on, where the campaign allows that; `unknown_training` are
+    weights of which nobody has said what they were trained on.
     """
 
     task: str
@@ -240,6 +275,8 @@ class Evaluated(Weights):
     points: int
     store_sha256: str
     predictions_sha256: dict[str, str] = Field(default_factory=dict)
+    overlap: tuple[Overlap, ...] = ()
+    unknown_training: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -253,7 +290,8 @@ class Probed(Weights):
     """The result of a probe of a pretrained model, on `events` that it never saw.
 
     `losses` are "loss", the whole, and its parts by name; `scores` are the family's own.
-    `pretraining_events` is None of a model whose weights come from elsewhere.
+    `pretraining_events` is None of a model whose weights come from elsewhere. `overlap` and
+    `unknown_training` are as for `Evaluated`.
     """
 
     family: str
@@ -265,6 +303,8 @@ class Probed(Weights):
     events: int
     pretraining_events: int | None = None
     store_sha256: str
+    overlap: tuple[Overlap, ...] = ()
+    unknown_training: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:

@@ -116,6 +116,11 @@ class TaskFolder:
         return self.path / "STOP"
 
     @property
+    def campaign(self) -> Path:
+        """The campaign as it was last run; the task's folder is <stage>/<name> below it."""
+        return self.path.parent.parent / "campaign.toml"
+
+    @property
     def run_stop(self) -> Path:
         """The same for the whole run; the task's folder is <stage>/<name> in it."""
         return self.path.parent.parent / "STOP"

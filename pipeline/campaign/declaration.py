@@ -26,6 +26,7 @@ class CampaignFile(Declaration):
 
     `cap_node_hours` is the most that it may cost on a site; nothing is submitted beyond it.
     `allocation_ends` is the last day of the allocation that pays for it; forecasts warn.
+    `allow_overlap` lets models be tested on events that they were trained on; the page says so.
     """
 
     name: Name
@@ -33,6 +34,7 @@ class CampaignFile(Declaration):
     seed: NonNegativeInt = 1
     cap_node_hours: PositiveFloat | None = None
     allocation_ends: date | None = None
+    allow_overlap: bool = False
     simulations: dict[Name, Simulation] = {}
     datasets: dict[Name, Dataset]
     tokenizers: dict[Name, Tokenize] = {}

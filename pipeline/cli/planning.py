@@ -21,6 +21,7 @@ from pipeline.cli.screen import (
     Root,
     SiteName,
     as_hours,
+    escaped,
     fail,
     known_campaign,
     out,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pipeline.budget.estimate import Estimate
     from pipeline.campaign.recipes import Compared
     from pipeline.planning.arithmetic import Sums
+    from pipeline.planning.overlaps import Finding
     from pipeline.planning.plan import Plan, Step
 
 SIZE_AND_SEED = re.compile(
@@ -70,6 +72,7 @@ def plan(
     Example: `cosmotron plan quickstart --site perlmutter --project m4722 --scripts scripts/`
     """
     from pipeline.campaign.recipes import compared
+    from pipeline.planning import overlaps
     from pipeline.planning.arithmetic import estimates, sums
     from pipeline.planning.plan import RunOptions, make_plan, write_scripts
 
@@ -77,19 +80,17 @@ def plan(
         fail("--json and --csv exclude each other.", Exit.USAGE)
     what, where = known_campaign(campaign), load_site(site)
     folder = run_folder(what, where, root)
-    planned = make_plan(
-        what.tasks(folder, elsewhere=True),
-        folder,
-        where,
-        RunOptions(project, qos, image=image, bundle=bundle),
-    )
+    tasks = what.tasks(folder, elsewhere=True)
+    told = _told(*overlaps.check(tasks, folder, allow=what.allow_overlap))
+    options = RunOptions(project, qos, image=image, bundle=bundle)
+    planned = make_plan(tasks, folder, where, options)
     found = estimates(planned, what)
     total = sums(planned, found, what.cap_node_hours)
     written = write_scripts(planned, scripts) if scripts is not None else []
     recipes = compared(step.task for step in planned.steps)
     rows = [_row(step, found.get(step.task.key)) for step in planned.steps]
     if as_json:
-        _print_json(planned, rows, total, what.cap_node_hours, recipes)
+        _print_json(planned, rows, total, what.cap_node_hours, recipes, told)
         return
     if as_csv:
         _print_csv(rows)
@@ -100,6 +101,7 @@ def plan(
     for line in _sums(planned, total, found, what.cap_node_hours):
         out.print(line, highlight=False, soft_wrap=True)
     _print_recipes(recipes)
+    _print_lines(told)
     if written:
         screen.print(f"Wrote {len(written)} scripts to {scripts}.")
 
@@ -110,6 +112,7 @@ def _print_json(
     total: "Sums",
     cap: float | None,
     recipes: "Sequence[Compared]",
+    told: list[str],
 ) -> None:
     """Print the plan as JSON."""
     content = {
@@ -121,8 +124,25 @@ def _print_json(
         "by_arithmetic": dataclasses.asdict(total),
         "layouts": [dataclasses.asdict(each) for each in planned.layouts],
         "recipes": [dataclasses.asdict(each) for each in recipes],
+        "tested_on_training_data": told,
     }
     typer.echo(json.dumps(content, indent=2))
+
+
+def _print_lines(lines: list[str]) -> None:
+    """Print remarks, each after an empty line."""
+    for line in lines:
+        out.print(f"\n{escaped(line)}", highlight=False, soft_wrap=True)
+
+
+def _told(found: "Sequence[Finding]", unknown: list[str]) -> list[str]:
+    """Return what to know of tests on events that were, or may have been, trained on."""
+    lines = [f"Allowed by allow_overlap: {each}." for each in found]
+    return lines + [
+        f"What the weights in {each} were trained on is not known: they may have seen the events "
+        "that they are tested on."
+        for each in unknown
+    ]
 
 
 def _print_recipes(recipes: "Sequence[Compared]") -> None:

@@ -27,15 +27,20 @@ def weights_import(
     model: Annotated[
         Path | None, typer.Option(help="A TOML file whose [model] declares the model.")
     ] = None,
+    trained_on: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STORE:SPLIT", help="What they were trained on, if staged."),
+    ] = None,
 ) -> None:
     """Import weights that authors published, to start from with `[models.x] weights = "FOLDER"`.
 
-    No code in the file is run.
+    No code in the file is run. With --trained-on, tests on the same events are refused.
 
     Example: `cosmotron weights import particlenet ParticleNet_full.pt --to particlenet-full/`
     """
     words = ["import", family, str(file), str(to)]
     words += ["--size", size] if size else []
+    words += [word for each in trained_on or () for word in ("--trained-on", each)]
     _run([*words, *(["--model", str(model)] if model else [])])
 
 

@@ -1,19 +1,23 @@
 """What is known of staged source files: their contents, their shards, and that none comes twice."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from pipeline import records
 from pipeline.campaign import StageTask
 from pipeline.data.checksums import remembered, sha256
 from pipeline.data.companions import found_beside
 from pipeline.data.errors import BadInput
+from pipeline.data.events import Array
 from pipeline.data.experiment import Experiment
 from pipeline.data.identity import OF_FILE, base_of, meeting, widest
 from pipeline.data.known_hashes import check_known, read_known
 from pipeline.data.source import beside, is_remote
 from pipeline.data.store.manifest import ShardRecord, SourceRecord
+from pipeline.data.store.opened import Shard
 from pipeline.records import Part, Record
 
 
@@ -153,12 +157,15 @@ def _double(store: Path, one: str, other: str, content: str) -> str:
 
 
 def check_ids(store: Path, key: str, files: Sequence[StagedFile]) -> None:
-    """Check that no id stands for an event of two files, where ids are places in files.
+    """Check that no id stands for two events.
 
     Raises:
-        BadInput: One does, by chance.
+        BadInput: One does: by a rare chance, or because the experiment's numbers do not tell its
+            events from each other.
     """
     if key != OF_FILE:
+        for together in _near(files):
+            _check_numbers(store, key, together)
         return
     known = [each.file for each in files]
     met = meeting([base_of(each.sha256) for each in known], [each.entries for each in known])
@@ -169,3 +176,49 @@ def check_ids(store: Path, key: str, files: Sequence[StagedFile]) -> None:
             "one of them into a store of its own."
         )
         raise BadInput(message)
+
+
+def _near(files: Sequence[StagedFile]) -> Iterator[list[StagedFile]]:
+    """Yield files together whose events have numbers in ranges that meet."""
+    numbered = sorted(
+        ((each.file.keys, number) for number, each in enumerate(files) if each.file.keys)
+    )
+    together: list[StagedFile] = []
+    end = 0
+    for (low, high), number in numbered:
+        if together and low > end:
+            yield together
+            together = []
+        end = max(end, high) if together else high
+        together.append(files[number])
+    if together:
+        yield together
+
+
+def _check_numbers(store: Path, key: str, files: Sequence[StagedFile]) -> None:
+    """Check that no two events of `files` have the same id.
+
+    Raises:
+        BadInput: Two have.
+    """
+    ids = [
+        np.concatenate([_event_ids(store, shard) for shard in each.shards] or [np.zeros(0, int)])
+        for each in files
+    ]
+    whole = np.concatenate(ids)
+    several, counts = np.unique(whole, return_counts=True)
+    if len(several) < len(whole):
+        twice = several[counts > 1]
+        holding = (each for each, mine in zip(files, ids, strict=True) if twice[0] in mine)
+        one, *others = (each.file.path for each in holding)
+        where = f"in {one} and {others[0]}" if others else f"more than once in {one}"
+        message = (
+            f"{store}: {len(twice)} events are {where} by their {key}, which event_key says is a "
+            f'number of one event. Leave a copy out; or write event_key = "{OF_FILE}" if the '
+            "events differ."
+        )
+        raise BadInput(message)
+
+
+def _event_ids(store: Path, shard: ShardRecord) -> Array:
+    return Shard(store / shard.split / shard.name, shard).read(("event_id",))["event_id"]

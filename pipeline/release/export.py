@@ -19,6 +19,7 @@ from pipeline.campaign import (
 )
 from pipeline.campaign.model_folder import CARD, WEIGHTS, ModelFolder, StoredWeights
 from pipeline.catalog import DeclarationError
+from pipeline.data import training_data
 from pipeline.outcome import RunError
 from pipeline.release.card import card
 from pipeline.run import Run, TaskFolder
@@ -77,10 +78,11 @@ def _named(key: str, trainings: list[Trained]) -> Trained:
 
 
 def _write(task: Trained, tasks: list[Any], run: Run, result: records.Trained, to: Path) -> None:
-    """Write the three files to `to`, which is not there yet.
+    """Write the four files to `to`, which is not there yet.
 
     Raises:
         ExportError: The weights are not those that `result` speaks of.
+        BadInput: An older version trained them.
     """
     to.mkdir()
     source = run.task(task.key).path / WEIGHTS
@@ -97,6 +99,7 @@ def _write(task: Trained, tasks: list[Any], run: Run, result: records.Trained, t
         weights=StoredWeights(sha256=result.weights_sha256),
     )
     model_folder.write(to, content)
+    training_data.write(to, training_data.gathered(source.parent))
     (to / CARD).write_text(card(task, tasks, run, result))
 
 

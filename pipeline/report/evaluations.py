@@ -13,6 +13,7 @@ from pipeline.evaluation.result import Histogram, Pictures
 from pipeline.records import Probed
 from pipeline.report.reader import Reader
 from pipeline.report.tasks import TaskView
+from pipeline.report.unseen import trained_on
 
 COLUMNS = 3
 
@@ -24,6 +25,11 @@ class ProbeView:
     name: str
     result: Probed
     histograms: Sequence[Histogram]
+
+    @property
+    def trained_on(self) -> int:
+        """How many events of the split its model was trained on."""
+        return trained_on([self.result])
 
     @property
     def losses(self) -> dict[str, float]:

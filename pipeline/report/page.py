@@ -37,6 +37,7 @@ from pipeline.report.sections import (
     spending_charts,
 )
 from pipeline.report.tasks import shares, view_tasks
+from pipeline.report.unseen import cautions
 from pipeline.run import Run
 from pipeline.site import Site
 
@@ -93,6 +94,7 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
         "datasets": view_datasets(campaign, run, reader),
         "campaign_toml": to_toml(campaign),
         "site_toml": to_toml(site),
+        "cautions": cautions(tasks),
         "problems": reader.problems,
     }
     return _environment().get_template("page.html.j2").render(content)

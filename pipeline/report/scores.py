@@ -13,6 +13,7 @@ from pipeline.families import FAMILIES
 from pipeline.records import Evaluated, Trained
 from pipeline.report.reader import Reader
 from pipeline.report.tasks import Table, TaskView
+from pipeline.report.unseen import trained_on
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,11 @@ class Setting:
         """Return `score` of each evaluation that has it, and of which it is a number."""
         values = [each.result.scores.get(score, math.nan) for each in self.evaluations]
         return [value for value in values if math.isfinite(value)]
+
+    @property
+    def trained_on(self) -> int:
+        """The most events that one of them tested on and that its model was trained on."""
+        return trained_on([each.result for each in self.evaluations])
 
     def mean(self, score: str) -> float | None:
         """Return the mean of `score` over the seeds."""

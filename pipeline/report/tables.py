@@ -56,7 +56,8 @@ class Line:
     """One setting: what was evaluated, on what, at which price, with which scores.
 
     `stores` and `weights` are SHA-256 in full; `node_hours` those charged to its fine-tunings, by
-    site, since node-hours of different machines are never added.
+    site, since node-hours of different machines are never added. `test_events_trained_on` are the
+    most that one evaluation had, 0 where all its events were unseen.
     """
 
     finetune: str
@@ -72,6 +73,7 @@ class Line:
     node_hours: Mapping[str, float]
     stores: Sequence[str]
     weights: Sequence[str]
+    test_events_trained_on: int
     scores: Sequence[Score]
 
 
@@ -107,6 +109,7 @@ def lines_of(result: TaskResults, accounts: Sequence[Account]) -> Iterator[Line]
             node_hours=_node_hours([each.training for each in every], accounts),
             stores=sorted({each.data for each in every if each.data}),
             weights=[each.checkpoint for each in every if each.checkpoint],
+            test_events_trained_on=setting.trained_on,
             scores=[
                 _score(setting, score, title, best=result.best.get(score) is setting)
                 for score, title in result.shown.items()
@@ -154,6 +157,7 @@ def to_csv(lines: Sequence[Line]) -> str:
 
 _COLUMNS = (
     *("finetune", "task", "model", "parameters", "pretraining_events", "mode", "labels"),
+    "test_events_trained_on",
     *("score", "mean", "spread", "low", "high", "best", "values"),
     *("seeds", "pretraining_seeds", "stores", "weights", "evaluations"),
 )
@@ -178,9 +182,11 @@ def _tabular(name: str, lines: Sequence[Line]) -> str:
     """Return the table of one fine-tuning."""
     titles = ["Mode", "Model", "Pretraining", "Labels", *(each.title for each in lines[0].scores)]
     rows = [" & ".join([*_about(line), *map(_cell, line.scores)]) for line in lines]
+    dagger = ["% dagger: tested on events that the model was trained on"]
     return "\n".join(
         [
             f"% {name}: mean ± standard deviation over seeds, or the 68 % interval over events",
+            *(dagger if any(line.test_events_trained_on for line in lines) else []),
             rf"\begin{{tabular}}{{llrr{'r' * len(lines[0].scores)}}}",
             r"\toprule",
             " & ".join(map(escaped, titles)) + r" \\",
@@ -196,7 +202,8 @@ def _tabular(name: str, lines: Sequence[Line]) -> str:
 def _about(line: Line) -> list[str]:
     """Return the first cells of a row."""
     counts = (f"{each:,}" if each else "–" for each in (line.pretraining_events, line.labels))
-    return [escaped(each) for each in (line.mode or "–", line.model or "–", *counts)]
+    mark = r"$^\dagger$" if line.test_events_trained_on else ""
+    return [escaped(line.mode or "–") + mark, *map(escaped, (line.model or "–", *counts))]
 
 
 def _cell(cell: Score) -> str:

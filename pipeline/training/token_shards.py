@@ -29,6 +29,7 @@ from pipeline.data.store import MANIFEST, Manifest, Shard, ShardRecord, Store
 from pipeline.data.store.manifest import SCHEMA, SourceRecord
 from pipeline.data.store.shard import write_shard
 from pipeline.data.store.tokens import TOKENIZER, WEIGHTS
+from pipeline.data.training_data import RECORD
 from pipeline.evaluation.codebooks import perplexity, usage
 from pipeline.families.omnijet.spec import TOKEN
 from pipeline.families.tokenizer import FEATURES, MOST_CONSTITUENTS
@@ -204,7 +205,7 @@ def manifest(shards: Shards, made: list[Made]) -> Manifest:
         fractions=jets.manifest.fractions,
         event_key=jets.manifest.event_key,
         numbered_by=jets.manifest.numbered_by,
-        files={name: sha256(store / name) for name in (TOKENIZER, WEIGHTS)},
+        files={name: sha256(store / name) for name in (TOKENIZER, WEIGHTS, RECORD)},
         sources=jets.manifest.sources,
         made_from=SourceRecord(
             path=str(path),

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from importlib import metadata
 from typing import Any
 
@@ -21,8 +22,8 @@ from pipeline.chains.progress import Progress, all_progress
 from pipeline.chains.watch import Watchers
 from pipeline.claims import claimed
 from pipeline.outcome import RunError
-from pipeline.planning import code_copy, misuse, preflight
-from pipeline.planning.plan import PACK, PILOT, Plan, RunOptions, make_plan
+from pipeline.planning import code_copy, misuse, overlaps, preflight
+from pipeline.planning.plan import PACK, PILOT, Plan, RunOptions, Step, make_plan
 from pipeline.records import Ending
 from pipeline.report import write_report
 from pipeline.run import Run, TaskFolder
@@ -60,12 +61,15 @@ def drive(
     Raises:
         RunError: Another controller drives this run, a stop request exists, or the folder cannot
             be used.
-        DeclarationError: The site cannot run the campaign, or, unless `checks` is off, its
-            policies forbid it (`misuse`).
+        DeclarationError: The campaign tests models on what they are trained on; or the site cannot
+            run it, or, unless `checks` is off, its policies forbid it (`misuse`).
+        BadInput: A store or a training of the run was made by an older version.
     """
     _check_may_run(run)
     tasks = campaign.tasks(run)
     todo = unfinished(tasks, run)
+    if todo:
+        overlaps.check(tasks, run, allow=campaign.allow_overlap)
     plan = make_plan(todo, run, site, options)
     if todo and checks:
         misuse.check(plan, connect(site, run))
@@ -75,7 +79,8 @@ def drive(
         if todo and checks:
             preflight.before_submission(plan, connect(site, run))
         _record(campaign, site, run, tasks)
-        problems = _execute(plan, tasks, console) if todo else []
+        check = partial(_check_overlap, tasks, run, allow=campaign.allow_overlap)
+        problems = _execute(plan, tasks, console, check) if todo else []
         if todo or not run.page.exists():
             write_report(run, campaign, site)
     return problems
@@ -103,8 +108,21 @@ def _record(campaign: Campaign, site: Site, run: Run, tasks: Sequence[Task]) -> 
     write_json(run.environment, environment())
 
 
-def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
-    """Run the graph of `plan` to its end; return a line for each failure."""
+def _check_overlap(tasks: Sequence[Task], run: Run, step: Step, *, allow: bool) -> None:
+    """Check that no model from the training `step` is tested on what is trained on now.
+
+    By now more is staged than when the campaign began, and content can be compared.
+
+    Raises:
+        DeclarationError: One is, and the campaign does not `allow` it.
+    """
+    overlaps.refuse(overlaps.findings(tasks, run, of=step.task.key), allow=allow)
+
+
+def _execute(
+    plan: Plan, tasks: Sequence[Task], console: Console, check: Callable[[Step], None]
+) -> list[str]:
+    """Run the graph of `plan` to its end, each training after its `check`; return the failures."""
     from pipeline.workflow import graph, pilots
 
     code_copy.write(plan.run)
@@ -119,7 +137,7 @@ def _execute(plan: Plan, tasks: Sequence[Task], console: Console) -> list[str]:
     kernel = pilots.load(manager)
     watchers = Watchers(manager)
     try:
-        futures = graph.submit(kernel, manager, watchers)
+        futures = graph.submit(kernel, manager, watchers, check)
         with Display(console, lambda: _progress(tasks, manager)) as display:
             while not all(future.done() for future in futures.values()):
                 _check_may_run(plan.run)

@@ -23,18 +23,37 @@ def shell(command: str, inputs: Needed = [], stdout: str = "", stderr: str = "")
     return command
 
 
-def watch(add: Callable[[Step], "Future[None]"], step: Step, inputs: Needed = []) -> "Future[None]":  # noqa: ARG001, B006
-    """Hand a training to the watchers; return their future."""
-    return add(step)
+Begun = Callable[[Step], "Future[None]"]
 
 
-def submit(kernel: Any, manager: JobManager, watchers: Watchers) -> dict[str, Future[Any]]:
-    """Start the graph of the plan's steps that are not done; return the future of each by key."""
+def begin(begun: Begun, step: Step, inputs: Needed = []) -> "Future[None]":  # noqa: ARG001, B006
+    """Begin a training whose needs are done, in this process; return the future of its end."""
+    return begun(step)
+
+
+def submit(
+    kernel: Any, manager: JobManager, watchers: Watchers, check: Callable[[Step], None]
+) -> dict[str, Future[Any]]:
+    """Start the graph of the plan's steps that are not done; return the future of each by key.
+
+    Before a training begins, `check` looks at what it needs; what it raises is the step's failure.
+    """
+
+    def checked(step: Step) -> "Future[None]":
+        check(step)
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+    def watched(step: Step) -> "Future[None]":
+        check(step)
+        return watchers.add(step)
+
     run_in_pilot = {
         kind: bash_app(shell, data_flow_kernel=kernel, executors=[kind])
         for kind in manager.plan.kinds
     }
-    watch_here = join_app(watch, data_flow_kernel=kernel)
+    begin_here = join_app(begin, data_flow_kernel=kernel)
     futures: dict[str, Future[Any]] = {}
     for step in manager.plan.steps:
         needed = [futures[key] for key in step.task.needs if key in futures]
@@ -43,9 +62,11 @@ def submit(kernel: Any, manager: JobManager, watchers: Watchers) -> dict[str, Fu
             futures[step.task.key] = Future()
             futures[step.task.key].set_exception(TaskError(message, "diverged"))
         elif step.in_pilot:
+            if step.shares == PACK:
+                needed = [begin_here(checked, step, inputs=needed)]
             futures[step.task.key] = _in_pilot(run_in_pilot[step.shares], step, manager, needed)
         else:
-            futures[step.task.key] = watch_here(watchers.add, step, inputs=needed)
+            futures[step.task.key] = begin_here(watched, step, inputs=needed)
     return futures
 
 

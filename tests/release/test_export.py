@@ -20,7 +20,7 @@ from pipeline.writing import read_json
 
 PRETRAINED, TUNED = "pretrain/m-d24-s1", "finetune/tracking-m-d24-s1-full-l8-s1"
 ROOT = Path(__file__).parents[2]
-FILES = ["README.md", "config.toml", "weights.safetensors"]
+FILES = ["README.md", "config.toml", "training-data.json", "weights.safetensors"]
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.campaign import model_folder
 from pipeline.data.checksums import sha256
+from pipeline.data.training_data import gathered
 from pipeline.families.particlenet.spec import ParticleNet
 from pipeline.outcome import Exit
 from pipeline.training.programs import convert
@@ -274,3 +275,29 @@ def test_an_occupied_folder_is_left_alone(convert_with: Any, imported: Path) -> 
     assert done.code != Exit.FINISHED
     assert f"{imported}: not empty. Name another folder." in done.words
     assert sorted(imported.iterdir()) == before
+
+
+def test_imported_weights_say_what_they_were_trained_on(
+    tmp_path: Path, convert_with: Any, store: Path
+) -> None:
+    told = convert_with(
+        "import", "particlenet", FILE, tmp_path / "a", "--trained-on", f"{store}:train"
+    )
+    assert told.code == 0, told.words
+    (events,) = gathered(tmp_path / "a").events
+    assert (events.store, events.split) == (store, "train")
+    assert events.task == "particlenet, by its authors"
+    assert gathered(tmp_path / "a").unknown == ()
+    assert convert_with("import", "particlenet", FILE, tmp_path / "b").code == 0
+    assert gathered(tmp_path / "b").unknown == (str(tmp_path / "b"),)
+
+
+def test_a_split_that_the_store_lacks_is_told(
+    tmp_path: Path, convert_with: Any, store: Path
+) -> None:
+    told = convert_with(
+        "import", "particlenet", FILE, tmp_path / "a", "--trained-on", f"{store}:all"
+    )
+    assert told.code == Exit.BAD_INPUT
+    assert f"--trained-on {store}:all: {store} has no split 'all', only train." in told.words
+    assert not (tmp_path / "a").exists()

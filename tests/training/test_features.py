@@ -11,6 +11,7 @@ from made_neutrinos import pulses, small
 from ranks import pretraining, result, run, training
 
 from pipeline.campaign import EvaluateTask, FeaturesTask, FinetuneTask, declare
+from pipeline.data import training_data
 from pipeline.data.errors import BadInput
 from pipeline.data.loading import Selection
 from pipeline.data.store import Store
@@ -39,6 +40,7 @@ def pretrained(store, tmp_path_factory):
     weights = NeighbourPredictor(MODEL).state_dict()
     folder.finish(Weights(weights_sha256=weights_hash(weights)))
     save(weights, folder.path / WEIGHTS, {})
+    training_data.write(folder.path, training_data.TrainingData())
     return folder
 
 

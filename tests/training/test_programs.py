@@ -15,6 +15,7 @@ from ranks import finetuning, pretraining, result, run
 from pipeline import catalog
 from pipeline.campaign import EvaluateTask, FinetuneTask, PretrainTask, ProbeTask, declare
 from pipeline.claims import claimed
+from pipeline.data import training_data
 from pipeline.data.errors import BadInput
 from pipeline.families.fm4npp.module import NeighbourPredictor
 from pipeline.outcome import Exit, RunError
@@ -197,6 +198,7 @@ def test_predictions_that_are_no_numbers_are_told_by_name(store, tmp_path):
     folder = finetuning(tmp_path / "fine", store, mode="scratch")
     weights = model_of(folder).state_dict()
     weights["head.classify.0.weight"][:] = torch.nan
+    training_data.write(folder.path, training_data.TrainingData())
     folder.finish(Weights(weights_sha256=weights_hash(weights)))
     save(weights, folder.path / WEIGHTS, {})
     task = EvaluateTask(key="evaluate/x", seed=1, finetuned=folder.path, store=store, split="train")

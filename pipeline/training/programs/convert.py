@@ -20,8 +20,12 @@ from pipeline import catalog
 from pipeline.campaign import model_folder
 from pipeline.campaign.model_folder import CARD, CONFIG, WEIGHTS, ModelFolder, StoredWeights
 from pipeline.catalog import Declaration, DeclarationError
+from pipeline.data import training_data
 from pipeline.data.checksums import sha256
 from pipeline.data.errors import BadInput
+from pipeline.data.overlap import EventSet, event_set
+from pipeline.data.store import Store
+from pipeline.data.training_data import TrainingData
 from pipeline.families import FAMILIES, TOKENIZERS, AnyTokenizer, Family, Model
 from pipeline.nn import published, systems
 from pipeline.outcome import Exit, classify
@@ -79,18 +83,26 @@ def declared(
 
 
 def import_weights(
-    family: str, file: Path, to: Path, *, size: str = "", model_file: Path | None = None
+    family: str,
+    file: Path,
+    to: Path,
+    *,
+    size: str = "",
+    model_file: Path | None = None,
+    trained_on: Sequence[str] = (),
 ) -> str:
     """Write the authors' weights in `file` to the new folder `to`; return what was done.
 
-    A folder of files holds one for each stage.
+    A folder of files holds one for each stage. `trained_on` are splits of stores, "STORE:SPLIT".
 
     Raises:
         DeclarationError: Family, size or declaration are not known.
-        BadInput: The file is damaged, holds objects, or weights of another model.
+        BadInput: The file is damaged, holds objects, or weights of another model; or there is no
+            such store or split.
         RunError: There is something at `to`.
     """
     kind, names = names_of(family)
+    seen = [_events(each, family) for each in trained_on]
     prefix = getattr(names, "PREFIX", "")
     theirs = {name.removeprefix(prefix): each for name, each in published.read_all(file).items()}
     if hasattr(names, "weights_of"):
@@ -110,9 +122,25 @@ def import_weights(
         )
         model_folder.write(made, ModelFolder(model=model, weights=stored))
         (made / CARD).write_text(_card(model, file, stored))
+        if seen:
+            training_data.write(made, TrainingData(events=tuple(seen)))
     lines = [f"{len(entries)} weights of {family} from {file}"]
     lines.append(f'{to}: start from it with [models.x] weights = "{to}"')
     return "\n".join(lines)
+
+
+def _events(place: str, family: str) -> EventSet:
+    """Return the events of a split of a store, "STORE:SPLIT".
+
+    Raises:
+        BadInput: There is no such store or split.
+    """
+    path, _, split = place.rpartition(":")
+    store = Store.open(Path(path).absolute())
+    if split not in store.splits:
+        message = f"--trained-on {place}: {path} has no split {split!r}, only "
+        raise BadInput(message + ", ".join(store.splits) + ".")
+    return event_set(store.manifest, store.path, split, f"{family}, by its authors")
 
 
 def _card(model: Family, file: Path, stored: StoredWeights) -> str:
@@ -191,6 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     inwards.add_argument("to", type=Path)
     inwards.add_argument("--size", default="")
     inwards.add_argument("--model", type=Path)
+    inwards.add_argument("--trained-on", action="append", default=[])
     outwards = ways.add_parser("export")
     outwards.add_argument("folder", type=Path)
     outwards.add_argument("file", type=Path)
@@ -203,6 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.to,
                 size=options.size,
                 model_file=options.model,
+                trained_on=options.trained_on,
             )
         else:
             done = export_weights(options.folder, options.file)

@@ -27,7 +27,7 @@ from pipeline.nn.loading import batches
 from pipeline.outcome import Exit
 from pipeline.records import Evaluated, TaskProgress
 from pipeline.run import TaskFolder
-from pipeline.training import loader
+from pipeline.training import loader, unseen
 from pipeline.training.engine import engine
 from pipeline.training.network import Downstream
 from pipeline.training.programs import finetune, program
@@ -49,6 +49,7 @@ def evaluate(
     reads = loader.with_truth(finetuned.model, head, stored=finetuned.cached)
     source = Selection(task.store, task.split, reads).with_optional(OPTIONAL_TRUTH)
     store = source.open()
+    overlap, unknown = unseen.tested(folder, task.finetuned, store, task.split)
     model = finetune.network(finetuned, store)
     finetune.adapt(model, finetuned)
     weights = finetune.trained(task.finetuned)
@@ -84,6 +85,8 @@ def evaluate(
             store_sha256=store.manifest.content_sha256,
             weights_sha256=engine.weights_hash(weights),
             predictions_sha256={name: array_hash(predicted[name]) for name in sorted(predicted)},
+            overlap=overlap,
+            unknown_training=unknown,
             seconds=time.time() - began,
             job_id=batch_job_id(),
         )

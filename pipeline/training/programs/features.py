@@ -19,7 +19,8 @@ from torch import Tensor
 
 from pipeline import records
 from pipeline.campaign import FeaturesTask
-from pipeline.data.checksums import unchanged
+from pipeline.data import training_data
+from pipeline.data.checksums import sha256, unchanged
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events
 from pipeline.data.loading import Selection
@@ -197,13 +198,21 @@ def _finish(task: FeaturesTask, store: Store, records: list[ShardRecord]) -> Non
     """Write what stands beside the shards, then the manifest: from then on the store exists."""
     for name in store.manifest.files:
         shutil.copyfile(store.path / name, task.store / name)
+    seen = training_data.gathered(task.backbone, *training_data.of_store(store.path))
+    training_data.write(task.store, seen)
+    digest = sha256(task.store / training_data.RECORD)
     source = SourceRecord(
         path=str(store.path),
         bytes=sum(each.bytes for each in store.manifest.sources),
         sha256=store.manifest.content_sha256,
         entries=sum(store.manifest.events.values()),
     )
-    changes = {"shards": tuple(records), "made_from": source, "neighbours": 0}
+    changes = {
+        "shards": tuple(records),
+        "made_from": source,
+        "neighbours": 0,
+        "files": {**store.manifest.files, training_data.RECORD: digest},
+    }
     write_manifest(task.store, store.manifest.model_copy(update=changes))
 
 

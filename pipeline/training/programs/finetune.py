@@ -16,7 +16,7 @@ from pipeline.nn.losses import only
 from pipeline.outcome import Exit, RunError
 from pipeline.records import Weights
 from pipeline.run import TaskFolder
-from pipeline.training import loader, lora
+from pipeline.training import loader, lora, unseen
 from pipeline.training.engine import engine
 from pipeline.training.engine.optimisers import with_faster
 from pipeline.training.network import Downstream
@@ -155,6 +155,7 @@ def finetune(
     reads = loader.with_truth(task.model, task.head, stored=task.cached)
     events = Selection(task.store, task.split, reads, task.labels, task.subset)
     store = events.open()
+    unseen.begin(task, folder, task.backbone, records=world.is_first)
     engine.join(world)
     validation = loader.validation_events(events, task.validation)
     model = build(task, store)

@@ -14,7 +14,7 @@ from pipeline.families import Family
 from pipeline.nn import systems
 from pipeline.outcome import Exit
 from pipeline.run import TaskFolder
-from pipeline.training import loader
+from pipeline.training import loader, unseen
 from pipeline.training.engine import engine
 from pipeline.training.engine.optimisers import with_faster
 from pipeline.training.parametrisation import parametrise
@@ -30,11 +30,13 @@ def pretrain(
     """Pretrain a model on the objectives it declares."""
     events = source(task)
     store = events.open()
+    weights = Path(task.model.weights) if task.model.weights else None
+    unseen.begin(task, folder, weights, records=world.is_first)
     engine.join(world)
     torch.manual_seed(task.seed)
     system = systems.build(task.model, store)
-    if task.model.weights:
-        start(system.module, Path(task.model.weights), task.model)
+    if weights is not None:
+        start(system.module, weights, task.model)
     scales = parametrise(system.module, partial(_module, store), task.model)
     scales = with_faster(scales, system.module, task.model.FASTER, task.training.head_rate)
     spec = TrainSpec(

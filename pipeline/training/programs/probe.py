@@ -19,6 +19,7 @@ from pipeline.outcome import Exit
 from pipeline.probing import Subject
 from pipeline.records import Intervals, Probed, Scores, TaskProgress
 from pipeline.run import TaskFolder
+from pipeline.training import unseen
 from pipeline.training.engine import engine
 from pipeline.training.programs import program
 from pipeline.training.programs.finetune import declared_in, trained
@@ -33,6 +34,7 @@ def probe(task: ProbeTask, folder: TaskFolder, world: engine.World, stop: progra
     model = declared_in(task.pretrained)
     selection = Selection(task.store, task.split, model.reads(), task.events)
     store, events = Store.open(task.store), selection.with_optional(WELCOME).load()
+    overlap, unknown = unseen.tested(folder, task.pretrained, store, task.split)
     system = systems.build(model, store)
     weights = trained(task.pretrained, model)
     system.module.load_state_dict(weights)
@@ -59,6 +61,8 @@ def probe(task: ProbeTask, folder: TaskFolder, world: engine.World, stop: progra
             pretraining_events=_pretraining_events(task.pretrained),
             weights_sha256=engine.weights_hash(weights),
             store_sha256=store.manifest.content_sha256,
+            overlap=overlap,
+            unknown_training=unknown,
             seconds=time.time() - began,
             job_id=batch_job_id(),
         )

@@ -11,10 +11,12 @@ import torch
 
 from pipeline import records
 from pipeline.campaign import TokenizeTask
+from pipeline.data import training_data
 from pipeline.data.store import Store
 from pipeline.data.store.manifest import write_manifest
 from pipeline.data.store.tokens import WEIGHTS as STORED_WEIGHTS
 from pipeline.data.store.tokens import write_tokenizer
+from pipeline.data.training_data import TrainingData
 from pipeline.job import batch_job_id
 from pipeline.nn import systems, tokenizers
 from pipeline.outcome import Exit
@@ -53,6 +55,7 @@ def tokenize(
     if not _all_written(shards, stop):
         return Exit.CONTINUE
     tokenizers.save(shards.codec, task.store / STORED_WEIGHTS)  # type: ignore[arg-type]
+    training_data.write(task.store, _seen(task, folder))
     write_tokenizer(task.store, task.model.model_dump(mode="json"), task.model.codes)
     changes = {"seconds": time.time() - began, "job_id": batch_job_id()}
     _finish(shards, result.model_copy(update=changes))
@@ -75,7 +78,9 @@ def _trained(
     if found is not None:
         return found
     events = tokenizers.jets(task.jets, task.split, task.events)
-    events.open()
+    store = events.open()
+    if world.is_first:
+        training_data.add(folder.path, training_data.of_split(store, task.split, task.key))
     engine.join(world)
     torch.manual_seed(task.seed)
     system = systems.build(task.model, None)
@@ -92,6 +97,13 @@ def _trained(
     if result is not None and world.is_first:
         records.write(folder.path / TRAINED, result)
     return result
+
+
+def _seen(task: TokenizeTask, folder: TaskFolder) -> TrainingData:
+    """Return what the tokenizer was trained on: nothing, if it has no weights."""
+    if not task.model.parameters().trained:
+        return TrainingData()
+    return training_data.gathered(folder.path if task.trained is None else task.trained)
 
 
 def _shards(task: TokenizeTask, folder: TaskFolder, world: engine.World) -> Shards:
