@@ -221,10 +221,16 @@ def event_arrays(events, rng, tracks=14):
     }
 
 
+MEAN_TRACKS = {"train": 15.6, "test": 12.4}  # of an event
+
+
 def _stores(run):
     for name, splits in (("unlabelled", {"train": 998}), ("labelled", {"train": 249, "test": 125})):
         points = {split: 856 * count for split, count in splits.items()}
+        tracks = {split: round(MEAN_TRACKS[split] * count) for split, count in splits.items()}
+        shards = [{"split": split, "tracks": tracks[split]} for split in splits]
         manifest = {"events": splits, "points": points, "rejected": {"too_many_points": 3}}
+        manifest["shards"] = shards
         write_json(run.store(name) / "manifest.json", manifest)
 
 

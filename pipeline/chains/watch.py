@@ -23,6 +23,7 @@ from pipeline.chains.outcomes import (
 from pipeline.chains.submission import NoHoursError
 from pipeline.job import Job, JobStatus, State
 from pipeline.outcome import RunError
+from pipeline.planning import truth
 from pipeline.planning.plan import Step
 from pipeline.records import Ending
 from pipeline.run import TaskFolder
@@ -134,7 +135,8 @@ class Chain:
         """Check that another link may be submitted.
 
         Raises:
-            TaskError: A stop request exists, or the training has diverged.
+            TaskError: A stop request exists, the training has diverged, or its data, staged by now,
+                has not what it learns.
         """
         request = stop_request(self.step, self.manager)
         if request:
@@ -142,6 +144,9 @@ class Chain:
         message = diverged(self.folder)
         if message:
             raise TaskError(message, "diverged")
+        message = truth.lacking(self.step.task)
+        if message:
+            raise TaskError(message, "bad_input")
         result = records.read(self.folder.result, Ending)
         if result is not None and not result.is_finished:
             self.folder.result.unlink()  # an earlier link's record must not pass for the next one's

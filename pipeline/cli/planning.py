@@ -104,6 +104,18 @@ def plan(
     _print_lines(told)
     if written:
         screen.print(f"Wrote {len(written)} scripts to {scripts}.")
+    _check_truth(planned)
+
+
+def _check_truth(planned: "Plan") -> None:
+    """Print what is not known of the truth in the datasets; end with 2 if some is not there."""
+    from pipeline.planning import truth
+
+    for line in truth.unknown(planned):
+        out.print(f"[bold]not known[/] {escaped(line)}", highlight=False, soft_wrap=True)
+    problems = list(truth.problems(planned))
+    if problems:
+        fail("It cannot run as it is:\n  - " + "\n  - ".join(problems), Exit.USAGE)
 
 
 def _print_json(
@@ -115,6 +127,8 @@ def _print_json(
     told: list[str],
 ) -> None:
     """Print the plan as JSON."""
+    from pipeline.planning import truth
+
     content = {
         "site": planned.site.name,
         "steps": rows,
@@ -125,6 +139,8 @@ def _print_json(
         "layouts": [dataclasses.asdict(each) for each in planned.layouts],
         "recipes": [dataclasses.asdict(each) for each in recipes],
         "tested_on_training_data": told,
+        "problems": list(truth.problems(planned)),
+        "unknown": list(truth.unknown(planned)),
     }
     typer.echo(json.dumps(content, indent=2))
 

@@ -79,8 +79,9 @@ class Experiment:
     array of whole numbers that tells all events of the experiment from each other, or "file": then
     an event is its place in its file. `block_events` events are read and prepared at a time;
     `shard_events` entries make a shard by default: about 100 MB, of which a worker holds a few.
-    Arrays that `may_be_missing` names may hold NaN for what is not known; every other number must
-    be finite.
+    `classes` is how many classes the `label` of its events counts, from 0; None where that is up to
+    the files. Arrays that `may_be_missing` names may hold NaN for what is not known; every other
+    number must be finite.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Experiment:
     axes: tuple[str, str, str] | None = None
     group_limits: tuple[float, ...] = ()
     event_key: str = OF_FILE
+    classes: int | None = None
     block_events: int = 256
     shard_events: int = 2048
     may_be_missing: frozenset[str] = frozenset()

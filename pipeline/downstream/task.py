@@ -145,6 +145,13 @@ class DownstreamTask(Declaration):
         """Return why `model` cannot be fine-tuned on it in `mode`, empty where it can."""
         return ""
 
+    def refuses_labels(self, possible: frozenset[int], certain: frozenset[int]) -> str:
+        """Return why it cannot be learnt from events of such labels, empty where it can.
+
+        `possible` are the labels that events may have, `certain` those that some of them have.
+        """
+        return ""
+
     def titles(self, scores: Iterable[str]) -> Mapping[str, str]:
         """Return the titles of the scores to show of an evaluation that has `scores`."""
         return self.SCORES

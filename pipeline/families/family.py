@@ -242,6 +242,22 @@ class Family(Declaration):
         """Return why it cannot be fine-tuned in `mode`, empty where it can."""
         return "" if self.takes_heads else f"no head can be put on {self.TITLE}"
 
+    def refuses_labels(self, possible: frozenset[int], certain: frozenset[int]) -> str:
+        """Return why it cannot be pretrained on events of such labels, empty where it can.
+
+        `possible` are the labels that events may have, `certain` those that some of them have. A
+        label must be one of the field `classes`, where the family has it.
+        """
+        del possible
+        classes: int | None = getattr(self, "classes", None)
+        beyond = [each for each in certain if classes is not None and not 0 <= each < classes]
+        if not beyond:
+            return ""
+        return (
+            f"its events have labels from {min(certain)} to {max(certain)}; the model has "
+            f"{classes} classes, counted from 0. Give it as many `classes` as the store has."
+        )
+
     def reads(self) -> Reads:
         """Return what the model reads of a store."""
         raise NotImplementedError

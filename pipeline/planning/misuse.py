@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipeline.catalog import DeclarationError
+from pipeline.planning import truth
 from pipeline.planning.plan import Plan
 from pipeline.scheduler import Scheduler
 from pipeline.site import FileSystem, Site
@@ -139,7 +140,7 @@ def _account(plan: Plan, scheduler: Scheduler) -> Iterator[str]:
 
 
 CHECKS: tuple[Callable[[Plan], Iterator[str]], ...] = (
-    _nodes, _pilots, _image, _file_system, _purge,
+    _nodes, _pilots, _image, _file_system, _purge, truth.problems,
 )  # fmt: skip
 
 

@@ -174,15 +174,24 @@ def _configuration(
 def model_name(model: Table, campaign: Campaign, finetuning: str = "") -> str | None:
     """Return the name that the campaign gives to the declaration of a model, None if none.
 
-    A `finetuning` may have changed the declaration.
+    A `finetuning` may have changed the declaration. What was recorded when a task was run leaves
+    out the keys that are not set, so these do not count.
     """
     grid = campaign.finetune.get(finetuning)
     declared = campaign.models
     if grid and grid.changes:
         tuned = grid.models or tuple(campaign.pretrain.models if campaign.pretrain else ())
         declared = {name: grid.model_of(declared[name]) for name in tuned}
-    names = {str(each.model_dump(mode="json")): name for name, each in declared.items()}
-    return names.get(str(model))
+    recorded = _set_keys(model)
+    known = {name: _set_keys(each.model_dump(mode="json")) for name, each in declared.items()}
+    return next((name for name, each in known.items() if each == recorded), None)
+
+
+def _set_keys(table: Any) -> Any:
+    """Return a table, and the tables in it, without the keys that are None."""
+    if isinstance(table, Mapping):
+        return {key: _set_keys(each) for key, each in table.items() if each is not None}
+    return [_set_keys(each) for each in table] if isinstance(table, list | tuple) else table
 
 
 def _finetuning(name: str, campaign: Campaign) -> str:

@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 import subprocess
@@ -8,8 +9,10 @@ import pytest
 
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.record import Kind, Record
+from pipeline.campaign import declare
 from pipeline.outcome import RunError
 from pipeline.report import write_report
+from pipeline.report.tables import results_as
 from pipeline.writing import write_json, write_text
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
@@ -49,7 +52,8 @@ def test_a_finished_campaign_fills_every_section(page):
     assert "of 125 events 5e5e5e5e5e5e ab12ab12ab12" in words
     assert "true: 14 particles" in words
     assert "found: 16 tracks" in words
-    assert "labelled test 125 107,000 856 15.6" in words
+    assert "labelled train 249 213,144 856 15.6" in words
+    assert "labelled test 125 107,000 856 12.4" in words, "a split's tracks are its own"
     assert "Left out: 3 too many points" in words
     assert "Source files verified:" in words
     assert "simulate/collisions 5 7.5 s" in words
@@ -210,6 +214,35 @@ def test_a_campaign_whose_sources_are_gone_shows_what_is_on_disk(whole, campaign
     assert "no file matches *.root" in words
     assert "Tasks that never began are not listed." in words
     assert "pretrain/m0-d960-s1 done" in words
+
+
+def test_results_are_the_same_when_the_sources_are_gone(whole, campaign, site):
+    """The models of all rows are known by what was recorded when the tasks were run."""
+    for task in campaign.tasks(whole):
+        declare(whole.task(task.key), task)
+    page = text_of(write_report(whole, campaign, site).read_text())
+    before = json.loads(results_as(whole, campaign, "json")[0])
+    assert {each["model"] for each in before} == {"m0"}
+    moved = campaign.datasets["labelled"].model_copy(
+        update={"simulation": "", "folder": "/nowhere", "splits": {"train": ("*.root",)}}
+    )
+    gone = campaign.model_copy(update={"datasets": campaign.datasets | {"labelled": moved}})
+    text, problems = results_as(whole, gone, "json")
+    assert any("no file matches *.root" in each for each in problems)
+    assert json.loads(text) == before
+    words = text_of(write_report(whole, gone, site).read_text())
+    assert "model unknown" not in words
+    assert page.count("frozen m0") == words.count("frozen m0") > 0
+
+
+def test_a_store_of_which_the_tracks_are_not_known_shows_none(whole, campaign, site):
+    path = whole.store("labelled") / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["shards"][0]["tracks"]
+    path.write_text(json.dumps(manifest))
+    words = text_of(write_report(whole, campaign, site).read_text())
+    assert "labelled train 249 213,144 856 15.6" not in words
+    assert "labelled test 125 107,000 856 12.4" in words
 
 
 def test_node_hours_of_two_sites_are_two_numbers(whole, campaign, site):

@@ -11,11 +11,9 @@ from pipeline.data.events import Array, Events, Rows
 from pipeline.data.jet_inputs import ARRAYS, JET_ARRAY, made_of
 from pipeline.data.loading.loader import Loader, Reading
 from pipeline.data.store import Store
+from pipeline.data.store.content import DERIVED, TRACK
 from pipeline.data.store.tokens import check_codes
 from pipeline.families import Reads
-
-TRACK = "track"
-DERIVED = {TRACK: ("track_id", "noise")}  # arrays that are not stored, and what they are made of
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,11 @@ class ArrayRecord(Declaration):
 
 
 class ShardRecord(Declaration):
-    """One shard: the names of its arrays, and the SHA-256 of each of its files."""
+    """One shard: the names of its arrays, and the SHA-256 of each of its files.
+
+    `tracks` counts the true tracks of its events, `labels` are those that occur; None where the
+    events have none, or in a store of an earlier version.
+    """
 
     split: str
     name: str
@@ -39,6 +43,8 @@ class ShardRecord(Declaration):
     points: NonNegativeInt
     arrays: dict[str, ArrayRecord]
     files: dict[str, str]
+    tracks: NonNegativeInt | None = None
+    labels: tuple[int, ...] | None = None
 
     @property
     def file(self) -> int:

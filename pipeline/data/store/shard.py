@@ -17,6 +17,7 @@ from zarr.storage import MemoryStore
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array
 from pipeline.data.store.codec import CODECS, ArrayFile, packed
+from pipeline.data.store.content import labels_in, track_count
 from pipeline.data.store.manifest import ArrayRecord, ShardRecord
 
 BOUNDARY = "offsets"
@@ -56,6 +57,8 @@ def write_shard(
         points=len(arrays["points"]),
         arrays={name: _described(name, arrays[name], per_event) for name in sorted(arrays)},
         files=dict(sorted(hashes.items())),
+        tracks=track_count(arrays),
+        labels=labels_in(arrays),
     )
 
 

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from pipeline.downstream.jets.spec import JETCLASS, Pooling
+from pipeline.downstream.jets.spec import JETCLASS, Pooling, refused
 from pipeline.downstream.task import DownstreamTask
 
 
@@ -60,6 +60,10 @@ class AnomalyTask(DownstreamTask):
             )
             raise ValueError(message)
         return self
+
+    def refuses_labels(self, possible: frozenset[int], certain: frozenset[int]) -> str:
+        """Return which classes no event has, or which labels no class has; empty for none."""
+        return refused(self.classes, (), possible, certain)
 
     @property
     def signal_share(self) -> float:

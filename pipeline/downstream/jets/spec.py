@@ -1,6 +1,6 @@
 """Jet classification."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
@@ -15,6 +15,47 @@ if TYPE_CHECKING:
 REJECTION = "rejection_"  # before the name of a class, or a signal efficiency
 Pooling = Literal["sum", "class-attention", "attention", "token", "mean"]
 JETCLASS = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
+
+
+def refused(
+    classes: Sequence[str],
+    labels: Sequence[Sequence[int]],
+    possible: frozenset[int],
+    certain: frozenset[int],
+) -> str:
+    """Return which of the classes no event has, or which labels no class has; empty for none.
+
+    Without `labels` class n has the label n, and each label needs a class.
+    """
+    of_class = labels or [(number,) for number in range(len(classes))]
+    without = [
+        name for name, its in zip(classes, of_class, strict=True) if possible.isdisjoint(its)
+    ]
+    has = f"its events have {labels_named(possible)}"
+    if without:
+        return (
+            f"{has}, so none is of class {', '.join(without)}. Name the classes that it has, in "
+            "the order of their labels, or give each its `labels`."
+        )
+    stray = certain - {each for its in of_class for each in its}
+    if stray and not labels:
+        return (
+            f"its events have {labels_named(certain)}, and {labels_named(stray)} is none of the "
+            f"{len(classes)} classes. Name all of them, in the order of their labels, or give each "
+            "its `labels`."
+        )
+    return ""
+
+
+def labels_named(labels: frozenset[int]) -> str:
+    """Return labels as people read them."""
+    if not labels:
+        return "no label"
+    low, high = min(labels), max(labels)
+    if len(labels) == high - low + 1 > 2:
+        return f"the labels {low} to {high}"
+    names = ", ".join(map(str, sorted(labels)))
+    return f"the label {names}" if len(labels) == 1 else f"the labels {names}"
 
 
 class JetTask(DownstreamTask):
@@ -65,6 +106,10 @@ class JetTask(DownstreamTask):
             message = f"labels: give those of each of the {len(self.classes)} classes, each once"
             raise ValueError(message)
         return self
+
+    def refuses_labels(self, possible: frozenset[int], certain: frozenset[int]) -> str:
+        """Return which classes no event has, or which labels no class has; empty for none."""
+        return refused(self.classes, self.labels, possible, certain)
 
     def predicts(self) -> tuple[Any, ...]:
         """Return what is predicted, the classes too."""
