@@ -1,39 +1,101 @@
-"""Collectives that a module in training needs, without the library that carries them out.
+"""What a module in training needs of the global batch, beyond gradients.
 
-A module that learns from its data in other ways than by gradients, as a codebook does by k-means,
-must learn the same in every process. It calls its own `collectives`; the engine, which alone knows
-how processes communicate, replaces them with those of the job.
+A module that learns from its data in other ways, as a codebook does by k-means, must learn the same
+in every process, and the same from a batch in one piece or in micro-batches. It calls its own
+`collectives`, which the engine replaces with those of the job; and it learns at two moments of a
+step that the engine tells it: before any micro-batch is taken forward, and after the last one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+
+from pipeline.nn.batch import Batch
 
 
 def _unchanged(values: Tensor) -> Tensor:
     return values
 
 
+def _nothing(module: nn.Module) -> AbstractContextManager[None]:
+    del module
+    return nullcontext()
+
+
 @dataclass(frozen=True)
 class Collectives:
     """Operations over all processes, all of which must call them; by default those of a lone one.
 
-    `all_reduce_sum` returns the sum of every process's values, `broadcast` the first one's values.
+    `all_reduce_sum` returns the sum of every process's values, `broadcast` the first one's values,
+    `all_gather` those of all, which have equal shapes, one after the other. In the context `whole`
+    a module has its own parameters, though each process may keep a share of them (ZeRO 3).
     """
 
     all_reduce_sum: Callable[[Tensor], Tensor] = _unchanged
     broadcast: Callable[[Tensor], Tensor] = _unchanged
+    all_gather: Callable[[Tensor], Tensor] = _unchanged
+    whole: Callable[[nn.Module], AbstractContextManager[None]] = _nothing
 
 
 class Collective(nn.Module):
-    """A module whose training needs all processes to agree on more than gradients."""
+    """A module whose training needs all processes to agree on more than gradients.
+
+    Where no engine steps it, each forward pass in training is a step of its own (`is_stepped`).
+    `counts` is false while an event is taken forward again only to fill up a process.
+    """
 
     collectives = Collectives()
+    is_stepped = False
+    counts = True
+
+    def prepare(self, batches: Sequence[Batch]) -> None:
+        """Learn from this process's share of a batch, before any of it is taken forward.
+
+        Only the outermost modules are told; they tell those inside what these need to know.
+        """
+
+    def conclude(self) -> None:
+        """Learn from what was taken forward in a step, after the last micro-batch of it."""
 
 
 def connect(model: nn.Module, collectives: Collectives) -> None:
     """Give every `Collective` in `model` the `collectives` of the job."""
-    for module in model.modules():
-        if isinstance(module, Collective):
-            module.collectives = collectives
+    for module in _inside(model):
+        module.collectives = collectives
+        module.is_stepped = True
+
+
+def prepare(model: nn.Module, batches: Sequence[Batch]) -> None:
+    """Let the outermost `Collective`s in `model` learn from `batches`; all processes call this."""
+    for module in _outermost(model):
+        module.prepare(batches)
+
+
+def conclude(model: nn.Module) -> None:
+    """Let every `Collective` in `model` learn from the step that ends; all processes call this."""
+    for module in _inside(model):
+        module.conclude()
+
+
+@contextmanager
+def counting(model: nn.Module, counts: bool) -> Iterator[None]:
+    """While this lasts, every `Collective` in `model` knows whether its events count."""
+    for module in _inside(model):
+        module.counts = counts
+    yield
+    for module in _inside(model):
+        module.counts = True
+
+
+def _inside(model: nn.Module) -> list[Collective]:
+    return [module for module in model.modules() if isinstance(module, Collective)]
+
+
+def _outermost(model: nn.Module) -> Iterator[Collective]:
+    if isinstance(model, Collective):
+        yield model
+        return
+    for child in model.children():
+        yield from _outermost(child)

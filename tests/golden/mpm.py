@@ -137,7 +137,7 @@ def held(case: Case) -> Iterator[Row]:
         yield compared(case, "out_labels_found", labels, where=real, tolerance=0.0)
     yield from _losses(case, model, output, batch)
     yield compared_gradients(case, "grad_names", "grad_norms", gradients(case, module, entries))
-    unmasked = module.exit(module.backbone(batch.points, Lengths.of(batch.offsets)))
+    unmasked = module.exit(module.backbone.states(batch.points, Lengths.of(batch.offsets)))
     yield compared(case, "out_encoder_on_unmasked", unmasked.detach(), where=real)
 
 

@@ -34,7 +34,7 @@ def held(case: Case) -> Iterator[Row]:
     batch = mpm.batch_of(case)
     entries = list(names.classifier(mpm.model_of(case)))
     module = mpm.loaded(Classifier(case), case, entries, prefix="backbone.")
-    states = module.backbone(batch.points, Lengths.of(batch.offsets))
+    states = module.backbone.states(batch.points, Lengths.of(batch.offsets))
     yield compared(case, "out_backbone", states.detach(), where=mpm.real_of(case))
     logits = module.head(Hidden([states]), batch)
     yield compared(case, "out_logits", as_published(case, logits.detach()))

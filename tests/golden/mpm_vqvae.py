@@ -13,7 +13,7 @@ from pipeline.families.mpm_vqvae.spec import MPMVQVAE
 from pipeline.nn import published
 from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
-from pipeline.nn.quantiser import nearest
+from pipeline.nn.k_means import nearest
 from tests.golden.cases import Case, Row, compared, compared_gradients, gradient_norms
 from tests.golden.mpm import SYSTEM, batch_of, real_of
 
@@ -70,7 +70,7 @@ def held(case: Case) -> Iterator[Row]:
     yield compared(case, "out_codes_of_predict_step", raw[clear], where=clear, tolerance=0.0)
     yield compared(case, "out_quantised", quantiser.codebook.detach()[codes], where=real)
     yield compared(case, "out_margin", _margins(latent, quantiser.codebook.detach()))
-    output = module.reconstructed(batch.points, batch.offsets)
+    output = module.reconstructed(batch.points, batch)
     yield compared(case, "out_reconstruction", output.made.detach(), where=real)
     yield from _losses(case, output, batch)
     entries = list(names.entries(model))

@@ -5,14 +5,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from made_batches import part
+from made_batches import packed, part
 from made_constituents import SMALL, feature_batch
 
 from pipeline.families.binning.spec import Binning
 from pipeline.families.vqvae.spec import VQVAE, VQVAEMLP
 from pipeline.nn import systems
 from pipeline.nn.attention import Lengths
-from pipeline.nn.quantiser import Quantiser, k_means, nearest
+from pipeline.nn.collectives import Collectives
+from pipeline.nn.k_means import k_means, nearest
+from pipeline.nn.quantiser import Quantiser
 
 
 def counted(model):
@@ -105,7 +107,7 @@ def test_the_nearest_code_is_the_nearest_in_batches_of_any_size(monkeypatch):
     z, book = torch.randn(70, 4), torch.randn(9, 4)
     brute = torch.cdist(z, book).argmin(1)
     assert nearest(z, book).equal(brute)
-    monkeypatch.setattr("pipeline.nn.quantiser.AT_ONCE", 64)
+    monkeypatch.setattr("pipeline.nn.k_means.AT_ONCE", 64)
     assert nearest(z, book).equal(brute)
 
 
@@ -113,24 +115,28 @@ def test_the_first_batch_puts_the_codes_where_its_points_are():
     torch.manual_seed(0)
     quantiser, z = Quantiser(8, 4, beta=0.9, sync=1, replacement_steps=10), 5 + torch.randn(400, 4)
     far = quantiser.eval()(z)[2].mean()
-    quantiser.train()(z)
-    code, _, commitment = quantiser.eval()(z)
+    quantiser.begin(z, [packed([300]), packed([100])])
+    code, _, commitment = quantiser(z)
     assert commitment.mean() < far / 10
     assert len(code.unique()) == 8
-    assert k_means(z[:3], torch.zeros(8, 4)).shape == (8, 4), "of fewer points than codes too"
+    few = k_means(z[:3], [packed([2, 1])], 8, Collectives())
+    assert few.shape == (8, 4), "of fewer points than codes too"
+    assert torch.cdist(few, z[:3]).min(1).values.max() < 0.1 * z.std()
 
 
 def test_dead_codes_move_to_where_points_are_and_others_stay():
     torch.manual_seed(0)
     quantiser, z = Quantiser(8, 4, beta=0.9, sync=1, replacement_steps=5), clusters()
-    quantiser.train()(z)
+    batch = packed([100, 300])
+    quantiser.begin(z, [batch])
+    quantiser.train()(z, batch)
     quantiser.moved[2:4] += 1000.0
     alive = quantiser.codebook[:2].clone()
     for _ in range(3):
-        quantiser(z)
+        quantiser(z, batch)
     assert quantiser.codebook[2:4].abs().min() > 500, "not before its time"
     for _ in range(8):
-        quantiser(z)
+        quantiser(z, batch)
     assert quantiser.codebook[2:4].abs().max() < 100
     assert torch.equal(quantiser.codebook[:2], alive)
 

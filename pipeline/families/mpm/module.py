@@ -1,10 +1,10 @@
 """Masked particle modelling: an encoder whose mask tokens stand for hidden constituents.
 
 arXiv:2401.13537, and the published function of github.com/rodem-hep/mpm at c6ba855 (MIT). Axes: P
-constituents of all jets of a batch, packed · M that are hidden · F inputs · W width · C outputs · K
-centres.
+constituents of all jets of a batch, packed · M that are hidden · F inputs · W width · C outputs.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,7 @@ from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
 from pipeline.nn.collectives import Collective
 from pipeline.nn.hidden import Hidden, HiddenOf
-from pipeline.nn.quantiser import k_means, nearest
+from pipeline.nn.k_means import Clusters
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Masked:
     true: Tensor
 
 
-class Backbone(nn.Module):
+class Backbone(Collective):
     """Normalised constituents, and the first encoder without its output network."""
 
     def __init__(self, model: MPM) -> None:
@@ -47,32 +47,21 @@ class Backbone(nn.Module):
         """Whether the normaliser takes in what comes: in training, unless weights are frozen."""
         return self.training and self.trunk.norm.weight.requires_grad
 
-    def forward(self, points: Tensor, lengths: Lengths) -> Tensor:
-        """Return the states (P, W) of constituents (P, F) of which none is hidden."""
-        if self.learns:
-            self.normaliser.learn(points)
+    def prepare(self, batches: Sequence[Batch]) -> None:
+        """Learn the normalisation of the constituents."""
+        if self.learns and not bool(self.normaliser.frozen):
+            self.normaliser.learn(torch.cat([each.points for each in batches]))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the states (P, W) of constituents of which none is hidden."""
+        if not self.is_stepped:
+            self.prepare([batch])
+        return self.states(batch.points, Lengths.of(batch.offsets))
+
+    def states(self, points: Tensor, lengths: Lengths) -> Tensor:
+        """Return the states (P, W) of constituents (P, F)."""
         states: Tensor = self.trunk(self.normaliser(points), lengths)
         return states
-
-
-class Clusters(Collective):
-    """Centres (K, F) that k-means puts among the constituents of the first batch."""
-
-    centres: Tensor
-    initialised: Tensor
-
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self.register_buffer("centres", torch.randn(count, len(COLUMNS)))
-        self.register_buffer("initialised", torch.zeros(1))
-
-    def forward(self, points: Tensor) -> Tensor:
-        """Return the nearest centre (P) of points (P, F)."""
-        if self.training and not bool(self.initialised):
-            found = k_means(points, self.centres)
-            self.centres.copy_(self.collectives.broadcast(found))
-            self.initialised.fill_(1.0)
-        return nearest(points, self.centres)
 
 
 class SecondEncoder(nn.Module):
@@ -96,7 +85,7 @@ class SecondEncoder(nn.Module):
         return y
 
 
-class Pretrainer(nn.Module):
+class Pretrainer(Collective):
     """Both encoders; what is hidden is drawn for each jet."""
 
     def __init__(self, model: MPM) -> None:
@@ -110,17 +99,28 @@ class Pretrainer(nn.Module):
             places = torch.zeros(model.points, len(COLUMNS))
             self.places = nn.Parameter(places, requires_grad=learnt)
         self.second = SecondEncoder(model) if model.positions == "second_encoder" else None
-        self.clusters = Clusters(model.clusters) if model.task == "clusters" else None
+        self.clusters = None
+        if model.task == "clusters":
+            self.clusters = Clusters(model.clusters, len(COLUMNS))
+
+    @torch.no_grad()
+    def prepare(self, batches: Sequence[Batch]) -> None:
+        """Put centres among the constituents of the first batch, and learn the normalisation."""
+        if self.training and self.clusters is not None and self.clusters.is_fresh:
+            self.clusters.begin(torch.cat([each.points for each in batches]), batches)
+        if self.backbone.learns and not bool(self.backbone.normaliser.frozen):
+            read = torch.cat([self.labelled(each)[0] for each in batches])
+            self.backbone.normaliser.learn(read)
 
     def forward(self, batch: Batch) -> Masked:
         """Return what is predicted of constituents that are drawn to be hidden."""
+        if not self.is_stepped:
+            self.prepare([batch])
         return self.predicted(batch, drawn(batch, self.model.masked))
 
     def predicted(self, batch: Batch, hidden: Tensor) -> Masked:
         """Return what is predicted of the constituents that are `hidden` (P)."""
         points, labels = self.labelled(batch)
-        if self.backbone.learns:
-            self.backbone.normaliser.learn(points)
         lengths = Lengths.of(batch.offsets)
         states = self.backbone.trunk(self.masked(points, hidden, batch), lengths)
         outputs = self.exit(states)
@@ -167,7 +167,7 @@ def backbone(model: MPM, store: Store | None) -> tuple[nn.Module, HiddenOf]:
     made = Backbone(model)
 
     def hidden_of(batch: Batch) -> Hidden:
-        return Hidden([made(batch.points, Lengths.of(batch.offsets))])
+        return Hidden([made(batch)])
 
     return made, hidden_of
 

@@ -4,10 +4,11 @@ Published function of github.com/rodem-hep/mpm at c6ba855 (MIT), from its equati
 constituents of all jets of a batch, packed · D latent numbers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.data.preparation.constituents import COLUMNS
 from pipeline.data.store import Store
@@ -16,7 +17,9 @@ from pipeline.families.mpm_vqvae.spec import MPMVQVAE
 from pipeline.families.tokenizer import FEATURES
 from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
-from pipeline.nn.quantiser import Quantiser, nearest
+from pipeline.nn.collectives import Collective
+from pipeline.nn.k_means import nearest
+from pipeline.nn.quantiser import Quantiser
 
 SOFTEST = 1e-6  # ln(pT / GeV + 1) below which no logarithm of pT is taken
 
@@ -30,7 +33,7 @@ class Reconstructed:
     commitment: Tensor
 
 
-class Tokens(nn.Module):
+class Tokens(Collective):
     """Encoder, quantiser and decoder; a tokenizer, since it encodes and decodes."""
 
     def __init__(self, model: MPMVQVAE) -> None:
@@ -50,16 +53,36 @@ class Tokens(nn.Module):
         )
         self.decoder = Encoder(model.latent, shape, inputs, norm=False)
 
+    @torch.no_grad()
+    def prepare(self, batches: Sequence[Batch]) -> None:
+        """Learn the normalisation, and put codes among the latent numbers of the first batch."""
+        if not self.training or self.knows_all:
+            return
+        inputs = [squashed(each.points) for each in batches]
+        self.normaliser.learn(torch.cat(inputs))
+        if self.quantiser.is_fresh:
+            pairs = zip(inputs, batches, strict=True)
+            latent = [
+                self.encoder(self.normaliser(each), Lengths.of(batch.offsets))
+                for each, batch in pairs
+            ]
+            self.quantiser.begin(torch.cat(latent), batches)
+
+    @property
+    def knows_all(self) -> bool:
+        """Whether no batch teaches it more than gradients do."""
+        return bool(self.normaliser.frozen) and not self.quantiser.is_fresh
+
     def forward(self, batch: Batch) -> Reconstructed:
         """Return what is left of the features after encoding and decoding."""
-        return self.reconstructed(squashed(batch.points), batch.offsets)
+        if not self.is_stepped:
+            self.prepare([batch])
+        return self.reconstructed(squashed(batch.points), batch)
 
-    def reconstructed(self, inputs: Tensor, offsets: Tensor) -> Reconstructed:
-        """Return what is left of inputs (P, 3), Δη, Δφ and ln(pT + 1) of jets cut at `offsets`."""
-        if self.training:
-            self.normaliser.learn(inputs)
-        lengths, true = Lengths.of(offsets), self.normaliser(inputs)
-        _, vector, commitment = self.quantiser(self.encoder(true, lengths))
+    def reconstructed(self, inputs: Tensor, batch: Batch) -> Reconstructed:
+        """Return what is left of inputs (P, 3), Δη, Δφ and ln(pT + 1) of the jets of `batch`."""
+        lengths, true = Lengths.of(batch.offsets), self.normaliser(inputs)
+        _, vector, commitment = self.quantiser(self.encoder(true, lengths), batch)
         return Reconstructed(self.decoder(vector, lengths), true, commitment)
 
     @torch.no_grad()

@@ -4,7 +4,7 @@ The paper's seven (arXiv:2409.12589, §3). Axes: P constituents, packed · M mas
 context · D features · K clusters.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,11 +22,9 @@ from pipeline.families.mpmv2.spec import (
     MPMv2,
 )
 from pipeline.families.omnijet.spec import TOKEN
-from pipeline.nn import draws
+from pipeline.nn import draws, k_means
 from pipeline.nn.batch import Batch
-from pipeline.nn.collectives import Collective
 from pipeline.nn.flow import fourier
-from pipeline.nn.quantiser import k_means, nearest
 
 ANGLE_SCALE = 4.0  # Δη and Δφ are a fraction of a radian; so they are of order one
 # A flow's density has no end at a value that many share, as a neutral particle's impact parameter.
@@ -97,30 +95,25 @@ class Regression(nn.Module):
         return Prediction(self.out(context), features(self.model, batch, rows))
 
 
-class Clusters(Collective):
+class Clusters(nn.Module):
     """Logits (M, K) of centres that k-means puts among the constituents of the first batch."""
-
-    centres: Tensor
-    steps: Tensor
 
     def __init__(self, model: MPMv2) -> None:
         super().__init__()
         self.model = model
         self.out = nn.Linear(model.context, model.clusters)
-        self.register_buffer("centres", torch.randn(model.clusters, model.features))
-        self.register_buffer("steps", torch.zeros(1, dtype=torch.int64))
+        self.centres = k_means.Clusters(model.clusters, model.features)
+
+    def begin(self, batches: Sequence[Batch]) -> None:
+        """Put the centres among the constituents of `batches` of all processes; all call."""
+        every = [torch.arange(len(each.points), device=each.points.device) for each in batches]
+        pairs = zip(batches, every, strict=True)
+        found = [features(self.model, batch, rows) for batch, rows in pairs]
+        self.centres.begin(torch.cat(found), batches)
 
     def forward(self, context: Tensor, batch: Batch, rows: Tensor) -> Prediction:
         """Return the prediction for `rows` (M), from their context (M, C)."""
-        if self.training:
-            if int(self.steps) == 0:
-                rows_of_all = torch.arange(len(batch.points), device=rows.device)
-                found = k_means(features(self.model, batch, rows_of_all), self.centres)
-                self.centres.copy_(self.collectives.broadcast(found))
-            self.steps += 1
-        return Prediction(
-            self.out(context), nearest(features(self.model, batch, rows), self.centres)
-        )
+        return Prediction(self.out(context), self.centres(features(self.model, batch, rows)))
 
 
 class NormalisingFlow(nn.Module):

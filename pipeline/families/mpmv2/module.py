@@ -4,7 +4,7 @@ arXiv:2409.12589. Axes: P constituents, packed · B jets · K constituents that 
 masked · R registers · W width · C width of what a head is given · D predicted features.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,6 +15,7 @@ from pipeline.data.store import Store
 from pipeline.families.mpmv2.heads import (
     ANGLE_SCALE,
     HEADS,
+    Clusters,
     FlowMatching,
     NormalisingFlow,
     Prediction,
@@ -25,6 +26,7 @@ from pipeline.families.tokenizer import MOST_CONSTITUENTS
 from pipeline.nn import draws
 from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
+from pipeline.nn.collectives import Collective
 from pipeline.nn.flow import midpoint
 from pipeline.nn.hidden import Hidden, HiddenOf
 from pipeline.nn.transformer import Block, Style
@@ -129,7 +131,7 @@ class Decoder(nn.Module):
         return decoded
 
 
-class Pretrainer(nn.Module):
+class Pretrainer(Collective):
     """Encoder, decoder and heads; what is masked is drawn for each jet."""
 
     def __init__(self, model: MPMv2) -> None:
@@ -143,8 +145,17 @@ class Pretrainer(nn.Module):
         objectives = [name for name in model.objective_weights if name in model.OBJECTIVES]
         self.heads = nn.ModuleDict({name: HEADS[name](model) for name in objectives})
 
+    @torch.no_grad()
+    def prepare(self, batches: Sequence[Batch]) -> None:
+        """Put centres among the constituents of the first batch, if they are predicted."""
+        for head in self.heads.values():
+            if isinstance(head, Clusters) and self.training and head.centres.is_fresh:
+                head.begin(batches)
+
     def forward(self, batch: Batch) -> Masked:
         """Return what is predicted of the hidden constituents."""
+        if not self.is_stepped:
+            self.prepare([batch])
         sight = self._sight(batch)
         predictions: dict[str, Prediction] = {}
         for name, head in self.heads.items():

@@ -5,17 +5,20 @@ as ViniciusMikuni/OmniLearned at 922355d computes it. Axes: P points, packed · 
 · F columns that flow · W width · C classes · K classes of points.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.data.store import Store
+from pipeline.families.flow import LABEL
 from pipeline.families.omnilearned.body import Backbone, Seen
 from pipeline.families.omnilearned.pet import Block, Layout, Perceptron, linear
 from pipeline.families.omnilearned.spec import OmniLearned
 from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
+from pipeline.nn.collectives import Collective
 from pipeline.nn.flow import NOISE, Flow, Noise, Noised, labels, noised
 from pipeline.nn.hidden import Hidden, HiddenOf
 
@@ -25,7 +28,8 @@ class Output:
     """Predictions for a batch: logits (B, C) of events, the flow, and logits (B, C) in noise.
 
     Further logits (P, K) of points, and what the body made of the events as they are and in noise.
-    None where the mode has no such thing.
+    None where the mode has no such thing. `class_counts` (C): how many events of the global batch
+    are of each class, if they are more than those at hand.
     """
 
     logits: Tensor | None = None
@@ -33,6 +37,7 @@ class Output:
     in_noise: Tensor | None = None
     of_points: Tensor | None = None
     bodies: tuple[Seen, Seen] | None = None
+    class_counts: Tensor | None = None
 
 
 class Generator(nn.Module):
@@ -70,7 +75,7 @@ class Generator(nn.Module):
         return found
 
 
-class Pretrainer(nn.Module):
+class Pretrainer(Collective):
     """The backbone with the heads of its mode; time and noise are drawn for each event."""
 
     def __init__(self, model: OmniLearned) -> None:
@@ -82,16 +87,28 @@ class Pretrainer(nn.Module):
             self.classes = linear(model.event_width, model.classes, bias=True)
         if model.mode != "classifier":
             self.generator = Generator(model)
+        self._class_counts: Tensor | None = None
+
+    def prepare(self, batches: Sequence[Batch]) -> None:
+        """Count the classes of all events of a batch, by which each is weighted."""
+        if self.model.mode != "generator":
+            counts = self.classes.weight.new_zeros(self.model.classes, dtype=torch.int64)
+            for batch in (each for each in batches if LABEL in each.per_event):
+                true = labels(batch, self.model.classes)
+                counts = counts + true.bincount(minlength=self.model.classes)
+            self._class_counts = self.collectives.all_reduce_sum(counts)
 
     def forward(self, batch: Batch) -> Output:
         """Return the predictions for the events as they are, and in noise."""
+        if not self.is_stepped:
+            self.prepare([batch])
         clean = logits = None
         if self.model.mode != "generator":
             clean = self.backbone(batch)
             logits = self.logits(clean, batch)
         if not self.model.noisy:
             points = self.generator(clean, batch) if self.model.mode == "ftag" else None
-            return Output(logits, of_points=points)
+            return Output(logits, of_points=points, class_counts=self._class_counts)
         points = batch.points[:, : len(self.model.columns)]
         noise = noised(points, self.noise.drawn(batch, NOISE), batch)
         return self.in_noise(batch, noise, clean, logits)
@@ -109,7 +126,8 @@ class Pretrainer(nn.Module):
         flow = Flow(self.generator(seen, batch), noise.velocity, noise.time)
         if clean is None:
             return Output(flow=flow)
-        return Output(logits, flow, self.logits(seen, batch), bodies=(clean, seen))
+        in_noise, counts = self.logits(seen, batch), self._class_counts
+        return Output(logits, flow, in_noise, bodies=(clean, seen), class_counts=counts)
 
     def velocity(self, batch: Batch, points: Tensor, time: Tensor) -> Tensor:
         """Return the velocity (P, F) of `points` (P, F) in noise, at `time` (B).

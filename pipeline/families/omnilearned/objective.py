@@ -1,9 +1,10 @@
 """OmniLearned's objectives: the velocity in noise, and classes of events and of points.
 
 Lipman et al., arXiv:2210.02747; Mikuni, Nachman, arXiv:2404.16091; Bhimji et al., arXiv:2510.24066,
-as ViniciusMikuni/OmniLearned at 922355d computes them. A batch is what a process takes forward at
-once: class weights and the contrastive part depend on how it is shared among processes. Axes:
-P points, packed · B events · C classes · F columns that flow · N what stands in an event.
+as ViniciusMikuni/OmniLearned at 922355d computes them. Class weights are those of the global batch;
+the contrastive part is among the events that a process takes forward at once, so it depends on how
+a batch is divided. Axes: P points, packed · B events · C classes · F columns that flow · N what
+stands in an event.
 """
 
 import torch
@@ -24,15 +25,16 @@ SHORTEST = 1e-3  # the least length by which an event is divided
 def classes(output: Output, batch: Batch, *, split: int = 0, weighted: bool = True) -> Losses:
     """Return the cross-entropy of the class of an event, nats, a mean over events.
 
-    With `weighted` each class counts as if it were as frequent as others in this batch. With a
+    With `weighted` each class counts as if it were as frequent as others in the batch. With a
     `split` the labels from there on, "class_event", are a choice of their own.
 
     Raises:
         BadInput: A label is none of the classes.
     """
     assert output.logits is not None
-    weights = _weights(output.logits, batch, weighted=weighted)
-    return _entropy("class", output.logits, batch, weights, split)
+    counts = _counts(output, batch, output.logits.shape[1])
+    weights = _weights(counts, batch, weighted=weighted)
+    return _entropy("class", output.logits, batch, weights, counts, split)
 
 
 def perturbed(output: Output, batch: Batch, *, split: int = 0, weighted: bool = True) -> Losses:
@@ -45,9 +47,9 @@ def perturbed(output: Output, batch: Batch, *, split: int = 0, weighted: bool = 
     """
     assert output.in_noise is not None
     assert output.flow is not None
-    weights = _weights(output.in_noise, batch, weighted=weighted)
-    weights = weights * (1 - output.flow.time).square()
-    return _entropy("perturbed", output.in_noise, batch, weights, split)
+    counts = _counts(output, batch, output.in_noise.shape[1])
+    weights = _weights(counts, batch, weighted=weighted) * (1 - output.flow.time).square()
+    return _entropy("perturbed", output.in_noise, batch, weights, counts, split)
 
 
 def flow(output: Output, batch: Batch) -> Losses:
@@ -89,32 +91,48 @@ def points(output: Output, batch: Batch, *, array: str) -> Losses:
     return {"points": entropy / there.sum().clamp(min=1)}
 
 
-def _weights(logits: Tensor, batch: Batch, *, weighted: bool) -> Tensor:
-    """Return the weight of each event (B), 1 on the mean: how rare its class is in the batch."""
-    true = labels(batch, logits.shape[1])
+def _counts(output: Output, batch: Batch, classes: int) -> Tensor:
+    """Return how many events of the global batch are of each class (C), of this one if alone."""
+    if output.class_counts is not None:
+        return output.class_counts
+    return labels(batch, classes).bincount(minlength=classes)
+
+
+def _weights(counts: Tensor, batch: Batch, *, weighted: bool) -> Tensor:
+    """Return the weight of each event (B): how rare its class is in the global batch.
+
+    1 on the mean over that, of `counts` (C) events in each class.
+    """
+    true = labels(batch, len(counts))
     if not weighted:
         return torch.ones_like(true, dtype=torch.float32)
-    weights = 1 / (true.bincount(minlength=logits.shape[1])[true] + SMALLEST)
-    return weights / weights.mean()
+    rarity = 1 / (counts + SMALLEST)
+    return rarity[true] * counts.sum() / (counts * rarity).sum()
 
 
-def _entropy(name: str, logits: Tensor, batch: Batch, weights: Tensor, split: int) -> Losses:
+def _entropy(
+    name: str, logits: Tensor, batch: Batch, weights: Tensor, counts: Tensor, split: int
+) -> Losses:
     """Return the mean over events of weight (B) times cross-entropy, of both parts of a split."""
     logits, true = logits.float(), labels(batch, logits.shape[1])
     if not split or split >= logits.shape[1]:
         entropy = functional.cross_entropy(logits, true, reduction="none")
         return {name: (weights * entropy).mean()}
     beyond = true >= split
-    return {
-        name: _part(logits[:, :split], true, weights, ~beyond),
-        f"{name}_event": _part(logits[:, split:], true - split, weights, beyond),
-    }
+    below = _part(logits[:, :split], true, weights, ~beyond) / _share(counts[:split], counts)
+    above = _part(logits[:, split:], true - split, weights, beyond)
+    return {name: below, f"{name}_event": above / _share(counts[split:], counts)}
 
 
 def _part(logits: Tensor, true: Tensor, weights: Tensor, mine: Tensor) -> Tensor:
-    """Return the mean over the events that are `mine` (B, bool), 0 if none is."""
+    """Return the sum over the events that are `mine` (B, bool), over the number of all."""
     entropy = functional.cross_entropy(logits[mine], true[mine], reduction="none")
-    return (weights[mine] * entropy).sum() / mine.sum().clamp(min=1)
+    return (weights[mine] * entropy).sum() / len(mine)
+
+
+def _share(part: Tensor, counts: Tensor) -> Tensor:
+    """Return which share of the events of the global batch is in a part of the classes, not 0."""
+    return part.sum().clamp(min=1) / counts.sum()
 
 
 def _direction(seen: Seen, batch: Batch) -> Tensor:

@@ -3,6 +3,7 @@
 Axes: P constituents of all jets of a batch, packed · W width · D latent numbers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,6 +15,7 @@ from pipeline.families.tokenizer import FEATURES
 from pipeline.families.vqvae.spec import VQVAE, VQVAEMLP
 from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
+from pipeline.nn.collectives import Collective
 from pipeline.nn.quantiser import Quantiser
 from pipeline.nn.transformer import Block, Style
 
@@ -74,7 +76,7 @@ class Transformer(nn.Module):
         return y
 
 
-class QuantisedAutoencoder(nn.Module):
+class QuantisedAutoencoder(Collective):
     """Encoder, quantiser and decoder; a tokenizer, since it encodes and decodes."""
 
     def __init__(
@@ -89,14 +91,23 @@ class QuantisedAutoencoder(nn.Module):
         self.encoder, self.quantiser, self.decoder = encoder, quantiser, decoder
         self.padded_to = padded_to
 
+    @torch.no_grad()
+    def prepare(self, batches: Sequence[Batch]) -> None:
+        """Put the codes among the latent numbers of the first batch."""
+        if self.training and self.quantiser.is_fresh:
+            latent = [self.encoder(each.points, Lengths.of(each.offsets)) for each in batches]
+            self.quantiser.begin(torch.cat(latent), batches)
+
     def forward(self, batch: Batch) -> Reconstructed:
         """Return what is left of the features after encoding and decoding."""
+        if not self.is_stepped:
+            self.prepare([batch])
         lengths = Lengths.of(batch.offsets)
         latent = self.encoder(batch.points, lengths)
         if not self.padded_to:
-            _, latent, commitment = self.quantiser(latent)
+            _, latent, commitment = self.quantiser(latent, batch)
             return Reconstructed(self.decoder(latent, lengths), commitment)
-        _, latent, commitment = self.quantiser(torch.cat([latent, self._padding(latent)]))
+        _, latent, commitment = self.quantiser(torch.cat([latent, self._padding(latent)]), batch)
         squared = latent.new_zeros(())
         if isinstance(self.decoder, Perceptron):  # the transformer's is masked, so it has no error
             squared = self.decoder(latent[-1:], lengths).float().square().mean()

@@ -6,6 +6,8 @@ import sys
 import warnings
 from typing import Any
 
+from pipeline.training.engine.dataclass_hooks import show_dataclasses
+
 MUON = "deepspeed.runtime.zero.muon.muon_optimizer"
 COMPILER_OFF = "TORCHDYNAMO_DISABLE"
 
@@ -37,6 +39,7 @@ def _deepspeed() -> Any:
 
     logger.setLevel("WARNING")
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    show_dataclasses()
     return deepspeed
 
 

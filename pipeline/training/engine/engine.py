@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from pipeline.campaign import Training
 from pipeline.job import batch_job_id
 from pipeline.nn.batch import Batch, MicroBatch
-from pipeline.nn.collectives import connect
+from pipeline.nn.collectives import conclude, connect, counting, prepare
 from pipeline.nn.losses import WeightedSum
 from pipeline.training.engine import checkpoint, elastic
 from pipeline.training.engine.activation_checkpointing import checkpoint_activations
@@ -149,9 +150,15 @@ class Engine:
             group["lr"] = factor * rate
             group["betas"] = (first_beta or self.training.betas[0], self.training.betas[1])
         sums: dict[str, Tensor] = {}
+        batches = [replace(each, batch=each.batch.to(self.world.device)) for each in batches]
+        module = self.engine.module
+        prepare(module, [each.batch for each in batches if each.weight])
         for micro, shares in zip(batches, self._shares(batches, objective), strict=True):
-            for name, value in self._accumulate(micro, objective, shares).items():
+            with counting(module, bool(micro.weight)):
+                losses = self._accumulate(micro, objective, shares)
+            for name, value in losses.items():
                 sums[name] = sums[name] + value if name in sums else value
+        conclude(module)
         if self.ema is not None:
             with part("optimiser"):
                 self.ema.update(self.engine.module)
@@ -184,7 +191,7 @@ class Engine:
         self, micro: MicroBatch, objective: WeightedSum, shares: Sequence[float]
     ) -> dict[str, Tensor]:
         """Run a micro-batch forward and backward; step after the last. Return weighted losses."""
-        batch = micro.batch.to(self.world.device)
+        batch = micro.batch
         with part("forward"):
             total, losses = objective(self.engine(batch), batch, shares)
         with part("backward"):
@@ -224,14 +231,15 @@ class Engine:
         device = self.world.device
         devices = [device] if device.type == "cuda" else []
         sums = torch.zeros(2, len(objective.parts), dtype=torch.float64, device=device)
+        batches = [(batch.to(device), counts) for batch, counts in batches]
         self.engine.eval()
         with torch.random.fork_rng(devices):
             torch.manual_seed(seed)
+            prepare(self.engine.module, [batch for batch, counts in batches if counts])
             for batch, counts in batches:
-                on_device = batch.to(device)
-                parts = objective.each(self.engine(on_device), on_device)
+                parts = objective.each(self.engine(batch), batch)
                 if counts:
-                    terms = objective.terms(on_device)
+                    terms = objective.terms(batch)
                     means = torch.stack([torch.stack([*each.values()]).sum() for each in parts])
                     sums += torch.stack([means * terms, terms])
         self.engine.train()
