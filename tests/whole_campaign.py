@@ -3,8 +3,11 @@
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
+
+import tomli_w
 
 TINY = Path(__file__).parent / "campaigns" / "tiny.toml"
 HASHED = ("weights_sha256", "predictions_sha256", "store_sha256", "scores")
@@ -16,11 +19,25 @@ def command(root: Path, site: str = "local", campaign: Path = TINY) -> list[str]
     return [*words, "--root", str(root), "--project", "m4722"]
 
 
-def run_campaign(root: Path, site: str = "local") -> subprocess.CompletedProcess[str]:
-    """Run the tiny campaign to its end."""
+def run_campaign(
+    root: Path, site: str = "local", campaign: Path = TINY
+) -> subprocess.CompletedProcess[str]:
+    """Run a campaign, the tiny one if no other is given, to its end."""
     return subprocess.run(
-        command(root, site), capture_output=True, text=True, check=False, timeout=600
+        command(root, site, campaign), capture_output=True, text=True, check=False, timeout=600
     )
+
+
+def with_modes(folder: Path, *modes: str) -> Path:
+    """Write the tiny campaign with only these `modes` of fine-tuning; return its path.
+
+    A task of it is the same task as in the whole campaign, so that its results must be the same.
+    """
+    campaign = tomllib.loads(TINY.read_text())
+    campaign["finetune"]["tracking"]["modes"] = list(modes)
+    path = folder / TINY.name
+    path.write_text(tomli_w.dumps(campaign))
+    return path
 
 
 def fingerprint(root: Path, name: str = "tiny") -> dict[str, Any]:
@@ -36,3 +53,13 @@ def fingerprint(root: Path, name: str = "tiny") -> dict[str, Any]:
         if kept:
             found[str(result.parent.relative_to(run))] = kept
     return found
+
+
+def of_modes(found: dict[str, Any], *modes: str) -> dict[str, Any]:
+    """Return what a fingerprint of the tiny campaign holds of one with only these `modes`."""
+    return {
+        name: kept
+        for name, kept in found.items()
+        if not name.startswith(("finetune/", "evaluate/"))
+        or any(f"-{mode}-" in name for mode in modes)
+    }

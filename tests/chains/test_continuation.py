@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from scheduler_fakes import FakeScheduler, pretraining, tiny_plan
-from whole_campaign import command, fingerprint, run_campaign
+from whole_campaign import command, fingerprint, of_modes, run_campaign, with_modes
 
 from pipeline.campaign import declare
 from pipeline.chains import continuation as succession
@@ -254,8 +254,9 @@ def test_a_chain_ends_though_its_controller_is_dead(uninterrupted: Path, tmp_pat
     here["training"]["qos"] = "short"
     site = tmp_path / "short.toml"
     site.write_text(_toml(here))
+    campaign = with_modes(tmp_path, "frozen")
     with subprocess.Popen(
-        command(tmp_path, str(site)), stdout=subprocess.DEVNULL, start_new_session=True
+        command(tmp_path, str(site), campaign), stdout=subprocess.DEVNULL, start_new_session=True
     ) as controller:
         folder = Path(_soon(tmp_path, "tiny/pretrain/*/chain/0001-held.json")).parent.parent
         os.kill(controller.pid, signal.SIGKILL)
@@ -266,9 +267,9 @@ def test_a_chain_ends_though_its_controller_is_dead(uninterrupted: Path, tmp_pat
     _soon(tmp_path, "tiny/pretrain/*/DONE")
     ended = [json.loads(path.read_text()) for path in sorted(folder.glob("chain/*-ended.json"))]
     assert [each["outcome"] for each in ended][:2] == ["continue", "continue"]
-    again = run_campaign(tmp_path, str(site))
+    again = run_campaign(tmp_path, str(site), campaign)
     assert again.returncode == 0, again.stderr
-    assert fingerprint(tmp_path) == fingerprint(uninterrupted)
+    assert fingerprint(tmp_path) == of_modes(fingerprint(uninterrupted), "frozen")
     jobs = [
         json.loads(path.read_text()) for path in sorted(tmp_path.glob("tiny/local/jobs/*.json"))
     ]

@@ -6,10 +6,18 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("deepspeed")
+
+from ranks import run
 from whole_campaign import command, fingerprint
 
 from pipeline.budget.account import Account
 from pipeline.budget.ledger import Ledger
+from pipeline.campaign import PretrainTask, declare
+from pipeline.catalog import read
+from pipeline.outcome import Exit
+from pipeline.run import TaskFolder
 from pipeline.writing import read_json
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -36,13 +44,13 @@ def bundled(slurm: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
     words[-1] = "nph000"
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as run:
-        scripts = soon(root, "ladder/pretrain/*/logs/*.sbatch", 3, run)
+    ) as controller:
+        scripts = soon(root, "ladder/pretrain/*/logs/*.sbatch", 3, controller)
         (first, _) = [path.parent.parent for path in scripts if path.is_symlink()]
-        soon(first, "chain/0001-held.json", 1, run)
+        soon(first, "chain/0001-held.json", 1, controller)
         (first / "SAVE").touch()
-        told, _ = run.communicate(timeout=600)
-    assert run.returncode == 0, told
+        told, _ = controller.communicate(timeout=600)
+    assert controller.returncode == 0, told
     return root / "ladder"
 
 
@@ -53,11 +61,21 @@ def accounts(bundled: Path) -> list[Account]:
     return [each for each in found if each.stage == "pretrain"]
 
 
-def test_results_are_those_of_trainings_alone(bundled: Path, tmp_path: Path) -> None:
-    words = command(tmp_path, campaign=LADDER)
-    ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=600)
-    assert ended.returncode == 0, ended.stderr
-    assert fingerprint(bundled.parent, "ladder") == fingerprint(tmp_path, "ladder")
+def test_results_are_those_of_trainings_alone(
+    bundled: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    """Each is trained again in a link of its own; the data and one are also the tiny campaign's."""
+    found, tiny = fingerprint(bundled.parent, "ladder"), fingerprint(uninterrupted)
+    trainings = [name for name in found if name.startswith("pretrain/")]
+    assert len(trainings) == 3
+    for name in trainings:
+        alone = TaskFolder(tmp_path / "ladder" / name)
+        declare(alone, read(bundled / name / "task.toml", PretrainTask))
+        assert run(alone) == Exit.FINISHED
+    assert fingerprint(tmp_path, "ladder") == {name: found[name] for name in trainings}
+    shared = found.keys() & tiny.keys()
+    assert shared == {"unlabelled.zarr", "pretrain/m-d24-s1"}
+    assert {name: found[name] for name in shared} == {name: tiny[name] for name in shared}
 
 
 def test_who_saved_goes_on_in_a_job_of_its_own(bundled: Path, accounts: list[Account]) -> None:

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from whole_campaign import command, fingerprint, run_campaign
+from whole_campaign import command, fingerprint, of_modes, run_campaign, with_modes
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -73,15 +73,16 @@ def test_a_dead_login_process_costs_nothing(
     slurm: dict[str, str], uninterrupted: Path, tmp_path: Path
 ) -> None:
     """The controller dies while a training runs on two nodes: the job is adopted, not redone."""
+    campaign = with_modes(tmp_path, "frozen")
     with subprocess.Popen(
-        command(tmp_path, "testbed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command(tmp_path, "testbed", campaign), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as controller:
         while not list(tmp_path.glob("tiny/pretrain/*/metrics.jsonl")):
             assert controller.poll() is None
         controller.kill()
-    ended = run_campaign(tmp_path, "testbed")
+    ended = run_campaign(tmp_path, "testbed", campaign)
     assert ended.returncode == 0, ended.stderr
-    assert fingerprint(tmp_path) == fingerprint(uninterrupted)
+    assert fingerprint(tmp_path) == of_modes(fingerprint(uninterrupted), "frozen")
     jobs = _ended(tmp_path)
     assert len([each for each in jobs.values() if each["stage"] == "pretrain"]) == 1
     accounting = {name: int(seconds) for name, seconds in _sacct("JobName%200,ElapsedRaw")}

@@ -10,7 +10,7 @@ import pytest
 from soak.bed import Bed
 from soak.faults import kill_controller, node_down, silent_sbatch
 from soak.once import soak
-from whole_campaign import TINY, fingerprint
+from whole_campaign import fingerprint, of_modes, with_modes
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -26,12 +26,14 @@ def three_faults(bed: Bed, controller: "Popen[str]") -> str | None:
     return effect
 
 
-def test_faults_cost_time_and_nothing_else(slurm: dict[str, str], uninterrupted: Path) -> None:
+def test_faults_cost_time_and_nothing_else(
+    slurm: dict[str, str], uninterrupted: Path, tmp_path: Path
+) -> None:
     folder = Path(os.environ["SLURM_CONF"]).parent.parent / "scratch" / "faults"
-    bed = Bed(folder, random.Random(5), TINY)
+    bed = Bed(folder, random.Random(5), with_modes(tmp_path, "frozen"))
     bed.prepare("testbed")
     found = soak(bed, [(1.0, three_faults)])
     log = (folder / "controller.log").read_text()
     assert found.wrong == (), log
     assert found.runs == 2, log
-    assert fingerprint(folder) == fingerprint(uninterrupted)
+    assert fingerprint(folder) == of_modes(fingerprint(uninterrupted), "frozen")
