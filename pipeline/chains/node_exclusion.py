@@ -17,10 +17,16 @@ SMALLEST_SHARE = 20  # at most one node in so many of the machine's is excluded
 
 
 def note(run: Run, job_id: str, outcome: str, nodes: Sequence[str]) -> None:
-    """Record once that a job on `nodes` ended with `outcome`, if that may be a node's fault."""
-    if named(outcome).elsewhere and nodes:
-        failure = NodeFailure(outcome=outcome, nodes=tuple(nodes), time=clock.time())
-        records.create(run.node_failures / f"{job_id}.json", failure)
+    """Record once that a job on `nodes` ended with `outcome`, if that may be a node's fault.
+
+    A record that has expired is of an earlier job with the same id.
+    """
+    if not named(outcome).elsewhere or not nodes:
+        return
+    path, now = run.node_failures / f"{job_id}.json", clock.time()
+    known = records.read(path, NodeFailure)
+    if known is None or known.time < now - EXPIRY_SECONDS:
+        records.write(path, NodeFailure(outcome=outcome, nodes=tuple(nodes), time=now))
 
 
 def excluded(run: Run, count: int | None) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What every scheduler does for the pipeline, and what distinguishes one from another."""
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Protocol, Self
 
 from pipeline.catalog import DeclarationError
@@ -114,6 +115,11 @@ class BatchSystem(Scheduler, Protocol):
         Empty if there is none.
         """
         return ()
+
+    @classmethod
+    def environment(cls) -> Mapping[str, str]:
+        """Return the environment for its commands, without options that a user set for them."""
+        return os.environ
 
     @classmethod
     def node_request(cls, node: NodeClass) -> str:

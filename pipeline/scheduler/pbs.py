@@ -6,7 +6,7 @@ process finds any job again by its key, so it would have served as a way to call
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -86,14 +86,17 @@ class PbsScheduler(BatchSystem):
             self._call("qdel", *ids, harmless=OVER)
 
     @classmethod
+    def environment(cls) -> Mapping[str, str]:
+        """See `BatchSystem.environment`; a controller that is a job itself passes nothing on."""
+        return {key: value for key, value in os.environ.items() if not key.startswith("PBS_")}
+
+    @classmethod
     def node_request(cls, node: NodeClass) -> str:
         """See `BatchSystem.node_request`."""
         return ", ".join(filter(None, (f"select=…:{node.constraint}", *node.directives)))
 
     def _call(self, *command: str, harmless: re.Pattern[str] | None = None) -> str:
-        """Return what `command` prints; a controller that is a job itself passes nothing on."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("PBS_")}
-        return call(command, kept, self.timeout_seconds, NOT_NOW, harmless)
+        return call(command, self.environment(), self.timeout_seconds, NOT_NOW, harmless)
 
 
 def _job_id(answer: str) -> str:

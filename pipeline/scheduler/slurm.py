@@ -4,7 +4,7 @@ import getpass
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -114,6 +114,19 @@ class SlurmScheduler(BatchSystem):
         return ("sacctmgr", "--noheader", "--parsable2", "show", "qos", "format=name")
 
     @classmethod
+    def environment(cls) -> Mapping[str, str]:
+        """See `BatchSystem.environment`; times are printed as seconds since 1970.
+
+        A controller that is itself a job (NERSC's workflow queue) would pass its own options on,
+        and users set options of the commands to read them (SQUEUE_FORMAT, SINFO_PARTITION,
+        SCANCEL_NAME …), which would change what is printed or cancelled here.
+        """
+        options = ("SLURM_", "SBATCH_", "SRUN_", "SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_")
+        known = os.environ.items()
+        kept = {k: v for k, v in known if not k.startswith(options) or k == "SLURM_CONF"}
+        return kept | {"SLURM_TIME_FORMAT": "%s"}
+
+    @classmethod
     def node_request(cls, node: NodeClass) -> str:
         """See `BatchSystem.node_request`."""
         options = {"--constraint=": node.constraint, "--partition=": node.partition}
@@ -155,7 +168,7 @@ class SlurmScheduler(BatchSystem):
             NotNowError: It may pass later, or it says nothing for `timeout_seconds`.
             SchedulerError: It fails, or is not there.
         """
-        return call(command, environment(), self.timeout_seconds, NOT_NOW)
+        return call(command, self.environment(), self.timeout_seconds, NOT_NOW)
 
 
 def _job_id(answer: str) -> str:
@@ -169,15 +182,3 @@ def _job_id(answer: str) -> str:
         message = f"sbatch printed no job's id, but {answer.strip()!r}. Run the same command again."
         raise NotNowError(message)
     return job_id
-
-
-def environment() -> dict[str, str]:
-    """Return the environment of Slurm's commands, without the options of a job around us.
-
-    A controller that is itself a job (NERSC's workflow queue) would pass its own options on, and
-    users set options of the commands to read them (SQUEUE_FORMAT, SACCT_FORMAT, SCANCEL_NAME …),
-    which would change what is printed or cancelled here.
-    """
-    options = ("SLURM_", "SBATCH_", "SRUN_", "SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(options) or k == "SLURM_CONF"}
-    return kept | {"SLURM_TIME_FORMAT": "%s"}

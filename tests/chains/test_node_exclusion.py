@@ -44,6 +44,17 @@ def test_a_suspicion_expires(run, monkeypatch):
     assert excluded(run, 1000) == ()
 
 
+def test_a_later_job_with_the_same_id_is_another(run):
+    note(run, "700", "node_fail", ["nid1"])
+    note(run, "700", "hang", ["nid2"])
+    assert excluded(run, 1000) == ("nid1",), "a job is noted once"
+    (path,) = run.node_failures.glob("*.json")
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps(told | {"time": told["time"] - 2 * EXPIRY_SECONDS}))
+    note(run, "700", "node_fail", ["nid3"])
+    assert excluded(run, 1000) == ("nid3",)
+
+
 @pytest.mark.parametrize(("count", "most"), [(None, 1), (8, 1), (100, 5)])
 def test_a_small_machine_is_not_emptied(run, count, most):
     for number in range(9):

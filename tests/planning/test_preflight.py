@@ -110,6 +110,12 @@ def test_a_queue_that_is_a_partition(tmp_path, monkeypatch, says, state):
     assert state == "ok" or row.found == "the scheduler knows no partition 'extended', only batch"
 
 
+def test_options_that_a_user_set_for_sinfo_change_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("SINFO_PARTITION", "batch")
+    commands(monkeypatch, tmp_path, sinfo='echo "${SINFO_PARTITION:-extended}"')
+    assert looked(FRONTIER, tmp_path, qos="extended")["queue"].state == "ok"
+
+
 def test_a_module_that_is_gone(tmp_path, monkeypatch):
     commands(monkeypatch, tmp_path, module='[ "$2" != rocm/7.1.1 ] || { echo no such; exit 1; }')
     profile = tmp_path / "profile"

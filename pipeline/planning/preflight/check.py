@@ -1,7 +1,7 @@
 """One row of a check: its subject, the finding, and what to do about it."""
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,16 +53,31 @@ class Printed:
         return (self.out + self.err).strip()
 
 
-def printed(command: Sequence[str], *, seconds: float = COMMAND_SECONDS) -> tuple[int, str]:
+def printed(
+    command: Sequence[str],
+    *,
+    seconds: float = COMMAND_SECONDS,
+    environment: Mapping[str, str] | None = None,
+) -> tuple[int, str]:
     """Return the exit code and all output of `command`, as `called` has them."""
-    done = called(command, seconds=seconds)
+    done = called(command, seconds=seconds, environment=environment)
     return done.code, done.words
 
 
-def called(command: Sequence[str], *, seconds: float = COMMAND_SECONDS) -> Printed:
-    """Return what `command` prints; its errors and warnings are not in `out`."""
+def called(
+    command: Sequence[str],
+    *,
+    seconds: float = COMMAND_SECONDS,
+    environment: Mapping[str, str] | None = None,
+) -> Printed:
+    """Return what `command` prints; its errors and warnings are not in `out`.
+
+    It has the `environment`, or that of this process.
+    """
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=seconds, env=environment
+        )
     except FileNotFoundError:
         return Printed(127, "", f"{command[0]}: no such command")
     except subprocess.TimeoutExpired:

@@ -75,10 +75,11 @@ def _queue(site: Site, options: RunOptions) -> Check:
         known = ", ".join(site.qos)
         return failed("queue", f"{site.name} declares no QOS {name!r}", f"--qos one of: {known}")
     queue = site.qos[name]
-    command = batch_system(site).queue_command(partitions=bool(queue.partition))
+    system = batch_system(site)
+    command = system.queue_command(partitions=bool(queue.partition))
     if not command:
         return skipped("queue", "its scheduler has no command that lists queues")
-    code, words = printed(command)
+    code, words = printed(command, environment=system.environment())
     if code:
         return warning("queue", words, f"{command[0]} does not list the queues.")
     names = (queue.partition,) if queue.partition else (name, *queue.internal)
