@@ -31,7 +31,10 @@ def data_inspect(store: StorePath, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(facts_of, indent=2))
         return
-    facts = ("experiment", "schema", "order", "neighbours", "gigabytes", "files", "sources")
+    facts = (
+        *("experiment", "schema", "order", "neighbours", "event_key"),
+        *("gigabytes", "files", "sources"),
+    )
     out.print("  ".join(f"[dim]{name}[/] {facts_of[name]}" for name in facts), highlight=False)
     for title, rows in (("splits", facts_of["splits"]), ("arrays", facts_of["arrays"])):
         _print(title, rows)

@@ -114,7 +114,10 @@ def do(folder, *steps):
 @pytest.fixture
 def batches(tmp_path):
     """Two batches with truth and the geometry of their detector."""
-    return [batch(tmp_path / f"raw{n}", pulses([9, 14, 5] * 8, seed=n)) for n in range(2)]
+    return [
+        batch(tmp_path / f"raw{n}", pulses([9, 14, 5] * 8, seed=n, first_id=100 * n))
+        for n in range(2)
+    ]
 
 
 def test_a_detectors_tables_are_kept_once_and_dealt_events_share_them(tmp_path, batches):

@@ -16,6 +16,7 @@ def summary(store: Store) -> dict[str, Any]:
         "schema": f"{manifest.schema_name}/{manifest.schema_version}",
         "order": manifest.order,
         "neighbours": manifest.neighbours,
+        "event_key": manifest.event_key,
         "gigabytes": round(sum(path.stat().st_size for path in paths) / 1e9, 6),
         "files": len(paths),
         "sources": len(manifest.sources),

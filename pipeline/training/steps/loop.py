@@ -204,7 +204,8 @@ def _step(
             events = [event for each in micro_batches for event in each.batch.event_id.tolist()]
             message = (
                 f"The {name} is {metrics[key]} after {seen} events (events {events}, "
-                f"learning rate {rate:.3g}). Lower the rate or clip_norm; this is not retried."
+                f"learning rate {rate:.3g}). Lower the rate or clip_norm; this is not retried. "
+                f"Where events come from: cosmotron data locate {spec.events.path} ID"
             )
             raise FloatingPointError(message)
     seconds = time.monotonic() - began
