@@ -94,7 +94,7 @@ def test_what_cannot_be_written_names_path_and_remedy(tmp_path, capsys, monkeypa
     message = capsys.readouterr().err
     assert message.startswith(f"disk/file: {os.strerror(code)}. ")
     assert message.count("\n") == 1
-    assert "scratch" in message
+    assert "or write elsewhere" in message
     full = code in (errno.ENOSPC, errno.EDQUOT)
     assert read_json(folder.result)["outcome"] == ("disk_full" if full else "cannot_write")
 
