@@ -142,12 +142,16 @@ def _points(name: str, ranges: list[Range], target: Integers, rows: int) -> Arra
 
 
 class InMemory:
-    """Blocks of a store, decoded once and kept in memory."""
+    """Blocks of a store, decoded once and kept in memory; `by_id` (E) are the events by id.
+
+    In that order they are shuffled: so the order of visits is not that of the files.
+    """
 
     def __init__(self, index: Index, names: tuple[str, ...]) -> None:
         blocks, taken = np.arange(len(index)), np.arange(int(index.events.sum()))
         self.events = Stored(index, names).read(blocks, taken)
         self.begins = offsets_of(index.events)
+        self.by_id = np.argsort(self.events.event_id, kind="stable")
 
     def read(self, blocks: Integers, visited: Integers) -> Events:
         """Return the `visited` events."""

@@ -10,8 +10,9 @@ from pipeline.data.errors import BadInput
 from pipeline.data.events import Events, concatenate
 from pipeline.data.loading.blocks import Blocks, InMemory, Stored, bytes_in_memory
 from pipeline.data.loading.index import Index, index_of
-from pipeline.data.loading.order import Order, Window
+from pipeline.data.loading.order import Order, Passes, Window
 from pipeline.data.loading.prefetch import prefetch
+from pipeline.data.loading.rows import take
 from pipeline.data.store import Store
 
 
@@ -21,9 +22,9 @@ class Reading:
 
     At each step every one of `lanes` gives `lane_events` events. `arrays` are names of the store's
     arrays to read with the points. `events` is the size of the subset, None for all events, and
-    `subset` the seed that chooses it.
-    `window_blocks` blocks are shuffled together. With `epochs` None there is no end. Up to
-    `memory_bytes` of decoded events are kept in memory.
+    `subset` the seed that chooses it. With `epochs` None there is no end. Up to `memory_bytes` of
+    decoded events are kept in memory, and all of them shuffled; of more, `window_blocks` blocks are
+    shuffled together.
     """
 
     lane_events: int
@@ -43,7 +44,8 @@ class Loader:
 
     Each batch concatenates those of the rank's lanes, with the epoch of each event. Over all ranks
     every taken event is given once per epoch; the last batch of each lane in the last epoch may be
-    smaller.
+    smaller. Events in memory come pass after pass; the lanes of others go through theirs at their
+    own pace.
     """
 
     def __init__(
@@ -77,6 +79,9 @@ class Loader:
         fits = bytes_in_memory(self.index, reading.arrays) <= reading.memory_bytes
         self.blocks: Blocks = (InMemory if fits else Stored)(self.index, reading.arrays)
         self.lanes = range(rank, reading.lanes, ranks)
+        self.passes: Passes | None = None
+        if reading.shuffle and isinstance(self.blocks, InMemory):
+            self.passes = Passes(len(self), reading.lanes * reading.lane_events, reading.seed)
         self.step = 0
 
     def __len__(self) -> int:
@@ -89,9 +94,28 @@ class Loader:
 
     def __iter__(self) -> Iterator[Events]:
         """Yield the batches after `step`; a thread prepares the next ones."""
-        for batch in prefetch(self._batches(self.step * self.reading.lane_events)):
+        if self.passes is not None and isinstance(self.blocks, InMemory):
+            batches = self._permuted(self.passes, self.blocks, self.step)
+        else:
+            batches = self._batches(self.step * self.reading.lane_events)
+        for batch in prefetch(batches):
             self.step += 1
             yield batch
+
+    def _permuted(self, passes: Passes, memory: InMemory, step: int) -> Iterator[Events]:
+        """Yield the batches after `step` of events in memory: of each, the parts of the lanes."""
+        count, epochs = self.reading.lane_events, self.reading.epochs
+        end = np.inf if epochs is None else epochs * passes.events
+        parts = np.array(self.lanes)[:, None] * count + np.arange(count)
+        while True:
+            positions = step * passes.batch + parts.flatten()
+            positions = positions[positions < end]
+            if not len(positions):
+                return
+            event, epoch = passes.at(positions)
+            events = take(memory.events, memory.by_id[event])
+            yield replace(events, epoch=epoch, verified=True)
+            step += 1
 
     def _batches(self, taken: int) -> Iterator[Events]:
         """Yield the batches after each lane has given `taken` events."""

@@ -16,11 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.loading import order
 from pipeline.outcome import RunError
 from pipeline.writing import read_json, write_json
 
 MANIFEST = "manifest.json"
 SEAL = "sha256"
+ORDER = "order_of_events"
 VALIDATION_LOSS = "validation_loss"
 
 
@@ -54,7 +56,7 @@ def seal(written: Path, events_seen: int, extra: Mapping[str, object] = {}) -> N
     files = sorted(path for path in written.rglob("*") if path.is_file())
     names = [str(path.relative_to(written)) for path in files]
     found = dict(zip(names, hashes(files), strict=True))
-    content = {**extra, "events_seen": events_seen, "files": found}
+    content = {**extra, "events_seen": events_seen, ORDER: order.VERSION, "files": found}
     write_json(written / MANIFEST, {**content, SEAL: _seal(content)})
     final = folder(written.parent, events_seen)
     if final.exists():  # damaged, or written before a resume from an older checkpoint
@@ -66,9 +68,17 @@ def verify(sealed: Path) -> int:
     """Return how many events the checkpoint had seen.
 
     Raises:
-        RunError: The manifest is missing or damaged, or a file is missing or was changed.
+        RunError: The manifest is missing or damaged, or a file is missing or was changed; or the
+            events came in another order then.
     """
     manifest = _manifest(sealed)
+    if manifest.get(ORDER, 1) != order.VERSION:
+        message = (
+            f"{sealed}: an earlier version wrote it, which visited the events in another order; "
+            "from here on some would be seen twice and others never. Finish the training with that "
+            "version."
+        )
+        raise RunError(message)
     paths = {sealed / name: expected for name, expected in manifest["files"].items()}
     files = [path for path in paths if path.is_file()]
     found = dict(zip(files, hashes(files), strict=True))

@@ -112,3 +112,13 @@ def test_fewer_than_kept_are_all_kept(tmp_path):
     written(tmp_path, 8)
     checkpoint.prune(tmp_path, keep=2)
     assert checkpoint.newest(tmp_path) is not None
+
+
+def test_one_of_another_order_of_events_is_refused(tmp_path):
+    sealed = written(tmp_path, 40)
+    content = json.loads((sealed / checkpoint.MANIFEST).read_text())
+    del content[checkpoint.SEAL], content[checkpoint.ORDER]
+    content[checkpoint.SEAL] = checkpoint._seal(content)
+    (sealed / checkpoint.MANIFEST).write_text(json.dumps(content))
+    with pytest.raises(RunError, match="an earlier version wrote it, which visited the events in"):
+        checkpoint.newest(tmp_path)
