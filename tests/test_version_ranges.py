@@ -35,9 +35,10 @@ CONSTANTS = "deepspeed.checkpoint.constants"
 # package → who reads its internals, and which
 INTERNALS: dict[str, tuple[str, tuple[Read, ...]]] = {
     "deepspeed": (
-        f"{ENGINE}/engine.py, {ENGINE}/elastic.py and {ENGINE}/layouts.py",
+        f"{ENGINE}/engine.py, {ENGINE}/backend.py, {ENGINE}/elastic.py and {ENGINE}/layouts.py",
         (
             Read("deepspeed.ops", "__compatible_ops__"),
+            Read("deepspeed.runtime.zero.muon.muon_optimizer", "MuonWithAuxAdam"),
             Read("deepspeed.runtime.engine", "DeepSpeedEngine._get_zero_param_shapes"),
             Read("deepspeed.runtime.engine", "DeepSpeedEngine.get_global_grad_norm"),
             Read(
@@ -81,8 +82,9 @@ INTERNALS: dict[str, tuple[str, tuple[Read, ...]]] = {
         ),
     ),
     "uproot": (
-        f"{READERS}/root_files.py and {READERS}/root_branches.py",
+        f"{READERS}/root_files.py, {READERS}/root_branches.py and data/simulation/root_file.py",
         (
+            Read("uproot._util", "datetime_to_code"),
             Read("uproot.compression", "_decompress_ZLIB.library"),
             Read("uproot.compression", "_decompress_ZLIB.decompress"),
             Read("uproot.interpretation.jagged", "AsJagged.header_bytes"),

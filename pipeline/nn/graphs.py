@@ -12,7 +12,6 @@ from itertools import pairwise
 from typing import Protocol
 
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from pipeline.families.graphs import COLUMNS
@@ -122,6 +121,8 @@ def nearest(points: Tensor, offsets: Tensor, count: int, radius: float = math.in
 
 def _by_tree(points: Tensor, count: int, radius: float) -> Tensor:
     """Return the edges (2, E) of one event, unsorted."""
+    from scipy.spatial import cKDTree  # takes a while to load
+
     # A tree takes no NaN; of a model that has diverged the loss shall say so.
     exact = points.detach().double().nan_to_num().numpy()
     distance, near = cKDTree(exact).query(exact, k=min(count + 1, len(exact)))
