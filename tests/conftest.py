@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 from whole_campaign import run_campaign
 
 from pipeline.cli import main
@@ -19,6 +20,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # An image that forbids bytecode would have the hundreds of programs that tests start compile the
 # package again, each for itself.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# How long an example takes says nothing where several processes share the cores.
+settings.register_profile("shared cores", deadline=None)
+settings.load_profile("shared cores")
 
 
 @pytest.hookimpl(optionalhook=True)
