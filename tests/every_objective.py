@@ -114,27 +114,7 @@ def tracks(seed: int) -> Batch:
 def _models() -> dict[str, tuple[Family, Events]]:
     """A model of each family with settings in which nothing is dropped, and its events."""
     fm4npp = {"width": 32, "layers": 1, "neighbours": 2}
-    mpm = {"width": 16, "inner": 16, "layers": 1, "heads": 2, "second_width": 16}
-    mpm |= {"second_inner": 16, "second_layers": 1, "second_heads": 2, "codes": CODES}
-    mpm |= {"clusters": 6, "dropout": 0.0, "normaliser_points": 200}
-    mpmv2 = {"width": 16, "layers": 1, "heads": 2, "codes": CODES, "clusters": 6, "registers": 1}
-    mpmv2 |= {"decoder_width": 16, "decoder_layers": 1, "decoder_heads": 2}
-    vqvae = {"codes": CODES, "hidden_width": 8, "replacement_steps": 2}
-    part = {"embedding": (16, 16), "width": 16, "layers": 1, "class_layers": 1, "heads": 2}
-    part |= {"pair_widths": (8,), "classes": CLASSES, "dropout": 0.0}
-    particlenet = {"widths": (8, 8), "layers": 2, "convolutions": 1, "neighbours": 4, "inner": 8}
-    particlenet |= {"classes": CLASSES, "dropout": 0.0}
     edges = {"width": 8, "layers": 1, "depth": 1, "embedding_width": 8, "embedding_layers": 1}
-    jet_models: dict[str, Family] = {
-        "mpm": MPM(**mpm),
-        "mpm, reads constituents": MPM(**mpm, reads_centres=False),
-        "mpmv2": MPMv2(**mpmv2),
-        "part, batch norm": ParT(**part),
-        "part": ParT(**part, norm="layer"),
-        "particlenet, batch norm": ParticleNet(**particlenet),
-        "particlenet": ParticleNet(**particlenet, norm="layer"),
-        "deepsets": DeepSets(phi=(8, 8), f=(8,), layers=2, classes=CLASSES),
-    }
     flows: dict[str, Family] = {
         "omnilearned": learned(known_dropout=0.3),
         "omnilearned, ftag": learned(mode="ftag"),
@@ -163,7 +143,7 @@ def _models() -> dict[str, tuple[Family, Events]]:
             features,
         ),
         "polarbert": (polarbert(layers=1), lambda seed: pulses(SIZES, seed=seed)),
-        **{name: (model, partial(jets, model)) for name, model in jet_models.items()},
+        **{name: (model, partial(jets, model)) for name, model in _jet_models().items()},
         **{name: (model, partial(noisy_jets, model)) for name, model in flows.items()},
         "eggnet": (
             EggNet(width=8, iterations=2, layers=1, depth=1, neighbours=3, random_pairs=50),
@@ -171,6 +151,37 @@ def _models() -> dict[str, tuple[Family, Events]]:
         ),
         "exatrkx": (ExaTrkX(**edges, filter_width=8, filter_layers=1, neighbours=4), tracks),
         "graphsage": (GraphSAGE(width=8, layers=1, neighbours=4), tracks),
+        **_tokenizers(),
+    }
+
+
+def _jet_models() -> dict[str, Family]:
+    """Models that read jets as they are."""
+    mpm = {"width": 16, "inner": 16, "layers": 1, "heads": 2, "second_width": 16}
+    mpm |= {"second_inner": 16, "second_layers": 1, "second_heads": 2, "codes": CODES}
+    mpm |= {"clusters": 6, "dropout": 0.0, "normaliser_points": 200}
+    mpmv2 = {"width": 16, "layers": 1, "heads": 2, "codes": CODES, "clusters": 6, "registers": 1}
+    mpmv2 |= {"decoder_width": 16, "decoder_layers": 1, "decoder_heads": 2}
+    part = {"embedding": (16, 16), "width": 16, "layers": 1, "class_layers": 1, "heads": 2}
+    part |= {"pair_widths": (8,), "classes": CLASSES, "dropout": 0.0}
+    particlenet = {"widths": (8, 8), "layers": 2, "convolutions": 1, "neighbours": 4, "inner": 8}
+    particlenet |= {"classes": CLASSES, "dropout": 0.0}
+    return {
+        "mpm": MPM(**mpm),
+        "mpm, reads constituents": MPM(**mpm, reads_centres=False),
+        "mpmv2": MPMv2(**mpmv2),
+        "part, batch norm": ParT(**part),
+        "part": ParT(**part, norm="layer"),
+        "particlenet, batch norm": ParticleNet(**particlenet),
+        "particlenet": ParticleNet(**particlenet, norm="layer"),
+        "deepsets": DeepSets(phi=(8, 8), f=(8,), layers=2, classes=CLASSES),
+    }
+
+
+def _tokenizers() -> dict[str, tuple[Family, Events]]:
+    """Tokenizers, and the jets that they make tokens of."""
+    vqvae = {"codes": CODES, "hidden_width": 8, "replacement_steps": 2}
+    return {
         "vqvae": (VQVAE(**vqvae, blocks=1, heads=2, dropout=0.0), features),
         "vqvae-mlp, padding": (
             VQVAEMLP(**vqvae, layers=1, padding="counted", padded_to=20),

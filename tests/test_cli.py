@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from made_results import of_stage, simulated
@@ -13,9 +13,7 @@ from whole_campaign import TINY
 
 from pipeline import __version__
 from pipeline.campaign import load_campaign
-from pipeline.campaign.sections import Order
 from pipeline.catalog import names
-from pipeline.cli.data import ORDERS
 from pipeline.outcome import Exit
 from pipeline.planning.plan import RunOptions, make_plan
 from pipeline.run import Run
@@ -51,10 +49,6 @@ def test_every_verb_s_help_shows_an_example(cosmotron: Any, verb: list[str]) -> 
     told = cosmotron(*verb, "--help")
     assert told.code == 0
     assert f"Example: cosmotron {' '.join(verb)}" in told.words
-
-
-def test_the_help_of_stage_lists_the_orders_that_a_campaign_may_ask_for() -> None:
-    assert ORDERS.split(", ") == list(get_args(Order))
 
 
 def test_help_names_every_verb(cosmotron: Any) -> None:
@@ -128,16 +122,6 @@ def test_a_root_without_permission(cosmotron: Any, tmp_path: Path) -> None:
     told = cosmotron("run", TINY, "--site", "local", "--root", tmp_path)
     assert told.code == Exit.CANNOT_WRITE
     assert "Permission denied. Get write permission there, or write elsewhere" in told.words
-
-
-def test_a_store_that_cannot_be_written_is_told_as_stage_has_it(
-    cosmotron: Any, tmp_path: Path
-) -> None:
-    (tmp_path / "file").write_text("x")
-    told = cosmotron("stage", tmp_path / "file" / "x.zarr", tmp_path / "any.npz")
-    assert told.code == Exit.CANNOT_WRITE
-    assert "Not a directory. Get write permission there, or write elsewhere (run" in told.words
-    assert "another store for stage" in told.words
 
 
 def test_a_price_that_is_not_agreed_to_submits_nothing(

@@ -5,12 +5,14 @@ import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from staged_alone import write_sources
 
+from pipeline.campaign.sections import Order
 from pipeline.cli import main
+from pipeline.cli.data import ORDERS
 from pipeline.data.store import Store
 from pipeline.data.store.summary import summary
 from pipeline.outcome import Exit
@@ -120,3 +122,15 @@ def test_what_an_error_advises_can_be_typed(tmp_path: Path, stage: Any) -> None:
     code, told = stage(*words, "--reader", "pulses=SplitInIcePulses")
     assert code == Exit.USAGE, "something was made: the store is kept"
     assert "was declared differently before" in told
+
+
+def test_the_help_of_stage_lists_the_orders_that_a_campaign_may_ask_for() -> None:
+    assert ORDERS.split(", ") == list(get_args(Order))
+
+
+def test_a_store_that_cannot_be_written_is_told_as_stage_has_it(tmp_path: Path, stage: Any) -> None:
+    (tmp_path / "file").write_text("x")
+    code, words = stage(tmp_path / "file" / "x.zarr", tmp_path / "any.npz")
+    assert code == Exit.CANNOT_WRITE
+    assert "Not a directory. Get write permission there, or write elsewhere (run" in words
+    assert "another store for stage" in words

@@ -10,6 +10,25 @@ from typing import Any
 import tomli_w
 
 TINY = Path(__file__).parent / "campaigns" / "tiny.toml"
+SMALL_PRETRAINING = """
+[models.m]
+family = "fm4npp-mamba2"
+width = 32
+layers = 2
+neighbours = 3
+
+[pretrain]
+dataset = "ours"
+models = ["m"]
+events = [4]
+
+[pretrain.training]
+events_seen = 8
+batch_events = 4
+learning_rate = 2e-3
+checkpoint_events = 8
+walltime_minutes = 5
+"""
 HASHED = ("weights_sha256", "predictions_sha256", "store_sha256", "scores")
 
 

@@ -68,9 +68,9 @@ def _explained(row: Progress, status: JobStatus | None) -> Progress:
 
 
 class Queue:
-    """The queue of a site, asked about the jobs of a run at most once per polling interval.
+    """The queue of a site, queried for the jobs of a run at most once per polling interval.
 
-    `problem` is why it does not answer, empty if it does or need not be asked.
+    `problem` is why it does not answer, empty if it does or no query is needed.
     """
 
     def __init__(self, run: Run, site: Site) -> None:

@@ -81,7 +81,7 @@ def plan(
     what, where = known_campaign(campaign), load_site(site)
     folder = run_folder(what, where, root)
     tasks = what.tasks(folder, elsewhere=True)
-    told = _told(*overlaps.check(tasks, folder, allow=what.allow_overlap))
+    warnings = _messages(*overlaps.check(tasks, folder, allow=what.allow_overlap))
     options = RunOptions(project, qos, image=image, bundle=bundle)
     planned = make_plan(tasks, folder, where, options)
     found = estimates(planned, what)
@@ -90,7 +90,7 @@ def plan(
     recipes = compared(step.task for step in planned.steps)
     rows = [_row(step, found.get(step.task.key)) for step in planned.steps]
     if as_json:
-        _print_json(planned, rows, total, what.cap_node_hours, recipes, told)
+        _print_json(planned, rows, total, what.cap_node_hours, recipes, warnings)
         return
     if as_csv:
         _print_csv(rows)
@@ -101,7 +101,7 @@ def plan(
     for line in _sums(planned, total, found, what.cap_node_hours):
         out.print(line, highlight=False, soft_wrap=True)
     _print_recipes(recipes)
-    _print_lines(told)
+    _print_lines(warnings)
     if written:
         screen.print(f"Wrote {len(written)} scripts to {scripts}.")
     _check_truth(planned)
@@ -124,7 +124,7 @@ def _print_json(
     total: "Sums",
     cap: float | None,
     recipes: "Sequence[Compared]",
-    told: list[str],
+    warnings: list[str],
 ) -> None:
     """Print the plan as JSON."""
     from pipeline.planning import truth
@@ -138,7 +138,7 @@ def _print_json(
         "by_arithmetic": dataclasses.asdict(total),
         "layouts": [dataclasses.asdict(each) for each in planned.layouts],
         "recipes": [dataclasses.asdict(each) for each in recipes],
-        "tested_on_training_data": told,
+        "tested_on_training_data": warnings,
         "problems": list(truth.problems(planned)),
         "unknown": list(truth.unknown(planned)),
     }
@@ -151,7 +151,7 @@ def _print_lines(lines: list[str]) -> None:
         out.print(f"\n{escaped(line)}", highlight=False, soft_wrap=True)
 
 
-def _told(found: "Sequence[Finding]", unknown: list[str]) -> list[str]:
+def _messages(found: "Sequence[Finding]", unknown: list[str]) -> list[str]:
     """Return what to know of tests on events that were, or may have been, trained on."""
     lines = [f"Allowed by allow_overlap: {each}." for each in found]
     return lines + [

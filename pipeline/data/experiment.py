@@ -39,8 +39,8 @@ class Entries:
     `read(start, stop)` returns those events, including empty ones, with their position in the file
     as `event_id`, and the number of rejected ones by reason. Ranges come in rising order; the
     memory it uses grows with the range, never with the file. `tables` are the file's constants,
-    equal in all files of a dataset: a detector's geometry. `checksum` says by what the reader tells
-    a wrong bit among the file's values, "" where the file has nothing for that.
+    equal in all files of a dataset: a detector's geometry. `checksum` names what the file's values
+    are held to as they are read, "" where the file has no checksum.
     """
 
     count: int

@@ -79,7 +79,7 @@ class Identity:
         return int(last.min()), int(last.max())
 
     def _values(self, events: Events) -> Array:
-        """Return the numbers (E, n) that tell the events of the experiment from each other.
+        """Return the numbers (E, n) that distinguish the events of the experiment.
 
         Raises:
             BadInput: There is no such array, or it does not hold whole numbers.

@@ -90,7 +90,7 @@ def make_part(layout: Layout, entries: Entries, identity: Identity, place: Place
 
 
 def with_rows(prepared: Prepared) -> Prepared:
-    """Return `prepared` with the place of each event in its file, which its id does not tell.
+    """Return `prepared` with the place of each event in its file, which its id does not say.
 
     Raises:
         BadInput: The source has an array of this name.

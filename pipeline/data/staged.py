@@ -160,8 +160,8 @@ def check_ids(store: Path, key: str, files: Sequence[StagedFile]) -> None:
     """Check that no id stands for two events.
 
     Raises:
-        BadInput: One does: by a rare chance, or because the experiment's numbers do not tell its
-            events from each other.
+        BadInput: One does: by a rare chance, or because the experiment's numbers do not
+            distinguish its events.
     """
     if key != OF_FILE:
         for together in _near(files):

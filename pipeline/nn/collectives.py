@@ -53,7 +53,7 @@ class Collective(nn.Module):
     def prepare(self, batches: Sequence[Batch]) -> None:
         """Learn from this process's share of a batch, before any of it is taken forward.
 
-        Only the outermost modules are told; they tell those inside what these need to know.
+        Only the outermost modules are called; they pass on what those inside need.
         """
 
     def conclude(self) -> None:

@@ -107,7 +107,7 @@ def _manifest(store: Path, time_ns: int) -> Manifest:  # noqa: ARG001  # it tell
 
 
 def listed(task: StageTask, split: str) -> Listed:
-    """Return the files that `task` will stage for `split`, those that can be told from others.
+    """Return the files that `task` will stage for `split`, those that can be distinguished.
 
     A file on another machine has a made-up name, and is left out.
     """
@@ -127,7 +127,7 @@ def listed(task: StageTask, split: str) -> Listed:
     )
 
 
-def _can_be_told(name: str) -> bool:
+def _is_distinct(name: str) -> bool:
     return "://" in name or Path(name).exists()
 
 

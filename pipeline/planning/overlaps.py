@@ -144,8 +144,8 @@ def lineage(tasks: Sequence[Task], run: Run) -> dict[str, Seen]:
     in_folder = {run.task(task.key).path: task.key for task in tasks}
     makers: dict[Path, str] = {}
     for task in tasks:  # each after those it needs
-        own, folders, store = _origins(task)
-        total = Seen(frozenset({(task.key, own)} if own is not None else ()))
+        trained_on, folders, store = _origins(task)
+        total = Seen(frozenset({(task.key, trained_on)} if trained_on is not None else ()))
         for folder in folders:
             key = in_folder.get(folder)
             total |= seen[key] if key is not None else Seen(folders=frozenset({folder}))
@@ -174,9 +174,9 @@ def _origins(task: Task) -> tuple[Split | None, Sequence[Path], Path | None]:
             trunk = task.trunk.folder if task.trunk is not None else None
             origins = (task.store, task.split), [weights, trunk], task.store
         case TokenizeTask() if task.model.parameters().trained:
-            own = (task.jets, task.split) if task.trained is None else None
-            origins = own, [task.trained], task.jets
+            trained_on = (task.jets, task.split) if task.trained is None else None
+            origins = trained_on, [task.trained], task.jets
         case _:
             origins = None, [], None
-    own, folders, store = origins
-    return own, [each for each in folders if each is not None], store
+    trained_on, folders, store = origins
+    return trained_on, [each for each in folders if each is not None], store

@@ -34,7 +34,7 @@ class Split:
 class DatasetView:
     """One store: its splits, and the events left out by reason; empty before it exists.
 
-    `verified` counts the source files by what would have told a wrong bit in them.
+    `verified` counts the source files by the checksum that each was held to.
     """
 
     name: str

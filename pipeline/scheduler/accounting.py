@@ -50,23 +50,23 @@ def from_accounting(lines: Iterable[str]) -> Iterator[Row]:
     """Yield the rows of `FIELDS`; the job's name comes last, it may hold a |."""
     names = FIELDS.split(",")
     for line in lines:
-        told = dict(zip(names, line.split("|", len(names) - 1), strict=True))
-        state = _state(told["State"])
-        nodes = told["NodeList"]
+        fields = dict(zip(names, line.split("|", len(names) - 1), strict=True))
+        state = _state(fields["State"])
+        nodes = fields["NodeList"]
         status = JobStatus(
-            id=told["JobIDRaw"],
-            key=told["JobName"],
+            id=fields["JobIDRaw"],
+            key=fields["JobName"],
             state=state,
-            nodes=float(told["NNodes"] or 0),
-            seconds=int(told["ElapsedRaw"] or 0),
-            start=_time(told["Start"]),
-            end=_time(told["End"]),
+            nodes=float(fields["NNodes"] or 0),
+            seconds=int(fields["ElapsedRaw"] or 0),
+            start=_time(fields["Start"]),
+            end=_time(fields["End"]),
             node_names="" if nodes == "None assigned" else nodes,
-            exit_code=_exit_code(told["ExitCode"], state) if state.is_over else None,
-            energy_joules=float(told["ConsumedEnergyRaw"] or 0) or None,
-            suspended_seconds=_seconds(told["Suspended"]),
+            exit_code=_exit_code(fields["ExitCode"], state) if state.is_over else None,
+            energy_joules=float(fields["ConsumedEnergyRaw"] or 0) or None,
+            suspended_seconds=_seconds(fields["Suspended"]),
         )
-        yield Row(_explained(status, told["State"], ""), _time(told["Submit"]))
+        yield Row(_explained(status, fields["State"], ""), _time(fields["Submit"]))
 
 
 def from_queue(lines: Iterable[str]) -> Iterator[Row]:
@@ -93,8 +93,8 @@ def _explained(status: JobStatus, word: str, reason: str) -> JobStatus:
     if status.state is not State.PENDING:
         return status
     held = word if word in HELD_STATES else ""
-    told = reason.replace("_", " ") if reason != "None" else ""
-    return explained(status, held or told, TABLE) if held or told else status
+    shown = reason.replace("_", " ") if reason != "None" else ""
+    return explained(status, held or shown, TABLE) if held or shown else status
 
 
 def _state(words: str) -> State:

@@ -52,9 +52,9 @@ def matched(jobs: Iterable[JobHandle], rows: Iterable[Row]) -> dict[JobHandle, J
 
 def _status(job: JobHandle, rows: Sequence[Row]) -> JobStatus:
     """Return the status of `job`, given the rows with its id."""
-    own = [row for row in rows if row.is_of(job.key, job.since)]
-    if own:
-        return _merged(own)
+    matching = [row for row in rows if row.is_of(job.key, job.since)]
+    if matching:
+        return _merged(matching)
     others = dict.fromkeys(row.status.key for row in rows if row.status.key != NAMELESS)
     return unknown(job, ", ".join(others))
 
@@ -74,8 +74,8 @@ def combined(kept: JobStatus, queued: JobStatus) -> JobStatus:
     Only the queue knows why a job waits.
     """
     if kept.key and queued.key and kept.state is State.PENDING:
-        told = queued.model_dump(include={"reason", "advice", "is_stuck"})
-        return kept.model_copy(update=told)
+        waiting = queued.model_dump(include={"reason", "advice", "is_stuck"})
+        return kept.model_copy(update=waiting)
     if kept.key:
         return kept
     if queued.key:

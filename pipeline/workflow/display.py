@@ -56,8 +56,8 @@ def wait(row: Progress) -> Text:
     if not row.reason:
         return Text()
     job = f"pilot {row.job_id}" if row.state == "waiting" else f"job {row.job_id}"
-    told = f" {job}: {row.reason}" + (f". {row.advice}" if row.advice else "")
-    return Text(told, style="bold red" if row.is_stuck else "")
+    shown = f" {job}: {row.reason}" + (f". {row.advice}" if row.advice else "")
+    return Text(shown, style="bold red" if row.is_stuck else "")
 
 
 def trainings(rows: Sequence[Progress]) -> Table | None:

@@ -35,7 +35,7 @@ SIZES = [20, 31, 7, 25, 40, 22, 35, 24]
 class Format:
     """A format: its experiment, how a file is written into a folder, and its checksum.
 
-    `checksum` is what tells a wrong bit among values, "" where nothing does; only if it is `of_all`
+    `checksum` detects a flipped bit among values, "" where there is none; only if it is `of_all`
     values, no wrong number may enter a store.
     """
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from staged_alone import write_sources
+from whole_campaign import SMALL_PRETRAINING
 
 from pipeline.campaign import Campaign, StageTask, declare, load_campaign, model_folder
 from pipeline.campaign.model_folder import ModelFolder, StoredWeights
@@ -25,24 +26,6 @@ from pipeline.run import Run, TaskFolder
 TEMPLATE = """
 name = "c"
 {head}
-
-[models.m]
-family = "fm4npp-mamba2"
-width = 32
-layers = 2
-neighbours = 3
-
-[pretrain]
-dataset = "ours"
-models = ["m"]
-events = [4]
-
-[pretrain.training]
-events_seen = 8
-batch_events = 4
-learning_rate = 2e-3
-checkpoint_events = 8
-walltime_minutes = 5
 """
 DATASET = """
 [datasets.{name}]
@@ -65,7 +48,7 @@ def dataset(name: str, folder: Path, splits: str = ALL, more: str = "") -> str:
 
 def written(path: Path, *sections: str, head: str = "") -> Path:
     file = path / "c.toml"
-    file.write_text("\n".join([TEMPLATE.format(head=head), *sections]))
+    file.write_text("\n".join([TEMPLATE.format(head=head), SMALL_PRETRAINING, *sections]))
     return file
 
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from staged_alone import ended, words_of, write_sources
-from whole_campaign import command
+from whole_campaign import SMALL_PRETRAINING, command
 
 from pipeline.records import Probed, read
 from pipeline.run import Run
@@ -29,24 +29,6 @@ splits = {{ train = ["*.npz"] }}
 neighbours = 3
 bins_from = "theirs"
 
-[models.m]
-family = "fm4npp-mamba2"
-width = 32
-layers = 2
-neighbours = 3
-
-[pretrain]
-dataset = "ours"
-models = ["m"]
-events = [4]
-
-[pretrain.training]
-events_seen = 8
-batch_events = 4
-learning_rate = 2e-3
-checkpoint_events = 8
-walltime_minutes = 5
-
 [probe.seen]
 dataset = "theirs"
 """
@@ -60,7 +42,7 @@ def test_a_copy_stops_the_training_and_can_be_allowed(tmp_path):
     shutil.copy(raw[1], tmp_path / "theirs" / "b.npz")
     file, run = tmp_path / "late.toml", Run(tmp_path / "runs", "late")
     words = command(run.root, campaign=file)
-    file.write_text(CAMPAIGN.format(folder=tmp_path, allow=""))
+    file.write_text(CAMPAIGN.format(folder=tmp_path, allow="") + SMALL_PRETRAINING)
     told = ended(words)
     assert told.returncode == 1
     assert "failed pretrain/m-d4-s1: Models are tested on events that they are" in words_of(told)
@@ -72,7 +54,9 @@ def test_a_copy_stops_the_training_and_can_be_allowed(tmp_path):
     again = ended(words)
     assert again.returncode == 2
     assert "Models are tested on events that they are trained on:" in words_of(again)
-    file.write_text(CAMPAIGN.format(folder=tmp_path, allow="allow_overlap = true"))
+    file.write_text(
+        CAMPAIGN.format(folder=tmp_path, allow="allow_overlap = true") + SMALL_PRETRAINING
+    )
     told = ended(words)
     assert told.returncode == 0, words_of(told)
     (found,) = read(run.task("probe/seen-m-d4-s1").result, Probed).overlap

@@ -55,7 +55,7 @@ def check_whole(path: Path, dataset: Any) -> None:
     _check_filters(path, dataset)
     if not dataset.size or not math.prod(dataset.shape):
         return
-    fault = _virtual_fault(path, dataset) if dataset.is_virtual else _storage_fault(path, dataset)
+    fault = _virtual_fault(path, dataset) if dataset.is_virtual else _storage_fault(dataset)
     if fault:
         message = (
             f"{path}: dataset {dataset.name} {fault}; HDF5 would read zeros there. The "
@@ -65,7 +65,7 @@ def check_whole(path: Path, dataset: Any) -> None:
 
 
 def checksum_of(datasets: Iterable[Any]) -> str:
-    """Return what tells a wrong bit in all of `datasets`, "" where one has nothing."""
+    """Return the checksums that all of `datasets` have, "" where one has none."""
     kinds = {
         next((name for code, name in CHECKSUMS.items() if code in _filters(each)), "")
         for each in datasets
@@ -93,12 +93,13 @@ def _check_filters(path: Path, dataset: Any) -> None:
             raise BadInput(message)
 
 
-def _storage_fault(path: Path, dataset: Any) -> str:
+def _storage_fault(dataset: Any) -> str:
     """Return what is wrong with the storage of a dataset in this file, "" for nothing."""
     if dataset.chunks is not None:
         return _chunk_fault(dataset)
     if dataset.external:
-        return _external_fault(path, dataset)
+        # HDF5 looks for them in the current folder, not beside the file, and fills what is short.
+        return f"lies outside the file, in {', '.join(name for name, *_ in dataset.external)}"
     stored, wanted = dataset.id.get_storage_size(), dataset.size * dataset.dtype.itemsize
     if stored < wanted:
         return f"has {stored:,} of {wanted:,} bytes, the rest was never written"
@@ -129,20 +130,6 @@ def _chunk_fault(dataset: Any) -> str:
     if len(listed) > len(wanted):
         return f"lists {len(listed):,} chunks for {len(wanted):,} places"
     return f"says of the chunk at {odd[0]} that it is not packed, but it is" if odd else ""
-
-
-def _external_fault(path: Path, dataset: Any) -> str:
-    """Return which file of an external storage is missing or short, "" for none."""
-    left = dataset.size * dataset.dtype.itemsize
-    for name, offset, size in dataset.external:
-        file, wanted = path.parent / name, min(left, size)  # a size without a limit is enormous
-        if not file.is_file():
-            return f"lies in {file}, which is not there"
-        length = file.stat().st_size
-        if length < offset + wanted:
-            return f"lies in {file}, which has {length:,} of {offset + wanted:,} bytes"
-        left -= wanted
-    return f"has no place for {left:,} of its bytes" if left else ""
 
 
 def _virtual_fault(path: Path, dataset: Any) -> str:

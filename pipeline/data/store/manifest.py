@@ -57,7 +57,7 @@ class SourceRecord(Declaration):
 
     `split` is where its events went, empty where they were dealt one by one. `keys` are the least
     and the largest of the numbers that the experiment gives its events, None where an event is its
-    place in the file. `verified_by` is what would have told a wrong bit in it, empty for nothing.
+    place in the file. `verified_by` is the checksum that it was held to, empty for none.
     """
 
     path: str
