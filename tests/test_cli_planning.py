@@ -6,6 +6,7 @@ import json
 
 from whole_campaign import TINY
 
+from pipeline import catalog
 from pipeline.outcome import Exit
 from pipeline.run import Run
 from pipeline.writing import write_text
@@ -50,3 +51,16 @@ def test_a_plan_for_a_spreadsheet(cosmotron, tmp_path):
     both = cosmotron("plan", TINY, "--site", "frontier", "--root", tmp_path, "--csv", "--json")
     assert both.code == Exit.USAGE
     assert "--json and --csv exclude each other." in both.words
+
+
+def test_what_is_learned_of_a_part_of_a_batch_is_said(cosmotron, tmp_path):
+    words = ("--site", "perlmutter", "--root", tmp_path)
+    assert "batch norm" not in cosmotron("plan", "part-quick", *words).out
+    file, text = tmp_path / "mine.toml", (catalog.folder("jobs") / "campaigns/part-quick.toml")
+    file.write_text(
+        text.read_text().replace("batch_events = 32\n", "batch_events = 32\nmicro_events = 4\n")
+    )
+    said = "part: batch norm is over 4 of the 32 events of a batch, those that all processes take"
+    assert said in cosmotron("plan", file, *words).words
+    as_json = json.loads(cosmotron("plan", file, *words, "--json").out)
+    assert any(each.startswith(said) for each in as_json["of_parts_of_batches"])

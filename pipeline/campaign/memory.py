@@ -16,8 +16,15 @@ def too_big(task: Declaration, processes: int) -> str:
         f"{_named(getattr(task, 'model', None))}, batch_events {training.batch_events} over "
         f"{processes} process(es), {at_once} events at once in each, zero {training.zero}, "
         f"{training.precision}. Lower micro_events, set activation_checkpointing, raise zero, or "
-        "ask for more devices: none of them changes what is trained. A smaller batch_events does."
+        f"ask for more devices: {_same(getattr(task, 'model', None))} A smaller batch_events does."
     )
+
+
+def _same(model: Any) -> str:
+    """Return that nothing of it changes what is trained; or what changes with `micro_events`."""
+    together = getattr(model, "taken_together", None)
+    but = "" if together is None else f", but that {together.what} is over fewer events at once"
+    return f"none of them changes what is trained{but}."
 
 
 def _named(model: Any) -> str:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from pipeline.budget.estimate import Estimate
     from pipeline.campaign.recipes import Compared
+    from pipeline.campaign.tasks import Task
     from pipeline.planning.arithmetic import Sums
     from pipeline.planning.overlaps import Finding
     from pipeline.planning.plan import Plan, Step
@@ -90,7 +91,7 @@ def plan(
     recipes = compared(step.task for step in planned.steps)
     rows = [_row(step, found.get(step.task.key)) for step in planned.steps]
     if as_json:
-        _print_json(planned, rows, total, what.cap_node_hours, recipes, warnings)
+        _print_json(planned, rows, total, what.cap_node_hours, recipes, warnings, _parts(tasks))
         return
     if as_csv:
         _print_csv(rows)
@@ -101,7 +102,7 @@ def plan(
     for line in _sums(planned, total, found, what.cap_node_hours):
         out.print(line, highlight=False, soft_wrap=True)
     _print_recipes(recipes)
-    _print_lines(warnings)
+    _print_lines([*_parts(tasks), *warnings])
     if written:
         screen.print(f"Wrote {len(written)} scripts to {scripts}.")
     _check_truth(planned)
@@ -125,6 +126,7 @@ def _print_json(
     cap: float | None,
     recipes: "Sequence[Compared]",
     warnings: list[str],
+    parts: list[str],
 ) -> None:
     """Print the plan as JSON."""
     from pipeline.planning import truth
@@ -139,6 +141,7 @@ def _print_json(
         "layouts": [dataclasses.asdict(each) for each in planned.layouts],
         "recipes": [dataclasses.asdict(each) for each in recipes],
         "tested_on_training_data": warnings,
+        "of_parts_of_batches": parts,
         "problems": list(truth.problems(planned)),
         "unknown": list(truth.unknown(planned)),
     }
@@ -159,6 +162,13 @@ def _messages(found: "Sequence[Finding]", unknown: list[str]) -> list[str]:
         "that they are tested on."
         for each in unknown
     ]
+
+
+def _parts(tasks: "Sequence[Task]") -> list[str]:
+    """Return what of the trainings is learned of a part of each batch only."""
+    from pipeline.campaign.together import divided
+
+    return [f"{each}." for each in divided(tasks)]
 
 
 def _print_recipes(recipes: "Sequence[Compared]") -> None:

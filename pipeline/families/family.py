@@ -53,6 +53,14 @@ class Reads:
     physical: bool = False
 
 
+@dataclass(frozen=True)
+class Together:
+    """What is learned of the events taken forward together, in all processes or in each of them."""
+
+    what: str
+    in_all: bool = False
+
+
 class Family(Declaration):
     """A model as a campaign asks for it; each family is a subclass in a file of its own.
 
@@ -209,6 +217,11 @@ class Family(Declaration):
         if mine["family"] != its["family"]:
             return ["family"]
         return [name for name in mine if name not in but and its.get(name) != mine[name]]
+
+    @property
+    def taken_together(self) -> Together | None:
+        """What a training learns of the events that are taken forward together, if anything."""
+        return None
 
     @property
     def takes_heads(self) -> bool:

@@ -77,10 +77,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Events taken forward at once; their mean loss counts `weight` times in that of the batch."""
+    """Events taken forward at once; their mean loss counts `weight` times in that of the batch.
+
+    If it is not `is_whole`, events may have been left out, and it counts by those that are left.
+    """
 
     batch: Batch
     weight: float = 1.0
+    is_whole: bool = True
 
 
 def _to(values: Tensor, device: torch.device) -> Tensor:

@@ -31,24 +31,28 @@ class Collectives:
     `all_reduce_sum` returns the sum of every process's values, `broadcast` the first one's values,
     `all_gather` those of all, which have equal shapes, one after the other. In the context `whole`
     a module has its own parameters, though each process may keep a share of them (ZeRO 3).
+    `is_alone` says that there is one process.
     """
 
     all_reduce_sum: Callable[[Tensor], Tensor] = _unchanged
     broadcast: Callable[[Tensor], Tensor] = _unchanged
     all_gather: Callable[[Tensor], Tensor] = _unchanged
     whole: Callable[[nn.Module], AbstractContextManager[None]] = _nothing
+    is_alone: bool = True
 
 
 class Collective(nn.Module):
     """A module whose training needs all processes to agree on more than gradients.
 
     Where no engine steps it, each forward pass in training is a step of its own (`is_stepped`).
-    `counts` is false while an event is taken forward again only to fill up a process.
+    `counts` is false while an event is taken forward again only to fill up a process, and
+    `computes_again` true while activations are computed again in the backward pass.
     """
 
     collectives = Collectives()
     is_stepped = False
     counts = True
+    computes_again = False
 
     def prepare(self, batches: Sequence[Batch]) -> None:
         """Learn from this process's share of a batch, before any of it is taken forward.
@@ -84,9 +88,23 @@ def counting(model: nn.Module, counts: bool) -> Iterator[None]:
     """While this lasts, every `Collective` in `model` knows whether its events count."""
     for module in _inside(model):
         module.counts = counts
-    yield
+    try:
+        yield
+    finally:
+        for module in _inside(model):
+            module.counts = True
+
+
+@contextmanager
+def computing_again(model: nn.Module) -> Iterator[None]:
+    """While this lasts, a backward pass, what a `Collective` in `model` sees it has seen before."""
     for module in _inside(model):
-        module.counts = True
+        module.computes_again = True
+    try:
+        yield
+    finally:
+        for module in _inside(model):
+            module.computes_again = False
 
 
 def _inside(model: nn.Module) -> list[Collective]:

@@ -102,7 +102,7 @@ class Quantiser(Collective):
         used = torch.bincount(code, minlength=len(self.idle))
         self._used = used if self._used is None else self._used + used
         self._batch = batch
-        if self._is_due and self.counts:
+        if self._is_due and self.counts and not self.computes_again:
             points = z[: len(batch.points)]
             here = Sample.of(len(self.idle), points, draws.lots(batch, "quantiser"))
             self._sample = here if self._sample is None else self._sample.with_other(here)

@@ -18,6 +18,7 @@ from pipeline.downstream.literature import Literature
 from pipeline.outcome import RunError
 from pipeline.report import formats, published
 from pipeline.report.datasets import view_datasets
+from pipeline.report.divided import divided
 from pipeline.report.evaluations import probes
 from pipeline.report.grid import grids
 from pipeline.report.reader import Reader
@@ -95,6 +96,7 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
         "campaign_toml": to_toml(campaign),
         "site_toml": to_toml(site),
         "cautions": cautions(tasks),
+        "divided": divided(tasks),
         "problems": reader.problems,
     }
     return _environment().get_template("page.html.j2").render(content)

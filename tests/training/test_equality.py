@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("deepspeed")
 
-from equality import QUICK, TOLERANCE, table
+from equality import QUICK, TOLERANCE, WHOLE, table
 from every_objective import CASES, exception, together
 
 EXCEPTIONS = [name for name in CASES if exception(name)]
@@ -32,3 +32,9 @@ def test_weights_are_equal_however_a_training_is_divided(rows):
 def test_what_depends_on_the_division_is_said_and_shows(rows):
     """Else the table would not show a difference where there is one."""
     assert all(max(rows[name].values()) > 100 * TOLERANCE for name in EXCEPTIONS)
+
+
+@pytest.mark.slow
+def test_batch_norm_is_of_all_processes():
+    rows = table([name for name in CASES if "batch norm" in name], WHOLE)
+    assert {name: row for name, row in rows.items() if max(row.values()) > TOLERANCE} == {}

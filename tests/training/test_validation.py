@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("deepspeed")
 
+import dropping
 import misfortunes
 from made_batches import write_store
 from ranks import finetuning, pretraining, result, run
@@ -175,3 +176,26 @@ def test_a_training_whose_validation_losses_are_all_no_numbers_has_diverged(
     assert told["outcome"] == "diverged"
     assert "No validation loss was finite, on 11 events at each checkpoint" in told["message"]
     assert not (folder.path / "weights.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_a_validation_draws_the_same_at_each_checkpoint_and_on_any_processes(both, tmp_path):
+    found = []
+    for size in (1, 2):
+        folder = pretraining(tmp_path / str(size), both, validation=HELD_BACK, **CHANGES)
+        task = read(folder.declaration, PretrainTask)
+        folder.declaration.unlink()
+        model = Custom(
+            code=Path(dropping.__file__),
+            function="build",
+            settings={"folder": str(tmp_path)},
+            columns=("energy", "eta", "phi", "r"),
+            objectives={"noisy": 1.0},
+        )
+        declare(folder, task.model_copy(update={"model": model}))
+        assert run(folder, size=size) == Exit.FINISHED, (folder.path / "log.txt").read_text()
+        found += losses(folder).values()
+        lines = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+        assert len({line["loss"] for line in lines}) == len(lines), "each step draws anew"
+    assert len(found) == 12
+    assert found == pytest.approx([found[0]] * 12, rel=1e-6)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from pipeline.families.family import Family, Parameters, Reads
+from pipeline.families.family import Family, Parameters, Reads, Together
 from pipeline.families.graphs import (
     CELLS,
     COLUMNS,
@@ -117,6 +117,11 @@ class ExaTrkX(Family):
         """The channels before, between and after the linear maps of the embedding."""
         inner = [self.embedding_width] * self.embedding_layers
         return (features(self.columns), *inner, self.dimensions)
+
+    @property
+    def taken_together(self) -> Together | None:
+        """The filter's batch norm, of the edges at hand."""
+        return Together("the filter's batch norm") if "batch" in self.filter_norms else None
 
     def sizes(self, network: Literal["points", "edges"], inputs: int = 0) -> tuple[int, ...]:
         """Return the channels of a network of the third stage, after `inputs` if there are any."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from pipeline.families.family import Family, Parameters, Reads, linear
+from pipeline.families.family import Family, Parameters, Reads, Together, linear
 from pipeline.families.interactions import Interacts, interaction_of, with_columns
 from pipeline.families.jet_columns import CHOICES, Choice
 
@@ -76,6 +76,11 @@ class ParT(Family):
             message = f"width {self.width} is no multiple of heads {self.heads}: change either"
             raise ValueError(message)
         return self
+
+    @property
+    def taken_together(self) -> Together | None:
+        """Batch norm, whose mean and spread are of the events of all processes."""
+        return Together("batch norm", in_all=True) if self.norm == "batch" else None
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from pipeline.families.family import Family, Parameters, Reads, linear
+from pipeline.families.family import Family, Parameters, Reads, Together, linear
 from pipeline.families.jet_columns import ANGLES, CHOICES, Choice
 from pipeline.families.part.spec import LABEL
 
@@ -61,6 +61,11 @@ class ParticleNet(Family):
             message = f"layers {self.layers}, but widths of {len(self.widths)}: leave out `layers`"
             raise ValueError(message)
         return self
+
+    @property
+    def taken_together(self) -> Together | None:
+        """Batch norm, whose mean and spread are of the events of all processes."""
+        return Together("batch norm", in_all=True) if self.norm == "batch" else None
 
     @property
     def hidden(self) -> tuple[int, int]:

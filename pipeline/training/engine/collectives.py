@@ -40,4 +40,4 @@ def whole(module: nn.Module) -> Iterator[None]:
         yield
 
 
-COLLECTIVES = Collectives(all_reduce_sum, broadcast, all_gather, whole)
+COLLECTIVES = Collectives(all_reduce_sum, broadcast, all_gather, whole, is_alone=False)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pipeline.campaign import Training
 from pipeline.job import batch_job_id
 from pipeline.nn.batch import Batch, MicroBatch
-from pipeline.nn.collectives import conclude, connect, counting, prepare
+from pipeline.nn.collectives import computing_again, conclude, connect, counting, prepare
 from pipeline.nn.losses import WeightedSum
 from pipeline.training.engine import checkpoint, elastic
 from pipeline.training.engine.activation_checkpointing import checkpoint_activations
@@ -119,7 +119,7 @@ class Engine:
         self.rates = [group["lr"] for group in grouped]
         if training.activation_checkpointing:
             checkpoint_activations(model)
-        connect(model, COLLECTIVES)
+        connect(model, replace(COLLECTIVES, is_alone=world.size == 1))
         self.engine = initialize(
             model=model.to(world.device),
             optimizer=optimiser(training, grouped),
@@ -177,7 +177,7 @@ class Engine:
         That is its share of the terms of the global batch, times the number of all micro-batches,
         whose mean DeepSpeed takes; for means over events the micro-batch knows it.
         """
-        if objective.is_over_events:
+        if objective.is_over_events and all(micro.is_whole for micro in batches):
             return [[micro.weight] * len(objective.parts) for micro in batches]
         terms = [objective.terms(micro.batch) * bool(micro.weight) for micro in batches]
         here = torch.stack(terms).to(self.world.device)
@@ -194,7 +194,7 @@ class Engine:
         batch = micro.batch
         with part("forward"):
             total, losses = objective(self.engine(batch), batch, shares)
-        with part("backward"):
+        with part("backward"), computing_again(self.engine.module):
             self.engine.backward(total)
         with part("optimiser"):
             self.engine.step()

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pipeline import catalog, records
-from pipeline.campaign import FinetuneTask, PretrainTask, model_folder
+from pipeline.campaign import FinetuneTask, PretrainTask, model_folder, together
 from pipeline.campaign.model_folder import CONFIG
 from pipeline.data.errors import BadInput
 from pipeline.data.loading import Selection
@@ -169,6 +169,7 @@ def finetune(
         validation,
         takes_best=loader.takes_best(task.validation),
         scales=with_faster({}, model, (HEAD, *task.model.FASTER), task.training.head_rate),
+        extra=together.entry(task, world.size),
         metadata=task.model.about | {"task": task.head.task},
     )
     return fit(spec, folder, world, stop)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pipeline.campaign import PretrainTask
+from pipeline.campaign import PretrainTask, together
 from pipeline.data.loading import Selection
 from pipeline.data.store import Store
 from pipeline.families import Family
@@ -50,7 +50,7 @@ def pretrain(
         scales=scales,
         trunk=task.trunk,
         branch_points=task.branch_points,
-        extra=system.choices,
+        extra=system.choices | together.entry(task, world.size),
         metadata=task.model.about,
         flops_per_point=task.model.flops_per_point(_mean_points(store, task.split)),
     )

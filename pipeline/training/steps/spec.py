@@ -61,4 +61,7 @@ class TrainSpec:
             self.events, self.training, self.seed, rank=world.rank, ranks=world.size, seen=seen
         )
         for share in shares:
-            yield [replace(each, batch=self.prepare(each.batch)) for each in share]
+            yield [
+                replace(each, batch=self.prepare(each.batch), is_whole=self.prepare is _unchanged)
+                for each in share
+            ]

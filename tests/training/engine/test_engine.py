@@ -4,17 +4,22 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("deepspeed")
 
-from made_batches import MODEL
+from made_batches import MODEL, batch, part
 from ranks import start, training
 
 from pipeline.data.errors import BadInput
 from pipeline.families.fm4npp.module import NeighbourPredictor
+from pipeline.nn.batch import MicroBatch
+from pipeline.nn.collectives import Collectives
+from pipeline.nn.losses import only
+from pipeline.training.engine import engine
 from pipeline.training.engine.backend import COMPILER_OFF, import_uncompiled
 from pipeline.training.engine.engine import CACHES, World, cache_on_node, settings, weights_hash
 from pipeline.training.weights import load
@@ -148,3 +153,18 @@ def test_the_micro_batch_is_limited():
     made = settings(training(batch_events=8, micro_events=2), 3)
     assert made["gradient_accumulation_steps"] == 2
     assert made["train_micro_batch_size_per_gpu"] == 2
+
+
+def test_where_events_are_left_out_means_are_over_those_left_in_the_global_batch(monkeypatch):
+    """Of eight events in two micro-batches, a tokenizer leaves out one."""
+    monkeypatch.setattr(engine, "COLLECTIVES", Collectives())
+    alone = SimpleNamespace(world=SimpleNamespace(size=1, device=torch.device("cpu")))
+    whole = batch([3, 1, 4, 1, 5, 9, 2])
+    events = [part(whole, [0, 1, 2]), part(whole, [3, 4, 5, 6])]
+    losses = only(lambda _, batch: {"size": batch.sizes.double().mean()})
+    for is_whole, expected in ((True, None), (False, whole.sizes.double().mean())):
+        micros = [MicroBatch(each, 1.0, is_whole) for each in events]
+        shares = engine.Engine._shares(alone, micros, losses)
+        pairs = zip(events, shares, strict=True)
+        found = sum(losses(None, each, share)[0] for each, share in pairs) / 2
+        assert (found == expected) is not is_whole
