@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.outcome import BusyError
-from pipeline.writing import read_json
+from pipeline.writing import create_text, read_json
 
 # How often a claim with a heartbeat is touched, and after how long without a touch its holder is
 # taken for dead.
@@ -110,31 +110,21 @@ def claimed(path: Path, *, beats: bool = False) -> Iterator[None]:
     Raises:
         BusyError: A living process holds it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     mine = Holder.of(os.getpid())
-    temporary = path.with_name(f".{path.name}.{mine.pid}.tmp")
+    while not create_text(path, json.dumps(vars(mine) | {"beats": beats})):
+        other = holder(path)
+        if other is not None:
+            message = (
+                f"{path.parent}: process {other.pid} on {other.host} is at work here. "
+                f"Wait for it, or end it with: {other.how_to_end()}"
+            )
+            raise BusyError(message)
+        _clear(path)
+    over = threading.Event()
+    if beats:
+        threading.Thread(target=_beat, args=(path, over), daemon=True).start()
     try:
-        temporary.write_text(json.dumps(vars(mine) | {"beats": beats}))
-        while True:
-            try:
-                os.link(temporary, path)
-                break
-            except FileExistsError:
-                other = holder(path)
-                if other is not None:
-                    message = (
-                        f"{path.parent}: process {other.pid} on {other.host} is at work here. "
-                        f"Wait for it, or end it with: {other.how_to_end()}"
-                    )
-                    raise BusyError(message) from None
-                _clear(path)
-        over = threading.Event()
-        if beats:
-            threading.Thread(target=_beat, args=(path, over), daemon=True).start()
-        try:
-            yield
-        finally:
-            over.set()
-            path.unlink(missing_ok=True)
+        yield
     finally:
-        temporary.unlink(missing_ok=True)
+        over.set()
+        path.unlink(missing_ok=True)

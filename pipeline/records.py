@@ -43,9 +43,12 @@ def read(path: Path, kind: type[AnyRecord]) -> AnyRecord | None:
         raise RunError(message) from error
 
 
-def write(path: Path, record: Record) -> None:
-    """Write `record` as JSON, whole or not at all, without the fields that are None."""
-    write_text(path, _text(record))
+def write(path: Path, record: Record, *, durable: bool = True) -> None:
+    """Write `record` as JSON, whole or not at all, without the fields that are None.
+
+    One that is not `durable` may be the earlier one again after a crash of the node.
+    """
+    write_text(path, _text(record), durable=durable)
 
 
 def create(path: Path, record: Record) -> bool:

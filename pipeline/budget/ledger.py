@@ -5,6 +5,7 @@ Lustre, NFS and GPFS, where flock and SQLite are not to be trusted; a kill leave
 State is a replay of the records; nothing is ever changed or removed.
 """
 
+import errno
 import os
 import threading
 import uuid
@@ -19,6 +20,7 @@ from pipeline.budget.account import Account, replay
 from pipeline.budget.lease import lease
 from pipeline.budget.record import Record
 from pipeline.outcome import RunError, classify
+from pipeline.writing import create_text
 
 
 class LedgerError(RunError):
@@ -61,12 +63,10 @@ class Ledger:
             LedgerError: The folder cannot be written, or the disk is full.
         """
         name = f"{record.time * 1e6:017.0f}-{record.kind}-{uuid.uuid4().hex}.json"
-        path, temporary = self.folder / name, self.folder / f".{name}.tmp"
+        path = self.folder / name
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _write(temporary, record.model_dump_json(exclude_none=True) + "\n")
-            _link(temporary, path)
-            temporary.unlink()
+            if not create_text(path, record.model_dump_json(exclude_none=True) + "\n"):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         except OSError as error:
             message = (
                 f"{self.folder}: the {record.kind} of {record.job_key} cannot be recorded "
@@ -152,31 +152,6 @@ def _names(folder: Path) -> list[str]:
         return os.listdir(folder)  # noqa: PTH208 - names alone
     except FileNotFoundError:
         return []
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a new file and sync it to disk; remove it if that fails."""
-    try:
-        with path.open("x") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
-
-
-def _link(temporary: Path, path: Path) -> None:
-    """Give `temporary` its final name.
-
-    NFS may lose the answer to a link that was made, and find the name taken when it retries; the
-    number of links shows that (open(2), O_EXCL).
-    """
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        if temporary.stat().st_nlink != 2:
-            raise
 
 
 def _read(path: Path) -> Record:

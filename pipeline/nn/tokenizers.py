@@ -9,7 +9,6 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from pipeline.data.errors import BadInput
-from pipeline.data.files import written
 from pipeline.data.loading import Selection
 from pipeline.data.normalisation import normalised
 from pipeline.data.preparation.constituents import COLUMNS, constituents, needed
@@ -18,6 +17,7 @@ from pipeline.data.store.tokens import WEIGHTS, read_tokenizer
 from pipeline.families import AnyTokenizer, Reads
 from pipeline.nn import systems
 from pipeline.nn.batch import Batch
+from pipeline.writing import written
 
 
 class Codec(Protocol):

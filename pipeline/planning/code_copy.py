@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline import catalog
 from pipeline.run import Run
+from pipeline.writing import keep, make_folder
 
 SHELVES = ("jobs", "sites")
 SUFFIXES = (".py", ".toml", ".j2", ".md")
@@ -33,11 +34,12 @@ def write(run: Run) -> Path:
         return to
     temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
+    make_folder(to.parent)
     try:
         for source, name in _sources(catalog.PACKAGE):
             (temporary / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, temporary / name)
-        temporary.rename(to)
+        keep(temporary, to, replaces=False)
     except OSError:
         shutil.rmtree(temporary, ignore_errors=True)
         if not to.is_dir():  # another controller was faster

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import tempfile
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +22,7 @@ from pipeline.data import training_data
 from pipeline.outcome import RunError
 from pipeline.release.card import card
 from pipeline.run import Run, TaskFolder
+from pipeline.writing import new_folder
 
 Trained = TokenizeTask | PretrainTask | FinetuneTask
 
@@ -54,11 +54,8 @@ def export(campaign: Campaign, run: Run, key: str, to: Path, *, force: bool = Fa
     if to.exists() and (not to.is_dir() or any(to.iterdir())) and not force:
         message = f"{to}: not empty. Name another folder, or replace it with --force."
         raise ExportError(message)
-    to.absolute().parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{to.name}.", dir=to.absolute().parent) as made:
-        made_here = Path(made) / "model"
-        _write(task, tasks, run, result, made_here)
-        _replace(made_here, to.absolute(), Path(made) / "old")
+    with new_folder(to, replaces=force) as made:
+        _write(task, tasks, run, result, made)
     return to
 
 
@@ -78,13 +75,12 @@ def _named(key: str, trainings: list[Trained]) -> Trained:
 
 
 def _write(task: Trained, tasks: list[Any], run: Run, result: records.Trained, to: Path) -> None:
-    """Write the four files to `to`, which is not there yet.
+    """Write the four files to the empty folder `to`.
 
     Raises:
         ExportError: The weights are not those that `result` speaks of.
         BadInput: An older version trained them.
     """
-    to.mkdir()
     source = run.task(task.key).path / WEIGHTS
     if not source.is_file():
         message = f"{source}: not there. Remove {TaskFolder(source.parent).done} and run again."
@@ -101,19 +97,6 @@ def _write(task: Trained, tasks: list[Any], run: Run, result: records.Trained, t
     model_folder.write(to, content)
     training_data.write(to, training_data.gathered(source.parent))
     (to / CARD).write_text(card(task, tasks, run, result))
-
-
-def _replace(made: Path, to: Path, aside: Path) -> None:
-    """Put the folder `made` in the place of `to`, if there is one; it is put back if that fails."""
-    if not to.exists():
-        made.rename(to)
-        return
-    to.rename(aside)
-    try:
-        made.rename(to)
-    except OSError:
-        aside.rename(to)
-        raise
 
 
 def weights_hash(path: Path) -> str:

@@ -51,7 +51,7 @@ class Reader:
     def arrays(self, path: Path) -> dict[str, NDArray[Any]]:
         """Return the arrays of an npz file, empty where there is none."""
         try:
-            with np.load(path) as file:
+            with np.load(path, allow_pickle=False) as file:
                 return dict(file)
         except FileNotFoundError:
             return {}

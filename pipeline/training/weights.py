@@ -10,6 +10,8 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pipeline.writing import written
+
 WEIGHTS = "weights.safetensors"
 
 
@@ -24,9 +26,19 @@ def save(weights: Mapping[str, Tensor], path: Path, about: Mapping[str, str]) ->
         storage = value.untyped_storage().data_ptr()
         plain[name] = value.clone() if storage in seen else value.contiguous()
         seen.add(storage)
-    unfinished = path.with_suffix(".tmp")
-    save_file(plain, unfinished, metadata={"format": "pt", **about})
-    unfinished.replace(path)
+    write_tensors(plain, path, {"format": "pt", **about})
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, about: Mapping[str, str]) -> None:
+    """Write `tensors` to `path` in the format, so that the file stays and the umask decides on it.
+
+    `save_file` itself would make one that its owner alone can read.
+    """
+    with written(path) as unfinished:
+        unfinished.touch()
+        mode = unfinished.stat().st_mode
+        save_file(dict(tensors), unfinished, metadata=dict(about))
+        unfinished.chmod(mode)
 
 
 def load(path: Path) -> dict[str, Tensor]:

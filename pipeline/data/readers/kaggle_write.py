@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.data.events import Array, Events, Floats
-from pipeline.data.files import written
+from pipeline.writing import written
 
 ROW_GROUP_ROWS = 1 << 20
 # What pandas needs to find the index that the competition's files have.

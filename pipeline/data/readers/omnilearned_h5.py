@@ -22,6 +22,7 @@ from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.experiments.omnilearned import COLUMNS
 from pipeline.data.readers.exact import exact, rounded
 from pipeline.data.readers.hdf5 import check_whole, checksum_of, datasets
+from pipeline.writing import written
 
 NAMES = tuple(column.name for column in COLUMNS)
 LOG_PT = NAMES.index("log_pt")
@@ -179,7 +180,7 @@ def write_h5(path: Path, events: Events, *, length: int | None = None) -> None:
         OSError: The folder is not writable or the disk is full; nothing half-written stays.
     """
     contents = _padded(events, length)
-    with files.written(path) as temporary, h5py.File(temporary, "w") as file:
+    with written(path) as temporary, h5py.File(temporary, "w") as file:
         for name, values in contents.items():
             chunks = (min(CHUNK_ROWS, len(values)), *values.shape[1:]) if values.size else None
             pack = {"compression": "gzip", "compression_opts": 4} if chunks else {}

@@ -17,10 +17,10 @@ from pipeline.data.errors import BadInput
 from pipeline.data.events import CARTESIAN, Array, Events, Integers, offsets_of
 from pipeline.data.experiment import Entries, Rejected
 from pipeline.data.experiments.sphenix import LABEL_FILES, SPACEPOINTS, companions
-from pipeline.data.files import all_written
 from pipeline.data.particles import LABELS
 from pipeline.data.readers.exact import rounded
 from pipeline.data.readers.npz import CHECKSUM, Rows, arrays
+from pipeline.writing import all_written
 
 
 def label_path(path: Path, label: str) -> Path:

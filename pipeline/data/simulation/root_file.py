@@ -9,7 +9,7 @@ from typing import Any
 
 import uproot
 
-from pipeline.data.files import written
+from pipeline.writing import written
 
 STAMP = datetime(2026, 1, 1, tzinfo=UTC)
 IDENTITY = uuid.UUID(int=0)

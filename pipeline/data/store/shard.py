@@ -19,6 +19,7 @@ from pipeline.data.events import Array
 from pipeline.data.store.codec import CODECS, ArrayFile, packed
 from pipeline.data.store.content import labels_in, track_count
 from pipeline.data.store.manifest import ArrayRecord, ShardRecord
+from pipeline.writing import keep, make_folder
 
 BOUNDARY = "offsets"
 EVENT = "event_id"
@@ -39,6 +40,7 @@ def write_shard(
         BadInput: What was read back differs from what was written.
         OSError: The folder is not writable or the disk is full; nothing half-written stays.
     """
+    make_folder(folder.parent)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         hashes = {
@@ -46,8 +48,7 @@ def write_shard(
             for name, parts in encoded(arrays, attributes, chunk_points, codec)
         }
         _compare(temporary, arrays)
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
+        keep(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return ShardRecord(
@@ -93,15 +94,13 @@ def read_arrays(folder: Path, names: tuple[str, ...]) -> dict[str, Array]:
 
 
 def _write(path: Path, parts: Iterable[bytes]) -> str:
-    """Write `parts` to `path`, wait for the disk, and return their SHA-256."""
+    """Write `parts` to `path` and return their SHA-256."""
     path.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     with path.open("wb") as stream:
         for part in parts:
             stream.write(part)
             digest.update(part)
-        stream.flush()
-        os.fsync(stream.fileno())
     return digest.hexdigest()
 
 

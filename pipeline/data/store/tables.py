@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array
-from pipeline.data.files import written
+from pipeline.writing import written
 
 TABLES = "tables.npz"
 

@@ -89,7 +89,7 @@ class Watchdog:
                 host=socket.gethostname(),
                 step=self.step,
             )
-            records.write(self.folder.heartbeat, beat)
+            records.write(self.folder.heartbeat, beat, durable=False)
 
     @staticmethod
     def _pass_on(process: "subprocess.Popen[bytes]") -> None:

@@ -13,7 +13,6 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline import catalog
@@ -31,8 +30,8 @@ from pipeline.nn import published, systems
 from pipeline.outcome import Exit, classify
 from pipeline.training.engine.engine import weights_hash
 from pipeline.training.programs.finetune import trained
-from pipeline.training.weights import save
-from pipeline.writing import new_folder
+from pipeline.training.weights import save, write_tensors
+from pipeline.writing import new_folder, written
 
 KNOWN = FAMILIES | TOKENIZERS
 LICENCES = {"MIT": "mit", "Apache-2.0": "apache-2.0"}  # as cards of Hugging Face name them
@@ -197,15 +196,11 @@ def export_weights(folder: Path, file: Path) -> str:
     prefix = getattr(names, "PREFIX", "")
     weights = published.exported(trained(folder), names.entries(content.model), prefix=prefix)
     weights |= {prefix + n: torch.tensor(count) for n, count in content.weights.counters.items()}
-    unfinished = file.with_name(f".{file.name}.tmp")
-    try:
-        if file.suffix == ".safetensors":
-            save_file(weights, unfinished, metadata={"format": "pt"})
-        else:
+    if file.suffix == ".safetensors":
+        write_tensors(weights, file, {"format": "pt"})
+    else:
+        with written(file) as unfinished:
             torch.save(weights, unfinished)
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return f"{file}: {len(weights)} weights under the names of {names.SOURCE}"
 
 

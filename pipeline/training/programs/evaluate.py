@@ -31,6 +31,7 @@ from pipeline.training import loader, unseen
 from pipeline.training.engine import engine
 from pipeline.training.network import Downstream
 from pipeline.training.programs import finetune, program
+from pipeline.writing import written
 
 BATCH_EVENTS = 8
 READ_EVENTS = 1024
@@ -120,7 +121,7 @@ def _predicted(
             done += len(batch.event_id)
             if is_due():
                 progress = TaskProgress(done=done, total=source.count, unit="events")
-                records.write(folder.progress, progress)
+                records.write(folder.progress, progress, durable=False)
         truths.append(_truth(events, source.reads, tables))
     return {name: np.concatenate(parts) for name, parts in predicted.items()}, concatenate(truths)
 
@@ -179,7 +180,8 @@ def _save_shown(folder: TaskFolder, truth: Truth, predicted: Rows, task: Downstr
         **truth.tables,
     }
     arrays |= task.pictures(events_of(arrays))
-    np.savez_compressed(folder.events, **arrays)
+    with written(folder.events) as unfinished, unfinished.open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
 
 
 if __name__ == "__main__":

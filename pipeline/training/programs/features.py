@@ -37,6 +37,7 @@ from pipeline.training.engine import engine
 from pipeline.training.network import backbone_of
 from pipeline.training.programs import program
 from pipeline.training.programs.finetune import BACKBONE, start
+from pipeline.writing import written
 
 BATCH_EVENTS = 32
 HALF_LARGEST = float(np.finfo(np.float16).max)
@@ -64,7 +65,7 @@ def features(
             return Exit.CONTINUE
         made.append(writing.written(number, shard))
         progress = TaskProgress(done=number + 1, total=len(shards), unit="shards")
-        records.write(folder.progress, progress)
+        records.write(folder.progress, progress, durable=False)
     _finish(task, store, made)
     folder.finish(
         Featured(
@@ -197,7 +198,8 @@ def half(values: Tensor, event_id: Tensor) -> Array:
 def _finish(task: FeaturesTask, store: Store, records: list[ShardRecord]) -> None:
     """Write what stands beside the shards, then the manifest: from then on the store exists."""
     for name in store.manifest.files:
-        shutil.copyfile(store.path / name, task.store / name)
+        with written(task.store / name) as unfinished:
+            shutil.copyfile(store.path / name, unfinished)
     seen = training_data.gathered(task.backbone, *training_data.of_store(store.path))
     training_data.write(task.store, seen)
     digest = sha256(task.store / training_data.RECORD)

@@ -99,7 +99,7 @@ def held_out(
         done += len(batch.event_id)
         if report():
             progress = TaskProgress(done=done, total=len(subject.events), unit="events")
-            records.write(folder.progress, progress)
+            records.write(folder.progress, progress, durable=False)
     losses: Scores = {}
     intervals: Intervals = {}
     for name in rows[0]:

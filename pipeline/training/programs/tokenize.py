@@ -131,7 +131,7 @@ def _all_written(shards: Shards, stop: program.Stop) -> bool:
         if report() or not waiting:
             done = len(shards) - len(waiting)
             progress = TaskProgress(done=done, total=len(shards), unit="shards")
-            records.write(shards.folder.progress, progress)
+            records.write(shards.folder.progress, progress, durable=False)
         if not waiting:
             return True
         if stop.requested:

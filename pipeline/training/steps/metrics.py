@@ -119,7 +119,7 @@ class Metrics:
             copy.write(step, line)
         if seen == self.end or self.progress_due():
             progress = TaskProgress(done=seen, total=self.end, unit="events", loss=numbers["loss"])
-            records.write(self.folder.progress, progress)
+            records.write(self.folder.progress, progress, durable=False)
 
     def flush(self) -> None:
         """Sync all lines to disk, before a checkpoint is complete."""
