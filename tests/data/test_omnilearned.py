@@ -182,7 +182,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipeline.data.files.os.fsync", fail)
+    monkeypatch.setattr("pipeline.writing.os.fsync", fail)
     with pytest.raises(OSError, match="No space"):
         write_h5(tmp_path / "full.h5", jets(SIZES))
     assert not list(tmp_path.iterdir())

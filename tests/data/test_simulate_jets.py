@@ -204,7 +204,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch, higgs):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipeline.data.files.os.fsync", fail)
+    monkeypatch.setattr("pipeline.writing.os.fsync", fail)
     with pytest.raises(OSError, match="No space"):
         jetclass.write_root(
             tmp_path / "full.root", higgs[:1], label=1, rng=np.random.default_rng(1)
