@@ -11,6 +11,7 @@ from pipeline.chains import history, node_exclusion, retry, stop_requests
 from pipeline.chains.history import Link, Over
 from pipeline.chains.job_manager import JobManager
 from pipeline.chains.liveness import Liveness
+from pipeline.chains.logs import tail
 from pipeline.job import JobStatus
 from pipeline.outcome import named
 from pipeline.planning.plan import Step
@@ -96,5 +97,10 @@ def why(folder: TaskFolder, log: Path, otherwise: str) -> str:
     result = records.read(folder.result, Ending)
     if result is not None and result.message:
         return f"{result.message} (log: {log})"
-    lines = log.read_text(errors="replace").splitlines()[-TAIL_LINES:] if log.exists() else []
-    return "\n    ".join([f"{otherwise}. Its log, {log}, ends:", *lines])
+    return with_log(otherwise, log)
+
+
+def with_log(message: str, log: Path) -> str:
+    """Return `message`, followed by the end of `log`."""
+    lines = tail(log, TAIL_LINES)[0].splitlines() if log.exists() else []
+    return "\n    ".join([f"{message}. Its log, {log}, ends:", *lines])

@@ -12,7 +12,7 @@ from rich.table import Table
 from pipeline.catalog import DeclarationError
 from pipeline.cli.screen import AsJson, Image, Project, QosName, Root, out, screen
 from pipeline.outcome import Exit
-from pipeline.site import load_site
+from pipeline.site import Site, load_site
 
 if TYPE_CHECKING:
     from pipeline.planning.preflight import Check
@@ -42,12 +42,7 @@ def sites_check(
     from pipeline.scheduler import connect
 
     where = load_site(site or None)
-    folder = root or Path(os.path.expandvars(where.scratch)).expanduser()
-    if "$" in str(folder):
-        message = (
-            f"{where.name}: {where.scratch} is not set on this machine. Give a folder: --root."
-        )
-        raise DeclarationError(message)
+    folder = root or _scratch(where)
     scheduler = connect(where, Run(folder, "check"))
     options = RunOptions(project, qos, image=image)
     with screen.status("checking") as shown:
@@ -66,6 +61,19 @@ def sites_check(
         out.print(_table(rows))
     if any(row.state == "failed" for row in rows):
         raise SystemExit(int(Exit.FAILED))
+
+
+def _scratch(site: Site) -> Path:
+    """Return the folder for runs that the site declares.
+
+    Raises:
+        DeclarationError: It has a variable that is not set here.
+    """
+    folder = Path(os.path.expandvars(site.scratch)).expanduser()
+    if "$" in str(folder):
+        message = f"{site.name}: {site.scratch} is not set on this machine. Give a folder: --root."
+        raise DeclarationError(message)
+    return folder
 
 
 def _table(rows: "list[Check]") -> Table:

@@ -144,7 +144,7 @@ def _execute(
                 pilots.check(kernel)
                 watchers.forget(key for key, future in futures.items() if future.done())
                 watchers.advance()
-                display.update(manager.refusal)
+                display.update(manager.refusal, pilots.news(kernel))
                 time.sleep(0.5)
         return _problems(plan, manager, futures, watchers, graph.problem)
     finally:
@@ -201,14 +201,18 @@ def _problems(
     watchers: Watchers,
     describe: Callable[..., str],
 ) -> list[str]:
-    """Return a line for each step that failed by itself."""
-    problems = []
+    """Return a message for each step that failed by itself; a log is shown only once."""
+    problems: list[str] = []
+    first: dict[str, str] = {}
     for step in plan.steps:
         key = step.task.key
         error = watchers.errors.get(key) or futures[key].exception()
         message = describe(step, manager, error) if error is not None else ""
-        if message:
-            problems.append(f"{key}: {message}")
+        if not message:
+            continue
+        known = first.setdefault(message, key)
+        same = known != key and "\n" in message
+        problems.append(f"{key}: the same as {known}" if same else f"{key}: {message}")
     return problems
 
 

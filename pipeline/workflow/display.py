@@ -1,7 +1,7 @@
 """The progress of a campaign on the screen: a live table, or lines without a terminal."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -157,11 +157,13 @@ class Display:
         if self.live is not None:
             self.live.stop()
 
-    def update(self, refusal: str = "") -> None:
+    def update(self, refusal: str = "", news: Iterable[str] = ()) -> None:
         """Print a line for each task whose state changed, where there is no terminal.
 
-        Why nothing is submitted for a while is a line of its own, once.
+        Why nothing is submitted for a while is a line of its own, once; so is each of the `news`.
         """
+        for line in news:
+            self.console.print(line, highlight=False, markup=False)
         if refusal and not self._waits_because:
             self.console.print(f"waiting  {refusal}", highlight=False, markup=False)
         self._waits_because = refusal

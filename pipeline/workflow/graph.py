@@ -3,17 +3,22 @@
 import shlex
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 from parsl.app.app import bash_app, join_app
 from parsl.app.errors import BashExitFailure
 from parsl.dataflow.errors import DependencyError
+from parsl.executors.errors import BadStateException
+from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 
 from pipeline.chains import stop_requests
 from pipeline.chains.job_manager import JobManager
 from pipeline.chains.outcomes import diverged, why
 from pipeline.chains.watch import TaskError, Watchers
 from pipeline.planning.plan import PACK, Step, log_name, waves
+from pipeline.run import TaskFolder
+from pipeline.workflow.pilots import RETRIES
 
 Needed = list[Future[Any]]
 
@@ -95,11 +100,29 @@ def problem(step: Step, manager: JobManager, error: BaseException) -> str:
         return ""
     while isinstance(error, DependencyError) and error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, BadStateException):
+        return str(error.reason)
+    if isinstance(error, ManagerLost | WorkerLost):
+        return _lost(run.task(step.task.key), error)
     if not isinstance(error, BashExitFailure):
         return str(error)
     request = stop_requests.message(run, step.task.key)
     if request:
         return request
     folder = run.task(step.task.key)
-    newest = max(folder.logs.glob("*.log"), key=lambda path: path.stat().st_mtime)
-    return why(folder, newest, f"its program ended with exit code {error.exitcode}")
+    return why(folder, _newest_log(folder), f"its program ended with exit code {error.exitcode}")
+
+
+def _lost(folder: TaskFolder, error: ManagerLost | WorkerLost) -> str:
+    """Return the message of a task whose every try lost its pilot or its worker."""
+    lost = (
+        f"lost its pilot in each of {RETRIES + 1} tries, the last on {error.hostname}. Does it "
+        "exhaust the memory of a node? Run again to try it once more"
+    )
+    return why(folder, _newest_log(folder), lost)
+
+
+def _newest_log(folder: TaskFolder) -> Path:
+    """Return the log that was written last; of a task that wrote none, what it would be."""
+    logs = folder.logs.glob("*.log")
+    return max(logs, key=lambda path: path.stat().st_mtime, default=folder.logs / "run.log")

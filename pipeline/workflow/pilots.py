@@ -8,10 +8,9 @@ accounting alone decides how they ended.
 
 import atexit
 import os
-import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,89 +18,24 @@ import parsl
 from parsl.addresses import address_by_interface
 from parsl.app.errors import BashExitFailure
 from parsl.config import Config
-from parsl.executors import HighThroughputExecutor
 from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
-from parsl.jobs.states import JobState, JobStatus
-from parsl.providers.base import ExecutionProvider
 
 from pipeline.chains.job_manager import JobManager
 from pipeline.claims import Holder
-from pipeline.job import State
 from pipeline.outcome import Exit, RunError
 from pipeline.planning.plan import PACK, PILOT
 from pipeline.run import Run, TaskFolder
 from pipeline.scheduler import batch_system
 from pipeline.site import Site
+from pipeline.workflow.losses import Losses
+from pipeline.workflow.provider import PilotExecutor, PilotProvider
 from pipeline.writing import read_json, write_json
 
 RETRIES = 2
+# After so long without a heartbeat of a pilot its tasks are begun again, in another one.
+HEARTBEAT_SECONDS, SILENT_SECONDS = 10, 60
 MAX_CONTINUED = 100  # how often a training in packs may ask to be continued
 DRAIN_SHARE = 0.9  # of a pilot's walltime, after which it takes no new work
-
-STATES = {
-    State.PENDING: JobState.PENDING,
-    State.RUNNING: JobState.RUNNING,
-    State.SUSPENDED: JobState.RUNNING,
-    State.COMPLETED: JobState.COMPLETED,
-    State.CANCELLED: JobState.CANCELLED,
-    State.TIMEOUT: JobState.TIMEOUT,
-    State.UNKNOWN: JobState.PENDING,
-}
-
-
-class PilotProvider(ExecutionProvider):  # type: ignore[misc]
-    """Blocks of nodes for Parsl, each of them a job of ours."""
-
-    def __init__(self, manager: JobManager, kind: str) -> None:
-        pilot = manager.plan.pilots(kind)
-        self.manager, self.kind = manager, kind
-        self.nodes_per_block = pilot.nodes_per_block
-        self.init_blocks = self.min_blocks = 0
-        self.max_blocks = pilot.max_blocks
-        self.parallelism = 1.0
-        self.cores_per_node = self.mem_per_node = None
-        self.script_dir: str | None = None
-        self.resources: dict[object, Any] = {}
-        self._submitted = 0
-
-    def submit(self, command: str, tasks_per_node: int, job_name: str = "pilot") -> str:
-        """Submit a job that runs Parsl's `command` on each node of a block; return its id."""
-        if tasks_per_node != 1:
-            message = (
-                f"{job_name}: Parsl requests {tasks_per_node} managers per node; a pilot has one."
-            )
-            raise ValueError(message)
-        number = self.manager.next_number(self.kind) + len(self.manager.unended(self.kind))
-        job = self.manager.plan.pilot(shlex.split(command), number, self.kind)
-        job_id = self.manager.submit_when_possible(job, stage=self.kind, task_key=self.kind)
-        self.resources[job_id] = {"job_id": job_id, "status": JobStatus(JobState.PENDING)}
-        return job_id
-
-    def status(self, job_ids: Sequence[object]) -> list[JobStatus]:
-        """Return the state of each block by accounting; a block that it forgot has failed."""
-        return [self._status(str(job_id)) for job_id in job_ids]
-
-    def _status(self, job_id: str) -> JobStatus:
-        if self.manager.is_lost(job_id):
-            self.manager.record_lost([job_id])
-            return JobStatus(JobState.FAILED)
-        found = self.manager.status(job_id)
-        return JobStatus(STATES.get(found.state, JobState.FAILED), exit_code=found.exit_code)
-
-    def cancel(self, job_ids: Sequence[object]) -> list[bool]:
-        """Cancel blocks."""
-        self.manager.request_cancel([str(job_id) for job_id in job_ids])
-        return [True for _ in job_ids]
-
-    @property
-    def label(self) -> str:
-        """The provider's name in Parsl's logs."""
-        return self.kind
-
-    @property
-    def status_polling_interval(self) -> int:
-        """Seconds between two polls of the blocks."""
-        return self.manager.plan.pilots(self.kind).poll_seconds
 
 
 def config(manager: JobManager) -> Config:
@@ -120,7 +54,7 @@ def config(manager: JobManager) -> Config:
     )
 
 
-def _executor(manager: JobManager, kind: str) -> HighThroughputExecutor:
+def _executor(manager: JobManager, kind: str) -> PilotExecutor:
     """Return the executor of one kind of pilots.
 
     In a pack each worker has its own device. A pilot starts no task in the last part of its
@@ -129,22 +63,23 @@ def _executor(manager: JobManager, kind: str) -> HighThroughputExecutor:
     pilot = manager.plan.pilots(kind)
     node = manager.plan.site.nodes[pilot.role.node]
     programs = Path(sys.executable).parent
-    return HighThroughputExecutor(
+    provider = PilotProvider(manager, kind)
+    return PilotExecutor(
         label=kind,
-        provider=PilotProvider(manager, kind),
+        provider=provider,
+        block_error_handler=Losses(provider),
         address=_address(manager.plan.site),
         loopback_address="127.0.0.1",
         max_workers_per_node=pilot.workers_per_node,
         available_accelerators=node.gpus if kind == PACK and node.gpus else (),
         drain_period=round(60 * DRAIN_SHARE * pilot.walltime_minutes),
-        launch_cmd=f"{programs}/{_launch_command()}",
         # in a session of its own, or Ctrl-C would hit it before us; and it ends when we are killed
         interchange_launch_cmd=[
             *("setpriv", "--pdeathsig", "TERM", "setsid"),
             *(sys.executable, str(programs / "interchange.py")),
         ],
-        heartbeat_period=10,
-        heartbeat_threshold=60,
+        heartbeat_period=HEARTBEAT_SECONDS,
+        heartbeat_threshold=SILENT_SECONDS,
     )
 
 
@@ -166,13 +101,6 @@ def _address(site: Site) -> str | None:
             "file of your own (--site)."
         )
         raise RunError(message) from error
-
-
-def _launch_command() -> str:
-    """Return the worker pool's command line as Parsl templates it."""
-    from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
-
-    return str(DEFAULT_LAUNCH_CMD)
 
 
 def _retry_cost(error: Exception, record: Any) -> float:
@@ -197,8 +125,12 @@ def load(manager: JobManager) -> parsl.DataFlowKernel:
 
 def _helpers(kernel: parsl.DataFlowKernel) -> list[Any]:
     """Return the helper process of each executor of ours."""
-    ours = (kernel.executors[kind] for kind in (PILOT, PACK) if kind in kernel.executors)
-    return [executor.interchange_proc for executor in ours]
+    return [executor.interchange_proc for executor in _executors(kernel)]
+
+
+def _executors(kernel: parsl.DataFlowKernel) -> list[Any]:
+    """Return the executors of ours."""
+    return [kernel.executors[kind] for kind in (PILOT, PACK) if kind in kernel.executors]
 
 
 def check(kernel: parsl.DataFlowKernel) -> None:
@@ -215,6 +147,13 @@ def check(kernel: parsl.DataFlowKernel) -> None:
                 "resume."
             )
             raise RunError(message)
+
+
+def news(kernel: parsl.DataFlowKernel) -> Iterator[str]:
+    """Yield what the screen has not shown yet of pilots that were lost."""
+    for executor in _executors(kernel):
+        while executor.block_error_handler.news:
+            yield executor.block_error_handler.news.popleft()
 
 
 def leave(kernel: parsl.DataFlowKernel) -> None:
