@@ -21,6 +21,16 @@ class Declaration(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
+class Incidental:
+    """Marks a key that decides nothing of a task's product: how it is executed, or a second name.
+
+    Such a key may change at any time; a change of another makes another product.
+    """
+
+
+INCIDENTAL = Incidental()
+
+
 class DeclarationError(ValueError):
     """A declaration cannot be found, read or believed; the message says what to type."""
 

@@ -207,6 +207,11 @@ class Run:
         return self.path / "code"
 
     @property
+    def replaced(self) -> Path:
+        """What was made again for a changed campaign, as it was: `<number>/`, in order of time."""
+        return self.path / "replaced"
+
+    @property
     def preflight(self) -> Path:
         """The checks of the site before the first submission."""
         return self.path / "preflight.json"

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import catalog
-from pipeline.campaign import SHELF, Campaign, declare, load_campaign, to_toml
+from pipeline.campaign import SHELF, Campaign, declare, load_campaign, stored, to_toml
 from pipeline.catalog import DeclarationError
 from pipeline.run import Run
 
@@ -205,7 +205,7 @@ def test_every_task_reads_back_as_itself(run: Run) -> None:
         folder = run.task(task.key)
         declare(folder, task)
         declare(folder, task)  # a second time changes nothing
-        assert catalog.read(folder.declaration, type(task)) == task
+        assert stored.read(folder, type(task)) == task
 
 
 def test_a_changed_campaign_needs_another_name(tmp_path: Path, run: Run) -> None:
@@ -216,8 +216,9 @@ def test_a_changed_campaign_needs_another_name(tmp_path: Path, run: Run) -> None
     with pytest.raises(DeclarationError) as caught:
         declare(run.task(task.key), task)
     assert str(caught.value) == (
-        f"{run.task(task.key).declaration}: {task.key} was declared differently before. "
-        f"Give the changed campaign (or store) another name, or remove {run.task(task.key).path}."
+        f"{run.task(task.key).declaration}: {task.key} was declared differently before: "
+        "training.learning_rate 0.002 → 0.003. Give the changed campaign (or store) another name, "
+        f"or move {run.task(task.key).path} away."
     )
 
 

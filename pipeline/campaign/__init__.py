@@ -13,6 +13,7 @@ from pipeline.campaign.sections import (
     Simulation,
     Tokenize,
 )
+from pipeline.campaign.stored import declare
 from pipeline.campaign.tasks import (
     CHAINED,
     EvaluateTask,
@@ -25,7 +26,6 @@ from pipeline.campaign.tasks import (
     Task,
     TokenizeTask,
     Trunk,
-    declare,
     to_toml,
 )
 from pipeline.campaign.training import Training, Validation

@@ -6,9 +6,9 @@ from itertools import product
 from pathlib import Path
 
 from pipeline import catalog
-from pipeline.campaign import branching, model_folder
+from pipeline.campaign import branching, model_folder, stored
 from pipeline.campaign.declaration import CampaignFile
-from pipeline.campaign.sections import Finetune, Mode, Pretrain
+from pipeline.campaign.sections import Dataset, Finetune, Mode, Pretrain
 from pipeline.campaign.sources import sources_of
 from pipeline.campaign.tasks import (
     EvaluateTask,
@@ -24,7 +24,7 @@ from pipeline.campaign.tasks import (
 )
 from pipeline.catalog import DeclarationError
 from pipeline.families import Model
-from pipeline.run import Run
+from pipeline.run import Run, TaskFolder
 
 SHELF = "jobs/campaigns"
 FROM_SCRATCH: tuple[Mode, ...] = ("scratch", "head")  # modes without pretrained weights
@@ -63,6 +63,22 @@ def _check_weights(name: str, model: Model) -> None:
         raise DeclarationError(message)
 
 
+def _sources(
+    name: str, dataset: Dataset, folder: TaskFolder, *, elsewhere: bool
+) -> dict[str, tuple[str, ...]]:
+    """Return the files of a dataset; those that its task in `folder` names where they are gone.
+
+    Raises:
+        DeclarationError: They are not there, and the task was never declared.
+    """
+    try:
+        return sources_of(name, dataset, elsewhere=elsewhere)
+    except DeclarationError:
+        if not folder.declaration.exists():
+            raise
+        return stored.read(folder, StageTask).sources
+
+
 class Campaign(CampaignFile):
     """A campaign, which resolves into tasks: datasets, pretrainings, probes and fine-tunings."""
 
@@ -70,15 +86,15 @@ class Campaign(CampaignFile):
         """Return every task of the campaign in `run`, each after the tasks it needs.
 
         With `elsewhere` the tasks will run on another machine, and missing sources are counted as
-        present.
+        present. So they are where the run knows them from earlier: raw files may be removed once
+        they are staged.
 
         Raises:
-            DeclarationError: A source pattern matches no file, or fewer files than declared; or a
-                model's weights are not there, or of another model.
+            DeclarationError: A source pattern matches no file, or fewer files than declared, and
+                the run does not know them; or, of a run that never began, as `check_weights`.
         """
-        if not elsewhere:
-            for name, model in self.models.items():
-                _check_weights(name, model)
+        if not (elsewhere or run.declaration.exists()):
+            self.check_weights()
         datasets = sorted(self.datasets, key=self._bins_first)
         return [
             *(self._simulate(run, name) for name in self.simulations),
@@ -92,6 +108,15 @@ class Campaign(CampaignFile):
             *self._features(run),
             *(each for name in self.finetune for each in self._finetunes(run, name)),
         ]
+
+    def check_weights(self) -> None:
+        """Check that the folders from which models start hold weights of such models.
+
+        Raises:
+            DeclarationError: There is no such folder, or it is of another model.
+        """
+        for name, model in self.models.items():
+            _check_weights(name, model)
 
     def _bins_first(self, name: str) -> bool:
         """Return a key that sorts datasets that fit bins before those that use them."""
@@ -117,7 +142,7 @@ class Campaign(CampaignFile):
             for split, path in simulated.files:
                 sources[split] = (*sources.get(split, ()), str(path))
         else:
-            sources = sources_of(name, dataset, elsewhere=elsewhere)
+            sources = _sources(name, dataset, run.task(f"stage/{name}"), elsewhere=elsewhere)
         return StageTask(
             key=f"stage/{name}",
             needs=tuple(needs),

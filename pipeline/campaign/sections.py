@@ -16,7 +16,7 @@ from pydantic import (
 from pipeline.campaign import branching
 from pipeline.campaign.cells import M, ModelChanges, adapted, changed, in_proportion
 from pipeline.campaign.training import Training, Validation
-from pipeline.catalog import Declaration
+from pipeline.catalog import INCIDENTAL, Declaration
 from pipeline.downstream import AnyTask
 from pipeline.downstream.tracks.spec import TrackTask
 from pipeline.families import AnyTokenizer
@@ -104,20 +104,20 @@ class Dataset(Declaration):
 
     experiment: Kind
     reader: dict[Name, str] = {}
-    sha256: str = ""
-    simulation: str = ""
-    folder: str = ""
-    splits: dict[Name, tuple[str, ...]] = {}
-    files: dict[Name, PositiveInt] = {}
+    sha256: Annotated[str, INCIDENTAL] = ""
+    simulation: Annotated[str, INCIDENTAL] = ""
+    folder: Annotated[str, INCIDENTAL] = ""
+    splits: Annotated[dict[Name, tuple[str, ...]], INCIDENTAL] = {}
+    files: Annotated[dict[Name, PositiveInt], INCIDENTAL] = {}
     fractions: dict[Name, PositiveFloat] = {}
-    mean_points: PositiveFloat | None = None
+    mean_points: Annotated[PositiveFloat | None, INCIDENTAL] = None
     event_key: str = ""
     min_points: NonNegativeInt = 1
     max_points: PositiveInt | None = None
     neighbours: NonNegativeInt = 0
     order: Order | None = None
     bins: tuple[PositiveInt, PositiveInt, PositiveInt] = (8, 8, 6)
-    bins_from: str = ""
+    bins_from: Annotated[str, INCIDENTAL] = ""
     bins_file: str = ""
     events_per_shard: PositiveInt | None = None
     chunk_points: PositiveInt = 8192

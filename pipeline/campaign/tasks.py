@@ -1,18 +1,16 @@
 """The tasks that a campaign resolves into, each with a key and a file of its own."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tomli_w
 from pydantic import NonNegativeInt, PositiveInt
 
 from pipeline.campaign.sections import Dataset, Mode, Simulation
 from pipeline.campaign.training import Training, Validation
-from pipeline.catalog import Declaration, DeclarationError
+from pipeline.catalog import INCIDENTAL, Declaration
 from pipeline.downstream import AnyTask
 from pipeline.families import AnyTokenizer, Model
-from pipeline.run import TaskFolder
-from pipeline.writing import write_text
 
 
 class SimulateTask(Declaration):
@@ -128,7 +126,7 @@ class FeaturesTask(Declaration):
     store: Path
     chunk_points: PositiveInt = 8192
     codec: Literal["zstd", "lz4", "none"] = "zstd"
-    threads: PositiveInt = 1
+    threads: Annotated[PositiveInt, INCIDENTAL] = 1
 
 
 class FinetuneTask(Declaration):
@@ -166,7 +164,7 @@ class EvaluateTask(Declaration):
     finetuned: Path
     store: Path
     split: str
-    threads: PositiveInt = 1
+    threads: Annotated[PositiveInt, INCIDENTAL] = 1
 
 
 class ProbeTask(Declaration):
@@ -180,7 +178,7 @@ class ProbeTask(Declaration):
     store: Path
     split: str
     events: PositiveInt | None = None
-    threads: PositiveInt = 1
+    threads: Annotated[PositiveInt, INCIDENTAL] = 1
 
 
 Task = (
@@ -200,20 +198,3 @@ CHAINED = (TokenizeTask, PretrainTask, FinetuneTask)
 def to_toml(declaration: Declaration) -> str:
     """Return `declaration` as TOML, every key resolved."""
     return tomli_w.dumps(declaration.model_dump(mode="json", exclude_none=True))
-
-
-def declare(folder: TaskFolder, task: Task) -> None:
-    """Write the resolved `task` into its folder, once.
-
-    Raises:
-        DeclarationError: The folder holds another task of the same key: the campaign was changed.
-    """
-    text = to_toml(task)
-    if not folder.declaration.exists():
-        write_text(folder.declaration, text)
-    elif folder.declaration.read_text() != text:
-        message = (
-            f"{folder.declaration}: {task.key} was declared differently before. "
-            f"Give the changed campaign (or store) another name, or remove {folder.path}."
-        )
-        raise DeclarationError(message)

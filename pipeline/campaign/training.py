@@ -1,6 +1,6 @@
 """How a training runs: batches, schedule, optimiser, and what is kept."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -11,7 +11,7 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.catalog import Declaration
+from pipeline.catalog import INCIDENTAL, Declaration
 
 LANES = 64
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -31,6 +31,8 @@ class Validation(Declaration):
 
 class Training(Declaration):
     """How a training runs; all counts are of events, so that they hold at any world size.
+
+    Keys marked `INCIDENTAL` may change while it runs; the others decide the weights.
 
     The schedule warms up linearly over `warmup_events` to `learning_rate`, then
 
@@ -69,9 +71,11 @@ class Training(Declaration):
     same metrics (docs/training.md).
     """
 
+    ALSO_DECIDES: ClassVar[tuple[str, ...]] = ("lanes",)
+
     events_seen: PositiveInt
     batch_events: PositiveInt
-    micro_events: PositiveInt | None = None
+    micro_events: Annotated[PositiveInt | None, INCIDENTAL] = None
     learning_rate: PositiveFloat
     final_learning_rate: NonNegativeFloat = 0.0
     head_rate: PositiveFloat = 1.0
@@ -93,17 +97,17 @@ class Training(Declaration):
     clip_norm: NonNegativeFloat = 1.0
     clip_value: NonNegativeFloat = 0.0
     precision: Literal["fp32", "bf16"] = "fp32"
-    zero: Literal[0, 1, 2, 3] = 1
-    activation_checkpointing: bool = False
-    checkpoint_events: PositiveInt | None = None
-    keep_checkpoints: Annotated[int, Field(ge=2)] = 2
-    metrics_steps: PositiveInt = 1
-    writers: tuple[Literal["tensorboard", "wandb"], ...] = ()
-    devices: PositiveInt = 1
-    threads: PositiveInt = 1
-    hang_seconds: PositiveInt = 1800
-    diverged_steps: NonNegativeInt = 100
-    walltime_minutes: PositiveInt
+    zero: Annotated[Literal[0, 1, 2, 3], INCIDENTAL] = 1
+    activation_checkpointing: Annotated[bool, INCIDENTAL] = False
+    checkpoint_events: Annotated[PositiveInt | None, INCIDENTAL] = None
+    keep_checkpoints: Annotated[int, Field(ge=2), INCIDENTAL] = 2
+    metrics_steps: Annotated[PositiveInt, INCIDENTAL] = 1
+    writers: Annotated[tuple[Literal["tensorboard", "wandb"], ...], INCIDENTAL] = ()
+    devices: Annotated[PositiveInt, INCIDENTAL] = 1
+    threads: Annotated[PositiveInt, INCIDENTAL] = 1
+    hang_seconds: Annotated[PositiveInt, INCIDENTAL] = 1800
+    diverged_steps: Annotated[NonNegativeInt, INCIDENTAL] = 100
+    walltime_minutes: Annotated[PositiveInt, INCIDENTAL]
 
     @model_validator(mode="after")
     def _batch_is_shared(self) -> "Training":

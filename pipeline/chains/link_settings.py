@@ -2,17 +2,14 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from pipeline import catalog
-from pipeline.campaign import CHAINED, Task
+from pipeline.campaign import stored
 from pipeline.outcome import RunError
 from pipeline.planning.plan import Plan, RunOptions, Step
 from pipeline.run import Run, TaskFolder
 from pipeline.site import Site
 from pipeline.writing import read_json, write_json
-
-MODELS = {model.model_fields["stage"].default: model for model in CHAINED}
 
 
 def write(plan: Plan, step: Step) -> None:
@@ -39,8 +36,7 @@ def read(folder: TaskFolder) -> tuple[Plan, Step]:
     if settings is None:
         message = f"{path}: not there. The first submission of a training writes it."
         raise RunError(message)
-    model: type[Any] = MODELS[settings["stage"]]
-    task: Task = catalog.read(folder.declaration, model)
+    task = stored.read_any(folder)
     step = Step(task=task, **settings["step"])
     path_of_run = folder.path.parent.parent
     run = Run(path_of_run.parent, path_of_run.name)

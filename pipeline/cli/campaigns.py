@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from pipeline.catalog import names
+from pipeline.cli import changing
 from pipeline.cli.screen import (
     AsJson,
     Bundle,
@@ -32,7 +33,10 @@ from pipeline.outcome import Exit, RunError
 from pipeline.site import load_site
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipeline.campaign import Campaign
+    from pipeline.planning.changes import Change
     from pipeline.planning.plan import Plan
     from pipeline.run import Run
     from pipeline.site import Site
@@ -67,7 +71,6 @@ def run(
     Example: `cosmotron run quickstart --site local`
     """
     from pipeline.planning.plan import RunOptions
-    from pipeline.scheduler import batch_system
     from pipeline.workflow.controller import drive, unfinished
 
     where, what = load_site(site), known_campaign(campaign)
@@ -75,14 +78,7 @@ def run(
     folder = there(run_folder(what, where, root), where)
     done_before = not unfinished(what.tasks(folder), folder) and folder.page.exists()
 
-    def agree(plan: "Plan") -> bool:
-        """Show the cost of the plan, and ask for confirmation where jobs are charged."""
-        screen.print(
-            f"{what.name} on {where.name}: {len(plan.steps)} tasks to do, "
-            f"at most {as_hours(plan.node_hours)} node-hours. Run folder: {folder.path}"
-        )
-        return yes or not batch_system(where).HAS_QUEUE or typer.confirm("Submit?")
-
+    agree = partial(_agreed, yes=yes)
     # A shell script that starts us with & makes us ignore SIGINT, which `cosmotron cancel` sends.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -96,6 +92,21 @@ def run(
         screen.print(f"Nothing to do: all {len(what.tasks(folder))} tasks are done.")
     if not left:
         screen.print(f"Report: {folder.page.resolve()}", soft_wrap=True)
+
+
+def _agreed(plan: "Plan", changes: "Mapping[str, Change]", *, yes: bool) -> bool:
+    """Show the cost of the plan; ask where jobs are charged, or something is made again."""
+    from pipeline.scheduler import batch_system
+
+    screen.print(
+        f"{plan.run.campaign} on {plan.site.name}: {len(plan.steps)} tasks to do, "
+        f"at most {as_hours(plan.node_hours)} node-hours. Run folder: {plan.run.path}"
+    )
+    for line in changing.lines(changes, plan.steps):
+        screen.print(escaped(line), highlight=False, soft_wrap=True)
+    if any(each.meaning == "made again" for each in changes.values()):
+        return yes or typer.confirm("Make these again?")
+    return yes or not batch_system(plan.site).HAS_QUEUE or typer.confirm("Submit?")
 
 
 def _fail_with(problems: list[str], again: str) -> NoReturn:

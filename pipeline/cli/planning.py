@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from pipeline.cli import changing
 from pipeline.cli.screen import (
     AsJson,
     Bundle,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pipeline.campaign.recipes import Compared
     from pipeline.campaign.tasks import Task
     from pipeline.planning.arithmetic import Sums
+    from pipeline.planning.changes import Change
     from pipeline.planning.overlaps import Finding
     from pipeline.planning.plan import Plan, Step
 
@@ -69,11 +71,12 @@ def plan(
 
     Where trainings can share large jobs, a second table compares the ways to do so. MFU is the
     share of the devices' peak FLOP rate that a training must sustain to finish in its walltime.
+    Where the campaign was changed since its run began, the last lines say what that means.
 
     Example: `cosmotron plan quickstart --site perlmutter --project m4722 --scripts scripts/`
     """
     from pipeline.campaign.recipes import compared
-    from pipeline.planning import overlaps
+    from pipeline.planning import changes, overlaps
     from pipeline.planning.arithmetic import estimates, sums
     from pipeline.planning.plan import RunOptions, make_plan, write_scripts
 
@@ -87,9 +90,14 @@ def plan(
     planned = make_plan(tasks, folder, where, options)
     found = estimates(planned, what)
     total = sums(planned, found, what.cap_node_hours)
-    written = write_scripts(planned, scripts) if scripts is not None else []
+    if scripts is not None:
+        screen.print(f"Wrote {len(write_scripts(planned, scripts))} scripts to {scripts}.")
     recipes = compared(step.task for step in planned.steps)
-    rows = [_row(step, found.get(step.task.key)) for step in planned.steps]
+    meant = changes.compare(tasks, folder)
+    rows = [
+        _row(step, found.get(step.task.key)) | _meant(meant[step.task.key])
+        for step in planned.steps
+    ]
     if as_json:
         _print_json(planned, rows, total, what.cap_node_hours, recipes, warnings, _parts(tasks))
         return
@@ -97,15 +105,20 @@ def plan(
         _print_csv(rows)
         return
     out.print(_steps(planned, found, merged=not show_all and len(planned.steps) > MOST_ROWS))
+    _print_sums(planned, total, found, what.cap_node_hours)
+    _print_recipes(recipes)
+    _print_lines([*_parts(tasks), *warnings, *_block(changing.lines(meant, planned.steps))])
+    _check_truth(planned)
+
+
+def _print_sums(
+    planned: "Plan", total: "Sums", found: "Mapping[str, Estimate]", cap: float | None
+) -> None:
+    """Print the ways in which trainings can share jobs, and what the whole plan may cost."""
     if len(planned.layouts) > 1:
         out.print(_layouts(planned))
-    for line in _sums(planned, total, found, what.cap_node_hours):
+    for line in _sums(planned, total, found, cap):
         out.print(line, highlight=False, soft_wrap=True)
-    _print_recipes(recipes)
-    _print_lines([*_parts(tasks), *warnings])
-    if written:
-        screen.print(f"Wrote {len(written)} scripts to {scripts}.")
-    _check_truth(planned)
 
 
 def _check_truth(planned: "Plan") -> None:
@@ -152,6 +165,16 @@ def _print_lines(lines: list[str]) -> None:
     """Print remarks, each after an empty line."""
     for line in lines:
         out.print(f"\n{escaped(line)}", highlight=False, soft_wrap=True)
+
+
+def _block(lines: list[str]) -> list[str]:
+    """Return `lines` as one remark, none where there are none."""
+    return ["\n".join(lines)] if lines else []
+
+
+def _meant(change: "Change") -> dict[str, Any]:
+    """Return what the campaign means for a task, as entries of its JSON."""
+    return {"meaning": change.meaning, "because": str(change)}
 
 
 def _messages(found: "Sequence[Finding]", unknown: list[str]) -> list[str]:

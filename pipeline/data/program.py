@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pipeline import catalog, records
-from pipeline.campaign import SimulateTask, StageTask
+from pipeline import records
+from pipeline.campaign import SimulateTask, StageTask, stored
 from pipeline.claims import claimed, holder
 from pipeline.data.errors import BadInput
 from pipeline.data.ranks import run_ranks
@@ -64,7 +64,7 @@ def run(program: Program[PartTask], arguments: Sequence[str] | None = None) -> i
     options = _parser(program).parse_args(arguments)
     folder = TaskFolder(options.folder)
     try:
-        task = catalog.read(folder.declaration, program.task)
+        task = stored.read(folder, program.task)
     except Exception as error:  # noqa: BLE001 - classified and recorded
         return _failed(folder, error)
     if options.mpi:

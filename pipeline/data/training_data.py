@@ -4,6 +4,7 @@
 or features, which weights have made.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,8 @@ class TrainingData(Record):
     """The events that weights were trained on.
 
     `parents` are the folders whose weights they started from, or whose tokens or features they
-    read. `unknown` are weights of which nobody has said what they were trained on.
+    read, relative to the folder of the record where they are of its run. `unknown` are weights of
+    which nobody has said what they were trained on.
     """
 
     events: tuple[EventSet, ...] = ()
@@ -30,8 +32,16 @@ class TrainingData(Record):
 
 
 def write(folder: Path, data: TrainingData) -> None:
-    """Write `data` into the folder of the weights."""
-    records.write(folder / RECORD, data)
+    """Write `data` into the folder of the weights; parents in the same run relative to it."""
+    parents = tuple(_from(folder, each) for each in data.parents)
+    records.write(folder / RECORD, data.model_copy(update={"parents": parents}))
+
+
+def _from(folder: Path, parent: Path) -> Path:
+    """Return `parent` as the record in `folder` has it: a run may be moved, others stay."""
+    run = folder.absolute().parent.parent
+    here = parent.is_absolute() and parent.is_relative_to(run)
+    return Path(os.path.relpath(parent, folder.absolute())) if here else parent
 
 
 def add(folder: Path, data: TrainingData) -> None:
@@ -41,7 +51,9 @@ def add(folder: Path, data: TrainingData) -> None:
     """
     known = records.read(folder / RECORD, TrainingData) or TrainingData()
     events = (*known.events, *(each for each in data.events if each not in known.events))
-    parents = tuple(dict.fromkeys((*known.parents, *data.parents)))
+    parents = tuple(
+        dict.fromkeys((*known.parents, *(_from(folder, each) for each in data.parents)))
+    )
     unknown = tuple(dict.fromkeys((*known.unknown, *data.unknown)))
     write(folder, TrainingData(events=events, parents=parents, unknown=unknown))
 
@@ -81,7 +93,7 @@ def gathered(*folders: Path) -> TrainingData:
         data = data or TrainingData(unknown=(str(folder),))
         events += [each for each in data.events if each not in events]
         unknown |= dict.fromkeys(data.unknown)
-        waiting += data.parents
+        waiting += [Path(os.path.normpath(folder / each)) for each in data.parents]
     return TrainingData(events=tuple(events), unknown=tuple(unknown))
 
 

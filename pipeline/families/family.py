@@ -9,11 +9,11 @@ import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import PositiveFloat, ValidationError, field_validator, model_validator
 
-from pipeline.catalog import Declaration
+from pipeline.catalog import INCIDENTAL, Declaration
 from pipeline.families.parametrisation import Parametrisation
 from pipeline.families.recipe import Recipe
 
@@ -102,7 +102,7 @@ class Family(Declaration):
     NOT_SHAPES: ClassVar[frozenset[str]] = frozenset({"size", "weights", "objectives", "dropout"})
 
     family: str
-    size: str = ""
+    size: Annotated[str, INCIDENTAL] = ""
     weights: str = ""
     objectives: dict[str, PositiveFloat] = {}
     parametrisation: Parametrisation = Parametrisation()

@@ -1,6 +1,5 @@
 """Every task of a campaign as the run folder and the ledger show it."""
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from pipeline import records
 from pipeline.budget.account import Account
-from pipeline.campaign import Campaign
+from pipeline.campaign import Campaign, stored
 from pipeline.catalog import DeclarationError
 from pipeline.records import Ending, Part, Product, TaskProgress
 from pipeline.report.reader import Reader
@@ -72,7 +71,7 @@ def _declarations(run: Run, campaign: Campaign, reader: Reader) -> list[Table]:
 
 def _declared(path: Path) -> Table:
     """Return the task that `path` declares."""
-    return tomllib.loads(path.read_text())
+    return stored.read_any(TaskFolder(path.parent)).model_dump(mode="json")
 
 
 def _view(folder: TaskFolder, task: Table, reader: Reader, jobs: list[Account]) -> TaskView:

@@ -19,6 +19,7 @@ from pipeline.chains.outcomes import why
 from pipeline.chains.watch import TaskError
 from pipeline.claims import claimed
 from pipeline.outcome import RunError, of_code
+from pipeline.planning import changes
 from pipeline.planning.plan import log_name, waves
 from pipeline.records import Ending
 from pipeline.run import TaskFolder
@@ -64,11 +65,12 @@ def run_alone(
 
     Raises:
         BusyError: Another process works on it.
+        DeclarationError: Something else was made in the folder.
         TaskError: A program failed; the message is the program's.
     """
-    if _made_nothing(task, folder):
-        folder.declaration.unlink(missing_ok=True)  # as the error advised
-    declare(folder, task)
+    if changes.of_task(task, folder).meaning == "made again":
+        declare(folder, task)  # which says what differs
+    changes.declare_anew(task, folder)
     folder.logs.mkdir(parents=True, exist_ok=True)
     shown = Shown(task, folder)
     with shown.progress:
@@ -78,14 +80,6 @@ def run_alone(
                 _in_waves(task, folder, workers, shown)
                 return
         _mpi(task, folder, ranks, shown)  # its first rank holds the claim
-
-
-def _made_nothing(task: SimulateTask | StageTask, folder: TaskFolder) -> bool:
-    """Return whether an earlier try ended with an error before anything was made."""
-    made = task.store if isinstance(task, StageTask) else task.output / "events"
-    ended = records.read(folder.result, Ending)
-    is_empty = not made.exists() and not any(folder.parts.glob("*"))
-    return ended is not None and not ended.is_finished and is_empty
 
 
 def _forget(folder: TaskFolder) -> None:

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from importlib import metadata
@@ -15,14 +15,15 @@ from typing import Any
 from rich.console import Console
 
 from pipeline import catalog, records
-from pipeline.campaign import Campaign, Task, declare, to_toml
+from pipeline.campaign import Campaign, Task, to_toml
 from pipeline.chains import history, stop_requests, waiting
 from pipeline.chains.job_manager import JobManager
 from pipeline.chains.progress import Progress, all_progress
 from pipeline.chains.watch import Watchers
 from pipeline.claims import claimed
 from pipeline.outcome import RunError
-from pipeline.planning import code_copy, misuse, overlaps, preflight
+from pipeline.planning import changes, code_copy, misuse, overlaps, preflight
+from pipeline.planning.changes import Change
 from pipeline.planning.plan import PACK, PILOT, Plan, RunOptions, Step, make_plan
 from pipeline.records import Ending
 from pipeline.report import write_report
@@ -39,8 +40,12 @@ PACKAGES = (
 
 
 def unfinished(tasks: Sequence[Task], run: Run) -> list[Task]:
-    """Return the tasks whose product is not complete."""
-    return [task for task in tasks if not run.task(task.key).is_done]
+    """Return the tasks whose product is not complete, or is not what they ask for now."""
+    return _to_do(tasks, changes.compare(tasks, run))
+
+
+def _to_do(tasks: Sequence[Task], changed: Mapping[str, Change]) -> list[Task]:
+    return [task for task in tasks if changed[task.key].meaning in changes.TO_DO]
 
 
 def drive(
@@ -50,13 +55,14 @@ def drive(
     options: RunOptions,
     *,
     console: Console,
-    agree: Callable[[Plan], bool],
+    agree: Callable[[Plan, Mapping[str, Change]], bool],
     checks: bool = True,
 ) -> list[str]:
     """Run the unfinished tasks of the campaign and write the report; return a line per failure.
 
     Safe to call again after any end, kill -9 included: finished tasks are left alone, running
-    trainings are watched, and pilots that a dead controller left are ended.
+    trainings are watched, and pilots that a dead controller left are ended. Where the campaign was
+    changed, what `agree` was shown is made again, and its former product moved aside.
 
     Raises:
         RunError: Another controller drives this run, a stop request exists, or the folder cannot
@@ -67,21 +73,24 @@ def drive(
     """
     _check_may_run(run)
     tasks = campaign.tasks(run)
-    todo = unfinished(tasks, run)
+    changed = changes.compare(tasks, run)
+    todo = _to_do(tasks, changed)
     if todo:
+        campaign.check_weights()
         overlaps.check(tasks, run, allow=campaign.allow_overlap)
     plan = make_plan(todo, run, site, options)
     if todo and checks:
         misuse.check(plan, connect(site, run))
-    if todo and not agree(plan):
+    if todo and not agree(plan, changed):
         return []
     with claimed(run.claim, beats=True):
         if todo and checks:
             preflight.before_submission(plan, connect(site, run))
-        _record(campaign, site, run, tasks)
+        is_stale = _record(campaign, site, run)
+        _declare(tasks, run, console)
         check = partial(_check_overlap, tasks, run, allow=campaign.allow_overlap)
         problems = _execute(plan, tasks, console, check) if todo else []
-        if todo or not run.page.exists():
+        if todo or is_stale or not run.page.exists():
             write_report(run, campaign, site)
     return problems
 
@@ -98,14 +107,25 @@ def _check_may_run(run: Run) -> None:
         raise RunError(message)
 
 
-def _record(campaign: Campaign, site: Site, run: Run, tasks: Sequence[Task]) -> None:
-    """Write the resolved declarations, and the environment of this controller."""
+def _record(campaign: Campaign, site: Site, run: Run) -> bool:
+    """Write the resolved declarations, and the environment of this controller.
+
+    Return whether the campaign is another than that of the last page.
+    """
     run.identify()
-    write_text(run.declaration, to_toml(campaign))
+    declared = to_toml(campaign)
+    is_stale = not run.declaration.exists() or run.declaration.read_text() != declared
+    write_text(run.declaration, declared)
     write_text(run.site, to_toml(site))
-    for task in tasks:
-        declare(run.task(task.key), task)
     write_json(run.environment, environment())
+    return is_stale
+
+
+def _declare(tasks: Sequence[Task], run: Run, console: Console) -> None:
+    """Move what is made again aside, and declare every task as it is now."""
+    aside = changes.apply(changes.compare(tasks, run), tasks, run)
+    if aside is not None:
+        console.print(f"What is made again is kept as it was in {aside}", soft_wrap=True)
 
 
 def _check_overlap(tasks: Sequence[Task], run: Run, step: Step, *, allow: bool) -> None:

@@ -12,8 +12,7 @@ pytest.importorskip("deepspeed")
 from made_batches import MODEL
 from ranks import finetuning, pretraining, result, run
 
-from pipeline import catalog
-from pipeline.campaign import EvaluateTask, FinetuneTask, PretrainTask, ProbeTask, declare
+from pipeline.campaign import EvaluateTask, FinetuneTask, PretrainTask, ProbeTask, declare, stored
 from pipeline.claims import claimed
 from pipeline.data import training_data
 from pipeline.data.errors import BadInput
@@ -104,7 +103,7 @@ def test_fine_tuning_starts_from_the_pretrained_backbone(undisturbed, tuned, mod
 
 
 def model_of(folder):
-    return build(catalog.read(folder.declaration, FinetuneTask))
+    return build(stored.read(folder, FinetuneTask))
 
 
 def test_weights_that_its_result_does_not_speak_of_are_refused(store, tmp_path):

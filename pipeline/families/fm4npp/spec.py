@@ -6,10 +6,11 @@ have Mamba2 layers, and so 7 % less. Both are here, under their own names.
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
+from pipeline.catalog import INCIDENTAL
 from pipeline.families.family import Family, Parameters, Reads, linear
 
 Encoding = Literal["nerf", "fourier", "continuous", "none"]
@@ -76,7 +77,7 @@ class FM4NPP(Family):
     embedding: Encoding = "nerf"
     combine: Combine = "add"
     dropout: NonNegativeFloat = 0.0
-    kernels: Kernels = "auto"
+    kernels: Annotated[Kernels, INCIDENTAL] = "auto"
     time_steps: TimeSteps = "log-uniform"
     event_sizes: tuple[NonNegativeInt, ...] = ()
     event_weights: tuple[NonNegativeFloat, ...] = ()

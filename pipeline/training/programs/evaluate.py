@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline import catalog, records
-from pipeline.campaign import EvaluateTask, FinetuneTask
+from pipeline import records
+from pipeline.campaign import EvaluateTask, FinetuneTask, stored
 from pipeline.data.checksums import array_hash
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Events, concatenate
@@ -45,7 +45,7 @@ def evaluate(
 ) -> Exit:
     """Evaluate a fine-tuned model on events it never saw."""
     began = time.time()
-    finetuned = catalog.read(TaskFolder(task.finetuned).declaration, FinetuneTask)
+    finetuned = stored.read(TaskFolder(task.finetuned), FinetuneTask)
     head = finetuned.head
     reads = loader.with_truth(finetuned.model, head, stored=finetuned.cached)
     source = Selection(task.store, task.split, reads).with_optional(OPTIONAL_TRUTH)

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pipeline import catalog, records
-from pipeline.campaign import FinetuneTask, PretrainTask, model_folder, together
+from pipeline import records
+from pipeline.campaign import FinetuneTask, PretrainTask, model_folder, stored, together
 from pipeline.campaign.model_folder import CONFIG
 from pipeline.data.errors import BadInput
 from pipeline.data.loading import Selection
@@ -128,7 +128,7 @@ def declared_in(folder: Path) -> Family:
     stated = model_folder.read(folder)
     if stated is not None:
         return stated.model
-    return catalog.read(TaskFolder(folder).declaration, PretrainTask).model
+    return stored.read(TaskFolder(folder), PretrainTask).model
 
 
 def _check_same(

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline import catalog, records
-from pipeline.campaign import PretrainTask, ProbeTask
+from pipeline import records
+from pipeline.campaign import PretrainTask, ProbeTask, stored
 from pipeline.data.loading import Selection
 from pipeline.data.store import Store
 from pipeline.evaluation.result import EvaluationResult, mean_interval
@@ -72,8 +72,8 @@ def probe(task: ProbeTask, folder: TaskFolder, world: engine.World, stop: progra
 
 def _pretraining_events(folder: Path) -> int | None:
     """Return how many events the model in `folder` was pretrained on, None if made elsewhere."""
-    declaration = TaskFolder(folder).declaration
-    return catalog.read(declaration, PretrainTask).events if declaration.is_file() else None
+    there = TaskFolder(folder)
+    return stored.read(there, PretrainTask).events if there.declaration.is_file() else None
 
 
 @torch.no_grad()

@@ -11,8 +11,8 @@ from typing import Any, NoReturn, TypeVar
 
 import torch
 
-from pipeline import catalog, records
-from pipeline.campaign import too_big
+from pipeline import records
+from pipeline.campaign import stored, too_big
 from pipeline.catalog import Declaration
 from pipeline.claims import claimed
 from pipeline.outcome import OUTCOMES, BusyError, Exit, Failure, RunError, classify
@@ -53,7 +53,7 @@ def start(
         return Exit.CONTINUE
     task = None
     try:
-        task = catalog.read(folder.declaration, model)
+        task = stored.read(folder, model)
         torch.set_num_threads(_threads(task))
         return _guarded(work, task, folder, world, stop)
     except Exception as error:  # noqa: BLE001 - classified and recorded

@@ -1,0 +1,102 @@
+"""What a task is: the keys that decide its product, compared by meaning.
+
+A key that is marked `INCIDENTAL` decides nothing; a path within the run is what it is relative to
+the run; the files of a dataset are compared by `planning.changes`, which knows their contents.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from pipeline.campaign.tasks import StageTask, Task
+from pipeline.campaign.together import taken_together
+from pipeline.catalog import INCIDENTAL
+
+NAMES = ("key", "needs", "stage")  # of a task among the others
+SOURCES = "sources"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A key that decides the product, with its value before and now; None where it has none."""
+
+    key: str
+    before: Any
+    now: Any
+
+    def __str__(self) -> str:
+        """Return the difference as a user reads it."""
+        return f"{self.key} {_shown(self.before)} → {_shown(self.now)}"
+
+
+def product_keys(task: Task) -> dict[str, Any]:
+    """Return what decides the product of `task`, by dotted key; without the files of a dataset."""
+    left_out = (*NAMES, SOURCES) if isinstance(task, StageTask) else NAMES
+    keys = {
+        key: value
+        for key, value in _flat(task)
+        if key.partition(".")[0] not in left_out and value is not None
+    }
+    training = getattr(task, "training", None)
+    together = taken_together(task, training.devices) if training is not None else ""
+    return keys | ({"taken_together": together} if together else {})
+
+
+def differences(before: Task, now: Task) -> tuple[Difference, ...]:
+    """Return the keys by which `now` makes another product than `before`, both of one run."""
+    old, new = product_keys(before), product_keys(now)
+    return tuple(
+        Difference(key, old.get(key), new.get(key))
+        for key in dict.fromkeys((*old, *new))
+        if old.get(key) != new.get(key)
+    )
+
+
+def files_changed(before: Task, now: Task) -> tuple[Difference, ...]:
+    """Return the files of a dataset that were added and removed, by their paths; none of others."""
+    if not isinstance(before, StageTask) or not isinstance(now, StageTask):
+        return ()
+    old, new = set(before.files), set(now.files)
+    removed, added = sorted(old - new), sorted(new - old)
+    return tuple(
+        Difference(f"{SOURCES}.{split or 'all'}", *((name, None) if gone else (None, name)))
+        for gone, files in ((True, removed), (False, added))
+        for split, name in files
+    )
+
+
+def _flat(declared: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the keys of `declared` and of what it holds, but for incidental ones."""
+    for name, field in type(declared).model_fields.items():
+        if INCIDENTAL not in field.metadata:
+            yield from _of_value(f"{prefix}{name}", getattr(declared, name))
+    for name in getattr(declared, "ALSO_DECIDES", ()):
+        yield f"{prefix}{name}", getattr(declared, name)
+
+
+def _of_value(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield `value` under its key, or what it holds under keys of their own."""
+    if isinstance(value, BaseModel):
+        yield from _flat(value, f"{key}.")
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from _of_value(f"{key}.{name}", each)
+    elif isinstance(value, tuple | list):
+        yield (
+            key,
+            tuple(dict(_flat(each)) if isinstance(each, BaseModel) else each for each in value),
+        )
+    else:
+        yield key, str(value.absolute()) if isinstance(value, Path) else value
+
+
+def _shown(value: Any) -> str:
+    """Return a value as TOML has it, or nearly so."""
+    if value is None:
+        return "(not there)"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,80 @@
+"""What a changed campaign means for its run, as `plan` and `run` show it."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.cli.screen import as_hours
+
+if TYPE_CHECKING:
+    from pipeline.planning.changes import Change
+    from pipeline.planning.plan import Step
+
+MOST_LINES = 20
+
+
+def lines(
+    changes: "Mapping[str, Change]", steps: "Iterable[Step]", *, most: int = MOST_LINES
+) -> list[str]:
+    """Return what the campaign as it is now means for its run: a line per task that is affected.
+
+    Nothing where every task is new, or nothing differs. At most `most` of those that are affected
+    themselves; what is made of them is counted.
+    """
+    told = [each for each in changes.values() if _is_told(each)]
+    if not told:
+        return []
+    hours = {step.task.key: step.node_hours for step in steps}
+    again = [each.key for each in told if each.meaning == "made again"]
+    following = [each for each in told if each.since]
+    return [
+        f"The campaign was changed since its run began. Tasks: {_counted(changes.values())}.",
+        *_direct([each for each in told if each not in following], hours, most),
+        *_following(following),
+        *([_price(again, hours)] if again else []),
+    ]
+
+
+def _following(changes: "Sequence[Change]") -> list[str]:
+    """Return a line on the tasks that are made again since they are made of others."""
+    return [f"  made again      {_some(changes)}, made of these"] if changes else []
+
+
+def _counted(changes: "Iterable[Change]") -> str:
+    """Return how many tasks have each meaning."""
+    counts = sorted(Counter(each.meaning for each in changes).items())
+    return ", ".join(f"{count} {meaning}" for meaning, count in counts)
+
+
+def _direct(changes: "Sequence[Change]", hours: Mapping[str, float], most: int) -> list[str]:
+    """Return a line for each of the tasks that are affected themselves, at most `most`."""
+    shown = [f"  {_line(each, hours)}" for each in changes[:most]]
+    more = len(changes) - len(shown)
+    return [*shown, f"  and {more} more (--json has all)"] if more else shown
+
+
+def _price(again: Sequence[str], hours: Mapping[str, float]) -> str:
+    """Return what it costs to make the tasks `again`, and where their products are kept."""
+    most = as_hours(sum(hours.get(key, 0.0) for key in again))
+    return (
+        f"  At most {most} node-hours in jobs of their own for {len(again)} made again. What they "
+        "made is kept in replaced/ of the run folder."
+    )
+
+
+def _some(changes: "Sequence[Change]") -> str:
+    """Return the first of some tasks, and how many others there are."""
+    more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
+    return f"{changes[0].key}{more}"
+
+
+def _is_told(change: "Change") -> bool:
+    """Return whether a change is more than a task that begins, goes on, or is done."""
+    return change.meaning in ("made again", "no longer asked") or bool(change.differences)
+
+
+def _line(change: "Change", hours: Mapping[str, float]) -> str:
+    """Return one change: its meaning, the task, its price and why."""
+    price = f" ({as_hours(hours[change.key])} node-hours)" if hours.get(change.key) else ""
+    reason = f": {change}" if str(change) else ""
+    return f"{change.meaning:<15} {change.key}{price}{reason}"

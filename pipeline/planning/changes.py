@@ -1,0 +1,214 @@
+"""What a changed campaign means for its run: which tasks stay, go on, or are made again.
+
+Nothing is removed: what is made again, and what was made of it, is moved to `replaced/` in the run
+folder first. What depends goes before what it depends on, so a kill in between leaves nothing done
+whose origin is not there.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pipeline.budget.ledger import Ledger
+from pipeline.campaign import (
+    FeaturesTask,
+    StageTask,
+    Task,
+    TokenizeTask,
+    stored,
+)
+from pipeline.campaign.identity import Difference, differences, files_changed
+from pipeline.data.errors import BadInput
+from pipeline.data.source import is_remote
+from pipeline.data.store.manifest import read_manifest
+from pipeline.outcome import RunError
+from pipeline.run import Run, TaskFolder
+
+Meaning = Literal["the same", "goes on", "made again", "new", "no longer asked"]
+TO_DO: tuple[Meaning, ...] = ("goes on", "made again", "new")
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a campaign as it is now means for one task of its run.
+
+    `differences` are the keys that decide the product and differ from what the folder was declared
+    for; `since` is a task that it needs and that is made again.
+    """
+
+    key: str
+    meaning: Meaning
+    differences: tuple[Difference, ...] = ()
+    since: str = ""
+
+    def __str__(self) -> str:
+        """Return why, in words; empty where there is nothing to say."""
+        if self.differences:
+            return ", ".join(map(str, self.differences))
+        return f"made of {self.since}, which is made again" if self.since else ""
+
+
+def compare(tasks: Sequence[Task], run: Run) -> dict[str, Change]:
+    """Return what the campaign of `tasks` means for each task, and for each that it has no more.
+
+    Raises:
+        DeclarationError: The declaration of a task on disk is damaged, or of a later version.
+    """
+    found: dict[str, Change] = {}
+    for task in tasks:  # each after those it needs
+        again = [key for key in task.needs if key in found and found[key].meaning == "made again"]
+        found[task.key] = of_task(task, run.task(task.key), again)
+    for path in sorted(run.path.glob("*/*/task.toml")):
+        key = "/".join(path.parts[-3:-1])
+        found.setdefault(key, Change(key, "no longer asked"))
+    return found
+
+
+def of_task(task: Task, folder: TaskFolder, again: Sequence[str] = ()) -> Change:
+    """Return what `task` means for its folder, where it needs the tasks `again` that are remade.
+
+    Raises:
+        DeclarationError: The declaration in the folder is damaged, or of a later version.
+    """
+    if not folder.declaration.exists():
+        return Change(task.key, "new")
+    before = stored.read_any(folder)
+    different: tuple[Difference, ...] = ()
+    if before != task:
+        different = (*differences(before, task), *_files_changed(before, task))
+    if not made_something(before, folder):
+        return Change(task.key, "new", different)
+    if different:
+        return Change(task.key, "made again", different)
+    if again:
+        return Change(task.key, "made again", since=again[0])
+    return Change(task.key, "the same" if folder.is_done else "goes on")
+
+
+def made_something(task: Task, folder: TaskFolder) -> bool:
+    """Return whether the folder of `task` holds its product, or a part of it worth keeping."""
+    stores = [path for path in _outside(task) if path.exists()]
+    checkpoints = folder.checkpoints.glob("step-*[0-9]")
+    return folder.is_done or bool(stores or folder.finished_parts) or any(checkpoints)
+
+
+def _outside(task: Task) -> list[Path]:
+    """Return what a task makes outside its own folder."""
+    if not isinstance(task, StageTask | TokenizeTask | FeaturesTask):
+        return []
+    return [task.store, task.store.with_name(f"{task.store.stem}.croissant.json")]
+
+
+def _files_changed(before: Task, now: Task) -> tuple[Difference, ...]:
+    """Return the source files that came, and those that are left out and still there.
+
+    None if the same files lie elsewhere now, or if they are not on this machine. A file that was
+    staged and is not on the disk any more makes no difference: its events are in the store.
+    """
+    found = files_changed(before, now)
+    if not found or not isinstance(before, StageTask) or not isinstance(now, StageTask):
+        return ()
+    here = all(is_remote(name) or _bytes(name) is not None for _, name in now.files)
+    same = not here or _same_files(before, now) or _are_gone(found)
+    return () if same else found
+
+
+def _are_gone(found: Sequence[Difference]) -> bool:
+    """Return whether all differences are files that were staged and are on the disk no more."""
+    return all(each.now is None and _bytes(each.before) is None for each in found)
+
+
+def _same_files(before: StageTask, now: StageTask) -> bool:
+    """Return whether the files of `now` have the names, sizes and splits of those that were staged.
+
+    Their contents were hashed then; hashing terabytes again for each plan would take hours.
+    """
+    try:
+        manifest = read_manifest(before.store)
+    except BadInput:
+        return False  # nothing staged that could be kept
+    bytes_of = {each.path: each.bytes for each in manifest.sources}
+    old = sorted((split, Path(name).name, bytes_of.get(name, -1)) for split, name in before.files)
+    return old == sorted((split, Path(name).name, _bytes(name)) for split, name in now.files)
+
+
+def _bytes(name: str) -> int | None:
+    """Return the size of a file, None where it is not on this machine."""
+    try:
+        return Path(name).stat().st_size
+    except OSError:
+        return None
+
+
+def apply(changes: Mapping[str, Change], tasks: Sequence[Task], run: Run) -> Path | None:
+    """Move what is made again out of the way, and declare all `tasks` as they are now.
+
+    Return the folder in which the former products are, None if nothing was moved.
+
+    Raises:
+        RunError: A task that is made again is at work.
+    """
+    again = [key for key, each in changes.items() if each.meaning == "made again"]
+    _check_nobody_works(again, run)
+    aside = _next_aside(run)
+    for key in reversed(again):  # what depends on others comes after them
+        _set_aside(run, key, aside)
+    for task in tasks:
+        declare_anew(task, run.task(task.key))
+    return aside if again else None
+
+
+def declare_anew(task: Task, folder: TaskFolder) -> None:
+    """Write `task` into its folder, which holds nothing made for another."""
+    before = stored.read_any(folder) if folder.declaration.exists() else None
+    if before is not None and not made_something(before, folder):
+        shutil.rmtree(folder.parts, ignore_errors=True)  # notes on the files of then
+    gone = before is not None and _are_gone(files_changed(before, task))
+    if isinstance(before, StageTask) and isinstance(task, StageTask) and gone:
+        task = task.model_copy(update={"sources": before.sources})  # what the store was made of
+    if before != task:
+        stored.write(folder, task)
+
+
+def _check_nobody_works(keys: Sequence[str], run: Run) -> None:
+    """Check that no job of the tasks `keys` has yet to end.
+
+    Raises:
+        RunError: One has; the message says how to end it.
+    """
+    accounts = Ledger(run.ledger).of_tasks(keys)
+    jobs = [
+        f"{key} (job {each.job_id})"
+        for key, of_task in accounts.items()
+        for each in of_task
+        if each.job_id and each.end is None
+    ]
+    if jobs:
+        message = (
+            f"{', '.join(jobs)}: the campaign was changed so that this is made again, and it is at "
+            f"work. End it first: cosmotron cancel {run.campaign}; or take the change back."
+        )
+        raise RunError(message)
+
+
+def _set_aside(run: Run, key: str, aside: Path) -> None:
+    """Move the product of a task, then its folder, to the folder `aside`."""
+    folder = run.task(key)
+    for path in _moved(stored.read_any(folder), folder):
+        to = aside / path.relative_to(run.path)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(to)
+
+
+def _moved(task: Task, folder: TaskFolder) -> Iterator[Path]:
+    """Yield what is moved of a task, its folder last: while that is there, the rest is not made."""
+    yield from (path for path in _outside(task) if path.exists())
+    yield folder.path
+
+
+def _next_aside(run: Run) -> Path:
+    """Return the folder for what is replaced now: `replaced/<number>`, in order of time."""
+    numbers = [int(path.name) for path in run.replaced.glob("*") if path.name.isdigit()]
+    return run.replaced / f"{max(numbers, default=0) + 1:03d}"
