@@ -25,6 +25,7 @@ class Exit(IntEnum):
     HANG = 87
     OUT_OF_MEMORY = 88
     PEER_LOST = 89
+    SUPERSEDED = 90
 
 
 class Retry(StrEnum):
@@ -220,6 +221,15 @@ ROWS = (
         advice="Wait, or end it as the message says.",
     ),
     Outcome(
+        name="superseded",
+        code=Exit.SUPERSEDED,
+        means="another process took over this task or run while this one was silent for two "
+        "minutes; it ends and touches nothing",
+        advice="Nothing: its successor works. Look at why it was stopped, or its file system slow.",
+        retry=Retry.ALWAYS,
+        lost_to="process that was taken over",
+    ),
+    Outcome(
         name="unusable",
         code=Exit.BUSY,
         means="the run folder cannot be used as it is: a damaged file, no checkpoint that verifies",
@@ -308,6 +318,12 @@ class BusyError(RunError):
     """A living process works here already; what it makes is not to be touched."""
 
     outcome = "busy"
+
+
+class SupersededError(RunError):
+    """Another process has taken over the work of this one, which touches nothing any more."""
+
+    outcome = "superseded"
 
 
 class NoRoomError(RunError):

@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import records
+from pipeline import claims, records
 from pipeline.records import Ending, Product
 from pipeline.writing import write_text
 
@@ -92,8 +92,8 @@ class TaskFolder:
 
     @property
     def claim(self) -> Path:
-        """The process that works here now."""
-        return self.path / "claim.json"
+        """The claim of the process that works here (`pipeline.claims`)."""
+        return self.path / "claim"
 
     @property
     def heartbeat(self) -> Path:
@@ -135,7 +135,12 @@ class TaskFolder:
         return self.done.is_file()
 
     def finish(self, result: Product) -> None:
-        """Record `result`, then mark the task done; a kill in between leaves it not done."""
+        """Record `result`, then mark the task done; a kill in between leaves it not done.
+
+        Raises:
+            SupersededError: Another process has taken the task over, whose result it is.
+        """
+        claims.confirm()
         records.write(self.result, result)
         write_text(self.done, "")
 
@@ -233,8 +238,8 @@ class Run:
 
     @property
     def claim(self) -> Path:
-        """The controller that drives the campaign now."""
-        return self.path / "controller.json"
+        """The claim of the controller that drives the campaign (`pipeline.claims`)."""
+        return self.path / "controller"
 
     @property
     def identity(self) -> str:

@@ -1,15 +1,10 @@
 import errno
-import json
 import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from pipeline import claims, records
-from pipeline.claims import SILENT_SECONDS, Holder, claimed, holder, process_started
+from pipeline import records
 from pipeline.outcome import Exit, RunError
 from pipeline.records import Trained
 from pipeline.run import Run, TaskFolder
@@ -96,88 +91,6 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("")
     with pytest.raises(OSError, match="logs"):
         write_text(tmp_path / "logs" / "job.log", "new")
-
-
-def test_a_claim_is_held_while_the_work_lasts(tmp_path: Path) -> None:
-    path = tmp_path / "controller.json"
-    assert holder(path) is None
-    with claimed(path):
-        assert holder(path) == Holder.of(os.getpid())
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_work_that_fails_gives_its_claim_back(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), claimed(tmp_path / "claim.json"):
-        _ = 1 / 0
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_second_controller_is_told_of_the_first(tmp_path: Path) -> None:
-    path = tmp_path / "controller.json"
-    pid = os.getpid()
-    expected = rf"process {pid} on .* is at work here. Wait for it, or end it with: kill {pid}"
-    with claimed(path):
-        with pytest.raises(RunError, match=expected), claimed(path):
-            pass
-        assert holder(path) is not None
-
-
-def test_the_claim_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
-    path = tmp_path / "controller.json"
-    program = (
-        "import os, signal, sys; from pathlib import Path; from pipeline.claims import claimed\n"
-        "with claimed(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    subprocess.run([sys.executable, "-c", program, str(path)], check=False)
-    assert path.exists()
-    assert holder(path) is None
-    with claimed(path):
-        assert holder(path) == Holder.of(os.getpid())
-
-
-def test_a_later_process_of_the_same_number_holds_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "controller.json"
-    me = Holder.of(os.getpid())
-    path.write_text(json.dumps(vars(me) | {"started": me.started - 1}))
-    assert holder(path) is None
-
-
-def test_of_another_host_nothing_is_believed(tmp_path: Path) -> None:
-    path = tmp_path / "controller.json"
-    path.write_text(json.dumps(vars(Holder.of(os.getpid())) | {"host": "elsewhere"}))
-    assert holder(path) is None
-
-
-def test_of_another_host_a_claim_that_beats_is_believed_for_a_while(tmp_path: Path) -> None:
-    path = tmp_path / "controller.json"
-    path.write_text(json.dumps({"host": "login07", "pid": 4242, "started": 1, "beats": True}))
-    expected = r"process 4242 on login07 is at work here\..*end it with: ssh login07 kill 4242"
-    with pytest.raises(RunError, match=expected), claimed(path):
-        pass
-    silent = path.stat().st_mtime - SILENT_SECONDS - 1
-    os.utime(path, (silent, silent))
-    with claimed(path):
-        assert holder(path) == Holder.of(os.getpid())
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_claim_that_beats_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "BEAT_SECONDS", 0.01)
-    path = tmp_path / "controller.json"
-    with claimed(path, beats=True):
-        os.utime(path, (1, 1))
-        deadline = time.monotonic() + 10
-        while path.stat().st_mtime < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-
-
-def test_a_zombie_does_not_live() -> None:
-    child = subprocess.Popen(["true"])
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert process_started(child.pid) is None
-    child.wait()
-    assert process_started(child.pid) is None
 
 
 def test_a_run_keeps_its_identity_and_another_at_the_same_place_has_its_own(

@@ -83,6 +83,8 @@ def end(folder: TaskFolder, number: int, code: int) -> Exit:
 def end_link(manager: JobManager, link: Link, mine: str, code: int) -> None:
     """Record the end of a link of the job `mine`, as `end` does."""
     step, _ = link
+    if code == Exit.SUPERSEDED:
+        return  # another process works on it, and its end is for that one to record
     if code > 128 and not manager.plan.run.task(step.task.key).is_done:
         return
     record_link_end(manager, link, mine, code)
@@ -93,7 +95,8 @@ def end_link(manager: JobManager, link: Link, mine: str, code: int) -> None:
 def record_part_end(folder: TaskFolder, number: int, code: int) -> Exit:
     """Judge link `number`, a part of a bundle: of it the scheduler knows nothing to ask for."""
     manager, [link] = _manager([(folder, number)])
-    record_link_end(manager, link, this_job(manager, *link), code)
+    if code != Exit.SUPERSEDED:
+        record_link_end(manager, link, this_job(manager, *link), code)
     return WANTED
 
 

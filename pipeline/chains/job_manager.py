@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
-from pipeline import clock, records
+from pipeline import claims, clock, records
 from pipeline.budget.account import DUPLICATE, Account
 from pipeline.budget.guard import BudgetError, reserve
 from pipeline.budget.ledger import Ledger
@@ -85,7 +85,9 @@ class JobManager:
             NotNowError: The queue is full, or the cap has no room yet: try again later.
             BudgetError: The job can never fit under the cap.
             SchedulerError: The scheduler refused the job.
+            SupersededError: Another controller has taken over.
         """
+        claims.confirm()
         records = reservations(self.plan, job, shares)
         with self._lock:
             accounts = self.ledger.accounts()
@@ -154,6 +156,7 @@ class JobManager:
         count = self.plan.site.nodes[job.node].count
         job = job.model_copy(update={"exclude": node_exclusion.excluded(self.plan.run, count)})
         link_scripts(job)
+        claims.confirm()  # who was superseded does not release what its successor reserved
         try:
             text = self.script(job, self.plan.site)
             job_id = self.scheduler.submit(job, text, tried_since=tried_since)
@@ -422,6 +425,7 @@ class JobManager:
 
     def request_cancel(self, job_ids: Iterable[str]) -> None:
         """Cancel jobs without waiting for their end."""
+        claims.confirm()
         with self._lock:
             self.scheduler.cancel([self._handle(job_id) for job_id in job_ids])
 

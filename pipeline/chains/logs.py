@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.claims import Judge, Verdict
 from pipeline.run import TaskFolder
 
 
@@ -26,8 +27,9 @@ def follow(folder: TaskFolder, lines: int, interval_seconds: float = 0.5) -> Ite
     When the next link begins, its log follows below a line that names it.
     """
     shown: dict[Path, int] = {}
+    judge = Judge(folder.claim)
     while True:
-        over = folder.is_done or (folder.result.exists() and not folder.claim.exists())
+        over = folder.is_done or (judge() is Verdict.FREE and folder.result.exists())
         for path in logs(folder)[-1:]:
             if path not in shown:
                 text, shown[path] = tail(path, lines)

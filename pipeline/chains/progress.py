@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pipeline import records
+from pipeline import claims, records
 from pipeline.campaign import CHAINED, Task
 from pipeline.outcome import RunError
 from pipeline.pace import Pace, links, pace
+from pipeline.planning.plan import number_of
 from pipeline.records import Ending, TaskProgress
 from pipeline.run import Run, TaskFolder
 
@@ -78,14 +79,14 @@ def _is_queued(folder: TaskFolder) -> bool:
 
     It has begun if it printed something, its program claimed the task, or its link made a step.
     """
-    scripts = sorted(folder.logs.glob("*.sbatch"), key=lambda path: path.stat().st_mtime)
-    if not scripts:
+    newest = max(folder.logs.glob("*.sbatch"), key=lambda path: number_of(path.stem), default=None)
+    if newest is None:
         return False
-    newest = scripts[-1]
     log = newest.with_suffix(".log")
     printed = log.exists() and log.stat().st_size > 0
-    submitted = newest.stat().st_mtime
-    claimed = folder.claim.exists() and folder.claim.stat().st_mtime >= submitted
+    claim = claims.newest(folder.claim)
+    claimant = claim.claimant if claim is not None else None
+    claimed = claimant is not None and claimant.work == newest.stem
     stepped = any(record.key == newest.stem for record in links(folder))
     return not (printed or claimed or stepped)
 

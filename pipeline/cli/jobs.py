@@ -4,12 +4,13 @@ import os
 import signal
 import time
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.catalog import DeclarationError
-from pipeline.claims import holder
+from pipeline.claims import Judge, Verdict, holder
 from pipeline.cli.screen import (
     CampaignName,
     Project,
@@ -78,14 +79,14 @@ def _detach(run: "Run") -> None:
     Raises:
         BusyError: It runs on another machine, or does not stop.
     """
-    controller = holder(run.claim)
+    controller = holder(run.claim, partial(screen.print, markup=False, soft_wrap=True))
     if controller is None:
         return
     if controller.is_alive:
         os.kill(controller.pid, signal.SIGINT)
         deadline = time.monotonic() + DETACH_SECONDS
         while time.monotonic() < deadline:
-            if holder(run.claim) is None:
+            if Judge(run.claim)() is Verdict.FREE:
                 return
             time.sleep(0.2)
     message = (

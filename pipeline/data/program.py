@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pipeline import records
+from pipeline import claims, records
 from pipeline.campaign import SimulateTask, StageTask, stored
-from pipeline.claims import claimed, holder
 from pipeline.data.errors import BadInput
 from pipeline.data.ranks import run_ranks
-from pipeline.outcome import BusyError, Exit, RunError, classify
+from pipeline.outcome import BusyError, Exit, SupersededError, classify
 from pipeline.records import AnyRecord
 from pipeline.run import TaskFolder
 
@@ -77,7 +76,7 @@ def _ranks(program: Program[PartTask], folder: TaskFolder, task: PartTask) -> in
     with contextlib.ExitStack() as stack:
 
         def begin() -> None:
-            stack.enter_context(claimed(folder.claim))
+            stack.enter_context(claims.claimed(folder.claim))
             if program.begin is not None:
                 program.begin(folder, task)
 
@@ -107,7 +106,8 @@ def _failed(folder: TaskFolder, error: Exception) -> int:
     if not failure.is_foreseen:
         traceback.print_exception(error)
     print(failure.message, file=sys.stderr)  # noqa: T201
-    if not isinstance(error, BusyError) and folder.path.is_dir():
+    is_ours = not isinstance(error, BusyError | SupersededError) and claims.are_held()
+    if is_ours and folder.path.is_dir():
         # The disk that refused the work may refuse this too; stderr has the message already.
         with contextlib.suppress(OSError):
             folder.fail(failure.outcome.name, failure.message)
@@ -133,7 +133,8 @@ def _work(
     if options.part is not None:
         _part(program, folder, task, options.part)
     elif options.finish:
-        program.finish(folder, task)
+        with in_turn(folder.parts / "finish.claim"):
+            program.finish(folder, task)
     elif program.begin is not None:
         with in_turn(folder.parts / "begin.claim"):
             program.begin(folder, task)
@@ -156,13 +157,16 @@ def _part(program: Program[PartTask], folder: TaskFolder, task: PartTask, number
 
 @contextlib.contextmanager
 def in_turn(claim: Path) -> Iterator[None]:
-    """Hold `claim` while the body runs; wait for a living process that holds it."""
+    """Hold `claim` while the body runs; wait for a living process that holds it, and say so."""
+    told = False
     with contextlib.ExitStack() as stack:
         while True:
             try:
-                stack.enter_context(claimed(claim))
+                stack.enter_context(claims.claimed(claim))
                 break
-            except RunError:
-                holder(claim)  # raises if the claim is damaged, which no waiting repairs
+            except BusyError as error:
+                if not told:
+                    sys.stderr.write(f"Waiting: {error}\n")
+                told = True
                 time.sleep(POLL_SECONDS)
         yield

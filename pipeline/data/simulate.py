@@ -8,7 +8,7 @@ from collections import Counter
 
 import numpy as np
 
-from pipeline import records
+from pipeline import claims, records
 from pipeline.campaign import SimulateTask
 from pipeline.data.checksums import sha256, unchanged
 from pipeline.data.errors import BadInput
@@ -51,6 +51,7 @@ def make_part(folder: TaskFolder, task: SimulateTask, number: int) -> None:
         seconds=round(time.perf_counter() - started, 3),
         files={file.relative_to(task.output).as_posix(): sha256(file) for file in made.files},
     )
+    claims.confirm()
     records.write(part_record(folder, number), record)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from pipeline import records
+from pipeline import claims, records
 from pipeline.campaign import StageTask
 from pipeline.data.checksums import sha256, unchanged
 from pipeline.data.errors import BadInput
@@ -156,6 +156,7 @@ def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
     started = time.perf_counter()
     layout = layout_of(task)
     split, name = task.files[number]
+    claims.confirm()
     for leftover in task.store.glob(f"*/.{number:05d}-*.tmp"):
         shutil.rmtree(leftover)
     kind = layout.preparation.experiment
@@ -182,6 +183,7 @@ def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
                 record = StagedPart(
                     made_from=made_from, **make_part(layout, entries, identity, place)._asdict()
                 )
+                claims.confirm()
                 records.write(note, record)
             parts.append(record)
     shards = tuple(shard for each in parts for shard in each.shards)
@@ -195,6 +197,7 @@ def stage_part(folder: TaskFolder, task: StageTask, number: int) -> None:
         seen=seen_before,
         seconds=round(time.perf_counter() - started, 3),
     )
+    claims.confirm()
     records.write(part_record(folder, number), whole)
 
 
@@ -205,6 +208,7 @@ def event_key(task: StageTask, kind: Experiment) -> str:
 
 def _remove_others(store: Path, number: int, shards: Sequence[ShardRecord]) -> None:
     """Remove the shards of an earlier version of source file `number`, all but `shards`."""
+    claims.confirm()
     mine = {store / each.split / each.name for each in shards}
     for folder in {*store.glob(f"*/{number:05d}-*")} - mine:
         shutil.rmtree(folder)
@@ -263,6 +267,7 @@ def finish(folder: TaskFolder, task: StageTask) -> None:
             message += f"Run --part {number}."
             raise BadInput(message)
     manifest = _manifest(task, made)
+    claims.confirm()
     write_manifest(task.store, manifest)
     folder.finish(
         Staged(

@@ -8,16 +8,16 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pipeline import records
+from pipeline import claims, records
 from pipeline.campaign import SimulateTask, StageTask, declare
 from pipeline.chains.outcomes import why
 from pipeline.chains.watch import TaskError
-from pipeline.claims import claimed
 from pipeline.outcome import RunError, of_code
 from pipeline.planning import changes
 from pipeline.planning.plan import log_name, waves
@@ -74,12 +74,17 @@ def run_alone(
     folder.logs.mkdir(parents=True, exist_ok=True)
     shown = Shown(task, folder)
     with shown.progress:
-        with claimed(folder.claim):
+        with claims.claimed(folder.claim, notice=partial(_say, shown)):
             _forget(folder)
             if not ranks:
                 _in_waves(task, folder, workers, shown)
                 return
         _mpi(task, folder, ranks, shown)  # its first rank holds the claim
+
+
+def _say(shown: Shown, message: str) -> None:
+    """Print `message` above the progress bar."""
+    shown.progress.console.print(message, markup=False, highlight=False)
 
 
 def _forget(folder: TaskFolder) -> None:
@@ -142,10 +147,11 @@ def _launcher(ranks: int) -> list[str]:
 
 
 def _run(command: Sequence[str], folder: TaskFolder) -> None:
-    """Run one program to its end, with its output in a log."""
+    """Run one program to its end, with its output in a log; it works for the claim held here."""
     log = folder.logs / log_name(command)
     with log.open("a") as stream:
-        ended = subprocess.run(command, stdout=stream, stderr=stream, check=False)
+        environment = os.environ | claims.for_children()
+        ended = subprocess.run(command, stdout=stream, stderr=stream, env=environment, check=False)
     _check(f"its program {log.stem}", ended.returncode, folder, log)
 
 

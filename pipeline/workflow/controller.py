@@ -14,13 +14,12 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline import catalog, records
+from pipeline import catalog, claims, records
 from pipeline.campaign import Campaign, Task, to_toml
 from pipeline.chains import history, stop_requests, waiting
 from pipeline.chains.job_manager import JobManager
 from pipeline.chains.progress import Progress, all_progress
 from pipeline.chains.watch import Watchers
-from pipeline.claims import claimed
 from pipeline.outcome import RunError
 from pipeline.planning import changes, code_copy, misuse, overlaps, preflight
 from pipeline.planning.changes import Change
@@ -65,8 +64,8 @@ def drive(
     changed, what `agree` was shown is made again, and its former product moved aside.
 
     Raises:
-        RunError: Another controller drives this run, a stop request exists, or the folder cannot
-            be used.
+        RunError: Another controller drives this run or has taken it over, a stop request exists, or
+            the folder cannot be used.
         DeclarationError: The campaign tests models on what they are trained on; or the site cannot
             run it, or, unless `checks` is off, its policies forbid it (`misuse`).
         BadInput: A store or a training of the run was made by an older version.
@@ -83,7 +82,7 @@ def drive(
         misuse.check(plan, connect(site, run))
     if todo and not agree(plan, changed):
         return []
-    with claimed(run.claim, beats=True):
+    with claims.claimed(run.claim, notice=partial(_say, console)):
         if todo and checks:
             preflight.before_submission(plan, connect(site, run))
         is_stale = _record(campaign, site, run)
@@ -95,12 +94,19 @@ def drive(
     return problems
 
 
+def _say(console: Console, message: str) -> None:
+    """Print `message` as it is."""
+    console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+
 def _check_may_run(run: Run) -> None:
-    """Check that there is no stop request for the run.
+    """Check that this controller drives the run, if it did, and that there is no stop request.
 
     Raises:
-        RunError: There is one; the message says by whom.
+        SupersededError: Another controller has taken it over.
+        RunError: There is a stop request; the message says by whom.
     """
+    claims.confirm()
     request = stop_requests.message(run)
     if request:
         message = f"{request} No more jobs are submitted; running links save and end by themselves."
@@ -166,14 +172,18 @@ def _execute(
                 watchers.advance()
                 display.update(manager.refusal, pilots.news(kernel))
                 time.sleep(0.5)
+        claims.confirm()
         return _problems(plan, manager, futures, watchers, graph.problem)
     finally:
         manager.stop()
-        pilots.leave(kernel)
-        manager.settle()
-        manager.cancel(_not_needed(manager))
-        manager.recheck()
-        manager.record_pilot_tasks(tasks)
+        if claims.are_held():
+            pilots.leave(kernel)
+            manager.settle()
+            manager.cancel(_not_needed(manager))
+            manager.recheck()
+            manager.record_pilot_tasks(tasks)
+        else:
+            pilots.abandon(kernel)
 
 
 def _progress(tasks: Sequence[Task], manager: JobManager) -> list[Progress]:

@@ -161,7 +161,12 @@ def leave(kernel: parsl.DataFlowKernel) -> None:
     if all(helper.poll() is None for helper in _helpers(kernel)):
         kernel.cleanup()
     else:
-        atexit.unregister(kernel.atexit_cleanup)
+        abandon(kernel)
+
+
+def abandon(kernel: parsl.DataFlowKernel) -> None:
+    """Leave Parsl and its pilots as they are; its helper ends with this process."""
+    atexit.unregister(kernel.atexit_cleanup)
 
 
 def sweep(manager: JobManager) -> int:

@@ -8,13 +8,14 @@ import time
 import pytest
 from made_events import events, simulate_task, stage_task
 
+from pipeline.claims import judging, newest
 from pipeline.data import simulate
 from pipeline.data.program import in_turn, run
 from pipeline.data.readers.sphenix_npz import write_npz
 from pipeline.data.simulate import SIMULATE
 from pipeline.data.simulation.simulator import Simulator
 from pipeline.data.stage import STAGE
-from pipeline.outcome import Exit, RunError
+from pipeline.outcome import Exit
 from pipeline.writing import read_json
 
 HOLD = """
@@ -36,7 +37,7 @@ def test_a_claim_held_by_a_living_process_is_waited_for(tmp_path):
         began = time.monotonic()
         with in_turn(claim):
             assert time.monotonic() - began > 0.5
-        assert not claim.exists()
+        assert other.wait() == 0
 
 
 def test_two_processes_never_make_the_same_part(tmp_path):
@@ -44,13 +45,16 @@ def test_two_processes_never_make_the_same_part(tmp_path):
     command = [sys.executable, "-m", "pipeline.data.simulate", str(folder.path), "--part", "0"]
     with subprocess.Popen(command) as one, subprocess.Popen(command) as two:
         assert (one.wait(), two.wait()) == (0, 0)
-    assert [path.name for path in folder.parts.iterdir()] == ["000.json"]
+    assert [path.name for path in folder.parts.glob("*.*")] == ["000.json", "000.claim"]
 
 
-def test_a_damaged_claim_is_an_error_not_a_wait(tmp_path):
-    (tmp_path / "000.claim").write_text("{")
-    with pytest.raises(RunError, match="damaged"), in_turn(tmp_path / "000.claim"):
-        pass
+def test_a_damaged_claim_is_nobodys_after_the_silent_time(tmp_path, monkeypatch):
+    monkeypatch.setenv(judging.VARIABLE, "0.5")
+    claim = tmp_path / "000.claim"
+    claim.mkdir()
+    (claim / "00000001.json").write_text("{")
+    with in_turn(claim):
+        assert newest(claim).number == 2
 
 
 def test_a_damaged_record_fails_with_its_path(tmp_path, capsys):

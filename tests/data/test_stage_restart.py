@@ -19,6 +19,7 @@ from pipeline.data.readers.sphenix_npz import write_npz
 from pipeline.data.stage import STAGE
 from pipeline.data.store import Store
 from pipeline.outcome import Exit
+from pipeline.run import TaskFolder
 
 SIZES = [20, 30, 25, 40, 22, 35, 28, 31, 33, 27]  # three parts of four entries
 
@@ -167,7 +168,7 @@ def test_of_two_controllers_one_works_and_the_other_says_who(tmp_path, how):
         pytest.importorskip("mpi4py")
     sources = write_sources(tmp_path / "raw", 3)
     store = tmp_path / "events.zarr"
-    claim = store.with_suffix(".staging") / "claim.json"
+    claim = TaskFolder(store.with_suffix(".staging")).claim
     words = [*sources, *SMALL]
     first = subprocess.Popen(
         command(store, *words, "--workers", 1),
@@ -176,7 +177,7 @@ def test_of_two_controllers_one_works_and_the_other_says_who(tmp_path, how):
         text=True,
     )
     with first:
-        while not claim.exists():
+        while holder(claim) is None:
             assert first.poll() is None, first.stderr.read()
             time.sleep(0.005)
         os.kill(first.pid, signal.SIGSTOP)
@@ -197,7 +198,7 @@ def test_a_controller_that_meets_ranks_at_work_says_which_process_they_are(tmp_p
     pytest.importorskip("mpi4py")
     sources = write_sources(tmp_path / "raw", 3)
     store = tmp_path / "events.zarr"
-    claim = store.with_suffix(".staging") / "claim.json"
+    claim = TaskFolder(store.with_suffix(".staging")).claim
     with subprocess.Popen(
         command(store, *sources, *SMALL, "--ranks", 2), stderr=subprocess.PIPE, text=True
     ) as first:

@@ -12,6 +12,7 @@ from scheduler_fakes import tiny_plan
 
 from pipeline import records
 from pipeline.chains.progress import Progress, all_progress, over, progress
+from pipeline.claims import claimed
 from pipeline.records import LinkRecord, Trained
 from pipeline.workflow.display import Display, note, table, trainings, watch
 from pipeline.writing import write_json, write_text
@@ -65,8 +66,10 @@ def test_a_submitted_training_is_queued_until_its_job_begins(plan):
     assert progress(task, plan.run).state == "queued"
     job.log.touch()  # a machine without a scheduler opens the log before there is a device
     assert progress(task, plan.run).state == "queued"
-    write_json(folder.claim, {})
-    assert progress(task, plan.run).state == "running"
+    with claimed(folder.claim, work="the link before"):
+        assert progress(task, plan.run).state == "queued"
+    with claimed(folder.claim, work=job.key):
+        assert progress(task, plan.run).state == "running"
 
 
 def test_what_a_job_prints_shows_that_it_runs(plan):
@@ -82,8 +85,8 @@ def test_between_two_links_a_training_is_queued_and_keeps_its_pace(plan):
     write_json(folder.progress, {"done": 16, "total": 48, "unit": "events"})
     assert progress(task, plan.run).state == "running"
     _, _, second = queued(plan, number=2)
-    for path in folder.logs.glob(f"{first.key}*"):
-        os.utime(path, (0, 0))
+    for path in folder.logs.glob(f"{second.key}*"):
+        os.utime(path, (0, 0))  # by a clock that is behind
     found = progress(task, plan.run)
     assert (found.state, found.done, found.pace.links) == ("queued", 16, 1)
     write_link(folder, second.key, number=2)

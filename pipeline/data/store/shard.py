@@ -14,12 +14,13 @@ import numpy as np
 import zarr
 from zarr.storage import MemoryStore
 
+from pipeline import claims
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array
 from pipeline.data.store.codec import CODECS, ArrayFile, packed
 from pipeline.data.store.content import labels_in, track_count
 from pipeline.data.store.manifest import ArrayRecord, ShardRecord
-from pipeline.writing import keep, make_folder
+from pipeline.writing import keep_synced, make_folder, sync_all
 
 BOUNDARY = "offsets"
 EVENT = "event_id"
@@ -39,6 +40,7 @@ def write_shard(
     Raises:
         BadInput: What was read back differs from what was written.
         OSError: The folder is not writable or the disk is full; nothing half-written stays.
+        SupersededError: Another process has taken over the work.
     """
     make_folder(folder.parent)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
@@ -48,7 +50,9 @@ def write_shard(
             for name, parts in encoded(arrays, attributes, chunk_points, codec)
         }
         _compare(temporary, arrays)
-        keep(temporary, folder)
+        sync_all([temporary])
+        claims.confirm()
+        keep_synced(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return ShardRecord(

@@ -9,8 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline import records
-from pipeline.claims import process_started
+from pipeline import claims, records
 from pipeline.outcome import classify
 from pipeline.records import LinkRecord
 from pipeline.run import TaskFolder
@@ -77,12 +76,12 @@ class LinkRecorder:
 
     def _write(self, **changes: Any) -> None:
         self._change(**changes)
-        if self.writes:
+        if self.writes and claims.are_recent():
             records.write(self.path, self.record)
 
 
 def program_started() -> float:
     """Return when this process started, in seconds since 1970, to a few hundredths."""
-    ticks = process_started(os.getpid()) or 0
+    ticks = claims.process_started(os.getpid()) or 0
     booted = time.time() - float(Path("/proc/uptime").read_text().split()[0])
     return booted + ticks / os.sysconf("SC_CLK_TCK")

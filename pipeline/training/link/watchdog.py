@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
-from pipeline import records
+from pipeline import claims, records
 from pipeline.outcome import Exit
 from pipeline.records import Heartbeat
 from pipeline.run import TaskFolder
@@ -80,7 +80,7 @@ class Watchdog:
             return
         if self._backstop is not None and self._may_pass_on():
             self._pass_on(self._backstop)
-        if self.rank == 0 and self._may_write():
+        if self.rank == 0 and self._may_write() and claims.are_recent():
             link = this_link()
             beat = Heartbeat(
                 time=time.time(),
@@ -114,7 +114,7 @@ class Watchdog:
             self._write_stacks()
             first = self.rank == 0
             time.sleep(GRACE_SECONDS if first else 1.5 * GRACE_SECONDS)
-            if not self.folder.result.exists():
+            if claims.are_held() and not self.folder.result.exists():
                 self.folder.fail("hang", self._message())
         finally:
             os._exit(Exit.HANG)

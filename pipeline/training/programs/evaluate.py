@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline import records
+from pipeline import claims, records
 from pipeline.campaign import EvaluateTask, FinetuneTask, stored
 from pipeline.data.checksums import array_hash
 from pipeline.data.errors import BadInput
@@ -60,6 +60,7 @@ def evaluate(
         return Exit.CONTINUE
     predicted, truth = found
     result = head.scoring().score(predicted, truth, head, task.seed)
+    claims.confirm()
     _save_shown(folder, truth, predicted, head)
     records.write(folder.pictures, result.pictures)
     scores, intervals = result.numbers

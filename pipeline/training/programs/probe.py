@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline import records
+from pipeline import claims, records
 from pipeline.campaign import PretrainTask, ProbeTask, stored
 from pipeline.data.loading import Selection
 from pipeline.data.store import Store
@@ -47,6 +47,7 @@ def probe(task: ProbeTask, folder: TaskFolder, world: engine.World, stop: progra
     torch.manual_seed(task.seed)
     probes = model.beside("probe")
     result = probes.probe(subject) if probes is not None else EvaluationResult({})
+    claims.confirm()
     records.write(folder.pictures, result.pictures)
     scores, intervals = result.numbers
     folder.finish(

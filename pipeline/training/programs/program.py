@@ -11,14 +11,22 @@ from typing import Any, NoReturn, TypeVar
 
 import torch
 
-from pipeline import records
+from pipeline import claims, records
 from pipeline.campaign import stored, too_big
 from pipeline.catalog import Declaration
-from pipeline.claims import claimed
-from pipeline.outcome import OUTCOMES, BusyError, Exit, Failure, RunError, classify
+from pipeline.outcome import (
+    OUTCOMES,
+    BusyError,
+    Exit,
+    Failure,
+    RunError,
+    SupersededError,
+    classify,
+)
 from pipeline.records import Ending
 from pipeline.run import TaskFolder
 from pipeline.training.engine.engine import World
+from pipeline.training.link.here import this_link
 from pipeline.training.link.stopping import Stop
 from pipeline.training.link.throttle import Throttle
 from pipeline.training.link.watchdog import Watchdog
@@ -71,15 +79,16 @@ def _guarded(
     seconds = getattr(getattr(task, "training", None), "hang_seconds", None)
     if seconds is not None:  # the collectives' own patience ends after ours, which says more
         os.environ.setdefault("DEEPSPEED_TIMEOUT", str(2 * seconds // 60 + 1))
-    holding: AbstractContextManager[None] = nullcontext()
+    holding: AbstractContextManager[object] = nullcontext()
     if world.is_first:
-        holding = claimed(folder.claim)
+        holding = claims.claimed(folder.claim, work=this_link().key)
     with holding:
         if world.is_first:  # an earlier link's failure is not this one's
             folder.result.unlink(missing_ok=True)
         with Watchdog(folder, world.rank, seconds) as stop.watch:
             code = work(task, folder, world, stop)
         if world.is_first:  # all is saved by now
+            claims.confirm()
             folder.save_request.unlink(missing_ok=True)
     return code
 
@@ -95,14 +104,16 @@ def _failed(folder: TaskFolder, error: Exception, task: Declaration | None, worl
 
     When one process fails, the others lose their connection to it. They do not know the cause, so
     they leave its record alone and end with its code: whichever process the scheduler reports, the
-    code is that of the cause.
+    code is that of the cause. Where another process works on the task, nothing is recorded.
     """
+    if not claims.are_held():  # the first process was superseded, and this one lost it
+        error = SupersededError(f"{folder.path}: another process has taken over. It ends here.")
     failure = classify(error, processes=world.size, where=str(folder.path))
     if failure.outcome.echo:
         traceback.print_exception(error)
     message = _with_advice(failure, task, world)
     print(f"{folder.path}: {message}", file=sys.stderr)
-    if isinstance(error, BusyError):
+    if isinstance(error, BusyError | SupersededError):
         return failure.code
     try:
         cause = records.read(folder.result, Ending) if failure.outcome.echo else None

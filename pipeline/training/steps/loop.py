@@ -8,10 +8,11 @@ from typing import Any
 
 from torch import nn
 
+from pipeline import claims
 from pipeline.campaign import Training
 from pipeline.job import batch_job_id
 from pipeline.nn.batch import MicroBatch
-from pipeline.outcome import Exit
+from pipeline.outcome import Exit, SupersededError
 from pipeline.records import Trained
 from pipeline.run import TaskFolder
 from pipeline.training.engine import checkpoint
@@ -51,6 +52,7 @@ def train(spec: TrainSpec, folder: TaskFolder, world: World, stop: Stop) -> Trai
     Raises:
         FloatingPointError: The loss is NaN or infinite, or has diverged.
         RunError: There are checkpoints, and none of them verifies; or the trunk's does not.
+        SupersededError: Another process has taken the task over.
         BadInput: A writer of the training is not installed.
     """
     writers.check(spec.training.writers)
@@ -64,6 +66,7 @@ def _train(
     training = spec.training
     trained, total = parameters(spec.model)
     engine = Engine(spec.model, training, world, spec.scales)
+    claims.follow(folder.claim, engine.all_reduce_max(claims.number_of(folder.claim)))
     seen = engine.resume(folder.checkpoints, spec.start)
     end = training.steps * training.batch_events
     last: dict[str, float] = {}
@@ -82,6 +85,9 @@ def _train(
             saving.stepped(last["seconds"])
             link.step(training.batch_events, last["seconds"])
             action = Action(engine.all_reduce_max(saving.action(seen, stop=stop.requested)))
+            if action == Action.LEAVE:
+                message = f"{folder.path}: another process has taken over. It ends here."
+                raise SupersededError(message)
             if action != Action.GO_ON and validation is not None:
                 with part("validation"):
                     last |= _validated(validation.loss(engine), seen, world)

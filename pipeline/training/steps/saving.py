@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 
+from pipeline import claims
 from pipeline.campaign import Training
 from pipeline.training.link.here import Link
 
@@ -14,11 +15,15 @@ SPARE_SECONDS = 5.0
 
 
 class Action(IntEnum):
-    """What to do at the end of a step; all processes take the largest action of any of them."""
+    """What to do at the end of a step; all processes take the largest action of any of them.
+
+    They leave together, and touch nothing, when the first of them has lost its claim.
+    """
 
     GO_ON = 0
     SAVE = 1
     STOP = 2
+    LEAVE = 3
 
 
 def interval_seconds(save_seconds: float, mean_seconds_to_failure: float | None) -> float:
@@ -71,6 +76,8 @@ class Saving:
 
     def action(self, seen: int, *, stop: bool) -> Action:
         """Return what to do after `seen` events; `stop` is whether this process has to stop."""
+        if not claims.are_recent():
+            return Action.LEAVE
         if stop or self._link_ends():
             return Action.STOP
         return Action.SAVE if self._due(seen) else Action.GO_ON
