@@ -45,7 +45,7 @@ def test_two_processes_never_make_the_same_part(tmp_path):
     command = [sys.executable, "-m", "pipeline.data.simulate", str(folder.path), "--part", "0"]
     with subprocess.Popen(command) as one, subprocess.Popen(command) as two:
         assert (one.wait(), two.wait()) == (0, 0)
-    assert [path.name for path in folder.parts.glob("*.*")] == ["000.json", "000.claim"]
+    assert [path.name for path in folder.parts.glob("*.json")] == ["000.json"]
 
 
 def test_a_damaged_claim_is_nobodys_after_the_silent_time(tmp_path, monkeypatch):
