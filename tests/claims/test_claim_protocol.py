@@ -5,6 +5,7 @@ one goes on, and how much time passes meanwhile, is drawn. All are on different 
 monotonic clocks that agree on nothing but the length of a second.
 """
 
+import os
 import tempfile
 import threading
 from pathlib import Path
@@ -147,6 +148,7 @@ class Holders(RuleBasedStateMachine):
         self.patch.setattr(holding, "clock", Clock)
         self.patch.setattr(holding, "_now", Clock.monotonic)
         self.patch.setattr(Holder, "of", lambda _: Holder(HERE.process.host, 1, 1))
+        self.patch.setattr(os, "fsync", lambda _: None)  # no machine crashes here
         self.root = tempfile.TemporaryDirectory()
         self.folder = PausingPath(self.root.name) / "task" / "claim"
         self.now, self.count = 1000.0, 0
