@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -34,6 +35,15 @@ def content_of(folder):
     """The hash of each file of a task but its log."""
     files = [path for path in folder.path.rglob("*") if path.is_file() and path.name != "log.txt"]
     return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def world():
+    """The environment of a process that is a world of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    alone = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "1", "RANK": "0"}
+    return os.environ | alone | {"LOCAL_RANK": "0"}
 
 
 def test_a_training_that_another_host_has_taken_over_ends_and_touches_nothing(store, tmp_path):
@@ -68,13 +78,15 @@ def test_of_two_hosts_one_trains_at_a_time(store, tmp_path):
     folder = pretraining(tmp_path, store, devices=1, events_seen=400, checkpoint_events=8)
     program = [sys.executable, "-m", "pipeline.training.programs.pretrain", str(tmp_path)]
     elsewhere = ["unshare", "--uts", "sh", "-c", 'hostname nid07 && exec "$@"', "sh"]
-    with subprocess.Popen([*elsewhere, *program], stderr=subprocess.PIPE, text=True) as first:
+    with subprocess.Popen(
+        [*elsewhere, *program], stderr=subprocess.PIPE, text=True, env=world()
+    ) as first:
         while len(steps(folder)) < 4:
             assert first.poll() is None, first.stderr.read()
             time.sleep(0.002)
         os.kill(first.pid, signal.SIGSTOP)
         before = len(steps(folder))
-        subprocess.run(program, check=True)
+        subprocess.run(program, check=True, env=world())
         product = (folder.path / WEIGHTS).read_bytes()
         os.kill(first.pid, signal.SIGCONT)
         told = first.communicate(timeout=120)[1]
