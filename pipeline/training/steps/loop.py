@@ -84,10 +84,7 @@ def _train(
             divergence.check(seen // training.batch_events, last["loss"])
             saving.stepped(last["seconds"])
             link.step(training.batch_events, last["seconds"])
-            action = Action(engine.all_reduce_max(saving.action(seen, stop=stop.requested)))
-            if action == Action.LEAVE:
-                message = f"{folder.path}: another process has taken over. It ends here."
-                raise SupersededError(message)
+            action = _agreed(engine, saving.action(seen, stop=stop.requested), folder)
             if action != Action.GO_ON and validation is not None:
                 with part("validation"):
                     last |= _validated(validation.loss(engine), seen, world)
@@ -123,6 +120,19 @@ def _train(
         processes=world.size,
         device=world.device.type,
     )
+
+
+def _agreed(engine: Engine, wanted: Action, folder: TaskFolder) -> Action:
+    """Return the largest action that a process wants.
+
+    Raises:
+        SupersededError: The first process has lost its claim; all processes end here together.
+    """
+    action = Action(engine.all_reduce_max(wanted))
+    if action == Action.LEAVE:
+        message = f"{folder.path}: another process has taken over. It ends here."
+        raise SupersededError(message)
+    return action
 
 
 def _validated(loss: float, seen: int, world: World) -> dict[str, float]:
