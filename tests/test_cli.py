@@ -190,6 +190,13 @@ def test_status_is_from_disk_alone(cosmotron: Any, tmp_path: Path) -> None:
     assert len(rows) == 11
 
 
+def test_status_of_what_never_ran_says_so(cosmotron: Any, tmp_path: Path) -> None:
+    for words in ([], ["--json"]):
+        told = cosmotron("status", TINY, "--root", tmp_path, *words)
+        assert told.code != 0
+        assert f"{tmp_path}/tiny: no such run. Start with: cosmotron run" in told.words
+
+
 def finished(root: Path) -> Run:
     """A run of the tiny campaign whose every task is done."""
     run = Run(root, "tiny")
@@ -362,6 +369,7 @@ def test_a_site_that_is_not_there_is_no_page(cosmotron: Any) -> None:
 
 @pytest.mark.parametrize("verb", ["plan", "status"])
 def test_long_names_are_whole_where_nobody_watches(tmp_path: Path, verb: str) -> None:
+    (tmp_path / "quickstart").mkdir()
     done = subprocess.run(
         [sys.executable, "-m", "pipeline", verb, "quickstart", "--root", str(tmp_path)],
         capture_output=True,

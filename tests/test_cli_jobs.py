@@ -178,6 +178,27 @@ def test_logs_follows_until_the_task_is_over(cosmotron: Any, there: Any, tmp_pat
     assert told.out.endswith("<==\ntwo\n")
 
 
+def test_logs_of_a_training_have_its_steps(cosmotron: Any, there: Any, tmp_path: Path) -> None:
+    folder = Run(tmp_path, "tiny").task(TASK)
+    folder.path.mkdir(parents=True)
+    line = {"seconds": 0.1, "data_seconds": 0.0, "lr": 1e-3, "events_per_second": 40.0}
+    steps = [line | {"step": n, "events_seen": 4 * n, "loss": 1 / n} for n in range(1, 5)]
+    folder.metrics.write_text("".join(json.dumps(each) + "\n" for each in steps))
+    told = cosmotron("logs", TINY, TASK, *there, "-n", "2")
+    assert told.out.splitlines() == [
+        f"==> {folder.metrics} <==",
+        "step       3          12 events  loss 0.3333  rate 0.001  events/s 40",
+        "step       4          16 events  loss 0.25  rate 0.001  events/s 40",
+    ]
+    log = write_log(tmp_path, "tiny.pretrain.1-ab.log", "warning\n")
+    told = cosmotron("logs", TINY, TASK, *there, "-n", "1")
+    assert told.out.startswith(f"==> {log} <==\nwarning\n==> {folder.metrics} <==\nstep       4")
+    folder.finish(Product())
+    followed = cosmotron("logs", TINY, TASK, *there, "--follow", "-n", "3").out
+    assert followed.startswith(f"==> {log} <==\nwarning\nstep       2")
+    assert followed.count("step") == 3
+
+
 def test_logs_that_are_not_there_yet(cosmotron: Any, there: Any) -> None:
     told = cosmotron("logs", TINY, TASK, *there)
     assert told.code == Exit.BUSY

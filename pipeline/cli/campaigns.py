@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipeline.campaign import Campaign
+    from pipeline.chains.progress import Progress
     from pipeline.planning.changes import Change
     from pipeline.planning.plan import Plan
     from pipeline.run import Run
@@ -140,11 +141,10 @@ def status(
     """
     from pipeline.chains.progress import Progress, all_progress, over
     from pipeline.chains.waiting import Queue, explained
-    from pipeline.workflow.display import table, trainings
     from pipeline.workflow.display import watch as stay
 
     what, where = known_campaign(campaign), load_site(site)
-    folder = run_folder(what, where, root)
+    folder = (run_folder if watch else partial(_begun, name=campaign))(what, where, root)
     tasks, queue = what.tasks(folder), Queue(folder, where)
 
     def poll() -> list[Progress]:
@@ -164,14 +164,20 @@ def status(
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
         return
-    if not watch:
-        out.print(table(rows))
-    paces = trainings(rows)
-    if paces is not None:
-        out.print()
-        out.print(paces)
+    _print_status(rows, with_tasks=not watch)
     if watch and any(row.state != "done" for row in rows):
         raise SystemExit(int(Exit.FAILED))
+
+
+def _print_status(rows: "list[Progress]", *, with_tasks: bool) -> None:
+    """Print the tasks, if asked, and the pace of each training."""
+    from pipeline.workflow.display import table, trainings
+
+    if with_tasks:
+        out.print(table(rows, out.width))
+    paces = trainings(rows, out.width)
+    if paces is not None:
+        out.print("", paces)
 
 
 def export(

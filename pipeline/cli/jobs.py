@@ -122,7 +122,7 @@ def logs(
     ] = False,
     names: Annotated[bool, typer.Option("--list", help="Print the logs' paths instead.")] = False,
 ) -> None:
-    """Print the end of the log of a task's newest job.
+    """Print the end of the log of a task's newest job, and of a training its last steps.
 
     Example: `cosmotron logs quickstart pretrain/m0-d960-s1 --follow`
     """
@@ -135,16 +135,16 @@ def logs(
         message = f"{campaign}: no task {task!r}. There are: {', '.join(keys)}."
         raise DeclarationError(message)
     folder = run.task(task)
-    found = room.logs(folder)
-    if not found and not follow:
-        message = f"{folder.logs}: no log yet. See: cosmotron status {campaign}"
-        raise RunError(message)
     if names:
-        for path in found:
+        for path in room.logs(folder):
             typer.echo(path)
         return
     if not follow:
-        typer.echo(f"==> {found[-1]} <==\n{room.tail(found[-1], lines)[0]}", nl=False)
+        ends = room.ends(folder, lines)
+        if not ends:
+            message = f"{folder.logs}: no log yet. See: cosmotron status {campaign}"
+            raise RunError(message)
+        typer.echo(ends, nl=False)
         return
     try:
         for text in room.follow(folder, lines):

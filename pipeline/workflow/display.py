@@ -24,17 +24,29 @@ SIGNS = {
 }
 
 
-def table(rows: Sequence[Progress]) -> Table:
-    """Return the tasks as a table, one row each."""
+WIDE = 240  # where there is no terminal, nothing gives way
+BAR_WIDTH, NOTE_WIDTH, GAP = 24, 20, 2
+# What gives way first where the table of trainings is wider than the terminal.
+FIRST_LEFT_OUT = ("overhead a link", "of the time", "data wait", "links", "points/s")
+
+
+def table(rows: Sequence[Progress], width: int = WIDE) -> Table:
+    """Return the tasks as a table of at most `width` letters, one row each.
+
+    Where that is narrow the bars give way, then the counts: state, name and outcome stay.
+    """
+    counts = [f"{row.done:,}/{row.total:,} {row.unit}" if row.total else "" for row in rows]
+    taken = 1 + GAP + max((len(row.key) for row in rows), default=0) + GAP
+    left = width - taken - NOTE_WIDTH - max(map(len, counts), default=0) - GAP
+    has_counts, has_bars = left >= 0, left >= BAR_WIDTH + GAP
     grid = Table(box=None, pad_edge=False, show_header=False)
-    for column in ("sign", "task", "bar", "count", "note"):
+    for column in ("sign", "task", *["bar"] * has_bars, *["count"] * has_counts, "note"):
         grid.add_column(column, no_wrap=column != "note")
-    for row in rows:
-        bar = ProgressBar(total=max(1, row.total), completed=row.done, width=24)
-        count = f"{row.done:,}/{row.total:,} {row.unit}" if row.total else ""
+    for row, count in zip(rows, counts, strict=True):
+        bar = ProgressBar(total=max(1, row.total), completed=row.done, width=BAR_WIDTH)
         words = [row.state] if row.state == "queued" else []
-        paces = ", ".join(filter(None, [*words, note(row)]))
-        grid.add_row(SIGNS[row.state], row.key, bar, count, Text(paces) + wait(row))
+        told = Text(", ".join(filter(None, [*words, note(row)]))) + wait(row)
+        grid.add_row(SIGNS[row.state], row.key, *[bar] * has_bars, *[count] * has_counts, told)
     return grid
 
 
@@ -60,31 +72,40 @@ def wait(row: Progress) -> Text:
     return Text(shown, style="bold red" if row.is_stuck else "")
 
 
-def trainings(rows: Sequence[Progress]) -> Table | None:
-    """Return the pace of all trainings that took a step, as a table; None without any."""
-    paces = [(row.key, row.pace) for row in rows if row.pace is not None]
+def trainings(rows: Sequence[Progress], width: int = WIDE) -> Table | None:
+    """Return the pace of all trainings that took a step, as a table; None without any.
+
+    Of what is wider than `width` letters the columns of `FIRST_LEFT_OUT` give way, one by one.
+    """
+    paces = [(row.key, _cells(row.pace)) for row in rows if row.pace is not None]
     if not paces:
         return None
+    titles = list(paces[0][1])
+    for title in FIRST_LEFT_OUT:
+        widths = [max(len(name), *(len(cells[name]) for _, cells in paces)) for name in titles]
+        if max(len(key) for key, _ in paces) + sum(widths) + GAP * len(titles) <= width:
+            break
+        titles.remove(title)
     grid = Table(box=None, pad_edge=False)
-    titles = ("links", "overhead a link", "of the time", "data wait", "points/s", "loss", "eta")
     grid.add_column("training", no_wrap=True)
     for title in titles:
         grid.add_column(title, justify="right")
-    for key, each in paces:
-        grid.add_row(key, *_cells(each))
+    for key, cells in paces:
+        grid.add_row(key, *(cells[title] for title in titles))
     return grid
 
 
-def _cells(each: Pace) -> tuple[str, ...]:
-    return (
-        str(each.links),
-        _number("{:.1f} s", each.overhead_seconds),
-        _number("{:.1%}", each.overhead_share),
-        _number("{:.1%}", each.data_wait),
-        _number("{:,.0f}", each.points_per_second),
-        _number("{:.4g}", each.loss),
-        _duration("{}", each.eta_seconds),
-    )
+def _cells(each: Pace) -> dict[str, str]:
+    """Return the numbers of a training by the titles of their columns."""
+    return {
+        "links": str(each.links),
+        "overhead a link": _number("{:.1f} s", each.overhead_seconds),
+        "of the time": _number("{:.1%}", each.overhead_share),
+        "data wait": _number("{:.1%}", each.data_wait),
+        "points/s": _number("{:,.0f}", each.points_per_second),
+        "loss": _number("{:.4g}", each.loss),
+        "eta": _duration("{}", each.eta_seconds),
+    }
 
 
 def _number(words: str, value: float | None) -> str:
@@ -185,7 +206,7 @@ class Display:
         return "  ".join(filter(None, [*words, wait(row).plain.strip()]))
 
     def _table(self) -> Table:
-        return table(self._polled())
+        return table(self._polled(), self.console.width)
 
     def _polled(self) -> list[Progress]:
         """Return how far the tasks are; looking is to take a fiftieth of the time at most."""
