@@ -18,7 +18,7 @@ from typing import Any
 
 from pipeline.data.loading import order
 from pipeline.outcome import RunError
-from pipeline.writing import read_json, write_json
+from pipeline.writing import keep_synced, read_json, sync_all, sync_folder, write_json
 
 MANIFEST = "manifest.json"
 SEAL = "sha256"
@@ -48,20 +48,33 @@ def hashes(paths: Iterable[Path]) -> list[str]:
         return list(pool.map(file_hash, paths))
 
 
-def seal(written: Path, events_seen: int, extra: Mapping[str, object] = {}) -> None:
+def seal(
+    written: Path,
+    events_seen: int,
+    extra: Mapping[str, object] = {},
+    known: Mapping[str, str] = {},
+) -> None:
     """Write the manifest of all files in the folder `written`, then give it its final name.
 
-    `extra` holds further entries of the manifest.
+    `extra` holds further entries of the manifest, `known` the SHA-256 of files that who wrote them
+    has synced. The others are synced and hashed here. A crash of the node after that leaves this
+    checkpoint whole, one before leaves those that were there.
     """
-    files = sorted(path for path in written.rglob("*") if path.is_file())
-    names = [str(path.relative_to(written)) for path in files]
-    found = dict(zip(names, hashes(files), strict=True))
+    places = {Path(place): names for place, _, names in os.walk(written)}
+    files = {
+        str((place / name).relative_to(written)): place / name
+        for place, names in places.items()
+        for name in names
+    }
+    others = {name: path for name, path in files.items() if name not in known}
+    sync_all([*others.values()])
+    found = {**known, **dict(zip(others, hashes(others.values()), strict=True))}
     content = {**extra, "events_seen": events_seen, ORDER: order.VERSION, "files": found}
     write_json(written / MANIFEST, {**content, SEAL: _seal(content)})
-    final = folder(written.parent, events_seen)
-    if final.exists():  # damaged, or written before a resume from an older checkpoint
-        shutil.rmtree(final)
-    written.rename(final)
+    for place in places:
+        sync_folder(place)
+    # There may be one, damaged, or written before a resume from an older checkpoint.
+    keep_synced(written, folder(written.parent, events_seen))
 
 
 def verify(sealed: Path) -> int:
@@ -186,7 +199,7 @@ def prune(checkpoints: Path, *, keep: int, always: Sequence[int] = ()) -> None:
     The best one stays too, and those after the numbers of events in `always`.
     """
     stay = {best(checkpoints), *(folder(checkpoints, events_seen) for events_seen in always)}
-    for unfinished in checkpoints.glob("step-*.tmp"):
+    for unfinished in (*checkpoints.glob("step-*.tmp"), *checkpoints.glob(".step-*.tmp")):
         shutil.rmtree(unfinished)
     for old in sorted(checkpoints.glob("step-*[0-9]"))[:-keep]:
         if old not in stay:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from pipeline.outcome import RunError
 from pipeline.training.engine.layouts import Layout, Shapes, Span, common
+from pipeline.training.engine.state_files import read
 
 Slots = list[Tensor]
 States = dict[int, dict[str, Any]]
@@ -33,7 +34,8 @@ class Saved:
     def model(self) -> dict[str, Any]:
         """Return what is stored once: buffers, counters, and of stages 0 to 2 all weights."""
         first = "zero_pp_rank_0_mp_rank_00" if self.zero == 3 else "mp_rank_00"
-        return _read(self.path / f"{first}_model_states.pt")
+        states: dict[str, Any] = read(self.path / f"{first}_model_states.pt", "cpu", mmap=True)
+        return states
 
     def shapes(self, order: Shapes) -> Shapes:
         """Return the trained parameters stored, by group; without ZeRO they lie in our `order`."""
@@ -65,7 +67,7 @@ class Saved:
         if self.zero == 0:
             return _kept_whole(self.model(), [name for group in shapes for name in group])
         (path,) = self.path.glob(f"*zero_pp_rank_{rank}_mp_rank_00_optim_states.pt")
-        kept = _read(path)["optimizer_state_dict"]
+        kept = read(path, "cpu", mmap=True)["optimizer_state_dict"]
         if self.zero == 3:
             return kept["fp32_flat_groups"], kept["optimizer_state_dict"]["state"]
         states = kept["base_optimizer_state"]["state"]
@@ -79,12 +81,6 @@ def _kept_whole(model: dict[str, Any], names: list[str]) -> tuple[Slots, States]
         slots = [weight for group in kept["fp32_groups"] for weight in group]
         return slots, kept["optimizer_state_dict"]["state"]
     return [model["module"][name] for name in names], kept["state"]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Return the content of a file of DeepSpeed; a tensor is read when it is used."""
-    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False, mmap=True)
-    return content
 
 
 def begin(engine: Any) -> None:

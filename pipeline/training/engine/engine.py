@@ -2,6 +2,7 @@
 
 import getpass
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -22,12 +23,14 @@ from pipeline.nn.losses import WeightedSum
 from pipeline.training.engine import checkpoint, elastic
 from pipeline.training.engine.activation_checkpointing import checkpoint_activations
 from pipeline.training.engine.backend import init_distributed, initialize
-from pipeline.training.engine.collectives import COLLECTIVES
+from pipeline.training.engine.collectives import COLLECTIVES, all_gather_texts
 from pipeline.training.engine.ema import EMA
 from pipeline.training.engine.optimisers import Scale, groups, optimiser
 from pipeline.training.engine.profiling import part
+from pipeline.training.engine.state_files import StateFiles, read
 from pipeline.training.steps.micro_batches import accumulation_steps, micro_batches
 from pipeline.training.weights import save
+from pipeline.writing import make_folder
 
 STATE = "state"
 EMA_WEIGHTS = "ema.pt"
@@ -127,6 +130,8 @@ class Engine:
             dist_init_required=False,
         )
         elastic.begin(self.engine)
+        self.files = StateFiles()
+        self.files.attach(self.engine)
         self.ema: EMA | None = None
         if training.ema_events and world.is_first:
             self.ema = EMA(self.engine.module, training)
@@ -264,17 +269,28 @@ class Engine:
         written = checkpoint.temporary(checkpoints, events_seen)
         if self.world.is_first:
             shutil.rmtree(written, ignore_errors=True)
-            written.mkdir(parents=True)
+            make_folder(written)
         torch.distributed.barrier()
+        self.files.begin()
         state = {"events_seen": events_seen}
-        self.engine.save_checkpoint(str(written), tag=STATE, client_state=state)
+        self.engine.save_checkpoint(str(written), tag=STATE, client_state=state, save_latest=False)
         if self.ema is not None:
-            torch.save(self.ema.values, written / EMA_WEIGHTS)
-        torch.distributed.barrier()
+            self.files.save(self.ema.values, written / EMA_WEIGHTS)
+        hashes = self._hashes(written)
         if self.world.is_first:
-            checkpoint.seal(written, events_seen, {**extra, "written_by": self.written_by})
+            content = {**extra, "written_by": self.written_by}
+            checkpoint.seal(written, events_seen, content, hashes)
             checkpoint.prune(checkpoints, keep=self.training.keep_checkpoints, always=keep)
         torch.distributed.barrier()
+
+    def _hashes(self, written: Path) -> dict[str, str]:
+        """Return the SHA-256 of the files that all processes wrote to the folder `written`.
+
+        Each process has synced its own; the names are relative to the folder.
+        """
+        own = {str(path.relative_to(written)): each for path, each in self.files.hashes.items()}
+        texts = all_gather_texts(json.dumps(own), self.world.device)
+        return {name: each for text in texts for name, each in json.loads(text).items()}
 
     def resume(self, checkpoints: Path, start: tuple[Path, int] | None = None) -> int:
         """Load the newest checkpoint that verifies; return the events it had seen, 0 if none.
@@ -311,7 +327,7 @@ class Engine:
             saved = elastic.Saved(path / STATE, written_by["zero"], written_by["processes"])
             elastic.load(self.engine, saved)
         if self.ema is not None:
-            self.ema.load(torch.load(path / EMA_WEIGHTS, weights_only=True))
+            self.ema.load(read(path / EMA_WEIGHTS))
 
     def export(self, path: Path, metadata: Mapping[str, str] = {}) -> str:
         """Write the plain weights to `path` from the first process; return their values' SHA-256.
