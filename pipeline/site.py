@@ -2,6 +2,7 @@
 
 import os
 from datetime import date
+from pathlib import Path
 from typing import Literal
 
 from pydantic import (
@@ -12,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline import catalog
+from pipeline import catalog, trust
 from pipeline.catalog import Declaration, DeclarationError
 
 SHELF = "sites"
@@ -343,8 +344,14 @@ class Site(Declaration):
 
 
 def load_site(name: str | None = None) -> Site:
-    """Load the site `name` (a declared name or a path), or the one this process runs on."""
+    """Load the site `name` (a declared name or a path), or the one this process runs on.
+
+    Raises:
+        OtherOwnerError: The file is another user's, and its lines would be those of your scripts.
+    """
     if name is not None:
+        if name.endswith(".toml") and Path(name).is_file():
+            trust.check(Path(name))
         return catalog.load(SHELF, name, Site)
     sites = [catalog.load(SHELF, each, Site) for each in catalog.names(SHELF)]
     here = next((site for site in sites if site.here), None)

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from pipeline import catalog
+from pipeline import catalog, trust
 from pipeline.campaign import stored
 from pipeline.outcome import RunError
 from pipeline.planning.plan import Plan, RunOptions, Step
@@ -30,12 +30,14 @@ def read(folder: TaskFolder) -> tuple[Plan, Step]:
     Raises:
         RunError: The settings are missing or damaged.
         DeclarationError: The task's declaration is damaged.
+        OtherOwnerError: Another user wrote the settings, of which batch scripts are made.
     """
     path = _path(folder)
     settings = read_json(path)
     if settings is None:
         message = f"{path}: not there. The first submission of a training writes it."
         raise RunError(message)
+    trust.check(path)
     task = stored.read_any(folder)
     step = Step(task=task, **settings["step"])
     path_of_run = folder.path.parent.parent

@@ -1,10 +1,12 @@
 """Custom code: readers, models and interactions in a user's own Python file."""
 
 import importlib.util
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
+from pipeline import trust
 from pipeline.data.errors import BadInput
 
 
@@ -21,14 +23,28 @@ def load(file: Path, name: str) -> Any:
     return getattr(module, name)
 
 
+class _Source(SourceFileLoader):
+    """Loads a file's source, once it is known whose it is, and no bytecode that lies beside it."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the code of the file."""
+        path = self.get_filename(fullname)
+        compiled: CodeType = self.source_to_code(trust.content(Path(path)), path)
+        return compiled
+
+
 def _loaded(file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    if spec is None or spec.loader is None:
+    if file.suffix != ".py":
         message = f"{file}: not a Python file; its name must end in .py."
         raise BadInput(message)
+    loader = _Source(file.stem, str(file))
+    spec = importlib.util.spec_from_file_location(file.stem, file, loader=loader)
+    assert spec is not None  # as it has a loader
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
+    except trust.OtherOwnerError as error:
+        raise BadInput(str(error)) from error
     except Exception as error:  # the user's own code may raise anything
         message = f"{file}: cannot be loaded ({type(error).__name__}: {error})."
         raise BadInput(message) from error

@@ -7,10 +7,11 @@ the links that it submits.
 import hashlib
 import os
 import shutil
+import stat
 from functools import cache
 from pathlib import Path
 
-from pipeline import catalog
+from pipeline import catalog, trust
 from pipeline.run import Run
 from pipeline.writing import keep, make_folder
 
@@ -19,8 +20,9 @@ SUFFIXES = (".py", ".toml", ".j2", ".md")
 
 
 def folder(run: Run) -> Path:
-    """Return the folder in `run` for a copy of the current code."""
-    return run.code / digest(catalog.PACKAGE)
+    """Return the folder in `run` for a copy of the current code, which is this user's own."""
+    to = run.code / digest(catalog.PACKAGE)
+    return to if not to.exists() or trust.is_own(to) else to.with_name(f"{to.name}-{os.geteuid()}")
 
 
 def write(run: Run) -> Path:
@@ -39,12 +41,19 @@ def write(run: Run) -> Path:
         for source, name in _sources(catalog.PACKAGE):
             (temporary / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, temporary / name)
+        _close(temporary)
         keep(temporary, to, replaces=False)
     except OSError:
         shutil.rmtree(temporary, ignore_errors=True)
         if not to.is_dir():  # another controller was faster
             raise
     return to
+
+
+def _close(folder: Path) -> None:
+    """Let nobody but the owner change what is in `folder`, also where a run is a group's."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(path.stat().st_mode & ~(stat.S_IWGRP | stat.S_IWOTH))
 
 
 @cache

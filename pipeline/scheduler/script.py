@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound
 
-from pipeline import catalog
+from pipeline import catalog, trust
 from pipeline.catalog import DeclarationError
 from pipeline.job import Job
 from pipeline.scheduler.container import contained
@@ -94,6 +94,7 @@ def exports(job: Job, site: Site) -> list[tuple[str, str]]:
         "COSMOTRON_JOB_KEY": job.key,
         "COSMOTRON_NODE_NAMES": system.NODE_NAMES,
     }
+    of_job |= trust.exported()
     if job.parts:
         return sorted({**environment.always, **of_job}.items())
     by_size = environment.multi_node if job.nodes > 1 else environment.single_node

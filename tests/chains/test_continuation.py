@@ -22,6 +22,7 @@ from pipeline.outcome import Exit
 from pipeline.records import Product, Trained
 from pipeline.scheduler import NotNowError
 from pipeline.site import load_site
+from pipeline.trust import OtherOwnerError
 
 RUNS = {"state": State.RUNNING, "exit_code": None, "end": None}
 
@@ -68,6 +69,16 @@ def first(manager, step, folder, monkeypatch):
 def within(monkeypatch, job_id):
     """Go on as a process of the job `job_id`."""
     monkeypatch.setenv("COSMOTRON_JOB_ID", job_id)
+
+
+def test_settings_of_another_user_make_no_batch_script(folder, monkeypatch):
+    path = folder.chain / "link-settings.json"
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    if owner == 0:  # root's files are accepted
+        os.chown(path, 61234, -1)
+    with pytest.raises(OtherOwnerError, match="may run code as you"):
+        link_settings.read(folder)
 
 
 def save(folder, number):
