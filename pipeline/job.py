@@ -40,6 +40,7 @@ class Job(Declaration):
     image: str = ""
     exclude: tuple[str, ...] = ()
     code: str = ""
+    umask: str = ""
     before: tuple[str, ...] = ()
     afterwards: tuple[str, ...] = ()
     parts: tuple["Job", ...] = ()

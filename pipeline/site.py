@@ -188,6 +188,8 @@ class Site(Declaration):
     failures per 1000 node-days. `link_overhead_minutes` is the time of a training's link without
     steps: until its first step and after its last one, as long as none has been measured.
 
+    `group` is the group of users that shares the runs, empty for none.
+
     A user may have at most `submitted_jobs` jobs in all queues, of which `eligible_jobs` may start.
     A bundle has at most `bundle_parts` trainings side by side. In `packs` trainings of one device
     share the nodes of `training`, where jobs get whole nodes only.
@@ -209,6 +211,7 @@ class Site(Declaration):
     template: str = "slurm"
     detect: Detect | None = None
     scratch: str = "runs"
+    group: str = ""
     purge_days: PositiveInt | None = None
     balance_command: str = ""
     balance_format: Literal["showusage", "sbank", "sfapi"] | None = None

@@ -15,6 +15,7 @@ from pipeline.cli.screen import (
     AsJson,
     Bundle,
     CampaignName,
+    Group,
     Image,
     Project,
     QosName,
@@ -60,6 +61,7 @@ def run(
     ] = 0,
     image: Image = "",
     bundle: Bundle = "cheapest",
+    group: Group = "",
     checks: Annotated[
         bool,
         typer.Option(
@@ -75,7 +77,9 @@ def run(
     from pipeline.workflow.controller import drive, unfinished
 
     where, what = load_site(site), known_campaign(campaign)
-    options = RunOptions(project, qos, cap or what.cap_node_hours, profile, image, bundle)
+    options = RunOptions(
+        project, qos, cap or what.cap_node_hours, profile, image, bundle, group or where.group
+    )
     folder = there(run_folder(what, where, root), where)
     done_before = not unfinished(what.tasks(folder), folder) and folder.page.exists()
 

@@ -31,6 +31,12 @@ Root = Annotated[
 Project = Annotated[
     str, typer.Option("--project", envvar="COSMOTRON_PROJECT", help="The project that pays.")
 ]
+Group = Annotated[
+    str,
+    typer.Option(
+        "--group", envvar="COSMOTRON_GROUP", help="Share the run with this group of users."
+    ),
+]
 QosName = Annotated[str, typer.Option("--qos", help="The queue of the trainings.")]
 Image = Annotated[str, typer.Option("--image", help="Run in this container image.")]
 Bundle = Annotated[
@@ -88,8 +94,11 @@ def known_campaign(name: str) -> "Campaign":
 def run_folder(campaign: "Campaign", site: "Site", root: Path | None) -> "Run":
     """Return the run folder of `campaign` on `site`, which may name variables of that site."""
     from pipeline.run import Run
+    from pipeline.shared import follow
 
-    return Run(root or Path(os.path.expandvars(site.scratch)).expanduser(), campaign.name)
+    run = Run(root or Path(os.path.expandvars(site.scratch)).expanduser(), campaign.name)
+    follow(run.path)
+    return run
 
 
 def there(run: "Run", site: "Site") -> "Run":

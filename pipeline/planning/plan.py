@@ -10,6 +10,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
+from pipeline import shared
 from pipeline.budget.cost import node_hours
 from pipeline.campaign import CHAINED, SimulateTask, StageTask, Task, Training
 from pipeline.catalog import DeclarationError
@@ -36,7 +37,10 @@ PILOT, PACK = "pilot", "pack"  # the two kinds of job whose nodes tasks share
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The user's options beside the campaign: project, queue, cap, profiling, image, bundling."""
+    """The user's options beside the campaign: project, queue, cap, profiling, image, bundling.
+
+    `group` is the group that shares the run, empty for none.
+    """
 
     project: str = ""
     qos: str = ""
@@ -44,6 +48,7 @@ class RunOptions:
     profile_steps: int = 0
     image: str = ""
     bundle: Literal["cheapest", "soonest", "never"] = "cheapest"
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,11 @@ class Plan:
         """The most node-hours that the whole plan may cost."""
         return self.pilot_node_hours + sum(step.node_hours for step in self.steps)
 
+    @property
+    def umask(self) -> str:
+        """The umask of the jobs in a run that a group shares, empty for the user's own."""
+        return f"{shared.UMASK:03o}" if shared.is_shared(self.run.path) else ""
+
     def link(self, step: Step, number: int) -> Job:
         """Return the batch job of link `number` (from 1) of a training's chain."""
         role = self.training_role
@@ -147,6 +157,7 @@ class Plan:
             qos=role.qos,
             image=self.options.image,
             code=self.code,
+            umask=self.umask,
             before=(*continuation, "begin", *link) if needs_no_controller else (),
             afterwards=(*continuation, "end", *link) if needs_no_controller else (),
         )
@@ -198,6 +209,7 @@ class Plan:
             qos=pilot.role.qos,
             image=self.options.image,
             code=self.code,
+            umask=self.umask,
             pilot=True,
         )
 

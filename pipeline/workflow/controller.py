@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline import catalog, claims, records
+from pipeline import catalog, claims, records, shared
 from pipeline.campaign import Campaign, Task, to_toml
 from pipeline.chains import history, stop_requests, waiting
 from pipeline.chains.job_manager import JobManager
@@ -82,6 +82,7 @@ def drive(
         misuse.check(plan, connect(site, run))
     if todo and not agree(plan, changed):
         return []
+    shared.share(run.path, options.group)
     with claims.claimed(run.claim, notice=partial(_say, console)):
         if todo and checks:
             preflight.before_submission(plan, connect(site, run))

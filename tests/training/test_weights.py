@@ -1,5 +1,7 @@
 """Weights in a file of safetensors: whole, readable by others, with a word on what they are."""
 
+import os
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -57,3 +59,13 @@ def test_a_file_cut_short_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(ExportError, match="no whole safetensors file"):
         hash_of_file(path)
+
+
+def test_a_group_may_read_them_where_the_umask_says_so(tmp_path):
+    for mask, mode in ((0o022, 0o644), (0o002, 0o664), (0o077, 0o600)):
+        before = os.umask(mask)
+        try:
+            save({"w": torch.ones(2)}, tmp_path / "weights.safetensors", {})
+        finally:
+            os.umask(before)
+        assert (tmp_path / "weights.safetensors").stat().st_mode & 0o777 == mode

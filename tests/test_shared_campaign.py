@@ -1,0 +1,43 @@
+"""A campaign that one member of a group begins, and another drives to its end."""
+
+import signal
+import time
+
+import pytest
+from two_users import ADA, GRACE, GROUP, shared_place, started
+from whole_campaign import command, fingerprint, of_modes, with_modes
+
+pytest.importorskip("deepspeed")
+
+DEADLINE_SECONDS = 300
+
+
+def owners(folder, pattern):
+    """Whose the files and folders of a pattern are."""
+    return {path.stat().st_uid for path in folder.glob(pattern)}
+
+
+@pytest.mark.slow
+def test_the_second_user_drives_on_what_the_first_began(uninterrupted):
+    with shared_place() as place:
+        root = place / "project" / "runs"
+        campaign = with_modes(place, "frozen")
+        words = [*command(root, campaign=campaign), "--group", GROUP]
+        first = started(ADA, place, words)
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not list(root.glob("tiny/pretrain/*/checkpoints/step-*[0-9]")):
+            assert first.poll() is None, first.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        first.send_signal(signal.SIGINT)
+        told, _ = first.communicate(timeout=DEADLINE_SECONDS)
+        assert first.returncode == 130, told
+        second = started(GRACE, place, words)
+        told, _ = second.communicate(timeout=DEADLINE_SECONDS)
+        assert second.returncode == 0, told
+        found, run = fingerprint(root), root / "tiny"
+        assert found == of_modes(fingerprint(uninterrupted), "frozen")
+        assert owners(run, "stage/*/DONE") == {ADA}
+        assert owners(run, "evaluate/*/DONE") == {GRACE}
+        assert owners(run, "code/*") == {ADA, GRACE}
+        assert {path.stat().st_gid for path in run.rglob("*")} == {GROUP}
