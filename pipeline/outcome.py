@@ -44,10 +44,11 @@ class Outcome:
     `code` is how our programs exit with it; None where none of them was left to exit. `retry` says
     whether the chain goes on, `elsewhere` whether the next job avoids the nodes of this one, and
     `forgiven` that a link which made progress does not count towards the most that a chain may
-    have: others ended it. An `echo` is the end of a process that only lost another one, or does not
-    know better: what was recorded or is known of the cause counts more. `lost_to` names it in the
-    accounts of node-hours. `message` is made of the error's `text`, its first `line`, its `type`,
-    and of a system error the `path` and `reason`; `advice` is what the user does.
+    have: others ended it. `outside` is that the cause is neither the task nor the job: who runs the
+    campaign again has removed it. An `echo` is the end of a process that only lost another one, or
+    does not know better: what was recorded or is known of the cause counts more. `lost_to` names it
+    in the accounts of node-hours. `message` is made of the error's `text`, its first `line`, its
+    `type`, and of a system error the `path` and `reason`; `advice` is what the user does.
 
     The rest is how the end is recognised: the scheduler's `state`, the names of an error's `types`,
     the system's `errnos`, `phrases` in the message of a RuntimeError or ConnectionError. One with
@@ -62,6 +63,7 @@ class Outcome:
     elsewhere: bool = False
     echo: bool = False
     forgiven: bool = False
+    outside: bool = False
     lost_to: str = ""
     message: str = "{text}"
     state: str = ""
@@ -251,6 +253,7 @@ ROWS = (
     Outcome(
         name="cannot_write",
         code=Exit.CANNOT_WRITE,
+        outside=True,
         means="no permission to write, or a file is where a folder should be",
         advice="Get write permission there, or write elsewhere (`run --root`, or another store for "
         "`stage`); then run again.",
@@ -261,6 +264,7 @@ ROWS = (
     Outcome(
         name="disk_full",
         code=Exit.CANNOT_WRITE,
+        outside=True,
         means="a disk or a quota is full, or will be",
         advice="Make room there, or write elsewhere (`run --root`, or another store for `stage`); "
         "then run again: it resumes.",
@@ -365,7 +369,7 @@ def classify(error: BaseException, *, processes: int = 1, where: str = "") -> Fa
     row = next((row for row in candidates if row.recognises(error)), OUTCOMES["error"])
     path, reason = where, text
     if isinstance(error, OSError):
-        path, reason = str(error.filename or where or "A file"), error.strerror or text
+        path, reason = _path_of(error) or where or "A file", error.strerror or text
     message = row.message.format(
         text=text,
         line=(text.strip().splitlines() or ["no more is known"])[0][:160],
@@ -375,6 +379,12 @@ def classify(error: BaseException, *, processes: int = 1, where: str = "") -> Fa
         advice=row.advice.replace("`", ""),
     )
     return Failure(row, message, is_foreseen=row.name != "error")
+
+
+def _path_of(error: OSError) -> str:
+    """Return the file that a system error is about: of a copy, what could not be written."""
+    written = error.filename2 if error.errno in OUTCOMES["disk_full"].errnos else None
+    return str(written or error.filename or "")
 
 
 def of_code(code: int | None) -> Outcome:

@@ -283,3 +283,12 @@ def test_the_docs_have_the_table() -> None:
     if os.environ.get("COSMOTRON_WRITE_GOLDEN"):
         PAGE.write_text(expected)
     assert text == expected, f"{PAGE}: the table is to be\n{table()}"
+
+
+def test_a_copy_that_met_a_full_disk_names_what_could_not_be_written():
+    error = OSError(
+        errno.ENOSPC, "No space left on device", "/code/a.py", None, "/scratch/run/a.py"
+    )
+    failure = classify(error)
+    assert failure.outcome.name == "disk_full"
+    assert failure.message.startswith("/scratch/run/a.py: No space left on device.")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline import pace
 from pipeline.claims import Judge, Verdict
+from pipeline.lines import added, tail
 from pipeline.run import TaskFolder
 
 
@@ -13,13 +14,6 @@ def logs(folder: TaskFolder) -> list[Path]:
     """Return the logs of a task's jobs and parts that are not empty, the newest last."""
     found = [path for path in folder.logs.glob("*.log") if path.stat().st_size]
     return sorted(found, key=lambda path: path.stat().st_mtime)
-
-
-def tail(path: Path, lines: int) -> tuple[str, int]:
-    """Return the last `lines` of the file, and its size in bytes."""
-    content = path.read_bytes()
-    kept = content.decode(errors="replace").splitlines(keepends=True)[-lines:] if lines else []
-    return "".join(kept), len(content)
 
 
 def ends(folder: TaskFolder, lines: int) -> str:
@@ -67,12 +61,9 @@ def follow(folder: TaskFolder, lines: int, interval_seconds: float = 0.5) -> Ite
                 text, shown[path] = tail(path, lines)
                 yield f"==> {path} <==\n{text}"
                 continue
-            with path.open("rb") as stream:
-                stream.seek(shown[path])
-                added = stream.read()
-            shown[path] += len(added)
-            if added:
-                yield added.decode(errors="replace")
+            for part in added(path, shown[path]):
+                shown[path] += len(part)
+                yield part.decode(errors="replace")
         text, step = _steps(folder, step, None if step else lines)
         if text:
             yield text

@@ -11,8 +11,8 @@ from pipeline.chains import history, node_exclusion, retry, stop_requests
 from pipeline.chains.history import Link, Over
 from pipeline.chains.job_manager import JobManager
 from pipeline.chains.liveness import Liveness
-from pipeline.chains.logs import tail
 from pipeline.job import JobStatus
+from pipeline.lines import tail
 from pipeline.outcome import named
 from pipeline.planning.plan import Step
 from pipeline.records import Ending

@@ -22,7 +22,7 @@ from pipeline.chains.outcomes import (
 )
 from pipeline.chains.submission import NoHoursError
 from pipeline.job import Job, JobStatus, State
-from pipeline.outcome import RunError
+from pipeline.outcome import RunError, named
 from pipeline.planning import truth
 from pipeline.planning.plan import Step
 from pipeline.records import Ending
@@ -50,6 +50,7 @@ class Chain:
         step: The training in the plan.
         manager: Submits and polls the jobs.
         submitted_ids: The jobs that this controller submitted or found.
+        begun: The numbers of the links that this controller began.
         watched: The link that is watched, and its job's id.
         requested: The link that is to be submitted as a part of a bundle.
         checked_at: When the heartbeat was last checked.
@@ -61,6 +62,7 @@ class Chain:
     step: Step
     manager: JobManager
     submitted_ids: set[str] = field(default_factory=set)
+    begun: set[int] = field(default_factory=set)
     watched: tuple[Link, str] | None = None
     requested: Link | None = None
     checked_at: float = 0.0
@@ -111,7 +113,7 @@ class Chain:
     def _continue(self) -> bool:
         """Watch the open link, or begin the next one; return whether the task is done."""
         over = history.over(self.folder)
-        if over is not None and history.report(self.folder, over):
+        if over is not None and history.report(self.folder, over) and not self._is_cured(over):
             raise _error(over)
         link = history.newest(self.folder)
         if link is not None and link.is_open:
@@ -121,6 +123,13 @@ class Chain:
         self._begin()
         return False
 
+    def _is_cured(self, over: Over) -> bool:
+        """Whether the user has removed the cause of this end of the chain, though unreported.
+
+        A full disk ends the controller too, before it could report anything.
+        """
+        return named(over.outcome).outside and over.number not in self.begun
+
     def _begin(self) -> None:
         """Record the next link and submit it, unless the link before has submitted it."""
         self._check_may_begin()
@@ -129,6 +138,7 @@ class Chain:
             self.has_settings = True
         number = self.manager.next_number(self.step.task.key)
         history.begin(self.folder, number, saved(self.folder))
+        self.begun.add(number)
         self.advance()
 
     def _check_may_begin(self) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import records
+from pipeline.lines import whole_lines
 from pipeline.outcome import RunError
 from pipeline.records import AnyRecord
 from pipeline.writing import read_json
@@ -37,16 +39,20 @@ class Reader:
             self.problems.append(_message(path, error))
             return {}
 
-    def lines(self, path: Path) -> list[dict[str, Any]]:
-        """Return the JSON objects of a file that grows by lines; a torn last line is no problem."""
+    def columns(self, path: Path, *names: str) -> NDArray[np.float64]:
+        """Return the numbers of these names in a file that grows by JSON lines: (lines, names).
+
+        A line that lacks one is left out; a torn last line is no problem.
+        """
+        found = array("d")
         try:
-            whole = path.read_text().split("\n")[:-1]
-            return [json.loads(line) for line in whole]
-        except FileNotFoundError:
-            return []
-        except (ValueError, OSError) as error:
+            for line in map(json.loads, whole_lines(path)):
+                if line.keys() >= {*names}:
+                    found.extend(float(line[name]) for name in names)
+        except (ValueError, TypeError, AttributeError, OSError) as error:
             self.problems.append(_message(path, error))
-            return []
+            return np.zeros((0, len(names)))
+        return np.frombuffer(found).reshape(-1, len(names))
 
     def arrays(self, path: Path) -> dict[str, NDArray[Any]]:
         """Return the arrays of an npz file, empty where there is none."""

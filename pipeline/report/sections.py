@@ -86,15 +86,9 @@ def losses(tasks: Sequence[TaskView], reader: Reader) -> list[Plot]:
 
 def _curve(task: TaskView, reader: Reader) -> Curve:
     """Return the loss of one training; a step that a kill made it take again counts once."""
-    lines = reader.lines(task.folder.metrics)
-    complete = [line for line in lines if {"events_seen", "loss"} <= line.keys()]
-    loss = {int(line["events_seen"]): float(line["loss"]) for line in complete}
-    events = sorted(loss)
-    return Curve(
-        label=task.name,
-        events=np.array(events, dtype=float),
-        loss=np.array([loss[each] for each in events]),
-    )
+    newest_first = reader.columns(task.folder.metrics, "events_seen", "loss")[::-1]
+    events, first = np.unique(newest_first[:, 0], return_index=True)
+    return Curve(label=task.name, events=events, loss=newest_first[first, 1])
 
 
 def paces(tasks: Sequence[TaskView]) -> list[tuple[TaskView, Pace]]:

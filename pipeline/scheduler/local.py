@@ -46,7 +46,11 @@ class LocalScheduler(BatchSystem):
         record = self._record(job)
         write_text(job.script, text)
         if records.create(path, record):
-            self._start(path, record)
+            try:
+                self._start(path, record)
+            except OSError:
+                path.unlink()  # a full disk: nothing has started, and nothing must seem to have
+                raise
         return job.key
 
     def find(self, key: str, since: float) -> str | None:

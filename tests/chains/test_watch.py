@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from scheduler_fakes import Clock, FakeScheduler, pretraining, tiny_plan
 
-from pipeline.chains import back_off, job_manager, stop_requests
+from pipeline.chains import back_off, history, job_manager, stop_requests
 from pipeline.chains.job_manager import JobManager
 from pipeline.chains.outcomes import why
 from pipeline.chains.watch import Chain, TaskError, Watchers
@@ -156,7 +156,7 @@ def test_progress_is_told_from_link_to_link(manager, scheduler, step, folder):
     scheduler.at_end = lambda _: checkpoint.mkdir(parents=True, exist_ok=True)
     with pytest.raises(TaskError, match=NO_PROGRESS):
         chain(step, manager)
-    assert len(scheduler.jobs) == 3
+    assert len(scheduler.jobs) == 2
 
 
 def test_a_part_of_the_product_is_progress_too(manager, scheduler, step, folder):
@@ -424,3 +424,22 @@ def test_a_queue_that_others_left_full_is_used_when_they_are_gone(tmp_path, cloc
     assert len(scheduler.jobs) == len(others) + 1
     ended = [each for each in manager.ledger.accounts().values() if each.state == "cancelled"]
     assert len(ended) == len(others), "and the ledger knows"
+
+
+@pytest.mark.parametrize("outcome", ["disk_full", "cannot_write"])
+def test_a_full_disk_that_ended_the_controller_too_is_not_told_again(
+    manager, scheduler, step, folder, outcome
+):
+    """Whoever types the command again has made room: the second run goes on."""
+    scheduler.ends = {"state": State.FAILED, "exit_code": Exit.CANNOT_WRITE}
+    scheduler.at_end = lambda job_id: folder.fail(outcome, f"{job_id}: no room")
+    dies = Chain(step, manager)
+    while history.over(folder) is None:
+        dies.advance()
+        job_manager.clock.sleep(manager.plan.site.poll_seconds + 1)
+    with pytest.raises(TaskError, match="701: no room"):  # the disk is still full
+        chain(step, manager)
+    assert len(scheduler.jobs) == 2
+    checkpoints_each_link(scheduler, folder, done_after=3)
+    chain(step, manager)
+    assert folder.is_done

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -314,3 +315,19 @@ def test_a_record_says_it_all(tmp_path: Path) -> None:
     record.write(tmp_path / "job.json", asked)
     assert json.loads((tmp_path / "job.json").read_text())["walltime_seconds"] == 1
     assert record.read(tmp_path / "job.json") == asked
+
+
+def test_a_job_that_a_full_disk_kept_from_its_start_was_never_submitted(
+    scheduler: Scheduler, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job("true")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "run", full)
+        with pytest.raises(OSError, match="No space left"):
+            submit(scheduler, job)
+    assert scheduler.find(job.key, 0.0) is None
+    assert wait(scheduler, submit(scheduler, job)).state is State.COMPLETED

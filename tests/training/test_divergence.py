@@ -78,7 +78,7 @@ def test_a_window_of_which_steps_are_missing_does_not_count():
 
 def test_steps_are_read_up_to_the_one_that_was_resumed(tmp_path):
     metrics = tmp_path / "metrics.jsonl"
-    assert recorded(metrics, 3) == []
+    assert list(recorded(metrics, 3)) == []
     lines = [json.dumps({"step": n, "loss": n / 2, "lr": 0.1}) + "\n" for n in range(1, 6)]
     metrics.write_text("".join(lines) + '{"step": 6, "lo')
-    assert recorded(metrics, 3) == [(1, 0.5), (2, 1.0), (3, 1.5)]
+    assert list(recorded(metrics, 3)) == [(1, 0.5), (2, 1.0), (3, 1.5)]

@@ -1,6 +1,7 @@
 """What is told of each step: once, whichever links took it, and with rates that can be checked."""
 
 import json
+import tracemalloc
 
 import pytest
 
@@ -13,6 +14,7 @@ from pipeline.data.errors import BadInput
 from pipeline.run import TaskFolder
 from pipeline.training.engine.engine import World
 from pipeline.training.steps import writers
+from pipeline.training.steps.divergence import recorded
 from pipeline.training.steps.metrics import Metrics, Speed
 
 BATCH = 4
@@ -126,3 +128,20 @@ def test_a_writer_that_is_not_installed_says_what_to_type(monkeypatch, name):
     monkeypatch.setattr(writers, "find_spec", lambda _: None)
     with pytest.raises(BadInput, match=rf"{name} is not installed here. Type: pip install 'cosmo"):
         writers.check([name])
+
+
+def test_long_metrics_are_cut_and_read_by_lines(tmp_path):
+    folder = TaskFolder(tmp_path)
+    count = 10_000
+    with folder.metrics.open("w") as stream:
+        for step in range(1, count + 1):
+            line = {"events_seen": step * BATCH, **numbers(step), "padding": "." * 50}
+            stream.write(json.dumps({"step": step, **line}) + "\n")
+    tracemalloc.start()
+    with metrics(folder, after=count - 10) as told:
+        assert told.last()["step"] == count - 10
+    assert sum(1 for _ in recorded(folder.metrics, count)) == count - 10
+    _, held = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 1 << 20
+    assert lines(folder)[-1]["step"] == count - 10

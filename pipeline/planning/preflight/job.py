@@ -92,8 +92,11 @@ def _ranks(folder: Path) -> list[Rank]:
 
 def network(folder: Path) -> set[str]:
     """Return the networks that NCCL's logs in `folder` name, empty if NCCL was not used."""
-    logs = (path.read_text(errors="replace") for path in folder.glob("nccl.*.log"))
-    return {name for text in logs for name in NETWORK.findall(text)}
+    found: set[str] = set()
+    for path in folder.glob("nccl.*.log"):
+        with path.open(errors="replace") as log:
+            found.update(name for line in log for name in NETWORK.findall(line))
+    return found
 
 
 def judged(site: Site, node_count: int, ranks: Sequence[Rank], used: set[str]) -> Iterator[Check]:

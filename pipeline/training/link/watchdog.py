@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from pipeline import claims, records
@@ -134,7 +136,7 @@ class Watchdog:
     def _message(self) -> str:
         """Return where each process of this link hangs, by the stacks that all have written."""
         paths = sorted(self.folder.logs.glob("stacks-rank-*.txt"))
-        heads = [path.read_text().splitlines()[:2] for path in paths]
+        heads = [_head(path, 2) for path in paths]
         here = [head[1] for head in heads if len(head) == 2 and head[0] == _link()]
         others = f"; and {len(here) - MOST_NAMED} more" if len(here) > MOST_NAMED else ""
         return (
@@ -143,6 +145,12 @@ class Watchdog:
             "collective is the one that the others wait for. Raise "
             "hang_seconds if steps, saves or the start do take that long."
         )
+
+
+def _head(path: Path, lines: int) -> list[str]:
+    """Return the first lines of a file."""
+    with path.open() as stream:
+        return [line.rstrip("\n") for line in islice(stream, lines)]
 
 
 def _link() -> str:

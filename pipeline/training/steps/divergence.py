@@ -1,9 +1,11 @@
 """Whether a loss has diverged although it is still finite."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import fmean, pstdev
+
+from pipeline.lines import whole_lines
 
 
 class Divergence:
@@ -68,9 +70,8 @@ class Divergence:
         )
 
 
-def recorded(metrics: Path, last: int) -> list[tuple[int, float]]:
-    """Return (step, loss) of each complete line of a metrics file, up to step `last`."""
-    if not metrics.exists():
-        return []
-    lines = [json.loads(line) for line in metrics.read_text().split("\n")[:-1]]
-    return [(line["step"], line["loss"]) for line in lines if line["step"] <= last]
+def recorded(metrics: Path, last: int) -> Iterator[tuple[int, float]]:
+    """Yield (step, loss) of each complete line of a metrics file, up to step `last`."""
+    for line in map(json.loads, whole_lines(metrics)):
+        if line["step"] <= last:
+            yield line["step"], line["loss"]

@@ -12,13 +12,13 @@ import torch
 
 from pipeline import records
 from pipeline.campaign import Training
+from pipeline.lines import lines_and_ends, tail
 from pipeline.records import TaskProgress
 from pipeline.run import TaskFolder
 from pipeline.training.engine.engine import World
 from pipeline.training.link.here import this_link
 from pipeline.training.programs.program import Throttle
 from pipeline.training.steps import writers
-from pipeline.writing import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,9 +91,7 @@ class Metrics:
     def __enter__(self) -> Self:
         """Open the file, and remove the steps after the checkpoint that was resumed."""
         if self.writes:
-            lines = _lines(self.folder.metrics)
-            kept = [line for line in lines if json.loads(line)["events_seen"] <= self.seen]
-            write_text(self.folder.metrics, "".join(f"{line}\n" for line in kept))
+            _cut(self.folder.metrics, self.seen)
             self.stream = self.folder.metrics.open("a")
             step = self.seen // self.training.batch_events
             self.copies = writers.opened(self.training.writers, self.folder.path, step)
@@ -133,7 +131,9 @@ class Metrics:
         """Return the metrics of the last step written, by any link."""
         if not self.writes:
             return {"loss": math.nan}
-        last: dict[str, Any] = json.loads(_lines(self.folder.metrics)[-1])
+        text, _ = tail(self.folder.metrics, 2)  # the last one may be torn
+        *_, newest = (line for line in text.splitlines(keepends=True) if line.endswith("\n"))
+        last: dict[str, Any] = json.loads(newest)
         return last
 
 
@@ -147,6 +147,12 @@ def memory_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
 
 
-def _lines(path: Path) -> list[str]:
-    """Return the complete lines of a metrics file, without a torn last line of a killed link."""
-    return path.read_text().split("\n")[:-1] if path.exists() else []
+def _cut(path: Path, seen: int) -> None:
+    """Cut a metrics file after its steps up to `seen` events, and what a killed link tore off."""
+    end = 0
+    for line, after in lines_and_ends(path):
+        if json.loads(line)["events_seen"] > seen:
+            break
+        end = after
+    if path.exists() and path.stat().st_size > end:
+        os.truncate(path, end)
