@@ -237,6 +237,11 @@ class Run:
         return self.path / "parsl"
 
     @property
+    def local_jobs(self) -> Path:
+        """The records of the jobs of a machine without a scheduler, one file each."""
+        return self.path / "local" / "jobs"
+
+    @property
     def claim(self) -> Path:
         """The claim of the controller that drives the campaign (`pipeline.claims`)."""
         return self.path / "controller"

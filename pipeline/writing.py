@@ -10,7 +10,6 @@ import glob
 import json
 import os
 import shutil
-import socket
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.leftovers import hidden
 from pipeline.outcome import RunError
 
 SYNC_THREADS = 8  # a sync mostly waits: for the journal of a disk, or for servers
@@ -88,7 +88,7 @@ def keep_synced(written: Path, path: Path, *, replaces: bool = True) -> None:
         written.replace(path)
         sync_folder(path.parent)
         return
-    aside = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
+    aside = hidden(path).with_suffix(".old.tmp")
     path.rename(aside)
     try:
         written.rename(path)
@@ -109,7 +109,7 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
         OSError: The folder is not writable or the disk is full; nothing half-written stays.
     """
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = hidden(path)
     with _named_after(path, temporary):
         _write(temporary, text)
         temporary.replace(path)
@@ -127,7 +127,7 @@ def create_text(path: Path, text: str) -> bool:
         OSError: The folder is not writable or the disk is full; nothing half-written stays.
     """
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.new")
+    temporary = hidden(path)
     with _named_after(path, temporary):
         _write(temporary, text)
         made = _linked(temporary, path)
@@ -186,7 +186,7 @@ def written(path: Path) -> Iterator[Path]:
 @contextmanager
 def all_written(paths: Sequence[Path]) -> Iterator[list[Path]]:
     """Do as `written` for files that belong together; none has its name before all are on disk."""
-    temporaries = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in paths]
+    temporaries = [hidden(path) for path in paths]
     for path in paths:
         make_folder(path.parent)
         for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import records
+from pipeline.leftovers import hidden
 from pipeline.outcome import Exit, RunError
 from pipeline.records import Trained
 from pipeline.run import Run, TaskFolder
@@ -71,7 +72,7 @@ def test_a_full_disk_leaves_the_old_text_and_no_rubbish(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_text("old")
     # what is written first, next to it, fills the disk
-    (tmp_path / f".result.json.{os.getpid()}.tmp").symlink_to("/dev/full")
+    hidden(path).symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left") as caught:
         write_text(path, "new")
     assert caught.value.errno == errno.ENOSPC

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.leftovers import hidden
 from pipeline.outcome import RunError
 from pipeline.writing import (
     all_written,
@@ -134,7 +135,7 @@ def test_what_a_folder_replaces_is_removed_after_the_new_one_stays(tmp_path, don
         (folder / "content").write_text("new")
     assert (tmp_path / "old" / "content").read_text() == "new"
     assert names(tmp_path) == ["old"]
-    removed = done.index(("remove", f".old.{os.getpid()}.old.tmp"))
+    removed = done.index(("remove", hidden(Path("old")).with_suffix(".old.tmp").name))
     assert done[removed - 2 : removed] == [("name", "old"), ("sync", tmp_path.name)]
     with pytest.raises(RunError, match="not empty"), new_folder(folder.parent):
         pass

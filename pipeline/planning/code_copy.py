@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from pipeline import catalog, trust
+from pipeline.leftovers import hidden
 from pipeline.run import Run
 from pipeline.writing import keep, make_folder
 
@@ -34,7 +35,7 @@ def write(run: Run) -> Path:
     to = folder(run)
     if to.is_dir():
         return to
-    temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
+    temporary = hidden(to)
     shutil.rmtree(temporary, ignore_errors=True)
     make_folder(to.parent)
     try:

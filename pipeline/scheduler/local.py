@@ -78,7 +78,7 @@ class LocalScheduler(BatchSystem):
                     os.kill(record.runner.pid, signal.SIGTERM)
 
     def _path(self, key: str) -> Path:
-        return self.run.path / "local" / "jobs" / f"{key}.json"
+        return self.run.local_jobs / f"{key}.json"
 
     def _record(self, job: Job) -> Record:
         """Return the new record of `job`; a pilot takes its nodes whole.

@@ -6,15 +6,16 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from pipeline import catalog, claims, records, shared
+from pipeline import catalog, claims, leftovers, records, shared
 from pipeline.campaign import Campaign, Task, to_toml
 from pipeline.chains import history, stop_requests, waiting
 from pipeline.chains.job_manager import JobManager
@@ -86,6 +87,7 @@ def drive(
     with claims.claimed(run.claim, notice=partial(_say, console)):
         if todo and checks:
             preflight.before_submission(plan, connect(site, run))
+        leftovers.remove(_folders(run, tasks))
         is_stale = _record(campaign, site, run)
         _declare(tasks, run, console)
         check = partial(_check_overlap, tasks, run, allow=campaign.allow_overlap)
@@ -133,6 +135,14 @@ def _declare(tasks: Sequence[Task], run: Run, console: Console) -> None:
     aside = changes.apply(changes.compare(tasks, run), tasks, run)
     if aside is not None:
         console.print(f"What is made again is kept as it was in {aside}", soft_wrap=True)
+
+
+def _folders(run: Run, tasks: Sequence[Task]) -> Iterator[Path]:
+    """Yield the folders in which a killed process may have left a file without its name."""
+    yield from (run.path, run.ledger, run.code, run.report, run.bundles, run.node_failures)
+    yield from (run.local_jobs, run.store("").parent, *run.store("").parent.glob("*.zarr"))
+    for folder in (run.task(task.key) for task in tasks):
+        yield from (folder.path, folder.parts, folder.links, folder.chain, folder.logs)
 
 
 def _check_overlap(tasks: Sequence[Task], run: Run, step: Step, *, allow: bool) -> None:

@@ -4,7 +4,6 @@ A shard is a Zarr group; each array in it is one Zarr shard file with chunks ins
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from pipeline.data.events import Array
 from pipeline.data.store.codec import CODECS, ArrayFile, packed
 from pipeline.data.store.content import labels_in, track_count
 from pipeline.data.store.manifest import ArrayRecord, ShardRecord
+from pipeline.leftovers import hidden
 from pipeline.writing import keep_synced, make_folder, sync_all
 
 BOUNDARY = "offsets"
@@ -43,7 +43,7 @@ def write_shard(
         SupersededError: Another process has taken over the work.
     """
     make_folder(folder.parent)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary = hidden(folder)
     try:
         hashes = {
             name: _write(temporary / name, parts)
