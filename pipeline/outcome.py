@@ -9,6 +9,8 @@ import errno
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
+from pipeline.masking import masked
+
 
 class Exit(IntEnum):
     """Exit codes of our programs; 85 asks for another link, the others follow sysexits.h."""
@@ -354,7 +356,7 @@ class Failure:
 
 
 def classify(error: BaseException, *, processes: int = 1, where: str = "") -> Failure:
-    """Return the class of `error` and what to tell the user.
+    """Return the class of `error` and what to tell the user, with no secret of an address.
 
     Args:
         error: Whatever ended the work.
@@ -364,7 +366,7 @@ def classify(error: BaseException, *, processes: int = 1, where: str = "") -> Fa
     text = str(error)
     own = OUTCOMES.get(str(getattr(error, "outcome", "")))
     if own is not None:
-        return Failure(own, text)
+        return Failure(own, masked(text))
     candidates = (row for row in ROWS if processes > 1 or not row.peers)
     row = next((row for row in candidates if row.recognises(error)), OUTCOMES["error"])
     path, reason = where, text
@@ -378,7 +380,7 @@ def classify(error: BaseException, *, processes: int = 1, where: str = "") -> Fa
         reason=reason,
         advice=row.advice.replace("`", ""),
     )
-    return Failure(row, message, is_foreseen=row.name != "error")
+    return Failure(row, masked(message), is_foreseen=row.name != "error")
 
 
 def _path_of(error: OSError) -> str:

@@ -99,11 +99,12 @@ def keep_synced(written: Path, path: Path, *, replaces: bool = True) -> None:
     shutil.rmtree(aside)
 
 
-def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+def write_text(path: Path, text: str, *, durable: bool = True, private: bool = False) -> None:
     """Write `text` so that `path` holds all of it or what it held before.
 
     A file that is not `durable` may hold the earlier text again after a crash of the node, but
-    never a part: for what is written every second, and worth no wait for the folder.
+    never a part: for what is written every second, and worth no wait for the folder. One that is
+    `private` can be read by its owner alone, from the first byte on.
 
     Raises:
         OSError: The folder is not writable or the disk is full; nothing half-written stays.
@@ -111,7 +112,7 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     make_folder(path.parent)
     temporary = hidden(path)
     with _named_after(path, temporary):
-        _write(temporary, text)
+        _write(temporary, text, mode=0o600 if private else 0o666)
         temporary.replace(path)
         if durable:
             sync_folder(path.parent)
@@ -137,9 +138,9 @@ def create_text(path: Path, text: str) -> bool:
     return made
 
 
-def _write(path: Path, text: str) -> None:
-    """Write `text` to `path` and wait for the disk."""
-    with path.open("w") as stream:
+def _write(path: Path, text: str, mode: int = 0o666) -> None:
+    """Write `text` to `path`, with a mode that the umask lessens, and wait for the disk."""
+    with open(path, "w", opener=lambda name, flags: os.open(name, flags, mode)) as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())

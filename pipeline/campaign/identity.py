@@ -4,6 +4,7 @@ A key that is marked `INCIDENTAL` decides nothing; a path within the run is what
 the run; the files of a dataset are compared by `planning.changes`, which knows their contents.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 from pipeline.campaign.tasks import StageTask, Task
 from pipeline.campaign.together import taken_together
 from pipeline.catalog import INCIDENTAL
+from pipeline.masking import masked
 
 NAMES = ("key", "needs", "stage")  # of a task among the others
 SOURCES = "sources"
@@ -59,13 +61,20 @@ def files_changed(before: Task, now: Task) -> tuple[Difference, ...]:
     """Return the files of a dataset that were added and removed, by their paths; none of others."""
     if not isinstance(before, StageTask) or not isinstance(now, StageTask):
         return ()
-    old, new = set(before.files), set(now.files)
-    removed, added = sorted(old - new), sorted(new - old)
+    old = {(split, _opened(name)): (split, name) for split, name in before.files}
+    new = {(split, _opened(name)): (split, name) for split, name in now.files}
+    removed = sorted(old[each] for each in old.keys() - new.keys())
+    added = sorted(new[each] for each in new.keys() - old.keys())
     return tuple(
         Difference(f"{SOURCES}.{split or 'all'}", *((name, None) if gone else (None, name)))
         for gone, files in ((True, removed), (False, added))
         for split, name in files
     )
+
+
+def _opened(name: str) -> str:
+    """Return the file that `name` stands for: an earlier version wrote the values of variables."""
+    return os.path.expandvars(name) if "://" in name else name
 
 
 def _flat(declared: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -99,4 +108,4 @@ def _shown(value: Any) -> str:
         return "(not there)"
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else masked(str(value))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.catalog import DeclarationError
+from pipeline.masking import expanded, unexpanded, variables
 
 if TYPE_CHECKING:
     from pipeline.campaign.sections import Dataset
@@ -55,7 +56,7 @@ def _local(pattern: str) -> tuple[str, ...]:
 
 
 def system_of(address: str) -> tuple[Any, str]:
-    """Return fsspec's file system of `address`, and the path in it.
+    """Return fsspec's file system of `address`, its variables expanded, and the path in it.
 
     Of an archive we open the file ourselves: fsspec would read 5 MB ahead of every member, and
     cannot pass the server of a root:// address on.
@@ -63,6 +64,7 @@ def system_of(address: str) -> tuple[Any, str]:
     from fsspec.core import url_to_fs  # takes a while to load
     from fsspec.implementations.zip import ZipFileSystem
 
+    address = expanded(address)
     if "root://" in address:
         os.environ.update({name: os.environ.get(name, value) for name, value in XROOTD.items()})
     head, chain, rest = address.partition(CHAIN)
@@ -131,10 +133,23 @@ def _no_match(where: str, patterns: Sequence[str], folder: str) -> str:
 
 
 def _folder(declared: str) -> str:
-    """Return the folder of a dataset with its variables expanded, a path as an absolute one."""
+    """Return the folder of a dataset: of a path the absolute one, with its variables expanded.
+
+    Those of an address stay, since they may be secrets, until a file is opened.
+
+    Raises:
+        DeclarationError: A variable hides that it is an address.
+    """
     if "://" in declared:
-        return os.path.expandvars(declared)
-    return str(Path(os.path.expandvars(Path(declared).expanduser())).absolute())
+        return declared
+    path = os.path.expandvars(declared)
+    if "://" in path:
+        message = (
+            f"{declared}: a variable hides the scheme of an address. Write it out, as in "
+            "https://$HOST/folder."
+        )
+        raise DeclarationError(message)
+    return str(Path(path).expanduser().absolute())
 
 
 def _existing(pattern: str, where: str, *, elsewhere: bool) -> list[str]:
@@ -195,15 +210,35 @@ def _itself(name: str, folders: dict[Path, Path]) -> str:
 def _remote(pattern: str) -> tuple[str, ...]:
     head, chain, rest = pattern.partition(CHAIN)
     scheme = head.partition("://")[0]
+    first = next(at for at, letter in enumerate(head) if letter in WILDCARDS)
+    if variables(head[first:]):
+        message = f"{pattern}: put variables before the first wildcard, or name each file."
+        raise DeclarationError(message)
     try:
         system, path = system_of(pattern)
         if system.exists(path):
             return (pattern,)
         names: list[Any] = sorted(system.glob(path))
     except Exception as error:  # each network library raises other errors
-        message = f"{pattern}: cannot be listed ({error}). Check the address, or name each file."
+        reason = unexpanded(str(error), pattern)
+        message = f"{pattern}: cannot be listed ({reason}). Check the address, or name each file."
         raise DeclarationError(message) from error
-    return tuple(_address(scheme, str(name), pattern) + chain + rest for name in names)
+    there = (_address(scheme, str(name), expanded(pattern)) for name in names)
+    return tuple(_as_declared(each, head[:first]) + chain + rest for each in there)
+
+
+def _as_declared(address: str, declared: str) -> str:
+    """Return `address`, as listed, with its beginning as it was `declared`, with variables.
+
+    Raises:
+        DeclarationError: The listing does not begin with their values.
+    """
+    if not variables(declared):
+        return address
+    if not address.startswith(expanded(declared)):
+        message = f"{declared}: the server lists other names. Name each file."
+        raise DeclarationError(message)
+    return declared + address.removeprefix(expanded(declared))
 
 
 def _address(scheme: str, name: str, pattern: str) -> str:

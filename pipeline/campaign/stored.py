@@ -12,6 +12,7 @@ from pipeline import catalog
 from pipeline.campaign.identity import differences, files_changed
 from pipeline.campaign.tasks import Task
 from pipeline.catalog import Declaration, DeclarationError
+from pipeline.masking import has_secret
 from pipeline.run import TaskFolder
 from pipeline.writing import write_text
 
@@ -26,14 +27,16 @@ KINDS: dict[str, type[Task]] = {kind.model_fields["stage"].default: kind for kin
 
 
 def write(folder: TaskFolder, task: Task) -> None:
-    """Write `task` into its folder, every key resolved, paths in the run relative to it."""
+    """Write `task` into its folder, every key resolved, paths in the run relative to it.
+
+    A file that has a secret in an address can be read by its owner alone.
+    """
     content: dict[str, Any] = TypeAdapter(type(task)).dump_python(
         task, mode="json", exclude_none=True
     )
     run = str(_run(folder, task.key))
-    write_text(
-        folder.declaration, tomli_w.dumps({"format": FORMAT, **_replaced(content, run, RUN)})
-    )
+    text = tomli_w.dumps({"format": FORMAT, **_replaced(content, run, RUN)})
+    write_text(folder.declaration, text, private=has_secret(text))
 
 
 def declare(folder: TaskFolder, task: Task) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.console import Console
 from pipeline.catalog import DeclarationError
 from pipeline.data.errors import BadInput
 from pipeline.data.experiments import check
+from pipeline.masking import masked, print_traceback
 from pipeline.outcome import classify
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def errors_reported() -> Iterator[None]:
     except Exception as error:  # noqa: BLE001 - classified and reported
         failure = classify(error, where="The run folder")
         if not (failure.is_foreseen or isinstance(error, OSError)):
-            traceback.print_exception(error)
+            print_traceback(error)
         fail(failure.message, failure.code)
 
 
@@ -69,8 +69,8 @@ def fail(message: str, code: int) -> NoReturn:
 
 
 def escaped(text: str) -> str:
-    """Return `text` without meaning to rich's markup."""
-    return text.replace("[", r"\[")
+    """Return `text` without meaning to rich's markup, and without secrets."""
+    return masked(text).replace("[", r"\[")
 
 
 def known_campaign(name: str) -> "Campaign":
@@ -107,7 +107,8 @@ def there(run: "Run", site: "Site") -> "Run":
     Raises:
         DeclarationError: The site's scratch is a variable that is not set here.
     """
-    if "$" in str(run.root):
+    is_unset = "$" in os.path.expandvars(site.scratch)
+    if is_unset and run.root == Path(os.path.expandvars(site.scratch)).expanduser():
         message = f"{site.name}: {site.scratch} is not set on this machine. Give a folder: --root."
         raise DeclarationError(message)
     return run

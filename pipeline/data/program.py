@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pipeline import claims, records
 from pipeline.campaign import SimulateTask, StageTask, stored
 from pipeline.data.errors import BadInput
 from pipeline.data.ranks import run_ranks
+from pipeline.masking import print_traceback
 from pipeline.outcome import BusyError, Exit, SupersededError, classify
 from pipeline.records import AnyRecord
 from pipeline.run import TaskFolder
@@ -104,7 +104,7 @@ def _failed(folder: TaskFolder, error: Exception) -> int:
     """
     failure = classify(error, where=str(folder.path))
     if not failure.is_foreseen:
-        traceback.print_exception(error)
+        print_traceback(error)
     print(failure.message, file=sys.stderr)  # noqa: T201
     is_ours = not isinstance(error, BusyError | SupersededError) and claims.are_held()
     if is_ours and folder.path.is_dir():

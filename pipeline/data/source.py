@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from pipeline.campaign.sources import CHAIN, system_of
 from pipeline.data.errors import BadInput
+from pipeline.masking import UnsetVariableError, expanded, unexpanded
 
 WEB = ("https://", "http://")
 ATTEMPTS = 4
@@ -67,8 +68,8 @@ def fetched(name: str, companions: tuple[str, ...], folder: Path) -> Iterator[Pa
         return
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        head = file_of(name)
-        path = folder / Path(head).parent.name / Path(head).name
+        # the folder's own name is noted down with its hash: its variables stay
+        path = folder / Path(file_of(name)).parent.name / _file_name(name)
         _fetch(name, path)
         for relative in companions:
             address = beside(name, relative)
@@ -77,6 +78,19 @@ def fetched(name: str, companions: tuple[str, ...], folder: Path) -> Iterator[Pa
         yield path
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _file_name(address: str) -> str:
+    """Return the name of the file at `address`.
+
+    Raises:
+        BadInput: A variable in it is not set.
+    """
+    try:
+        return Path(file_of(expanded(address))).name
+    except UnsetVariableError as error:
+        message = f"{address}: {error}."
+        raise BadInput(message) from error
 
 
 def size_of(name: str) -> int:
@@ -155,8 +169,12 @@ def _persistently(address: str, work: Callable[[], Found]) -> Found:
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return work()
+        except UnsetVariableError as error:
+            message = f"{address}: {error}."
+            raise BadInput(message) from error
         except (ValueError, ImportError, KeyError) as error:
-            message = f"{address}: not an address that can be read ({error}). Known: https://, "
+            reason = unexpanded(str(error), address)
+            message = f"{address}: not an address that can be read ({reason}). Known: https://, "
             message += "root:// (with cosmotron[xrootd]), zip://member::address."
             raise BadInput(message) from error
         except Exception as error:  # every network library has errors of its own
@@ -166,6 +184,7 @@ def _persistently(address: str, work: Callable[[], Found]) -> Found:
             if attempt == ATTEMPTS:
                 cause = error.__cause__ if isinstance(error, FileNotFoundError) else error
                 reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
+                reason = unexpanded(reason, address)
                 message = f"{address}: cannot be fetched ({reason}), tried {attempt} times. "
                 message += "Check the network, or fetch it by hand and give its path."
                 raise BadInput(message) from error

@@ -49,6 +49,7 @@ from pipeline.data.store.manifest import (
     write_manifest,
 )
 from pipeline.data.store.tables import TABLES, check_tables, write_tables
+from pipeline.masking import masked
 from pipeline.records import Staged
 from pipeline.run import TaskFolder
 from pipeline.writing import write_json
@@ -120,7 +121,7 @@ def _bins(task: StageTask, kind: Experiment, name: str, path: Path, split: str) 
         normal(kind.transform(events), kind),
         task.dataset.bins,
         limits=tuple((each - third.offset) / third.scale for each in kind.group_limits),
-        source=name,
+        source=masked(name),
         source_sha256=content,
     )
 

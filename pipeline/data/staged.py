@@ -18,6 +18,7 @@ from pipeline.data.known_hashes import check_known, read_known
 from pipeline.data.source import beside, is_remote
 from pipeline.data.store.manifest import ShardRecord, SourceRecord
 from pipeline.data.store.opened import Shard
+from pipeline.masking import masked
 from pipeline.records import Part, Record
 
 
@@ -79,7 +80,7 @@ def sources_of_file(
         names[companion] = beside(name, relative) if is_remote(name) else str(companion)
     return [
         SourceRecord(
-            path=names[each],
+            path=masked(names[each]),
             bytes=each.stat().st_size,
             sha256=sha256(each) if each == path else remembered(each.resolve(), notes),
             entries=entries if each == path else 0,

@@ -23,6 +23,7 @@ from pipeline.campaign.identity import Difference, differences, files_changed
 from pipeline.data.errors import BadInput
 from pipeline.data.source import is_remote
 from pipeline.data.store.manifest import read_manifest
+from pipeline.masking import masked
 from pipeline.outcome import RunError
 from pipeline.run import Run, TaskFolder
 
@@ -130,7 +131,9 @@ def _same_files(before: StageTask, now: StageTask) -> bool:
     except BadInput:
         return False  # nothing staged that could be kept
     bytes_of = {each.path: each.bytes for each in manifest.sources}
-    old = sorted((split, Path(name).name, bytes_of.get(name, -1)) for split, name in before.files)
+    old = sorted(
+        (split, Path(name).name, bytes_of.get(masked(name), -1)) for split, name in before.files
+    )
     return old == sorted((split, Path(name).name, _bytes(name)) for split, name in now.files)
 
 

@@ -12,6 +12,7 @@ from pipeline.data.overlap import EventSet, disjoint, event_set, interval, overl
 from pipeline.data.store.manifest import MANIFEST, Manifest, read_manifest
 from pipeline.data.store.opened import Store
 from pipeline.data.training_data import gathered
+from pipeline.masking import masked
 
 Split = tuple[Path, str]  # a store, and the name of a split there
 
@@ -121,7 +122,7 @@ def listed(task: StageTask, split: str) -> Listed:
     return Listed(
         name=task.store.stem,
         split=split,
-        paths={_itself(each): each for each in known},
+        paths={_itself(each): masked(each) for each in known},
         fractions=task.dataset.fractions,
         numbering=(OF_FILE, "") if key == OF_FILE else (key, kind.name),
     )
@@ -143,7 +144,7 @@ def recorded(trained: EventSet) -> Listed:
 
 
 def _itself(name: str) -> str:
-    return name if "://" in name else str(Path(name).resolve())
+    return masked(name) if "://" in name else str(Path(name).resolve())
 
 
 def _by_paths(trained: Listed, tested: Listed, who: str) -> Iterator[str]:

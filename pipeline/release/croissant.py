@@ -17,6 +17,7 @@ from pipeline.data.checksums import sha256
 from pipeline.data.experiment import Column
 from pipeline.data.store import MANIFEST, Manifest
 from pipeline.data.store.manifest import ArrayRecord, SourceRecord
+from pipeline.masking import masked
 from pipeline.run import Run
 
 FORMAT = "http://mlcommons.org/croissant/1.0"
@@ -93,7 +94,7 @@ def _citation(campaign: Campaign, given: Provenance, name: str) -> str:
 
 def _source(source: SourceRecord, run: Run, folder: Path) -> Node:
     """Return a file that was staged; one of the run is named as seen from `folder`."""
-    address = source.path
+    address = masked(source.path)
     if "://" not in address and Path(address).is_relative_to(run.path.absolute()):
         address = os.path.relpath(address, folder.absolute())
     return {

@@ -15,6 +15,7 @@ from pipeline.budget.summary import Row, summary
 from pipeline.budget.use import Use, uses, workers_of
 from pipeline.campaign import Campaign, to_toml
 from pipeline.downstream.literature import Literature
+from pipeline.masking import masked
 from pipeline.outcome import RunError
 from pipeline.report import formats, published
 from pipeline.report.datasets import view_datasets
@@ -93,7 +94,7 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
             *spending_charts(accounts, _forecast(run, reader), campaign.cap_node_hours),
         ],
         "datasets": view_datasets(campaign, run, reader),
-        "campaign_toml": to_toml(campaign),
+        "campaign_toml": masked(to_toml(campaign)),
         "site_toml": to_toml(site),
         "cautions": cautions(tasks),
         "divided": divided(tasks),

@@ -21,6 +21,7 @@ from pipeline.chains import history, stop_requests, waiting
 from pipeline.chains.job_manager import JobManager
 from pipeline.chains.progress import Progress, all_progress
 from pipeline.chains.watch import Watchers
+from pipeline.masking import has_secret, masked
 from pipeline.outcome import RunError
 from pipeline.planning import changes, code_copy, misuse, overlaps, preflight
 from pipeline.planning.changes import Change
@@ -124,7 +125,7 @@ def _record(campaign: Campaign, site: Site, run: Run) -> bool:
     run.identify()
     declared = to_toml(campaign)
     is_stale = not run.declaration.exists() or run.declaration.read_text() != declared
-    write_text(run.declaration, declared)
+    write_text(run.declaration, declared, private=has_secret(declared))
     write_text(run.site, to_toml(site))
     write_json(run.environment, environment())
     return is_stale
@@ -278,7 +279,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "commit": _commit(),
         "host": platform.node(),
-        "command": sys.argv,
+        "command": [masked(word) for word in sys.argv],
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 

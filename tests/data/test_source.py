@@ -14,7 +14,9 @@ import pytest
 from file_servers import serving, xrootd_serving
 from made_events import events, stage_task, store
 
-from pipeline.campaign.sources import below, found
+from pipeline import cli
+from pipeline.campaign import declare
+from pipeline.campaign.sources import _folder, below, found
 from pipeline.catalog import DeclarationError
 from pipeline.data import source
 from pipeline.data.errors import BadInput
@@ -23,6 +25,7 @@ from pipeline.data.program import run
 from pipeline.data.readers.sphenix_npz import write_npz
 from pipeline.data.source import ATTEMPTS, beside, fetched, is_remote, size_of
 from pipeline.data.stage import STAGE
+from pipeline.masking import masked
 from pipeline.outcome import Exit
 
 NAME = "spacepoints_000.npz"
@@ -357,3 +360,92 @@ def test_a_member_of_an_archive_whose_name_looks_like_a_pattern_is_that_member(t
             archive.writestr(f"set/{name}", name)
     address = f"zip://set/r[12].npz::{tmp_path}/a.zip"
     assert found(address) == (address,)
+
+
+SECRET = "Sec7ret9"
+
+
+@pytest.fixture
+def hidden(raw, monkeypatch):
+    """A server whose folder of events has a secret name; how a campaign may write its address."""
+    (raw / SECRET).mkdir(exist_ok=True)
+    for path in (raw / "raw").glob("*_000*"):
+        shutil.copy(path, raw / SECRET)
+    monkeypatch.setenv("MY_FOLDER", SECRET)
+    with serving(raw) as running:
+        host = running.address.removeprefix("http://")
+        yield {
+            "variable": f"http://{host}/$MY_FOLDER/{NAME}",
+            "user": f"http://me:{SECRET}@{host}/raw/{NAME}",
+            "signature": f"http://{host}/raw/{NAME}?X-Amz-Signature={SECRET}",
+        }
+
+
+def holding(folder, secret):
+    """The files below a folder that hold a secret, and whether others may read them."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    found = [path for path in files if secret.encode() in path.read_bytes()]
+    return {path.name: path.stat().st_mode & 0o077 for path in found}
+
+
+@pytest.mark.parametrize("kind", ["variable", "user", "signature"])
+def test_a_secret_of_an_address_opens_the_file_and_is_not_published(hidden, tmp_path, kind, capsys):
+    made = store(tmp_path, {"train": [hidden[kind]]})
+    assert made.manifest.sources[0].path == masked(hidden[kind])
+    own = {} if kind == "variable" else {"task.toml": 0}  # what was declared, for its owner alone
+    assert holding(tmp_path, SECRET) == own
+    assert main_of("data", "sources", str(made.path), "--json") == 0
+    assert SECRET not in "".join(capsys.readouterr())
+
+
+def main_of(*words):
+    """Return the exit code of the command line."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["cosmotron", *words])
+        return cli.main()
+
+
+@pytest.mark.parametrize("kind", ["variable", "user", "signature"])
+def test_a_secret_of_an_address_is_in_no_error(hidden, tmp_path, kind, capsys):
+    folder, _ = stage_task(tmp_path, {"train": [hidden[kind].replace(NAME, "absent.npz")]})
+    assert run(STAGE, [str(folder.path), "--begin"]) == Exit.BAD_INPUT
+    assert run(STAGE, [str(folder.path), "--part", "0"]) == Exit.BAD_INPUT
+    told = "".join(capsys.readouterr())
+    assert "absent.npz" in told
+    assert SECRET not in told
+    assert SECRET not in folder.result.read_text()
+    wrong = hidden[kind].replace("http:", "gopher:").replace(NAME, "*.npz")
+    assert main_of("stage", str(tmp_path / "a.zarr"), wrong) != 0
+    assert SECRET not in "".join(capsys.readouterr())
+
+
+def test_what_a_pattern_with_a_variable_matches_keeps_the_variable(hidden, raw, monkeypatch):
+    folder = hidden["variable"].removesuffix(NAME)
+    assert found(folder + "space*_000.npz") == (folder + NAME,)
+    with pytest.raises(DeclarationError, match="put variables before the first wildcard"):
+        found(folder.replace("$MY_FOLDER", "*/$MY_FOLDER") + "*.npz")
+    monkeypatch.delenv("MY_FOLDER")
+    with pytest.raises(DeclarationError, match=r"the variable \$MY_FOLDER is not set here"):
+        found(folder + "*.npz")
+    with (
+        pytest.raises(BadInput, match=r"jobs get the environment that they are submitted in"),
+        fetched(folder + NAME, (), raw / "fetch"),
+    ):
+        pass
+
+
+def test_an_address_may_not_hide_in_a_variable(monkeypatch):
+    monkeypatch.setenv("ALL_OF_IT", "https://host/folder")
+    with pytest.raises(DeclarationError, match="hides the scheme of an address"):
+        _folder("$ALL_OF_IT/x")
+
+
+def test_a_task_that_an_earlier_version_wrote_with_a_secret_is_the_same_and_loses_it(
+    hidden, tmp_path
+):
+    folder, task = stage_task(tmp_path, {"train": [hidden["variable"]]})
+    text = folder.declaration.read_text()
+    folder.declaration.write_text(os.path.expandvars(text))
+    assert SECRET in folder.declaration.read_text()
+    declare(folder, task)
+    assert folder.declaration.read_text() == text

@@ -12,6 +12,7 @@ from pipeline.data.identity import MASK, OF_FILE, base_of, numbers_from
 from pipeline.data.splits import split_of
 from pipeline.data.store.manifest import SourceRecord
 from pipeline.data.store.opened import Shard, Store
+from pipeline.masking import masked
 
 ROW = "row"  # stored where an event's id does not tell its place in the file
 
@@ -103,7 +104,7 @@ def source_table(store: Store) -> list[dict[str, Any]]:
             "sha256": each.sha256,
             "verified by": each.verified_by or "nothing",
             "first event_id": base_of(each.sha256) if by_place else None,
-            "path": each.path,
+            "path": masked(each.path),
         }
         for number, each in enumerate(store.manifest.source_files)
     ]

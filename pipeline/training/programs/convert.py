@@ -6,7 +6,6 @@ FILE`; what `cosmotron weights` starts. A family's map of names is `published.py
 
 import argparse
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +25,7 @@ from pipeline.data.overlap import EventSet, event_set
 from pipeline.data.store import Store
 from pipeline.data.training_data import TrainingData
 from pipeline.families import FAMILIES, TOKENIZERS, AnyTokenizer, Family, Model
+from pipeline.masking import print_traceback
 from pipeline.nn import published, systems
 from pipeline.outcome import Exit, classify
 from pipeline.training.engine.engine import weights_hash
@@ -234,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - classified and reported
         failure = classify(error, where="The folder to write")
         if not failure.is_foreseen:
-            traceback.print_exception(error)
+            print_traceback(error)
         print(failure.message, file=sys.stderr)
         return failure.code
     print(done)

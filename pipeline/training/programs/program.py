@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from pipeline import claims, records
 from pipeline.campaign import stored, too_big
 from pipeline.catalog import Declaration
+from pipeline.masking import print_traceback
 from pipeline.outcome import (
     OUTCOMES,
     BusyError,
@@ -110,7 +110,7 @@ def _failed(folder: TaskFolder, error: Exception, task: Declaration | None, worl
         error = SupersededError(f"{folder.path}: another process has taken over. It ends here.")
     failure = classify(error, processes=world.size, where=str(folder.path))
     if failure.outcome.echo:
-        traceback.print_exception(error)
+        print_traceback(error)
     message = _with_advice(failure, task, world)
     print(f"{folder.path}: {message}", file=sys.stderr)
     if isinstance(error, BusyError | SupersededError):
