@@ -173,6 +173,15 @@ ROWS = (
         peers=True,
     ),
     Outcome(
+        name="port_taken",
+        code=Exit.PEER_LOST,
+        means="another program has the port at which the processes of a link were to meet",
+        advice="Nothing: the next link takes another port.",
+        retry=Retry.ALWAYS,
+        lost_to="taken port",
+        errnos=(errno.EADDRINUSE,),
+    ),
+    Outcome(
         name="hang",
         code=Exit.HANG,
         means="no step for `hang_seconds`, or no heartbeat for twice as long",

@@ -6,15 +6,28 @@ import sys
 import warnings
 from typing import Any
 
+import torch
+
 from pipeline.training.engine.dataclass_hooks import show_dataclasses
+from pipeline.training.engine.rendezvous import join_group
 
 MUON = "deepspeed.runtime.zero.muon.muon_optimizer"
 COMPILER_OFF = "TORCHDYNAMO_DISABLE"
 
 
-def init_distributed(backend: str) -> None:
-    """Join the processes that the environment names, with gloo or nccl as `backend`."""
-    _deepspeed().init_distributed(dist_backend=backend, verbose=False)
+def init_distributed(rank: int, size: int, device: torch.device) -> None:
+    """Join the `size` processes that meet where the environment says, as number `rank` of them.
+
+    DeepSpeed takes the group of torch that it finds; made by itself, its store would listen at all
+    addresses of the first node.
+    """
+    library = _deepspeed()
+    from deepspeed.constants import default_pg_timeout
+
+    if not torch.distributed.is_initialized():
+        join_group(rank, size, device, default_pg_timeout)
+    backend = torch.distributed.get_backend()
+    library.init_distributed(dist_backend=backend, verbose=False)
 
 
 def initialize(**arguments: Any) -> Any:

@@ -1,7 +1,9 @@
 """The collectives of torch.distributed, as the modules in training ask for them."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch.distributed
 from torch import Tensor, nn
@@ -39,6 +41,18 @@ def all_gather_texts(text: str, device: torch.device) -> list[str]:
     padded[: len(content)] = content
     every = all_gather(padded).cpu().view(len(sizes), -1)
     return [bytes(row[:size].tolist()).decode() for row, size in zip(every, sizes, strict=True)]
+
+
+def broadcast_json(value: Any, device: torch.device) -> Any:
+    """Return the `value` of the first process, which JSON can hold; all must call.
+
+    It goes as numbers: torch's own way to send objects is a pickle, which can run code.
+    """
+    content = torch.tensor(list(json.dumps(value).encode()), dtype=torch.uint8, device=device)
+    count = broadcast(torch.tensor([len(content)], device=device))
+    if torch.distributed.get_rank() != 0:
+        content = torch.zeros(int(count), dtype=torch.uint8, device=device)
+    return json.loads(bytes(broadcast(content).tolist()))
 
 
 @contextmanager

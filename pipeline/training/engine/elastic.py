@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.outcome import RunError
+from pipeline.training.engine.collectives import broadcast_json
 from pipeline.training.engine.layouts import Layout, Shapes, Span, common
 from pipeline.training.engine.state_files import read
 
@@ -132,12 +133,11 @@ def _verify(engine: Any, saved: Saved) -> None:
     Raises:
         RunError: They differ.
     """
-    loaded, same = gathered(engine), [True]
+    loaded, same = gathered(engine), True
     if torch.distributed.get_rank() == 0:
         expected = saved.whole(saved.shapes(_shapes(engine))).items()
-        same = [all(torch.equal(loaded[name], value.to(loaded[name])) for name, value in expected)]
-    torch.distributed.broadcast_object_list(same)
-    if not same[0]:
+        same = all(torch.equal(loaded[name], value.to(loaded[name])) for name, value in expected)
+    if not broadcast_json(same, engine.device):
         message = f"{saved.path}: the weights that were loaded are not those in the files."
         raise RunError(message)
 

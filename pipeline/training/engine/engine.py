@@ -1,11 +1,9 @@
 """The engine of a training: DeepSpeed and torch.distributed behind the training loop."""
 
-import getpass
 import hashlib
 import json
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.campaign import Training
-from pipeline.job import batch_job_id
 from pipeline.nn.batch import Batch, MicroBatch
 from pipeline.nn.collectives import computing_again, conclude, connect, counting, prepare
 from pipeline.nn.losses import WeightedSum
 from pipeline.training.engine import checkpoint, elastic
 from pipeline.training.engine.activation_checkpointing import checkpoint_activations
 from pipeline.training.engine.backend import init_distributed, initialize
-from pipeline.training.engine.collectives import COLLECTIVES, all_gather_texts
+from pipeline.training.engine.caches import cache_on_node
+from pipeline.training.engine.collectives import COLLECTIVES, all_gather_texts, broadcast_json
 from pipeline.training.engine.ema import EMA
 from pipeline.training.engine.optimisers import Scale, groups, optimiser
 from pipeline.training.engine.profiling import part
@@ -59,23 +57,9 @@ class World:
         return self.rank == 0
 
 
-CACHES = ("TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TORCH_EXTENSIONS_DIR")
-
-
-def cache_on_node(world: World) -> None:
-    """Put compiler caches on this node, by user, job and process, unless the environment sets them.
-
-    In a home directory that all nodes share, many processes would lock and write the same files.
-    """
-    names = (getpass.getuser(), batch_job_id() or "alone", str(world.local_rank))
-    folder = Path(tempfile.gettempdir()) / "-".join(("cosmotron", *names))
-    for name in CACHES:
-        os.environ.setdefault(name, str(folder / name.removesuffix("_DIR").lower()))
-
-
 def join(world: World) -> None:
     """Join the other processes; without any, this process is a world of one."""
-    cache_on_node(world)
+    cache_on_node(world.local_rank)
     defaults = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
     defaults |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
     for name, value in defaults.items():
@@ -84,7 +68,7 @@ def join(world: World) -> None:
         os.environ["DS_ACCELERATOR"] = "cpu"
     # torch warns of renamed collectives at each call that DeepSpeed makes.
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
-    init_distributed("gloo" if world.device.type == "cpu" else "nccl")
+    init_distributed(world.rank, world.size, world.device)
 
 
 def settings(training: Training, world_size: int) -> dict[str, Any]:
@@ -303,17 +287,17 @@ class Engine:
         Raises:
             RunError: There are checkpoints, and none verifies; or `start` does not verify.
         """
-        found: list[tuple[Path, int] | None] = [None]
+        found = None
         if self.world.is_first:
-            found = [checkpoint.newest(checkpoints)]
-            if found[0] is None and start is not None:
-                found = [checkpoint.exactly(*start)]
-        torch.distributed.broadcast_object_list(found)
-        if found[0] is None:
+            found = checkpoint.newest(checkpoints)
+            if found is None and start is not None:
+                found = checkpoint.exactly(*start)
+        chosen = broadcast_json([str(found[0]), found[1]] if found else [], self.world.device)
+        if not chosen:
             return 0
-        path, events_seen = found[0]
-        self._load(path)
-        return events_seen
+        path, events_seen = chosen
+        self._load(Path(path))
+        return int(events_seen)
 
     def load(self, checkpoints: Path, step: str) -> None:
         """Load the checkpoint named `step`, which all processes have seen."""

@@ -21,7 +21,8 @@ from pipeline.nn.collectives import Collectives
 from pipeline.nn.losses import only
 from pipeline.training.engine import engine
 from pipeline.training.engine.backend import COMPILER_OFF, import_uncompiled
-from pipeline.training.engine.engine import CACHES, World, cache_on_node, settings, weights_hash
+from pipeline.training.engine.caches import CACHES, cache_on_node
+from pipeline.training.engine.engine import World, settings, weights_hash
 from pipeline.training.weights import load
 
 STAGES = ("0", "1", "2", "3")
@@ -141,7 +142,7 @@ def test_what_is_compiled_lies_on_the_node_by_job_and_process(tmp_path, monkeypa
     found = []
     for rank in ("0", "1"):
         monkeypatch.setenv("LOCAL_RANK", rank)
-        cache_on_node(World())
+        cache_on_node(World().local_rank)
         found.append([os.environ.pop(name) for name in CACHES[1:]])
     assert os.environ["TRITON_CACHE_DIR"] == "/asked/for"
     folders = {path for paths in found for path in paths}
