@@ -5,6 +5,7 @@ ranges, `zip://folder/file.npz::https://host/archive.zip`.
 """
 
 import contextlib
+import os
 import posixpath
 import shutil
 import time
@@ -15,6 +16,7 @@ from typing import TypeVar
 
 from pipeline.campaign.sources import CHAIN, system_of
 from pipeline.data.errors import BadInput
+from pipeline.inside import OutsideError, inside
 from pipeline.masking import UnsetVariableError, expanded, unexpanded
 
 WEB = ("https://", "http://")
@@ -69,15 +71,30 @@ def fetched(name: str, companions: tuple[str, ...], folder: Path) -> Iterator[Pa
     shutil.rmtree(folder, ignore_errors=True)
     try:
         # the folder's own name is noted down with its hash: its variables stay
-        path = folder / Path(file_of(name)).parent.name / _file_name(name)
+        own = (Path(file_of(name)).parent.name, _file_name(name))
+        path = _within(folder, "/".join(filter(None, own)), name)
         _fetch(name, path)
         for relative in companions:
             address = beside(name, relative)
             if _persistently(address, partial(_exists, address)):
-                _fetch(address, (path.parent / relative).resolve())
+                there = os.path.relpath(os.path.normpath(path.parent / relative), folder)
+                _fetch(address, _within(folder, there, address))
         yield path
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _within(folder: Path, name: str, address: str) -> Path:
+    """Return the path of `name` in `folder`, where `address` is fetched to.
+
+    Raises:
+        BadInput: The name leads out of the folder, as that of a member of an archive may.
+    """
+    try:
+        return inside(folder, name)
+    except OutsideError as error:
+        message = f"{address}: {error}."
+        raise BadInput(message) from error
 
 
 def _file_name(address: str) -> str:

@@ -7,6 +7,7 @@ value, without an error.
 
 import itertools
 import math
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import h5py
 
 from pipeline.data.errors import BadInput
+from pipeline.inside import OutsideError, inside
 
 # What the filters of HDF5 check as they unpack: a sum of its own, and zlib's.
 CHECKSUMS = {h5py.h5z.FILTER_FLETCHER32: "Fletcher-32", h5py.h5z.FILTER_DEFLATE: "Adler-32"}
@@ -53,6 +55,7 @@ def check_whole(path: Path, dataset: Any) -> None:
             filter that this HDF5 has not.
     """
     _check_filters(path, dataset)
+    _check_place(path, dataset)
     if not dataset.size or not math.prod(dataset.shape):
         return
     fault = _virtual_fault(path, dataset) if dataset.is_virtual else _storage_fault(dataset)
@@ -62,6 +65,22 @@ def check_whole(path: Path, dataset: Any) -> None:
             "writer died, or files that belong to it are missing. Make or fetch the file again."
         )
         raise BadInput(message)
+
+
+def _check_place(path: Path, dataset: Any) -> None:
+    """Check that a link of the file at `path` has not led out of its folder.
+
+    Raises:
+        BadInput: It has.
+    """
+    there = Path(dataset.file.filename)
+    if there.resolve() == path.resolve():
+        return
+    try:
+        inside(path.parent, os.path.relpath(there, path.parent))
+    except OutsideError as error:
+        message = f"{path}: has a link to dataset {dataset.name} of {there}: {error}."
+        raise BadInput(message) from error
 
 
 def checksum_of(datasets: Iterable[Any]) -> str:
@@ -138,7 +157,10 @@ def _virtual_fault(path: Path, dataset: Any) -> str:
     for source in dataset.virtual_sources():
         if "%b" in source.file_name or "%b" in source.dset_name:
             return f"takes rows from a series of files, {source.file_name}, that has no end"
-        file = path if source.file_name == "." else path.parent / source.file_name
+        try:
+            file = path if source.file_name == "." else inside(path.parent, source.file_name)
+        except OutsideError as error:
+            return f"takes rows from {source.file_name}: {error}"
         if not file.is_file():
             return f"takes rows from {file}, which is not there"
         with h5py.File(file, "r") as other:

@@ -12,6 +12,7 @@ from pipeline.catalog import Declaration
 from pipeline.data.errors import BadInput
 from pipeline.data.experiment import Column
 from pipeline.data.identity import OF_FILE
+from pipeline.inside import Inside
 from pipeline.writing import write_text
 
 VERSION = 3
@@ -37,12 +38,12 @@ class ShardRecord(Declaration):
     events have none, or in a store of an earlier version.
     """
 
-    split: str
-    name: str
+    split: Inside
+    name: Inside
     events: NonNegativeInt
     points: NonNegativeInt
-    arrays: dict[str, ArrayRecord]
-    files: dict[str, str]
+    arrays: dict[Inside, ArrayRecord]
+    files: dict[Inside, str]
     tracks: NonNegativeInt | None = None
     labels: tuple[int, ...] | None = None
 
@@ -89,7 +90,7 @@ class Manifest(Declaration):
     fractions: dict[str, float]
     event_key: str = OF_FILE
     numbered_by: str = ""
-    files: dict[str, str]
+    files: dict[Inside, str]
     sources: tuple[SourceRecord, ...]
     made_from: SourceRecord | None = None
     rejected: dict[str, int]

@@ -8,6 +8,7 @@ from pipeline.data.errors import BadInput
 from pipeline.data.events import Array
 from pipeline.data.store.manifest import Manifest, ShardRecord, read_manifest
 from pipeline.data.store.shard import read_arrays
+from pipeline.inside import OutsideError, inside
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Shard:
         for name, wanted in self.record.files.items():
             try:
                 _check(self.path, {name: wanted}, _AGAIN)
-            except BadInput as error:
+            except (BadInput, OutsideError) as error:
                 lines.append(str(error))
         return lines
 
@@ -76,9 +77,10 @@ def _check(folder: Path, files: dict[str, str], advice: str) -> None:
 
     Raises:
         BadInput: One is missing or is not what was written.
+        OutsideError: One is a link that leads out of the folder.
     """
     for name, wanted in files.items():
-        file = folder / name
+        file = inside(folder, name)
         if not file.is_file():
             message = f"{file}: missing. {advice}"
             raise BadInput(message)
@@ -118,12 +120,13 @@ class Store:
 
         Raises:
             BadInput: The store has no such split.
+            OutsideError: A shard is a link that leads out of the store.
         """
         if split not in self.splits:
             message = f"{self.path}: no split {split!r}; this store has {', '.join(self.splits)}."
             raise BadInput(message)
         records = [record for record in self.manifest.shards if record.split == split]
-        return [Shard(self.path / split / record.name, record) for record in records]
+        return [Shard(inside(self.path, f"{split}/{record.name}"), record) for record in records]
 
     def events(self, split: str) -> int:
         """Return the number of events of `split`."""

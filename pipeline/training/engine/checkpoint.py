@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.loading import order
+from pipeline.inside import OutsideError, inside
 from pipeline.outcome import RunError
 from pipeline.writing import keep_synced, read_json, sync_all, sync_folder, write_json
 
@@ -92,7 +93,7 @@ def verify(sealed: Path) -> int:
             "version."
         )
         raise RunError(message)
-    paths = {sealed / name: expected for name, expected in manifest["files"].items()}
+    paths = {_inside(sealed, name): expected for name, expected in manifest["files"].items()}
     files = [path for path in paths if path.is_file()]
     found = dict(zip(files, hashes(files), strict=True))
     for path, expected in paths.items():
@@ -100,6 +101,19 @@ def verify(sealed: Path) -> int:
             message = f"{path}: missing or changed since it was written; the checkpoint is damaged."
             raise RunError(message)
     return int(manifest["events_seen"])
+
+
+def _inside(sealed: Path, name: str) -> Path:
+    """Return the path of a file that the manifest of a checkpoint names.
+
+    Raises:
+        RunError: It leads out of the checkpoint.
+    """
+    try:
+        return inside(sealed, name)
+    except OutsideError as error:
+        message = f"{sealed / MANIFEST}: {error}."
+        raise RunError(message) from error
 
 
 def written_by(sealed: Path) -> dict[str, int]:
