@@ -43,6 +43,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/hadolint containers/*.Dockerfile
+	$(BIN)/python tests/audit.py
 
 # Debian's Slurm, where we are root and apt is there; elsewhere its tests skip and say so.
 slurm:
