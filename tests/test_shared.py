@@ -4,12 +4,16 @@ import os
 import stat
 import sys
 import textwrap
+from functools import partial
 
 import pytest
+from scheduler_fakes import pretraining, tiny_plan
 from two_users import ADA, GRACE, GROUP, shared_place, started
+from whole_campaign import TINY
 
 from pipeline import shared
 from pipeline.catalog import DeclarationError
+from pipeline.scheduler import render
 
 
 @pytest.fixture
@@ -125,3 +129,22 @@ def test_a_group_of_others_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "chown", refuse)
     with pytest.raises(DeclarationError, match="you are not in it"):
         shared.share(tmp_path / "run", str(GROUP))
+
+
+@pytest.mark.parametrize("site", ["local", "perlmutter", "polaris"])
+def test_scripts_of_a_shared_run_write_for_the_group(tmp_path, site):
+    plan = tiny_plan(tmp_path, site, project="m1")
+    jobs = [partial(plan.link, pretraining(plan), 1), partial(plan.pilot, ["worker"], 1)]
+    assert not any("umask" in render(job(), plan.site) for job in jobs)
+    shared.share(plan.run.path, str(os.getgid()))
+    for job in jobs:
+        before, _, after = render(job(), plan.site).partition("\numask 002\n")
+        assert "export" not in before
+        assert "export" in after
+
+
+def test_a_run_of_no_known_group_does_not_begin(tmp_path, cosmotron):
+    told = cosmotron("run", TINY, "--site", "local", "--root", tmp_path, "--yes", "--group", "none")
+    assert told.code == 2
+    assert "group 'none': not known here. Yours: " in told.words
+    assert not (tmp_path / "tiny").exists()

@@ -41,3 +41,5 @@ def test_the_second_user_drives_on_what_the_first_began(uninterrupted):
         assert owners(run, "evaluate/*/DONE") == {GRACE}
         assert owners(run, "code/*") == {ADA, GRACE}
         assert {path.stat().st_gid for path in run.rglob("*")} == {GROUP}
+        mine = [path for path in run.rglob("*") if path.stat().st_mode & 0o040 == 0]
+        assert all("certificates" in path.parts for path in mine)  # the keys of Parsl's sockets

@@ -31,11 +31,15 @@ READERS = "data/readers"
 ZERO_12 = "deepspeed.runtime.zero.stage_1_and_2"
 ZERO_3 = "deepspeed.runtime.zero.stage3"
 UNFUSED = "deepspeed.runtime.fp16.unfused_optimizer"
+FILES = "deepspeed.runtime.checkpoint_engine.torch_checkpoint_engine"
 CONSTANTS = "deepspeed.checkpoint.constants"
 # package → who reads its internals, and which
 INTERNALS: dict[str, tuple[str, tuple[Read, ...]]] = {
     "deepspeed": (
-        f"{ENGINE}/engine.py, {ENGINE}/backend.py, {ENGINE}/elastic.py and {ENGINE}/layouts.py",
+        ", ".join(
+            f"{ENGINE}/{name}.py"
+            for name in ("engine", "backend", "elastic", "layouts", "state_files")
+        ),
         (
             Read("deepspeed.ops", "__compatible_ops__"),
             Read("deepspeed.runtime.zero.muon.muon_optimizer", "MuonWithAuxAdam"),
@@ -53,6 +57,8 @@ INTERNALS: dict[str, tuple[str, tuple[Read, ...]]] = {
                     "mp_rank_",
                     "global_samples",
                     "skipped_steps",
+                    "self.checkpoint_engine.save(",
+                    "self.checkpoint_engine.load(",
                 ),
             ),
             Read(ZERO_12, "DeepSpeedZeroOptimizer.update_lp_params"),
@@ -70,6 +76,11 @@ INTERNALS: dict[str, tuple[str, tuple[Read, ...]]] = {
             ),
             Read(UNFUSED, "FP16_UnfusedOptimizer.refresh_fp32_params"),
             Read(UNFUSED, "FP16_UnfusedOptimizer", ("self.fp16_groups", "self.fp32_groups")),
+            Read(FILES, "TorchCheckpointEngine.save", ("state_dict, path",)),
+            Read(FILES, "TorchCheckpointEngine.load", ("path: str, map_location=None",)),
+            Read("deepspeed.runtime.fp16.loss_scaler", "LossScaler"),
+            Read("deepspeed.runtime.zero.config", "ZeroStageEnum"),
+            Read("deepspeed.utils.tensor_fragment", "fragment_address"),
             Read(CONSTANTS, "OPTIMIZER_STATE_DICT", ("optimizer_state_dict",)),
             Read(CONSTANTS, "FP32_FLAT_GROUPS", ("fp32_flat_groups",)),
             Read(CONSTANTS, "BASE_OPTIMIZER_STATE", ("base_optimizer_state",)),
