@@ -124,6 +124,16 @@ def are_held() -> bool:
     return all(claim.is_held for claim in _all())
 
 
+def are_taken_over() -> bool:
+    """Return whether there is a later claim: not where the holder only gave its own back."""
+    try:
+        for claim in _all():
+            claim.check_not_taken()
+    except SupersededError:
+        return True
+    return False
+
+
 def are_recent() -> bool:
     """Return the same at no cost after a recent beat, for what is written at each step."""
     return all(claim.is_recent or claim.is_held for claim in _all())

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import claims
-from pipeline.claims import Holder, claimed, holder, judging, newest, process_started
+from pipeline.claims import Holder, claimed, holder, holding, judging, newest, process_started
 from pipeline.claims import process as process_module
 from pipeline.outcome import BusyError, Exit, SupersededError
 
@@ -298,3 +298,14 @@ def test_the_newest_claim_is_read_though_it_is_released_meanwhile(claim, monkeyp
     lists = iter([[(1, ".json")], [(1, ".over")]])
     monkeypatch.setattr(claims.files, "_numbered", lambda _: next(lists))
     assert newest(claim).is_over
+
+
+def test_a_claim_that_its_holder_gave_back_is_not_taken_over(claim, monkeypatch):
+    monkeypatch.setattr(holding, "_mine", holding._Mine())
+    with claimed(claim) as first:
+        pass
+    claims.follow(claim, first.number)  # as other processes of a training do
+    assert not claims.are_held()
+    assert not claims.are_taken_over()
+    with held_by(claim):
+        assert claims.are_taken_over()

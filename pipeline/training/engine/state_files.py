@@ -17,16 +17,24 @@ from pipeline.data.errors import BadInput
 
 
 class Hashed:
-    """A stream that hashes what is written to it: nobody has to read a large file back."""
+    """A stream that hashes what is written to it: nobody has to read a large file back.
+
+    torch hides the `error` of a full disk behind one of its own.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream
         self.digest = hashlib.sha256()
+        self.error: OSError | None = None
 
     def write(self, content: bytes) -> int:
         """Write `content`; return how many bytes that are."""
         self.digest.update(content)
-        return self.stream.write(content)
+        try:
+            return self.stream.write(content)
+        except OSError as error:
+            self.error = self.error or error
+            raise
 
     def flush(self) -> None:
         """Hand on what the stream still holds."""
@@ -49,11 +57,20 @@ class StateFiles:
         engine.checkpoint_engine.load = read
 
     def save(self, state_dict: Any, path: str | Path) -> None:
-        """Write `state_dict` to a new file, wait for the disk, and note its SHA-256."""
-        with Path(path).open("wb") as stream:
+        """Write `state_dict` to a new file, wait for the disk, and note its SHA-256.
+
+        Raises:
+            OSError: The disk is full or failed.
+        """
+        with Path(path).open("wb", buffering=0) as stream:
             hashed = Hashed(stream)
-            torch.save(state_dict, hashed)  # type: ignore[arg-type]
-            stream.flush()
+            try:
+                torch.save(state_dict, hashed)  # type: ignore[arg-type]
+            except (OSError, RuntimeError):
+                if hashed.error is None:
+                    raise
+                hashed.error.filename = str(path)
+                raise hashed.error from None
             os.fsync(stream.fileno())
         self.hashes[Path(path)] = hashed.digest.hexdigest()
 

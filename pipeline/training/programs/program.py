@@ -106,7 +106,7 @@ def _failed(folder: TaskFolder, error: Exception, task: Declaration | None, worl
     they leave its record alone and end with its code: whichever process the scheduler reports, the
     code is that of the cause. Where another process works on the task, nothing is recorded.
     """
-    if not claims.are_held():  # the first process was superseded, and this one lost it
+    if claims.are_taken_over():  # from the first process, and this one lost that
         error = SupersededError(f"{folder.path}: another process has taken over. It ends here.")
     failure = classify(error, processes=world.size, where=str(folder.path))
     if failure.outcome.echo:

@@ -14,7 +14,7 @@ pytest.importorskip("deepspeed")
 from ranks import pretraining, result, run, start
 
 from pipeline.data.errors import BadInput
-from pipeline.outcome import Exit
+from pipeline.outcome import Exit, classify
 from pipeline.training.engine import checkpoint
 from pipeline.training.engine.state_files import StateFiles, read
 
@@ -114,6 +114,13 @@ def test_a_file_is_hashed_while_it_is_written(tmp_path):
     assert torch.equal(read(path)["weights"], torch.arange(1000.0))
     files.begin()
     assert files.hashes == {}
+
+
+def test_a_full_disk_is_told_as_such():
+    with pytest.raises(OSError, match="No space left") as caught:
+        StateFiles().save({"weights": torch.zeros(1000)}, Path("/dev/full"))
+    assert caught.value.filename == "/dev/full"
+    assert classify(caught.value).outcome.name == "disk_full"
 
 
 def test_each_process_hashes_what_it_wrote_and_the_first_reads_nothing_back(tmp_path):
