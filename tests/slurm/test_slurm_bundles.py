@@ -14,8 +14,7 @@ from whole_campaign import command, fingerprint
 
 from pipeline.budget.account import Account
 from pipeline.budget.ledger import Ledger
-from pipeline.campaign import PretrainTask, declare
-from pipeline.catalog import read
+from pipeline.campaign import PretrainTask, declare, stored
 from pipeline.outcome import Exit
 from pipeline.run import TaskFolder
 from pipeline.writing import read_json
@@ -70,7 +69,7 @@ def test_results_are_those_of_trainings_alone(
     assert len(trainings) == 3
     for name in trainings:
         alone = TaskFolder(tmp_path / "ladder" / name)
-        declare(alone, read(bundled / name / "task.toml", PretrainTask))
+        declare(alone, stored.read(TaskFolder(bundled / name), PretrainTask))
         assert run(alone) == Exit.FINISHED
     assert fingerprint(tmp_path, "ladder") == {name: found[name] for name in trainings}
     shared = found.keys() & tiny.keys()
