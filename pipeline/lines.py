@@ -1,8 +1,10 @@
 """Files that grow by lines and may be gigabytes, read without holding more than a part of them."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 BLOCK_BYTES = 64 << 10
 MOST_BYTES = 1 << 20  # of the end of a log, or of a single line: more is nothing for a screen
@@ -40,6 +42,21 @@ def whole_lines(path: Path) -> Iterator[str]:
     """
     for line, _ in lines_and_ends(path):
         yield line
+
+
+def json_lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield (object, where the next line begins) of each line of JSON, up to a damaged one.
+
+    A node that loses its power may leave such lines, behind all that were synced.
+    """
+    for line, end in lines_and_ends(path):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            return
+        if not isinstance(found, dict):
+            return
+        yield found, end
 
 
 def lines_and_ends(path: Path) -> Iterator[tuple[str, int]]:

@@ -76,6 +76,18 @@ def test_a_resume_drops_what_its_checkpoint_had_not_seen_and_what_is_torn(tmp_pa
     assert [line["step"] for line in lines(folder)] == list(range(1, 9))
 
 
+def test_a_resume_drops_what_a_node_that_lost_its_power_left_behind_the_synced_lines(tmp_path):
+    folder = TaskFolder(tmp_path)
+    with metrics(folder) as told:
+        take(told, range(1, 6))
+    with folder.metrics.open("ab") as stream:
+        stream.write(bytes(40) + b"\n" + b'{"step": 7, "events_seen": 28, "loss": 1}\n')
+    assert [step for step, _ in recorded(folder.metrics, 5)] == [1, 2, 3, 4, 5]
+    with metrics(folder, after=5) as told:
+        take(told, range(6, 9))
+    assert [line["step"] for line in lines(folder)] == list(range(1, 9))
+
+
 def test_lines_wait_for_their_turn_but_not_beyond_a_checkpoint(tmp_path):
     folder = TaskFolder(tmp_path)
     with metrics(folder, metrics_steps=3) as told:

@@ -1,11 +1,10 @@
 """Whether a loss has diverged although it is still finite."""
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import fmean, pstdev
 
-from pipeline.lines import whole_lines
+from pipeline.lines import json_lines
 
 
 class Divergence:
@@ -72,6 +71,6 @@ class Divergence:
 
 def recorded(metrics: Path, last: int) -> Iterator[tuple[int, float]]:
     """Yield (step, loss) of each complete line of a metrics file, up to step `last`."""
-    for line in map(json.loads, whole_lines(metrics)):
+    for line, _ in json_lines(metrics):
         if line["step"] <= last:
             yield line["step"], line["loss"]

@@ -12,7 +12,7 @@ import torch
 
 from pipeline import records
 from pipeline.campaign import Training
-from pipeline.lines import lines_and_ends, tail
+from pipeline.lines import json_lines, tail
 from pipeline.records import TaskProgress
 from pipeline.run import TaskFolder
 from pipeline.training.engine.engine import World
@@ -150,8 +150,8 @@ def memory_gib() -> float:
 def _cut(path: Path, seen: int) -> None:
     """Cut a metrics file after its steps up to `seen` events, and what a killed link tore off."""
     end = 0
-    for line, after in lines_and_ends(path):
-        if json.loads(line)["events_seen"] > seen:
+    for line, after in json_lines(path):
+        if line["events_seen"] > seen:
             break
         end = after
     if path.exists() and path.stat().st_size > end:
