@@ -12,6 +12,7 @@ import parsl
 from parsl.app.app import bash_app
 
 from pipeline.chains.job_manager import JobManager
+from pipeline.planning import code_copy
 from pipeline.planning.plan import PILOT
 from pipeline.workflow import graph, pilots
 
@@ -47,6 +48,7 @@ class Running:
 @contextmanager
 def running(manager: JobManager) -> Iterator[Running]:
     """Start the pilots of `manager`; end them, and what they run, at the end of the body."""
+    code_copy.write(manager.plan.run)
     kernel = pilots.load(manager)
     try:
         yield Running(manager, kernel)

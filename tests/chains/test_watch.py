@@ -156,7 +156,7 @@ def test_progress_is_told_from_link_to_link(manager, scheduler, step, folder):
     scheduler.at_end = lambda _: checkpoint.mkdir(parents=True, exist_ok=True)
     with pytest.raises(TaskError, match=NO_PROGRESS):
         chain(step, manager)
-    assert len(scheduler.jobs) == 2
+    assert len(scheduler.jobs) == 3
 
 
 def test_a_part_of_the_product_is_progress_too(manager, scheduler, step, folder):

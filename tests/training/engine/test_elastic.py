@@ -15,7 +15,7 @@ from made_batches import MODEL
 from ranks import Ranks, pretraining, run, start, steps
 
 from pipeline.campaign import PretrainTask, declare
-from pipeline.catalog import read
+from pipeline.campaign import stored as stored_task
 from pipeline.outcome import Exit, RunError
 from pipeline.run import TaskFolder
 from pipeline.training.engine import elastic as engine_elastic
@@ -86,7 +86,7 @@ def test_micro_batches_computed_again_give_the_losses_of_whole_ones(links, stage
 def plain(path, store, **changes):
     """The folder of a pretraining without dropout, whose losses no random state changes."""
     folder = pretraining(path, store, events_seen=120, batch_events=4, **changes)
-    task = read(folder.declaration, PretrainTask)
+    task = stored_task.read(folder, PretrainTask)
     folder.declaration.unlink()
     declare(TaskFolder(path), task.model_copy(update={"model": MODEL}))
     return folder
@@ -119,6 +119,8 @@ def test_the_program_goes_on_with_as_many_processes_as_there_are(store, tmp_path
 class Fresh:
     """As much of DeepSpeed's engine without ZeRO as a load looks at."""
 
+    device = torch.device("cpu")
+
     def __init__(self, *sizes):
         self.module = torch.nn.ParameterDict({f"p{n}": torch.zeros(s) for n, s in enumerate(sizes)})
         self.optimizer = self.basic_optimizer = torch.optim.AdamW(self.module.parameters())
@@ -142,7 +144,7 @@ def alone(monkeypatch):
     """This process is a world of one."""
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 1)
-    monkeypatch.setattr(torch.distributed, "broadcast_object_list", lambda _: None)
+    monkeypatch.setattr(engine_elastic, "broadcast_json", lambda value, _: value)
 
 
 def test_a_checkpoint_of_a_smaller_model_is_refused(tmp_path, alone):
