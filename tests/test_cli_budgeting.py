@@ -74,7 +74,9 @@ def test_a_damaged_ledger_is_one_message(budget, tmp_path):
     next(run.ledger.glob("*.json")).write_text("{")
     told = budget()
     assert told.code == Exit.BUSY
-    assert "no record of the ledger can be read here" in told.words
+    assert "not the record that was written here: its hash differs. Type: cosmotron budget" in (
+        told.words
+    )
 
 
 def recently():

@@ -1,6 +1,5 @@
 """cancel and logs, as a user meets them."""
 
-import json
 import os
 import signal
 import subprocess
@@ -11,10 +10,12 @@ from typing import Any
 
 import pytest
 import typer
+from ledgers import without
 from scheduler_fakes import FakeScheduler, pretraining, tiny_plan
 from whole_campaign import TINY
 
 import pipeline.scheduler
+from pipeline.budget.record import Kind
 from pipeline.chains import job_manager
 from pipeline.chains.job_manager import JobManager
 from pipeline.claims import Holder, claimed, holder, judging
@@ -81,13 +82,12 @@ def test_cancel_leaves_another_s_job_with_the_same_id_alone(
 def test_cancel_finds_a_job_whose_submission_was_not_heard_of(
     cosmotron: Any, scheduler: FakeScheduler, job: str, there: Any, tmp_path: Path
 ) -> None:
-    for path in tmp_path.glob("tiny/ledger/*-submit-*.json"):
-        path.unlink()
+    ledger = without(Run(tmp_path, "tiny").ledger, Kind.SUBMIT)
     told = cosmotron("cancel", TINY, *there, "--yes")
     assert "Cancelled 1 job(s)" in told.words
     assert scheduler.cancelled == [job]
-    (found,) = tmp_path.glob("tiny/ledger/*-submit-*.json")
-    assert json.loads(found.read_text())["note"] == "found again"
+    (found,) = (each for each in ledger.records() if each.kind is Kind.SUBMIT)
+    assert found.note == "found again"
 
 
 def test_cancel_ends_what_a_link_submits_meanwhile(

@@ -1,9 +1,9 @@
 """The account of a job: what its ledger records add up to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.budget.record import Kind, Record
+from pipeline.budget.record import BY_ITS_LINK, Kind, Record
 from pipeline.job import JobHandle
 
 DUPLICATE = "+"  # between a key and the id of a second job with that key
@@ -16,7 +16,8 @@ class Account:
     `start` and `end` are seconds since 1970, None before they happen. `state` is "reserved",
     "submitted", "running", "released", or how the job ended (`pipeline.job.State`). `batch_key` is
     the key of the bundle that it is a part of, empty for a job of its own. `since` is the time of
-    the first record: the job was not submitted before.
+    the first record: the job was not submitted before. The end of a `provisional` one is what the
+    link itself knew: accounting is still to be asked, and it keeps its reservation.
     """
 
     site: str
@@ -34,6 +35,7 @@ class Account:
     batch_key: str = ""
     energy_joules: float | None = None
     since: float = 0.0
+    provisional: bool = False
 
     @property
     def known_as(self) -> str:
@@ -47,16 +49,16 @@ class Account:
 
 
 def replay(records: Iterable[Record]) -> Account:
-    """Return the account that the `records` of one job amount to.
+    """Return the account that the `records` of one job, in their order, amount to.
 
     The last record of each kind counts, so a repeated record changes nothing. Of an end and a
     reconcile record the later one counts. A job that ended reserves nothing; a released one
     reserves node-hours only if it was reserved again.
     """
-    ordered = sorted(records, key=lambda record: record.moment)
+    ordered = list(records)
     last = {record.kind: record for record in ordered}
-    final = _latest(last, Kind.END, Kind.RECONCILE)
-    reservation = _latest(last, Kind.RESERVE, Kind.RELEASE)
+    final = _latest(ordered, Kind.END, Kind.RECONCILE)
+    reservation = _latest(ordered, Kind.RESERVE, Kind.RELEASE)
     newest_first = [*([final] if final else []), *reversed(ordered)]
     return Account(
         site=ordered[0].site,
@@ -74,24 +76,27 @@ def replay(records: Iterable[Record]) -> Account:
         batch_key=next((each.batch_key for each in newest_first if each.batch_key), ""),
         energy_joules=final.energy_joules if final else None,
         since=ordered[0].time,
+        provisional=final is not None and final.note == BY_ITS_LINK,
     )
 
 
 def _reserved(reservation: Record | None, final: Record | None) -> float:
     """Return the node-hours that a job still reserves."""
-    if final is not None or reservation is None or reservation.kind is not Kind.RESERVE:
+    if reservation is None or reservation.kind is not Kind.RESERVE:
         return 0.0
-    return reservation.node_hours
+    if final is None:
+        return reservation.node_hours
+    is_provisional = final.note == BY_ITS_LINK
+    return max(0.0, reservation.node_hours - final.node_hours) if is_provisional else 0.0
 
 
 def _time(record: Record | None) -> float | None:
     return record.time if record is not None else None
 
 
-def _latest(last: dict[Kind, Record], *kinds: Kind) -> Record | None:
+def _latest(ordered: Sequence[Record], *kinds: Kind) -> Record | None:
     """Return the latest record of `kinds`, None where there is none."""
-    found = [last[kind] for kind in kinds if kind in last]
-    return max(found, key=lambda record: record.moment, default=None)
+    return next((record for record in reversed(ordered) if record.kind in kinds), None)
 
 
 def _state(last: dict[Kind, Record], final: Record | None, reservation: Record | None) -> str:

@@ -45,13 +45,15 @@ def reserve(
     """Append `records`, the reservations of one job, if they fit under the cap of their site.
 
     Charged and reserved node-hours never exceed the cap, however many processes reserve at once and
-    on whatever machines. Each process holds the ledger's lease, and checks again after it has
-    written: a process that was paused for too long has lost the lease. Submit the job only after
-    this returns.
+    on whatever machines: a reservation counts if those with lower numbers leave room for it, which
+    is the same for every reader. The ledger's lease only spares others a refusal. Submit the job
+    only after this returns.
 
     Args:
         ledger: Where they are appended.
-        records: The most that the job may cost, one record for each task that shares it.
+        records: The most that the job may cost, one record for each task that shares it. Those
+            that are reserved already, perhaps by a process that died before it could check that,
+            are checked again.
         cap_node_hours: The most that the site may charge; None is no limit.
         remaining: Returns the node-hours to keep free for jobs after this one.
 
@@ -59,25 +61,41 @@ def reserve(
         BudgetError: They do not fit; nothing is reserved.
         LedgerError: The lease stayed with another process, or the ledger cannot be written.
     """
-    if cap_node_hours is None or not records:
-        for record in records:
+    accounts = ledger.accounts()
+    missing = [
+        record
+        for record in records
+        if record.job_key not in accounts or not accounts[record.job_key].reserved_node_hours
+    ]
+    if cap_node_hours is None:
+        for record in missing:
             ledger.append(record)
         return
-    site = records[0].site
     try:
         with ledger.lease():
-            new = sum(record.node_hours for record in records)
-            check(ledger, site, new, cap_node_hours, remaining())
-            for record in records:
+            if missing:
+                new = sum(record.node_hours for record in missing)
+                check(ledger, records[0].site, new, cap_node_hours, remaining())
+            for record in missing:
                 ledger.append(record)
-            try:
-                check(ledger, site, 0.0, cap_node_hours)
-            except BudgetError:
-                for record in records:
-                    ledger.append(_released(record))
-                raise
+            _check_place(ledger, records, cap_node_hours)
     except LeaseError as error:
         raise LedgerError(str(error)) from error
+
+
+def _check_place(ledger: Ledger, records: Sequence[Record], cap_node_hours: float) -> None:
+    """Check that the reservations `records` fit beside those before them; release them if not.
+
+    Raises:
+        BudgetError: They do not.
+    """
+    last = ledger.last_reservation([record.job_key for record in records])
+    try:
+        check(ledger, records[0].site, 0.0, cap_node_hours, until=last or None)
+    except BudgetError:
+        for record in records:
+            ledger.append(_released(record))
+        raise
 
 
 def check(
@@ -86,15 +104,17 @@ def check(
     new_node_hours: float,
     cap_node_hours: float,
     remaining: RemainingCost = NOTHING,
+    until: int | None = None,
 ) -> None:
     """Check that charged + reserved + remaining + new node-hours ≤ cap of `site`.
 
-    Reservations count in full, since a running job may use its whole walltime.
+    Reservations count in full, since a running job may use its whole walltime. With `until` those
+    with higher numbers do not count.
 
     Raises:
         BudgetError: They exceed it; the message says by how much, and how many are left.
     """
-    total = ledger.totals().get(site, Total(0.0, 0.0))
+    total = ledger.totals(until).get(site, Total(0.0, 0.0))
     uncharged = cap_node_hours - total.charged_node_hours + ROUNDING * cap_node_hours
     kept = total.reserved_node_hours + remaining.others
     whole = new_node_hours + remaining.current

@@ -1,34 +1,27 @@
 """The ledger: every node-hour reserved and charged, one immutable file per record.
 
-A record is written under a hidden name and linked into place. The link is atomic and exclusive on
-Lustre, NFS and GPFS, where flock and SQLite are not to be trusted; a kill leaves no half record.
-State is a replay of the records; nothing is ever changed or removed.
+A record is written under a hidden name and linked into place under the next number
+(`record_files`). The link is atomic and exclusive on Lustre, NFS and GPFS, where flock and SQLite
+are not to be trusted; a kill leaves no half record. State is a replay of the records in the order
+of their numbers; nothing is ever changed or removed.
 """
 
-import errno
-import os
 import threading
-import uuid
 from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from pipeline.budget import record_files
 from pipeline.budget.account import Account, replay
 from pipeline.budget.lease import lease
-from pipeline.budget.record import Record
-from pipeline.outcome import RunError, classify
-from pipeline.writing import create_text
+from pipeline.budget.record import Kind, Record
+from pipeline.budget.record_files import LedgerError
+from pipeline.outcome import classify
 
+__all__ = ["Ledger", "LedgerError", "Total"]
 
-class LedgerError(RunError):
-    """The ledger cannot be read or written; the message names the file and the way out."""
-
-    def __init__(self, message: str, outcome: str = RunError.outcome) -> None:
-        super().__init__(message)
-        self.outcome = outcome
+Place = tuple[int, float, int, str]  # in the ledger: number, or time and kind; name
 
 
 @dataclass(frozen=True)
@@ -48,8 +41,8 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
-        self._records: dict[str, Record] = {}
-        self._by_job: dict[str, list[Record]] = {}
+        self._records: dict[str, tuple[Place, Record | None]] = {}
+        self._by_job: dict[str, list[tuple[Place, Record]]] = {}
         self._accounts: dict[str, Account] = {}
 
     def lease(self) -> AbstractContextManager[None]:
@@ -62,35 +55,34 @@ class Ledger:
         Raises:
             LedgerError: The folder cannot be written, or the disk is full.
         """
-        name = f"{record.time * 1e6:017.0f}-{record.kind}-{uuid.uuid4().hex}.json"
-        path = self.folder / name
         try:
-            if not create_text(path, record.model_dump_json(exclude_none=True) + "\n"):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+            return record_files.append(self.folder, record)
         except OSError as error:
             message = (
                 f"{self.folder}: the {record.kind} of {record.job_key} cannot be recorded "
                 f"({error.strerror}). Free some space there, or make it writable, then run again."
             )
             raise LedgerError(message, classify(error).outcome.name) from error
-        return path
 
     def records(self) -> list[Record]:
-        """Return every record, by time, then in the order of `Kind`.
+        """Return every record in the order of the ledger.
 
         Raises:
-            LedgerError: A file is not a record; the message names it.
+            LedgerError: A record is damaged or gone; the message says what to do.
         """
         with self._lock:
             self._catch_up()
-            return sorted(self._records.values(), key=lambda record: record.moment)
+            return [record for _, record in sorted(self._all(), key=lambda each: each[0])]
+
+    def _all(self) -> list[tuple[Place, Record]]:
+        return [(place, record) for place, record in self._records.values() if record is not None]
 
     def accounts(self) -> dict[str, Account]:
         """Return the account of each job by its key, in the order of their first records."""
         with self._lock:
             self._catch_up()
-            heard = {key: min(each.moment for each in self._by_job[key]) for key in self._by_job}
-            return {key: self._accounts[key] for key in sorted(heard, key=heard.__getitem__)}
+            first = {key: self._by_job[key][0][0] for key in self._by_job}
+            return {key: self._accounts[key] for key in sorted(first, key=first.__getitem__)}
 
     def unended(self, site: str) -> list[Account]:
         """Return the submitted jobs of a site that have not ended."""
@@ -114,29 +106,25 @@ class Ledger:
                 found[each.task].append(each)
         return found
 
-    def _catch_up(self) -> None:
-        """Read new files, forget removed ones, and replay their jobs."""
-        there = {name for name in _names(self.folder) if name[0] != "." and name.endswith(".json")}
-        gone = self._records.keys() - there
-        new = {name: _read(self.folder / name) for name in there - self._records.keys()}
-        changed = {self._records.pop(name).job_key for name in gone}
-        if gone:
-            self._by_job = {}
-            for record in self._records.values():
-                self._by_job.setdefault(record.job_key, []).append(record)
-        self._records |= new
-        for record in new.values():
-            self._by_job.setdefault(record.job_key, []).append(record)
-            changed.add(record.job_key)
-        for key in changed:
-            if key in self._by_job:
-                self._accounts[key] = replay(self._by_job[key])
-            else:
-                del self._accounts[key]
+    def unsettled(self, site: str) -> list[Account]:
+        """Return the submitted jobs of a site of whose end accounting has not been asked."""
+        found = self.accounts().values()
+        mine = [each for each in found if each.site == site and each.job_id]
+        return [each for each in mine if each.end is None or each.provisional]
 
-    def totals(self) -> dict[str, Total]:
-        """Return the reserved and charged node-hours at each site; sites are never added up."""
-        accounts = self.accounts().values()
+    def last_reservation(self, keys: Collection[str]) -> int:
+        """Return the number of the last reservation of the jobs `keys`, 0 if none has a number."""
+        with self._lock:
+            self._catch_up()
+            found = [each for key in keys for each in self._by_job.get(key, [])]
+            return max((place[0] for place, each in found if each.kind is Kind.RESERVE), default=0)
+
+    def totals(self, until: int | None = None) -> dict[str, Total]:
+        """Return the reserved and charged node-hours at each site; sites are never added up.
+
+        With `until`, as of the record of that number: the same for every reader, at any time.
+        """
+        accounts = list(self.accounts().values() if until is None else self._until(until))
         return {
             site: Total(
                 sum(each.reserved_node_hours for each in accounts if each.site == site),
@@ -145,30 +133,43 @@ class Ledger:
             for site in dict.fromkeys(each.site for each in accounts)
         }
 
+    def _until(self, number: int) -> list[Account]:
+        """Return the accounts as of record `number`."""
+        with self._lock:
+            self._catch_up()
+            before = {
+                key: [record for place, record in placed if place[0] <= number]
+                for key, placed in self._by_job.items()
+            }
+        return [replay(records) for records in before.values() if records]
 
-def _names(folder: Path) -> list[str]:
-    """Return what lies in `folder`, which may not be there yet; quick where there are thousands."""
-    try:
-        return os.listdir(folder)  # noqa: PTH208 - names alone
-    except FileNotFoundError:
-        return []
+    def _catch_up(self) -> None:
+        """Read new files, and replay their jobs.
 
+        Raises:
+            LedgerError: A record is damaged or gone.
+        """
+        least = record_files.counted(self.folder)
+        there = record_files.names(self.folder)
+        new = {name: self._placed(name) for name in there - self._records.keys()}
+        record_files.check_complete(self.folder, there, least)
+        if gone := self._records.keys() - there:  # of an earlier version, whose count is not known
+            self._by_job = {}
+            new = {name: self._records[name] for name in self._records.keys() - gone} | new
+            self._records, self._accounts = {}, {}
+        self._records |= new
+        changed = set()
+        for place, record in new.values():
+            if record is not None:
+                self._by_job.setdefault(record.job_key, []).append((place, record))
+                changed.add(record.job_key)
+        for key in changed:
+            self._by_job[key].sort(key=lambda each: each[0])
+            self._accounts[key] = replay(record for _, record in self._by_job[key])
 
-def _read(path: Path) -> Record:
-    """Return the record in `path`."""
-    try:
-        return Record.model_validate_json(path.read_text())
-    except (OSError, UnicodeDecodeError, ValidationError) as error:
-        message = (
-            f"{path}: no record of the ledger can be read here ({_reason(error)}). Move the file "
-            "away; the next reconciliation asks the scheduler's accounting again."
-        )
-        raise LedgerError(message) from error
-
-
-def _reason(error: Exception) -> str:
-    """Return the reason of an error in a few words."""
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
-    return getattr(error, "strerror", None) or type(error).__name__
+    def _placed(self, name: str) -> tuple[Place, Record | None]:
+        """Return the record in the file `name`, and its place."""
+        record, number = record_files.read(self.folder / name), record_files.number_of(name)
+        if number is not None or record is None:
+            return (number or 0, 0.0, 0, name), record
+        return (0, *record.moment, name), record

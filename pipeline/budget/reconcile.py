@@ -16,6 +16,7 @@ def reconcile(
     statuses: Mapping[str, JobStatus],
     site: Site,
     role_of: Callable[[Account], Role],
+    note: str = "",
 ) -> list[Record]:
     """Append the records that the ledger lacks, and return them.
 
@@ -28,6 +29,7 @@ def reconcile(
         statuses: The statuses by accounting, by job key; jobs unknown to the ledger are left alone.
         site: The site of that accounting; jobs of other sites are left alone.
         role_of: Returns the role of a job, whose queue determines the charge.
+        note: Of the end records; `BY_ITS_LINK` leaves the last word to a later call.
     """
     accounts = ledger.accounts()
     known = [(accounts[key], status) for key, status in statuses.items() if key in accounts]
@@ -35,14 +37,14 @@ def reconcile(
         record
         for account, status in known
         if account.site == site.name
-        for record in _missed(account, status, site, role_of(account))
+        for record in _missed(account, status, site, role_of(account), note)
     ]
     for record in written:
         ledger.append(record)
     return written
 
 
-def _missed(account: Account, status: JobStatus, site: Site, role: Role) -> list[Record]:
+def _missed(account: Account, status: JobStatus, site: Site, role: Role, note: str) -> list[Record]:
     """Return the records that bring `account` up to `status`.
 
     A part of a bundle is charged its share of the nodes until the job's end, even if it was done
@@ -64,10 +66,11 @@ def _missed(account: Account, status: JobStatus, site: Site, role: Role) -> list
         return records
     if account.end is None:
         end = _record(Kind.END, account, status, status.end or now)
-        records.append(end.model_copy(update={"node_hours": charged}))
-    elif difference := _difference(account, status):
+        records.append(end.model_copy(update={"node_hours": charged, "note": note}))
+    elif (difference := _difference(account, status)) or account.provisional:
         drift = _record(Kind.RECONCILE, account, status, now)
-        records.append(drift.model_copy(update={"node_hours": charged, "note": difference}))
+        said = difference or "as its link knew"
+        records.append(drift.model_copy(update={"node_hours": charged, "note": said}))
     return records
 
 

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     RECONCILE = "reconcile"
 
 
+BY_ITS_LINK = "by its own link"
 ORDER = {kind: index for index, kind in enumerate(Kind)}
 
 
@@ -33,6 +34,9 @@ class Record(Declaration):
     A link of a bundle shares a batch job, whose key is `batch_key`; `nodes` and `node_hours` are
     its share. For a task in pilots `batch_key` is their kind; the pilots carry the charge.
     `energy_joules` is the link's share too, None where the site does not measure it.
+
+    The order of records is that of their numbers in the ledger; `time` is by the writer's clock,
+    and orders nothing. A record with the note `BY_ITS_LINK` is what a link knew of itself.
     """
 
     kind: Kind
@@ -52,5 +56,5 @@ class Record(Declaration):
 
     @property
     def moment(self) -> tuple[float, int]:
-        """The sort key of records: the time, then the order of `Kind`."""
+        """The time, then the order of `Kind`: how records without a number are sorted."""
         return self.time, ORDER[self.kind]

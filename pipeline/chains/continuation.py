@@ -19,6 +19,7 @@ from pipeline.budget.account import Account
 from pipeline.chains import history, link_settings
 from pipeline.chains.job_manager import JobManager
 from pipeline.chains.outcomes import end_of_chain, record_end, saved, stop_request
+from pipeline.chains.settlement import record_own_end, settle_links
 from pipeline.job import JobHandle, JobStatus, State, batch_job_id
 from pipeline.outcome import Exit, RunError
 from pipeline.planning.plan import Step
@@ -47,6 +48,9 @@ def begin_links(manager: JobManager, known: Sequence[Link], mine: str) -> list[i
 
     The next job is for those of them that belong to chains.
     """
+    problem = settle_links(manager, {step.task.key for step, _ in known}, mine)
+    if problem:
+        _say(f"the end of the link before is not settled: {problem}")
     wanted = [each for each in known if _is_wanted(*each, manager, mine)]
     chained = [each for each in wanted if each[0].chained]
     if chained:
@@ -76,7 +80,9 @@ def end(folder: TaskFolder, number: int, code: int) -> Exit:
     The scheduler may have killed the process: then the next link queries it for the reason.
     """
     manager, [link] = _manager([(folder, number)])
-    end_link(manager, link, this_job(manager, *link), code)
+    mine = this_job(manager, *link)
+    record_own_end(manager, *link, mine, code)
+    end_link(manager, link, mine, code)
     return WANTED
 
 
@@ -95,8 +101,10 @@ def end_link(manager: JobManager, link: Link, mine: str, code: int) -> None:
 def record_part_end(folder: TaskFolder, number: int, code: int) -> Exit:
     """Judge link `number`, a part of a bundle: of it the scheduler knows nothing to ask for."""
     manager, [link] = _manager([(folder, number)])
+    mine = this_job(manager, *link)
+    record_own_end(manager, *link, mine, code)
     if code != Exit.SUPERSEDED:
-        record_link_end(manager, link, this_job(manager, *link), code)
+        record_link_end(manager, link, mine, code)
     return WANTED
 
 

@@ -6,6 +6,7 @@ from functools import partial
 
 from pipeline import claims, clock, records
 from pipeline.budget.account import DUPLICATE, Account
+from pipeline.budget.cost import node_hours
 from pipeline.budget.guard import BudgetError, reserve
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.reconcile import reconcile
@@ -22,7 +23,7 @@ from pipeline.chains.submission import (
     reservations,
 )
 from pipeline.job import Job, JobHandle, JobStatus, State
-from pipeline.pace import link_seconds
+from pipeline.pace import link_seconds, links
 from pipeline.planning.plan import PACK, PILOT, Plan, Step, job_key, shares
 from pipeline.records import Ending
 from pipeline.scheduler import NotNowError, Scheduler, SchedulerError, render
@@ -100,8 +101,7 @@ class JobManager:
                 return job_id
             self._queue.check()
             self._check_not_in_another_job(job, known.values())
-            held = {key for key, each in known.items() if each.reserved_node_hours}
-            self._reserve(job, records, [each for each in records if each.job_key not in held])
+            self._reserve(job, records)
             tried_since = min((each.since for each in known.values()), default=None)
             return self._submit(job, records, tried_since)
 
@@ -133,8 +133,8 @@ class JobManager:
             message = f"{job.key}: one of its links is already in another job. Trying again."
             raise NotNowError(message)
 
-    def _reserve(self, job: Job, records: Sequence[Record], missing: Sequence[Record]) -> None:
-        """Reserve the `missing` ones of the `records` of `job`.
+    def _reserve(self, job: Job, records: Sequence[Record]) -> None:
+        """Reserve those of the `records` of `job` that are not reserved yet.
 
         Raises:
             NoHoursError: The cap has no room yet.
@@ -144,7 +144,7 @@ class JobManager:
         rest = partial(remaining, self.plan, self.ledger, requested)
         self._over_cap = ""
         try:
-            reserve(self.ledger, missing, self.plan.options.cap_node_hours, rest)
+            reserve(self.ledger, records, self.plan.options.cap_node_hours, rest)
         except BudgetError as error:
             if job.pilot or not error.may_fit:
                 raise
@@ -282,7 +282,7 @@ class JobManager:
         with self._lock:
             if clock.monotonic() - self._polled_at <= self.plan.site.poll_seconds:
                 return
-            jobs = self.unended()
+            jobs = self.ledger.unsettled(self.plan.site.name)
             self._handles |= {each.job_id: each.handle for each in jobs}
             unended = {each.job_id for each in jobs}
             self._live |= unended
@@ -335,10 +335,10 @@ class JobManager:
             return sum(job_id is not None for job_id in found.values())
 
     def settle(self, job_ids: Sequence[str] | None = None) -> list[Record]:
-        """Bring the ledger up to the scheduler's accounting, for `job_ids` or all unended jobs."""
+        """Bring the ledger up to the scheduler's accounting, for `job_ids` or all open ends."""
         with self._lock:
             if job_ids is None:
-                accounts = self.unended()
+                accounts = self.ledger.unsettled(self.plan.site.name)
             else:
                 accounts = self.ledger.of_jobs(self.plan.site.name, job_ids)
             if not accounts:
@@ -433,15 +433,27 @@ class JobManager:
         """Record the end of jobs that the scheduler no longer knows.
 
         They reserve no hours any more, and their keys are used up: a Slurm whose controller was
-        killed may forget a job. Should accounting report it later, `recheck` corrects the ledger.
+        killed may forget a job. What their links recorded is charged. Should accounting report one
+        later, `recheck` corrects the ledger.
         """
         with self._lock:
             for each in self.ledger.of_jobs(self.plan.site.name, job_ids):
                 if each.end is None:
                     known = self._statuses.get(each.job_id)
                     why = known.reason if known is not None else ""
-                    self.ledger.append(ledger_records.lost(each, why))
+                    self.ledger.append(ledger_records.lost(each, why, *self._known_cost(each)))
             self._live.difference_update(job_ids)
+
+    def _known_cost(self, account: Account) -> tuple[int, float]:
+        """Return the seconds of a job by the records of its links, and their charge."""
+        records = [
+            each
+            for each in links(self.plan.run.task(account.task))
+            if each.key == account.job_key and self.plan.site.charges_lost_jobs
+        ]
+        seconds = round(sum(max(0.0, each.end - each.began) for each in records))
+        role = self.role_of(account)
+        return seconds, node_hours(self.plan.site, role, nodes=account.nodes, seconds=seconds)
 
     def unended(self, *stages: str) -> list[Account]:
         """Return the submitted jobs of this site, of some stages or all, that have not ended."""

@@ -13,9 +13,13 @@ def found_again(account: Account, job_id: str) -> Record:
     return _of(account, kind=Kind.SUBMIT, job_id=job_id, note="found again")
 
 
-def lost(account: Account, why: str) -> Record:
-    """Return the end record of a job that the scheduler no longer knows, and `why`, if known."""
-    known = {"kind": Kind.END, "state": State.UNKNOWN, "job_id": account.job_id}
+def lost(account: Account, why: str, seconds: int = 0, node_hours: float = 0.0) -> Record:
+    """Return the end record of a job that the scheduler no longer knows, and `why`, if known.
+
+    It is charged the `seconds` that its link recorded.
+    """
+    known: dict[str, Any] = {"kind": Kind.END, "state": State.UNKNOWN, "job_id": account.job_id}
+    known |= {"seconds": seconds, "node_hours": node_hours}
     return _of(account, **known, note=why or "the scheduler does not know it")
 
 

@@ -22,6 +22,7 @@ from pipeline.cli.screen import (
     run_folder,
     screen,
 )
+from pipeline.cli.settling import restored, settled
 from pipeline.outcome import Exit
 from pipeline.site import Site, load_site
 
@@ -57,8 +58,15 @@ def budget(
         ),
     ] = "",
     as_json: AsJson = False,
+    recover: Annotated[
+        bool,
+        typer.Option("--recover", help="Find again what lost or damaged records said, first."),
+    ] = False,
 ) -> None:
-    """Show the node-hours reserved and charged, from the ledger alone.
+    """Show the node-hours reserved and charged, from the ledger, after asking accounting.
+
+    Jobs that ended while no controller lived are charged now. Without an answer of the scheduler,
+    on another machine for example, the ledger alone is shown.
 
     A second table shows what this site's node-hours went into: steps that count, start-ups, and
     losses by cause. With --balance the exit code is 1 if the site has charged less than the ledger
@@ -72,6 +80,9 @@ def budget(
 
     what, where = known_campaign(campaign), load_site(site)
     folder = run_folder(what, where, root)
+    if recover:
+        restored(folder, where)
+    settled(folder, where)
     ledger = Ledger(folder.ledger)
     rows = summary(ledger, by)
     ours = [each for each in ledger.accounts().values() if each.site == where.name]

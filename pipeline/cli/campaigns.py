@@ -30,6 +30,7 @@ from pipeline.cli.screen import (
     screen,
     there,
 )
+from pipeline.cli.settling import settled
 from pipeline.outcome import Exit, RunError
 from pipeline.site import load_site
 
@@ -135,6 +136,9 @@ def status(
         ),
     ] = 2.0,
     as_json: AsJson = False,
+    settle: Annotated[
+        bool, typer.Option("--settle", help="Bring the ledger up to accounting first.")
+    ] = False,
 ) -> None:
     """Show the progress of each task, from the run folder and the queue; no controller need run.
 
@@ -149,6 +153,8 @@ def status(
 
     what, where = known_campaign(campaign), load_site(site)
     folder = (run_folder if watch else partial(_begun, name=campaign))(what, where, root)
+    if settle:
+        settled(folder, where)
     tasks, queue = what.tasks(folder), Queue(folder, where)
 
     def poll() -> list[Progress]:

@@ -14,6 +14,7 @@ class MemoryLedger(Ledger):
 
     def __init__(self) -> None:
         super().__init__(Path())
+        self._records_of: dict[str, list[Record]] = {}
         self._open: dict[str, Account] = {}
         self._keys: dict[str, dict[str, None]] = {}  # of jobs, by what may be asked of them
         self._sums: dict[str, Total] = {}
@@ -24,7 +25,7 @@ class MemoryLedger(Ledger):
 
     def append(self, record: Record) -> Path:
         """See `Ledger.append`; there is no file."""
-        records = self._by_job.setdefault(record.job_key, [])
+        records = self._records_of.setdefault(record.job_key, [])
         records.append(record)
         before = self._accounts.get(record.job_key)
         account = self._accounts[record.job_key] = replay(records)
@@ -48,7 +49,7 @@ class MemoryLedger(Ledger):
             - (before.charged_node_hours if before else 0.0),
         )
 
-    def totals(self) -> dict[str, Total]:
+    def totals(self, until: int | None = None) -> dict[str, Total]:
         """See `Ledger.totals`."""
         return dict(self._sums)
 
@@ -56,9 +57,17 @@ class MemoryLedger(Ledger):
         """See `Ledger.unended`."""
         return [each for each in self._open.values() if each.site == site]
 
+    def last_reservation(self, keys: Collection[str]) -> int:
+        """See `Ledger.last_reservation`."""
+        return 0
+
+    def unsettled(self, site: str) -> list[Account]:
+        """See `Ledger.unsettled`; the links of a rehearsal leave their ends to accounting."""
+        return self.unended(site)
+
     def records(self) -> list[Record]:
         """See `Ledger.records`."""
-        found = (record for records in self._by_job.values() for record in records)
+        found = (record for records in self._records_of.values() for record in records)
         return sorted(found, key=lambda record: record.moment)
 
     def accounts(self) -> dict[str, Account]:

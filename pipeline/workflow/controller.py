@@ -20,6 +20,7 @@ from pipeline.campaign import Campaign, Task, to_toml
 from pipeline.chains import history, stop_requests, waiting
 from pipeline.chains.job_manager import JobManager
 from pipeline.chains.progress import Progress, all_progress
+from pipeline.chains.settlement import settle_all
 from pipeline.chains.watch import Watchers
 from pipeline.masking import has_secret, masked
 from pipeline.outcome import RunError
@@ -92,10 +93,22 @@ def drive(
         is_stale = _record(campaign, site, run)
         _declare(tasks, run, console)
         check = partial(_check_overlap, tasks, run, allow=campaign.allow_overlap)
+        is_stale |= not todo and _settle(plan, console)
         problems = _execute(plan, tasks, console, check) if todo else []
         if todo or is_stale or not run.page.exists():
             write_report(run, campaign, site)
     return problems
+
+
+def _settle(plan: Plan, console: Console) -> bool:
+    """Bring the ledger up to accounting where nothing is to do; return whether it lacked records.
+
+    Trainings may have ended while no controller lived.
+    """
+    settled = settle_all(JobManager(plan, connect(plan.site, plan.run)))
+    if settled.problem:
+        _say(console, f"The ledger is not settled: {settled.problem}")
+    return bool(settled.records)
 
 
 def _say(console: Console, message: str) -> None:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.budget.account import Account, replay
-from pipeline.budget.record import Kind, Record
+from pipeline.budget.record import BY_ITS_LINK, Kind, Record
 from pipeline.job import JobHandle, State
 
 
@@ -83,7 +83,26 @@ def test_an_end_that_accounting_dates_before_the_submission_still_ends_the_job()
 
 
 @given(st.lists(st.sampled_from(LIFE), max_size=8), st.randoms())
-def test_saying_a_thing_twice_and_in_any_order_changes_nothing(again, random):
-    records = [*LIFE, *again]
-    random.shuffle(records)
-    assert replay(records) == replay(LIFE)
+def test_saying_a_thing_again_changes_nothing_whatever_the_clocks_say(again, random):
+    skewed = [each.model_copy(update={"time": random.uniform(0, 1e9)}) for each in again]
+    found = replay([*LIFE, *skewed])
+    assert (found.state, found.charged_node_hours, found.job_id, found.since) == (
+        *(replay(LIFE).state, replay(LIFE).charged_node_hours),
+        *(replay(LIFE).job_id, replay(LIFE).since),
+    )
+
+
+def test_of_an_end_and_a_correction_the_one_recorded_later_counts():
+    early = END.model_copy(update={"kind": Kind.RECONCILE, "time": 0.5, "node_hours": 0.25})
+    assert replay([*LIFE, early]).charged_node_hours == 0.25
+    assert replay([early, *LIFE]).charged_node_hours == END.node_hours
+
+
+def test_the_end_that_a_link_knew_itself_keeps_the_rest_of_its_reservation():
+    mine = END.model_copy(update={"note": BY_ITS_LINK})
+    account = replay([RESERVE, SUBMIT, mine])
+    assert account.provisional
+    held = account.charged_node_hours + account.reserved_node_hours
+    assert held == max(RESERVE.node_hours, END.node_hours)
+    sure = replay([RESERVE, SUBMIT, mine, END.model_copy(update={"kind": Kind.RECONCILE})])
+    assert (sure.provisional, sure.reserved_node_hours) == (False, 0.0)

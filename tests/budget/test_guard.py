@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.budget import guard
+from pipeline.budget import guard, lease
 from pipeline.budget.guard import BudgetError, check, reserve
 from pipeline.budget.lease import NAME, LeaseError
 from pipeline.budget.ledger import Ledger, LedgerError
@@ -87,8 +87,8 @@ def paused(root, begun):
     """Reserve, but stand still between the look and the deed until the lease is lost."""
     look = guard.check
 
-    def slow(ledger, site, new_node_hours, *more):
-        look(ledger, site, new_node_hours, *more)
+    def slow(ledger, site, new_node_hours, *more, **until):
+        look(ledger, site, new_node_hours, *more, **until)
         if new_node_hours:
             begun.set()
             time.sleep(2)
@@ -106,7 +106,7 @@ def test_who_was_paused_beyond_its_lease_takes_its_reservation_back(tmp_path, mo
     slow = spawn.Process(target=paused, args=(str(tmp_path), begun))
     slow.start()
     assert begun.wait(60)
-    os.utime(tmp_path / NAME, (time.time() - 61, time.time() - 61))
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.3)
     reserve(Ledger(tmp_path), [asked("quick", 6.0)], CAP)
     slow.join(60)
     assert slow.exitcode == 7
@@ -115,9 +115,9 @@ def test_who_was_paused_beyond_its_lease_takes_its_reservation_back(tmp_path, mo
     assert ledger.accounts()["paused"].state == "released"
 
 
-def test_a_killed_holder_holds_nobody_up_for_longer_than_its_lease(tmp_path):
+def test_a_killed_holder_holds_nobody_up_for_longer_than_its_lease(tmp_path, monkeypatch):
     (tmp_path / NAME).write_text("login07 4711\n")
-    os.utime(tmp_path / NAME, (time.time() - 61, time.time() - 61))
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.3)
     reserve(Ledger(tmp_path), [asked("a", 6.0)], CAP)
     assert reserved(Ledger(tmp_path)) == 6.0
 

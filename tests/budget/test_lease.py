@@ -40,18 +40,21 @@ def test_the_lease_is_given_back_after_an_error(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dead_holder_s_lease_expires(tmp_path):
+@pytest.mark.parametrize("skew_seconds", [-172_800.0, 0.0, 172_800.0])
+def test_a_dead_holder_s_lease_expires_whatever_its_clock_says(tmp_path, skew_seconds):
     (tmp_path / NAME).write_text("login07 4711\n")
-    os.utime(tmp_path / NAME, (time.time() - 59, time.time() - 59))
+    dated = time.time() + skew_seconds
+    os.utime(tmp_path / NAME, (dated, dated))
     begun = time.monotonic()
-    with lease(tmp_path, lease_seconds=60):
-        assert time.monotonic() - begun > 0.5
+    with lease(tmp_path, lease_seconds=0.5):
+        assert 0.5 < time.monotonic() - begun < 1.5
     assert list(tmp_path.iterdir()) == []
 
 
 def test_who_waits_too_long_is_told_for_whom(tmp_path, monkeypatch):
     (tmp_path / NAME).write_text("login07 4711\n")
-    monkeypatch.setattr(lease_module, "_age", lambda *_: 0.0)  # its holder takes it again and again
+    tokens = (f"login07 4711\n{number}" for number in range(1000))  # it is taken again and again
+    monkeypatch.setattr(lease_module, "_content", lambda _: next(tokens))
     told = rf"{NAME}: held by login07 4711\. Remove it if that process is dead"
     with pytest.raises(LeaseError, match=told), lease(tmp_path, lease_seconds=0.05):
         pass
@@ -61,9 +64,9 @@ def test_who_waits_too_long_is_told_for_whom(tmp_path, monkeypatch):
 def test_a_lease_that_is_new_by_now_is_put_back(tmp_path):
     taken, mine = tmp_path / NAME, tmp_path / f"{NAME}.mine"
     mine.touch()
-    taken.touch()
+    taken.write_text("login08 12\nanother")
     inode = taken.stat().st_ino
-    lease_module._remove_expired(taken, mine, lease_seconds=60)
+    lease_module._remove_expired(taken, mine, "login07 4711\n")
     assert taken.stat().st_ino == inode
     assert sorted(path.name for path in tmp_path.iterdir()) == [NAME, f"{NAME}.mine"]
 

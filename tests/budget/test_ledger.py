@@ -10,8 +10,10 @@ from multiprocessing import get_context
 import pytest
 from pydantic import ValidationError
 
+from pipeline.budget import record_files
 from pipeline.budget.ledger import Ledger, LedgerError, Total
 from pipeline.budget.record import Kind, Record
+from pipeline.budget.recovery import Lost, mark_lost
 from pipeline.job import State
 
 
@@ -34,20 +36,91 @@ def test_a_record_comes_back_as_it_was(tmp_path):
     assert ledger.records() == [said]
 
 
-def test_records_come_back_by_time_and_then_in_the_order_of_a_jobs_life(tmp_path):
+def test_records_come_back_as_they_were_appended_whatever_their_clocks_say(tmp_path):
     ledger = Ledger(tmp_path)
-    for kind in (Kind.END, Kind.START, Kind.SUBMIT, Kind.RESERVE):
-        ledger.append(record(kind, 5))
-    ledger.append(record(Kind.RECONCILE, 1e9))
-    ledger.append(record(Kind.RELEASE, 4))
-    kinds = [each.kind for each in ledger.records()]
-    assert kinds == ["release", "reserve", "submit", "start", "end", "reconcile"]
+    kinds = [Kind.RESERVE, Kind.RELEASE, Kind.RESERVE, Kind.SUBMIT, Kind.END, Kind.RECONCILE]
+    times = [1e9, 2e9, 0.0, 1.5e9, 7.0, 3.0]
+    paths = [
+        ledger.append(record(kind, when, node_hours=2))
+        for kind, when in zip(kinds, times, strict=True)
+    ]
+    assert [path.name for path in paths] == [f"{number:012d}.json" for number in range(1, 7)]
+    for reader in (ledger, Ledger(tmp_path)):
+        assert [each.kind for each in reader.records()] == kinds
 
 
-def test_file_names_sort_by_time(tmp_path):
-    times = [0.0, 9.5, 10.0, 1.7e9, 1.7e9 + 1e-5]
-    paths = [Ledger(tmp_path).append(record(Kind.START, when)) for when in times]
-    assert sorted(paths) == paths
+def test_a_ledger_of_an_earlier_version_comes_first_by_time(tmp_path):
+    old = [(Kind.END, 3.0), (Kind.RESERVE, 1.0), (Kind.START, 3.0)]
+    for kind, when in old:
+        text = record(kind, when, node_hours=1).model_dump_json(exclude_none=True)
+        (tmp_path / f"{when * 1e6:017.0f}-{kind}-abc.json").write_text(text + "\n")
+    ledger = Ledger(tmp_path)
+    assert ledger.append(record(Kind.RECONCILE, 0.0, node_hours=0.5)).name == "000000000001.json"
+    kinds = ["reserve", "start", "end", "reconcile"]
+    assert [each.kind for each in ledger.records()] == kinds
+    assert ledger.accounts()["m0-1"].charged_node_hours == 0.5
+
+
+@pytest.mark.parametrize("which", [[1], [5], [4, 5], [1, 2, 3, 4, 5]])
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_record_that_is_gone_is_an_error_with_a_cure(tmp_path, which, fresh):
+    folder = tmp_path / "ledger"
+    ledger = Ledger(folder)
+    paths = [ledger.append(record(Kind.RESERVE, 1, job_key=f"m0-{n}")) for n in range(5)]
+    assert len(ledger.accounts()) == 5
+    for number in which:
+        paths[number - 1].unlink()
+    if len(which) == 5:
+        folder.rmdir()
+    told = f"record {which[0]} is gone, of 5" if len(which) == 1 else f"{len(which)} records are"
+    with pytest.raises(LedgerError, match=told) as error:
+        (Ledger(folder) if fresh else ledger).accounts()
+    assert "Type: cosmotron budget CAMPAIGN --recover" in str(error.value)
+
+
+def test_a_changed_number_is_noticed(tmp_path):
+    path = Ledger(tmp_path).append(record(Kind.END, 1, node_hours=12.5))
+    path.write_text(path.read_text().replace("12.5", "2.5"))
+    with pytest.raises(LedgerError, match=r"000000000001\.json: not the record .* hash differs"):
+        Ledger(tmp_path).accounts()
+
+
+def test_after_a_recovery_the_rest_is_read_and_new_records_follow(tmp_path):
+    ledger = Ledger(tmp_path / "ledger")
+    paths = [ledger.append(record(Kind.RESERVE, 1, job_key=f"m0-{n}")) for n in range(6)]
+    paths[1].write_text("{")
+    paths[3].unlink()
+    paths[5].unlink()
+    lost = mark_lost(ledger.folder)
+    assert lost == Lost(("000000000002.json",), (2, 4, 6))
+    assert (ledger.folder / "damaged" / "000000000002.json").read_text() == "{"
+    again = Ledger(ledger.folder)
+    assert list(again.accounts()) == ["m0-0", "m0-2", "m0-4"]
+    assert again.append(record(Kind.RESERVE, 1)).name == "000000000007.json"
+    assert mark_lost(ledger.folder) == Lost((), ())
+
+
+def test_a_new_record_never_takes_the_number_of_one_that_is_gone(tmp_path):
+    ledger = Ledger(tmp_path / "ledger")
+    paths = [ledger.append(record(Kind.RESERVE, 1, job_key=f"m0-{n}")) for n in range(3)]
+    for path in paths:
+        path.unlink()
+    assert ledger.append(record(Kind.RESERVE, 1)).name == "000000000004.json"
+    with pytest.raises(LedgerError, match="3 records are gone, of 4"):
+        ledger.accounts()
+
+
+def test_a_count_that_lags_behind_is_no_error(tmp_path):
+    ledger = Ledger(tmp_path / "ledger")
+    for number in range(3):
+        ledger.append(record(Kind.RESERVE, 1, job_key=f"m0-{number}"))
+    record_files.count(ledger.folder, 2)
+    assert record_files.counted(ledger.folder) == 3
+    for path in record_files.count_folder(ledger.folder).iterdir():
+        path.unlink()
+    assert len(Ledger(ledger.folder).accounts()) == 3
+    ledger.append(record(Kind.RESERVE, 1, job_key="m0-3"))
+    assert record_files.counted(ledger.folder) == 4
 
 
 def test_totals_hold_what_is_promised_and_charged_at_each_site(tmp_path):
@@ -111,11 +184,13 @@ def test_a_link_whose_answer_nfs_lost_counts(tmp_path, monkeypatch):
 
 
 def test_a_record_is_never_written_over_another(tmp_path, monkeypatch):
-    monkeypatch.setattr("uuid.uuid4", lambda: type("Same", (), {"hex": "0"}))
-    Ledger(tmp_path).append(record(Kind.RESERVE, 1, node_hours=4))
-    with pytest.raises(LedgerError, match="File exists"):
-        Ledger(tmp_path).append(record(Kind.RESERVE, 1, node_hours=5))
-    assert Ledger(tmp_path).records()[0].node_hours == 4
+    first = Ledger(tmp_path).append(record(Kind.RESERVE, 1, node_hours=4))
+    monkeypatch.setattr(record_files, "names", lambda _: set())  # as a stale listing has it
+    monkeypatch.setattr(record_files, "counted", lambda _: 0)
+    second = Ledger(tmp_path).append(record(Kind.RESERVE, 1, node_hours=5))
+    assert (first.name, second.name) == ("000000000001.json", "000000000002.json")
+    monkeypatch.undo()
+    assert [each.node_hours for each in Ledger(tmp_path).records()] == [4, 5]
 
 
 def _append_many(folder, name, count):
@@ -160,15 +235,10 @@ def test_a_writer_killed_midway_leaves_no_half_record(tmp_path):
         assert all(json.loads(path.read_text()) for path in tmp_path.glob("*.json"))
 
 
-def test_what_others_append_and_what_is_moved_away_is_seen(tmp_path):
+def test_what_others_append_is_seen(tmp_path):
     ledger, other = Ledger(tmp_path), Ledger(tmp_path)
-    path = ledger.append(record(Kind.RESERVE, 1, node_hours=2.0))
+    ledger.append(record(Kind.RESERVE, 1, node_hours=2.0))
     ledger.append(record(Kind.RESERVE, 2, node_hours=1.0, job_key="m0-2"))
     assert list(ledger.accounts()) == ["m0-1", "m0-2"]
     other.append(record(Kind.END, 3, node_hours=0.5, state=State.COMPLETED))
     assert ledger.accounts()["m0-1"].charged_node_hours == 0.5
-    path.unlink()
-    assert ledger.accounts()["m0-1"].reserved_node_hours == 0.0
-    for left in tmp_path.glob("*-end-*.json"):
-        left.unlink()
-    assert list(ledger.accounts()) == ["m0-2"] == list(Ledger(tmp_path).accounts())

@@ -86,8 +86,8 @@ def clock(monkeypatch):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(STEPS, max_size=10), st.randoms())
-def test_no_sequence_of_kills_loses_or_doubles_anything(steps, random):
+@given(st.lists(STEPS, max_size=10))
+def test_no_sequence_of_kills_loses_or_doubles_anything(steps):
     with tempfile.TemporaryDirectory() as folder:
         fuse = Fuse()
         plan, scheduler = (
@@ -123,7 +123,6 @@ def test_no_sequence_of_kills_loses_or_doubles_anything(steps, random):
             hours = node_hours(site, role, nodes=job.nodes, seconds=1800)
             assert account.charged_node_hours == hours
         records = manager.ledger.records()
-        random.shuffle(records)
         for key, account in accounts.items():
             assert replay(each for each in records if each.job_key == key) == account
         assert [path.name for path in plan.run.ledger.glob(".*.tmp")] == []
