@@ -68,7 +68,7 @@ def links(folder: TaskFolder) -> list[LinkRecord]:
 
 def link_seconds(folder: TaskFolder) -> float:
     """Return the time of all links of the training that have ended."""
-    return sum(each.ended - each.began for each in links(folder) if each.ended is not None)
+    return sum(each.end - each.began for each in links(folder) if each.ended is not None)
 
 
 def overheads(

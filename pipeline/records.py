@@ -330,10 +330,10 @@ RESULTS: dict[str, type[Product]] = {
 class LinkRecord(Record):
     """`links/NNN.json`: the life of one link of a training.
 
-    All times are in seconds since 1970: `began`, when the batch script did; `started`, the program;
-    `first_step` and `last_step`, the beginning of the first step and the end of the last one that
-    is recorded; `ended`, all work done. `outcome` is empty while the link works: for ever, if it
-    was killed.
+    All times are in seconds since 1970, by clocks that may jump: `began`, when the batch script
+    did; `started`, the program; `first_step` and `last_step`, the beginning of the first step and
+    the end of the last one that is recorded; `ended`, all work done. `outcome` is empty while the
+    link works: for ever, if it was killed.
     """
 
     number: int
@@ -355,17 +355,17 @@ class LinkRecord(Record):
     @property
     def last(self) -> float:
         """When the last recorded step ended; when the link began, if it took none."""
-        return self.began if self.last_step is None else self.last_step
+        return self.began if self.last_step is None else max(self.began, self.last_step)
 
     @property
     def end(self) -> float:
         """When all work was done; when the last step was, if the end is not known."""
-        return self.last if self.ended is None else self.ended
+        return self.last if self.ended is None else max(self.last, self.ended)
 
     @property
     def start_up_seconds(self) -> float:
         """The time from the start of the batch script to the first step."""
-        return 0.0 if self.first_step is None else self.first_step - self.began
+        return 0.0 if self.first_step is None else max(0.0, self.first_step - self.began)
 
     @property
     def step_seconds(self) -> float:
@@ -374,9 +374,13 @@ class LinkRecord(Record):
 
 
 class Heartbeat(Record):
-    """`heartbeat.json`: when the first process of a training last made progress, and where."""
+    """`heartbeat.json`: when the first process of a training last made progress, and where.
+
+    `seconds` are those since its batch script began, by the clock of its node.
+    """
 
     time: float
+    seconds: float = 0.0
     link: str = ""
     job: str = ""
     host: str = ""

@@ -79,7 +79,9 @@ def _charge(status: JobStatus, site: Site, role: Role) -> float:
     if status.state.is_over and status.end is None and not site.charges_lost_jobs:
         return 0.0
     attempts = status.attempts or (status.seconds,)
-    return sum(node_hours(site, role, nodes=status.nodes, seconds=each) for each in attempts)
+    return sum(
+        node_hours(site, role, nodes=status.nodes, seconds=max(0, each)) for each in attempts
+    )
 
 
 def _record(kind: Kind, account: Account, status: JobStatus, when: float) -> Record:
@@ -94,7 +96,7 @@ def _record(kind: Kind, account: Account, status: JobStatus, when: float) -> Rec
         job_id=status.id,
         batch_key=account.batch_key,
         nodes=status.nodes,
-        seconds=status.seconds,
+        seconds=max(0, status.seconds),
         state=status.state,
         energy_joules=status.energy_joules,
     )

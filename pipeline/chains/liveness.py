@@ -19,7 +19,7 @@ class Liveness:
 
     def __init__(self, folder: TaskFolder, job_key: str, seconds: float) -> None:
         self.folder, self.job_key, self.seconds = folder, job_key, seconds
-        self._beat: float | None = None
+        self._beat: Heartbeat | None = None
         self._changed_at: float | None = None
 
     def __call__(self, status: JobStatus, now: float) -> bool:
@@ -47,16 +47,17 @@ class Liveness:
 
     def was_lost(self, status: JobStatus) -> bool:
         """Whether the job's last heartbeat came at least `seconds` of its run before its end."""
-        last = self._last_beat()
-        if last is None or status.end is None:
+        beat = self._last_beat()
+        if beat is None or status.end is None:
             return False
-        missed = status.end - last - status.suspended_seconds
+        run_seconds = status.attempts[-1] if status.attempts else status.seconds
+        missed = run_seconds - beat.seconds  # spans of one clock each: no two clocks are compared
         return missed >= self.seconds and status.state in (State.FAILED, State.TIMEOUT)
 
-    def _last_beat(self) -> float | None:
-        """Return the time of this job's last heartbeat; None if it had none."""
+    def _last_beat(self) -> Heartbeat | None:
+        """Return this job's last heartbeat; None if it had none."""
         try:
             beat = records.read(self.folder.heartbeat, Heartbeat)
         except RunError:
             beat = None
-        return beat.time if beat is not None and beat.link == self.job_key else None
+        return beat if beat is not None and beat.link == self.job_key else None

@@ -172,7 +172,8 @@ class Traces:
 
     def beat(self, now: float) -> None:
         """Write a heartbeat."""
-        beat = Heartbeat(time=EPOCH + now, link=self.record.key)
+        seconds = EPOCH + now - self.record.began
+        beat = Heartbeat(time=EPOCH + now, seconds=seconds, link=self.record.key)
         records.write(self.folder.heartbeat, beat)
 
     def stepping(self, now: float) -> None:

@@ -104,6 +104,7 @@ class LocalScheduler(BatchSystem):
             walltime_seconds=60 * job.walltime_minutes,
             signal_lead_seconds=signal_lead_seconds(job, self.site),
             submitted=int(time.time()),
+            submitted_uptime=time.clock_gettime(time.CLOCK_BOOTTIME),
             after=self._path(job.after) if job.after else None,
         )
 

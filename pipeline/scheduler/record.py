@@ -18,7 +18,8 @@ class Record(Declaration):
     """One job: its request, the process that runs it, and its end.
 
     `nodes` is the fraction of the machine that it uses; `state` is None until the job is over. It
-    does not start before the job of the record `after` is over.
+    does not start before the job of the record `after` is over. `submitted_uptime` is in seconds
+    since the machine was started, a clock that nobody sets.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Record(Declaration):
     walltime_seconds: PositiveInt
     signal_lead_seconds: NonNegativeInt
     submitted: int
+    submitted_uptime: float = 0.0
     after: Path | None = None
     runner: Holder | None = None
     start: int | None = None
@@ -43,7 +45,8 @@ class Record(Declaration):
         if self.state is not None:
             return False
         if self.runner is None:
-            return time.time() - self.submitted > START_SECONDS
+            waited = time.clock_gettime(time.CLOCK_BOOTTIME) - self.submitted_uptime
+            return not 0 <= waited <= START_SECONDS
         return not self.runner.is_alive
 
     def over(self, state: State, exit_code: int | None = None) -> "Record":
@@ -61,7 +64,7 @@ class Record(Declaration):
             key=self.key,
             state=state,
             nodes=self.nodes,
-            seconds=0 if self.start is None else until - self.start,
+            seconds=0 if self.start is None else max(0, until - self.start),
             start=self.start,
             end=self.end,
             exit_code=self.exit_code,

@@ -303,7 +303,7 @@ def test_a_suspended_job_has_not_hung_and_its_pause_does_not_count(
 def test_a_job_that_was_suspended_before_its_end_did_not_hang(manager, scheduler, step, folder):
     seconds = step.task.training.hang_seconds
     scheduler.ends = {"state": State.FAILED, "exit_code": 1, "end": 1_000_000 + 2 * seconds}
-    scheduler.ends["suspended_seconds"] = 2 * seconds - 10
+    scheduler.ends |= {"suspended_seconds": 2 * seconds - 10, "seconds": 10}
 
     def beat(_):
         write_beat(folder, manager.plan.link(step, len(scheduler.jobs)).key, 1_000_000)
@@ -316,11 +316,13 @@ def test_a_job_that_was_suspended_before_its_end_did_not_hang(manager, scheduler
 def test_a_process_that_ended_after_a_long_silence_hung(manager, scheduler, step, folder):
     """So one is ended whose interpreter is locked: by a signal, and without a word."""
     seconds = step.task.training.hang_seconds
-    scheduler.ends = {"state": State.FAILED, "exit_code": 1, "end": 1_000_000 + seconds}
+    scheduler.ends = {"state": State.FAILED, "exit_code": 1, "seconds": 60 + seconds}
+    two_days_ahead = 172_800 + 1_001_800
 
     def beat(_):
         link = manager.plan.link(step, len(scheduler.jobs)).key
-        folder.heartbeat.write_text(json.dumps({"time": 1_000_000, "link": link}))
+        last = {"time": two_days_ahead, "seconds": 60, "link": link}
+        folder.heartbeat.write_text(json.dumps(last))
 
     scheduler.at_end = beat
     with pytest.raises(TaskError, match="hang, twice in a row: job 701 ended failed with exit"):

@@ -191,9 +191,12 @@ def test_a_job_whose_runner_never_started_failed(
     wait(scheduler, id_)
     path, found = read(run, id_)
     waiting = {"runner": None, "state": None, "start": None, "end": None, "exit_code": None}
-    record.write(path, found.model_copy(update={**waiting, "submitted": int(time.time())}))
-    assert scheduler.query([of(id_)])[of(id_)].state is State.PENDING
-    record.write(path, found.model_copy(update={**waiting, "submitted": int(time.time()) - 60}))
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    for skew in (-172_800, 0, 172_800):  # the clock was set since
+        changes = {"submitted_uptime": now, "submitted": int(time.time()) + skew}
+        record.write(path, found.model_copy(update={**waiting, **changes}))
+        assert scheduler.query([of(id_)])[of(id_)].state is State.PENDING
+    record.write(path, found.model_copy(update={**waiting, "submitted_uptime": now - 60}))
     assert scheduler.query([of(id_)])[of(id_)].state is State.FAILED
 
 

@@ -25,7 +25,7 @@ def before_submission(plan: Plan, scheduler: Scheduler) -> list[Check]:
     known = read_json(plan.run.preflight)
     fresh = known is not None and known["request"] == request
     if not batch_system(plan.site).HAS_QUEUE or (
-        fresh and known is not None and time.time() - known["time"] < VALID_SECONDS
+        fresh and known is not None and abs(time.time() - known["time"]) < VALID_SECONDS
     ):
         return []
     rows = list(login(plan.site, scheduler, plan.run.path, plan.options))

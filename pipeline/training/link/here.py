@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 
 from pipeline.job import batch_job_id
 
-STARTED = time.time()
+STARTED, STARTED_AT = time.time(), time.monotonic()
+
+
+def now() -> float:
+    """Return the seconds since 1970 by a clock that never jumps: as this process began, and on."""
+    return STARTED + time.monotonic() - STARTED_AT
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Link:
     @property
     def is_ending(self) -> bool:
         """Whether the walltime is so near that the scheduler has sent its signal."""
-        return self.ends is not None and time.time() >= self.ends - self.signal_lead_seconds
+        return self.ends is not None and now() >= self.ends - self.signal_lead_seconds
 
 
 def this_link() -> Link:

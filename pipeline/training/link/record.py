@@ -14,7 +14,7 @@ from pipeline.outcome import classify
 from pipeline.records import LinkRecord
 from pipeline.run import TaskFolder
 from pipeline.training.engine.engine import World
-from pipeline.training.link.here import this_link
+from pipeline.training.link.here import now, this_link
 
 
 class LinkRecorder:
@@ -50,14 +50,14 @@ class LinkRecorder:
         outcome = self.record.outcome or "finished"
         if error is not None:
             outcome = classify(error).outcome.name
-        self._write(ended=time.time(), outcome=outcome)
+        self._write(ended=now(), outcome=outcome)
 
     def step(self, events: int, seconds: float) -> None:
         """Count a step of `events` events that took `seconds` and has just ended."""
-        now, record = time.time(), self.record
-        self._change(steps=record.steps + 1, events=record.events + events, last_step=now)
+        time_now, record = now(), self.record
+        self._change(steps=record.steps + 1, events=record.events + events, last_step=time_now)
         if record.first_step is None:
-            self._write(first_step=now - seconds)
+            self._write(first_step=time_now - seconds)
 
     @contextmanager
     def saving(self) -> Iterator[None]:

@@ -22,7 +22,7 @@ from pipeline.outcome import Exit
 from pipeline.records import Heartbeat
 from pipeline.run import TaskFolder
 from pipeline.training.link import backstop
-from pipeline.training.link.here import this_link
+from pipeline.training.link.here import now, this_link
 from pipeline.training.link.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ class Watchdog:
         if self.rank == 0 and self._may_write() and claims.are_recent():
             link = this_link()
             beat = Heartbeat(
-                time=time.time(),
+                time=now(),
+                seconds=max(0.0, now() - link.started),
                 link=link.key,
                 job=link.job_id,
                 host=socket.gethostname(),

@@ -44,7 +44,7 @@ def evaluate(
     task: EvaluateTask, folder: TaskFolder, world: engine.World, stop: program.Stop
 ) -> Exit:
     """Evaluate a fine-tuned model on events it never saw."""
-    began = time.time()
+    began = time.monotonic()
     finetuned = stored.read(TaskFolder(task.finetuned), FinetuneTask)
     head = finetuned.head
     reads = loader.with_truth(finetuned.model, head, stored=finetuned.cached)
@@ -89,7 +89,7 @@ def evaluate(
             predictions_sha256={name: array_hash(predicted[name]) for name in sorted(predicted)},
             overlap=overlap,
             unknown_training=unknown,
-            seconds=time.time() - began,
+            seconds=time.monotonic() - began,
             job_id=batch_job_id(),
         )
     )

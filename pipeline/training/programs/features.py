@@ -48,7 +48,7 @@ def features(
     task: FeaturesTask, folder: TaskFolder, world: engine.World, stop: program.Stop
 ) -> Exit:
     """Write a store with the features of a frozen backbone."""
-    began = time.time()
+    began = time.monotonic()
     store = Store.open(task.source)
     for split in store.splits:
         Selection(task.source, split, task.model.reads_downstream()).open()
@@ -76,7 +76,7 @@ def features(
             shards=len(made),
             weights_sha256=digest,
             store_sha256=Store.open(task.store).manifest.content_sha256,
-            seconds=time.time() - began,
+            seconds=time.monotonic() - began,
             job_id=batch_job_id(),
         )
     )

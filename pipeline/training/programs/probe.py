@@ -30,7 +30,7 @@ WELCOME = ("label",)
 
 def probe(task: ProbeTask, folder: TaskFolder, world: engine.World, stop: program.Stop) -> Exit:
     """Probe a pretrained model on events it never saw."""
-    began = time.time()
+    began = time.monotonic()
     model = declared_in(task.pretrained)
     selection = Selection(task.store, task.split, model.reads(), task.events)
     store, events = Store.open(task.store), selection.with_optional(WELCOME).load()
@@ -64,7 +64,7 @@ def probe(task: ProbeTask, folder: TaskFolder, world: engine.World, stop: progra
             store_sha256=store.manifest.content_sha256,
             overlap=overlap,
             unknown_training=unknown,
-            seconds=time.time() - began,
+            seconds=time.monotonic() - began,
             job_id=batch_job_id(),
         )
     )

@@ -38,7 +38,7 @@ def tokenize(
     task: TokenizeTask, folder: TaskFolder, world: engine.World, stop: program.Stop
 ) -> Exit:
     """Train a tokenizer, and make tokens of all jets of a store."""
-    began = time.time()
+    began = time.monotonic()
     result = _trained(task, folder, world, stop)
     if result is None:
         return Exit.CONTINUE
@@ -57,7 +57,7 @@ def tokenize(
     tokenizers.save(shards.codec, task.store / STORED_WEIGHTS)  # type: ignore[arg-type]
     training_data.write(task.store, _seen(task, folder))
     write_tokenizer(task.store, task.model.model_dump(mode="json"), task.model.codes)
-    changes = {"seconds": time.time() - began, "job_id": batch_job_id()}
+    changes = {"seconds": time.monotonic() - began, "job_id": batch_job_id()}
     _finish(shards, result.model_copy(update=changes))
     return Exit.FINISHED
 

@@ -1,13 +1,12 @@
 """When a training saves: by events or by the clock, and always before its link ends."""
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 
 from pipeline import claims
 from pipeline.campaign import Training
-from pipeline.training.link.here import Link
+from pipeline.training.link.here import Link, now
 
 UNMEASURED_SAVE_SECONDS = 60.0
 LONGEST_INTERVAL_SECONDS = 1800.0
@@ -57,7 +56,7 @@ class Saving:
         training: Training,
         link: Link,
         branch_points: Sequence[int],
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = now,
     ) -> None:
         self.training, self.link, self.branch_points = training, link, branch_points
         self.clock = clock
