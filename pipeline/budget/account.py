@@ -17,7 +17,7 @@ class Account:
     "submitted", "running", "released", or how the job ended (`pipeline.job.State`). `batch_key` is
     the key of the bundle that it is a part of, empty for a job of its own. `since` is the time of
     the first record: the job was not submitted before. The end of a `provisional` one is what the
-    link itself knew: accounting is still to be asked, and it keeps its reservation.
+    link itself knew: accounting has not confirmed it, and it keeps its reservation.
     """
 
     site: str

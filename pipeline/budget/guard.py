@@ -78,12 +78,12 @@ def reserve(
                 check(ledger, records[0].site, new, cap_node_hours, remaining())
             for record in missing:
                 ledger.append(record)
-            _check_place(ledger, records, cap_node_hours)
+            _check_order(ledger, records, cap_node_hours)
     except LeaseError as error:
         raise LedgerError(str(error)) from error
 
 
-def _check_place(ledger: Ledger, records: Sequence[Record], cap_node_hours: float) -> None:
+def _check_order(ledger: Ledger, records: Sequence[Record], cap_node_hours: float) -> None:
     """Check that the reservations `records` fit beside those before them; release them if not.
 
     Raises:

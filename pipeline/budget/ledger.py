@@ -21,7 +21,7 @@ from pipeline.outcome import classify
 
 __all__ = ["Ledger", "LedgerError", "Total"]
 
-Place = tuple[int, float, int, str]  # in the ledger: number, or time and kind; name
+Position = tuple[int, float, int, str]  # in the ledger: number, or time and kind; name
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
-        self._records: dict[str, tuple[Place, Record | None]] = {}
-        self._by_job: dict[str, list[tuple[Place, Record]]] = {}
+        self._records: dict[str, tuple[Position, Record | None]] = {}
+        self._by_job: dict[str, list[tuple[Position, Record]]] = {}
         self._accounts: dict[str, Account] = {}
 
     def lease(self) -> AbstractContextManager[None]:
@@ -74,8 +74,10 @@ class Ledger:
             self._catch_up()
             return [record for _, record in sorted(self._all(), key=lambda each: each[0])]
 
-    def _all(self) -> list[tuple[Place, Record]]:
-        return [(place, record) for place, record in self._records.values() if record is not None]
+    def _all(self) -> list[tuple[Position, Record]]:
+        return [
+            (position, record) for position, record in self._records.values() if record is not None
+        ]
 
     def accounts(self) -> dict[str, Account]:
         """Return the account of each job by its key, in the order of their first records."""
@@ -107,7 +109,7 @@ class Ledger:
         return found
 
     def unsettled(self, site: str) -> list[Account]:
-        """Return the submitted jobs of a site of whose end accounting has not been asked."""
+        """Return the submitted jobs of a site whose end accounting has not confirmed."""
         found = self.accounts().values()
         mine = [each for each in found if each.site == site and each.job_id]
         return [each for each in mine if each.end is None or each.provisional]
@@ -117,7 +119,9 @@ class Ledger:
         with self._lock:
             self._catch_up()
             found = [each for key in keys for each in self._by_job.get(key, [])]
-            return max((place[0] for place, each in found if each.kind is Kind.RESERVE), default=0)
+            return max(
+                (position[0] for position, each in found if each.kind is Kind.RESERVE), default=0
+            )
 
     def totals(self, until: int | None = None) -> dict[str, Total]:
         """Return the reserved and charged node-hours at each site; sites are never added up.
@@ -138,8 +142,8 @@ class Ledger:
         with self._lock:
             self._catch_up()
             before = {
-                key: [record for place, record in placed if place[0] <= number]
-                for key, placed in self._by_job.items()
+                key: [record for position, record in positioned if position[0] <= number]
+                for key, positioned in self._by_job.items()
             }
         return [replay(records) for records in before.values() if records]
 
@@ -151,7 +155,7 @@ class Ledger:
         """
         least = record_files.counted(self.folder)
         there = record_files.names(self.folder)
-        new = {name: self._placed(name) for name in there - self._records.keys()}
+        new = {name: self._positioned(name) for name in there - self._records.keys()}
         record_files.check_complete(self.folder, there, least)
         if gone := self._records.keys() - there:  # of an earlier version, whose count is not known
             self._by_job = {}
@@ -159,16 +163,16 @@ class Ledger:
             self._records, self._accounts = {}, {}
         self._records |= new
         changed = set()
-        for place, record in new.values():
+        for position, record in new.values():
             if record is not None:
-                self._by_job.setdefault(record.job_key, []).append((place, record))
+                self._by_job.setdefault(record.job_key, []).append((position, record))
                 changed.add(record.job_key)
         for key in changed:
             self._by_job[key].sort(key=lambda each: each[0])
             self._accounts[key] = replay(record for _, record in self._by_job[key])
 
-    def _placed(self, name: str) -> tuple[Place, Record | None]:
-        """Return the record in the file `name`, and its place."""
+    def _positioned(self, name: str) -> tuple[Position, Record | None]:
+        """Return the record in the file `name`, and its position."""
         record, number = record_files.read(self.folder / name), record_files.number_of(name)
         if number is not None or record is None:
             return (number or 0, 0.0, 0, name), record

@@ -1,6 +1,6 @@
 """Take out of a ledger what is damaged, and mark what is gone, so that it can be read again.
 
-What the lost records said is then asked of accounting once more (`pipeline.chains.recovery`).
+Accounting then says once more what the lost records said (`pipeline.chains.settlement`).
 """
 
 from dataclasses import dataclass

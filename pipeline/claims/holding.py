@@ -174,7 +174,7 @@ def claimed(folder: Path, *, work: str = "", notice: Notice = on_stderr) -> Iter
     Args:
         folder: The folder of the claim, which is made.
         work: The key of the batch job that this process works for.
-        notice: Is told for whom and how long this process waits, if it has to.
+        notice: Gets the message for whom and how long this process waits, if it has to.
 
     Raises:
         BusyError: A living process holds it.

@@ -107,12 +107,12 @@ class Judge:
         return claimant.holder if claimant is not None else None
 
     def decided(self, notice: Notice) -> Verdict:
-        """Return whether the claim is held or free; where that takes time, `notice` is told."""
-        told = False
+        """Return whether the claim is held or free; `notice` is called where that takes time."""
+        notified = False
         while (verdict := self()) is Verdict.UNKNOWN:
-            if not told:
+            if not notified:
                 notice(self._waits())
-                told = True
+                notified = True
             clock.sleep(self.limit / LOOKS)
         return verdict
 

@@ -158,15 +158,15 @@ def _part(program: Program[PartTask], folder: TaskFolder, task: PartTask, number
 @contextlib.contextmanager
 def in_turn(claim: Path) -> Iterator[None]:
     """Hold `claim` while the body runs; wait for a living process that holds it, and say so."""
-    told = False
+    notified = False
     with contextlib.ExitStack() as stack:
         while True:
             try:
                 stack.enter_context(claims.claimed(claim))
                 break
             except BusyError as error:
-                if not told:
+                if not notified:
                     sys.stderr.write(f"Waiting: {error}\n")
-                told = True
+                notified = True
                 time.sleep(POLL_SECONDS)
         yield
