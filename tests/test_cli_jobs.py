@@ -1,5 +1,6 @@
 """cancel and logs, as a user meets them."""
 
+import json
 import os
 import signal
 import subprocess

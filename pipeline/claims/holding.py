@@ -39,8 +39,18 @@ class Claim:
 
     @property
     def is_held(self) -> bool:
-        """Whether it is still the newest; the files are looked up."""
-        return files.is_held(self.folder, self.number, self.token)
+        """Whether it is still the newest; the files are looked up.
+
+        What was found before this process was stopped, or its file system did not answer for a
+        while, may be old: then it looks again.
+        """
+        limit = RECENT_BEATS * (self.silent_seconds or silent_seconds()) / BEATS
+        while True:
+            began = _now()
+            if not files.is_held(self.folder, self.number, self.token):
+                return False
+            if _now() - began < limit:
+                return True
 
     @property
     def is_recent(self) -> bool:

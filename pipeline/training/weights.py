@@ -10,6 +10,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pipeline import claims
 from pipeline.writing import written
 
 WEIGHTS = "weights.safetensors"
@@ -38,6 +39,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, about: Mapping[str,
         unfinished.touch()
         mode = unfinished.stat().st_mode
         save_file(dict(tensors), unfinished, metadata=dict(about))
+        claims.confirm()
         unfinished.chmod(mode)
 
 

@@ -69,19 +69,18 @@ class Process(threading.Thread):
     def work(self):
         claim = self.acquired()
         for count in range(20):
-            looked_up = self.world.now
+            self.must_act_by = self.world.now + ACT_SECONDS
             if not claim.beat(count):
                 return
-            self.write(claim, looked_up + ACT_SECONDS)
+            self.write(claim)
             self.sleep(BEAT / 2)
+            self.must_act_by = self.world.now + RECENT_ACT_SECONDS
             if claim.is_recent:  # a line of metrics at a step
-                self.write(claim, self.world.now + RECENT_ACT_SECONDS)
-            self.sleep(BEAT / 2)
-        looked_up = self.world.now
-        if claim.is_held:
-            self.must_act_by = looked_up + ACT_SECONDS
-            files.release(self.world.folder, claim.number)
+                self.write(claim)
             self.must_act_by = None
+            self.sleep(BEAT / 2)
+        if claim.is_held:
+            files.release(self.world.folder, claim.number)
 
     def acquired(self):
         while True:
@@ -90,8 +89,7 @@ class Process(threading.Thread):
             except BusyError:
                 self.sleep(1.0)
 
-    def write(self, claim, by):
-        self.must_act_by = by
+    def write(self, claim):
         self.pause()
         self.world.product.append((claim.number, self.host))
         self.must_act_by = None

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from pipeline import claims
 from pipeline.data.loading import order
 from pipeline.inside import OutsideError, inside
 from pipeline.outcome import RunError
@@ -32,9 +33,12 @@ def folder(checkpoints: Path, events_seen: int) -> Path:
     return checkpoints / f"step-{events_seen:012d}"
 
 
-def temporary(checkpoints: Path, events_seen: int) -> Path:
-    """Return the folder that a checkpoint is written to before it is complete."""
-    return folder(checkpoints, events_seen).with_suffix(".tmp")
+def temporary(checkpoints: Path, events_seen: int, claim: int = 0) -> Path:
+    """Return the folder that the holder of `claim` writes a checkpoint to before it is complete.
+
+    No other holder of the task's claim has the same: one that was superseded spoils nothing.
+    """
+    return folder(checkpoints, events_seen).with_suffix(f".{claim}.tmp")
 
 
 def file_hash(path: Path) -> str:
@@ -60,6 +64,9 @@ def seal(
     `extra` holds further entries of the manifest, `known` the SHA-256 of files that who wrote them
     has synced. The others are synced and hashed here. A crash of the node after that leaves this
     checkpoint whole, one before leaves those that were there.
+
+    Raises:
+        SupersededError: Another process has taken over the training.
     """
     places = {Path(place): names for place, _, names in os.walk(written)}
     files = {
@@ -74,6 +81,7 @@ def seal(
     write_json(written / MANIFEST, {**content, SEAL: _seal(content)})
     for place in places:
         sync_folder(place)
+    claims.confirm()
     # There may be one, damaged, or written before a resume from an older checkpoint.
     keep_synced(written, folder(written.parent, events_seen))
 
@@ -211,7 +219,11 @@ def prune(checkpoints: Path, *, keep: int, always: Sequence[int] = ()) -> None:
     """Remove all but the `keep` newest checkpoints, and unfinished ones of earlier links.
 
     The best one stays too, and those after the numbers of events in `always`.
+
+    Raises:
+        SupersededError: Another process has taken over the training; nothing is removed.
     """
+    claims.confirm()
     stay = {best(checkpoints), *(folder(checkpoints, events_seen) for events_seen in always)}
     for unfinished in (*checkpoints.glob("step-*.tmp"), *checkpoints.glob(".step-*.tmp")):
         shutil.rmtree(unfinished)

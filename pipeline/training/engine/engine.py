@@ -13,10 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline import claims
 from pipeline.campaign import Training
 from pipeline.nn.batch import Batch, MicroBatch
 from pipeline.nn.collectives import computing_again, conclude, connect, counting, prepare
 from pipeline.nn.losses import WeightedSum
+from pipeline.run import TaskFolder
 from pipeline.training.engine import checkpoint, elastic
 from pipeline.training.engine.activation_checkpointing import checkpoint_activations
 from pipeline.training.engine.backend import init_distributed, initialize
@@ -250,7 +252,8 @@ class Engine:
         The checkpoints after the numbers of events in `keep` are never removed. `extra` holds
         further entries of the manifest.
         """
-        written = checkpoint.temporary(checkpoints, events_seen)
+        claim = claims.number_of(TaskFolder(checkpoints.parent).claim)
+        written = checkpoint.temporary(checkpoints, events_seen, claim)
         if self.world.is_first:
             shutil.rmtree(written, ignore_errors=True)
             make_folder(written)

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from pipeline.outcome import RunError
+from pipeline.claims import claimed
+from pipeline.outcome import RunError, SupersededError
 from pipeline.training.engine import checkpoint
 
 
@@ -122,3 +123,29 @@ def test_one_of_another_order_of_events_is_refused(tmp_path):
     (sealed / checkpoint.MANIFEST).write_text(json.dumps(content))
     with pytest.raises(RunError, match="an earlier version wrote it, which visited the events in"):
         checkpoint.newest(tmp_path)
+
+
+def test_who_was_superseded_seals_and_removes_nothing(tmp_path):
+    claim, checkpoints = tmp_path / "claim", tmp_path / "checkpoints"
+    for seen in (10, 20, 30):
+        written(checkpoints, seen)
+    before = sorted(path.name for path in checkpoints.iterdir())
+
+    def taken_over(work):
+        def stopped(number):
+            (claim / f"{number + 1:08d}.json").write_text("another's")
+            work()
+
+        with pytest.raises(SupersededError), claimed(claim) as mine:
+            stopped(mine.number)
+        for path in claim.iterdir():
+            path.unlink()
+
+    taken_over(lambda: written(checkpoints, 40, "another's"))
+    taken_over(lambda: checkpoint.prune(checkpoints, keep=1))
+    unfinished = checkpoint.temporary(checkpoints, 40).name
+    assert sorted(path.name for path in checkpoints.iterdir()) == sorted([*before, unfinished])
+
+
+def test_two_holders_never_write_to_one_folder(tmp_path):
+    assert checkpoint.temporary(tmp_path, 40, 1) != checkpoint.temporary(tmp_path, 40, 2)
