@@ -90,11 +90,16 @@ def link(folder: Path, number: int, claimant: Claimant) -> bool:
 
 
 def is_held(folder: Path, number: int, token: str = "") -> bool:
-    """Return whether claim `number` is the newest, not over, and has that `token`, if given."""
-    if max(_numbered(folder), default=(0, "")) != (number, HELD):
-        return False
+    """Return whether claim `number` is the newest, not over, and has that `token`.
+
+    Without a token, whether it is the newest: who works for a holder that has ended was not
+    superseded.
+    """
+    newest_number, suffix = max(_numbered(folder), default=(0, ""))
     if not token:
-        return True
+        return newest_number == number
+    if (newest_number, suffix) != (number, HELD):
+        return False
     found = _content_of(folder, number)
     return found is not None and found.token == token
 

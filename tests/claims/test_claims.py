@@ -275,6 +275,15 @@ def test_a_holder_that_beats_is_recent_at_no_cost(claim, monkeypatch):
         assert claims.are_recent()
 
 
+def test_who_works_for_a_holder_that_has_ended_was_not_superseded(claim):
+    with claimed(claim) as mine:
+        follower = claims.Claim(claim, mine.number)
+        assert follower.is_held
+    assert follower.is_held
+    (claim / "00000002.json").write_text("another's")
+    assert not follower.is_held
+
+
 def test_a_zombie_does_not_live():
     child = subprocess.Popen(["true"])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
