@@ -76,7 +76,7 @@ def replay(records: Iterable[Record]) -> Account:
         batch_key=next((each.batch_key for each in newest_first if each.batch_key), ""),
         energy_joules=final.energy_joules if final else None,
         since=ordered[0].time,
-        provisional=final is not None and final.note == BY_ITS_LINK,
+        provisional=_is_provisional(final),
     )
 
 
@@ -86,8 +86,13 @@ def _reserved(reservation: Record | None, final: Record | None) -> float:
         return 0.0
     if final is None:
         return reservation.node_hours
-    is_provisional = final.note == BY_ITS_LINK
-    return max(0.0, reservation.node_hours - final.node_hours) if is_provisional else 0.0
+    left = max(0.0, reservation.node_hours - final.node_hours)
+    return left if _is_provisional(final) else 0.0
+
+
+def _is_provisional(final: Record | None) -> bool:
+    """Whether the end of a job is what its link knew itself."""
+    return final is not None and final.note == BY_ITS_LINK
 
 
 def _time(record: Record | None) -> float | None:

@@ -52,12 +52,7 @@ def _missed(account: Account, status: JobStatus, site: Site, role: Role, note: s
     """
     records = []
     now = clock.time()
-    charged = _charge(status, site, role)
-    if account.batch_key and status.nodes:
-        share = account.nodes / status.nodes
-        charged *= share
-        joules = status.energy_joules and status.energy_joules * share
-        status = status.model_copy(update={"nodes": account.nodes, "energy_joules": joules})
+    charged, status = _share(account, status, _charge(status, site, role))
     if not account.job_id:
         records.append(_record(Kind.SUBMIT, account, status, status.start or now))
     if account.start is None and status.start is not None:
@@ -72,6 +67,16 @@ def _missed(account: Account, status: JobStatus, site: Site, role: Role, note: s
         said = difference or "as its link knew"
         records.append(drift.model_copy(update={"node_hours": charged, "note": said}))
     return records
+
+
+def _share(account: Account, status: JobStatus, charged: float) -> tuple[float, JobStatus]:
+    """Return the share of an account in the charge and the status of its job."""
+    if not (account.batch_key and status.nodes):
+        return charged, status
+    share = account.nodes / status.nodes
+    joules = status.energy_joules and status.energy_joules * share
+    changes = {"nodes": account.nodes, "energy_joules": joules}
+    return charged * share, status.model_copy(update=changes)
 
 
 def _charge(status: JobStatus, site: Site, role: Role) -> float:

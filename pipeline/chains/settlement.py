@@ -117,27 +117,29 @@ def _scripts(run: Path) -> list[Path]:
 def _submission(manager: JobManager, key: str, script: Path) -> Record | None:
     """Return the record of the submission of the job `key`, found again; None if there was none."""
     folder, since = TaskFolder(script.parent.parent), script.lstat().st_mtime
-    is_pilot = script.parent == manager.plan.run.parsl
     batch_key = script.readlink().stem if script.is_symlink() else ""
-    mine = [] if is_pilot else [each for each in links(folder) if each.key == key]
-    job_id = manager.scheduler.find(batch_key or key, since)
-    if job_id is None and mine:  # forgotten; the link knows its job
-        job_id = mine[-1].job_id or key
-    if job_id is None:
-        return None
-    kind = PACK if f".{PACK}." in key else PILOT
-    return Record(
+    found = Record(
         kind=Kind.SUBMIT,
         time=since,
         site=manager.plan.site.name,
-        stage=kind if is_pilot else folder.path.parent.name,
-        task=kind if is_pilot else f"{folder.path.parent.name}/{folder.path.name}",
+        stage=folder.path.parent.name,
+        task=f"{folder.path.parent.name}/{folder.path.name}",
         job_key=key,
-        job_id=job_id,
+        job_id=manager.scheduler.find(batch_key or key, since) or _known_id(folder, key),
         batch_key=batch_key,
-        nodes=0.0 if is_pilot else _nodes(folder, key),
+        nodes=_nodes(folder, key),
         note="found again",
     )
+    if script.parent == manager.plan.run.parsl:
+        kind = PACK if f".{PACK}." in key else PILOT
+        found = found.model_copy(update={"stage": kind, "task": kind})
+    return found if found.job_id else None
+
+
+def _known_id(folder: TaskFolder, key: str) -> str:
+    """Return the id of a job that the scheduler has forgotten, as its link recorded it."""
+    mine = [each for each in links(folder) if each.key == key]
+    return (mine[-1].job_id or key) if mine else ""
 
 
 def _nodes(folder: TaskFolder, key: str) -> float:

@@ -93,7 +93,7 @@ def drive(
         is_stale = _record(campaign, site, run)
         _declare(tasks, run, console)
         check = partial(_check_overlap, tasks, run, allow=campaign.allow_overlap)
-        is_stale |= not todo and _settle(plan, console)
+        is_stale |= _settle(plan, console)
         problems = _execute(plan, tasks, console, check) if todo else []
         if todo or is_stale or not run.page.exists():
             write_report(run, campaign, site)
@@ -101,10 +101,12 @@ def drive(
 
 
 def _settle(plan: Plan, console: Console) -> bool:
-    """Bring the ledger up to accounting where nothing is to do; return whether it lacked records.
+    """Bring the ledger up to accounting, and return whether it lacked records.
 
-    Trainings may have ended while no controller lived.
+    Trainings may have ended while no controller lived. Where more is to do, `_execute` does so.
     """
+    if plan.steps:
+        return False
     settled = settle_all(JobManager(plan, connect(plan.site, plan.run)))
     if settled.problem:
         _say(console, f"The ledger is not settled: {settled.problem}")
