@@ -17,10 +17,11 @@ FOR_GROUP = stat.S_IRGRP | stat.S_IWGRP
 FOLDER = FOR_GROUP | stat.S_IXGRP | stat.S_ISGID
 
 
-def share(folder: Path, group: str) -> None:
+def share(folder: Path, group: str, *, closed: Path | None = None) -> None:
     """Make `folder`, and what this user has in it, the group's, by name or number; "" is none.
 
-    Copies of the code stay as they are: see `pipeline.planning.code_copy`.
+    What only this user may read stays so, keys and secrets for example; and what is in the folder
+    `closed` below, copies of the code for example, which are nobody else's to change.
 
     Raises:
         DeclarationError: There is no such group, or this user is not in it.
@@ -32,9 +33,13 @@ def share(folder: Path, group: str) -> None:
     if is_shared(folder) and folder.stat().st_gid == number:
         return
     make_folder(folder)
-    for path in (folder, *folder.rglob("*")):
-        if not path.is_symlink() and path.stat().st_uid == os.geteuid():
+    _give(folder, number, group)
+    for place, folders, files in os.walk(folder):
+        paths = {name: Path(place, name) for name in (*folders, *files)}
+        given = {name: path for name, path in paths.items() if _may_be_given(path)}
+        for path in given.values():
             _give(path, number, group)
+        folders[:] = [name for name in folders if name in given and paths[name] != closed]
 
 
 def is_shared(folder: Path) -> bool:
@@ -46,6 +51,13 @@ def follow(folder: Path) -> None:
     """Let what this process writes be the group's if `folder` is."""
     if is_shared(folder):
         os.umask(UMASK)
+
+
+def _may_be_given(path: Path) -> bool:
+    """Whether `path` is this user's, and others may read it already."""
+    found = path.lstat()
+    is_private = found.st_mode & (stat.S_IRWXG | stat.S_IRWXO) == 0
+    return not path.is_symlink() and found.st_uid == os.geteuid() and not is_private
 
 
 def _give(path: Path, number: int, group: str) -> None:

@@ -99,11 +99,23 @@ def test_what_was_made_before_a_run_was_shared_is_shared_too(tmp_path):
     (tmp_path / "run" / "ledger").mkdir(parents=True)
     (tmp_path / "run" / "ledger" / "record.json").write_text("{}")
     (tmp_path / "run" / "link").symlink_to("/nowhere")
+    (tmp_path / "run" / "keys").mkdir(mode=0o700)
+    (tmp_path / "run" / "keys" / "key").write_text("secret")
+    (tmp_path / "run" / "task.toml").touch(mode=0o600)
+    copy = tmp_path / "run" / "code" / "copy"
+    copy.mkdir(parents=True, mode=0o755)
+    (copy / "a.py").write_text("")
     group = os.getgid()
     assert not shared.is_shared(tmp_path / "run")
-    shared.share(tmp_path / "run", str(group))
+    shared.share(tmp_path / "run", str(group), closed=tmp_path / "run" / "code")
     assert shared.is_shared(tmp_path / "run" / "ledger")
+    assert shared.is_shared(tmp_path / "run" / "code")
+    assert (copy / "a.py").stat().st_mode & 0o022 == 0
+    assert copy.stat().st_mode & 0o022 == 0
     assert (tmp_path / "run" / "ledger" / "record.json").stat().st_mode & 0o060 == 0o060
+    assert (tmp_path / "run" / "keys").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "run" / "keys" / "key").stat().st_mode & 0o020 == 0
+    assert (tmp_path / "run" / "task.toml").stat().st_mode & 0o777 == 0o600
     (tmp_path / "run" / "new").mkdir()
     assert shared.is_shared(tmp_path / "run" / "new")
 

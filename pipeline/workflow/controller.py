@@ -85,7 +85,7 @@ def drive(
         misuse.check(plan, connect(site, run))
     if todo and not agree(plan, changed):
         return []
-    shared.share(run.path, options.group)
+    shared.share(run.path, options.group, closed=run.code)
     with claims.claimed(run.claim, notice=partial(_say, console)):
         if todo and checks:
             preflight.before_submission(plan, connect(site, run))
