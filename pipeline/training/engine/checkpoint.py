@@ -192,7 +192,8 @@ def newest(checkpoints: Path) -> tuple[Path, int] | None:
         message = (
             f"{checkpoints}: no checkpoint verifies, and training does not start afresh by itself. "
             + " ".join(problems)
-            + " Remove the folder to start again."
+            + " Check the disk: on another node they may verify. To start again, move the folder "
+            "away and keep it."
         )
         raise RunError(message)
     return None
@@ -209,8 +210,9 @@ def exactly(checkpoints: Path, events_seen: int) -> tuple[Path, int]:
         return sealed, verify(sealed)
     except RunError as error:
         message = (
-            f"{sealed}: the checkpoint to start from is not complete. {error} Remove "
-            f"{checkpoints.parent} and run again: that training is then repeated."
+            f"{sealed}: the checkpoint to start from is not complete. {error} Check "
+            f"the disk; else move {checkpoints.parent} away, keep it, and run again: that training "
+            "is then repeated."
         )
         raise RunError(message) from error
 

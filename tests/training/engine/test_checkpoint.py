@@ -97,7 +97,7 @@ def test_when_none_verifies_it_is_an_error_and_never_a_fresh_start(tmp_path):
     assert f"{tmp_path}: no checkpoint verifies" in message
     assert "step-000000000040" in message
     assert "step-000000000080" in message
-    assert message.endswith("Remove the folder to start again.")
+    assert message.endswith("To start again, move the folder away and keep it.")
 
 
 def test_old_and_unfinished_ones_are_pruned(tmp_path):
