@@ -165,7 +165,7 @@ def test_without_the_checkpoint_it_begins_at_a_branch_does_not_start_afresh(
 
 
 def test_a_damaged_checkpoint_to_begin_from_is_refused(tmp_path):
-    message = rf"step-000000000060: the checkpoint to start from.*move {tmp_path} away, keep it, and run again"
+    message = rf"step-000000000060: the checkpoint to start from.*move {tmp_path} away, keep it"
     with pytest.raises(RunError, match=message):
         checkpoint.exactly(tmp_path / "checkpoints", 60)
 
