@@ -109,7 +109,7 @@ _mine = _Mine()
 
 def _now() -> float:
     """Return the seconds of a clock that goes on while the machine is suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _all() -> list[Claim]:

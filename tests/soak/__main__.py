@@ -8,10 +8,12 @@ With --wide a campaign has twelve pretraining cells.
 
 import argparse
 import random
+import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -49,12 +51,14 @@ def main() -> int:
     several = _together if options.together else _one_by_one
     found = list(several(folder, dice, names, calm, options))
     rows = [_row(name, [each for of, each in found if of == name], calm) for name in names]
-    table = HEAD + "\n".join(rows) + "\n"
+    table = (
+        HEAD + "\n".join(rows) + "\n" + _typed_for({id(each): each for _, each in found}.values())
+    )
     sys.stdout.write(table)
     if options.to is not None:
         took = {"seconds": calm.seconds, "node_hours": calm.node_hours}
         way = (
-            f"each hit by all ten faults {options.each} time(s) in random order"
+            f"each hit by all faults {options.each} time(s) in random order"
             if options.together
             else "each hit by one fault"
         )
@@ -142,6 +146,15 @@ def _row(name: str, done: list[Soaked], calm: Soaked) -> str:
     seconds = sum(each.seconds - calm.seconds for each in done) / len(done)
     most = max(each.runs for each in done)
     return f"| {name} | {len(done)} | {passed} | {most} | {hours:.4f} | {seconds:.0f} |"
+
+
+def _typed_for(campaigns: Iterable[Soaked]) -> str:
+    """Return a table of the messages after which the command was typed again, and how often."""
+    messages = Counter(
+        re.sub(r"/\S+|\d+", "…", reason)[:120] for each in campaigns for reason in each.reasons
+    )
+    rows = "".join(f"| {message} | {count} |\n" for message, count in messages.most_common())
+    return f"\n| typed again after | times |\n|---|---|\n{rows}"
 
 
 def _arguments() -> argparse.Namespace:

@@ -16,6 +16,9 @@ TESTBED = Path(__file__).parent.parent / "slurm" / "testbed"
 SITES = Path(__file__).parent.parent.parent / "sites"
 LINK_MINUTES, LINK_QUEUES, PILOT_QUEUE = 1, {"regular", "preempt"}, "premium"
 
+# The clock of a controller is off where Python imports this; jobs do not inherit it.
+SKEWED = Path(__file__).with_name("skewed")
+SKEW = "COSMOTRON_SOAK_SKEW"
 # While a file of its name lies beside it, the command misbehaves.
 WRAPPERS = {
     "sbatch": 'rm "$0.broken"; {real} "$@" >/dev/null; exit 0',
@@ -37,6 +40,7 @@ class Bed:
     dice: random.Random
     campaign: Path = CAMPAIGN
     began: float = field(default_factory=time.time)
+    skew_seconds: float = 0.0
 
     @property
     def name(self) -> str:
@@ -53,7 +57,7 @@ class Bed:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.commands.mkdir(parents=True)
         for name, broken in WRAPPERS.items():
-            real = shutil.which(name)
+            real = f"env -u {SKEW} {shutil.which(name)}"
             script = self.commands / name
             text = broken.format(real=real)
             when = f'if [ -e "$0.broken" ]; then {text}; fi'
@@ -73,9 +77,13 @@ class Bed:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of a controller."""
+        """The environment of a controller, whose clock may be off."""
         path = f"{self.commands}{os.pathsep}{os.environ['PATH']}"
-        return os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"}
+        found = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+        if self.skew_seconds:
+            ours = [str(SKEWED), *filter(None, [os.environ.get("PYTHONPATH", "")])]
+            found |= {SKEW: str(self.skew_seconds), "PYTHONPATH": os.pathsep.join(ours)}
+        return found
 
     def jobs(self, states: str, name: str = "") -> list[tuple[str, str]]:
         """Return (id, nodes) of the campaign's jobs in `states`, with `name` in their key."""

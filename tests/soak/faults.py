@@ -9,6 +9,15 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from soak.bed import Bed, slurm, testbed
+from soak.hosts import (
+    crash_host,
+    delete_records,
+    kill_pilot,
+    second_host,
+    skew_clock,
+    stop_pilot,
+    stop_training,
+)
 
 # Returns what it did; None if it found no target.
 Fault = Callable[[Bed, "subprocess.Popen[str]"], str | None]
@@ -127,4 +136,11 @@ FAULTS: dict[str, Fault] = {
     "sbatch answers nothing": silent_sbatch,
     "slow and failing sacct": bad_sacct,
     "scratch full for a minute": full_scratch,
+    "login host and node crash": crash_host,
+    "controller stopped, another host takes over": second_host,
+    "training stopped for three minutes": stop_training,
+    "pilot stopped for three minutes": stop_pilot,
+    "pilot kill -9": kill_pilot,
+    "login host's clock ten minutes off": skew_clock,
+    "ledger records deleted": delete_records,
 }

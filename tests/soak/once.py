@@ -20,7 +20,10 @@ RUN_SECONDS = 900
 
 @dataclass(frozen=True)
 class Soaked:
-    """The outcome: faults with their times, number of commands typed, and everything wrong."""
+    """The outcome: faults with their times, number of commands typed, and everything wrong.
+
+    `reasons` are the last lines of the runs after which the command was typed again.
+    """
 
     what: str
     done: tuple[Fault, ...]
@@ -30,6 +33,7 @@ class Soaked:
     jobs: int
     wrong: tuple[str, ...]
     results: dict[str, object]
+    reasons: tuple[str, ...]
 
 
 def soak(
@@ -52,6 +56,7 @@ def soak(
         with (bed.folder / "controller.log").open("a") as log:
             log.write(f"\n--- run {runs}\n")
             log.flush()
+            _cure(bed, project)
             injury.controller = subprocess.Popen(
                 command, env=bed.environment, stdout=log, stderr=log, text=True
             )
@@ -73,7 +78,30 @@ def soak(
         jobs=sum(bool(each.job_id) for each in accounts),
         wrong=tuple(_wrong(bed, code)),
         results=fingerprint(bed.folder, bed.name),
+        reasons=_reasons(bed),
     )
+
+
+def _outputs(bed: Bed) -> list[str]:
+    """Return what each run of the command has printed, the last one too."""
+    return (bed.folder / "controller.log").read_text().split("\n--- run ")[1:]
+
+
+def _reasons(bed: Bed) -> tuple[str, ...]:
+    """Return the last line of each run but the last; without one for those that were killed."""
+    lines = [output.strip().splitlines()[1:] for output in _outputs(bed)[:-1]]
+    ends = [each[-1].strip() if each else "" for each in lines]
+    told = ("error", "failed", "ended", "Run again", "superseded")
+    return tuple(end if any(word in end for word in told) else "killed" for end in ends)
+
+
+def _cure(bed: Bed, project: str) -> None:
+    """Type what the last run advised, before it is run again: only a ledger needs anything."""
+    outputs = _outputs(bed)
+    if len(outputs) > 1 and "--recover" in outputs[-2]:
+        words = [bed.campaign, "--site", bed.site, "--root", bed.folder, "--project", project]
+        command = [sys.executable, "-m", "pipeline", "budget", *map(str, words), "--recover"]
+        subprocess.run(command, env=bed.environment, check=False, capture_output=True)
 
 
 class Injury(threading.Thread):

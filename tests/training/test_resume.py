@@ -69,7 +69,7 @@ def survivor(store, tmp_path_factory):
     newest, _ = checkpoint.newest(folder.checkpoints)
     damaged = next(newest.rglob("*model_states.pt"))
     damaged.write_bytes(b"torn")
-    seen.before_the_end = tmp_path_factory.mktemp("copies") / "copy"
+    seen.before_the_end = folder.path.with_name("copy")  # paths in its task are from there
     shutil.copytree(folder.path, seen.before_the_end)
     seen.code = run(folder)
     assert (
