@@ -45,7 +45,7 @@ def vulnerable(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def verdict(found: dict[str, Any] | None) -> tuple[int, str]:
+def state(found: dict[str, Any] | None) -> tuple[int, str]:
     """Return the exit code and the words for what was found."""
     each = [] if found is None else found["dependencies"]
     answered = [one for one in each if "skip_reason" not in one]
@@ -60,6 +60,6 @@ def verdict(found: dict[str, Any] | None) -> tuple[int, str]:
 
 
 if __name__ == "__main__":
-    code, words = verdict(asked())
+    code, words = state(asked())
     print(words)
     raise SystemExit(code)

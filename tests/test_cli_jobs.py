@@ -19,7 +19,7 @@ import pipeline.scheduler
 from pipeline.budget.record import Kind
 from pipeline.chains import job_manager
 from pipeline.chains.job_manager import JobManager
-from pipeline.claims import Holder, claimed, holder, judging
+from pipeline.claims import Holder, claimed, detecting, holder
 from pipeline.job import State
 from pipeline.outcome import Exit
 from pipeline.records import Product
@@ -137,7 +137,7 @@ def test_cancel_does_not_race_a_controller_elsewhere(
 ) -> None:
     elsewhere = Holder("login07", 4242, 1)
     monkeypatch.setattr(Holder, "of", lambda _: elsewhere)
-    monkeypatch.setenv(judging.VARIABLE, "0.4")
+    monkeypatch.setenv(detecting.VARIABLE, "0.4")
     with claimed(Run(tmp_path, "tiny").claim):
         told = cosmotron("cancel", TINY, *there, "--yes")
     assert "process 4242 on login07 has the claim controller" in told.words

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline import pace
-from pipeline.claims import Judge, Verdict
+from pipeline.claims import ClaimState, Detector
 from pipeline.lines import added, tail
 from pipeline.run import TaskFolder
 
@@ -52,10 +52,10 @@ def follow(folder: TaskFolder, lines: int, interval_seconds: float = 0.5) -> Ite
     follow too, as they are written.
     """
     shown: dict[Path, int] = {}
-    judge = Judge(folder.claim)
+    detector = Detector(folder.claim)
     step = 0
     while True:
-        over = folder.is_done or (judge() is Verdict.FREE and folder.result.exists())
+        over = folder.is_done or (detector() is ClaimState.FREE and folder.result.exists())
         for path in logs(folder)[-1:]:
             if path not in shown:
                 text, shown[path] = tail(path, lines)

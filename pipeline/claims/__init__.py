@@ -6,8 +6,8 @@ How two processes on any machines never do the same work:
    numbers only grow (`files`).
 2. Its holder writes beats. A process whose id can be looked up here (same host, boot and pid
    namespace) holds its claim while it exists, even if it is stopped. Of all others a claim is
-   nobody's once a judge has seen no change of it for the silent time, 120 s, by its own monotonic
-   clock (`judging`). That holds for an unreadable claim too, which a crash of its node may leave.
+   nobody's once a detector has seen no change of it for the silent time, 120 s, by its own
+   monotonic clock (`detecting`). That holds for an unreadable claim too, which a crash of its node may leave.
 3. The holder looks its number up before each save, submission, rename and removal (`confirm`). If
    there is a higher one it ends as `superseded` and touches nothing.
 4. Who takes over from a silent holder first waits for a quarter of the silent time. So what follows
@@ -21,9 +21,10 @@ writes: two that end so leave the product of one of them, whole. On NFS a look-u
 the attribute cache (60 s by default, `acregmax`): mount a run folder with a lower one.
 
 The number begins again only in a new folder. The silent time can be set by
-`COSMOTRON_SILENT_SECONDS`; the longer one of judge and holder counts.
+`COSMOTRON_SILENT_SECONDS`; the longer one of detector and holder counts.
 """
 
+from pipeline.claims.detecting import SILENT_SECONDS, ClaimState, Detector, holder
 from pipeline.claims.files import newest
 from pipeline.claims.holding import (
     Claim,
@@ -36,15 +37,14 @@ from pipeline.claims.holding import (
     for_children,
     number_of,
 )
-from pipeline.claims.judging import SILENT_SECONDS, Judge, Verdict, holder
 from pipeline.claims.process import Holder, process_started
 
 __all__ = [
     "SILENT_SECONDS",
     "Claim",
+    "ClaimState",
+    "Detector",
     "Holder",
-    "Judge",
-    "Verdict",
     "are_held",
     "are_recent",
     "are_taken_over",

@@ -113,7 +113,7 @@ def _content_of(folder: Path, number: int) -> Claimant | None:
 
 
 def beat(folder: Path, number: int, count: int) -> None:
-    """Write beat `count` of claim `number`; a judge that reads half of it sees a change too."""
+    """Write beat `count` of claim `number`; a detector that reads half of it sees a change too."""
     _file(folder, number, BEAT).write_text(f"{count} {uuid.uuid4().hex}\n")
 
 

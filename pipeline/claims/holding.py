@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pipeline import clock
 from pipeline.claims import files
+from pipeline.claims.detecting import BEATS, ClaimState, Detector, Notice, on_stderr, silent_seconds
 from pipeline.claims.files import Claimant
-from pipeline.claims.judging import BEATS, Judge, Notice, Verdict, on_stderr, silent_seconds
 from pipeline.claims.process import Holder
 from pipeline.outcome import BusyError, SupersededError
 
@@ -233,18 +233,18 @@ def _acquire(folder: Path, work: str, notice: Notice) -> Claim:
     """
     claimant = Claimant(uuid.uuid4().hex, Holder.of(os.getpid()), silent_seconds(), work)
     while True:
-        judge = Judge(folder)
-        if judge.decided(notice) is not Verdict.FREE:
-            holder = judge.holder
+        detector = Detector(folder)
+        if detector.decided(notice) is not ClaimState.FREE:
+            holder = detector.holder
             who = holder.at_work() if holder is not None else "a process is at work here"
             message = f"{folder.parent}: {who}"
             raise BusyError(message)
-        number = 1 + (judge.seen.number if judge.seen is not None else 0)
+        number = 1 + (detector.seen.number if detector.seen is not None else 0)
         began = _now()
         if files.link(folder, number, claimant):
             files.clear(folder, number)
-            if judge.was_silent:
-                clock.sleep(GRACE_BEATS * judge.limit / BEATS)
+            if detector.was_silent:
+                clock.sleep(GRACE_BEATS * detector.limit / BEATS)
             return Claim(folder, number, claimant.token, claimant.silent_seconds, began)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.catalog import DeclarationError
-from pipeline.claims import Judge, Verdict, holder
+from pipeline.claims import ClaimState, Detector, holder
 from pipeline.cli.screen import (
     CampaignName,
     Project,
@@ -86,7 +86,7 @@ def _detach(run: "Run") -> None:
         os.kill(controller.pid, signal.SIGINT)
         deadline = time.monotonic() + DETACH_SECONDS
         while time.monotonic() < deadline:
-            if Judge(run.claim)() is Verdict.FREE:
+            if Detector(run.claim)() is ClaimState.FREE:
                 return
             time.sleep(0.2)
     message = (

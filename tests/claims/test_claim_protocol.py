@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from pipeline.claims import files, holding, judging
-from pipeline.claims.judging import BEATS, SILENT_SECONDS
+from pipeline.claims import detecting, files, holding
+from pipeline.claims.detecting import BEATS, SILENT_SECONDS
 from pipeline.claims.process import Holder
 from pipeline.outcome import BusyError
 
@@ -142,7 +142,7 @@ class Holders(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(judging, "clock", Clock)
+        self.patch.setattr(detecting, "clock", Clock)
         self.patch.setattr(holding, "clock", Clock)
         self.patch.setattr(holding, "_now", Clock.monotonic)
         self.patch.setattr(Holder, "of", lambda _: Holder(HERE.process.host, 1, 1))
@@ -168,7 +168,7 @@ class Holders(RuleBasedStateMachine):
         self.begin()
         for _ in range(looks):
             self.one_goes_on_alone(1, 30)
-            self.advance(SILENT_SECONDS / judging.LOOKS)
+            self.advance(SILENT_SECONDS / detecting.LOOKS)
 
     @precondition(lambda self: len(self.processes) < 3)
     @rule(rate=st.sampled_from([0.999, 1.0, 1.001]))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import claims
-from pipeline.claims import Holder, claimed, holder, holding, judging, newest, process_started
+from pipeline.claims import Holder, claimed, detecting, holder, holding, newest, process_started
 from pipeline.claims import process as process_module
 from pipeline.outcome import BusyError, Exit, SupersededError
 
@@ -38,7 +38,7 @@ CONTAINER = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    monkeypatch.setenv(judging.VARIABLE, str(SILENT))
+    monkeypatch.setenv(detecting.VARIABLE, str(SILENT))
 
 
 @pytest.fixture
@@ -209,18 +209,18 @@ def test_a_claim_that_a_crash_left_unreadable_is_nobodys_after_the_silent_time(c
 
 def test_a_holder_that_beats_less_often_is_given_its_own_time(claim, monkeypatch):
     with held_by(claim, *ELSEWHERE):
-        monkeypatch.setenv(judging.VARIABLE, "0.2")
+        monkeypatch.setenv(detecting.VARIABLE, "0.2")
         with pytest.raises(BusyError), claimed(claim):
             pass
 
 
 def test_a_judge_that_was_stopped_itself_has_seen_no_silence():
     seen = claims.files.Seen(1, is_over=False, content=b"", beat=b"1")
-    watch = judging.Watch()
-    assert watch.look(seen, 0.0) is claims.Verdict.UNKNOWN
-    assert watch.look(seen, 1000.0) is claims.Verdict.UNKNOWN
+    watch = detecting.Watch()
+    assert watch.look(seen, 0.0) is claims.ClaimState.UNKNOWN
+    assert watch.look(seen, 1000.0) is claims.ClaimState.UNKNOWN
     looks = 0
-    while watch.look(seen, 1000.0 + looks * 0.02) is claims.Verdict.UNKNOWN:
+    while watch.look(seen, 1000.0 + looks * 0.02) is claims.ClaimState.UNKNOWN:
         looks += 1
     assert looks * 0.02 > SILENT / 2
 

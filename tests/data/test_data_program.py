@@ -8,7 +8,7 @@ import time
 import pytest
 from made_events import events, simulate_task, stage_task
 
-from pipeline.claims import judging, newest
+from pipeline.claims import detecting, newest
 from pipeline.data import simulate
 from pipeline.data.program import in_turn, run
 from pipeline.data.readers.sphenix_npz import write_npz
@@ -49,7 +49,7 @@ def test_two_processes_never_make_the_same_part(tmp_path):
 
 
 def test_a_damaged_claim_is_nobodys_after_the_silent_time(tmp_path, monkeypatch):
-    monkeypatch.setenv(judging.VARIABLE, "0.5")
+    monkeypatch.setenv(detecting.VARIABLE, "0.5")
     claim = tmp_path / "000.claim"
     claim.mkdir()
     (claim / "00000001.json").write_text("{")

@@ -5,13 +5,13 @@ import subprocess
 import pytest
 from staged_alone import SMALL, command, write_sources
 
-from pipeline.claims import judging
+from pipeline.claims import detecting
 from pipeline.data.store import Store
 from pipeline.outcome import Exit
 
 
 def test_of_three_hosts_one_stages_a_store(tmp_path, monkeypatch):
-    monkeypatch.setenv(judging.VARIABLE, "4")
+    monkeypatch.setenv(detecting.VARIABLE, "4")
     sources = write_sources(tmp_path / "raw", 4)
     store = tmp_path / "events.zarr"
     verb = command(store, *sources, *SMALL, "--workers", 1)

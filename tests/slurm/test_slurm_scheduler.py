@@ -99,7 +99,9 @@ else:
     status = wait(scheduler, mine)
     assert status.state is State.COMPLETED, job.log.read_text()
     words = job.log.read_text().split()
-    host, port = words[5], str(20000 + int(mine.id) % 20000)
+    host, port = words[5], words[4]
+    ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert 1024 < int(port) < ephemeral
     assert words[:6] == ["0", "0", "2", host, port, host]
     assert words[6:11] == ["1", "0", "2", host, port]
     assert words[11] != host

@@ -12,7 +12,7 @@ from pipeline.training.steps.divergence import Divergence, recorded
 
 
 def messages(losses, window=100, past=0):
-    """The (step, message) of each verdict, when so many steps are of earlier links."""
+    """The (step, message) of each state, when so many steps are of earlier links."""
     numbered = list(enumerate(losses, 1))
     divergence = Divergence(window, numbered[:past])
     told = [(step, divergence.add(step, loss)) for step, loss in numbered[past:]]

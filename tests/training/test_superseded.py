@@ -17,7 +17,7 @@ pytest.importorskip("deepspeed")
 
 from ranks import Ranks, pretraining, result, run, steps
 
-from pipeline.claims import Holder, claimed, judging
+from pipeline.claims import Holder, claimed, detecting
 from pipeline.claims.files import Claimant
 from pipeline.outcome import Exit
 from pipeline.training.engine.engine import weights_hash
@@ -28,7 +28,7 @@ SILENT = "2"
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    monkeypatch.setenv(judging.VARIABLE, SILENT)
+    monkeypatch.setenv(detecting.VARIABLE, SILENT)
 
 
 def content_of(folder):

@@ -15,8 +15,7 @@ from made_constituents import SMALL, tokenizing, write_jets
 from ranks import Ranks, result, run, steps
 from staged_alone import files_of
 
-from pipeline import catalog
-from pipeline.campaign import TokenizeTask
+from pipeline.campaign import TokenizeTask, stored
 from pipeline.data.errors import BadInput
 from pipeline.data.loading import Selection
 from pipeline.data.normalisation import normalised, physical
@@ -54,7 +53,7 @@ def tokenized(jets, tmp_path_factory):
 
 
 def store_of(folder):
-    return Store.open(catalog.read(folder.declaration, TokenizeTask).store)
+    return Store.open(stored.read(folder, TokenizeTask).store)
 
 
 def log_pt(shard):

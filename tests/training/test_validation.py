@@ -13,8 +13,7 @@ import misfortunes
 from made_batches import write_store
 from ranks import finetuning, pretraining, result, run
 
-from pipeline.campaign import PretrainTask, Validation, declare
-from pipeline.catalog import read
+from pipeline.campaign import PretrainTask, Validation, declare, stored
 from pipeline.families.custom.spec import Custom
 from pipeline.outcome import Exit
 from pipeline.training.engine import checkpoint
@@ -138,7 +137,7 @@ def test_the_best_weights_are_the_result_where_that_is_asked(both, tmp_path):
 def blind(path, store, step, weights):
     """A pretraining whose validation losses are NaN up to a step."""
     folder = pretraining(path, store, validation=HELD_BACK, **CHANGES)
-    task = read(folder.declaration, PretrainTask)
+    task = stored.read(folder, PretrainTask)
     folder.declaration.unlink()
     changes = {
         "model": Custom(
@@ -183,7 +182,7 @@ def test_a_validation_draws_the_same_at_each_checkpoint_and_on_any_processes(bot
     found = []
     for size in (1, 2):
         folder = pretraining(tmp_path / str(size), both, validation=HELD_BACK, **CHANGES)
-        task = read(folder.declaration, PretrainTask)
+        task = stored.read(folder, PretrainTask)
         folder.declaration.unlink()
         model = Custom(
             code=Path(dropping.__file__),

@@ -8,7 +8,7 @@ import time
 import pytest
 from whole_campaign import command
 
-from pipeline.claims import Judge, judging, newest
+from pipeline.claims import Detector, detecting, newest
 from pipeline.outcome import Exit
 from pipeline.run import Run
 
@@ -29,7 +29,7 @@ def wait_for(condition, *processes):
 def test_a_controller_that_was_stopped_and_goes_on_leaves_everything_to_its_successor(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setenv(judging.VARIABLE, "2")
+    monkeypatch.setenv(detecting.VARIABLE, "2")
     claim = Run(tmp_path, "tiny").claim
     piped = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([*ELSEWHERE, *command(tmp_path)], **piped) as first:
@@ -40,10 +40,10 @@ def test_a_controller_that_was_stopped_and_goes_on_leaves_everything_to_its_succ
             os.kill(first.pid, signal.SIGCONT)
             told = first.communicate(timeout=DEADLINE_SECONDS)[1]
             assert first.returncode == Exit.SUPERSEDED, told
-            judge = Judge(claim)
-            assert judge() == "held"
-            assert judge.seen.number == 2
-            assert judge.holder.pid == second.pid
+            detector = Detector(claim)
+            assert detector() == "held"
+            assert detector.seen.number == 2
+            assert detector.holder.pid == second.pid
             second.send_signal(signal.SIGINT)
             assert second.wait(DEADLINE_SECONDS) == 130
     assert "took over while this one was silent" in told

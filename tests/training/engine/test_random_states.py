@@ -13,8 +13,7 @@ torch = pytest.importorskip("torch")
 import dropping
 from ranks import pretraining, run
 
-from pipeline.campaign import PretrainTask, declare
-from pipeline.catalog import read
+from pipeline.campaign import PretrainTask, declare, stored
 from pipeline.families.custom.spec import Custom
 from pipeline.outcome import Exit
 from pipeline.training.engine.random_states import begin_step
@@ -37,7 +36,7 @@ def test_each_seed_step_and_rank_has_numbers_of_its_own_and_always_the_same():
 def test_no_two_processes_drop_the_same_from_the_first_step_on(store, tmp_path):
     pytest.importorskip("deepspeed")
     folder = pretraining(tmp_path / "task", store, events_seen=12)
-    task = read(folder.declaration, PretrainTask)
+    task = stored.read(folder, PretrainTask)
     folder.declaration.unlink()
     model = Custom(
         code=Path(dropping.__file__),

@@ -1,6 +1,6 @@
-"""Whether the holder of a claim lives, judged by change alone.
+"""Whether the holder of a claim lives, detected by change alone.
 
-No clocks of two machines are compared, and no times of files: a claim is nobody's once the judge
+No clocks of two machines are compared, and no times of files: a claim is nobody's once the detector
 has seen no change of it for `silent_seconds`, by its own monotonic clock.
 """
 
@@ -23,7 +23,7 @@ LOOKS = 60  # in the silent time
 Notice = Callable[[str], object]
 
 
-class Verdict(StrEnum):
+class ClaimState(StrEnum):
     """What is known of a claim."""
 
     FREE = "free"
@@ -39,8 +39,8 @@ def silent_seconds() -> float:
 class Watch:
     """Watches one claim for change.
 
-    Only short spans between two looks count as silence. Where the judge itself was stopped, or the
-    file system answered neither to it nor to the holder, nobody was silent.
+    Only short spans between two looks count as silence. Where the detector itself was stopped, or
+    the file system answered neither to it nor to the holder, nobody was silent.
     """
 
     def __init__(self) -> None:
@@ -48,27 +48,27 @@ class Watch:
         self._seen: Seen | None = None
         self._looked_at = 0.0
 
-    def look(self, seen: Seen, now: float) -> Verdict:
+    def look(self, seen: Seen, now: float) -> ClaimState:
         """Return what is known of the claim `seen` at `now`, in seconds of a monotonic clock."""
         before, self._seen = self._seen, seen
         span, self._looked_at = now - self._looked_at, now
         if before is None:
-            return Verdict.UNKNOWN
+            return ClaimState.UNKNOWN
         if seen != before:
             self.silent = 0.0
-            return Verdict.HELD
+            return ClaimState.HELD
         limit = limit_of(seen)
         self.silent += min(span, 4 * limit / LOOKS)
-        return Verdict.FREE if self.silent >= limit else Verdict.UNKNOWN
+        return ClaimState.FREE if self.silent >= limit else ClaimState.UNKNOWN
 
 
 def limit_of(seen: Seen) -> float:
-    """Return the silent time of a claim: the judge's or the holder's, whichever is longer."""
+    """Return the silent time of a claim: the detector's or the holder's, whichever is longer."""
     claimant = seen.claimant
     return max(silent_seconds(), claimant.silent_seconds if claimant is not None else 0.0)
 
 
-class Judge:
+class Detector:
     """Says whether the claim in `folder` is held; it is asked again until it knows."""
 
     def __init__(self, folder: Path) -> None:
@@ -76,7 +76,7 @@ class Judge:
         self.seen: Seen | None = None
         self.watch = Watch()
 
-    def __call__(self) -> Verdict:
+    def __call__(self) -> ClaimState:
         """Return what is known by now.
 
         A process whose id counts here is looked up: it holds its claim while it exists, stopped or
@@ -84,10 +84,10 @@ class Judge:
         """
         seen = self.seen = newest(self.folder)
         if seen is None or seen.is_over:
-            return Verdict.FREE
+            return ClaimState.FREE
         holder = self.holder
         if holder is not None and holder.is_here:
-            return Verdict.HELD if holder.is_alive else Verdict.FREE
+            return ClaimState.HELD if holder.is_alive else ClaimState.FREE
         return self.watch.look(seen, clock.monotonic())
 
     @property
@@ -106,15 +106,15 @@ class Judge:
         claimant = self.seen.claimant if self.seen is not None else None
         return claimant.holder if claimant is not None else None
 
-    def decided(self, notice: Notice) -> Verdict:
+    def decided(self, notice: Notice) -> ClaimState:
         """Return whether the claim is held or free; `notice` is called where that takes time."""
         notified = False
-        while (verdict := self()) is Verdict.UNKNOWN:
+        while (state := self()) is ClaimState.UNKNOWN:
             if not notified:
                 notice(self._waits())
                 notified = True
             clock.sleep(self.limit / LOOKS)
-        return verdict
+        return state
 
     def _waits(self) -> str:
         """Return for whom and how long this process waits."""
@@ -139,7 +139,7 @@ def holder(folder: Path, notice: Notice = on_stderr) -> Holder | None:
 
     Of a holder on another machine this takes until its next beat, or the silent time if it is dead.
     """
-    judge = Judge(folder)
-    if judge.decided(notice) is Verdict.FREE:
+    detector = Detector(folder)
+    if detector.decided(notice) is ClaimState.FREE:
         return None
-    return judge.holder or Holder("an unknown host", 0, 0)
+    return detector.holder or Holder("an unknown host", 0, 0)
