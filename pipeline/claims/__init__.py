@@ -7,7 +7,8 @@ How two processes on any machines never do the same work:
 2. Its holder writes beats. A process whose id can be looked up here (same host, boot and pid
    namespace) holds its claim while it exists, even if it is stopped. Of all others a claim is
    nobody's once a detector has seen no change of it for the silent time, 120 s, by its own
-   monotonic clock (`detecting`). That holds for an unreadable claim too, which a crash of its node may leave.
+   monotonic clock (`detecting`). That holds for an unreadable claim too, which a crash of its node
+   may leave.
 3. The holder looks its number up before each save, submission, rename and removal (`confirm`). If
    there is a higher one it ends as `superseded` and touches nothing.
 4. Who takes over from a silent holder first waits for a quarter of the silent time. So what follows
