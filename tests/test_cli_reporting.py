@@ -10,10 +10,11 @@ import pytest
 from made_results import evaluated
 from whole_campaign import TINY
 
+from pipeline.budget.ledger import Ledger
+from pipeline.budget.record import Kind, Record
 from pipeline.campaign import load_campaign
 from pipeline.outcome import Exit
 from pipeline.run import Run
-from pipeline.writing import write_json
 
 
 @pytest.fixture
@@ -46,13 +47,15 @@ def test_the_page_is_what_is_written_by_default(cosmotron: Any, begun: Run) -> N
 
 
 def test_what_cannot_be_read_is_told_beside_the_results(cosmotron: Any, begun: Run) -> None:
-    write_json(begun.ledger / "broken.json", {})
+    record = Record(kind=Kind.RESERVE, time=1.0, site="local", stage="s", task="s/t", job_key="k")
+    broken = Ledger(begun.ledger).append(record)
+    broken.write_text("{}")
     there = ("--site", "local", "--root", begun.root)
     told = cosmotron("report", TINY, *there, "--format", "json")
     assert told.code == 0
     assert len(json.loads(told.out)) == 1
     assert "left out" in told.words
-    assert "broken.json" in told.words
+    assert broken.name in told.words
 
 
 def test_results_of_no_run(cosmotron: Any, tmp_path: Path) -> None:
