@@ -22,7 +22,9 @@ MOST_FAILED_STARTS = 3
 # or saved in between: as often as a task is tried. One power cut takes them all at once.
 MOST_LOST = 3
 
-NORMAL = (State.COMPLETED, State.TIMEOUT)  # drained or idle, or at work until the walltime
+# A pilot ends by itself when it has drained, late in its walltime. One that completes before this
+# share of it has lost its controller: its successors may do so too, again and again.
+LEAST_SHARE = 0.5
 FROM_OUTSIDE = (State.PREEMPTED, State.NODE_FAIL, State.CANCELLED)
 
 
@@ -58,7 +60,7 @@ class Losses:
             return
         known = self.provider.of(job_id)
         began = ended.state != JobState.MISSING
-        if ended.state == JobState.SCALED_IN or (began and known.state in NORMAL):
+        if ended.state == JobState.SCALED_IN or (began and self._is_normal(known)):
             return
         self._count(began or known.state in FROM_OUTSIDE)
         self._exclude(known)
@@ -67,6 +69,13 @@ class Losses:
             self._end(executor, self._why(known, what))
         else:
             self.news.append(f"{what} Another one replaces it: {self._counted()}.")
+
+    def _is_normal(self, known: jobs.JobStatus) -> bool:
+        """Return whether a pilot drained, or worked until its walltime."""
+        minutes = self.provider.manager.plan.pilots(self.provider.kind).walltime_minutes
+        least = LEAST_SHARE * 60 * minutes
+        drained = known.state is State.COMPLETED and known.seconds >= least
+        return drained or known.state is State.TIMEOUT
 
     @property
     def most_lost(self) -> int:

@@ -92,11 +92,11 @@ class Blocks:
     def set_bad_state_and_fail_all(self, error: Exception) -> None:
         self.error = error
 
-    def end(self, known: State, seen: JobState = JobState.FAILED) -> None:
+    def end(self, known: State, seen: JobState = JobState.FAILED, seconds: int = 0) -> None:
         """Let one more pilot end as accounting has it, and as Parsl has it."""
         block = str(len(self.status_facade))
         job_id = self.provider.submit("process_worker_pool.py", 1)
-        how = {"state": known, "exit_code": None, "node_names": "nid001"}
+        how = {"state": known, "exit_code": None, "node_names": "nid001", "seconds": seconds}
         self.scheduler.jobs[job_id] = self.scheduler.jobs[job_id].model_copy(update=how)
         self.provider.manager._polled_at = float("-inf")
         self.blocks_to_job_id[block] = job_id
@@ -139,10 +139,19 @@ def test_a_loss_after_something_was_finished_counts_as_the_first(blocks: Blocks)
 def test_normal_ends_and_those_that_parsl_ordered_count_for_nothing(blocks: Blocks) -> None:
     for _ in range(3 * blocks.losses.most_lost):
         blocks.end(State.TIMEOUT, JobState.TIMEOUT)
-        blocks.end(State.COMPLETED, JobState.COMPLETED)
+        blocks.end(State.COMPLETED, JobState.COMPLETED, seconds=20_000)
         blocks.end(State.CANCELLED, JobState.SCALED_IN)
     assert not blocks.losses.news
     assert blocks.error is None
+
+
+def test_pilots_that_leave_at_once_are_not_replaced_for_ever(blocks: Blocks) -> None:
+    """As they do where the clocks of login and compute nodes are ten minutes apart."""
+    for _ in range(blocks.losses.most_lost - 1):
+        blocks.end(State.COMPLETED, JobState.COMPLETED, seconds=12)
+        assert blocks.error is None
+    blocks.end(State.COMPLETED, JobState.COMPLETED, seconds=12)
+    assert "were lost in a row and nothing was finished" in str(blocks.error)
 
 
 def test_the_next_jobs_avoid_the_node_that_failed_under_a_pilot(blocks: Blocks) -> None:
