@@ -87,14 +87,33 @@ def read(path: Path, model: type[Declared]) -> Declared:
     Raises:
         DeclarationError: As in `load`; every message names the file, the key and the way out.
     """
+    return parse_file(path, model, table(path))
+
+
+def table(path: Path) -> dict[str, Any]:
+    """Return the content of the TOML file `path`, unchecked.
+
+    Raises:
+        DeclarationError: It cannot be read, or is no TOML.
+    """
     try:
-        return parse(model, tomllib.loads(path.read_text()))
+        return tomllib.loads(path.read_text())
     except OSError as error:
         message = f"{path}: cannot be read ({error.strerror})."
         raise DeclarationError(message) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         message = f"{path}: not valid TOML: {error}."
         raise DeclarationError(message) from error
+
+
+def parse_file(path: Path, model: type[Declared], values: dict[str, Any]) -> Declared:
+    """Return the `values` that the file `path` holds as a checked declaration.
+
+    Raises:
+        DeclarationError: As in `parse`, with the file's name.
+    """
+    try:
+        return parse(model, values)
     except DeclarationError as error:
         message = f"{path}:\n  {error}"
         raise DeclarationError(message) from error

@@ -1,6 +1,5 @@
 """A task as its folder holds it: `task.toml`, which moves with the run and says its own format."""
 
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -71,16 +70,7 @@ def read(folder: TaskFolder, kind: type[AnyTask]) -> AnyTask:
     Raises:
         DeclarationError: There is none, it is of another stage or of a later format, or damaged.
     """
-    return _parsed(folder, kind, _content(folder))
-
-
-def _parsed(folder: TaskFolder, kind: type[AnyTask], content: dict[str, Any]) -> AnyTask:
-    """Return the `content` of a folder's file as a task."""
-    try:
-        return catalog.parse(kind, content)
-    except DeclarationError as error:
-        message = f"{folder.declaration}:\n  {error}"
-        raise DeclarationError(message) from error
+    return catalog.parse_file(folder.declaration, kind, _content(folder))
 
 
 def read_any(folder: TaskFolder) -> Task:
@@ -94,20 +84,13 @@ def read_any(folder: TaskFolder) -> Task:
     if stage not in KINDS:
         message = f"{folder.declaration}: stage {stage!r} is none of: {', '.join(KINDS)}."
         raise DeclarationError(message)
-    return _parsed(folder, KINDS[stage], content)
+    return catalog.parse_file(folder.declaration, KINDS[stage], content)
 
 
 def _content(folder: TaskFolder) -> dict[str, Any]:
     """Return the content of the file in today's format, with absolute paths."""
     path = folder.declaration
-    try:
-        content = tomllib.loads(path.read_text())
-    except OSError as error:
-        message = f"{path}: cannot be read ({error.strerror})."
-        raise DeclarationError(message) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        message = f"{path}: not valid TOML: {error}."
-        raise DeclarationError(message) from error
+    content = catalog.table(path)
     version = content.pop("format", 1)
     if version not in (*MIGRATIONS, FORMAT):
         message = (
