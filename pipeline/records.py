@@ -387,6 +387,17 @@ class Heartbeat(Record):
     step: int = 0
 
 
+class Beginning(Record):
+    """`beginning.json`: where a training began whose folder held another product before.
+
+    It goes on after `events_seen` events of that one, or begins afresh at 0. The task's jobs in the
+    ledger up to the number `last_job` worked for the other.
+    """
+
+    events_seen: int = 0
+    last_job: int = 0
+
+
 class TaskProgress(Record):
     """`progress.json`: how far a task is."""
 

@@ -71,6 +71,17 @@ class TaskFolder:
         return self.path / "checkpoints"
 
     @property
+    def saved(self) -> list[int]:
+        """The events seen of each checkpoint, ascending."""
+        names = (path.name for path in self.checkpoints.glob("step-*[0-9]"))
+        return sorted(int(name.removeprefix("step-")) for name in names)
+
+    @property
+    def beginning(self) -> Path:
+        """Where the training began, if something was made here before (`records.Beginning`)."""
+        return self.path / "beginning.json"
+
+    @property
     def result(self) -> Path:
         """How the task ended, with its numbers (`records.Ending`)."""
         return self.path / "result.json"

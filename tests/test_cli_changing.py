@@ -82,6 +82,47 @@ def test_nothing_is_made_again_without_a_yes(
     assert (tmp_path / "quickstart/finetune/tracking-m0-scratch-l240-s1/DONE").exists()
 
 
+@pytest.fixture
+def longer(tmp_path: Path) -> Path:
+    """A quickstart of a constant rate that has run to its end, and is to see twice as many."""
+    text = catalog.find(SHELF, "quickstart").read_text()
+    text = text.replace("[pretrain.training]", '[pretrain.training]\nschedule = "constant"')
+    file, run = tmp_path / "quickstart.toml", Run(tmp_path, "quickstart")
+    file.write_text(text)
+    for task in load_campaign(str(file)).tasks(run):
+        declare(run.task(task.key), task)
+        run.task(task.key).done.touch()
+        training_data.write(run.task(task.key).path, TrainingData())
+    (run.task("pretrain/m0-d960-s1").checkpoints / "step-000000001600").mkdir(parents=True)
+    text = text.replace("events_seen = 1600", "events_seen = 6400")
+    file.write_text(text.replace("walltime_minutes = 10", "walltime_minutes = 80", 1))
+    return file
+
+
+def test_a_longer_training_costs_its_rest(cosmotron: Any, tmp_path: Path, longer: Path) -> None:
+    told = cosmotron("plan", longer, "--site", "local", "--root", tmp_path)
+    seen = "training.events_seen 1600 → 6400; from 1,600 events on"
+    assert f"goes on pretrain/m0-d960-s1 (1 node-hours): {seen}" in told.words
+    assert "for 4 made again and the rest of 1 that go on." in told.words
+    told = cosmotron("plan", longer, "--site", "local", "--root", tmp_path, "--json")
+    step = {each["task"]: each for each in json.loads(told.out)["steps"]}["pretrain/m0-d960-s1"]
+    assert step["node_hours"] == pytest.approx(1.0), "60 of 80 minutes"
+    assert step["meaning"] == "goes on"
+
+
+def test_a_longer_training_alone_is_asked_for(
+    cosmotron: Any, tmp_path: Path, longer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = longer.read_text()
+    longer.write_text(text.replace('["frozen", "full", "scratch"]', '["scratch"]'))
+    asked = []
+    monkeypatch.setattr("typer.confirm", asked.append)
+    told = cosmotron("run", longer, "--site", "local", "--root", tmp_path)
+    assert asked == ["Go on with these?"]
+    assert told.code == 0, told.words
+    assert (tmp_path / "quickstart/pretrain/m0-d960-s1/DONE").exists()
+
+
 def test_many_changes_are_counted() -> None:
     changes = {f"a/{n}": Change(f"a/{n}", "made again", (RATE,)) for n in range(30)}
     head, *shown, total = changing.lines(changes, [], most=3)

@@ -8,12 +8,15 @@ from scheduler_fakes import FakeScheduler, pretraining, tiny_plan
 from whole_campaign import TINY
 
 import pipeline.scheduler
+from pipeline.campaign import declare, load_campaign
 from pipeline.chains.job_manager import JobManager
 from pipeline.job import State
 from pipeline.outcome import Exit
 from pipeline.records import Product
 from pipeline.rehearsal import poll
 from pipeline.writing import write_json
+
+CONSTANT = '[pretrain.training]\nschedule = "constant"'
 
 
 @pytest.fixture
@@ -95,6 +98,25 @@ def test_before_anything_is_submitted_a_rehearsal_is_the_answer(scheduler, forec
     told = forecast()
     assert told.code == Exit.USAGE
     assert "no job was submitted yet. First: cosmotron rehearse" in told.words
+
+
+def test_a_training_that_was_made_longer_is_not_done(manager, forecast, cosmotron, tmp_path):
+    """A quarter of it is, which the shorter one has made."""
+    text = TINY.read_text().replace("[pretrain.training]", CONSTANT)
+    file = tmp_path / "tiny.toml"
+    file.write_text(text)
+    for task in load_campaign(str(file)).tasks(manager.plan.run):
+        folder = manager.plan.run.task(task.key)
+        declare(folder, task)
+        folder.finish(Product(seconds=1.0))
+    folder = manager.plan.run.task(pretraining(manager.plan).task.key)
+    (folder.checkpoints / "step-000000000048").mkdir(parents=True)
+    there = ("--site", "testbed", "--root", tmp_path, "--samples", "5")
+    assert "All tasks are done" in cosmotron("forecast", file, *there).words
+    file.write_text(text.replace("events_seen = 48", "events_seen = 192", 1))
+    told = cosmotron("forecast", file, *there)
+    assert told.code == Exit.FINISHED, told.err
+    assert "node-hours in all" in told.words
 
 
 def test_a_campaign_that_is_done_needs_none(manager, forecast):

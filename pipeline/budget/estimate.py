@@ -1,6 +1,6 @@
 """The estimate of a training: its FLOPs over the rate that the devices sustain."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.campaign import Training
 from pipeline.families import Family
@@ -26,6 +26,16 @@ class Estimate:
     def required_mfu(self) -> float:
         """The model FLOPs utilisation that the declared walltime requires, if it is all steps."""
         return self.mfu * self.device_hours / self.declared_device_hours
+
+    def rest(self, begun: float) -> "Estimate":
+        """Return the estimate of the rest, where the share `begun` of the events is done."""
+        left = 1 - begun
+        return replace(
+            self,
+            flops=left * self.flops,
+            device_hours=left * self.device_hours,
+            declared_device_hours=left * self.declared_device_hours,
+        )
 
 
 def estimate(

@@ -54,6 +54,13 @@ def minutes(training: Training, events: int) -> int:
     return min(max(share, LEAST_MINUTES), training.walltime_minutes)
 
 
+def rest_minutes(training: Training, begun: float) -> int:
+    """Return the walltime of the rest of a `training` of which the share `begun` is done."""
+    if not begun:
+        return training.walltime_minutes
+    return minutes(training, math.ceil(training.events_seen * (1 - begun)))
+
+
 def check(training: Training, sizes: tuple[int, ...]) -> None:
     """Check that trainings of `sizes` events can branch from one trunk.
 

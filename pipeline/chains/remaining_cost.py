@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 
+from pipeline import records
 from pipeline.budget.account import Account
 from pipeline.budget.guard import RemainingCost
 from pipeline.budget.ledger import Ledger
-from pipeline.planning.plan import Plan
+from pipeline.planning.plan import Plan, number_of
+from pipeline.records import Beginning
 
 
 def remaining(plan: Plan, ledger: Ledger, requested: Mapping[str, float]) -> RemainingCost:
@@ -20,7 +22,8 @@ def remaining(plan: Plan, ledger: Ledger, requested: Mapping[str, float]) -> Rem
         ledger: Records which trainings have begun.
         requested: The node-hours that the job requests, by the task that shares it.
     """
-    known = ledger.of_tasks(requested).items()  # a refused submission has no job id
+    known = _of_products(plan, ledger.of_tasks(requested)).items()
+    # A refused submission has no job id.
     not_begun = [key for key, jobs in known if not any(each.job_id for each in jobs)]
     if not not_begun:
         return RemainingCost()
@@ -37,7 +40,17 @@ def remaining(plan: Plan, ledger: Ledger, requested: Mapping[str, float]) -> Rem
             for key, accounts in jobs.items()
         )
 
-    return RemainingCost(current=rest(dict.fromkeys(new, ())), others=rest(ledger.of_tasks(live)))
+    others = _of_products(plan, ledger.of_tasks(live))
+    return RemainingCost(current=rest(dict.fromkeys(new, ())), others=rest(others))
+
+
+def _of_products(plan: Plan, accounts: Mapping[str, Iterable[Account]]) -> dict[str, list[Account]]:
+    """Return the jobs of each task without those that worked for what was replaced since."""
+    found = {}
+    for key, jobs in accounts.items():
+        begun = records.read(plan.run.task(key).beginning, Beginning) or Beginning()
+        found[key] = [each for each in jobs if number_of(each.job_key) > begun.last_job]
+    return found
 
 
 def _committed(accounts: Iterable[Account]) -> float:

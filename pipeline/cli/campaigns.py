@@ -112,6 +112,8 @@ def _agreed(plan: "Plan", changes: "Mapping[str, Change]", *, yes: bool) -> bool
         screen.print(escaped(line), highlight=False, soft_wrap=True)
     if any(each.meaning == "made again" for each in changes.values()):
         return yes or typer.confirm("Make these again?")
+    if any(each.goes_on_changed for each in changes.values()):
+        return yes or typer.confirm("Go on with these?")
     return yes or not batch_system(plan.site).HAS_QUEUE or typer.confirm("Submit?")
 
 

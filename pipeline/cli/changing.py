@@ -25,13 +25,12 @@ def lines(
     if not told:
         return []
     hours = {step.task.key: step.node_hours for step in steps}
-    again = [each.key for each in told if each.meaning == "made again"]
     following = [each for each in told if each.since]
     return [
         f"The campaign was changed since its run began. Tasks: {_counted(changes.values())}.",
         *_direct([each for each in told if each not in following], hours, most),
         *_following(following),
-        *([_price(again, hours)] if again else []),
+        *_price(told, hours),
     ]
 
 
@@ -53,13 +52,17 @@ def _direct(changes: "Sequence[Change]", hours: Mapping[str, float], most: int) 
     return [*shown, f"  and {more} more (--json has all)"] if more else shown
 
 
-def _price(again: Sequence[str], hours: Mapping[str, float]) -> str:
-    """Return what it costs to make the tasks `again`, and where their products are kept."""
-    most = as_hours(sum(hours.get(key, 0.0) for key in again))
-    return (
-        f"  At most {most} node-hours in jobs of their own for {len(again)} made again. What they "
-        "made is kept in replaced/ of the run folder."
-    )
+def _price(told: "Sequence[Change]", hours: Mapping[str, float]) -> list[str]:
+    """Return what it costs to replace products, and where they are kept; nothing for none."""
+    again = [each for each in told if each.meaning == "made again"]
+    longer = [each for each in told if each.goes_on_changed]
+    if not again and not longer:
+        return []
+    most = as_hours(sum(hours.get(each.key, 0.0) for each in (*again, *longer)))
+    counted = [f"{len(again)} made again"] * bool(again)
+    counted += [f"the rest of {len(longer)} that go on"] * bool(longer)
+    line = f"At most {most} node-hours in jobs of their own for {' and '.join(counted)}."
+    return [f"  {line} What they made is kept in replaced/ of the run folder."]
 
 
 def _some(changes: "Sequence[Change]") -> str:

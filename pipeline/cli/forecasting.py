@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipeline.budget.forecast import Interval
-    from pipeline.planning.plan import Plan
+    from pipeline.campaign import Campaign
+    from pipeline.planning.plan import Plan, RunOptions
     from pipeline.rehearsal.forecast import RehearsedForecast
     from pipeline.rehearsal.snapshot import Snapshot
     from pipeline.run import Run
@@ -66,16 +67,13 @@ def forecast(
     Example: `cosmotron forecast quickstart --site perlmutter --plot burn-down.svg`
     """
     from pipeline.budget.forecast import keep
-    from pipeline.planning.plan import RunOptions, make_plan
+    from pipeline.planning.plan import RunOptions
     from pipeline.rehearsal.forecast import forecast as foresee
-    from pipeline.rehearsal.poll import poll
 
     what, where = known_campaign(campaign), load_site(site)
     folder = run_folder(what, where, root)
     _check_begun(campaign, where, folder)
-    tasks = what.tasks(folder, elsewhere=True)
-    planned = make_plan(tasks, folder, where, RunOptions(project, qos, bundle=bundle))
-    now, unheard = poll(planned)
+    planned, now, unheard = _as_it_is(what, folder, where, RunOptions(project, qos, bundle=bundle))
     if unheard:
         screen.print(f"[bold]note[/] {escaped(unheard)}", highlight=False, soft_wrap=True)
     if all(share >= 1 for share in now.shares.values()):
@@ -96,6 +94,25 @@ def forecast(
         screen.print(f"[bold red]{words}", soft_wrap=True, highlight=False)
     if any(likely for likely, _ in warnings):
         raise SystemExit(int(Exit.FAILED))
+
+
+def _as_it_is(
+    campaign: "Campaign", run: "Run", site: Site, options: "RunOptions"
+) -> "tuple[Plan, Snapshot, str]":
+    """Return the plan of a campaign, what is done of it, and the error of a silent scheduler.
+
+    What a changed campaign replaces is not done.
+    """
+    from pipeline.planning import changes
+    from pipeline.planning.plan import make_plan
+    from pipeline.rehearsal.poll import poll
+
+    tasks = campaign.tasks(run, elsewhere=True)
+    meant = changes.compare(tasks, run)
+    planned = make_plan(tasks, run, site, options, changes.begun(meant, tasks))
+    now, unheard = poll(planned)
+    shares = {**now.shares, **changes.done_shares(meant, tasks)}
+    return planned, dataclasses.replace(now, shares=shares), unheard
 
 
 def _check_begun(campaign: str, site: Site, run: "Run") -> None:

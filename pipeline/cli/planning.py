@@ -87,13 +87,13 @@ def plan(
     tasks = what.tasks(folder, elsewhere=True)
     warnings = _messages(*overlaps.check(tasks, folder, allow=what.allow_overlap))
     options = RunOptions(project, qos, image=image, bundle=bundle)
-    planned = make_plan(tasks, folder, where, options)
+    meant = changes.compare(tasks, folder)
+    planned = make_plan(tasks, folder, where, options, changes.begun(meant, tasks))
     found = estimates(planned, what)
     total = sums(planned, found, what.cap_node_hours)
     if scripts is not None:
         screen.print(f"Wrote {len(write_scripts(planned, scripts))} scripts to {scripts}.")
     recipes = compared(step.task for step in planned.steps)
-    meant = changes.compare(tasks, folder)
     rows = [
         _row(step, found.get(step.task.key)) | _meant(meant[step.task.key])
         for step in planned.steps

@@ -41,7 +41,8 @@ def estimates(plan: Plan, campaign: Campaign) -> dict[str, Estimate]:
         rates = measured[repr(task.model)]
         mean = sum(rates) / len(rates) if rates else None
         found[task.key] = estimate(task.model, task.training, node, points, mean)
-    return {key: each for key, each in found.items() if each is not None}
+    begun = {step.task.key: step.begun for step in plan.steps}
+    return {key: each.rest(begun[key]) for key, each in found.items() if each is not None}
 
 
 def sums(plan: Plan, found: Mapping[str, Estimate], cap_node_hours: float | None) -> Sums:

@@ -6,25 +6,31 @@ whose origin is not there.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pipeline import records
 from pipeline.budget.ledger import Ledger
 from pipeline.campaign import (
     FeaturesTask,
+    PretrainTask,
     StageTask,
     Task,
     TokenizeTask,
     stored,
 )
 from pipeline.campaign.identity import Difference, differences, files_changed
+from pipeline.campaign.lengthening import why_not
 from pipeline.data.errors import BadInput
 from pipeline.data.source import is_remote
 from pipeline.data.store.manifest import read_manifest
 from pipeline.masking import masked
 from pipeline.outcome import RunError
+from pipeline.planning import continued
+from pipeline.planning.plan import number_of
+from pipeline.records import Beginning
 from pipeline.run import Run, TaskFolder
 
 Meaning = Literal["the same", "goes on", "made again", "new", "no longer asked"]
@@ -36,19 +42,35 @@ class Change:
     """What a campaign as it is now means for one task of its run.
 
     `differences` are the keys that decide the product and differ from what the folder was declared
-    for; `since` is a task that it needs and that is made again.
+    for; `since` is a task that it needs and whose product is replaced. `start` are the events seen
+    at which a training goes on, where something else was made before; `remark` is why one of
+    another length does not.
     """
 
     key: str
     meaning: Meaning
     differences: tuple[Difference, ...] = ()
     since: str = ""
+    start: int = 0
+    remark: str = ""
+
+    @property
+    def replaces(self) -> bool:
+        """Whether what the task has made is moved aside, whole or in part."""
+        return self.meaning == "made again" or self.goes_on_changed
+
+    @property
+    def goes_on_changed(self) -> bool:
+        """Whether a training goes on from one of another length, or of another end."""
+        return self.meaning == "goes on" and bool(self.differences)
 
     def __str__(self) -> str:
         """Return why, in words; empty where there is nothing to say."""
         if self.differences:
-            return ", ".join(map(str, self.differences))
-        return f"made of {self.since}, which is made again" if self.since else ""
+            why = ", ".join(map(str, self.differences))
+            why += f"; from {self.start:,} events on" if self.goes_on_changed else ""
+            return f"{why}; {self.remark}" if self.remark else why
+        return f"made of {self.since}, whose product is replaced" if self.since else ""
 
 
 def compare(tasks: Sequence[Task], run: Run) -> dict[str, Change]:
@@ -59,7 +81,7 @@ def compare(tasks: Sequence[Task], run: Run) -> dict[str, Change]:
     """
     found: dict[str, Change] = {}
     for task in tasks:  # each after those it needs
-        again = [key for key in task.needs if key in found and found[key].meaning == "made again"]
+        again = [key for key in task.needs if key in found and _spoils(found[key], task)]
         found[task.key] = of_task(task, run.task(task.key), again)
     for path in sorted(run.path.glob("*/*/task.toml")):
         key = "/".join(path.parts[-3:-1])
@@ -67,8 +89,17 @@ def compare(tasks: Sequence[Task], run: Run) -> dict[str, Change]:
     return found
 
 
+def _spoils(needed: Change, task: Task) -> bool:
+    """Return whether `task` is made again since a product that it needs is replaced.
+
+    A branch begins at a checkpoint that its trunk passes again, or passed, bit for bit.
+    """
+    is_branch = isinstance(task, PretrainTask) and task.trunk is not None
+    return needed.meaning == "made again" or (needed.goes_on_changed and not is_branch)
+
+
 def of_task(task: Task, folder: TaskFolder, again: Sequence[str] = ()) -> Change:
-    """Return what `task` means for its folder, where it needs the tasks `again` that are remade.
+    """Return what `task` means for its folder, where it needs the tasks `again` that are replaced.
 
     Raises:
         DeclarationError: The declaration in the folder is damaged, or of a later version.
@@ -81,11 +112,40 @@ def of_task(task: Task, folder: TaskFolder, again: Sequence[str] = ()) -> Change
         different = (*differences(before, task), *_files_changed(before, task))
     if not made_something(before, folder):
         return Change(task.key, "new", different)
-    if different:
-        return Change(task.key, "made again", different)
     if again:
-        return Change(task.key, "made again", since=again[0])
-    return Change(task.key, "the same" if folder.is_done else "goes on")
+        return Change(task.key, "made again", different, since="" if different else again[0])
+    if different:
+        return _of_changed(before, task, folder, different)
+    if folder.is_done:
+        return Change(task.key, "the same")
+    begun = records.read(folder.beginning, Beginning) or Beginning()
+    return Change(task.key, "goes on", start=begun.events_seen)
+
+
+def _of_changed(
+    before: Task, task: Task, folder: TaskFolder, different: tuple[Difference, ...]
+) -> Change:
+    """Return whether a task whose declaration differs goes on, or is made again."""
+    if continued.has_all_branches(before, task, folder, different):
+        return Change(task.key, "the same")
+    start = continued.start(before, task, folder, different)
+    if start:
+        return Change(task.key, "goes on", different, start=start)
+    return Change(task.key, "made again", different, remark=why_not(before, task, different))
+
+
+def begun(found: Mapping[str, Change], tasks: Iterable[Task]) -> dict[str, float]:
+    """Return the share of its events of each training that goes on from what was made before."""
+    ends = {task.key: continued.end_of(task) for task in tasks}
+    return {
+        key: each.start / ends[key] for key, each in found.items() if each.start and ends.get(key)
+    }
+
+
+def done_shares(found: Mapping[str, Change], tasks: Iterable[Task]) -> dict[str, float]:
+    """Return how much is done of each task of which a part, or all, is replaced."""
+    shares = begun(found, tasks)
+    return {key: shares.get(key, 0.0) for key, each in found.items() if each.replaces}
 
 
 def made_something(task: Task, folder: TaskFolder) -> bool:
@@ -146,26 +206,35 @@ def _bytes(name: str) -> int | None:
 
 
 def apply(changes: Mapping[str, Change], tasks: Sequence[Task], run: Run) -> Path | None:
-    """Move what is made again out of the way, and declare all `tasks` as they are now.
+    """Move what is replaced out of the way, and declare all `tasks` as they are now.
 
     Return the folder in which the former products are, None if nothing was moved.
 
     Raises:
-        RunError: A task that is made again is at work.
+        RunError: A task whose product is replaced is at work.
     """
-    again = [key for key, each in changes.items() if each.meaning == "made again"]
-    _check_nobody_works(again, run)
-    aside = _next_aside(run)
-    for key in reversed(again):  # what depends on others comes after them
-        _set_aside(run, key, aside)
+    replaced = [key for key, each in changes.items() if each.replaces]
+    last_jobs = _last_jobs(replaced, run)
+    aside, by_key = _next_aside(run), {task.key: task for task in tasks}
+    for key in reversed(replaced):  # what depends on others comes after them
+        begun = Beginning(events_seen=changes[key].start, last_job=last_jobs[key])
+        if changes[key].goes_on_changed:
+            continued.go_back(by_key[key], run.task(key), begun, aside / key)
+        else:
+            _set_aside(run, key, aside)
     for task in tasks:
         declare_anew(task, run.task(task.key))
-    return aside if again else None
+        if changes[task.key].meaning == "made again" and last_jobs[task.key]:
+            begun = Beginning(last_job=last_jobs[task.key])
+            records.write(run.task(task.key).beginning, begun)
+    return aside if replaced else None
 
 
 def declare_anew(task: Task, folder: TaskFolder) -> None:
     """Write `task` into its folder, which holds nothing made for another."""
     before = stored.read_any(folder) if folder.declaration.exists() else None
+    if before is not None and _is_longer_trunk(before, task, folder):
+        return
     if before is not None and not made_something(before, folder):
         shutil.rmtree(folder.parts, ignore_errors=True)  # notes on the files of then
     gone = before is not None and _are_gone(files_changed(before, task))
@@ -175,8 +244,14 @@ def declare_anew(task: Task, folder: TaskFolder) -> None:
         stored.write(folder, task)
 
 
-def _check_nobody_works(keys: Sequence[str], run: Run) -> None:
-    """Check that no job of the tasks `keys` has yet to end.
+def _is_longer_trunk(before: Task, task: Task, folder: TaskFolder) -> bool:
+    """Return whether the folder holds a finished trunk that has all that `task` asks, and more."""
+    found = differences(before, task)
+    return bool(found) and continued.has_all_branches(before, task, folder, found)
+
+
+def _last_jobs(keys: Sequence[str], run: Run) -> dict[str, int]:
+    """Return the number of the last job of each of the tasks `keys`, 0 for none; all have ended.
 
     Raises:
         RunError: One has; the message says how to end it.
@@ -190,10 +265,14 @@ def _check_nobody_works(keys: Sequence[str], run: Run) -> None:
     ]
     if jobs:
         message = (
-            f"{', '.join(jobs)}: the campaign was changed so that this is made again, and it is at "
+            f"{', '.join(jobs)}: the campaign was changed so that this is replaced, and it is at "
             f"work. End it first: cosmotron cancel {run.campaign}; or take the change back."
         )
         raise RunError(message)
+    return {
+        key: max((number_of(each.job_key) for each in of_task), default=0)
+        for key, of_task in accounts.items()
+    }
 
 
 def _set_aside(run: Run, key: str, aside: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Literal
 from pipeline import shared
 from pipeline.budget.cost import node_hours
 from pipeline.campaign import CHAINED, SimulateTask, StageTask, Task, Training
+from pipeline.campaign.branching import rest_minutes
 from pipeline.catalog import DeclarationError
 from pipeline.job import Job
 from pipeline.planning import code_copy
@@ -57,7 +58,8 @@ class Step:
 
     `shares` is the kind of job whose nodes the task shares: a pilot or a pack. The links of all
     steps of one `bundle` are parts of the same jobs, which may get a longer walltime than
-    `link_minutes`.
+    `link_minutes`. Of a training that goes on from what was made before, the share `begun` of its
+    events is done, and all else is of the rest.
     """
 
     task: Task
@@ -68,6 +70,14 @@ class Step:
     node_hours: float = 0.0
     shares: str = ""
     bundle: str = ""
+    begun: float = 0.0
+
+    @property
+    def minutes(self) -> int:
+        """What the training takes in all links, by its walltime; 0 for another task."""
+        if not isinstance(self.task, CHAINED):
+            return 0
+        return rest_minutes(self.task.training, self.begun)
 
     @property
     def chained(self) -> bool:
@@ -169,7 +179,7 @@ class Plan:
         jobs = [self.link(*each) for each in links]
         (first, *_) = jobs
         nodes = sum(each.nodes for each in jobs)
-        wanted = max(step.task.training.walltime_minutes for step, _ in links)  # type: ignore[union-attr] # only trainings have links
+        wanted = max(step.minutes for step, _ in links)
         minutes, _ = self.site.walltime_minutes(wanted, nodes, first.qos)
         continuation = (sys.executable, "-m", "pipeline.chains.continuation")
         of_links = [
@@ -278,8 +288,21 @@ def log_name(command: Sequence[str]) -> str:
     return "-".join(options or ["run"]) + ".log"
 
 
-def make_plan(tasks: Sequence[Task], run: Run, site: Site, options: RunOptions) -> Plan:
+def make_plan(
+    tasks: Sequence[Task],
+    run: Run,
+    site: Site,
+    options: RunOptions,
+    begun: Mapping[str, float] = {},
+) -> Plan:
     """Return the plan of `tasks` on `site`.
+
+    Args:
+        tasks: What is to be done.
+        run: Where.
+        site: On which machine.
+        options: What the user chose.
+        begun: The share that is done of each training that goes on from what was made before.
 
     Raises:
         DeclarationError: The site has no such queue, or accepts no such job.
@@ -290,7 +313,7 @@ def make_plan(tasks: Sequence[Task], run: Run, site: Site, options: RunOptions) 
         raise DeclarationError(message)
     plan = Plan(run, site, options, (), str(code_copy.folder(run).absolute()))
     role = plan.training_role
-    steps = [_step(task, site, role) for task in tasks]
+    steps = [_step(task, site, role, begun.get(task.key, 0.0)) for task in tasks]
     may_bundle = options.bundle != "never" and batch_system(site).RUNS_BUNDLES
     members = _members(steps) if may_bundle else {}
     found = (
@@ -309,7 +332,7 @@ def _members(steps: Sequence[Step]) -> dict[str, Member]:
     """Return the trainings that may share jobs, by key: those that need no other training."""
     chained = {step.task.key for step in steps if not step.in_pilot}
     return {
-        step.task.key: Member(step.task.key, step.nodes, step.task.training.walltime_minutes)  # type: ignore[union-attr] # only trainings have links
+        step.task.key: Member(step.task.key, step.nodes, step.minutes)
         for step in steps
         if not step.in_pilot and not chained.intersection(step.task.needs)
     }
@@ -334,13 +357,13 @@ def _bundled(
     return replace(step, bundle=name, links=len(mine_too), node_hours=sum(mine_too))
 
 
-def _step(task: Task, site: Site, role: Role) -> Step:
-    """Return `task` as it would run on `site`."""
+def _step(task: Task, site: Site, role: Role, begun: float) -> Step:
+    """Return `task`, of which the share `begun` is done, as it would run on `site`."""
     shared = shares(task, site, role)
     if shared or not isinstance(task, CHAINED):
-        return Step(task, shares=shared)
+        return Step(task, shares=shared, begun=begun)
     nodes, per_node = processes(task.training, site, role)
-    minutes = task.training.walltime_minutes
+    minutes = rest_minutes(task.training, begun)
     walltime, work = site.walltime_minutes(minutes, nodes, role.qos)
     return Step(
         task=task,
@@ -349,6 +372,7 @@ def _step(task: Task, site: Site, role: Role) -> Step:
         link_minutes=walltime,
         links=math.ceil(minutes / work),
         node_hours=node_hours(site, role, nodes=nodes, seconds=max(minutes, work) * 60),
+        begun=begun,
     )
 
 

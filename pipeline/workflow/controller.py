@@ -80,7 +80,7 @@ def drive(
     if todo:
         campaign.check_weights()
         overlaps.check(tasks, run, allow=campaign.allow_overlap)
-    plan = make_plan(todo, run, site, options)
+    plan = make_plan(todo, run, site, options, changes.begun(changed, tasks))
     if todo and checks:
         misuse.check(plan, connect(site, run))
     if todo and not agree(plan, changed):
@@ -150,7 +150,7 @@ def _declare(tasks: Sequence[Task], run: Run, console: Console) -> None:
     """Move what is made again aside, and declare every task as it is now."""
     aside = changes.apply(changes.compare(tasks, run), tasks, run)
     if aside is not None:
-        console.print(f"What is made again is kept as it was in {aside}", soft_wrap=True)
+        console.print(f"What is replaced is kept as it was in {aside}", soft_wrap=True)
 
 
 def _folders(run: Run, tasks: Sequence[Task]) -> Iterator[Path]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from scheduler_fakes import FakeScheduler
 
+from pipeline import records
 from pipeline.budget.guard import BudgetError, RemainingCost
 from pipeline.budget.record import Kind, Record
 from pipeline.campaign import load_campaign
@@ -13,6 +14,7 @@ from pipeline.chains.job_manager import JobManager
 from pipeline.chains.remaining_cost import remaining
 from pipeline.chains.submission import NoHoursError
 from pipeline.planning.plan import RunOptions, make_plan
+from pipeline.records import Beginning
 from pipeline.run import Run
 from pipeline.scheduler import SchedulerError
 from pipeline.site import load_site
@@ -88,6 +90,17 @@ def test_a_chain_that_is_over_needs_nothing_more(manager):
     submit(manager, first)
     end(manager, first, 1, 0.3)
     assert before(manager, second).others == 0.0
+
+
+def test_the_jobs_of_a_product_that_was_replaced_count_for_nothing(manager):
+    first, second, _ = trainings(manager)
+    submit(manager, first)
+    end(manager, first, 1, 9.0)
+    begun = Beginning(events_seen=80, last_job=1)
+    records.write(manager.plan.run.task(first.task.key).beginning, begun)
+    assert before(manager, first) == RemainingCost(current=8.0), "its rest must fit as a whole"
+    submit(manager, first, 2)
+    assert before(manager, second).others == 8.0
 
 
 def test_a_second_training_waits_until_the_first_leaves_it_room(manager):

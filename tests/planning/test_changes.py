@@ -1,57 +1,21 @@
 """What a changed campaign means for a run, and what is moved aside when it is run."""
 
 import shutil
-import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import tomli_w
+from small_campaign import FULL, PRETRAINED, SCRATCH, STAGED, campaign, finish, meanings
 from staged_alone import write_sources
-from whole_campaign import SMALL_PRETRAINING
 
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.record import Kind, Record
-from pipeline.campaign import Campaign, StageTask, Task, declare, load_campaign
+from pipeline.campaign import declare
 from pipeline.catalog import DeclarationError
-from pipeline.data.program import run as run_program
-from pipeline.data.stage import STAGE
 from pipeline.outcome import RunError
 from pipeline.planning import changes
 from pipeline.planning.changes import Change
 from pipeline.run import Run
-
-CAMPAIGN = """
-name = "c"
-
-[datasets.ours]
-experiment = "sphenix"
-neighbours = 3
-bins = [2, 2, 3]
-folder = "{folder}"
-splits = {{ train = ["0*.npz", "1*.npz", "spacepoints*.npz"], test = ["spacepoints_000.npz"] }}
-
-[finetune.tracking]
-dataset = "ours"
-modes = ["full", "scratch"]
-labels = [2]
-test_split = "test"
-
-[finetune.tracking.head]
-queries = 8
-width = 32
-layers = 1
-heads = 2
-
-[finetune.tracking.training]
-events_seen = 4
-batch_events = 2
-learning_rate = 1e-3
-walltime_minutes = 5
-"""
-STAGED, PRETRAINED = "stage/ours", "pretrain/m-d4-s1"
-FULL, SCRATCH = (f"finetune/tracking-{model}-l2-s1" for model in ("m-d4-s1-full", "m-scratch"))
 
 
 @pytest.fixture
@@ -63,35 +27,6 @@ def raw(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     return Run(tmp_path / "runs", "c")
-
-
-def campaign(
-    path: Path, raw: Path, change: Callable[[dict[str, Any]], object] = lambda _: None
-) -> Campaign:
-    """The campaign on the files in `raw`, with a `change` of its content."""
-    content = tomllib.loads(CAMPAIGN.format(folder=raw) + SMALL_PRETRAINING)
-    content["datasets"]["ours"]["splits"] = {"train": ["*_00[1-9].npz"], "test": ["*_000.npz"]}
-    change(content)
-    file = path / "c.toml"
-    file.write_text(tomli_w.dumps(content))
-    return load_campaign(str(file))
-
-
-def finish(tasks: list[Task], run: Run) -> None:
-    """Stage the dataset in this process, and mark the other tasks as done."""
-    for task in tasks:
-        folder = run.task(task.key)
-        declare(folder, task)
-        if isinstance(task, StageTask):
-            parts = (f"--part {number}" for number in range(len(task.files)))
-            for step in ("--begin", *parts, "--finish"):
-                assert run_program(STAGE, [str(folder.path), *step.split()]) == 0
-        else:
-            folder.done.touch()
-
-
-def meanings(tasks: list[Task], run: Run) -> dict[str, str]:
-    return {key: each.meaning for key, each in changes.compare(tasks, run).items()}
 
 
 def set_rate(content: dict[str, Any]) -> None:
@@ -121,7 +56,7 @@ def test_a_changed_pretraining_is_made_again_with_what_was_made_of_it(
     evaluated = FULL.replace("finetune", "evaluate")
     assert str(found[PRETRAINED]) == "training.learning_rate 0.002 → 0.0001"
     assert found[FULL] == Change(FULL, "made again", since=PRETRAINED)
-    assert str(found[FULL]) == f"made of {PRETRAINED}, which is made again"
+    assert str(found[FULL]) == f"made of {PRETRAINED}, whose product is replaced"
     assert found[evaluated].since == FULL
     assert {found[key].meaning for key in (STAGED, SCRATCH)} == {"the same"}
 

@@ -72,7 +72,7 @@ def _train(
     last: dict[str, float] = {}
     batches = spec.batches(world, seen)
     validation = Validation.of(spec, world)
-    saving = Saving(training, this_link(), spec.branch_points)
+    saving = Saving(training, this_link(), spec.kept)
     divergence = _divergence(engine, training, folder, seen)
     speed = Speed.of(training, spec.flops_per_point, world)
     profile = Profile(folder.profile, world.profile_steps if world.is_first else 0)
@@ -165,7 +165,7 @@ def _save(
     began = time.monotonic()
     name = checkpoint.VALIDATION_LOSS
     extra = {name: last[name]} if name in last else {}
-    engine.save(folder.checkpoints, seen, spec.branch_points, extra)
+    engine.save(folder.checkpoints, seen, spec.kept, extra)
     saving.saved(time.monotonic() - began)
 
 

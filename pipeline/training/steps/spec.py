@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from pipeline.campaign import Training, Trunk
+from pipeline.campaign.branching import branch_point
 from pipeline.data.loading import Selection
 from pipeline.nn.batch import Batch, MicroBatch
 from pipeline.nn.losses import WeightedSum
@@ -47,6 +48,15 @@ class TrainSpec:
     extra: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     flops_per_point: float | None = None
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The events seen whose checkpoints are never removed.
+
+        Others branch from there; and a longer training goes on from where a decay began.
+        """
+        decays = self.training.schedule == "trapezoid"
+        return (*self.branch_points, *([branch_point(self.training)] if decays else []))
 
     @property
     def start(self) -> tuple[Path, int] | None:
