@@ -62,7 +62,6 @@ def _executor(manager: JobManager, kind: str) -> PilotExecutor:
     """
     pilot = manager.plan.pilots(kind)
     node = manager.plan.site.nodes[pilot.role.node]
-    programs = Path(sys.executable).parent
     provider = PilotProvider(manager, kind)
     return PilotExecutor(
         label=kind,
@@ -76,7 +75,7 @@ def _executor(manager: JobManager, kind: str) -> PilotExecutor:
         # in a session of its own, or Ctrl-C would hit it before us; and it ends when we are killed
         interchange_launch_cmd=[
             *("setpriv", "--pdeathsig", "TERM", "setsid"),
-            *(sys.executable, str(programs / "interchange.py")),
+            *(sys.executable, "-m", "pipeline.workflow.interchange"),
         ],
         heartbeat_period=HEARTBEAT_SECONDS,
         heartbeat_threshold=SILENT_SECONDS,
