@@ -246,7 +246,8 @@ def _range(values: tuple[float, float, float]) -> str:
 
 def _assumed(site: Site) -> str:
     """Return the assumptions of a rehearsal."""
-    from pipeline.rehearsal.rehearse import MINUTES, SPREAD, TAKES
+    from pipeline.planning.pilots import MINUTES
+    from pipeline.rehearsal.rehearse import SPREAD, TAKES
 
     queue = site.qos.get(site.training.qos)
     waits = (queue.waits if queue is not None else ()) or site.waits

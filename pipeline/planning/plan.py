@@ -18,6 +18,7 @@ from pipeline.catalog import DeclarationError
 from pipeline.job import Job
 from pipeline.planning import code_copy
 from pipeline.planning.bundling import Layout, Member, layouts, rounds
+from pipeline.planning.pilots import fitted
 from pipeline.run import Run, TaskFolder
 from pipeline.scheduler import batch_system, render
 from pipeline.site import Pilot, Role, Site
@@ -116,8 +117,21 @@ class Plan:
         return role.model_copy(update={"qos": self.options.qos}) if self.options.qos else role
 
     def pilots(self, kind: str) -> Pilot:
-        """Return the site's declaration for pilots of a kind: `PILOT` or `PACK`."""
-        return self.site.packs if kind == PACK and self.site.packs else self.site.pilot
+        """Return the pilots of a kind, `PILOT` or `PACK`: the site's, cut to what tasks need."""
+        return self._pilots[kind]
+
+    @cached_property
+    def _pilots(self) -> dict[str, Pilot]:
+        """The pilots of each kind."""
+        declared = {PILOT: self.site.pilot, PACK: self.site.packs or self.site.pilot}
+        overhead = self.site.link_overhead_minutes
+        return {
+            kind: fitted(each, self._in_pilots(kind), overhead) for kind, each in declared.items()
+        }
+
+    def _in_pilots(self, kind: str) -> list[Task]:
+        """Return the tasks that share pilots of a kind."""
+        return [step.task for step in self.steps if step.shares == kind]
 
     @cached_property
     def kinds(self) -> list[str]:

@@ -9,9 +9,9 @@ from pipeline.budget.guard import BudgetError
 from pipeline.chains.job_manager import JobManager
 from pipeline.job import Job
 from pipeline.outcome import Exit
+from pipeline.planning.pilots import DRAIN_SHARE
 from pipeline.rehearsal.machine import Life
 from pipeline.scheduler import NotNowError
-from pipeline.workflow.pilots import DRAIN_SHARE
 
 
 @dataclass

@@ -21,6 +21,7 @@ from pipeline.chains.job_manager import JobManager
 from pipeline.chains.watch import Watchers
 from pipeline.job import Job, State
 from pipeline.outcome import RunError
+from pipeline.planning.pilots import MINUTES
 from pipeline.planning.plan import PACK, PILOT, Plan, Step
 from pipeline.rehearsal.links import Links, Work, start_up_minutes
 from pipeline.rehearsal.machine import HOUR, Life, Machine, VirtualClock
@@ -31,15 +32,6 @@ from pipeline.run import Run
 from pipeline.scheduler import batch_system
 from pipeline.site import Site
 
-# The minutes of a task in a pilot, for staging and simulation per file: guesses until measured.
-MINUTES = {
-    "simulate": 10.0,
-    "stage": 10.0,
-    "tokenize": 30.0,
-    "features": 30.0,
-    "evaluate": 5.0,
-    "probe": 5.0,
-}
 TAKES = 0.85  # share of its declared walltime that a training takes, with start-ups: a guess
 SPREAD = 0.05  # standard deviation of its logarithm: a guess
 LONGEST_POLL = 6 * HOUR  # the longest time between two polls

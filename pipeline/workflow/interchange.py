@@ -1,8 +1,8 @@
 """Parsl's interchange, which lets a pilot drain by the pilot's own clock.
 
-A pilot registers with the time at which it drains, by the clock of its node, and Parsl compares that
-with the clock of the login host. With ten minutes between the two, a short pilot is told to leave as
-soon as it comes, or takes new work until its walltime ends it.
+A pilot registers with the time at which it drains, by the clock of its node, and Parsl compares
+that with the clock of the login host. With ten minutes between the two, a short pilot is told to
+leave as soon as it comes, or takes new work until its walltime ends it.
 """
 
 import pickle
@@ -33,4 +33,5 @@ class OnePilotOneClock(Interchange):  # type: ignore[misc]
 
 
 if __name__ == "__main__":
-    OnePilotOneClock(**pickle.load(sys.stdin.buffer)).start()
+    settings = pickle.load(sys.stdin.buffer)  # noqa: S301 # a pipe from the controller, our parent
+    OnePilotOneClock(**settings).start()

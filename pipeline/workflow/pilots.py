@@ -23,6 +23,7 @@ from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from pipeline.chains.job_manager import JobManager
 from pipeline.claims import Holder
 from pipeline.outcome import Exit, RunError
+from pipeline.planning.pilots import DRAIN_SHARE
 from pipeline.planning.plan import PACK, PILOT
 from pipeline.run import Run, TaskFolder
 from pipeline.scheduler import batch_system
@@ -35,7 +36,6 @@ RETRIES = 2
 # After so long without a heartbeat of a pilot its tasks are begun again, in another one.
 HEARTBEAT_SECONDS, SILENT_SECONDS = 10, 60
 MAX_CONTINUED = 100  # how often a training in packs may ask to be continued
-DRAIN_SHARE = 0.9  # of a pilot's walltime, after which it takes no new work
 
 
 def config(manager: JobManager) -> Config:

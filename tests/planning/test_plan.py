@@ -10,6 +10,8 @@ from whole_campaign import TINY
 from pipeline.campaign import load_campaign
 from pipeline.catalog import DeclarationError
 from pipeline.planning.plan import (
+    PACK,
+    PILOT,
     PROGRAMS,
     RunOptions,
     job_key,
@@ -70,7 +72,7 @@ def test_node_hours_are_those_of_the_whole_chain(tmp_path):
 
 def test_pilots_are_counted_once_and_at_their_most(tmp_path):
     plan = tiny_plan(tmp_path, "perlmutter")
-    pilots = (plan.site.pilot, plan.site.packs)
+    pilots = [plan.pilots(kind) for kind in (PILOT, PACK)]
     most = sum(each.max_blocks * each.walltime_minutes / 60 for each in pilots)
     assert plan.pilot_node_hours == most
     assert plan.node_hours == plan.pilot_node_hours + sum(s.node_hours for s in plan.steps)

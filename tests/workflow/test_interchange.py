@@ -54,7 +54,11 @@ def registered(interchange, ahead_seconds):
     interchange.manager_sock.close(linger=0)
     interchange.manager_sock = Sent()
     record = {"start_time": start, "drain_time": start + WORKS_SECONDS}
-    interchange._ready_managers[b"pilot"] = record | {"draining": False, "tasks": [], "active": True}
+    interchange._ready_managers[b"pilot"] = record | {
+        "draining": False,
+        "tasks": [],
+        "active": True,
+    }
     interchange.expire_drained_managers(set(), None)
     return interchange.manager_sock.messages
 
