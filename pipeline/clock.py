@@ -3,6 +3,7 @@
 import time as machine
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -38,6 +39,11 @@ def monotonic() -> float:
 def sleep(seconds: float) -> None:
     """Wait."""
     _clock.sleep(seconds)
+
+
+def moment(seconds: float) -> str:
+    """Return a time, in seconds since 1970, to the minute: "2026-11-03 14:20 UTC"."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 @contextmanager

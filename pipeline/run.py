@@ -1,7 +1,7 @@
 """The run folder: every path in it, and how a task finishes there.
 
 <root>/<campaign>/  campaign.toml  site.toml  environment.json  ledger/  report/
-  data/<dataset>.zarr
+  controllers/  data/<dataset>.zarr
   <stage>/<task name>/  task.toml  logs/  metrics.jsonl  checkpoints/  result.json  DONE
 """
 
@@ -191,6 +191,11 @@ class Run:
     def ledger(self) -> Path:
         """The folder of node-hour records, one immutable file each."""
         return self.path / "ledger"
+
+    @property
+    def controllers(self) -> Path:
+        """A small file for each controller: whose, from when to when (`pipeline.attendance`)."""
+        return self.path / "controllers"
 
     @property
     def forecast(self) -> Path:

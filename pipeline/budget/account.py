@@ -17,7 +17,8 @@ class Account:
     "submitted", "running", "released", or how the job ended (`pipeline.job.State`). `batch_key` is
     the key of the bundle that it is a part of, empty for a job of its own. `since` is the time of
     the first record: the job was not submitted before. The end of a `provisional` one is what the
-    link itself knew: accounting has not confirmed it, and it keeps its reservation.
+    link itself knew: accounting has not confirmed it, and it keeps its reservation. `user` is who
+    submitted the job, empty where an older version recorded it.
     """
 
     site: str
@@ -36,6 +37,7 @@ class Account:
     energy_joules: float | None = None
     since: float = 0.0
     provisional: bool = False
+    user: str = ""
 
     @property
     def known_as(self) -> str:
@@ -77,6 +79,7 @@ def replay(records: Iterable[Record]) -> Account:
         energy_joules=final.energy_joules if final else None,
         since=ordered[0].time,
         provisional=_is_provisional(final),
+        user=last.get(Kind.SUBMIT, ordered[0]).user,
     )
 
 

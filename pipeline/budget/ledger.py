@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.attendance import user
 from pipeline.budget import record_files
 from pipeline.budget.account import Account, replay
 from pipeline.budget.lease import lease
@@ -50,13 +51,14 @@ class Ledger:
         return lease(self.folder)
 
     def append(self, record: Record) -> Path:
-        """Add `record` and return its file, which exists completely or not at all.
+        """Add `record`, in this user's name, and return its file, whole or not there at all.
 
         Raises:
             LedgerError: The folder cannot be written, or the disk is full.
         """
+        mine = record if record.user else record.model_copy(update={"user": user()})
         try:
-            return record_files.append(self.folder, record)
+            return record_files.append(self.folder, mine)
         except OSError as error:
             message = (
                 f"{self.folder}: the {record.kind} of {record.job_key} cannot be recorded "

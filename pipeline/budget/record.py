@@ -35,6 +35,8 @@ class Record(Declaration):
     its share. For a task in pilots `batch_key` is their kind; the pilots carry the charge.
     `energy_joules` is the link's share too, None where the site does not measure it.
 
+    `user` is who wrote the record, as the ledger notes: of a submission, whose job it is.
+
     The order of records is that of their numbers in the ledger; `time` is by the writer's clock,
     and orders nothing. A record with the note `BY_ITS_LINK` is what a link knew of itself.
     """
@@ -53,6 +55,7 @@ class Record(Declaration):
     energy_joules: NonNegativeFloat | None = None
     state: State | None = None
     note: str = ""
+    user: str = ""
 
     @property
     def moment(self) -> tuple[float, int]:

@@ -1,4 +1,4 @@
-"""The ledger as a table: node-hours per site, and by stage, cell, task or seed."""
+"""The ledger as a table: node-hours per site, and by stage, cell, task, seed or user."""
 
 import re
 from collections import Counter
@@ -10,7 +10,7 @@ from pipeline.budget.ledger import Ledger
 if TYPE_CHECKING:
     from pipeline.budget.account import Account
 
-By = Literal["stage", "cell", "task", "seed"]
+By = Literal["stage", "cell", "task", "seed", "user"]
 SEED = re.compile(r"-s(\d+)$")
 
 
@@ -59,6 +59,8 @@ def _group(account: "Account", by: By) -> str:
     if by == "seed":
         found = SEED.search(account.task)
         return f"seed {found[1]}" if found else account.stage
+    if by == "user":
+        return account.user or "not recorded"
     return account.task if by == "task" else SEED.sub("", account.task)
 
 

@@ -1,6 +1,7 @@
 """The remaining cost of trainings that have begun: a new training must leave room for it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from pipeline import records
 from pipeline.budget.account import Account
@@ -36,7 +37,7 @@ def remaining(plan: Plan, ledger: Ledger, requested: Mapping[str, float]) -> Rem
     def rest(jobs: Mapping[str, Iterable[Account]]) -> float:
         """Return the planned node-hours beyond those charged or reserved, over some trainings."""
         return sum(
-            max(0.0, steps[key].node_hours - _committed(accounts) - requested.get(key, 0.0))
+            max(0.0, steps[key].node_hours - _had(accounts) - requested.get(key, 0.0))
             for key, accounts in jobs.items()
         )
 
@@ -53,6 +54,33 @@ def _of_products(plan: Plan, accounts: Mapping[str, Iterable[Account]]) -> dict[
     return found
 
 
-def _committed(accounts: Iterable[Account]) -> float:
+def committed_by(plan: Plan, finished: Collection[str]) -> float:
+    """Return the most that a plan may cost beyond what the jobs of its tasks have.
+
+    Pilots are shared: what those in the queue or running have reserved is theirs.
+
+    Args:
+        plan: Of the whole campaign, or of what was left of it.
+        finished: The keys of tasks that need no more.
+    """
+    by_task: dict[str, list[Account]] = {}
+    for each in Ledger(plan.run.ledger).accounts().values():
+        if each.site == plan.site.name:
+            by_task.setdefault(each.task, []).append(each)
+    left = [step for step in plan.steps if step.task.key not in finished]
+    chains = sum(
+        max(0.0, step.node_hours - _had(by_task.get(step.task.key, ())))
+        for step in left
+        if not step.in_pilot
+    )
+    rest = replace(plan, steps=left)
+    pilots = 0.0
+    for kind in rest.kinds:
+        reserved = sum(each.reserved_node_hours for each in by_task.get(kind, ()))
+        pilots += max(0.0, rest.node_hours_of(kind) - reserved)
+    return chains + pilots
+
+
+def _had(accounts: Iterable[Account]) -> float:
     """Return the node-hours that jobs were charged, or have reserved."""
     return sum(each.charged_node_hours + each.reserved_node_hours for each in accounts)

@@ -29,12 +29,16 @@ from pipeline.site import Site, load_site
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pipeline.budget.account import Account
     from pipeline.budget.balance import Drift
     from pipeline.budget.ledger import Ledger
+    from pipeline.budget.standing import Standing
     from pipeline.budget.summary import Row
     from pipeline.budget.use import Use
+    from pipeline.campaign import Campaign
+    from pipeline.run import Run
 
-By = Literal["stage", "cell", "task", "seed"]
+By = Literal["stage", "cell", "task", "seed", "user"]
 JOULES_PER_KWH = 3.6e6
 ASK = "ask"
 
@@ -47,7 +51,7 @@ def budget(
     by: Annotated[
         By,
         typer.Option(
-            help="One row per stage, cell, task or seed; a cell is a task with all its seeds."
+            help="One row per stage, cell, task, seed or user; a cell is a task with all its seeds."
         ),
     ] = "stage",
     balance: Annotated[
@@ -69,7 +73,8 @@ def budget(
     on another machine for example, the ledger alone is shown.
 
     A second table shows what this site's node-hours went into: steps that count, start-ups, and
-    losses by cause. With --balance the exit code is 1 if the site has charged less than the ledger
+    losses by cause. The last line has what is settled, in flight, committed to what is left, and
+    free of the cap. With --balance the exit code is 1 if the site has charged less than the ledger
     for jobs that its balance must include by now.
 
     Example: `cosmotron budget quickstart --by seed`
@@ -86,29 +91,69 @@ def budget(
     ledger = Ledger(folder.ledger)
     rows = summary(ledger, by)
     ours = [each for each in ledger.accounts().values() if each.site == where.name]
-    went_into = uses(ours, folder, workers_of(where))
+    went_into, stands = uses(ours, folder, workers_of(where)), _standing(what, folder, where, ours)
     drift = _drift(where, project, ledger, balance) if balance else None
     if as_json:
-        _print_json(rows, by, went_into, drift)
+        _print_json(rows, by, went_into, drift, stands)
+    elif rows:
+        _print(rows, by, where.name, went_into)
+        print_standing(where.name, stands, what.cap_node_hours)
     else:
-        if rows:
-            _print(rows, by, where.name, went_into)
-        else:
-            screen.print(f"No record yet. Start with: cosmotron run {campaign}")
-        if drift is not None:
-            _print_balance(drift, where)
-    if drift is not None and drift.missing:
+        screen.print(f"No record yet. Start with: cosmotron run {campaign}")
+    if drift is not None:
+        _judge(drift, where, quietly=as_json)
+
+
+def _judge(drift: "Drift", site: Site, *, quietly: bool) -> None:
+    """Print the balance; exit with 1 if it lacks what the ledger charged."""
+    if not quietly:
+        _print_balance(drift, site)
+    if drift.missing:
         raise SystemExit(int(Exit.FAILED))
 
 
+def _standing(
+    campaign: "Campaign", run: "Run", site: Site, accounts: "Sequence[Account]"
+) -> "Standing":
+    """Return what is settled, in flight, committed and free, by a plan of what is left."""
+    from pipeline.budget.standing import standing
+    from pipeline.chains.remaining_cost import committed_by
+    from pipeline.planning import changes
+    from pipeline.planning.plan import RunOptions, make_plan
+
+    tasks = campaign.tasks(run, elsewhere=True)
+    meant = changes.compare(tasks, run)
+    plan = make_plan(tasks, run, site, RunOptions(), changes.begun(meant, tasks))
+    finished = [key for key, each in meant.items() if each.meaning not in changes.TO_DO]
+    return standing(accounts, committed_by(plan, finished), campaign.cap_node_hours)
+
+
+def print_standing(site: str, stands: "Standing", cap_node_hours: float | None) -> None:
+    """Print what of an allocation is settled, in flight, committed and free."""
+    free = ""
+    if stands.free is not None and cap_node_hours is not None:
+        free = f"; {as_hours(stands.free)} free of {as_hours(cap_node_hours)}"
+    out.print(
+        f"\n{site}: {as_hours(stands.settled)} node-hours settled, {as_hours(stands.in_flight)} in "
+        f"flight, at most {as_hours(stands.committed)} committed to what is left{free}.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
 def _print_json(
-    rows: "Sequence[Row]", by: By, went_into: "Sequence[Use]", drift: "Drift | None"
+    rows: "Sequence[Row]",
+    by: By,
+    went_into: "Sequence[Use]",
+    drift: "Drift | None",
+    stands: "Standing",
 ) -> None:
-    """Print the ledger, the uses and the balance as JSON."""
+    """Print the ledger, the uses, the standing and the balance as JSON."""
     content: dict[str, Any] = {
         "by": by,
         "rows": [dataclasses.asdict(row) for row in rows],
         "uses": [dataclasses.asdict(use) for use in went_into],
+        "standing": dataclasses.asdict(stands),
     }
     if drift is not None:
         content["balance"] = {**dataclasses.asdict(drift), "missing": drift.missing}

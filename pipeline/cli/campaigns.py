@@ -144,7 +144,8 @@ def status(
 ) -> None:
     """Show the progress of each task, from the run folder and the queue; no controller need run.
 
-    A job that waits shows why, by its scheduler, and what to do. For each training there are also
+    Above the table stands who drives the run now, or did last. A job that waits shows why, by its
+    scheduler, and what to do. For each training there are also
     the links, their overhead, and the pace.
 
     Example: `cosmotron status quickstart --watch`
@@ -176,16 +177,18 @@ def status(
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
         return
-    _print_status(rows, with_tasks=not watch)
+    _print_status(rows, folder, with_tasks=not watch)
     if watch and any(row.state != "done" for row in rows):
         raise SystemExit(int(Exit.FAILED))
 
 
-def _print_status(rows: "list[Progress]", *, with_tasks: bool) -> None:
-    """Print the tasks, if asked, and the pace of each training."""
+def _print_status(rows: "list[Progress]", run: "Run", *, with_tasks: bool) -> None:
+    """Print who drives the run and the tasks, if asked, and the pace of each training."""
+    from pipeline import attendance
     from pipeline.workflow.display import table, trainings
 
     if with_tasks:
+        out.print(attendance.driver(run), highlight=False, markup=False, soft_wrap=True)
         out.print(table(rows, out.width))
     paces = trainings(rows, out.width)
     if paces is not None:

@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
+from pipeline.cli.budgeting import print_standing
 from pipeline.cli.screen import (
     AsJson,
     Bundle,
@@ -24,13 +27,18 @@ from pipeline.cli.screen import (
     run_folder,
     screen,
 )
+from pipeline.clock import moment
 from pipeline.outcome import Exit
 from pipeline.site import Site, load_site
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+DAY = 86_400.0
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pipeline.budget.calendar import Days
     from pipeline.budget.forecast import Interval
+    from pipeline.budget.standing import Standing
     from pipeline.campaign import Campaign
     from pipeline.planning.plan import Plan, RunOptions
     from pipeline.rehearsal.forecast import RehearsedForecast
@@ -61,8 +69,11 @@ def forecast(
     """Forecast the final cost and end of a campaign, with the interval of 4 of 5 outcomes.
 
     Many rehearsals of the rest use the pace, waits and failures of the campaign's own jobs so far;
-    what these leave uncertain is sampled. The exit code is 1 if the median outcome exceeds the cap,
-    or the end of the allocation (allocation_ends).
+    what these leave uncertain is sampled. Below stands where the time went so far: jobs ran, waited
+    in the queue, or nothing was submitted.
+
+    The exit code is 1 if the median outcome exceeds the cap, or the end of the allocation
+    (allocation_ends).
 
     Example: `cosmotron forecast quickstart --site perlmutter --plot burn-down.svg`
     """
@@ -85,10 +96,7 @@ def forecast(
     limit = cap or what.cap_node_hours
     if plot is not None:
         _draw(planned, now, found, plot, limit)
-    if as_json:
-        typer.echo(json.dumps({"cap": limit, **dataclasses.asdict(found)}, indent=2))
-    else:
-        _print(what.name, found)
+    _show(what.name, found, _so_far(planned, now, limit), limit, as_json=as_json)
     warnings = list(_warnings(found, limit, what.allocation_ends))
     for _, words in warnings:
         screen.print(f"[bold red]{words}", soft_wrap=True, highlight=False)
@@ -113,6 +121,53 @@ def _as_it_is(
     now, unheard = poll(planned)
     shares = {**now.shares, **changes.done_shares(meant, tasks)}
     return planned, dataclasses.replace(now, shares=shares), unheard
+
+
+@dataclass(frozen=True)
+class SoFar:
+    """Where the time of a campaign went until now, and how its allocation stands."""
+
+    days: "Sequence[Days]"
+    standing: "Standing"
+
+
+def _so_far(planned: "Plan", now: "Snapshot", limit: float | None) -> SoFar:
+    """Return what happened on the site of a plan until a snapshot."""
+    from pipeline.attendance import lives
+    from pipeline.budget.calendar import days, spans
+    from pipeline.budget.standing import standing
+    from pipeline.chains.remaining_cost import committed_by
+
+    finished = [key for key, share in now.shares.items() if share >= 1]
+    here = [each for each in now.accounts if each.site == planned.site.name]
+    went = days(spans(here, lives(planned.run), now.now))
+    return SoFar(went, standing(here, committed_by(planned, finished), limit))
+
+
+def _show(
+    name: str, found: "RehearsedForecast", so_far: SoFar, limit: float | None, *, as_json: bool
+) -> None:
+    """Print the forecast, how the allocation stands, and where the time went."""
+    if as_json:
+        content = {"cap": limit, **dataclasses.asdict(found), **dataclasses.asdict(so_far)}
+        content["time_so_far"] = content.pop("days")
+        typer.echo(json.dumps(content | {"days": dataclasses.asdict(found.days)}, indent=2))
+        return
+    _print(name, found)
+    print_standing(found.site, so_far.standing, limit)
+    _print_days(so_far.days)
+
+
+def _print_days(went: "Sequence[Days]") -> None:
+    """Print where the time of the campaign went so far."""
+    if went:
+        table = Table(
+            "\nwhere the time went", "\ndays", "\nshare", "longest at a stretch", box=None
+        )
+        for each in went:
+            longest = f"{each.longest.seconds / DAY:.2f} from {moment(each.longest.begin)}"
+            table.add_row(each.what, f"{each.seconds / DAY:.2f}", f"{each.share:.0%}", longest)
+        out.print(table)
 
 
 def _check_begun(campaign: str, site: Site, run: "Run") -> None:

@@ -10,8 +10,12 @@ from pipeline.site import Site
 from pipeline.writing import write_text
 
 
-def write_report(run: Run, campaign: Campaign, site: Site) -> Path:
+def write_report(
+    run: Run, campaign: Campaign, site: Site, committed_node_hours: float | None = None
+) -> Path:
     """Write the page of `run` and return its path; what is missing or damaged is said there.
+
+    `committed_node_hours` is the most that what is left may cost, None if nobody has planned it.
 
     Raises:
         RunError: The libraries that draw are not installed.
@@ -22,5 +26,5 @@ def write_report(run: Run, campaign: Campaign, site: Site) -> Path:
     except ModuleNotFoundError as error:
         message = f"The report needs {error.name}. Install it with: pip install 'cosmotron[report]'"
         raise RunError(message) from error
-    write_text(run.page, render(run, campaign, site, now=datetime.now(UTC)))
+    write_text(run.page, render(run, campaign, site, datetime.now(UTC), committed_node_hours))
     return run.page

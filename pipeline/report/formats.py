@@ -3,6 +3,7 @@
 import math
 
 NOTHING = "–"
+DAY = 86_400
 
 
 def number(value: float | str | None, digits: int = 4) -> str:
@@ -35,6 +36,8 @@ def short(digest: str | None) -> str:
 
 def duration(seconds: float) -> str:
     """Return `seconds` in the unit in which a person would say them."""
+    if seconds >= 3 * DAY:
+        return f"{seconds / DAY:.1f} days"
     for unit, size in (("h", 3600), ("min", 60)):
         if seconds >= size:
             return f"{seconds / size:.1f} {unit}"

@@ -8,20 +8,16 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline import __version__
-from pipeline.budget.account import Account
-from pipeline.budget.forecast import Forecast, kept
-from pipeline.budget.ledger import Ledger, LedgerError
-from pipeline.budget.summary import Row, summary
-from pipeline.budget.use import Use, uses, workers_of
 from pipeline.campaign import Campaign, to_toml
+from pipeline.clock import moment
 from pipeline.downstream.literature import Literature
 from pipeline.masking import masked
-from pipeline.outcome import RunError
 from pipeline.report import formats, published
 from pipeline.report.datasets import view_datasets
 from pipeline.report.divided import divided
 from pipeline.report.evaluations import probes
 from pipeline.report.grid import grids
+from pipeline.report.hours import Spent, read_ledger
 from pipeline.report.reader import Reader
 from pipeline.report.results import Section, results, sections
 from pipeline.report.scaling import PUBLISHED, scalings
@@ -31,12 +27,10 @@ from pipeline.report.sections import (
     grid_plots,
     label_plots,
     losses,
-    node_hours_charts,
     paces,
     pictures,
     probe_plots,
     scaling_plots,
-    spending_charts,
 )
 from pipeline.report.tasks import shares, view_tasks
 from pipeline.report.unseen import cautions
@@ -46,10 +40,19 @@ from pipeline.site import Site
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
-    """Return the page of `run` as HTML that needs no other file and no network."""
+def render(
+    run: Run,
+    campaign: Campaign,
+    site: Site,
+    now: datetime,
+    committed_node_hours: float | None = None,
+) -> str:
+    """Return the page of `run` as HTML that needs no other file and no network.
+
+    `committed_node_hours` is the most that what is left may cost, None if nobody has planned it.
+    """
     reader = Reader()
-    rows, accounts = _ledger(run, reader)
+    rows, accounts = read_ledger(run, reader)
     tasks = view_tasks(run, campaign, reader, accounts)
     found = evaluations(tasks, campaign, reader)
     gathered = results(found)
@@ -58,6 +61,8 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
     probed = list(probes(tasks, reader))
     drawn_grids = list(grids(tasks, campaign))
     scaled = list(scalings(tasks))
+    committed = 0.0 if all(task.state == "done" for task in tasks) else committed_node_hours
+    spent = Spent(run, site, campaign.cap_node_hours, accounts, committed)
     content = {
         "version": __version__,
         "campaign": campaign,
@@ -65,7 +70,6 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
         "now": now,
         "environment": reader.table(run.environment),
         "tasks": tasks,
-        "uses": _uses(accounts, run, site, reader),
         "states": Counter(task.state for task in tasks),
         "losses": losses(tasks, reader),
         "paces": paces(tasks),
@@ -86,13 +90,8 @@ def render(run: Run, campaign: Campaign, site: Site, *, now: datetime) -> str:
         "score_columns": published.columns,
         "score_title": published.title,
         "galleries": list(galleries(gathered, run, reader)),
-        "rows": rows,
-        "charged": charged(rows),
         "shares": shares(tasks),
-        "charts": [
-            *node_hours_charts(rows),
-            *spending_charts(accounts, _forecast(run, reader), campaign.cap_node_hours),
-        ],
+        **spent.content(rows, reader, now),
         "datasets": view_datasets(campaign, run, reader),
         "campaign_toml": masked(to_toml(campaign)),
         "site_toml": to_toml(site),
@@ -114,43 +113,6 @@ def _literature(found: Sequence[Section], campaign: Campaign) -> dict[str, Liter
     return {name: module.LITERATURE for name, module in beside.items() if module is not None}
 
 
-def _ledger(run: Run, reader: Reader) -> tuple[list[Row], list[Account]]:
-    """Return the ledger's summary and accounts, empty where it is damaged."""
-    ledger = Ledger(run.ledger)
-    try:
-        return summary(ledger), list(ledger.accounts().values())
-    except LedgerError as error:
-        reader.problems.append(str(error))
-        return [], []
-
-
-def _uses(accounts: Sequence[Account], run: Run, site: Site, reader: Reader) -> list[Use]:
-    """Return what the node-hours of the site went into, nothing where a record is damaged."""
-    ours = [each for each in accounts if each.site == site.name]
-    try:
-        return uses(ours, run, workers_of(site))
-    except RunError as error:
-        reader.problems.append(str(error))
-        return []
-
-
-def _forecast(run: Run, reader: Reader) -> Forecast | None:
-    """Return what was last expected of the campaign, None if nothing or if that is damaged."""
-    try:
-        return kept(run)
-    except RunError as error:
-        reader.problems.append(str(error))
-        return None
-
-
-def charged(rows: Sequence[Row]) -> dict[str, float]:
-    """Return the node-hours charged at each site."""
-    hours: dict[str, float] = {}
-    for row in rows:
-        hours[row.site] = hours.get(row.site, 0.0) + row.charged_node_hours
-    return hours
-
-
 def _environment() -> Environment:
     """Return the templates, with our way of writing numbers."""
     environment = Environment(
@@ -160,7 +122,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (formats.number, formats.score, formats.short, formats.duration, published.printed)
+    filters = (
+        formats.number,
+        formats.score,
+        formats.short,
+        formats.duration,
+        moment,
+        published.printed,
+    )
     for each in filters:
         environment.filters[each.__name__] = each
     return environment

@@ -8,11 +8,13 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from pipeline.budget.account import Account
+from pipeline.budget.calendar import Span
 from pipeline.budget.forecast import Forecast
 from pipeline.budget.summary import Row
 from pipeline.drawing.figure import to_svg
 from pipeline.drawing.scene import Scene
 from pipeline.pace import Pace, pace
+from pipeline.report.calendar import calendar_chart
 from pipeline.report.displays import display_of, drawn
 from pipeline.report.evaluations import ProbeView, histograms_chart
 from pipeline.report.grid import GridView, grid_chart
@@ -198,6 +200,11 @@ def spending_charts(
         chart = spending_chart(here, expected, cap_node_hours)
         plots.append(_plot(f"Node-hours of {site} in time", chart))
     return plots
+
+
+def calendar_plot(found: Sequence[Span]) -> Plot:
+    """Return the strip of what the campaign did when."""
+    return _plot("Where the days went", calendar_chart(found))
 
 
 def _plot(title: str, figure: Figure) -> Plot:

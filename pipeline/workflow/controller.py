@@ -16,10 +16,12 @@ from typing import Any
 from rich.console import Console
 
 from pipeline import catalog, claims, leftovers, records, shared
+from pipeline.attendance import Attendance, attending
 from pipeline.campaign import Campaign, Task, to_toml
 from pipeline.chains import history, stop_requests, waiting
 from pipeline.chains.job_manager import JobManager
 from pipeline.chains.progress import Progress, all_progress
+from pipeline.chains.remaining_cost import committed_by
 from pipeline.chains.settlement import settle_all
 from pipeline.chains.watch import Watchers
 from pipeline.masking import has_secret, masked
@@ -86,7 +88,10 @@ def drive(
     if todo and not agree(plan, changed):
         return []
     shared.share(run.path, options.group, closed=run.code)
-    with claims.claimed(run.claim, notice=partial(_say, console)):
+    with (
+        claims.claimed(run.claim, notice=partial(_say, console)),
+        attending(run) as attendance,
+    ):
         if todo and checks:
             preflight.before_submission(plan, connect(site, run))
         leftovers.remove(_folders(run, tasks))
@@ -94,10 +99,17 @@ def drive(
         _declare(tasks, run, console)
         check = partial(_check_overlap, tasks, run, allow=campaign.allow_overlap)
         is_stale |= _settle(plan, console)
-        problems = _execute(plan, tasks, console, check) if todo else []
+        problems = _execute(plan, tasks, console, check, attendance) if todo else []
+        attendance.end(problems)
         if todo or is_stale or not run.page.exists():
-            write_report(run, campaign, site)
+            write_report(run, campaign, site, committed_by(plan, _finished(plan)))
     return problems
+
+
+def _finished(plan: Plan) -> list[str]:
+    """Return the tasks of a plan whose products are complete."""
+    keys = [step.task.key for step in plan.steps]
+    return [key for key in keys if plan.run.task(key).is_done]
 
 
 def _settle(plan: Plan, console: Console) -> bool:
@@ -173,7 +185,11 @@ def _check_overlap(tasks: Sequence[Task], run: Run, step: Step, *, allow: bool) 
 
 
 def _execute(
-    plan: Plan, tasks: Sequence[Task], console: Console, check: Callable[[Step], None]
+    plan: Plan,
+    tasks: Sequence[Task],
+    console: Console,
+    check: Callable[[Step], None],
+    attendance: Attendance,
 ) -> list[str]:
     """Run the graph of `plan` to its end, each training after its `check`; return the failures."""
     from pipeline.workflow import graph, pilots
@@ -194,6 +210,7 @@ def _execute(
         with Display(console, lambda: _progress(tasks, manager)) as display:
             while not all(future.done() for future in futures.values()):
                 _check_may_run(plan.run)
+                attendance.note()
                 pilots.check(kernel)
                 watchers.forget(key for key, future in futures.items() if future.done())
                 watchers.advance()
