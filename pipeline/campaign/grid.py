@@ -64,9 +64,11 @@ def _check_weights(name: str, model: Model) -> None:
 
 
 def _sources(
-    name: str, dataset: Dataset, folder: TaskFolder, *, elsewhere: bool
+    name: str, dataset: Dataset, folder: TaskFolder, *, elsewhere: bool, optional: bool
 ) -> dict[str, tuple[str, ...]]:
     """Return the files of a dataset; those that its task in `folder` names where they are gone.
+
+    None at all, if they are `optional`, where the task was never declared.
 
     Raises:
         DeclarationError: They are not there, and the task was never declared.
@@ -74,20 +76,23 @@ def _sources(
     try:
         return sources_of(name, dataset, elsewhere=elsewhere)
     except DeclarationError:
-        if not folder.declaration.exists():
+        if folder.declaration.exists():
+            return stored.read(folder, StageTask).sources
+        if not optional:
             raise
-        return stored.read(folder, StageTask).sources
+        return dict.fromkeys(dataset.splits, ())
 
 
 class Campaign(CampaignFile):
     """A campaign, which resolves into tasks: datasets, pretrainings, probes and fine-tunings."""
 
-    def tasks(self, run: Run, *, elsewhere: bool = False) -> list[Task]:
+    def tasks(self, run: Run, *, elsewhere: bool = False, optional: bool = False) -> list[Task]:
         """Return every task of the campaign in `run`, each after the tasks it needs.
 
         With `elsewhere` the tasks will run on another machine, and missing sources are counted as
         present. So they are where the run knows them from earlier: raw files may be removed once
-        they are staged.
+        they are staged. With `optional` a dataset may have no sources, since another machine of
+        the campaign stages it.
 
         Raises:
             DeclarationError: A source pattern matches no file, or fewer files than declared, and
@@ -98,7 +103,7 @@ class Campaign(CampaignFile):
         datasets = sorted(self.datasets, key=self._bins_first)
         return [
             *(self._simulate(run, name) for name in self.simulations),
-            *(self._stage(run, name, elsewhere=elsewhere) for name in datasets),
+            *(self._stage(run, name, elsewhere=elsewhere, optional=optional) for name in datasets),
             *(
                 self._tokenize(run, name)
                 for name in sorted(self.tokenizers, key=self._trained_first)
@@ -132,7 +137,7 @@ class Campaign(CampaignFile):
         output = run.task(key).path / "files"
         return SimulateTask(key=key, seed=seed, simulation=self.simulations[name], output=output)
 
-    def _stage(self, run: Run, name: str, *, elsewhere: bool) -> StageTask:
+    def _stage(self, run: Run, name: str, *, elsewhere: bool, optional: bool) -> StageTask:
         dataset = self.datasets[name]
         needs = [f"stage/{dataset.bins_from}"] if dataset.bins_from else []
         if dataset.simulation:
@@ -142,7 +147,8 @@ class Campaign(CampaignFile):
             for split, path in simulated.files:
                 sources[split] = (*sources.get(split, ()), str(path))
         else:
-            sources = _sources(name, dataset, run.task(f"stage/{name}"), elsewhere=elsewhere)
+            folder = run.task(f"stage/{name}")
+            sources = _sources(name, dataset, folder, elsewhere=elsewhere, optional=optional)
         return StageTask(
             key=f"stage/{name}",
             needs=tuple(needs),

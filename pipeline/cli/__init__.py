@@ -6,6 +6,7 @@ import typer
 
 from pipeline import __version__
 from pipeline.cli import (
+    archiving,
     budgeting,
     campaigns,
     data,
@@ -37,7 +38,7 @@ VERBS = (
     *(campaigns.run, planning.plan, campaigns.status, stopping.stop, jobs.cancel),
     *(jobs.logs, rehearsing.rehearse, forecasting.forecast),
     *(budgeting.budget, campaigns.export, campaigns.report, campaigns.crate, campaigns.campaigns),
-    *(data.simulate, data.stage),
+    *(archiving.archive, archiving.restore, data.simulate, data.stage),
     models.models,
 )
 for verb in VERBS:

@@ -9,22 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.table import Table
 
+from pipeline.cli.opening import RunName, opened
 from pipeline.cli.screen import (
     AsJson,
-    CampaignName,
     Project,
     Root,
     SiteName,
     as_hours,
     fail,
-    known_campaign,
     out,
-    run_folder,
     screen,
 )
 from pipeline.cli.settling import restored, settled
 from pipeline.outcome import Exit
-from pipeline.site import Site, load_site
+from pipeline.site import Site
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +42,7 @@ ASK = "ask"
 
 
 def budget(
-    campaign: CampaignName,
+    campaign: RunName,
     site: SiteName = None,
     root: Root = None,
     project: Project = "",
@@ -83,8 +81,7 @@ def budget(
     from pipeline.budget.summary import summary
     from pipeline.budget.use import uses, workers_of
 
-    what, where = known_campaign(campaign), load_site(site)
-    folder = run_folder(what, where, root)
+    what, where, folder = opened(campaign, site, root)
     if recover:
         restored(folder, where)
     settled(folder, where)

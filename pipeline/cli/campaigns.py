@@ -11,12 +11,14 @@ import typer
 
 from pipeline.catalog import names
 from pipeline.cli import changing
+from pipeline.cli.opening import RunName, opened
 from pipeline.cli.screen import (
     AsJson,
     Bundle,
     CampaignName,
     Group,
     Image,
+    Only,
     Project,
     QosName,
     Root,
@@ -37,12 +39,10 @@ from pipeline.site import load_site
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.campaign import Campaign
     from pipeline.chains.progress import Progress
     from pipeline.planning.changes import Change
     from pipeline.planning.plan import Plan
     from pipeline.run import Run
-    from pipeline.site import Site
 
 
 def run(
@@ -63,6 +63,7 @@ def run(
     image: Image = "",
     bundle: Bundle = "cheapest",
     group: Group = "",
+    only: Only = None,
     checks: Annotated[
         bool,
         typer.Option(
@@ -72,17 +73,19 @@ def run(
 ) -> None:
     """Run a campaign to its report, from its current state; safe to repeat after any end.
 
+    With --only, which may be repeated, a part of it: the other parts run on other machines.
+
     Example: `cosmotron run quickstart --site local`
     """
     from pipeline.planning.plan import RunOptions
     from pipeline.workflow.controller import drive, unfinished
 
     where, what = load_site(site), known_campaign(campaign)
-    options = RunOptions(
-        project, qos, cap or what.cap_node_hours, profile, image, bundle, group or where.group
-    )
+    limit, shared_with = cap or what.cap_node_hours, group or where.group
+    part = tuple(only or ())
+    options = RunOptions(project, qos, limit, profile, image, bundle, shared_with, part)
     folder = there(run_folder(what, where, root), where)
-    done_before = not unfinished(what.tasks(folder), folder) and folder.page.exists()
+    done_before = not unfinished(what, folder, options.only) and folder.page.exists()
 
     agree = partial(_agreed, yes=yes)
     # A shell script that starts us with & makes us ignore SIGINT, which `cosmotron cancel` sends.
@@ -93,9 +96,10 @@ def run(
         fail("Interrupted. Batch jobs continue; the same command resumes from here.", 130)
     if problems:
         _fail_with(problems, f"cosmotron run {campaign}" + (f" --site {site}" if site else ""))
-    left = unfinished(what.tasks(folder), folder)
+    left = unfinished(what, folder, options.only)
     if done_before:
-        screen.print(f"Nothing to do: all {len(what.tasks(folder))} tasks are done.")
+        count = f"{len(what.tasks(folder))} tasks" if not part else f"tasks of {', '.join(part)}"
+        screen.print(f"Nothing to do: all {count} are done.")
     if not left:
         screen.print(f"Report: {folder.page.resolve()}", soft_wrap=True)
 
@@ -110,7 +114,7 @@ def _agreed(plan: "Plan", changes: "Mapping[str, Change]", *, yes: bool) -> bool
     )
     for line in changing.lines(changes, plan.steps):
         screen.print(escaped(line), highlight=False, soft_wrap=True)
-    if any(each.meaning == "made again" for each in changes.values()):
+    if changing.asks(changes):
         return yes or typer.confirm("Make these again?")
     if any(each.goes_on_changed for each in changes.values()):
         return yes or typer.confirm("Go on with these?")
@@ -125,7 +129,7 @@ def _fail_with(problems: list[str], again: str) -> NoReturn:
 
 
 def status(
-    campaign: CampaignName,
+    campaign: RunName,
     site: SiteName = None,
     root: Root = None,
     watch: Annotated[
@@ -154,8 +158,9 @@ def status(
     from pipeline.chains.waiting import Queue, explained
     from pipeline.workflow.display import watch as stay
 
-    what, where = known_campaign(campaign), load_site(site)
-    folder = (run_folder if watch else partial(_begun, name=campaign))(what, where, root)
+    what, where, folder = opened(campaign, site, root)
+    if not watch:
+        _check_begun(folder, campaign)
     if settle:
         settled(folder, where)
     tasks, queue = what.tasks(folder), Queue(folder, where)
@@ -196,7 +201,7 @@ def _print_status(rows: "list[Progress]", run: "Run", *, with_tasks: bool) -> No
 
 
 def export(
-    campaign: CampaignName,
+    campaign: RunName,
     task: Annotated[str, typer.Argument(help="A finished training, as `status` names it.")],
     to: Annotated[Path, typer.Option("--to", help="The folder to write; new or empty.")],
     site: SiteName = None,
@@ -209,13 +214,12 @@ def export(
     """
     from pipeline.release.export import export as write
 
-    what = known_campaign(campaign)
-    folder = run_folder(what, load_site(site), root)
+    what, _, folder = opened(campaign, site, root)
     typer.echo(write(what, folder, task, to, force=force))
 
 
 def report(
-    campaign: CampaignName,
+    campaign: RunName,
     site: SiteName = None,
     root: Root = None,
     form: Annotated[
@@ -229,8 +233,8 @@ def report(
     """
     from pipeline.report import write_report
 
-    what, where = known_campaign(campaign), load_site(site)
-    folder = _begun(what, where, root, campaign)
+    what, where, folder = opened(campaign, site, root)
+    _check_begun(folder, campaign)
     if form == "html":
         typer.echo(write_report(folder, what, where))
         return
@@ -243,7 +247,7 @@ def report(
 
 
 def crate(
-    campaign: CampaignName, site: SiteName = None, root: Root = None, as_json: AsJson = False
+    campaign: RunName, site: SiteName = None, root: Root = None, as_json: AsJson = False
 ) -> None:
     """Describe a run for other tools: an RO-Crate of the folder, a Croissant file per store.
 
@@ -253,8 +257,9 @@ def crate(
     """
     from pipeline.release.provenance import write_provenance
 
-    what, where = known_campaign(campaign), load_site(site)
-    written = write_provenance(_begun(what, where, root, campaign), what)
+    what, _, folder = opened(campaign, site, root)
+    _check_begun(folder, campaign)
+    written = write_provenance(folder, what)
     if as_json:
         croissants = [str(path) for path in written.croissants]
         content = {"crate": str(written.crate), "croissants": croissants}
@@ -266,17 +271,15 @@ def crate(
         screen.print(f"[bold red]left out[/] {escaped(problem)}", highlight=False, soft_wrap=True)
 
 
-def _begun(campaign: "Campaign", site: "Site", root: Path | None, name: str) -> "Run":
-    """Return the run folder of the campaign `name`.
+def _check_begun(folder: "Run", name: str) -> None:
+    """Check that the run `name` was begun.
 
     Raises:
-        RunError: The campaign was never run.
+        RunError: It never was.
     """
-    folder = run_folder(campaign, site, root)
     if not folder.path.is_dir():
         message = f"{folder.path}: no such run. Start with: cosmotron run {name}"
         raise RunError(message)
-    return folder
 
 
 def campaigns() -> None:

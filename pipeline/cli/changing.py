@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from pipeline.planning.plan import Step
 
 MOST_LINES = 20
+CHANGED = "The campaign was changed since its run began."
+LOST = "Some of what its run made is not on the disk."
+TRAININGS = ("tokenize/", "pretrain/", "finetune/")
 
 
 def lines(
@@ -26,12 +29,20 @@ def lines(
         return []
     hours = {step.task.key: step.node_hours for step in steps}
     following = [each for each in told if each.since]
+    changed = any(each.gone is None for each in told)
     return [
-        f"The campaign was changed since its run began. Tasks: {_counted(changes.values())}.",
+        f"{CHANGED if changed else LOST} Tasks: {_counted(changes.values())}.",
         *_direct([each for each in told if each not in following], hours, most),
         *_following(following),
         *_price(told, hours),
+        *_price_of_recreated(told, hours),
     ]
+
+
+def asks(changes: "Mapping[str, Change]") -> bool:
+    """Return whether tasks are made again, or trainings done once more: it takes a yes."""
+    again = [each for each in changes.values() if each.meaning in ("made again", "recreated")]
+    return any(each.meaning == "made again" or each.key.startswith(TRAININGS) for each in again)
 
 
 def _following(changes: "Sequence[Change]") -> list[str]:
@@ -65,6 +76,14 @@ def _price(told: "Sequence[Change]", hours: Mapping[str, float]) -> list[str]:
     return [f"  {line} What they made is kept in replaced/ of the run folder."]
 
 
+def _price_of_recreated(told: "Sequence[Change]", hours: Mapping[str, float]) -> list[str]:
+    """Return what it costs to train once more what is not on the disk; nothing for none."""
+    keys = [each.key for each in told if each.meaning == "recreated" and hours.get(each.key)]
+    most = as_hours(sum(hours[key] for key in keys))
+    line = f"  At most {most} node-hours in jobs of their own for {len(keys)} recreated."
+    return [f"{line} What was made of them stays."] if keys else []
+
+
 def _some(changes: "Sequence[Change]") -> str:
     """Return the first of some tasks, and how many others there are."""
     more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
@@ -73,7 +92,8 @@ def _some(changes: "Sequence[Change]") -> str:
 
 def _is_told(change: "Change") -> bool:
     """Return whether a change is more than a task that begins, goes on, or is done."""
-    return change.meaning in ("made again", "no longer asked") or bool(change.differences)
+    words = ("made again", "recreated", "missing", "no longer asked")
+    return change.meaning in words or bool(change.differences)
 
 
 def _line(change: "Change", hours: Mapping[str, float]) -> str:

@@ -11,6 +11,7 @@ import typer
 
 from pipeline.catalog import DeclarationError
 from pipeline.claims import ClaimState, Detector, holder
+from pipeline.cli.opening import RunName, opened
 from pipeline.cli.screen import (
     CampaignName,
     Project,
@@ -110,7 +111,7 @@ def _cancelled(manager: "JobManager") -> int:
 
 
 def logs(
-    campaign: CampaignName,
+    campaign: RunName,
     task: Annotated[str, typer.Argument(help="A task, as `cosmotron status` names it.")],
     site: SiteName = None,
     root: Root = None,
@@ -128,8 +129,7 @@ def logs(
     """
     from pipeline.chains import logs as room
 
-    what, where = known_campaign(campaign), load_site(site)
-    run = run_folder(what, where, root)
+    what, _, run = opened(campaign, site, root)
     keys = [each.key for each in what.tasks(run)]
     if task not in keys:
         message = f"{campaign}: no task {task!r}. There are: {', '.join(keys)}."

@@ -17,6 +17,7 @@ from pipeline.cli.screen import (
     Bundle,
     CampaignName,
     Image,
+    Only,
     Project,
     QosName,
     Root,
@@ -61,6 +62,7 @@ def plan(
     ] = None,
     image: Image = "",
     bundle: Bundle = "cheapest",
+    only: Only = None,
     show_all: Annotated[
         bool, typer.Option("--all", help="One row per task, not per kind of task.")
     ] = False,
@@ -76,7 +78,7 @@ def plan(
     Example: `cosmotron plan quickstart --site perlmutter --project m4722 --scripts scripts/`
     """
     from pipeline.campaign.recipes import compared
-    from pipeline.planning import changes, overlaps
+    from pipeline.planning import changes, overlaps, selection
     from pipeline.planning.arithmetic import estimates, sums
     from pipeline.planning.plan import RunOptions, make_plan, write_scripts
 
@@ -84,20 +86,17 @@ def plan(
         fail("--json and --csv exclude each other.", Exit.USAGE)
     what, where = known_campaign(campaign), load_site(site)
     folder = run_folder(what, where, root)
-    tasks = what.tasks(folder, elsewhere=True)
-    warnings = _messages(*overlaps.check(tasks, folder, allow=what.allow_overlap))
+    part = selection.part(what, folder, only or (), elsewhere=True)
+    tasks, meant = part.tasks, part.changes
+    warnings = _messages(*overlaps.check(part.every_task, folder, allow=what.allow_overlap))
     options = RunOptions(project, qos, image=image, bundle=bundle)
-    meant = changes.compare(tasks, folder)
     planned = make_plan(tasks, folder, where, options, changes.begun(meant, tasks))
     found = estimates(planned, what)
     total = sums(planned, found, what.cap_node_hours)
     if scripts is not None:
         screen.print(f"Wrote {len(write_scripts(planned, scripts))} scripts to {scripts}.")
     recipes = compared(step.task for step in planned.steps)
-    rows = [
-        _row(step, found.get(step.task.key)) | _meant(meant[step.task.key])
-        for step in planned.steps
-    ]
+    rows = [_row(each, found) | _meant(meant[each.task.key]) for each in planned.steps]
     if as_json:
         _print_json(planned, rows, total, what.cap_node_hours, recipes, warnings, _parts(tasks))
         return
@@ -209,8 +208,9 @@ def _print_csv(rows: "Sequence[Mapping[str, Any]]") -> None:
     writer.writerows({**row, "needs": " ".join(row["needs"])} for row in rows)
 
 
-def _row(step: "Step", estimate: "Estimate | None") -> dict[str, Any]:
+def _row(step: "Step", found: "Mapping[str, Estimate]") -> dict[str, Any]:
     """Return a step as a row of JSON or CSV."""
+    estimate = found.get(step.task.key)
     return {
         "task": step.task.key,
         "needs": step.task.needs,

@@ -43,6 +43,14 @@ Bundle = Annotated[
     Literal["cheapest", "soonest", "never"],
     typer.Option("--bundle", help="When trainings share large jobs."),
 ]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="NAME",
+        help="This part, with what it needs: a stage, model, fine-tuning, task, cell, or pattern.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 # Tables are fitted to a terminal; a pipe or a file gets every name whole.
@@ -117,3 +125,12 @@ def there(run: "Run", site: "Site") -> "Run":
 def as_hours(value: float) -> str:
     """Return node-hours as people read them."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.4g}"
+
+
+def as_bytes(count: float) -> str:
+    """Return a number of bytes as people read it."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} TB"

@@ -6,7 +6,7 @@ whose origin is not there.
 """
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,13 +28,15 @@ from pipeline.data.source import is_remote
 from pipeline.data.store.manifest import read_manifest
 from pipeline.masking import masked
 from pipeline.outcome import RunError
-from pipeline.planning import continued
+from pipeline.planning import continued, products, recreated
 from pipeline.planning.plan import number_of
 from pipeline.records import Beginning
 from pipeline.run import Run, TaskFolder
 
-Meaning = Literal["the same", "goes on", "made again", "new", "no longer asked"]
-TO_DO: tuple[Meaning, ...] = ("goes on", "made again", "new")
+Meaning = Literal[
+    "the same", "goes on", "made again", "recreated", "missing", "new", "no longer asked"
+]
+TO_DO: tuple[Meaning, ...] = ("goes on", "made again", "recreated", "new")
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class Change:
     `differences` are the keys that decide the product and differ from what the folder was declared
     for; `since` is a task that it needs and whose product is replaced. `start` are the events seen
     at which a training goes on, where something else was made before; `remark` is why one of
-    another length does not.
+    another length does not. `gone` is what is not on the disk any more of a product that is
+    recreated, or missing.
     """
 
     key: str
@@ -53,6 +56,7 @@ class Change:
     since: str = ""
     start: int = 0
     remark: str = ""
+    gone: recreated.Gone | None = None
 
     @property
     def replaces(self) -> bool:
@@ -70,11 +74,18 @@ class Change:
             why = ", ".join(map(str, self.differences))
             why += f"; from {self.start:,} events on" if self.goes_on_changed else ""
             return f"{why}; {self.remark}" if self.remark else why
+        if self.gone is not None:
+            return str(self.gone)
         return f"made of {self.since}, whose product is replaced" if self.since else ""
 
 
-def compare(tasks: Sequence[Task], run: Run) -> dict[str, Change]:
+def compare(
+    tasks: Sequence[Task], run: Run, chosen: Collection[str] | None = None
+) -> dict[str, Change]:
     """Return what the campaign of `tasks` means for each task, and for each that it has no more.
+
+    A product that is not on the disk any more is recreated if a task that is to be done reads it:
+    of those of the keys `chosen`, if they are given. It is the same, and what was made of it stays.
 
     Raises:
         DeclarationError: The declaration of a task on disk is damaged, or of a later version.
@@ -83,10 +94,33 @@ def compare(tasks: Sequence[Task], run: Run) -> dict[str, Change]:
     for task in tasks:  # each after those it needs
         again = [key for key in task.needs if key in found and _spoils(found[key], task)]
         found[task.key] = of_task(task, run.task(task.key), again)
+    found |= _without_product(tasks, run, found, chosen)
     for path in sorted(run.path.glob("*/*/task.toml")):
         key = "/".join(path.parts[-3:-1])
         found.setdefault(key, Change(key, "no longer asked"))
     return found
+
+
+def _without_product(
+    tasks: Sequence[Task], run: Run, found: Mapping[str, Change], chosen: Collection[str] | None
+) -> dict[str, Change]:
+    """Return the finished tasks whose products are not on the disk."""
+    finished = {key for key, each in found.items() if each.meaning == "the same"}
+    to_do = {key for key, each in found.items() if each.meaning in TO_DO}
+    gone = recreated.gone(tasks, run, finished, to_do if chosen is None else to_do & {*chosen})
+    return {
+        key: Change(key, "recreated" if each.needed_by else "missing", gone=each)
+        for key, each in gone.items()
+    }
+
+
+def check_sources(changes: Mapping[str, Change]) -> None:
+    """Check that what is recreated has the files that it is made from.
+
+    Raises:
+        RunError: A source file is not on this machine.
+    """
+    recreated.check_sources({key: each.gone for key, each in changes.items() if each.gone})
 
 
 def _spoils(needed: Change, task: Task) -> bool:
@@ -208,13 +242,16 @@ def _bytes(name: str) -> int | None:
 def apply(changes: Mapping[str, Change], tasks: Sequence[Task], run: Run) -> Path | None:
     """Move what is replaced out of the way, and declare all `tasks` as they are now.
 
-    Return the folder in which the former products are, None if nothing was moved.
+    Return the folder in which the former products are, None if nothing was moved. What is recreated
+    is made where it was; of a training that begins anew the folder is moved.
 
     Raises:
-        RunError: A task whose product is replaced is at work.
+        RunError: A task whose product is replaced is at work, or what is recreated has no sources.
     """
-    replaced = [key for key, each in changes.items() if each.replaces]
-    last_jobs = _last_jobs(replaced, run)
+    check_sources(changes)
+    lost = [task for task in tasks if changes[task.key].meaning == "recreated"]
+    replaced = _replaced(changes, lost, run)
+    last_jobs = _last_jobs([*replaced, *(task.key for task in lost)], run)
     aside, by_key = _next_aside(run), {task.key: task for task in tasks}
     for key in reversed(replaced):  # what depends on others comes after them
         begun = Beginning(events_seen=changes[key].start, last_job=last_jobs[key])
@@ -222,12 +259,25 @@ def apply(changes: Mapping[str, Change], tasks: Sequence[Task], run: Run) -> Pat
             continued.go_back(by_key[key], run.task(key), begun, aside / key)
         else:
             _set_aside(run, key, aside)
+    _declare(tasks, lost, run)
+    for key in replaced:
+        if last_jobs[key] and not changes[key].goes_on_changed:
+            records.write(run.task(key).beginning, Beginning(last_job=last_jobs[key]))
+    return aside if replaced else None
+
+
+def _declare(tasks: Sequence[Task], lost: Sequence[Task], run: Run) -> None:
+    """Declare all `tasks` as they are now, those that are recreated as not done."""
+    for task in lost:
+        run.task(task.key).done.unlink(missing_ok=True)
     for task in tasks:
         declare_anew(task, run.task(task.key))
-        if changes[task.key].meaning == "made again" and last_jobs[task.key]:
-            begun = Beginning(last_job=last_jobs[task.key])
-            records.write(run.task(task.key).beginning, begun)
-    return aside if replaced else None
+
+
+def _replaced(changes: Mapping[str, Change], lost: Sequence[Task], run: Run) -> list[str]:
+    """Return the tasks whose folders are moved, or parts of them; trainings without weights too."""
+    anew = [each.key for each in lost if not products.remade_in_place(each, run.task(each.key))]
+    return [*anew, *(key for key, each in changes.items() if each.replaces)]
 
 
 def declare_anew(task: Task, folder: TaskFolder) -> None:

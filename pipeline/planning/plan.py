@@ -41,7 +41,8 @@ PILOT, PACK = "pilot", "pack"  # the two kinds of job whose nodes tasks share
 class RunOptions:
     """The user's options beside the campaign: project, queue, cap, profiling, image, bundling.
 
-    `group` is the group that shares the run, empty for none.
+    `group` is the group that shares the run, empty for none. `only` names the part of the campaign
+    that this machine runs (`planning.selection`), nothing for all of it.
     """
 
     project: str = ""
@@ -51,6 +52,7 @@ class RunOptions:
     image: str = ""
     bundle: Literal["cheapest", "soonest", "never"] = "cheapest"
     group: str = ""
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from pipeline import catalog, claims, leftovers, records, shared
 from pipeline.attendance import Attendance, attending
-from pipeline.campaign import Campaign, Task, to_toml
+from pipeline.campaign import Campaign, StageTask, Task, to_toml
 from pipeline.chains import history, stop_requests, waiting
 from pipeline.chains.job_manager import JobManager
 from pipeline.chains.progress import Progress, all_progress
@@ -26,9 +26,10 @@ from pipeline.chains.settlement import settle_all
 from pipeline.chains.watch import Watchers
 from pipeline.masking import has_secret, masked
 from pipeline.outcome import RunError
-from pipeline.planning import changes, code_copy, misuse, overlaps, preflight
+from pipeline.planning import changes, code_copy, misuse, overlaps, preflight, selection
 from pipeline.planning.changes import Change
 from pipeline.planning.plan import PACK, PILOT, Plan, RunOptions, Step, make_plan
+from pipeline.planning.selection import Part
 from pipeline.records import Ending
 from pipeline.report import write_report
 from pipeline.run import Run, TaskFolder
@@ -43,13 +44,15 @@ PACKAGES = (
 )
 
 
-def unfinished(tasks: Sequence[Task], run: Run) -> list[Task]:
-    """Return the tasks whose product is not complete, or is not what they ask for now."""
-    return _to_do(tasks, changes.compare(tasks, run))
+def unfinished(campaign: Campaign, run: Run, only: Sequence[str] = ()) -> list[Task]:
+    """Return the tasks whose product is not complete, or is not what they ask for now.
 
+    Of the part of the campaign that `only` names, if it names one.
 
-def _to_do(tasks: Sequence[Task], changed: Mapping[str, Change]) -> list[Task]:
-    return [task for task in tasks if changed[task.key].meaning in changes.TO_DO]
+    Raises:
+        DeclarationError: There is no such part; or the sources of a dataset are not there.
+    """
+    return selection.part(campaign, run, only).to_do
 
 
 def drive(
@@ -76,16 +79,14 @@ def drive(
         BadInput: A store or a training of the run was made by an older version.
     """
     _check_may_run(run)
-    tasks = campaign.tasks(run)
-    changed = changes.compare(tasks, run)
-    todo = _to_do(tasks, changed)
+    part = selection.part(campaign, run, options.only)
+    tasks, todo = part.every_task, part.to_do
     if todo:
-        campaign.check_weights()
-        overlaps.check(tasks, run, allow=campaign.allow_overlap)
-    plan = make_plan(todo, run, site, options, changes.begun(changed, tasks))
+        _check_inputs(part, campaign, run)
+    plan = make_plan(todo, run, site, options, changes.begun(part.changes, part.tasks))
     if todo and checks:
         misuse.check(plan, connect(site, run))
-    if todo and not agree(plan, changed):
+    if todo and not agree(plan, part.changes):
         return []
     shared.share(run.path, options.group, closed=run.code)
     with (
@@ -96,14 +97,29 @@ def drive(
             preflight.before_submission(plan, connect(site, run))
         leftovers.remove(_folders(run, tasks))
         is_stale = _record(campaign, site, run)
-        _declare(tasks, run, console)
+        _declare(part, run, console)
         check = partial(_check_overlap, tasks, run, allow=campaign.allow_overlap)
         is_stale |= _settle(plan, console)
-        problems = _execute(plan, tasks, console, check, attendance) if todo else []
+        problems = _execute(plan, part.tasks, console, check, attendance) if todo else []
         attendance.end(problems)
         if todo or is_stale or not run.page.exists():
             write_report(run, campaign, site, committed_by(plan, _finished(plan)))
     return problems
+
+
+def _check_inputs(part: Part, campaign: Campaign, run: Run) -> None:
+    """Check what is to be done against what it is made from.
+
+    Raises:
+        DeclarationError: A dataset that is to be staged has no source here; a model starts from
+            weights of another one, or is tested on what it is trained on.
+        RunError: A store that was staged before is gone, and so are its sources.
+    """
+    changes.check_sources(part.changes)
+    if any(isinstance(task, StageTask) and not task.files for task in part.to_do):
+        campaign.tasks(run)  # which says what is not there
+    campaign.check_weights()
+    overlaps.check(part.every_task, run, allow=campaign.allow_overlap)
 
 
 def _finished(plan: Plan) -> list[str]:
@@ -158,9 +174,13 @@ def _record(campaign: Campaign, site: Site, run: Run) -> bool:
     return is_stale
 
 
-def _declare(tasks: Sequence[Task], run: Run, console: Console) -> None:
-    """Move what is made again aside, and declare every task as it is now."""
-    aside = changes.apply(changes.compare(tasks, run), tasks, run)
+def _declare(part: Part, run: Run, console: Console) -> None:
+    """Move what is replaced aside, and declare the tasks of the part as they are now.
+
+    So is what was made of those whose products are replaced; others stay as they were declared.
+    """
+    part = part.renewed(run)
+    aside = changes.apply(part.changes, part.affected, run)
     if aside is not None:
         console.print(f"What is replaced is kept as it was in {aside}", soft_wrap=True)
 

@@ -16,6 +16,7 @@ from pipeline.chains import stop_requests
 from pipeline.chains.job_manager import JobManager
 from pipeline.chains.outcomes import diverged, why
 from pipeline.chains.watch import TaskError, Watchers
+from pipeline.planning import products
 from pipeline.planning.plan import PACK, Step, log_name, waves
 from pipeline.run import TaskFolder
 from pipeline.workflow.pilots import RETRIES
@@ -60,8 +61,10 @@ def submit(
     }
     begin_here = join_app(begin, data_flow_kernel=kernel)
     futures: dict[str, Future[Any]] = {}
+    makers = products.makers([step.task for step in manager.plan.steps])
     for step in manager.plan.steps:
-        needed = [futures[key] for key in step.task.needs if key in futures]
+        keys = dict.fromkeys((*step.task.needs, *products.reads(step.task, makers)))
+        needed = [futures[key] for key in keys if key in futures]
         message = diverged(manager.plan.run.task(step.task.key)) if step.shares == PACK else ""
         if message:
             futures[step.task.key] = Future()

@@ -15,6 +15,7 @@ from pipeline.chains import continuation, link_settings
 from pipeline.chains.job_manager import JobManager
 from pipeline.job import State
 from pipeline.outcome import Exit
+from pipeline.planning.selection import Part
 from pipeline.records import LinkRecord
 from pipeline.workflow import controller
 
@@ -74,7 +75,7 @@ def test_what_ended_while_no_controller_lived_is_charged(
     link, job_id, _ = job
     scheduler.end(job_id, state=State.COMPLETED, exit_code=0)
     if words[0] == "run":
-        monkeypatch.setattr(controller, "_to_do", lambda *_: [])  # all is done
+        monkeypatch.setattr(Part, "to_do", [])  # all is done
     told = verb(*words)
     assert told.code == 0, told.words
     account = account_of(manager, link)

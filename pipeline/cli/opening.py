@@ -1,0 +1,65 @@
+"""Open a run as a verb names it: by its campaign, or by its folder, wherever that was moved."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.catalog import DeclarationError, names
+from pipeline.cli.screen import known_campaign, run_folder
+from pipeline.site import load_site
+
+if TYPE_CHECKING:
+    from pipeline.campaign import Campaign
+    from pipeline.run import Run
+    from pipeline.site import Site
+
+CAMPAIGNS = "jobs/campaigns"
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run folder; or a campaign, with --site and --root.")
+]
+
+
+def opened(name: str, site: str | None, root: Path | None) -> "tuple[Campaign, Site, Run]":
+    """Return the campaign, the site and the folder of the run that `name` names.
+
+    A run folder is read by its own declarations: the campaign and the site as it was last run.
+
+    Raises:
+        DeclarationError: There is no such campaign, or the folder is none of a run.
+    """
+    if not _is_folder(name):
+        what, where = known_campaign(name), load_site(site)
+        return what, where, run_folder(what, where, root)
+    return in_folder(Path(name), site, root)
+
+
+def in_folder(
+    folder: Path, site: str | None, root: Path | None = None
+) -> "tuple[Campaign, Site, Run]":
+    """Return the same of a run folder.
+
+    Raises:
+        DeclarationError: It is none of a run, or `root` is given too.
+    """
+    from pipeline.run import Run
+    from pipeline.shared import follow
+
+    run = Run(folder.absolute().parent, folder.absolute().name)
+    if not run.declaration.is_file():
+        message = f"{folder}: no run: {run.declaration.name} is not there. Give a run folder."
+        raise DeclarationError(message)
+    if root is not None:
+        message = f"{folder} is a run folder: leave --root out."
+        raise DeclarationError(message)
+    follow(run.path)
+    recorded = str(run.site) if run.site.is_file() else None
+    return known_campaign(str(run.declaration)), load_site(site or recorded), run
+
+
+def _is_folder(name: str) -> bool:
+    """Whether a name means a folder: it is one, and no declared campaign of that name."""
+    return Path(name).is_dir() and (
+        os.sep in name or name in (".", "..") or name not in names(CAMPAIGNS)
+    )
