@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import tomli_w
+from small_campaign import finish
 from staged_alone import write_sources
 
+from pipeline.campaign import load_campaign
 from pipeline.campaign.sections import Order
 from pipeline.cli import main
 from pipeline.cli.data import ORDERS
 from pipeline.data.store import Store
 from pipeline.data.store.summary import summary
 from pipeline.outcome import Exit
+from pipeline.run import Run
 
 
 @pytest.fixture
@@ -134,3 +138,68 @@ def test_a_store_that_cannot_be_written_is_told_as_stage_has_it(tmp_path: Path, 
     assert code == Exit.CANNOT_WRITE
     assert "Not a directory. Get write permission there, or write elsewhere (run" in words
     assert "another store for stage" in words
+
+
+def declared(folder: Path, raw: Path, **keys: object) -> Path:
+    """Write a campaign whose datasets are of the files in `raw`, with these keys."""
+    splits = {"train": ["*_00[1-9].npz"], "test": ["*_000.npz"]}
+    ours = {"experiment": "sphenix", "folder": str(raw), "splits": splits, **keys}
+    sampled = {"experiment": "sphenix", "format": "npz", "files": {"train": 1}}
+    content = {
+        "name": "c",
+        "simulations": {"sampled": {**sampled, "events_per_file": 5}},
+        "datasets": {
+            "ours": ours,
+            "theirs": {**ours, "bins_from": "ours", "order": "EPR"},
+            "simulated": {"experiment": "sphenix", "simulation": "sampled"},
+            "staged": {"experiment": "sphenix", "store": "/shared/pp.zarr"},
+        },
+    }
+    (folder / "c.toml").write_text(tomli_w.dumps(content))
+    return folder / "c.toml"
+
+
+def test_a_store_is_staged_as_a_campaign_would(tmp_path: Path, stage: Any) -> None:
+    write_sources(tmp_path / "raw", 3)
+    file = declared(tmp_path, tmp_path / "raw", neighbours=2, bins=[2, 2, 3], order="EPR")
+    code, words = stage(tmp_path / "s.zarr", "--like", f"{file}:ours")
+    assert code == 0, words
+    run = Run(tmp_path / "runs", "c")
+    campaign = load_campaign(str(file))
+    finish([task for task in campaign.tasks(run) if task.key == "stage/ours"], run)
+    ours, theirs = (Store.open(path).manifest for path in (tmp_path / "s.zarr", run.store("ours")))
+    assert ours == theirs, "the same, so that trainings on one are trainings on the other"
+    voxels = ("--bins-from", tmp_path / "s.zarr")
+    code, words = stage(tmp_path / "t.zarr", "--like", f"{file}:theirs", *voxels)
+    assert code == 0, words
+    bins = [(tmp_path / name / "bins.json").read_text() for name in ("s.zarr", "t.zarr")]
+    assert bins[0] == bins[1]
+
+
+@pytest.mark.parametrize(
+    ("like", "options", "told"),
+    [
+        ("ous", [], "no such dataset: ours, theirs, simulated, staged."),
+        ("theirs", [], "its voxels are those of 'ours': name the store of that with --bins-from."),
+        ("simulated", [], "its files are simulated: name those to stage, and their --split."),
+        ("staged", [], "it is staged already, in /shared/pp.zarr. Copy that."),
+        ("ours", ["--order", "EPR", "--codec", "lz4"], "leave --order, --codec out."),
+    ],
+)
+def test_what_does_not_say_how_to_stage_is_one_message(
+    tmp_path: Path, stage: Any, like: str, options: list[str], told: str
+) -> None:
+    file = declared(tmp_path, tmp_path / "raw")
+    code, words = stage(tmp_path / "s.zarr", "--like", f"{file}:{like}", *options)
+    assert code == Exit.USAGE
+    assert told in words
+    assert not (tmp_path / "s.staging").exists()
+
+
+def test_nothing_to_stage_is_said(tmp_path: Path, stage: Any) -> None:
+    code, words = stage(tmp_path / "s.zarr")
+    assert code == Exit.USAGE
+    assert "name the source files to stage, or a campaign's dataset with --like." in words
+    code, words = stage(tmp_path / "s.zarr", "--like", "quickstart")
+    assert code == Exit.USAGE
+    assert "CAMPAIGN:DATASET is expected, as in quickstart:labelled" in words

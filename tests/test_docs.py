@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.campaign import Campaign, Finetune
+from pipeline.campaign import Campaign, Dataset, Finetune
 from pipeline.campaign.provenance import Provenance
 from pipeline.catalog import Declaration, read
 from pipeline.downstream import AnyTask
@@ -22,6 +22,12 @@ LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]*))?\)")
 STATION = re.compile(r"`(pipeline/[\w/]+\.py)(?::(\w+))?`")
 TERM = re.compile(r"^\| \*\*([\w -]+)\*\*", re.MULTILINE)
 BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+
+
+class Datasets(Declaration):
+    """The datasets of a campaign."""
+
+    datasets: dict[str, Dataset]
 
 
 class Models(Declaration):
@@ -57,6 +63,7 @@ class Provenanced(Declaration):
 KINDS = {
     "# a campaign": Campaign,
     "# a site": Site,
+    "# datasets of a campaign": Datasets,
     "# models of a campaign": Models,
     "# fine-tuning in a campaign": Finetunes,
     "# head of a fine-tuning in a campaign": Heads,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from pydantic import NonNegativeInt, PositiveFloat, model_validator
@@ -101,6 +102,8 @@ class CampaignFile(Declaration):
             return
         source = self.pretrain.dataset_of(name)
         dataset = self.datasets.get(source)
+        if dataset is not None and dataset.store:
+            return  # it says so itself, where it is
         staged = dataset.neighbours if dataset is not None else 0
         wanted = self.models[name].reads().neighbours
         if wanted > staged:
@@ -197,10 +200,14 @@ class CampaignFile(Declaration):
         for name in self.provenance.cite_as if self.provenance is not None else ():
             yield "provenance.cite_as", name, (*datasets, *self.tokenizers)
 
-    def mean_points(self, store: str) -> float | None:
+    def mean_points(self, store: Path) -> float | None:
         """Return the declared mean number of points per event of the store `store`, if any."""
-        tokenizer = self.tokenizers.get(store)
-        return self.datasets[tokenizer.dataset if tokenizer is not None else store].mean_points
+        shared = {Path(each.store): each for each in self.datasets.values() if each.store}
+        if store in shared:
+            return shared[store].mean_points
+        tokenizer = self.tokenizers.get(store.stem)
+        name = tokenizer.dataset if tokenizer is not None else store.stem
+        return self.datasets[name].mean_points
 
     def tokenizer(self, name: str) -> AnyTokenizer:
         """Return the tokenizer that makes the store of tokens of this name."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline import catalog
 from pipeline.campaign import branching, model_folder, stored
 from pipeline.campaign.declaration import CampaignFile
+from pipeline.campaign.identity import known
 from pipeline.campaign.sections import Dataset, Finetune, Mode, Pretrain
 from pipeline.campaign.sources import sources_of
 from pipeline.campaign.tasks import (
@@ -100,10 +101,12 @@ class Campaign(CampaignFile):
         """
         if not (elsewhere or run.declaration.exists()):
             self.check_weights()
-        datasets = sorted(self.datasets, key=self._bins_first)
-        return [
+        found: list[Task] = [
             *(self._simulate(run, name) for name in self.simulations),
-            *(self._stage(run, name, elsewhere=elsewhere, optional=optional) for name in datasets),
+            *(
+                self._stage(run, name, elsewhere=elsewhere, optional=optional)
+                for name in self._staged()
+            ),
             *(
                 self._tokenize(run, name)
                 for name in sorted(self.tokenizers, key=self._trained_first)
@@ -113,6 +116,7 @@ class Campaign(CampaignFile):
             *self._features(run),
             *(each for name in self.finetune for each in self._finetunes(run, name)),
         ]
+        return [known(task, run.path) for task in found]
 
     def check_weights(self) -> None:
         """Check that the folders from which models start hold weights of such models.
@@ -122,6 +126,11 @@ class Campaign(CampaignFile):
         """
         for name, model in self.models.items():
             _check_weights(name, model)
+
+    def _staged(self) -> list[str]:
+        """Return the datasets that are staged, those that fit bins before those that use them."""
+        staged = (name for name, dataset in self.datasets.items() if not dataset.store)
+        return sorted(staged, key=self._bins_first)
 
     def _bins_first(self, name: str) -> bool:
         """Return a key that sorts datasets that fit bins before those that use them."""
@@ -139,7 +148,7 @@ class Campaign(CampaignFile):
 
     def _stage(self, run: Run, name: str, *, elsewhere: bool, optional: bool) -> StageTask:
         dataset = self.datasets[name]
-        needs = [f"stage/{dataset.bins_from}"] if dataset.bins_from else []
+        needs = [*self._makes(dataset.bins_from)] if dataset.bins_from else []
         if dataset.simulation:
             needs.append(f"simulate/{dataset.simulation}")
             simulated = self._simulate(run, dataset.simulation)
@@ -155,7 +164,7 @@ class Campaign(CampaignFile):
             dataset=dataset,
             sources=sources,
             store=run.store(name),
-            bins_store=run.store(dataset.bins_from or name),
+            bins_store=self.store(run, dataset.bins_from or name),
         )
 
     def _tokenize(self, run: Run, name: str) -> TokenizeTask:
@@ -164,10 +173,10 @@ class Campaign(CampaignFile):
         other = (f"tokenize/{tokenize.like}",) if tokenize.like else ()
         return TokenizeTask(
             key=f"tokenize/{name}",
-            needs=(f"stage/{tokenize.dataset}", *other),
+            needs=(*self._makes(tokenize.dataset), *other),
             seed=tokenize.seed,
             model=self.tokenizer(name),
-            jets=run.store(tokenize.dataset),
+            jets=self.store(run, tokenize.dataset),
             split=tokenize.split,
             events=tokenize.events,
             store=run.store(name),
@@ -177,9 +186,17 @@ class Campaign(CampaignFile):
             trained=run.task(other[0]).path if other else None,
         )
 
-    def _makes(self, store: str) -> str:
-        """Return the key of the task that makes the store of this name."""
-        return f"tokenize/{store}" if store in self.tokenizers else f"stage/{store}"
+    def _makes(self, name: str) -> tuple[str, ...]:
+        """Return the key of the task that makes the store of this name, if one does."""
+        if name in self.tokenizers:
+            return (f"tokenize/{name}",)
+        return () if self.datasets[name].store else (f"stage/{name}",)
+
+    def store(self, run: Run, name: str) -> Path:
+        """Return the store of a dataset, tokenizer or features: in `run`, or where it is given."""
+        dataset = self.datasets.get(name)
+        given = dataset is not None and dataset.store
+        return Path(given) if given else run.store(name)
 
     def _pretrains(self, run: Run, models: tuple[str, ...] = ()) -> list[PretrainTask]:
         grid = self.pretrain
@@ -229,10 +246,10 @@ class Campaign(CampaignFile):
         for events in grid.events_of(model):
             yield PretrainTask(
                 key=f"pretrain/{model}-d{events}-s{seed}",
-                needs=(self._makes(grid.dataset_of(model)),),
+                needs=self._makes(grid.dataset_of(model)),
                 seed=seed,
                 model=self.models[model],
-                store=run.store(grid.dataset_of(model)),
+                store=self.store(run, grid.dataset_of(model)),
                 split=grid.split,
                 events=events,
                 training=grid.training_on(model, events),
@@ -246,10 +263,10 @@ class Campaign(CampaignFile):
         points = tuple(branching.branch_point(training) for training in trainings)
         trunk = PretrainTask(
             key=f"pretrain/{model}-trunk-s{seed}",
-            needs=(self._makes(grid.dataset_of(model)),),
+            needs=self._makes(grid.dataset_of(model)),
             seed=seed,
             model=self.models[model],
-            store=run.store(grid.dataset_of(model)),
+            store=self.store(run, grid.dataset_of(model)),
             split=grid.split,
             events=points[-1],
             one_pass=True,
@@ -278,10 +295,10 @@ class Campaign(CampaignFile):
         for parent in self._parents(run, grid.models):
             yield ProbeTask(
                 key=f"probe/{name}-{parent.name}",
-                needs=(*parent.needs, self._makes(grid.dataset)),
+                needs=(*parent.needs, *self._makes(grid.dataset)),
                 seed=grid.seed,
                 pretrained=parent.folder,
-                store=run.store(grid.dataset),
+                store=self.store(run, grid.dataset),
                 split=grid.split,
                 events=grid.events,
                 threads=grid.threads,
@@ -299,11 +316,11 @@ class Campaign(CampaignFile):
                     seen.add(name)
                     yield FeaturesTask(
                         key=f"features/{name}",
-                        needs=(*parent.needs, self._makes(grid.dataset)),
+                        needs=(*parent.needs, *self._makes(grid.dataset)),
                         model=grid.model_of(parent.model),
                         backbone=parent.folder,
                         combine=grid.cache,
-                        source=run.store(grid.dataset),
+                        source=self.store(run, grid.dataset),
                         store=run.store(name),
                         threads=grid.training.threads,
                     )
@@ -335,10 +352,10 @@ class Campaign(CampaignFile):
         model = parent.model.model_copy(update={"weights": ""}) if scratch else parent.model
         cached = mode == "frozen" and grid.cache != ""
         features = self._feature_store(grid, parent)
-        makes = f"features/{features}" if cached else self._makes(grid.dataset)
+        makes = (f"features/{features}",) if cached else self._makes(grid.dataset)
         return FinetuneTask(
             key=key,
-            needs=(makes, *(() if scratch else parent.needs)),
+            needs=(*makes, *(() if scratch else parent.needs)),
             seed=cell[1],
             mode=mode,
             model=grid.model_of(model),
@@ -346,7 +363,7 @@ class Campaign(CampaignFile):
             lora_rank=grid.lora_rank,
             cached=cached,
             backbone=None if scratch else parent.folder,
-            store=run.store(features if cached else grid.dataset),
+            store=self.store(run, features if cached else grid.dataset),
             split=grid.split,
             labels=cell[0],
             subset=0 if grid.same_labels else cell[1],

@@ -1,7 +1,8 @@
 """What a task is: the keys that decide its product, compared by meaning.
 
 A key that is marked `INCIDENTAL` decides nothing; a path within the run is what it is relative to
-the run; the files of a dataset are compared by `planning.changes`, which knows their contents.
+the run, and what is outside is its content (`campaign.contents`), if both declarations know it; the
+files of a dataset are compared by `planning.changes`, which knows their contents.
 """
 
 import os
@@ -12,12 +13,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from pipeline.campaign import contents
 from pipeline.campaign.tasks import StageTask, Task
 from pipeline.campaign.together import taken_together
 from pipeline.catalog import INCIDENTAL
 from pipeline.masking import masked
 
-NAMES = ("key", "needs", "stage")  # of a task among the others
+NAMES = ("key", "needs", "stage", "contents")  # of a task among the others
 SOURCES = "sources"
 
 
@@ -47,14 +49,49 @@ def product_keys(task: Task) -> dict[str, Any]:
     return keys | ({"taken_together": together} if together else {})
 
 
+def known(task: Task, run: Path) -> Task:
+    """Return `task` with the contents of what it takes from outside of the folder `run`."""
+    found = contents.contents(product_keys(task), run)
+    return task.model_copy(update={"contents": found}) if found else task
+
+
+def still_known(before: Task, now: Task) -> Task:
+    """Return `now` with the contents that `before` knew of the same paths, and that are gone."""
+    old, new = product_keys(before), product_keys(now)
+    gone = {
+        key: digest
+        for key, digest in before.contents.items()
+        if key not in now.contents and old.get(key) == new.get(key)
+    }
+    return now.model_copy(update={"contents": {**gone, **now.contents}}) if gone else now
+
+
 def differences(before: Task, now: Task) -> tuple[Difference, ...]:
     """Return the keys by which `now` makes another product than `before`, both of one run."""
-    old, new = product_keys(before), product_keys(now)
-    return tuple(
-        Difference(key, old.get(key), new.get(key))
+    old, new = (contents.by_name(product_keys(task)) for task in (before, now))
+    found = {
+        key: Difference(key, old.get(key), new.get(key))
         for key in dict.fromkeys((*old, *new))
         if old.get(key) != new.get(key)
-    )
+    }
+    for key in dict.fromkeys((*before.contents, *now.contents)):
+        one, other = (_content_of(task, key, keys) for task, keys in ((before, old), (now, new)))
+        if one and one == other:
+            found.pop(key, None)
+        elif one and other:
+            found[key] = Difference(key, _named(old, key, one), _named(new, key, other))
+    return tuple(found.values())
+
+
+def _content_of(task: Task, key: str, keys: Mapping[str, Any]) -> str:
+    """Return the digest of what a key stands for; "" where it is not known, nor there any more."""
+    path = keys.get(key)
+    return task.contents.get(key, "") or (contents.digest_of(key, path) if path else "")
+
+
+def _named(keys: Mapping[str, Any], key: str, digest: str) -> str:
+    """Return how a content is shown: its path, if it has a key of its own, and its SHA-256."""
+    return " ".join(filter(None, [keys.get(key, ""), f"(SHA-256 {digest[:8]}…)"]))
 
 
 def files_changed(before: Task, now: Task) -> tuple[Difference, ...]:

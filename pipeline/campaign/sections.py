@@ -1,5 +1,6 @@
 """The sections of a campaign file, each as strict as the rest."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,6 +36,8 @@ FILE_NAMES = {
     ("icecube", "parquet"): "batch_{number:d}.parquet",
 }
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+# Keys of a dataset that no staged store can be held to, and that change nothing in it.
+OF_STAGING = (*("reader", "sha256", "files", "bins", "bins_from", "bins_file", "events_per_shard"),)
 
 
 def _absolute(name: str) -> str:
@@ -100,6 +103,9 @@ class Dataset(Declaration):
 
     `files` is the number of files of each split: a run needs that many, and a plan can be made
     where the files are absent. `mean_points` per event serves estimates before there is a store.
+
+    Instead of sources, `store` is a store that is staged already, by `cosmotron stage` or another
+    campaign: nothing is written there. It is held to those keys that are given.
     """
 
     experiment: Kind
@@ -108,6 +114,7 @@ class Dataset(Declaration):
     simulation: Annotated[str, INCIDENTAL] = ""
     folder: Annotated[str, INCIDENTAL] = ""
     splits: Annotated[dict[Name, tuple[str, ...]], INCIDENTAL] = {}
+    store: Annotated[str, INCIDENTAL] = ""
     files: Annotated[dict[Name, PositiveInt], INCIDENTAL] = {}
     fractions: dict[Name, PositiveFloat] = {}
     mean_points: Annotated[PositiveFloat | None, INCIDENTAL] = None
@@ -126,10 +133,28 @@ class Dataset(Declaration):
     @model_validator(mode="after")
     def _one_source(self) -> "Dataset":
         """Check that there is exactly one kind of source."""
-        if bool(self.simulation) == bool(self.folder and self.splits):
-            message = "give either simulation, or folder and splits"
+        kinds = (self.simulation, self.folder and self.splits, self.store)
+        if sum(map(bool, kinds)) != 1 or (self.store and (self.folder or self.splits)):
+            message = "give either simulation, or folder and splits, or store"
             raise ValueError(message)
         return self
+
+    @model_validator(mode="after")
+    def _staged_already(self) -> "Dataset":
+        """Check that nothing is asked of a staged store that is of its staging."""
+        given = [name for name in OF_STAGING if name in self.model_fields_set]
+        if self.store and given:
+            message = f"store is staged already: leave {', '.join(given)} out"
+            raise ValueError(message)
+        return self
+
+    @field_validator("store")
+    @classmethod
+    def _store_anywhere(cls, store: str) -> str:
+        """Return the store as a job finds it, from the root on unless it is an address."""
+        if not store or "://" in store:
+            return store
+        return str(Path(os.path.expandvars(store)).expanduser().absolute())
 
     @field_validator("bins_file", "sha256")
     @classmethod

@@ -13,12 +13,21 @@ from pipeline.downstream import AnyTask
 from pipeline.families import AnyTokenizer, Model
 
 
-class SimulateTask(Declaration):
+class Resolved(Declaration):
+    """A task with all its keys; `contents` is the SHA-256 of what it takes from outside of the run.
+
+    That is of stores and weights by the key that has their path, and of files of own code by name.
+    """
+
+    key: str
+    needs: tuple[str, ...] = ()
+    contents: dict[str, str] = {}
+
+
+class SimulateTask(Resolved):
     """Make the files of one simulation; one part per file."""
 
     stage: Literal["simulate"] = "simulate"
-    key: str
-    needs: tuple[str, ...] = ()
     seed: int
     simulation: Simulation
     output: Path
@@ -33,12 +42,10 @@ class SimulateTask(Declaration):
         )
 
 
-class StageTask(Declaration):
+class StageTask(Resolved):
     """Stage source files, paths or addresses, into one Zarr store; one part per source file."""
 
     stage: Literal["stage"] = "stage"
-    key: str
-    needs: tuple[str, ...] = ()
     dataset: Dataset
     sources: dict[str, tuple[str, ...]]
     store: Path
@@ -58,7 +65,7 @@ class StageTask(Declaration):
         )
 
 
-class TokenizeTask(Declaration):
+class TokenizeTask(Resolved):
     """Train a tokenizer on the first `events` jets (all, if None) of a split of the store `jets`.
 
     Or take that which was trained in the folder `trained`. Then write the tokens of all its splits
@@ -66,8 +73,6 @@ class TokenizeTask(Declaration):
     """
 
     stage: Literal["tokenize"] = "tokenize"
-    key: str
-    needs: tuple[str, ...] = ()
     seed: int
     model: AnyTokenizer
     jets: Path
@@ -87,7 +92,7 @@ class Trunk(Declaration):
     events_seen: PositiveInt
 
 
-class PretrainTask(Declaration):
+class PretrainTask(Resolved):
     """Pretrain one model on `events` events of a store.
 
     They are a subset, passed as often as the training asks; or, of `one_pass`, the first so many
@@ -96,8 +101,6 @@ class PretrainTask(Declaration):
     """
 
     stage: Literal["pretrain"] = "pretrain"
-    key: str
-    needs: tuple[str, ...] = ()
     seed: int
     model: Model
     store: Path
@@ -110,15 +113,13 @@ class PretrainTask(Declaration):
     trunk: Trunk | None = None
 
 
-class FeaturesTask(Declaration):
+class FeaturesTask(Resolved):
     """Write to `store` what a frozen backbone makes of all events of the store `source`.
 
     Of the layers of a point the mean is kept, or the last.
     """
 
     stage: Literal["features"] = "features"
-    key: str
-    needs: tuple[str, ...] = ()
     model: Model
     backbone: Path
     combine: Literal["mean", "last"]
@@ -129,7 +130,7 @@ class FeaturesTask(Declaration):
     threads: Annotated[PositiveInt, INCIDENTAL] = 1
 
 
-class FinetuneTask(Declaration):
+class FinetuneTask(Resolved):
     """Fine-tune a head on a backbone that is frozen, adapted, trained along, or from scratch.
 
     `subset` is the seed that chooses the labelled events. `cached`: the store holds what the frozen
@@ -137,8 +138,6 @@ class FinetuneTask(Declaration):
     """
 
     stage: Literal["finetune"] = "finetune"
-    key: str
-    needs: tuple[str, ...] = ()
     seed: int
     mode: Mode
     model: Model
@@ -154,12 +153,10 @@ class FinetuneTask(Declaration):
     validation: Validation | None = None
 
 
-class EvaluateTask(Declaration):
+class EvaluateTask(Resolved):
     """Evaluate one fine-tuned model on a split it never saw."""
 
     stage: Literal["evaluate"] = "evaluate"
-    key: str
-    needs: tuple[str, ...] = ()
     seed: int
     finetuned: Path
     store: Path
@@ -167,12 +164,10 @@ class EvaluateTask(Declaration):
     threads: Annotated[PositiveInt, INCIDENTAL] = 1
 
 
-class ProbeTask(Declaration):
+class ProbeTask(Resolved):
     """Evaluate one pretrained model as it is, on `events` events (all, if None) it never saw."""
 
     stage: Literal["probe"] = "probe"
-    key: str
-    needs: tuple[str, ...] = ()
     seed: int
     pretrained: Path
     store: Path

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.catalog import DeclarationError, parse
-from pipeline.cli.screen import AsJson, screen
+from pipeline.cli.screen import AsJson, known_campaign, screen
 from pipeline.data.experiments import EXPERIMENTS, check
 from pipeline.outcome import RunError
 
 if TYPE_CHECKING:
-    from pipeline.campaign import SimulateTask, StageTask
+    from pipeline.campaign import Dataset, SimulateTask, StageTask
     from pipeline.records import AnyRecord, Staged
     from pipeline.run import TaskFolder
 
 FORMATS = "npz or root for sphenix, root for jetclass, parquet for icecube."
 DEAL = "Assign events to splits by a hash of their id: train=0.8,validation=0.1,test=0.1."
 KNOWN_HASHES = "A file of known SHA-256, as sha256sum writes them; all sources are held to it."
+LIKE = "Stage as this dataset declares, its files if none are named, into a store to share."
 READER = "An option of the experiment's reader, name=value, such as pulses=SRTInIcePulses."
 KNOWN = ", ".join(EXPERIMENTS)
 ORDERS = "file, time, none, EPR, REP, RPE, PER, hilbert, zorder"
@@ -69,10 +70,15 @@ def simulate(
 
 
 def stage(
+    context: typer.Context,
     store: Annotated[
         Path, typer.Argument(help="The Zarr store to make; a partial one is resumed.")
     ],
-    sources: Annotated[list[str], typer.Argument(help="Source files: paths or URLs.")],
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(help="Source files: paths or URLs; with --like those of the campaign."),
+    ] = None,
+    like: Annotated[str, typer.Option(metavar="CAMPAIGN:DATASET", help=LIKE)] = "",
     experiment: Annotated[str, typer.Option(help=f"The experiment: {KNOWN}.")] = "sphenix",
     reader: Annotated[list[str] | None, typer.Option(help=READER)] = None,
     sha256: Annotated[str, typer.Option(help=KNOWN_HASHES)] = "",
@@ -96,39 +102,126 @@ def stage(
     Sources may be remote: https://, root://, or a member of an archive, which is read by byte
     ranges: zip://member::https://host/archive.zip.
 
+    With --like it stages as a campaign's dataset declares, so that this campaign, and others, can
+    take it: store = "pp.zarr" in place of folder and splits.
+
     Example: `cosmotron stage pp.zarr samples/events/*.root --neighbours 30`
     """
-    from pipeline.campaign import Dataset, StageTask
+    where = store.resolve()
+    dataset = _dataset(
+        experiment=experiment,
+        folder=str(where.parent),
+        splits={split: ["*"]},
+        reader=dict(_pairs("--reader", reader or [], "pulses=SRTInIcePulses")),
+        sha256=sha256,
+        fractions=_fractions(fractions),
+        neighbours=neighbours,
+        order=order,
+        min_points=min_points,
+        max_points=max_points,
+        events_per_shard=events_per_shard,
+        codec=codec,
+    )
+    files = {split: _files(sources)} if sources else {}
+    if like:
+        _check_like(context, like)
+        dataset, files = _declared(like, files, has_bins=bins_from is not None)
+    made = _staged(dataset, files, where, bins_from, workers, ranks)
+    _print_staged(where, made, as_json=as_json)
+
+
+def _staged(
+    dataset: "Dataset",
+    files: dict[str, tuple[str, ...]],
+    store: Path,
+    bins_from: Path | None,
+    workers: int,
+    ranks: int,
+) -> "Staged":
+    """Stage `files` into `store` as `dataset` says; return the result.
+
+    Raises:
+        DeclarationError: There are no files.
+    """
+    from pipeline.campaign import StageTask
     from pipeline.records import Staged
     from pipeline.run import TaskFolder
 
-    check(experiment)
-    where = store.resolve()
-    declared: dict[str, Any] = {
-        "experiment": experiment,
-        "folder": str(where.parent),
-        "splits": {split: ["*"]},
-        "reader": dict(_pairs("--reader", reader or [], "pulses=SRTInIcePulses")),
-        "sha256": sha256,
-        "fractions": _fractions(fractions),
-        "neighbours": neighbours,
-        "order": order,
-        "min_points": min_points,
-        "max_points": max_points,
-        "events_per_shard": events_per_shard,
-        "codec": codec,
-    }
-    bins = bins_from.resolve() if bins_from else where
-    dataset, files = parse(Dataset, declared), {split: _files(sources)}
-    task = StageTask(key="stage", dataset=dataset, sources=files, store=where, bins_store=bins)
-    made = _run(task, TaskFolder(where.with_suffix(".staging")), Staged, workers, ranks)
+    if not files:
+        message = f"{store}: name the source files to stage, or a campaign's dataset with --like."
+        raise DeclarationError(message)
+    bins = bins_from.resolve() if bins_from else store
+    task = StageTask(key="stage", dataset=dataset, sources=files, store=store, bins_store=bins)
+    return _run(task, TaskFolder(store.with_suffix(".staging")), Staged, workers, ranks)
+
+
+def _dataset(**declared: Any) -> "Dataset":
+    """Return a dataset of these keys.
+
+    Raises:
+        BadInput: There is no such experiment.
+        DeclarationError: A key is impossible.
+    """
+    from pipeline.campaign import Dataset
+
+    check(declared["experiment"])
+    return parse(Dataset, declared)
+
+
+def _check_like(context: typer.Context, like: str) -> None:
+    """Check that no option is given that the dataset `like` decides.
+
+    Raises:
+        DeclarationError: One is.
+    """
+    others = ("context", "store", "sources", "like", "split", "bins_from", "workers", "ranks")
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in context.params
+        if name not in (*others, "as_json")
+        and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    if given:
+        message = f"--like {like} says how to stage: leave {', '.join(given)} out."
+        raise DeclarationError(message)
+
+
+def _declared(
+    like: str, files: dict[str, tuple[str, ...]], *, has_bins: bool
+) -> "tuple[Dataset, dict[str, tuple[str, ...]]]":
+    """Return the dataset "CAMPAIGN:DATASET", and its files, which are `files` if there are any.
+
+    Raises:
+        DeclarationError: There is no such dataset, or it does not say what is to be staged.
+    """
+    from pipeline.campaign.sources import sources_of
+
+    name, _, key = like.rpartition(":")
+    declared = known_campaign(name).datasets if name else {}
+    if key not in declared:
+        known = ", ".join(declared) or "CAMPAIGN:DATASET is expected, as in quickstart:labelled"
+        message = f"--like {like}: no such dataset: {known}."
+        raise DeclarationError(message)
+    dataset = declared[key]
+    if dataset.store:
+        message = f"--like {like}: it is staged already, in {dataset.store}. Copy that."
+        raise DeclarationError(message)
+    if dataset.bins_from and not has_bins:
+        message = (
+            f"--like {like}: its voxels are those of {dataset.bins_from!r}: name the store of that "
+            "with --bins-from."
+        )
+        raise DeclarationError(message)
+    if dataset.simulation and not files:
+        message = f"--like {like}: its files are simulated: name those to stage, and their --split."
+        raise DeclarationError(message)
+    return dataset, files or sources_of(key, dataset, elsewhere=False)
+
+
+def _print_staged(store: Path, made: "Staged", *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({"store": str(where), **made.model_dump()}))
-    else:
-        _print_staged(where, made)
-
-
-def _print_staged(store: Path, made: "Staged") -> None:
+        typer.echo(json.dumps({"store": str(store), **made.model_dump()}))
+        return
     counted = ", ".join(f"{count:,} {name} events" for name, count in made.events.items())
     rejected = ", ".join(f"{count:,} {name}" for name, count in made.rejected.items())
     screen.print(f"{counted} in {store}; rejected: {rejected or 'none'}")

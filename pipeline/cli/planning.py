@@ -37,12 +37,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pipeline.budget.estimate import Estimate
+    from pipeline.campaign import Campaign
     from pipeline.campaign.recipes import Compared
     from pipeline.campaign.tasks import Task
     from pipeline.planning.arithmetic import Sums
     from pipeline.planning.changes import Change
     from pipeline.planning.overlaps import Finding
     from pipeline.planning.plan import Plan, Step
+    from pipeline.planning.selection import Part
+    from pipeline.run import Run
 
 SIZE_AND_SEED = re.compile(
     r"-d\d.*|-(scratch|head)-l\d.*|-s\d+$"
@@ -78,7 +81,7 @@ def plan(
     Example: `cosmotron plan quickstart --site perlmutter --project m4722 --scripts scripts/`
     """
     from pipeline.campaign.recipes import compared
-    from pipeline.planning import changes, overlaps, selection
+    from pipeline.planning import changes, selection
     from pipeline.planning.arithmetic import estimates, sums
     from pipeline.planning.plan import RunOptions, make_plan, write_scripts
 
@@ -88,7 +91,7 @@ def plan(
     folder = run_folder(what, where, root)
     part = selection.part(what, folder, only or (), elsewhere=True)
     tasks, meant = part.tasks, part.changes
-    warnings = _messages(*overlaps.check(part.every_task, folder, allow=what.allow_overlap))
+    warnings = _checked(what, part, folder)
     options = RunOptions(project, qos, image=image, bundle=bundle)
     planned = make_plan(tasks, folder, where, options, changes.begun(meant, tasks))
     found = estimates(planned, what)
@@ -108,6 +111,19 @@ def plan(
     _print_recipes(recipes)
     _print_lines([*_parts(tasks), *warnings, *_block(changing.lines(meant, planned.steps))])
     _check_truth(planned)
+
+
+def _checked(campaign: "Campaign", part: "Part", run: "Run") -> list[str]:
+    """Return what to know of tests on events that were, or may have been, trained on.
+
+    Raises:
+        DeclarationError: Models are tested on what they are trained on; or a store that the
+            campaign takes is not there, not whole, or not what its dataset says.
+    """
+    from pipeline.planning import overlaps, shared_stores
+
+    shared_stores.check(campaign, part.to_do)
+    return _messages(*overlaps.check(part.every_task, run, allow=campaign.allow_overlap))
 
 
 def _print_sums(

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from pipeline.budget.estimate import Estimate, estimate
 from pipeline.campaign import Campaign, PretrainTask
+from pipeline.data.store.manifest import read_manifest
 from pipeline.pace import newest
 from pipeline.planning.plan import Plan
+from pipeline.run import Run
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def estimates(plan: Plan, campaign: Campaign) -> dict[str, Estimate]:
         measured.setdefault(repr(task.model), []).extend(rates)
     found = {}
     for task in tasks:
-        points = campaign.mean_points(task.store.stem)
+        points = _mean_points(campaign, task, plan.run)
         if points is None:
             continue
         rates = measured[repr(task.model)]
@@ -43,6 +45,15 @@ def estimates(plan: Plan, campaign: Campaign) -> dict[str, Estimate]:
         found[task.key] = estimate(task.model, task.training, node, points, mean)
     begun = {step.task.key: step.begun for step in plan.steps}
     return {key: each.rest(begun[key]) for key, each in found.items() if each is not None}
+
+
+def _mean_points(campaign: Campaign, task: PretrainTask, run: Run) -> float | None:
+    """Return the points of an event: as declared, or counted where the store is not of `run`."""
+    declared = campaign.mean_points(task.store)
+    if declared is not None or task.store.is_relative_to(run.path.absolute()):
+        return declared
+    manifest = read_manifest(task.store)
+    return manifest.points[task.split] / max(1, manifest.events[task.split])
 
 
 def sums(plan: Plan, found: Mapping[str, Estimate], cap_node_hours: float | None) -> Sums:

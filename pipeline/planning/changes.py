@@ -21,7 +21,7 @@ from pipeline.campaign import (
     TokenizeTask,
     stored,
 )
-from pipeline.campaign.identity import Difference, differences, files_changed
+from pipeline.campaign.identity import Difference, differences, files_changed, still_known
 from pipeline.campaign.lengthening import why_not
 from pipeline.data.errors import BadInput
 from pipeline.data.source import is_remote
@@ -288,6 +288,8 @@ def declare_anew(task: Task, folder: TaskFolder) -> None:
     if before is not None and not made_something(before, folder):
         shutil.rmtree(folder.parts, ignore_errors=True)  # notes on the files of then
     gone = before is not None and _are_gone(files_changed(before, task))
+    if before is not None:
+        task = still_known(before, task)
     if isinstance(before, StageTask) and isinstance(task, StageTask) and gone:
         task = task.model_copy(update={"sources": before.sources})  # what the store was made of
     if before != task:

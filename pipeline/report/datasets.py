@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.campaign import Campaign
@@ -45,12 +46,12 @@ class DatasetView:
 
 def view_datasets(campaign: Campaign, run: Run, reader: Reader) -> list[DatasetView]:
     """Return what the store of each dataset holds."""
-    return [_view(name, run, reader) for name in campaign.datasets]
+    return [_view(name, campaign.store(run, name), reader) for name in campaign.datasets]
 
 
-def _view(name: str, run: Run, reader: Reader) -> DatasetView:
+def _view(name: str, store: Path, reader: Reader) -> DatasetView:
     """Return what the store of the dataset `name` holds."""
-    manifest = reader.table(run.store(name) / "manifest.json")
+    manifest = reader.table(store / "manifest.json")
     events, points = manifest.get("events", {}), manifest.get("points", {})
     splits = [
         Split(split, events[split], points.get(split, 0), _tracks(manifest, split))

@@ -26,7 +26,15 @@ from pipeline.chains.settlement import settle_all
 from pipeline.chains.watch import Watchers
 from pipeline.masking import has_secret, masked
 from pipeline.outcome import RunError
-from pipeline.planning import changes, code_copy, misuse, overlaps, preflight, selection
+from pipeline.planning import (
+    changes,
+    code_copy,
+    misuse,
+    overlaps,
+    preflight,
+    selection,
+    shared_stores,
+)
 from pipeline.planning.changes import Change
 from pipeline.planning.plan import PACK, PILOT, Plan, RunOptions, Step, make_plan
 from pipeline.planning.selection import Part
@@ -74,8 +82,9 @@ def drive(
     Raises:
         RunError: Another controller drives this run or has taken it over, a stop request exists, or
             the folder cannot be used.
-        DeclarationError: The campaign tests models on what they are trained on; or the site cannot
-            run it, or, unless `checks` is off, its policies forbid it (`misuse`).
+        DeclarationError: The campaign tests models on what they are trained on, or a store that it
+            takes is not whole; or the site cannot run it, or, unless `checks` is off, its policies
+            forbid it (`misuse`).
         BadInput: A store or a training of the run was made by an older version.
     """
     _check_may_run(run)
@@ -111,11 +120,13 @@ def _check_inputs(part: Part, campaign: Campaign, run: Run) -> None:
     """Check what is to be done against what it is made from.
 
     Raises:
-        DeclarationError: A dataset that is to be staged has no source here; a model starts from
-            weights of another one, or is tested on what it is trained on.
+        DeclarationError: A dataset that is to be staged has no source here, or a store that it
+            takes is not whole; a model starts from weights of another one, or is tested on what it
+            is trained on.
         RunError: A store that was staged before is gone, and so are its sources.
     """
     changes.check_sources(part.changes)
+    shared_stores.check(campaign, part.to_do)
     if any(isinstance(task, StageTask) and not task.files for task in part.to_do):
         campaign.tasks(run)  # which says what is not there
     campaign.check_weights()

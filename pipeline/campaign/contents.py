@@ -1,0 +1,118 @@
+"""What a task takes from outside of its run, by content: own code, weights, stores of others.
+
+It decides the product, wherever it lies: moved, it is the same; edited, it is another.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pipeline import catalog
+from pipeline.campaign.model_folder import CONFIG
+from pipeline.catalog import DeclarationError
+
+MANIFEST = "manifest.json"  # of a store
+SEALED = re.compile(r'"sha256": "([0-9a-f]{64})"\s*\}\s*\Z')
+TAIL_BYTES = 200
+CODE = re.compile(r"(?P<file>[^:]*\.py)(?P<name>:[A-Za-z_]\w*)?")
+OBJECTIVES = ".objectives."  # what follows is the name of one, "file.py:name" of an own one
+OF_STORES = ("store", "jets", "source", "bins_store")
+OF_WEIGHTS = ("model.weights", "backbone", "pretrained")
+
+
+def contents(keys: Mapping[str, Any], run: Path) -> dict[str, str]:
+    """Return the SHA-256 of each store and folder of weights outside of the folder `run`, by key.
+
+    And that of each file of own code, by its name. What is not there has none.
+
+    Args:
+        keys: Of a task, dotted, with what they hold.
+        run: The run folder, whose own files are known by the tasks that make them.
+    """
+    found = {}
+    for kind, digest in ((OF_STORES, store_sha256), (OF_WEIGHTS, weights_sha256)):
+        for key in kind:
+            path = keys.get(key)
+            if path and not Path(path).is_relative_to(run.absolute()):
+                found[key] = digest(Path(path))
+    code: dict[str, list[str]] = {}
+    for file in dict.fromkeys(_code_files(keys)):
+        code.setdefault(Path(file).name, []).append(file_sha256(Path(file)))
+    found |= {name: "+".join(sorted(digests)) for name, digests in code.items()}
+    return {key: digest for key, digest in found.items() if digest}
+
+
+def by_name(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `keys` with each file of own code, in a key or a value, by its name alone."""
+    found = {}
+    for key, value in keys.items():
+        section, of_objectives, objective = key.partition(OBJECTIVES)
+        found[f"{section}{of_objectives}{_name_of(objective)}"] = _name_of(value)
+    return found
+
+
+def is_code(name: str) -> bool:
+    """Return whether a name among `contents` is that of a file of own code."""
+    return name.endswith(".py")
+
+
+def digest_of(key: str, path: str) -> str:
+    """Return the digest of what is at `path`, which is of the kind that `key` has; "" for none."""
+    kinds = {OF_STORES: store_sha256, OF_WEIGHTS: weights_sha256}
+    return next((digest(Path(path)) for keys, digest in kinds.items() if key in keys), "")
+
+
+def store_sha256(store: Path) -> str:
+    """Return the SHA-256 that closes the manifest of a store, "" if there is none.
+
+    Who reads the store holds the manifest to it, and the shards to the manifest.
+    """
+    path = store / MANIFEST
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            found = SEALED.search(stream.read().decode(errors="replace"))
+    except OSError:
+        return ""
+    return found[1] if found is not None else ""
+
+
+def weights_sha256(folder: Path) -> str:
+    """Return the SHA-256 that a folder of weights states of them, "" if it states none."""
+    try:
+        stated = catalog.table(folder / CONFIG).get("weights", {})
+    except DeclarationError:
+        return ""
+    return str(stated.get("sha256", "")) if isinstance(stated, dict) else ""
+
+
+def file_sha256(file: Path) -> str:
+    """Return the SHA-256 of a file, "" if it cannot be read."""
+    try:
+        seen = file.stat()
+        return _hashed(file, seen.st_mtime_ns, seen.st_size)
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=256)
+def _hashed(file: Path, changed: int, size: int) -> str:  # noqa: ARG001 - tell versions apart
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _code_files(keys: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the files of own code that keys and values name, by their paths."""
+    for key, value in keys.items():
+        for each in (key.partition(OBJECTIVES)[2], value):
+            match = CODE.fullmatch(each) if isinstance(each, str) else None
+            if match is not None:
+                yield match["file"]
+
+
+def _name_of(value: Any) -> Any:
+    """Return a file of own code, with what it names there, by its name alone."""
+    match = CODE.fullmatch(value) if isinstance(value, str) else None
+    return value if match is None else f"{Path(match['file']).name}{match['name'] or ''}"
