@@ -146,12 +146,17 @@ class FileSystem(Declaration):
     """A file system: its `root`, in which the shell expands variables, and its policies.
 
     `locks` is whether flock works there; a file that nobody has read for `purge_days` is deleted.
+    `touch` is whether the site's policy lets users set the times of files to prevent that,
+    `purge_policy` its words and their source, `keep_at` where to keep what is still needed.
     `quota_command` prints the quota, for the user.
     """
 
     root: str
     locks: bool
     purge_days: PositiveInt | None = None
+    touch: Literal["allowed", "forbidden", "unclear"] = "unclear"
+    purge_policy: str = ""
+    keep_at: str = ""
     quota_command: str = ""
     for_runs: bool = True
     note: str = ""

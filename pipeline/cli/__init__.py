@@ -14,6 +14,7 @@ from pipeline.cli import (
     jobs,
     models,
     planning,
+    purging,
     rehearsing,
     sites,
     stopping,
@@ -38,7 +39,7 @@ VERBS = (
     *(campaigns.run, planning.plan, campaigns.status, stopping.stop, jobs.cancel),
     *(jobs.logs, rehearsing.rehearse, forecasting.forecast),
     *(budgeting.budget, campaigns.export, campaigns.report, campaigns.crate, campaigns.campaigns),
-    *(archiving.archive, archiving.restore, data.simulate, data.stage),
+    *(archiving.archive, archiving.restore, purging.touch, data.simulate, data.stage),
     models.models,
 )
 for verb in VERBS:

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import re
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -81,7 +82,7 @@ def plan(
     Example: `cosmotron plan quickstart --site perlmutter --project m4722 --scripts scripts/`
     """
     from pipeline.campaign.recipes import compared
-    from pipeline.planning import changes, selection
+    from pipeline.planning import changes, purge, selection
     from pipeline.planning.arithmetic import estimates, sums
     from pipeline.planning.plan import RunOptions, make_plan, write_scripts
 
@@ -110,6 +111,7 @@ def plan(
     _print_sums(planned, total, found, what.cap_node_hours)
     _print_recipes(recipes)
     _print_lines([*_parts(tasks), *warnings, *_block(changing.lines(meant, planned.steps))])
+    _print_lines(list(purge.warnings(planned, part, time.time())))
     _check_truth(planned)
 
 
