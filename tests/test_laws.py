@@ -24,9 +24,9 @@ HEAVY = (
 DEVELOPERS = re.compile(r"(?<![\w.$}])/(?:home|Users|root)/\w+")
 VERBS = (
     "", "simulate", "stage", "plan", "run", "status", "stop", "cancel", "logs", "budget", "report",
-    "rehearse", "forecast", "export", "crate", "campaigns", "archive", "restore",
-    "sites list", "sites show", "sites check", "models", "data inspect", "data verify", "data plot",
-    "weights import", "weights export",
+    "rehearse", "forecast", "export", "crate", "campaigns", "archive", "restore", "touch",
+    "transfer", "sites list", "sites show", "sites check", "models",
+    "data inspect", "data verify", "data plot", "weights import", "weights export",
 )  # fmt: skip
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

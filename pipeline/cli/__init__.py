@@ -19,6 +19,7 @@ from pipeline.cli import (
     sites,
     stopping,
     stores,
+    transferring,
     weights,
 )
 from pipeline.cli.screen import errors_reported
@@ -39,7 +40,14 @@ VERBS = (
     *(campaigns.run, planning.plan, campaigns.status, stopping.stop, jobs.cancel),
     *(jobs.logs, rehearsing.rehearse, forecasting.forecast),
     *(budgeting.budget, campaigns.export, campaigns.report, campaigns.crate, campaigns.campaigns),
-    *(archiving.archive, archiving.restore, purging.touch, data.simulate, data.stage),
+    *(
+        archiving.archive,
+        archiving.restore,
+        purging.touch,
+        transferring.transfer,
+        data.simulate,
+        data.stage,
+    ),
     models.models,
 )
 for verb in VERBS:

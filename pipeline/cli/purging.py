@@ -63,7 +63,7 @@ def _print_touched(folder: "Run", purged: "Sequence[Purge]", set_now: int, site:
     from pipeline.planning.touching import others
 
     if not purged:
-        _say(f"{folder.path}: nothing that the campaign still reads is purged on {site.name}.")
+        _say(f"{folder.path}: what is still read lies on no file system that {site.name} purges.")
         return
     size = sum(each.bytes for each in purged)
     _say(f"Touched {set_now:,} file(s), {as_bytes(size)}, that {folder.campaign} still reads.")

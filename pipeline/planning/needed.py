@@ -52,6 +52,9 @@ def needed(part: Part, run: Run) -> list[Needed]:
         for key in products.reads(task, makers):
             if run.task(key).is_done and key not in found:
                 found[key] = _of(key, task.key, products.files(by_key[key], run.task(key)))
+        for store in products.stores_read(task):
+            if store not in makers and str(store) not in found:
+                found[str(store)] = _of(str(store), task.key, products.of_store(store))
         mine = [*_checkpoint(run.task(task.key)), *_sources(task)]
         if mine:
             found[task.key] = _of(task.key, task.key, mine)

@@ -84,12 +84,17 @@ def reads(task: Task, makers: Mapping[Path, str]) -> list[str]:
     An evaluation reads a store, and needs only the training on it. Of the dataset that another has
     its bins from, only those are read.
     """
-    stores = (getattr(task, name, Path()) for name in ("jets", "source", "store"))
-    of_stores = [key for each in stores if (key := makers.get(each, task.key)) != task.key]
+    of_stores = [makers[each] for each in stores_read(task) if each in makers]
     needs = list(task.needs)
     if isinstance(task, StageTask) and (task.bins_store / BINS).exists():
         needs = [key for key in needs if key != makers.get(task.bins_store)]
     return list(dict.fromkeys((*needs, *of_stores)))
+
+
+def stores_read(task: Task) -> list[Path]:
+    """Return the stores that `task` reads."""
+    names = ("jets", "source") if isinstance(task, STORING) else ("store",)
+    return [path for name in names if (path := getattr(task, name, None)) is not None]
 
 
 def source_missing(task: Task) -> str:

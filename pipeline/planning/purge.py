@@ -4,6 +4,7 @@ import time
 from collections.abc import Collection, Iterator
 
 from pipeline.budget.forecast import kept
+from pipeline.data.space import Room
 from pipeline.outcome import RunError
 from pipeline.planning.needed import DAY_SECONDS, Purge, needed, purges
 from pipeline.planning.plan import Plan, Step
@@ -27,9 +28,9 @@ def warnings(plan: Plan, part: Part, now: float) -> Iterator[str]:
 
 def described(purge: Purge) -> str:
     """Return which files are removed, and from when on."""
-    files, gigabytes = len(purge.needed.files), purge.bytes / 1e9
+    size = Room(purge.bytes, len(purge.needed.files))
     return (
-        f"{files:,} file(s) of {purge.needed.made_by} ({gigabytes:.3g} GB) may be purged from "
+        f"{size} of {purge.needed.made_by} may be purged from "
         f"{_day(purge.date)} on, {purge.days} days after one of them was last read"
     )
 

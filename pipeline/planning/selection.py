@@ -72,8 +72,16 @@ def chosen(tasks: Sequence[Task], campaign: Campaign, only: Sequence[str]) -> fr
     """
     if not only:
         return frozenset(task.key for task in tasks)
-    named = frozenset(key for name in only for key in _named(name, tasks, campaign))
-    return with_needs(named, tasks)
+    return with_needs(named(tasks, campaign, only), tasks)
+
+
+def named(tasks: Sequence[Task], campaign: Campaign, only: Sequence[str]) -> frozenset[str]:
+    """Return the keys of the tasks that `only` names, without those they need.
+
+    Raises:
+        DeclarationError: A name is none, as in `chosen`.
+    """
+    return frozenset(key for name in only for key in _named(name, tasks, campaign))
 
 
 def with_needs(keys: Collection[str], tasks: Sequence[Task]) -> frozenset[str]:
