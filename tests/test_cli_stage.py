@@ -3,6 +3,7 @@
 import hashlib
 import sqlite3
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, get_args
@@ -16,10 +17,13 @@ from pipeline.campaign import load_campaign
 from pipeline.campaign.sections import Order
 from pipeline.cli import main
 from pipeline.cli.data import ORDERS
+from pipeline.data.program import run as run_program
+from pipeline.data.stage import STAGE
 from pipeline.data.store import Store
 from pipeline.data.store.summary import summary
 from pipeline.outcome import Exit
-from pipeline.run import Run
+from pipeline.run import Run, TaskFolder
+from pipeline.workflow import alone
 
 
 @pytest.fixture
@@ -159,6 +163,7 @@ def declared(folder: Path, raw: Path, **keys: object) -> Path:
     return folder / "c.toml"
 
 
+@pytest.mark.usefixtures("here")
 def test_a_store_is_staged_as_a_campaign_would(tmp_path: Path, stage: Any) -> None:
     write_sources(tmp_path / "raw", 3)
     file = declared(tmp_path, tmp_path / "raw", neighbours=2, bins=[2, 2, 3], order="EPR")
@@ -203,3 +208,62 @@ def test_nothing_to_stage_is_said(tmp_path: Path, stage: Any) -> None:
     code, words = stage(tmp_path / "s.zarr", "--like", "quickstart")
     assert code == Exit.USAGE
     assert "CAMPAIGN:DATASET is expected, as in quickstart:labelled" in words
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the programs of a staging in this process, which is quicker."""
+
+    def run_here(command: Sequence[str], folder: TaskFolder) -> None:
+        log = folder.logs / "here.log"
+        alone._check("its program", run_program(STAGE, command[3:]), folder, log)
+
+    monkeypatch.setattr(alone, "_run", run_here)
+
+
+def content(store: Path) -> dict[str, bytes]:
+    """All files of a store."""
+    files = (path for path in store.rglob("*") if path.is_file())
+    return {str(path.relative_to(store)): path.read_bytes() for path in files}
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (["a", "b", "bad"], ["b", "c"]),
+        (["a", "b", "bad"], ["a"]),
+        (["a", "b", "bad"], ["a", "b", "--split", "test", "--order", "hilbert"]),
+        (["a", "b", "bad", "--neighbours", "2"], ["a", "b", "c", "--neighbours", "3"]),
+        (["a", "b", "bad", "--fractions", "train=0.5,test=0.5"], ["a", "b", "c"]),
+    ],
+)
+def test_a_store_that_is_not_whole_is_staged_on_as_it_is_asked_now(
+    tmp_path: Path, stage: Any, before: list[str], now: list[str]
+) -> None:
+    paths = write_sources(tmp_path / "raw", 3, sizes=[30, 31, 32, 33])
+    named = dict(zip("abc", paths, strict=True))
+    named["bad"] = tmp_path / "raw" / "bad.npz"
+    named["bad"].write_bytes(b"no zip")
+    code, words = stage(tmp_path / "s.zarr", *(named.get(each, each) for each in before))
+    assert code != 0, words
+    assert list((tmp_path / "s.zarr").glob("*/00001-*")), words
+    code, words = stage(tmp_path / "s.zarr", *(named.get(each, each) for each in now))
+    assert code == 0, words
+    code, words = stage(tmp_path / "fresh.zarr", *(named.get(each, each) for each in now))
+    assert code == 0, words
+    assert content(tmp_path / "s.zarr") == content(tmp_path / "fresh.zarr")
+
+
+@pytest.mark.usefixtures("here")
+def test_shards_of_sources_that_stay_are_not_made_again(tmp_path: Path, stage: Any) -> None:
+    paths = write_sources(tmp_path / "raw", 3, sizes=[30, 31, 32, 33])
+    (tmp_path / "bad.npz").write_bytes(b"no zip")
+    code, _ = stage(tmp_path / "s.zarr", *paths[:2], tmp_path / "bad.npz")
+    assert code != 0
+    shards = sorted((tmp_path / "s.zarr" / "train").iterdir())
+    made = {shard: shard.stat().st_ino for shard in shards}
+    code, words = stage(tmp_path / "s.zarr", paths[0], paths[2])
+    assert code == 0, words
+    kept = [shard.name for shard in shards if shard.exists() and shard.stat().st_ino == made[shard]]
+    assert kept == ["00000-000"]

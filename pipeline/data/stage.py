@@ -215,6 +215,17 @@ def _remove_others(store: Path, number: int, shards: Sequence[ShardRecord]) -> N
         shutil.rmtree(folder)
 
 
+def _remove_unknown(store: Path, manifest: Manifest) -> None:
+    """Remove shards that are not of `manifest`: of sources that were taken out before the end."""
+    known = {store / each.split / each.name for each in manifest.shards}
+    unknown = {*store.glob("*/[0-9]*-*")} - known
+    for folder in unknown:
+        shutil.rmtree(folder)
+    for split in {folder.parent for folder in unknown}:
+        if not any(split.iterdir()):
+            split.rmdir()
+
+
 def _fingerprint(
     task: StageTask, layout: Layout, sources: list[SourceRecord], position: tuple[int, ...]
 ) -> str:
@@ -269,6 +280,7 @@ def finish(folder: TaskFolder, task: StageTask) -> None:
             raise BadInput(message)
     manifest = _manifest(task, made)
     claims.confirm()
+    _remove_unknown(task.store, manifest)
     write_manifest(task.store, manifest)
     folder.finish(
         Staged(

@@ -19,7 +19,7 @@ from pipeline.campaign import SimulateTask, StageTask, declare
 from pipeline.chains.outcomes import why
 from pipeline.chains.watch import TaskError
 from pipeline.outcome import RunError, of_code
-from pipeline.planning import changes
+from pipeline.planning import changes, restaging
 from pipeline.planning.plan import log_name, waves
 from pipeline.records import Ending
 from pipeline.run import TaskFolder
@@ -68,13 +68,18 @@ def run_alone(
         DeclarationError: Something else was made in the folder.
         TaskError: A program failed; the message is the program's.
     """
-    if changes.of_task(task, folder).meaning == "made again":
+    is_other = changes.of_task(task, folder).meaning == "made again"
+    corrects = is_other and isinstance(task, StageTask) and restaging.is_partial(task, folder)
+    if is_other and not corrects:
         declare(folder, task)  # which says what differs
-    changes.declare_anew(task, folder)
+    if not corrects:
+        changes.declare_anew(task, folder)
     folder.logs.mkdir(parents=True, exist_ok=True)
     shown = Shown(task, folder)
     with shown.progress:
         with claims.claimed(folder.claim, notice=partial(_say, shown)):
+            if corrects and isinstance(task, StageTask):
+                restaging.correct(task, folder)
             _forget(folder)
             if not ranks:
                 _in_waves(task, folder, workers, shown)
