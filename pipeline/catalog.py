@@ -10,7 +10,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo
 
 PACKAGE = Path(__file__).parent
 
@@ -29,6 +29,12 @@ class Incidental:
 
 
 INCIDENTAL = Incidental()
+RESOLVED = "resolved"
+
+
+def is_resolved(info: ValidationInfo) -> bool:
+    """Return whether what is validated was checked before, so that its files may be gone."""
+    return bool(info.context and info.context.get(RESOLVED))
 
 
 class DeclarationError(ValueError):
@@ -106,27 +112,31 @@ def table(path: Path) -> dict[str, Any]:
         raise DeclarationError(message) from error
 
 
-def parse_file(path: Path, model: type[Declared], values: dict[str, Any]) -> Declared:
+def parse_file(
+    path: Path, model: type[Declared], values: dict[str, Any], *, resolved: bool = False
+) -> Declared:
     """Return the `values` that the file `path` holds as a checked declaration.
+
+    One that is `resolved` was checked when it was written: files that it names may be gone.
 
     Raises:
         DeclarationError: As in `parse`, with the file's name.
     """
     try:
-        return parse(model, values)
+        return parse(model, values, resolved=resolved)
     except DeclarationError as error:
         message = f"{path}:\n  {error}"
         raise DeclarationError(message) from error
 
 
-def parse(model: type[Declared], values: dict[str, Any]) -> Declared:
-    """Return `values`, from wherever they come, as a checked declaration.
+def parse(model: type[Declared], values: dict[str, Any], *, resolved: bool = False) -> Declared:
+    """Return `values`, from wherever they come, as a checked declaration, `resolved` or not.
 
     Raises:
         DeclarationError: A key is missing, unknown or impossible; a line for each.
     """
     try:
-        return model.model_validate(values)
+        return model.model_validate(values, context={RESOLVED: resolved})
     except ValidationError as error:
         problems = "\n  ".join(_problem(model, each) for each in error.errors())
         raise DeclarationError(problems) from error

@@ -21,6 +21,7 @@ CODE = re.compile(r"(?P<file>[^:]*\.py)(?P<name>:[A-Za-z_]\w*)?")
 OBJECTIVES = ".objectives."  # what follows is the name of one, "file.py:name" of an own one
 OF_STORES = ("store", "jets", "source", "bins_store")
 OF_WEIGHTS = ("model.weights", "backbone", "pretrained")
+OF_PATHS = (*OF_STORES, *OF_WEIGHTS)
 
 
 def contents(keys: Mapping[str, Any], run: Path) -> dict[str, str]:
@@ -45,18 +46,24 @@ def contents(keys: Mapping[str, Any], run: Path) -> dict[str, str]:
     return {key: digest for key, digest in found.items() if digest}
 
 
-def by_name(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `keys` with each file of own code, in a key or a value, by its name alone."""
+def by_content(keys: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
+    """Return `keys` with each file of own code by its content, wherever it lies.
+
+    That is its SHA-256 where `digests` has one of its name, else its name; in a key its name.
+    """
     found = {}
     for key, value in keys.items():
         section, of_objectives, objective = key.partition(OBJECTIVES)
-        found[f"{section}{of_objectives}{_name_of(objective)}"] = _name_of(value)
+        name = f"{section}{of_objectives}{_named(objective, {})}"
+        found[name] = _named(value, digests)
+        if objective and CODE.fullmatch(objective):
+            found[f"code of {name}"] = _named(objective, digests)
     return found
 
 
-def is_code(name: str) -> bool:
-    """Return whether a name among `contents` is that of a file of own code."""
-    return name.endswith(".py")
+def code_of(keys: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names of the files of own code that `keys` speak of."""
+    return frozenset(Path(file).name for file in _code_files(keys))
 
 
 def digest_of(key: str, path: str) -> str:
@@ -112,7 +119,11 @@ def _code_files(keys: Mapping[str, Any]) -> Iterator[str]:
                 yield match["file"]
 
 
-def _name_of(value: Any) -> Any:
-    """Return a file of own code, with what it names there, by its name alone."""
+def _named(value: Any, digests: Mapping[str, str]) -> Any:
+    """Return a file of own code, with what it names there, by its digest, or else its name."""
     match = CODE.fullmatch(value) if isinstance(value, str) else None
-    return value if match is None else f"{Path(match['file']).name}{match['name'] or ''}"
+    if match is None:
+        return value
+    name = Path(match["file"]).name
+    known = f"(SHA-256 {digests[name][:12]}…)" if name in digests else name
+    return f"{known}{match['name'] or ''}"

@@ -6,7 +6,7 @@ files of a dataset are compared by `planning.changes`, which knows their content
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,19 +68,38 @@ def still_known(before: Task, now: Task) -> Task:
 
 def differences(before: Task, now: Task) -> tuple[Difference, ...]:
     """Return the keys by which `now` makes another product than `before`, both of one run."""
-    old, new = (contents.by_name(product_keys(task)) for task in (before, now))
+    raw = product_keys(before), product_keys(now)
+    known = _code_digests((before, now), raw)
+    old, new = (contents.by_content(*each) for each in zip(raw, known, strict=True))
     found = {
         key: Difference(key, old.get(key), new.get(key))
         for key in dict.fromkeys((*old, *new))
         if old.get(key) != new.get(key)
     }
-    for key in dict.fromkeys((*before.contents, *now.contents)):
+    known_paths = before.contents.keys() | now.contents.keys()
+    for key in (each for each in contents.OF_PATHS if each in known_paths):
         one, other = (_content_of(task, key, keys) for task, keys in ((before, old), (now, new)))
         if one and one == other:
             found.pop(key, None)
         elif one and other:
-            found[key] = Difference(key, _named(old, key, one), _named(new, key, other))
+            found[key] = Difference(
+                key, _shown_content(old, key, one), _shown_content(new, key, other)
+            )
     return tuple(found.values())
+
+
+def _code_digests(
+    tasks: Sequence[Task], keys: Sequence[Mapping[str, Any]]
+) -> tuple[Mapping[str, str], ...]:
+    """Return the digests of the own code of each of `tasks`; none unless all know all of theirs.
+
+    An earlier version recorded none: then files of one name are taken for the same.
+    """
+    known = all(
+        contents.code_of(each) <= task.contents.keys()
+        for task, each in zip(tasks, keys, strict=True)
+    )
+    return tuple(task.contents if known else {} for task in tasks)
 
 
 def _content_of(task: Task, key: str, keys: Mapping[str, Any]) -> str:
@@ -89,7 +108,7 @@ def _content_of(task: Task, key: str, keys: Mapping[str, Any]) -> str:
     return task.contents.get(key, "") or (contents.digest_of(key, path) if path else "")
 
 
-def _named(keys: Mapping[str, Any], key: str, digest: str) -> str:
+def _shown_content(keys: Mapping[str, Any], key: str, digest: str) -> str:
     """Return how a content is shown: its path, if it has a key of its own, and its SHA-256."""
     return " ".join(filter(None, [keys.get(key, ""), f"(SHA-256 {digest[:8]}…)"]))
 

@@ -10,6 +10,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -17,7 +18,7 @@ from pydantic import (
 from pipeline.campaign import branching
 from pipeline.campaign.cells import M, ModelChanges, adapted, changed, in_proportion
 from pipeline.campaign.training import Training, Validation
-from pipeline.catalog import INCIDENTAL, Declaration
+from pipeline.catalog import INCIDENTAL, Declaration, is_resolved
 from pipeline.downstream import AnyTask
 from pipeline.downstream.tracks.spec import TrackTask
 from pipeline.families import AnyTokenizer
@@ -40,10 +41,10 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 OF_STAGING = (*("reader", "sha256", "files", "bins", "bins_from", "bins_file", "events_per_shard"),)
 
 
-def _absolute(name: str) -> str:
+def _absolute(name: str, info: ValidationInfo) -> str:
     """Return the name of an experiment; that of a custom one with the absolute path of its file."""
     file, _, variable = name.rpartition(":")
-    if not file.endswith(".py"):
+    if not file.endswith(".py") or is_resolved(info):
         return name
     if not Path(file).is_file():
         message = f"{file}: no such file, from {Path.cwd()}"

@@ -70,7 +70,7 @@ def read(folder: TaskFolder, kind: type[AnyTask]) -> AnyTask:
     Raises:
         DeclarationError: There is none, it is of another stage or of a later format, or damaged.
     """
-    return catalog.parse_file(folder.declaration, kind, _content(folder))
+    return catalog.parse_file(folder.declaration, kind, _content(folder), resolved=True)
 
 
 def read_any(folder: TaskFolder) -> Task:
@@ -84,7 +84,7 @@ def read_any(folder: TaskFolder) -> Task:
     if stage not in KINDS:
         message = f"{folder.declaration}: stage {stage!r} is none of: {', '.join(KINDS)}."
         raise DeclarationError(message)
-    return catalog.parse_file(folder.declaration, KINDS[stage], content)
+    return catalog.parse_file(folder.declaration, KINDS[stage], content, resolved=True)
 
 
 def _content(folder: TaskFolder) -> dict[str, Any]:

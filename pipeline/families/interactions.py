@@ -7,9 +7,9 @@ or in a file of the user's own.
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, PositiveInt, model_validator
+from pydantic import AfterValidator, PositiveInt, ValidationInfo, model_validator
 
-from pipeline.catalog import Declaration
+from pipeline.catalog import Declaration, is_resolved
 
 MODULE = "pipeline.nn.interactions"
 
@@ -38,7 +38,7 @@ class Interaction(Declaration):
         return {**given, "function": f"{Path(file).resolve()}:{name}"}  # type: ignore[dict-item]
 
     @model_validator(mode="after")
-    def _there(self) -> Self:
+    def _there(self, info: ValidationInfo) -> Self:
         """Check that there are columns, and such a file."""
         if not self.columns or len(set(self.columns)) != len(self.columns):
             message = f"columns {list(self.columns)}: give one or more, each once"
@@ -47,7 +47,7 @@ class Interaction(Declaration):
         if not name or not file:
             message = f"function {self.function!r}: expected file.py:name"
             raise ValueError(message)
-        if file.endswith(".py") and not Path(file).is_file():
+        if file.endswith(".py") and not is_resolved(info) and not Path(file).is_file():
             message = f"{file}: no such file"
             raise ValueError(message)
         return self

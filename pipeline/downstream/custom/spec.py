@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from pipeline.catalog import missing_from
+from pipeline.catalog import is_resolved, missing_from
 from pipeline.downstream.task import DownstreamTask
 
 if TYPE_CHECKING:
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 FUNCTIONS = ("build", "loss", "predict", "score")
 
 
-def _existing(code: str) -> str:
+def _existing(code: str, info: ValidationInfo) -> str:
     """Return "file.py:Name" with the file from the root on, if it defines that name.
 
     The file is read and not run, since it may import torch.
     """
+    if is_resolved(info):
+        return code
     file, _, name = code.rpartition(":")
     if not Path(file).is_file():
         message = f"{file or code}: no such file, from {Path.cwd()}"

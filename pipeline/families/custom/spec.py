@@ -4,16 +4,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationInfo,
+    model_validator,
+)
 
-from pipeline.catalog import missing_from
+from pipeline.catalog import is_resolved, missing_from
 from pipeline.families.family import Family, Parameters, Reads
 
 BACKBONE, EMBEDDING = "backbone", "embedding"
 
 
-def _existing(path: Path) -> Path:
+def _existing(path: Path, info: ValidationInfo) -> Path:
     """Return `path` from the root on, if there is such a file."""
+    if is_resolved(info):
+        return path
     if not path.is_file():
         message = f"{path}: no such file, from {Path.cwd()}"
         raise ValueError(message)
@@ -62,8 +71,10 @@ class Custom(Family):
         return self
 
     @model_validator(mode="after")
-    def _has_functions(self) -> Self:
+    def _has_functions(self, info: ValidationInfo) -> Self:
         """Check that the file defines the model, and the backbone if heads are to be put on it."""
+        if is_resolved(info):
+            return self
         needed = [self.function, *([self.backbone] if self.takes_heads else [])]
         for name in missing_from(self.code, needed):
             message = f"{self.code}: defines no {name!r} (docs/add-a-model.md)"
