@@ -42,7 +42,8 @@ def test_more_nodes_than_the_site_has(plan):
     )
 
 
-def test_pilots_longer_than_their_bin(plan):
+def test_pilots_longer_than_their_bin(plan, monkeypatch):
+    monkeypatch.setattr("pipeline.planning.plan.fitted", lambda declared, *_: declared)
     pilot = plan.site.pilot.model_copy(update={"walltime_minutes": 2881})
     (line,) = told(on_site(plan, pilot=pilot))
     assert line.startswith(
