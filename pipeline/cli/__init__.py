@@ -27,7 +27,6 @@ from pipeline.outcome import Exit
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Raw detector simulation to a scaling law, with every node-hour accounted for.\n\n"

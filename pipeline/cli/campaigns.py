@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from pipeline.catalog import names
-from pipeline.cli import changing
+from pipeline.cli import changing, completion
 from pipeline.cli.opening import RunName, opened
+from pipeline.cli.planning import plan
 from pipeline.cli.screen import (
     AsJson,
     Bundle,
@@ -70,6 +71,9 @@ def run(
             "--check/--no-check", help="Check the plan and the site before the first submission."
         ),
     ] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what it would do and cost, as `plan` does.")
+    ] = False,
 ) -> None:
     """Run a campaign to its report, from its current state; safe to repeat after any end.
 
@@ -80,6 +84,9 @@ def run(
     from pipeline.planning.plan import RunOptions
     from pipeline.workflow.controller import drive, unfinished
 
+    if dry_run:
+        plan(campaign, site, root, project, qos, image=image, bundle=bundle, only=only)
+        return
     where, what = load_site(site), known_campaign(campaign)
     limit, shared_with = cap or what.cap_node_hours, group or where.group
     part = tuple(only or ())
@@ -202,7 +209,12 @@ def _print_status(rows: "list[Progress]", run: "Run", *, with_tasks: bool) -> No
 
 def export(
     campaign: RunName,
-    task: Annotated[str, typer.Argument(help="A finished training, as `status` names it.")],
+    task: Annotated[
+        str,
+        typer.Argument(
+            help="A finished training, as `status` names it.", autocompletion=completion.tasks
+        ),
+    ],
     to: Annotated[Path, typer.Option("--to", help="The folder to write; new or empty.")],
     site: SiteName = None,
     root: Root = None,
@@ -282,12 +294,16 @@ def _check_begun(folder: "Run", name: str) -> None:
         raise RunError(message)
 
 
-def campaigns() -> None:
+def campaigns(as_json: AsJson = False) -> None:
     """List the declared campaigns.
 
     Example: `cosmotron campaigns`
     """
     from pipeline.campaign import SHELF
 
-    for name in names(SHELF):
-        out.print(f"{name:<14} {known_campaign(name).description}", highlight=False)
+    known = {name: known_campaign(name).description for name in names(SHELF)}
+    if as_json:
+        typer.echo(json.dumps(known, indent=2))
+        return
+    for name, description in known.items():
+        out.print(f"{name:<14} {description}", highlight=False)

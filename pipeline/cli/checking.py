@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from pipeline.catalog import DeclarationError
+from pipeline.cli import completion
 from pipeline.cli.screen import AsJson, Image, Project, QosName, Root, out, screen
 from pipeline.outcome import Exit
 from pipeline.site import Site, load_site
@@ -21,7 +22,13 @@ COLOURS = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": 
 
 
 def sites_check(
-    site: Annotated[str, typer.Argument(help="A declared site, or a path.")] = "",
+    site: Annotated[
+        str,
+        typer.Argument(
+            help="A declared site, or a path.",
+            autocompletion=completion.sites,
+        ),
+    ] = "",
     root: Root = None,
     project: Project = "",
     qos: QosName = "",

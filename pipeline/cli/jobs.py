@@ -17,6 +17,7 @@ from pipeline.cli.screen import (
     Project,
     Root,
     SiteName,
+    TaskName,
     as_hours,
     known_campaign,
     run_folder,
@@ -112,7 +113,7 @@ def _cancelled(manager: "JobManager") -> int:
 
 def logs(
     campaign: RunName,
-    task: Annotated[str, typer.Argument(help="A task, as `cosmotron status` names it.")],
+    task: TaskName,
     site: SiteName = None,
     root: Root = None,
     lines: Annotated[

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from pipeline.catalog import DeclarationError
+from pipeline.cli import completion
 from pipeline.cli.screen import AsJson, out
 
 if TYPE_CHECKING:
@@ -15,7 +16,13 @@ if TYPE_CHECKING:
 
 
 def models(
-    family: Annotated[str, typer.Argument(help="One family; default: all.")] = "",
+    family: Annotated[
+        str,
+        typer.Argument(
+            help="One family; default: all.",
+            autocompletion=completion.families,
+        ),
+    ] = "",
     tokens: Annotated[
         float | None,
         typer.Option(min=1, help="Tokens per event; default: those of each family's own data."),

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from pipeline.catalog import DeclarationError
+from pipeline.cli import completion
 from pipeline.data.errors import BadInput
 from pipeline.data.experiments import check
 from pipeline.masking import masked, print_traceback
@@ -21,9 +22,23 @@ if TYPE_CHECKING:
     from pipeline.run import Run
     from pipeline.site import Site
 
-CampaignName = Annotated[str, typer.Argument(help="A declared campaign, or a .toml file.")]
+CampaignName = Annotated[
+    str,
+    typer.Argument(
+        help="A declared campaign, or a .toml file.", autocompletion=completion.campaigns
+    ),
+]
+TaskName = Annotated[
+    str,
+    typer.Argument(help="A task, as `cosmotron status` names it.", autocompletion=completion.tasks),
+]
 SiteName = Annotated[
-    str | None, typer.Option("--site", help="A declared site, or a .toml file; default: this one.")
+    str | None,
+    typer.Option(
+        "--site",
+        help="A declared site, or a .toml file; default: this one.",
+        autocompletion=completion.sites,
+    ),
 ]
 Root = Annotated[
     Path | None, typer.Option("--root", help="Where run folders live; default: the site's scratch.")

@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from pipeline.catalog import find, names
+from pipeline.cli import completion
 from pipeline.cli.checking import sites_check
 from pipeline.cli.screen import AsJson, out
 from pipeline.cli.site_page import page
@@ -42,7 +43,13 @@ def sites_list(as_json: AsJson = False) -> None:
 
 @app.command("show")
 def sites_show(
-    site: Annotated[str, typer.Argument(help="A declared site, or a .toml file.")],
+    site: Annotated[
+        str,
+        typer.Argument(
+            help="A declared site, or a .toml file.",
+            autocompletion=completion.sites,
+        ),
+    ],
     as_toml: Annotated[
         bool, typer.Option("--toml", help="Print its declaration, as a start for your own.")
     ] = False,

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline.catalog import DeclarationError
+from pipeline.cli import completion
 from pipeline.cli.screen import CampaignName, Root, SiteName, known_campaign, run_folder, screen
 from pipeline.cli.screen import there as on_this_machine
 from pipeline.outcome import RunError
@@ -14,7 +15,11 @@ from pipeline.site import load_site
 def stop(
     campaign: CampaignName,
     task: Annotated[
-        str, typer.Argument(help="One task, as `cosmotron status` names it; default: all.")
+        str,
+        typer.Argument(
+            help="One task, as `cosmotron status` names it; default: all.",
+            autocompletion=completion.tasks,
+        ),
     ] = "",
     site: SiteName = None,
     root: Root = None,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli import completion
 from pipeline.cli.screen import fail, out
 
 app = typer.Typer(no_args_is_help=True, help="Published weights: import them, and export ours.")
@@ -15,7 +16,12 @@ PROGRAM = (sys.executable, "-m", "pipeline.training.programs.convert")
 
 @app.command("import")
 def weights_import(
-    family: Annotated[str, typer.Argument(help="The family that they are of: see `models`.")],
+    family: Annotated[
+        str,
+        typer.Argument(
+            help="The family that they are of: see `models`.", autocompletion=completion.families
+        ),
+    ],
     file: Annotated[
         Path,
         typer.Argument(help="The authors' .pt, .ckpt or .safetensors; or a folder of them."),
