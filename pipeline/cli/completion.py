@@ -32,13 +32,13 @@ def tasks(ctx: typer.Context, incomplete: str) -> list[str]:
 
     A shell must not be disturbed: of a campaign that cannot be read there are none.
     """
-    from pipeline.cli.screen import known_campaign, run_folder
+    from pipeline.campaign import load_campaign
     from pipeline.outcome import RunError
-    from pipeline.site import load_site
+    from pipeline.run import Run
 
     try:
-        campaign, site = known_campaign(ctx.params["campaign"]), load_site(ctx.params.get("site"))
-        found = campaign.tasks(run_folder(campaign, site, ctx.params.get("root")), elsewhere=True)
+        campaign = load_campaign(ctx.params["campaign"])
+        found = campaign.tasks(Run(Path(), campaign.name), elsewhere=True)
     except (RunError, ValueError, OSError, KeyError):
         return []
     return [task.key for task in found if task.key.startswith(incomplete)]
