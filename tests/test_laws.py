@@ -348,7 +348,14 @@ def test_no_file_knows_a_developers_machine():
 
 def test_no_two_files_of_tests_have_one_name():
     """Folders of tests are no packages: of two that share a name one is imported for the other."""
-    names_of_packages = ("benchmarks", "soak", "golden", "additions/family", "additions/task")
+    names_of_packages = (
+        "benchmarks",
+        "months",
+        "soak",
+        "golden",
+        "additions/family",
+        "additions/task",
+    )
     packages = {ROOT / "tests" / name for name in names_of_packages}
     names = [
         path.name

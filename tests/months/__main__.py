@@ -1,0 +1,78 @@
+"""Take one campaign through months of changes, and print a table.
+
+python -m tests.months --site local [--rows 10] [--to docs/measured/months.md]
+
+After each row `plan` must have predicted what `run` did, nothing finished may have been made again
+that need not be, and the sums of the ledger hold. On the test bed (`--site testbed`) the ledger
+must also have the seconds of `sacct`.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from soak.bed import bring_up
+
+from months.bed import Bed
+from months.check import Lived, accounted, live
+from months.rows import ROWS
+from pipeline.budget.ledger import Ledger
+
+HEAD = """\
+| the user wants to | tasks made | tasks kept | wrong |
+|---|---|---|---|
+"""
+
+
+def main() -> int:
+    """Live through the rows; return 1 if anything was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.months", description=__doc__)
+    parser.add_argument("--site", default="local")
+    parser.add_argument("--rows", type=int, default=len(ROWS), help="only so many")
+    parser.add_argument("--to", type=Path, help="also write the table here")
+    options = parser.parse_args()
+    began = time.time()
+    on_slurm = options.site.startswith("testbed")
+    place = (bring_up() if on_slurm else Path(tempfile.mkdtemp())) / "months"
+    shutil.rmtree(place, ignore_errors=True)
+    bed = Bed(place, options.site)
+    lived = []
+    for row in ROWS[: options.rows]:
+        lived.append(live(bed, row))
+        print(_line(lived[-1]), f"  ({lived[-1].seconds:.0f} s)", file=sys.stderr, flush=True)
+        if lived[0].wrong:
+            break  # nothing to change
+    wrong = [line for each in lived for line in each.wrong]
+    if on_slurm:
+        wrong += drift(bed, began)
+    table = HEAD + "\n".join(map(_line, lived)) + "\n"
+    sys.stdout.write(table + "".join(f"- {line}\n" for line in wrong))
+    if options.to is not None:
+        options.to.write_text(table)
+    return int(bool(wrong))
+
+
+def drift(bed: Bed, since: float) -> list[str]:
+    """Return where the ledger differs from accounting, to the second."""
+    ledger = Ledger(bed.run / "ledger").accounts().values()
+    ours = {each.job_id: each.seconds for each in ledger if each.job_id}
+    theirs = accounted(str(bed.content["name"]), since)
+    return [
+        f"job {job}: ledger {ours.get(job)} s, sacct {theirs.get(job)} s"
+        for job in sorted(ours.keys() | theirs.keys())
+        if ours.get(job) != theirs.get(job, 0 if job in ours else None)
+    ]
+
+
+def _line(lived: Lived) -> str:
+    wrong = "; ".join(lived.wrong) or "nothing"
+    return f"| {lived.wish} | {lived.made} | {lived.kept} | {wrong} |"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
