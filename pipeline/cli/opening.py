@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.catalog import DeclarationError, names
+from pipeline.cli import completion
 from pipeline.cli.screen import known_campaign, run_folder
 from pipeline.site import load_site
 
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
 CAMPAIGNS = "jobs/campaigns"
 RunName = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run folder; or a campaign, with --site and --root.")
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run folder; or a campaign, with --site and --root.",
+        autocompletion=completion.campaigns,
+    ),
 ]
 
 

@@ -87,7 +87,10 @@ def test_every_moment_is_of_one_kind(accounts, lives):
         assert one.what != two.what
     for each in pieces:
         middle = (each.begin + each.end) / 2
-        runs = any(a.start is not None and a.start < middle < (a.end or 1000) for a in accounts)
+        runs = any(
+            a.start is not None and a.start < middle < (1000 if a.end is None else a.end)
+            for a in accounts
+        )
         assert (each.what == RUNNING) == runs
     begins = [a.since for a in accounts] + [one.began for one in lives]
     if pieces:
