@@ -104,7 +104,8 @@ class JobStatus(Declaration):
     the seconds of each run. `energy_joules` is the energy that its nodes used, None where the site
     does not measure it. `suspended_seconds` do not count as run time. `reason` is why a job does
     not run, or why nothing is known of it, in the scheduler's words; `advice` is what the user can
-    do, and `is_stuck` whether it never starts otherwise.
+    do, and `is_stuck` whether it never starts otherwise. Of an unknown job `is_another` says that
+    the scheduler knows another one with its id.
     """
 
     id: str
@@ -122,3 +123,4 @@ class JobStatus(Declaration):
     reason: str = ""
     advice: str = ""
     is_stuck: bool = False
+    is_another: bool = False

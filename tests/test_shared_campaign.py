@@ -1,11 +1,15 @@
 """A campaign that one member of a group begins, and another drives to its end."""
 
+import os
+import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 from two_users import ADA, GRACE, GROUP, shared_place, started
-from whole_campaign import command, fingerprint, of_modes, with_modes
+from whole_campaign import TINY, command, fingerprint, of_modes, with_modes
 
 pytest.importorskip("deepspeed")
 
@@ -43,3 +47,16 @@ def test_the_second_user_drives_on_what_the_first_began(uninterrupted):
         assert {path.stat().st_gid for path in run.rglob("*")} == {GROUP}
         mine = [path for path in run.rglob("*") if path.stat().st_mode & 0o040 == 0]
         assert all("certificates" in path.parts for path in mine)  # the keys of Parsl's sockets
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["status", "budget", "report --format json", "plan"])
+def test_who_may_only_read_sees_how_it_stands(verb, uninterrupted):
+    with shared_place() as place:
+        subprocess.run(["cp", "-a", uninterrupted, place / "runs"], check=True)
+        campaign = shutil.copy(TINY, place)
+        words = [sys.executable, "-m", "pipeline", verb.split()[0], campaign, *verb.split()[1:]]
+        words += ["--site", "local", "--root", place / "runs"]
+        told, _ = (reader := started(GRACE, place, words)).communicate(timeout=DEADLINE_SECONDS)
+        assert reader.returncode == 0, told
+        assert {path.stat().st_uid for path in (place / "runs").rglob("*")} == {os.geteuid()}

@@ -30,6 +30,8 @@ from pipeline.scheduler import NotNowError, Scheduler, SchedulerError, render
 from pipeline.site import Role, Site
 
 UNKNOWN_SECONDS = 300  # after which a job that an answering scheduler does not know is lost
+# The same where its id is another job's: a scheduler that lost its state gives ids anew.
+ANOTHER_SECONDS = 30
 OUTAGE_SECONDS = 900  # after which a scheduler that does not answer is an error
 RECHECK_SECONDS = 86_400
 
@@ -266,12 +268,17 @@ class JobManager:
         return self._handles.get(job_id, JobHandle(job_id, ""))
 
     def is_lost(self, job_id: str) -> bool:
-        """Whether the scheduler answers, and has not known the job for `UNKNOWN_SECONDS`."""
-        if self.status(job_id).state is not State.UNKNOWN:
+        """Whether the scheduler answers, and has not known the job for `UNKNOWN_SECONDS`.
+
+        If it knows another one with its id, a tenth of that will do.
+        """
+        status = self.status(job_id)
+        if status.state is not State.UNKNOWN:
             self._unknown_since.pop(job_id, None)
             return False
         since = self._unknown_since.setdefault(job_id, self.now())
-        return self.answered_at - since > UNKNOWN_SECONDS
+        limit = ANOTHER_SECONDS if status.is_another else UNKNOWN_SECONDS
+        return self.answered_at - since > limit
 
     def poll(self) -> None:
         """Query all jobs that have not ended, once per polling interval; settle those that have.
@@ -409,19 +416,19 @@ class JobManager:
             self.ledger.append(record)
 
     def cancel(self, job_ids: Sequence[str]) -> None:
-        """Cancel jobs; return when they have ended, or after `UNKNOWN_SECONDS`."""
+        """Cancel jobs; return when they have ended or are lost, or after `UNKNOWN_SECONDS`."""
         if not job_ids:
             return
         self.request_cancel(job_ids)
         began = clock.monotonic()
         while clock.monotonic() < began + UNKNOWN_SECONDS:
-            if all(self.status(job_id).state.is_over for job_id in job_ids):
+            if all(self.status(each).state.is_over or self.is_lost(each) for each in job_ids):
                 break
             clock.sleep(self.plan.site.poll_seconds / 2)
         self.settle(job_ids)
-        if self._answered_at > began:
-            unknown = [each for each in job_ids if self.status(each).state is State.UNKNOWN]
-            self.record_lost(unknown)
+        unknown = [each for each in job_ids if self.status(each).state is State.UNKNOWN]
+        answered = self._answered_at > began
+        self.record_lost([each for each in unknown if answered or self.is_lost(each)])
 
     def request_cancel(self, job_ids: Iterable[str]) -> None:
         """Cancel jobs without waiting for their end."""

@@ -53,13 +53,11 @@ def run(
     project: Project = "",
     qos: QosName = "",
     cap: Annotated[
-        float | None,
-        typer.Option(help="The cap on node-hours; default: the campaign's."),
+        float | None, typer.Option(help="The cap on node-hours; default: the campaign's.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     profile: Annotated[
-        int,
-        typer.Option(min=0, help="Profile this many steps of each training."),
+        int, typer.Option(min=0, help="Profile this many steps of each training.")
     ] = 0,
     image: Image = "",
     bundle: Bundle = "cheapest",

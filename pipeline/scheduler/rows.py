@@ -64,7 +64,8 @@ def unknown(job: JobHandle, other: str = "") -> JobStatus:
     reason = (
         f"the scheduler knows only another job with the id {job.id} ({other}), which is left alone"
     )
-    return JobStatus(id=job.id, key="", state=State.UNKNOWN, reason=reason if other else "")
+    status = JobStatus(id=job.id, key="", state=State.UNKNOWN, is_another=bool(other))
+    return status.model_copy(update={"reason": reason}) if other else status
 
 
 def combined(kept: JobStatus, queued: JobStatus) -> JobStatus:

@@ -11,6 +11,7 @@ from scheduler_fakes import Clock, FakeScheduler, pretraining, tiny_plan
 
 from pipeline.chains import back_off, job_manager
 from pipeline.chains.job_manager import (
+    ANOTHER_SECONDS,
     OUTAGE_SECONDS,
     UNKNOWN_SECONDS,
     JobManager,
@@ -140,7 +141,8 @@ def test_room_is_what_the_queue_takes_without_what_is_there(tmp_path, scheduler,
     manager = JobManager(tiny_plan(tmp_path, "frontier", project="m1"), scheduler)
     before = manager.room()
     site = manager.plan.site
-    assert before == site.submitted_jobs - site.pilot.max_blocks - site.packs.max_blocks
+    pilots = sum(manager.plan.pilots(kind).max_blocks for kind in manager.plan.kinds)
+    assert before == site.submitted_jobs - pilots
     submit(manager)
     assert manager.room() == before - 1
 
@@ -362,6 +364,20 @@ def test_a_pilot_that_the_scheduler_forgot_has_failed(manager, scheduler, clock,
     assert provider.status([job_id])[0].state is JobState.FAILED
     assert manager.unended() == []
     assert manager.next_number(PILOT) == 2
+
+
+def test_a_job_whose_id_was_given_to_another_is_lost_in_half_a_minute(manager, scheduler, clock):
+    """A scheduler that lost its state gives ids anew; nobody waits five minutes for ours."""
+    job, job_id = submit(manager)
+    scheduler.jobs[job_id] = scheduler.jobs[job_id].model_copy(update={"key": "other"})
+    assert not manager.is_lost(job_id)
+    clock.sleep(ANOTHER_SECONDS + 2)
+    assert manager.is_lost(job_id)
+    began = clock.monotonic()
+    manager.cancel([job_id])
+    assert clock.monotonic() - began < ANOTHER_SECONDS
+    assert manager.ledger.accounts()[job.key].state == "unknown"
+    assert scheduler.cancelled == [], "the other one is left alone"
 
 
 def test_what_accounting_remembers_later_is_charged(manager, scheduler):
