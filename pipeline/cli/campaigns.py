@@ -86,12 +86,10 @@ def run(
         plan(campaign, site, root, project, qos, image=image, bundle=bundle, only=only)
         return
     where, what = load_site(site), known_campaign(campaign)
-    limit, shared_with = cap or what.cap_node_hours, group or where.group
-    part = tuple(only or ())
+    limit, shared_with, part = cap or what.cap_node_hours, group or where.group, tuple(only or ())
     options = RunOptions(project, qos, limit, profile, image, bundle, shared_with, part)
     folder = there(run_folder(what, where, root), where)
-    done_before = not unfinished(what, folder, options.only) and folder.page.exists()
-
+    done_before = not unfinished(what, folder, part) and folder.page.exists()
     agree = partial(_agreed, yes=yes)
     # A shell script that starts us with & makes us ignore SIGINT, which `cosmotron cancel` sends.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -101,7 +99,7 @@ def run(
         fail("Interrupted. Batch jobs continue; the same command resumes from here.", 130)
     if problems:
         _fail_with(problems, f"cosmotron run {campaign}" + (f" --site {site}" if site else ""))
-    left = unfinished(what, folder, options.only)
+    left = unfinished(what, folder, part)
     if done_before:
         count = f"{len(what.tasks(folder))} tasks" if not part else f"tasks of {', '.join(part)}"
         screen.print(f"Nothing to do: all {count} are done.")
