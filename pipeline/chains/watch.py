@@ -136,7 +136,11 @@ class Chain:
         if not self.has_settings:
             link_settings.write(self.manager.plan, self.step)
             self.has_settings = True
-        number = self.manager.next_number(self.step.task.key)
+        last = history.newest(self.folder)
+        ended = (
+            last.number if last is not None else 0
+        )  # of a job that the ledger may still wait for
+        number = max(self.manager.next_number(self.step.task.key), ended + 1)
         history.begin(self.folder, number, saved(self.folder))
         self.begun.add(number)
         self.advance()

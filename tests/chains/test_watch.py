@@ -383,6 +383,21 @@ def test_after_a_lost_job_a_next_run_submits_another(manager, scheduler, step, f
     assert {each.job_id for each in manager.ledger.of_task(step.task.key)} == {"700", "701"}
 
 
+def test_a_link_that_ended_is_followed_though_the_ledger_still_waits_for_its_job(
+    manager, scheduler, step, folder, monkeypatch
+):
+    """The link recorded its end, and then the scheduler lost the job, with its state."""
+    watched = Chain(step, manager)
+    watched.advance()
+    history.end(folder, 1, "continue", progressed=True)
+    told = scheduler.query
+    monkeypatch.setattr(scheduler, "query", lambda jobs: told([j for j in jobs if j.id != "700"]))
+    checkpoints_each_link(scheduler, folder, done_after=2)
+    chain(step, manager)
+    assert folder.is_done
+    assert len(manager.ledger.of_task(step.task.key)) == 2
+
+
 def test_a_job_is_not_lost_while_the_scheduler_is_silent(manager, scheduler, step, folder, clock):
     watched = Chain(step, manager)
     watched.advance()
