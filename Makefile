@@ -3,6 +3,7 @@
 #             they can be installed
 # make quick  lint, types, import laws and the tests of what changed since the last commit
 # make soak   faults at random moments over campaigns on a real Slurm: hours, and a table
+# make months one campaign through months of changes: a quarter of an hour, and a table
 # make bench  ratios against what one would otherwise pick, and against the machine's limits
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ READY  := $(VENV)/.ready
 RIVALS := $(VENV)/.rivals-ready
 SITE   ?= local
 
-.PHONY: demo test quick lint slurm servers browser soak bench clean
+.PHONY: demo test quick lint slurm servers browser soak months bench clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -71,6 +72,9 @@ TIMES ?= 10
 
 soak: $(READY) slurm
 	$(BIN)/python -m tests.soak --times $(TIMES) --together --to docs/measured/soak.md
+
+months: $(READY)
+	$(BIN)/python -m tests.months --site $(SITE) --to docs/measured/months.md
 
 # MosaicML streaming declares numpy < 2.2 and what clouds need; it lies apart, without these.
 $(RIVALS): $(READY)

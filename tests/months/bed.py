@@ -21,7 +21,8 @@ RUN_SECONDS = 900
 class Bed:
     """A campaign's `content` as it is now, the folder `place` that all of it lies in, and a site.
 
-    `root` is where run folders live; it moves with the run. `words` stand after each command line.
+    `root` is where run folders live; it moves with the run. `words` stand after each command line,
+    and `before` before it; `environment` is added to this one.
     """
 
     place: Path
@@ -30,6 +31,8 @@ class Bed:
     content: dict[str, Any] = field(default_factory=lambda: tomllib.loads(CAMPAIGN.read_text()))
     root: Path = Path()
     words: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.root = self.root if self.root != Path() else self.place / "runs"
@@ -45,6 +48,12 @@ class Bed:
         """The run folder."""
         return self.root / str(self.content["name"])
 
+    @property
+    def whole_environment(self) -> dict[str, str]:
+        """The environment of each command."""
+        ours = {"COSMOTRON_PROJECT": self.project, "OMP_NUM_THREADS": "1"}
+        return {**os.environ, **ours, **self.environment}
+
     def save(self) -> None:
         """Write the campaign's file as it is now."""
         self.file.write_text(tomli_w.dumps(self.content))
@@ -52,15 +61,19 @@ class Bed:
     def type(self, verb: str, *words: object) -> "Typed":
         """Type a verb over the campaign; return its exit code and what it printed."""
         self.save()
-        line = [sys.executable, "-m", "pipeline", verb, self.file, *words, "--site", self.site]
-        line += ["--root", self.root, *self.words]
+        where = ("--site", self.site, "--root", self.root)
+        return self.over(self.file, verb, *words, *where, *self.words)
+
+    def over(self, what: Path, verb: str, *words: object) -> "Typed":
+        """Type a verb over something else."""
+        line = [*self.before, sys.executable, "-m", "pipeline", verb, what, *words]
         done = subprocess.run(
             [*map(str, line)],
             capture_output=True,
             text=True,
             check=False,
             timeout=RUN_SECONDS,
-            env={**os.environ, "COSMOTRON_PROJECT": self.project, "OMP_NUM_THREADS": "1"},
+            env=self.whole_environment,
         )
         return Typed(done.returncode, done.stdout, done.stderr)
 

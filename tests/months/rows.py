@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
+from two_users import GRACE, GROUP
 
 from months.bed import Bed
 from months.check import Row
@@ -203,7 +204,7 @@ def other_site(bed: Bed) -> None:
     path = bed.place / f"{declared['name']}.toml"
     path.write_text(tomli_w.dumps(declared))
     bed.site = str(path)
-    tuning(bed)["labels"] = [2, 3]
+    tuning(bed)["labels"] = [2, 1]
 
 
 def first_site(bed: Bed) -> None:
@@ -211,15 +212,54 @@ def first_site(bed: Bed) -> None:
     tuning(bed)["labels"] = [2]
 
 
+def archive_and_restore(bed: Bed) -> None:
+    """The run goes to tape; the disk is purged of it; and it comes back at another place."""
+    packed = bed.place / "months.tar"
+    done = bed.over(bed.run, "archive", "--to", packed)
+    assert done.code == 0, done.err
+    shutil.rmtree(bed.root.resolve())
+    bed.root = bed.place / "restored"
+    done = bed.over(packed, "restore", "--to", bed.root)
+    assert done.code == 0, done.err
+
+
+def share_with_group(bed: Bed) -> None:
+    bed.environment["COSMOTRON_GROUP"] = str(GROUP)
+
+
+def another_user(bed: Bed) -> None:
+    """Grace, who is in the group, types the commands from here on; root alone can become her."""
+    home = bed.place / "home"
+    home.mkdir()
+    os.chown(home, GRACE, GROUP)
+    bed.environment["HOME"] = str(home)
+    bed.before = ("setpriv", f"--reuid={GRACE}", f"--regid={GRACE}", f"--groups={GROUP}")
+    tuning(bed)["labels"] = [2, 4]
+
+
+def first_user(bed: Bed) -> None:
+    bed.before = ()
+    del bed.environment["HOME"]
+    tuning(bed)["labels"] = [2]
+
+
+def take_a_shared_store(bed: Bed) -> None:
+    """It lies elsewhere, where nobody writes; the campaign takes it by its content."""
+    shared = bed.place / "shared.zarr"
+    shutil.copytree(bed.run / "data" / "unlabelled.zarr", shared)
+    bed.content["datasets"]["unlabelled"] = {"store": str(shared)}
+    del bed.content["simulations"]["collisions"]
+
+
 def kill_in_the_middle(bed: Bed) -> None:
-    """A longer list of label counts, and the controller is killed a few seconds after its start."""
-    tuning(bed)["labels"] = [2, 1]
+    """Another mode, and the controller is killed a few seconds after its start."""
+    tuning(bed)["modes"] = ["frozen", "full"]
     bed.save()
     line = [sys.executable, "-m", "pipeline", "run", bed.file, "--site", bed.site]
     line += ["--root", bed.root, "--yes"]
     started = subprocess.Popen(
         [*map(str, line)],
-        env={**os.environ, "COSMOTRON_PROJECT": bed.project, "OMP_NUM_THREADS": "1"},
+        env=bed.whole_environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -230,6 +270,7 @@ def kill_in_the_middle(bed: Bed) -> None:
 
 def more_data(bed: Bed) -> None:
     bed.content["simulations"]["collisions"]["files"] = {"train": 3}
+    tuning(bed)["modes"] = ["frozen"]
 
 
 ROWS = (
@@ -270,4 +311,9 @@ ROWS = (
     Row("and back", first_site, says="no longer asked"),
     Row("kill -9 in the middle", kill_in_the_middle, new=TUNED),
     Row("more files in a dataset", more_data, again=(".*",), says="collisions"),
+    Row("archive it, and restore it", archive_and_restore),
+    Row("share it with a group", share_with_group),
+    Row("another user drives it on", another_user, again=TUNED),
+    Row("and the first one again", first_user, says="no longer asked"),
+    Row("take a store that others share", take_a_shared_store, says="no longer asked"),
 )
