@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from soak.bed import CAMPAIGN, Bed, bring_up, slurm
+from soak.bed import CAMPAIGN, Bed, bring_up, resume_all
 from soak.faults import FAULTS, Fault
 from soak.once import Soaked, soak
 from soak.wide import CAMPAIGN as WIDE
@@ -114,8 +114,7 @@ def _one(
 ) -> Soaked:
     bed = Bed(folder, dice, WIDE if options.wide else CAMPAIGN)
     bed.prepare(options.site)
-    for node in slurm("sinfo", "-h", "-N", "-t", "down,drain", "-o", "%N").split():
-        slurm("scontrol", "update", f"nodename={node}", "state=resume", check=False)
+    resume_all()
     found = soak(bed, faults, qos="preempt" if "preemption" in name else "")
     logs = folder.with_name("soak-logs")
     logs.mkdir(exist_ok=True)

@@ -114,6 +114,21 @@ class Bed:
         return found
 
 
+def resume(node: str) -> None:
+    """Bring a node back; Slurm refuses until the processes that ran there are gone."""
+    for _ in range(20):
+        slurm("scontrol", "update", f"nodename={node}", "state=resume", check=False)
+        if "down" not in slurm("sinfo", "-h", "-n", node, "-o", "%T"):
+            return
+        time.sleep(1)
+
+
+def resume_all() -> None:
+    """Bring back what is down or drained: a node with a job that Slurm had forgotten is drained."""
+    for node in slurm("sinfo", "-h", "-N", "-t", "down,drain", "-o", "%N").split():
+        slurm("scontrol", "update", f"nodename={node}", "state=resume", check=False)
+
+
 def testbed(verb: str) -> None:
     """Run one of the test bed's own verbs."""
     subprocess.run([TESTBED, verb], check=True, capture_output=True)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from soak.bed import Bed, slurm, testbed
+from soak.bed import Bed, resume, slurm, testbed
 from soak.hosts import (
     crash_host,
     delete_records,
@@ -45,15 +45,6 @@ def node_down(bed: Bed, controller: "subprocess.Popen[str]") -> str | None:
     time.sleep(5)
     resume(node)
     return f"{node} under job {found[0]}"
-
-
-def resume(node: str) -> None:
-    """Bring a node back; Slurm refuses until the processes that ran there are gone."""
-    for _ in range(20):
-        slurm("scontrol", "update", f"nodename={node}", "state=resume", check=False)
-        if "down" not in slurm("sinfo", "-h", "-n", node, "-o", "%T"):
-            return
-        time.sleep(1)
 
 
 def requeue(bed: Bed, controller: "subprocess.Popen[str]") -> str | None:

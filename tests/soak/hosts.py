@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline import claims
-from soak.bed import Bed, slurm
+from soak.bed import Bed, resume, slurm
 
 STOP_SECONDS = 180  # longer than a claim may be silent, and than a pilot may be
 SKEWS = (600.0, -600.0)
@@ -140,11 +140,7 @@ def crash_host(bed: Bed, controller: "subprocess.Popen[str]") -> str | None:
     send([controller.pid, *processes(["pipeline", str(bed.folder)])], signal.SIGKILL)
     slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=soak", check=False)
     time.sleep(5)
-    for _ in range(20):  # Slurm refuses until the processes that ran there are gone
-        slurm("scontrol", "update", f"nodename={node}", "state=resume", check=False)
-        if "down" not in slurm("sinfo", "-h", "-n", node, "-o", "%T"):
-            break
-        time.sleep(1)
+    resume(node)
     return f"login host and {node} crashed under job {found[0]}"
 
 

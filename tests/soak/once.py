@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from whole_campaign import fingerprint
 
 from pipeline.budget.ledger import Ledger
-from soak.bed import Bed
+from soak.bed import Bed, resume_all
 from soak.faults import Fault
 
 MOST_RUNS = 5
@@ -129,6 +129,7 @@ class Injury(threading.Thread):
             after, fault = waiting.pop(0)
             if self.over.wait(max(0.0, began + after - time.monotonic())):
                 return
+            resume_all()
             effect = fault(self.bed, self.controller)
             if effect is None:
                 waiting.append((after, fault))
