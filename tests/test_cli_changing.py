@@ -69,6 +69,23 @@ def test_nothing_is_said_of_a_campaign_that_is_as_it_was(cosmotron: Any, tmp_pat
     assert "was changed" not in told.words
 
 
+@pytest.mark.parametrize("root", ["../runs", "../a/../runs", "{}/a/../runs", "../link/runs"])
+def test_a_run_is_the_same_by_whatever_path_it_is_reached(
+    cosmotron: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str
+) -> None:
+    run = Run(tmp_path / "runs", "quickstart")
+    for task in load_campaign("quickstart").tasks(run):
+        declare(run.task(task.key), task)
+        run.task(task.key).done.touch()
+        training_data.write(run.task(task.key).path, TrainingData())
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path)
+    monkeypatch.chdir(tmp_path / "a")
+    where = root.format(tmp_path)
+    told = cosmotron("plan", "quickstart", "--site", "local", "--root", where, "--json")
+    assert {step["meaning"] for step in json.loads(told.out)["steps"]} == {"the same"}
+
+
 def test_nothing_is_made_again_without_a_yes(
     cosmotron: Any, tmp_path: Path, changed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from pipeline.catalog import DeclarationError, names
 from pipeline.cli import completion
-from pipeline.cli.screen import known_campaign, run_folder
+from pipeline.cli.screen import known_campaign, plain, run_folder
 from pipeline.site import load_site
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def in_folder(
     from pipeline.run import Run
     from pipeline.shared import follow
 
-    run = Run(folder.absolute().parent, folder.absolute().name)
+    run = Run(plain(folder).parent, plain(folder).name)
     if not run.declaration.is_file():
         message = f"{folder}: no run: {run.declaration.name} is not there. Give a run folder."
         raise DeclarationError(message)

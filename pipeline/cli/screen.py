@@ -119,9 +119,21 @@ def run_folder(campaign: "Campaign", site: "Site", root: Path | None) -> "Run":
     from pipeline.run import Run
     from pipeline.shared import follow
 
-    run = Run(root or Path(os.path.expandvars(site.scratch)).expanduser(), campaign.name)
+    where = root or Path(os.path.expandvars(site.scratch)).expanduser()
+    run = Run(plain(where), campaign.name)
     follow(run.path)
     return run
+
+
+def plain(path: Path) -> Path:
+    """Return a path from the root on and without "..", as a task names what lies below it.
+
+    One that begins with a variable of another machine stays as it is.
+    """
+    if str(path).startswith("$"):
+        return path
+    found = Path(os.path.abspath(path))  # noqa: PTH100 - it keeps links, but for those before ".."
+    return found if found.resolve() == path.resolve() else path.resolve()
 
 
 def there(run: "Run", site: "Site") -> "Run":

@@ -138,7 +138,7 @@ def older_version(bed: Bed) -> None:
 def later_version(bed: Bed) -> None:
     """A later version wrote a declaration that this one does not know."""
     for path in bed.run.glob("stage/*/task.toml"):
-        path.write_text(re.sub(r"(?m)^format = \d+$", "format = 99", path.read_text()))
+        path.write_text("format = 99\n" + re.sub(r"(?m)^format = \d+\n", "", path.read_text()))
 
 
 def this_version(bed: Bed) -> None:
