@@ -23,8 +23,25 @@ from months.check import Lived, accounted, live
 from months.rows import ROWS
 from pipeline.budget.ledger import Ledger
 
+PAGE = """\
+# Months of one campaign
+
+`python -m tests.months --site {site}`, {date}: one small campaign (simulation, staging,
+pretraining, fine-tuning, evaluation) is changed {count} times, as its user, its machine and its
+versions change over months. After each change we type `plan` and `run`. A row is right if
+
+- `plan` predicted for each task what `run` then did;
+- nothing finished was made again that need not be, and what had to be was;
+- the sums of the ledger, by stage and by user, are the same and never shrink;
+- a second `plan` has nothing to do.{slurm}
+
+[rows.py](../../tests/months/rows.py) says what each change is. *Made* counts tasks, and *kept*
+those that stayed as they were.
+
+"""
+ON_SLURM = "\n\nAt the end the ledger has the seconds that `sacct` has of each job."
 HEAD = """\
-| the user wants to | tasks made | tasks kept | wrong |
+| the user wants to | made | kept | wrong |
 |---|---|---|---|
 """
 
@@ -53,7 +70,9 @@ def main() -> int:
     table = HEAD + "\n".join(map(_line, lived)) + "\n"
     sys.stdout.write(table + "".join(f"- {line}\n" for line in wrong))
     if options.to is not None:
-        options.to.write_text(table)
+        date, slurm = time.strftime("%Y-%m-%d"), ON_SLURM if on_slurm else ""
+        page = PAGE.format(site=options.site, date=date, count=len(lived), slurm=slurm)
+        options.to.write_text(page + table)
     return int(bool(wrong))
 
 
