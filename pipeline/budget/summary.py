@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from pipeline.budget.ledger import Ledger
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pipeline.budget.account import Account
 
 By = Literal["stage", "cell", "task", "seed", "user"]
@@ -35,8 +37,13 @@ def summary(ledger: Ledger, by: By = "stage") -> list[Row]:
 
     A cell is all seeds of a task. Jobs that tasks share, pilots, are a group of their own.
     """
+    return summary_of(ledger.accounts().values(), by)
+
+
+def summary_of(jobs: "Iterable[Account]", by: By = "stage") -> list[Row]:
+    """Return the same of some jobs."""
     groups: dict[tuple[str, str], list[Account]] = {}
-    for account in ledger.accounts().values():
+    for account in jobs:
         groups.setdefault((account.site, _group(account, by)), []).append(account)
     return [
         Row(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from pipeline.cli.opening import RunName, opened
+from pipeline.cli import together
+from pipeline.cli.opening import RunNames, opened
 from pipeline.cli.screen import (
     AsJson,
     Project,
@@ -37,33 +38,36 @@ if TYPE_CHECKING:
     from pipeline.run import Run
 
 By = Literal["stage", "cell", "task", "seed", "user"]
+Grouped = Annotated[
+    By,
+    typer.Option(
+        "--by", help="One row per stage, cell, task, seed or user; a cell is a task with all seeds."
+    ),
+]
+Balance = Annotated[
+    str,
+    typer.Option(
+        "--balance",
+        metavar="ask|<file>",
+        help="Compare with the project's balance, from the site or a file.",
+    ),
+]
+Recover = Annotated[
+    bool, typer.Option("--recover", help="Find again what lost or damaged records said, first.")
+]
 JOULES_PER_KWH = 3.6e6
 ASK = "ask"
 
 
 def budget(
-    campaign: RunName,
+    runs: RunNames,
     site: SiteName = None,
     root: Root = None,
     project: Project = "",
-    by: Annotated[
-        By,
-        typer.Option(
-            help="One row per stage, cell, task, seed or user; a cell is a task with all its seeds."
-        ),
-    ] = "stage",
-    balance: Annotated[
-        str,
-        typer.Option(
-            metavar="ask|<file>",
-            help="Compare with the project's balance, from the site or a file.",
-        ),
-    ] = "",
+    by: Grouped = "stage",
+    balance: Balance = "",
     as_json: AsJson = False,
-    recover: Annotated[
-        bool,
-        typer.Option("--recover", help="Find again what lost or damaged records said, first."),
-    ] = False,
+    recover: Recover = False,
 ) -> None:
     """Show the node-hours reserved and charged, from the ledger, after asking accounting.
 
@@ -75,12 +79,18 @@ def budget(
     free of the cap. With --balance the exit code is 1 if the site has charged less than the ledger
     for jobs that its balance must include by now.
 
+    Of several run folders of one campaign the ledgers are shown side by side, as they are.
+
     Example: `cosmotron budget quickstart --by seed`
     """
     from pipeline.budget.ledger import Ledger
     from pipeline.budget.summary import summary
     from pipeline.budget.use import uses, workers_of
 
+    if len(runs) > 1:
+        _together(runs, site, root, by, as_json=as_json, alone=bool(balance or recover))
+        return
+    (campaign,) = runs
     what, where, folder = opened(campaign, site, root)
     if recover:
         restored(folder, where)
@@ -99,6 +109,15 @@ def budget(
         screen.print(f"No record yet. Start with: cosmotron run {campaign}")
     if drift is not None:
         _judge(drift, where, quietly=as_json)
+
+
+def _together(
+    runs: list[str], site: str | None, root: Path | None, by: By, *, as_json: bool, alone: bool
+) -> None:
+    """Show the ledgers of several runs; some options are for a single one."""
+    if alone:
+        fail("--balance and --recover are of one run. Name it alone.", Exit.USAGE)
+    together.budget(runs, site, root, by, as_json=as_json)
 
 
 def _judge(drift: "Drift", site: Site, *, quietly: bool) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from pipeline.catalog import names
-from pipeline.cli import changing, completion
-from pipeline.cli.opening import RunName, opened
+from pipeline.cli import changing, completion, together
+from pipeline.cli.opening import RunName, RunNames, opened
 from pipeline.cli.planning import plan
 from pipeline.cli.screen import (
     AsJson,
@@ -227,7 +227,7 @@ def export(
 
 
 def report(
-    campaign: RunName,
+    runs: RunNames,
     site: SiteName = None,
     root: Root = None,
     form: Annotated[
@@ -237,10 +237,17 @@ def report(
 ) -> None:
     """Write the report again from the run folder, or print its results.
 
+    Of several run folders of one campaign, one on each machine: one page, together.html of the
+    first, with where each task ran. If two runs hold a task, it says which is taken and why.
+
     Example: `cosmotron report quickstart --format csv`
     """
+    if len(runs) > 1:
+        together.report(runs, site, root, form)
+        return
     from pipeline.report import write_report
 
+    (campaign,) = runs
     what, where, folder = opened(campaign, site, root)
     _check_begun(folder, campaign)
     if form == "html":

@@ -25,6 +25,14 @@ RunName = Annotated[
         autocompletion=completion.campaigns,
     ),
 ]
+RunNames = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN",
+        help="Run folders of one campaign; or a campaign, with --site and --root.",
+        autocompletion=completion.campaigns,
+    ),
+]
 
 
 def opened(name: str, site: str | None, root: Path | None) -> "tuple[Campaign, Site, Run]":

@@ -1,5 +1,6 @@
 """Results, ledger and data of a run as one page that opens anywhere."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,11 +12,16 @@ from pipeline.writing import write_text
 
 
 def write_report(
-    run: Run, campaign: Campaign, site: Site, committed_node_hours: float | None = None
+    run: Run,
+    campaign: Campaign,
+    site: Site,
+    committed_node_hours: float | None = None,
+    others: Sequence[tuple[Run, Site]] = (),
 ) -> Path:
     """Write the page of `run` and return its path; what is missing or damaged is said there.
 
     `committed_node_hours` is the most that what is left may cost, None if nobody has planned it.
+    With `others` it is the page of the campaign in all these runs, beside that of the first.
 
     Raises:
         RunError: The libraries that draw are not installed.
@@ -26,5 +32,7 @@ def write_report(
     except ModuleNotFoundError as error:
         message = f"The report needs {error.name}. Install it with: pip install 'cosmotron[report]'"
         raise RunError(message) from error
-    write_text(run.page, render(run, campaign, site, datetime.now(UTC), committed_node_hours))
-    return run.page
+    page = run.report / "together.html" if others else run.page
+    now = datetime.now(UTC)
+    write_text(page, render(run, campaign, site, now, committed_node_hours, others))
+    return page

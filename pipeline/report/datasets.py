@@ -44,9 +44,15 @@ class DatasetView:
     verified: Mapping[str, int]
 
 
-def view_datasets(campaign: Campaign, run: Run, reader: Reader) -> list[DatasetView]:
-    """Return what the store of each dataset holds."""
-    return [_view(name, campaign.store(run, name), reader) for name in campaign.datasets]
+def view_datasets(campaign: Campaign, runs: Sequence[Run], reader: Reader) -> list[DatasetView]:
+    """Return what the store of each dataset holds: in the first of the runs that has it."""
+    return [
+        next((each for each in views if each.splits), views[0])
+        for views in (
+            [_view(name, campaign.store(run, name), reader) for run in runs]
+            for name in campaign.datasets
+        )
+    ]
 
 
 def _view(name: str, store: Path, reader: Reader) -> DatasetView:

@@ -8,21 +8,20 @@ from typing import Any
 from pipeline.budget.account import Account
 from pipeline.budget.calendar import days
 from pipeline.budget.forecast import Forecast, kept
-from pipeline.budget.ledger import Ledger, LedgerError
 from pipeline.budget.standing import standing
-from pipeline.budget.summary import Row, summary
+from pipeline.budget.summary import Row, summary_of
 from pipeline.budget.use import Use, uses, workers_of
 from pipeline.outcome import RunError
 from pipeline.report.calendar import view_calendar
 from pipeline.report.reader import Reader
-from pipeline.report.sections import calendar_plot, node_hours_charts, spending_charts
+from pipeline.report.sections import Plot, calendar_plot, node_hours_charts, spending_charts
 from pipeline.run import Run
 from pipeline.site import Site
 
 
 @dataclass(frozen=True)
 class Spent:
-    """The jobs of a run, and the most that what is left may cost: None if nobody has planned it."""
+    """The jobs of a run at its site, and the most that what is left may cost: None if unplanned."""
 
     run: Run
     site: Site
@@ -30,35 +29,34 @@ class Spent:
     accounts: Sequence[Account]
     committed_node_hours: float | None
 
-    def content(self, rows: Sequence[Row], reader: Reader, now: datetime) -> dict[str, Any]:
-        """Return what the page shows of them; node-hours of different sites are never added."""
+    def content(self, reader: Reader, now: datetime) -> dict[str, Any]:
+        """Return what the page shows of them, of this site alone."""
         here = [each for each in self.accounts if each.site == self.site.name]
-        is_planned = self.committed_node_hours is not None
         calendar = view_calendar(self.run, here, now, is_over=self.committed_node_hours == 0)
-        forecast = _forecast(self.run, reader)
         return {
-            "rows": rows,
-            "charged": charged(rows),
+            "name": self.site.name,
             "uses": _uses(here, self.run, self.site, reader),
             "calendar": calendar_plot(calendar) if calendar else None,
             "days": days(calendar),
             "standing": standing(here, self.committed_node_hours or 0.0, self.cap_node_hours),
-            "is_planned": is_planned,
-            "charts": [
-                *node_hours_charts(rows),
-                *spending_charts(self.accounts, forecast, self.cap_node_hours),
-            ],
+            "is_planned": self.committed_node_hours is not None,
         }
 
+    def charts(self, reader: Reader) -> list[Plot]:
+        """Return the charts of the jobs against time, one for each site."""
+        forecast = _forecast(self.run, reader)
+        return spending_charts(self.accounts, forecast, self.cap_node_hours)
 
-def read_ledger(run: Run, reader: Reader) -> tuple[list[Row], list[Account]]:
-    """Return the ledger's summary and accounts, empty where it is damaged."""
-    ledger = Ledger(run.ledger)
-    try:
-        return summary(ledger), list(ledger.accounts().values())
-    except LedgerError as error:
-        reader.problems.append(str(error))
-        return [], []
+
+def content(spent: Sequence[Spent], reader: Reader, now: datetime) -> dict[str, Any]:
+    """Return what the page shows of the node-hours; those of different sites are never added."""
+    rows = [row for each in spent for row in summary_of(each.accounts)]
+    return {
+        "rows": rows,
+        "charged": charged(rows),
+        "charts": [*node_hours_charts(rows), *(c for each in spent for c in each.charts(reader))],
+        "spendings": [each.content(reader, now) for each in spent],
+    }
 
 
 def _uses(accounts: Sequence[Account], run: Run, site: Site, reader: Reader) -> list[Use]:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -17,7 +18,9 @@ from pipeline.report.datasets import view_datasets
 from pipeline.report.divided import divided
 from pipeline.report.evaluations import probes
 from pipeline.report.grid import grids
-from pipeline.report.hours import Spent, read_ledger
+from pipeline.report.hours import Spent
+from pipeline.report.hours import content as hours
+from pipeline.report.machines import Together, gather, labelled
 from pipeline.report.reader import Reader
 from pipeline.report.results import Section, results, sections
 from pipeline.report.scaling import PUBLISHED, scalings
@@ -32,7 +35,7 @@ from pipeline.report.sections import (
     probe_plots,
     scaling_plots,
 )
-from pipeline.report.tasks import shares, view_tasks
+from pipeline.report.tasks import TaskView, shares
 from pipeline.report.unseen import cautions
 from pipeline.run import Run
 from pipeline.site import Site
@@ -46,29 +49,30 @@ def render(
     site: Site,
     now: datetime,
     committed_node_hours: float | None = None,
+    others: Sequence[tuple[Run, Site]] = (),
 ) -> str:
     """Return the page of `run` as HTML that needs no other file and no network.
 
     `committed_node_hours` is the most that what is left may cost, None if nobody has planned it.
+    With `others` the page is of the campaign as it ran here and in those runs.
     """
     reader = Reader()
-    rows, accounts = read_ledger(run, reader)
-    tasks = view_tasks(run, campaign, reader, accounts)
-    found = evaluations(tasks, campaign, reader)
-    gathered = results(found)
-    compared = sections(gathered, campaign)
-    wholes = [each.whole for each in compared]
+    everywhere = [(run, site), *others]
+    together = gather(labelled(everywhere), campaign, reader)
+    tasks = together.tasks
     probed = list(probes(tasks, reader))
     drawn_grids = list(grids(tasks, campaign))
     scaled = list(scalings(tasks))
     committed = 0.0 if all(task.state == "done" for task in tasks) else committed_node_hours
-    spent = Spent(run, site, campaign.cap_node_hours, accounts, committed)
+    spent = _spent(together, everywhere, campaign, committed)
     content = {
         "version": __version__,
         "campaign": campaign,
         "site": site,
         "now": now,
-        "environment": reader.table(run.environment),
+        "machines": together.machines if others else (),
+        "notes": together.notes,
+        "environment": _environments(together, reader),
         "tasks": tasks,
         "states": Counter(task.state for task in tasks),
         "losses": losses(tasks, reader),
@@ -80,6 +84,25 @@ def render(
         "scalings": scaled,
         "scaling_plots": scaling_plots(scaled),
         "published": PUBLISHED,
+        **_results(tasks, campaign, reader),
+        "shares": shares(tasks),
+        **hours(spent, reader, now),
+        "datasets": view_datasets(campaign, [each.run for each in together.machines], reader),
+        "campaign_toml": masked(to_toml(campaign)),
+        "site_toml": "\n\n".join(to_toml(each) for _, each in everywhere),
+        "cautions": cautions(tasks),
+        "divided": divided(tasks),
+        "problems": reader.problems,
+    }
+    return _environment().get_template("page.html.j2").render(content)
+
+
+def _results(tasks: Sequence[TaskView], campaign: Campaign, reader: Reader) -> dict[str, Any]:
+    """Return what the page shows of the evaluations."""
+    gathered = results(evaluations(tasks, campaign, reader))
+    compared = sections(gathered, campaign)
+    wholes = [each.whole for each in compared]
+    return {
         "gathered": gathered,
         "sections": compared,
         "results": wholes,
@@ -89,17 +112,29 @@ def render(
         "caution": published.CAUTION,
         "score_columns": published.columns,
         "score_title": published.title,
-        "galleries": list(galleries(gathered, run, reader)),
-        "shares": shares(tasks),
-        **spent.content(rows, reader, now),
-        "datasets": view_datasets(campaign, run, reader),
-        "campaign_toml": masked(to_toml(campaign)),
-        "site_toml": to_toml(site),
-        "cautions": cautions(tasks),
-        "divided": divided(tasks),
-        "problems": reader.problems,
+        "galleries": list(galleries(gathered, {each.key: each.folder for each in tasks}, reader)),
     }
-    return _environment().get_template("page.html.j2").render(content)
+
+
+def _spent(
+    together: Together,
+    everywhere: Sequence[tuple[Run, Site]],
+    campaign: Campaign,
+    committed: float | None,
+) -> list[Spent]:
+    """Return the node-hours of each machine; the cap is that of a single one."""
+    alone = len(everywhere) == 1
+    cap = campaign.cap_node_hours if alone else None
+    return [
+        Spent(run, site, cap, together.accounts_of[machine.label], committed)
+        for (run, site), machine in zip(everywhere, together.machines, strict=True)
+    ]
+
+
+def _environments(together: Together, reader: Reader) -> dict[str, Any]:
+    """Return the environment of the last controller; of several machines by their labels."""
+    found = {each.label: reader.table(each.run.environment) for each in together.machines}
+    return found if len(found) > 1 else next(iter(found.values()))
 
 
 def _literature(found: Sequence[Section], campaign: Campaign) -> dict[str, Literature]:

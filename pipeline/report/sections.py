@@ -1,6 +1,6 @@
 """The pictures of the page: losses, events and node-hours."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,7 +26,7 @@ from pipeline.report.results import TaskResults, chosen
 from pipeline.report.scaling import ScalingView, scaling_chart
 from pipeline.report.spending import spending_chart
 from pipeline.report.tasks import TaskView
-from pipeline.run import Run
+from pipeline.run import TaskFolder
 
 EVENTS_SHOWN = 3
 MANY_GALLERIES = 8  # beyond which each shows one event, since one takes 100 kB of the page
@@ -130,12 +130,14 @@ def _pictures(result: TaskResults) -> Pictures:
     return Pictures(_plot(f"Curves: {result.name}", chart) if chart else None, modes)
 
 
-def galleries(found: Sequence[TaskResults], run: Run, reader: Reader) -> Iterator[Gallery]:
+def galleries(
+    found: Sequence[TaskResults], folders: Mapping[str, TaskFolder], reader: Reader
+) -> Iterator[Gallery]:
     """Yield the first events of each fine-tuning and mode, fewer where there are many of those."""
     picked = [(result, *pair) for result in found for pair in chosen(result).items()]
     most = EVENTS_SHOWN if len(picked) <= MANY_GALLERIES else 1
     for result, mode, each in picked:
-        arrays = reader.arrays(run.task(each.key).events)
+        arrays = reader.arrays(folders[each.key].events)
         names = next((matrix.labels for matrix in each.pictures.matrices), ())
         shown = drawn(result.task, arrays, names, most)
         plots = [

@@ -9,13 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pipeline.budget.account import Account
-from pipeline.budget.ledger import Ledger, LedgerError
 from pipeline.campaign import Campaign
 from pipeline.report.formats import score as rounded
+from pipeline.report.machines import Machine, gather
 from pipeline.report.reader import Reader
 from pipeline.report.results import TaskResults, results
 from pipeline.report.scores import Setting, evaluations
-from pipeline.report.tasks import view_tasks
 from pipeline.run import Run
 
 Format = Literal["json", "csv", "latex"]
@@ -56,8 +55,8 @@ class Line:
     """One setting: what was evaluated, on what, at which price, with which scores.
 
     `stores` and `weights` are SHA-256 in full; `node_hours` those charged to its fine-tunings, by
-    site, since node-hours of different machines are never added. `test_events_trained_on` are the
-    most that one evaluation had, 0 where all its events were unseen.
+    site, since node-hours of different machines are never added; `ran_at` are the sites of these.
+    `test_events_trained_on` are the most that one evaluation had, 0 where all were unseen.
     """
 
     finetune: str
@@ -70,6 +69,7 @@ class Line:
     seeds: Sequence[int | None]
     pretraining_seeds: Sequence[int | None]
     evaluations: Sequence[str]
+    ran_at: Sequence[str]
     node_hours: Mapping[str, float]
     stores: Sequence[str]
     weights: Sequence[str]
@@ -77,24 +77,29 @@ class Line:
     scores: Sequence[Score]
 
 
-def results_as(run: Run, campaign: Campaign, form: Format) -> tuple[str, list[str]]:
-    """Return the results of `run` in a format, and what could not be read."""
+def results_as(
+    run: Run, campaign: Campaign, form: Format, machines: Sequence[Machine] = ()
+) -> tuple[str, list[str]]:
+    """Return the results of `run` in a format, and what could not be read.
+
+    With `machines`, of which the first has this run, the results of all, and what is taken whence.
+    """
     reader = Reader()
-    try:
-        accounts = list(Ledger(run.ledger).accounts().values())
-    except LedgerError as error:
-        reader.problems.append(str(error))
-        accounts = []
-    found = results(evaluations(view_tasks(run, campaign, reader, accounts), campaign, reader))
-    lines = [line for result in found for line in lines_of(result, accounts)]
-    return FORMATS[form](lines), reader.problems
+    together = gather(machines or [Machine(run, "", "")], campaign, reader)
+    found = results(evaluations(together.tasks, campaign, reader))
+    ran_at = {each.key: each.ran_at for each in together.tasks}
+    lines = [line for result in found for line in lines_of(result, together.accounts, ran_at)]
+    return FORMATS[form](lines), [*together.notes, *reader.problems]
 
 
-def lines_of(result: TaskResults, accounts: Sequence[Account]) -> Iterator[Line]:
+def lines_of(
+    result: TaskResults, accounts: Sequence[Account], ran_at: Mapping[str, str]
+) -> Iterator[Line]:
     """Yield a line for each setting of a fine-tuning."""
     for setting in result.settings:
         what = setting.configuration
         every = [each.configuration for each in setting.evaluations]
+        trainings = [each.training for each in every]
         yield Line(
             finetune=result.name,
             task=result.task.task,
@@ -106,7 +111,8 @@ def lines_of(result: TaskResults, accounts: Sequence[Account]) -> Iterator[Line]
             seeds=[each.seed for each in every],
             pretraining_seeds=[each.pretraining_seed for each in every],
             evaluations=[each.key for each in setting.evaluations],
-            node_hours=_node_hours([each.training for each in every], accounts),
+            ran_at=_sites(trainings, ran_at),
+            node_hours=_node_hours(trainings, accounts),
             stores=sorted({each.data for each in every if each.data}),
             weights=[each.checkpoint for each in every if each.checkpoint],
             test_events_trained_on=setting.trained_on,
@@ -123,6 +129,11 @@ def _score(setting: Setting, score: str, title: str, *, best: bool) -> Score:
     values = setting.values(score)
     end = high if high is not None and math.isfinite(high) else None
     return Score(score, title, setting.mean(score), setting.spread(score), low, end, best, values)
+
+
+def _sites(trainings: Sequence[str | None], ran_at: Mapping[str, str]) -> list[str]:
+    """Return the sites at which some trainings ran, without those that no ledger has."""
+    return [where for each in trainings if (where := ran_at.get(each or "", ""))]
 
 
 def _node_hours(trainings: Sequence[str | None], accounts: Sequence[Account]) -> dict[str, float]:
@@ -159,7 +170,7 @@ _COLUMNS = (
     *("finetune", "task", "model", "parameters", "pretraining_events", "mode", "labels"),
     "test_events_trained_on",
     *("score", "mean", "spread", "low", "high", "best", "values"),
-    *("seeds", "pretraining_seeds", "stores", "weights", "evaluations"),
+    *("seeds", "pretraining_seeds", "stores", "weights", "evaluations", "ran_at"),
 )
 
 

@@ -35,6 +35,7 @@ class TaskView:
     result: Product | None
     parts: tuple[Part, ...]
     folder: TaskFolder
+    ran_at: str = ""
 
     @property
     def stage(self) -> str:
@@ -48,22 +49,30 @@ class TaskView:
 
 
 def view_tasks(
-    run: Run, campaign: Campaign, reader: Reader, accounts: Iterable[Account]
+    run: Run,
+    campaign: Campaign,
+    reader: Reader,
+    accounts: Iterable[Account],
+    *,
+    optional: bool = False,
 ) -> list[TaskView]:
-    """Return every task of the campaign, each after those it needs."""
+    """Return every task of the campaign, each after those it needs.
+
+    With `optional` a dataset may have no sources here, since another machine stages it.
+    """
     jobs: dict[str, list[Account]] = {}
     for account in accounts:
         jobs.setdefault(account.task, []).append(account)
     return [
         _view(run.task(task["key"]), task, reader, jobs.get(task["key"], []))
-        for task in _declarations(run, campaign, reader)
+        for task in _declarations(run, campaign, reader, optional=optional)
     ]
 
 
-def _declarations(run: Run, campaign: Campaign, reader: Reader) -> list[Table]:
+def _declarations(run: Run, campaign: Campaign, reader: Reader, *, optional: bool) -> list[Table]:
     """Return the resolved tasks; those on disk alone where the sources are gone."""
     try:
-        return [task.model_dump(mode="json") for task in campaign.tasks(run)]
+        return [task.model_dump(mode="json") for task in campaign.tasks(run, optional=optional)]
     except DeclarationError as error:
         reader.problems.append(f"{error} Tasks that never began are not listed.")
         return [_declared(path) for path in sorted(run.path.glob("*/*/task.toml"))]
