@@ -124,3 +124,19 @@ class JobStatus(Declaration):
     advice: str = ""
     is_stuck: bool = False
     is_another: bool = False
+
+
+def number_of(key: str) -> int:
+    """Return the number in the key of a job, 0 if it is the key of none."""
+    number = key.rpartition(".")[2].partition("-")[0]
+    return int(number) if number.isdecimal() else 0
+
+
+def is_after(key: str, earlier: str) -> bool:
+    """Return whether job `key` is of the same chain as the job `earlier`, and comes after it.
+
+    The links of a chain run one after the other: when one runs, those before it have ended.
+    """
+    (task, _, tail), (other, _, before) = key.rpartition("."), earlier.rpartition(".")
+    same = task == other and tail.partition("-")[2] == before.partition("-")[2]
+    return bool(task) and same and 0 < number_of(earlier) < number_of(key)

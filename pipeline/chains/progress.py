@@ -6,9 +6,9 @@ from typing import Literal
 
 from pipeline import claims, records
 from pipeline.campaign import CHAINED, Task
+from pipeline.job import number_of
 from pipeline.outcome import RunError
 from pipeline.pace import Pace, links, pace
-from pipeline.planning.plan import number_of
 from pipeline.records import Ending, TaskProgress
 from pipeline.run import Run, TaskFolder
 

@@ -7,7 +7,8 @@ from pipeline import records
 from pipeline.budget.account import Account
 from pipeline.budget.guard import RemainingCost
 from pipeline.budget.ledger import Ledger
-from pipeline.planning.plan import Plan, number_of
+from pipeline.job import number_of
+from pipeline.planning.plan import Plan
 from pipeline.records import Beginning
 
 

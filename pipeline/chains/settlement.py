@@ -14,10 +14,10 @@ from pipeline.budget.record import BY_ITS_LINK, Kind, Record
 from pipeline.budget.recovery import Lost, mark_lost
 from pipeline.chains import link_settings
 from pipeline.chains.job_manager import JobManager
-from pipeline.job import JobStatus, State
+from pipeline.job import JobStatus, State, number_of
 from pipeline.outcome import RunError
 from pipeline.pace import links
-from pipeline.planning.plan import PACK, PILOT, Step, number_of
+from pipeline.planning.plan import PACK, PILOT, Step
 from pipeline.run import TaskFolder
 from pipeline.scheduler import SchedulerError
 

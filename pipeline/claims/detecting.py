@@ -21,6 +21,7 @@ BEATS = 8
 LOOKS = 60  # in the silent time
 
 Notice = Callable[[str], object]
+IsOver = Callable[[str], bool]
 
 
 class ClaimState(StrEnum):
@@ -69,10 +70,14 @@ def limit_of(seen: Seen) -> float:
 
 
 class Detector:
-    """Says whether the claim in `folder` is held; it is asked again until it knows."""
+    """Says whether the claim in `folder` is held; it is asked again until it knows.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    `is_over` says whether the batch job of a key has ended for certain, so that nobody works for
+    it: then nothing is watched.
+    """
+
+    def __init__(self, folder: Path, is_over: IsOver = lambda _: False) -> None:
+        self.folder, self.is_over = folder, is_over
         self.seen: Seen | None = None
         self.watch = Watch()
 
@@ -88,6 +93,8 @@ class Detector:
         holder = self.holder
         if holder is not None and holder.is_here:
             return ClaimState.HELD if holder.is_alive else ClaimState.FREE
+        if seen.claimant is not None and self.is_over(seen.claimant.work):
+            return ClaimState.FREE
         return self.watch.look(seen, clock.monotonic())
 
     @property

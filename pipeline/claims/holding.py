@@ -13,7 +13,15 @@ from pathlib import Path
 
 from pipeline import clock
 from pipeline.claims import files
-from pipeline.claims.detecting import BEATS, ClaimState, Detector, Notice, on_stderr, silent_seconds
+from pipeline.claims.detecting import (
+    BEATS,
+    ClaimState,
+    Detector,
+    IsOver,
+    Notice,
+    on_stderr,
+    silent_seconds,
+)
 from pipeline.claims.files import Claimant
 from pipeline.claims.process import Holder
 from pipeline.outcome import BusyError, SupersededError
@@ -175,7 +183,13 @@ def _inherited() -> tuple[Claim, ...]:
 
 
 @contextmanager
-def claimed(folder: Path, *, work: str = "", notice: Notice = on_stderr) -> Iterator[Claim]:
+def claimed(
+    folder: Path,
+    *,
+    work: str = "",
+    is_over: IsOver = lambda _: False,
+    notice: Notice = on_stderr,
+) -> Iterator[Claim]:
     """Hold the claim `folder` while the body runs, so that two processes never do the same work.
 
     A thread writes beats, by which processes on other machines see that this one works. Whatever
@@ -184,13 +198,14 @@ def claimed(folder: Path, *, work: str = "", notice: Notice = on_stderr) -> Iter
     Args:
         folder: The folder of the claim, which is made.
         work: The key of the batch job that this process works for.
+        is_over: Whether the batch job of a key, for which another process worked, has ended.
         notice: Gets the message for whom and how long this process waits, if it has to.
 
     Raises:
         BusyError: A living process holds it.
         SupersededError: Another process took it over during the body.
     """
-    claim = _acquire(folder, work, notice)
+    claim = _acquire(folder, work, is_over, notice)
     over = threading.Event()
     thread = threading.Thread(target=_beat, args=(claim, over), daemon=True)
     with _mine.lock:
@@ -222,7 +237,7 @@ def _explained(claim: Claim) -> Iterator[None]:
     claim.check_not_taken()
 
 
-def _acquire(folder: Path, work: str, notice: Notice) -> Claim:
+def _acquire(folder: Path, work: str, is_over: IsOver, notice: Notice) -> Claim:
     """Take the next number in `folder`, once its last holder is done or dead.
 
     A silent holder may go on at this moment, and have looked its claim up just before. So who takes
@@ -233,7 +248,7 @@ def _acquire(folder: Path, work: str, notice: Notice) -> Claim:
     """
     claimant = Claimant(uuid.uuid4().hex, Holder.of(os.getpid()), silent_seconds(), work)
     while True:
-        detector = Detector(folder)
+        detector = Detector(folder, is_over)
         if detector.decided(notice) is not ClaimState.FREE:
             holder = detector.holder
             who = holder.at_work() if holder is not None else "a process is at work here"

@@ -26,10 +26,10 @@ from pipeline.campaign.lengthening import why_not
 from pipeline.data.errors import BadInput
 from pipeline.data.source import is_remote
 from pipeline.data.store.manifest import read_manifest
+from pipeline.job import number_of
 from pipeline.masking import masked
 from pipeline.outcome import RunError
 from pipeline.planning import continued, products, recreated
-from pipeline.planning.plan import number_of
 from pipeline.records import Beginning
 from pipeline.run import Run, TaskFolder
 

@@ -257,12 +257,6 @@ def job_key(run: Run, task_key: str, number: int) -> str:
     return f"{run.campaign}.{task_key.replace('/', '.')}.{number}-{digest}"
 
 
-def number_of(key: str) -> int:
-    """Return the number in the key of a job, 0 if it is the key of none."""
-    number = key.rpartition(".")[2].partition("-")[0]
-    return int(number) if number.isdecimal() else 0
-
-
 def shares(task: Task, site: Site, role: Role) -> str:
     """Return the kind of job whose nodes `task` shares, empty for trainings with their own nodes.
 

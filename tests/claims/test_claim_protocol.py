@@ -85,7 +85,7 @@ class Process(threading.Thread):
     def acquired(self):
         while True:
             try:
-                return holding._acquire(self.world.folder, "", lambda _: None)
+                return holding._acquire(self.world.folder, "", lambda _: False, lambda _: None)
             except BusyError:
                 self.sleep(1.0)
 

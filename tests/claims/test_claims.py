@@ -7,13 +7,24 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pipeline import claims
-from pipeline.claims import Holder, claimed, detecting, holder, holding, newest, process_started
+from pipeline.claims import (
+    Holder,
+    claimed,
+    detecting,
+    files,
+    holder,
+    holding,
+    newest,
+    process_started,
+)
 from pipeline.claims import process as process_module
+from pipeline.job import is_after
 from pipeline.outcome import BusyError, Exit, SupersededError
 
 SILENT = 1.5
@@ -205,6 +216,23 @@ def test_a_claim_that_a_crash_left_unreadable_is_nobodys_after_the_silent_time(c
         assert mine.number == 8
         assert names(claim) == ["00000008.json"]
     assert "a process has the claim claim, which a crash left unreadable" in messages[0]
+
+
+def test_a_job_that_has_ended_leaves_its_claim_to_the_next_at_once(claim, capsys):
+    """A link of a minute would watch its predecessor, killed on another node, for two minutes."""
+    held = files.Claimant("t", Holder("nid000003", 7, 7), 3600.0, work="c.pretrain.m.9-a1")
+    claim.mkdir()
+    files.link(claim, 1, held)
+    began = time.monotonic()
+    with claimed(claim, work="c.pretrain.m.10-a1", is_over=partial(is_after, "c.pretrain.m.10-a1")):
+        assert newest(claim).number == 2
+    assert time.monotonic() - began < SILENT
+    assert capsys.readouterr().err == ""
+
+
+def test_on_this_host_a_living_process_counts_and_not_its_job(claim):
+    with held_by(claim), pytest.raises(BusyError), claimed(claim, is_over=lambda _: True):
+        pass
 
 
 def test_a_holder_that_beats_less_often_is_given_its_own_time(claim, monkeypatch):

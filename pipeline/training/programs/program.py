@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -13,6 +14,7 @@ import torch
 from pipeline import claims, records
 from pipeline.campaign import stored, too_big
 from pipeline.catalog import Declaration
+from pipeline.job import is_after
 from pipeline.masking import print_traceback
 from pipeline.outcome import (
     OUTCOMES,
@@ -81,7 +83,8 @@ def _guarded(
         os.environ.setdefault("DEEPSPEED_TIMEOUT", str(2 * seconds // 60 + 1))
     holding: AbstractContextManager[object] = nullcontext()
     if world.is_first:
-        holding = claims.claimed(folder.claim, work=this_link().key)
+        key = this_link().key
+        holding = claims.claimed(folder.claim, work=key, is_over=partial(is_after, key))
     with holding:
         if world.is_first:  # an earlier link's failure is not this one's
             folder.result.unlink(missing_ok=True)
