@@ -55,7 +55,7 @@ def main() -> int:
     options = parser.parse_args()
     began = time.time()
     on_slurm = options.site.startswith("testbed")
-    place = (bring_up() if on_slurm else Path(tempfile.mkdtemp())) / "months"
+    place = (bring_up() if on_slurm else open_to_all(tempfile.mkdtemp())) / "months"
     shutil.rmtree(place, ignore_errors=True)
     bed = Bed(place, options.site)
     lived = []
@@ -74,6 +74,13 @@ def main() -> int:
         page = PAGE.format(site=options.site, date=date, count=len(lived), slurm=slurm)
         options.to.write_text(page + table)
     return int(bool(wrong))
+
+
+def open_to_all(folder: str) -> Path:
+    """Let other users enter a folder, as a second one will."""
+    path = Path(folder)
+    path.chmod(0o755)
+    return path
 
 
 def drift(bed: Bed, since: float) -> list[str]:

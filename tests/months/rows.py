@@ -247,7 +247,7 @@ def take_a_shared_store(bed: Bed) -> None:
     """It lies elsewhere, where nobody writes; the campaign takes it by its content."""
     shared = bed.place / "shared.zarr"
     shutil.copytree(bed.run / "data" / "unlabelled.zarr", shared)
-    bed.content["datasets"]["unlabelled"] = {"store": str(shared)}
+    bed.content["datasets"]["unlabelled"] = {"experiment": "sphenix", "store": str(shared)}
     del bed.content["simulations"]["collisions"]
 
 
