@@ -142,7 +142,7 @@ class Dataset(Declaration):
 
     @model_validator(mode="after")
     def _staged_already(self) -> "Dataset":
-        """Check that nothing is asked of a staged store that is of its staging."""
+        """Check that nothing is required of a staged store that is of its staging."""
         given = [name for name in OF_STAGING if name in self.model_fields_set]
         if self.store and given:
             message = f"store is staged already: leave {', '.join(given)} out"

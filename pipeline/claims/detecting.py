@@ -70,7 +70,7 @@ def limit_of(seen: Seen) -> float:
 
 
 class Detector:
-    """Says whether the claim in `folder` is held; it is asked again until it knows.
+    """Says whether the claim in `folder` is held; call it again until it knows.
 
     `is_over` says whether the batch job of a key has ended for certain, so that nobody works for
     it: then nothing is watched.

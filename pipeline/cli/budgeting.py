@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from pipeline.budget.account import Account
     from pipeline.budget.balance import Drift
+    from pipeline.budget.breakdown import Breakdown
     from pipeline.budget.ledger import Ledger
-    from pipeline.budget.standing import Standing
     from pipeline.budget.summary import Row
     from pipeline.budget.use import Use
     from pipeline.campaign import Campaign
@@ -98,13 +98,13 @@ def budget(
     ledger = Ledger(folder.ledger)
     rows = summary(ledger, by)
     ours = [each for each in ledger.accounts().values() if each.site == where.name]
-    went_into, stands = uses(ours, folder, workers_of(where)), _standing(what, folder, where, ours)
+    went_into, stands = uses(ours, folder, workers_of(where)), _breakdown(what, folder, where, ours)
     drift = _drift(where, project, ledger, balance) if balance else None
     if as_json:
         _print_json(rows, by, went_into, drift, stands)
     elif rows:
         _print(rows, by, where.name, went_into)
-        print_standing(where.name, stands, what.cap_node_hours)
+        print_breakdown(where.name, stands, what.cap_node_hours)
     else:
         screen.print(f"No record yet. Start with: cosmotron run {campaign}")
     if drift is not None:
@@ -128,11 +128,11 @@ def _judge(drift: "Drift", site: Site, *, quietly: bool) -> None:
         raise SystemExit(int(Exit.FAILED))
 
 
-def _standing(
+def _breakdown(
     campaign: "Campaign", run: "Run", site: Site, accounts: "Sequence[Account]"
-) -> "Standing":
+) -> "Breakdown":
     """Return what is settled, in flight, committed and free, by a plan of what is left."""
-    from pipeline.budget.standing import standing
+    from pipeline.budget.breakdown import breakdown
     from pipeline.chains.remaining_cost import committed_by
     from pipeline.planning import changes
     from pipeline.planning.plan import RunOptions, make_plan
@@ -141,10 +141,10 @@ def _standing(
     meant = changes.compare(tasks, run)
     plan = make_plan(tasks, run, site, RunOptions(), changes.begun(meant, tasks))
     finished = [key for key, each in meant.items() if each.meaning not in changes.TO_DO]
-    return standing(accounts, committed_by(plan, finished), campaign.cap_node_hours)
+    return breakdown(accounts, committed_by(plan, finished), campaign.cap_node_hours)
 
 
-def print_standing(site: str, stands: "Standing", cap_node_hours: float | None) -> None:
+def print_breakdown(site: str, stands: "Breakdown", cap_node_hours: float | None) -> None:
     """Print what of an allocation is settled, in flight, committed and free."""
     free = ""
     if stands.free is not None and cap_node_hours is not None:
@@ -162,14 +162,14 @@ def _print_json(
     by: By,
     went_into: "Sequence[Use]",
     drift: "Drift | None",
-    stands: "Standing",
+    stands: "Breakdown",
 ) -> None:
-    """Print the ledger, the uses, the standing and the balance as JSON."""
+    """Print the ledger, the uses, the breakdown and the balance as JSON."""
     content: dict[str, Any] = {
         "by": by,
         "rows": [dataclasses.asdict(row) for row in rows],
         "uses": [dataclasses.asdict(use) for use in went_into],
-        "standing": dataclasses.asdict(stands),
+        "breakdown": dataclasses.asdict(stands),
     }
     if drift is not None:
         content["balance"] = {**dataclasses.asdict(drift), "missing": drift.missing}

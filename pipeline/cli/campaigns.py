@@ -191,7 +191,7 @@ def status(
 
 
 def _print_status(rows: "list[Progress]", run: "Run", *, with_tasks: bool) -> None:
-    """Print who drives the run and the tasks, if asked, and the pace of each training."""
+    """Print who drives the run and the tasks, if wanted, and the pace of each training."""
     from pipeline import attendance
     from pipeline.workflow.display import table, trainings
 

@@ -24,18 +24,18 @@ def lines(
     Nothing where every task is new, or nothing differs. At most `most` of those that are affected
     themselves; what is made of them is counted.
     """
-    told = [each for each in changes.values() if _is_told(each)]
-    if not told:
+    shown = [each for each in changes.values() if _is_shown(each)]
+    if not shown:
         return []
     hours = {step.task.key: step.node_hours for step in steps}
-    following = [each for each in told if each.since]
-    changed = any(each.gone is None for each in told)
+    following = [each for each in shown if each.since]
+    changed = any(each.gone is None for each in shown)
     return [
         f"{CHANGED if changed else LOST} Tasks: {_counted(changes.values())}.",
-        *_direct([each for each in told if each not in following], hours, most),
+        *_direct([each for each in shown if each not in following], hours, most),
         *_following(following),
-        *_price(told, hours),
-        *_price_of_recreated(told, hours),
+        *_price(shown, hours),
+        *_price_of_recreated(shown, hours),
     ]
 
 
@@ -63,10 +63,10 @@ def _direct(changes: "Sequence[Change]", hours: Mapping[str, float], most: int) 
     return [*shown, f"  and {more} more (--json has all)"] if more else shown
 
 
-def _price(told: "Sequence[Change]", hours: Mapping[str, float]) -> list[str]:
+def _price(shown: "Sequence[Change]", hours: Mapping[str, float]) -> list[str]:
     """Return what it costs to replace products, and where they are kept; nothing for none."""
-    again = [each for each in told if each.meaning == "made again"]
-    longer = [each for each in told if each.goes_on_changed]
+    again = [each for each in shown if each.meaning == "made again"]
+    longer = [each for each in shown if each.goes_on_changed]
     if not again and not longer:
         return []
     most = as_hours(sum(hours.get(each.key, 0.0) for each in (*again, *longer)))
@@ -76,9 +76,9 @@ def _price(told: "Sequence[Change]", hours: Mapping[str, float]) -> list[str]:
     return [f"  {line} What they made is kept in replaced/ of the run folder."]
 
 
-def _price_of_recreated(told: "Sequence[Change]", hours: Mapping[str, float]) -> list[str]:
+def _price_of_recreated(shown: "Sequence[Change]", hours: Mapping[str, float]) -> list[str]:
     """Return what it costs to train once more what is not on the disk; nothing for none."""
-    keys = [each.key for each in told if each.meaning == "recreated" and hours.get(each.key)]
+    keys = [each.key for each in shown if each.meaning == "recreated" and hours.get(each.key)]
     most = as_hours(sum(hours[key] for key in keys))
     line = f"  At most {most} node-hours in jobs of their own for {len(keys)} recreated."
     return [f"{line} What was made of them stays."] if keys else []
@@ -90,7 +90,7 @@ def _some(changes: "Sequence[Change]") -> str:
     return f"{changes[0].key}{more}"
 
 
-def _is_told(change: "Change") -> bool:
+def _is_shown(change: "Change") -> bool:
     """Return whether a change is more than a task that begins, goes on, or is done."""
     words = ("made again", "recreated", "missing", "no longer asked")
     return change.meaning in words or bool(change.differences)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from pipeline.cli.budgeting import print_standing
+from pipeline.cli.budgeting import print_breakdown
 from pipeline.cli.screen import (
     AsJson,
     Bundle,
@@ -36,9 +36,9 @@ DAY = 86_400.0
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pipeline.budget.breakdown import Breakdown
     from pipeline.budget.calendar import Days
     from pipeline.budget.forecast import Interval
-    from pipeline.budget.standing import Standing
     from pipeline.campaign import Campaign
     from pipeline.planning.plan import Plan, RunOptions
     from pipeline.rehearsal.forecast import RehearsedForecast
@@ -128,20 +128,20 @@ class SoFar:
     """Where the time of a campaign went until now, and how its allocation stands."""
 
     days: "Sequence[Days]"
-    standing: "Standing"
+    breakdown: "Breakdown"
 
 
 def _so_far(planned: "Plan", now: "Snapshot", limit: float | None) -> SoFar:
     """Return what happened on the site of a plan until a snapshot."""
     from pipeline.attendance import lives
+    from pipeline.budget.breakdown import breakdown
     from pipeline.budget.calendar import days, spans
-    from pipeline.budget.standing import standing
     from pipeline.chains.remaining_cost import committed_by
 
     finished = [key for key, share in now.shares.items() if share >= 1]
     here = [each for each in now.accounts if each.site == planned.site.name]
     went = days(spans(here, lives(planned.run), now.now))
-    return SoFar(went, standing(here, committed_by(planned, finished), limit))
+    return SoFar(went, breakdown(here, committed_by(planned, finished), limit))
 
 
 def _show(
@@ -154,7 +154,7 @@ def _show(
         typer.echo(json.dumps(content | {"days": dataclasses.asdict(found.days)}, indent=2))
         return
     _print(name, found)
-    print_standing(found.site, so_far.standing, limit)
+    print_breakdown(found.site, so_far.breakdown, limit)
     _print_days(so_far.days)
 
 

@@ -31,7 +31,7 @@ def start(before: Task, now: Task, folder: TaskFolder, differences: Sequence[Dif
 def has_all_branches(
     before: Task, now: Task, folder: TaskFolder, differences: Sequence[Difference]
 ) -> bool:
-    """Return whether a finished trunk has the checkpoints that are asked now, and needs no more."""
+    """Return whether a finished trunk has the checkpoints that are wanted, and needs no more."""
     if not is_trunk(now) or not folder.is_done:
         return False
     return start(before, now, folder, differences) == end_of(now)

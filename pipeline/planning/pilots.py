@@ -1,4 +1,4 @@
-"""How many pilots are asked for, and for how long: as much as their tasks may take, and no more.
+"""How many pilots are requested, and for how long: as much as their tasks may take, and no more.
 
 A shorter job starts sooner, and its whole walltime is reserved against the allocation.
 """

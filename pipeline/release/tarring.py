@@ -51,7 +51,7 @@ class Hashed:
 
 
 class _Whole(Hashed):
-    """A file of which exactly what is asked for is read."""
+    """A file of which exactly what is wanted is read."""
 
     def read(self, count: int = -1) -> bytes:
         """Return the next `count` bytes.

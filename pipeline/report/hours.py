@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.budget.account import Account
+from pipeline.budget.breakdown import breakdown
 from pipeline.budget.calendar import days
 from pipeline.budget.forecast import Forecast, kept
-from pipeline.budget.standing import standing
 from pipeline.budget.summary import Row, summary_of
 from pipeline.budget.use import Use, uses, workers_of
 from pipeline.outcome import RunError
@@ -38,7 +38,7 @@ class Spent:
             "uses": _uses(here, self.run, self.site, reader),
             "calendar": calendar_plot(calendar) if calendar else None,
             "days": days(calendar),
-            "standing": standing(here, self.committed_node_hours or 0.0, self.cap_node_hours),
+            "breakdown": breakdown(here, self.committed_node_hours or 0.0, self.cap_node_hours),
             "is_planned": self.committed_node_hours is not None,
         }
 

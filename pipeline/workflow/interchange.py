@@ -1,7 +1,7 @@
 """Parsl's interchange, which lets a pilot drain by the pilot's own clock.
 
 A pilot registers with the time at which it drains, by the clock of its node, and Parsl compares
-that with the clock of the login host. With ten minutes between the two, a short pilot is told to
+that with the clock of the login host. With ten minutes between the two, a short pilot has to
 leave as soon as it comes, or takes new work until its walltime ends it.
 """
 

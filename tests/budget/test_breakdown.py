@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from scheduler_fakes import tiny_plan
 
+from pipeline.budget.breakdown import breakdown
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.record import BY_ITS_LINK, Kind, Record
-from pipeline.budget.standing import standing
 from pipeline.chains.remaining_cost import committed_by
 from pipeline.job import State
 
@@ -40,7 +40,7 @@ def write(plan, step, kind, number=1, **more):
 
 def stands(plan, finished=()):
     accounts = list(Ledger(plan.run.ledger).accounts().values())
-    return standing(accounts, committed_by(plan, finished), CAP)
+    return breakdown(accounts, committed_by(plan, finished), CAP)
 
 
 def test_before_anything_all_that_is_planned_is_committed(plan):
@@ -85,7 +85,7 @@ def test_pilots_in_the_queue_are_not_committed_too(plan):
 
 
 def test_without_a_cap_nothing_is_free_or_lacking(plan):
-    assert standing([], 3.0, None).free is None
+    assert breakdown([], 3.0, None).free is None
 
 
 def test_jobs_of_another_site_are_another_ledger(plan, step):

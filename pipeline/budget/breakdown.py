@@ -7,7 +7,7 @@ from pipeline.budget.account import Account
 
 
 @dataclass(frozen=True)
-class Standing:
+class Breakdown:
     """Node-hours of one site, of four kinds that do not overlap.
 
     `settled` were charged and confirmed by accounting; `in_flight` are reserved for jobs in the
@@ -22,13 +22,13 @@ class Standing:
     free: float | None
 
 
-def standing(
+def breakdown(
     accounts: Sequence[Account], committed_node_hours: float, cap_node_hours: float | None
-) -> Standing:
+) -> Breakdown:
     """Return how the `accounts` of one site stand."""
     settled = sum(each.charged_node_hours for each in accounts if not each.provisional)
     unconfirmed = sum(each.charged_node_hours for each in accounts if each.provisional)
     in_flight = unconfirmed + sum(each.reserved_node_hours for each in accounts)
     used = settled + in_flight + committed_node_hours
     free = None if cap_node_hours is None else cap_node_hours - used
-    return Standing(settled, in_flight, committed_node_hours, free)
+    return Breakdown(settled, in_flight, committed_node_hours, free)
