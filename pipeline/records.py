@@ -318,6 +318,7 @@ class Probed(Weights):
 RESULTS: dict[str, type[Product]] = {
     "simulate": Simulated,
     "stage": Staged,
+    "fetch": Staged,
     "features": Featured,
     "tokenize": Tokenized,
     "pretrain": Trained,

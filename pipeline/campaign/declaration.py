@@ -202,7 +202,8 @@ class CampaignFile(Declaration):
 
     def mean_points(self, store: Path) -> float | None:
         """Return the declared mean number of points per event of the store `store`, if any."""
-        shared = {Path(each.store): each for each in self.datasets.values() if each.store}
+        given = (each for each in self.datasets.values() if each.store and not each.address)
+        shared = {Path(each.store): each for each in given}
         if store in shared:
             return shared[store].mean_points
         tokenizer = self.tokenizers.get(store.stem)

@@ -14,6 +14,7 @@ from pipeline.campaign.sources import sources_of
 from pipeline.campaign.tasks import (
     EvaluateTask,
     FeaturesTask,
+    FetchTask,
     FinetuneTask,
     PretrainTask,
     ProbeTask,
@@ -103,6 +104,7 @@ class Campaign(CampaignFile):
             self.check_weights()
         found: list[Task] = [
             *(self._simulate(run, name) for name in self.simulations),
+            *self._fetches(run),
             *(
                 self._stage(run, name, elsewhere=elsewhere, optional=optional)
                 for name in self._staged()
@@ -167,6 +169,12 @@ class Campaign(CampaignFile):
             bins_store=self.store(run, dataset.bins_from or name),
         )
 
+    def _fetches(self, run: Run) -> Iterator[FetchTask]:
+        for name, dataset in self.datasets.items():
+            if dataset.address:
+                store = run.store(name)
+                yield FetchTask(key=f"fetch/{name}", address=dataset.address, store=store)
+
     def _tokenize(self, run: Run, name: str) -> TokenizeTask:
         tokenize = self.tokenizers[name]
         dataset = self.datasets[tokenize.dataset]
@@ -190,13 +198,16 @@ class Campaign(CampaignFile):
         """Return the key of the task that makes the store of this name, if one does."""
         if name in self.tokenizers:
             return (f"tokenize/{name}",)
-        return () if self.datasets[name].store else (f"stage/{name}",)
+        dataset = self.datasets[name]
+        if dataset.address:
+            return (f"fetch/{name}",)
+        return () if dataset.store else (f"stage/{name}",)
 
     def store(self, run: Run, name: str) -> Path:
         """Return the store of a dataset, tokenizer or features: in `run`, or where it is given."""
         dataset = self.datasets.get(name)
-        given = dataset is not None and dataset.store
-        return Path(given) if given else run.store(name)
+        given = dataset is not None and dataset.store and not dataset.address
+        return Path(dataset.store) if dataset is not None and given else run.store(name)
 
     def _pretrains(self, run: Run, models: tuple[str, ...] = ()) -> list[PretrainTask]:
         grid = self.pretrain

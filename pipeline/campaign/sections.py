@@ -106,7 +106,8 @@ class Dataset(Declaration):
     where the files are absent. `mean_points` per event serves estimates before there is a store.
 
     Instead of sources, `store` is a store that is staged already, by `cosmotron stage` or another
-    campaign: nothing is written there. It is held to those keys that are given.
+    campaign: nothing is written there. It is held to those keys that are given. One at an address
+    is fetched into the run.
     """
 
     experiment: Kind
@@ -139,6 +140,11 @@ class Dataset(Declaration):
             message = "give either simulation, or folder and splits, or store"
             raise ValueError(message)
         return self
+
+    @property
+    def address(self) -> str:
+        """The address of a store that is fetched, empty if it is a path, or staged."""
+        return self.store if "://" in self.store else ""
 
     @model_validator(mode="after")
     def _staged_already(self) -> "Dataset":

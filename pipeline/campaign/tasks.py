@@ -65,6 +65,14 @@ class StageTask(Resolved):
         )
 
 
+class FetchTask(Resolved):
+    """Copy the store at `address` to `store`, each file held to its manifest."""
+
+    stage: Literal["fetch"] = "fetch"
+    address: str
+    store: Path
+
+
 class TokenizeTask(Resolved):
     """Train a tokenizer on the first `events` jets (all, if None) of a split of the store `jets`.
 
@@ -179,6 +187,7 @@ class ProbeTask(Resolved):
 Task = (
     SimulateTask
     | StageTask
+    | FetchTask
     | TokenizeTask
     | PretrainTask
     | FeaturesTask

@@ -124,7 +124,7 @@ def _checked(campaign: "Campaign", part: "Part", run: "Run") -> list[str]:
     """
     from pipeline.planning import overlaps, shared_stores
 
-    shared_stores.check(campaign, part.to_do)
+    shared_stores.check(campaign, part.to_do, run)
     return _messages(*overlaps.check(part.every_task, run, allow=campaign.allow_overlap))
 
 

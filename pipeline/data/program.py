@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from pipeline import claims, records
 from pipeline.campaign import SimulateTask, StageTask, stored
+from pipeline.campaign.tasks import Resolved
 from pipeline.data.errors import BadInput
 from pipeline.data.ranks import run_ranks
 from pipeline.masking import print_traceback
@@ -20,6 +21,7 @@ from pipeline.run import TaskFolder
 
 POLL_SECONDS = 0.2
 
+WholeTask = TypeVar("WholeTask", bound=Resolved)
 PartTask = TypeVar("PartTask", SimulateTask, StageTask)
 
 
@@ -69,6 +71,29 @@ def run(program: Program[PartTask], arguments: Sequence[str] | None = None) -> i
     if options.mpi:
         return _ranks(program, folder, task)
     return _recorded(folder, lambda: _work(program, folder, task, options))
+
+
+def run_whole(
+    name: str,
+    kind: type[WholeTask],
+    work: Callable[[TaskFolder, WholeTask], None],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Do the whole of a task that has no parts; return the exit code of the outcome.
+
+    Another process that does so is waited for.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m pipeline.data.{name}")
+    parser.add_argument("folder", type=Path, help="the task's folder, which holds task.toml")
+    folder = TaskFolder(parser.parse_args(arguments).folder)
+
+    def do() -> None:
+        task = stored.read(folder, kind)
+        with in_turn(folder.parts / "whole.claim"):
+            if not folder.is_done:
+                work(folder, task)
+
+    return _recorded(folder, do)
 
 
 def _ranks(program: Program[PartTask], folder: TaskFolder, task: PartTask) -> int:

@@ -73,12 +73,12 @@ def fetched(name: str, companions: tuple[str, ...], folder: Path) -> Iterator[Pa
         # the folder's own name is noted down with its hash: its variables stay
         own = (Path(file_of(name)).parent.name, _file_name(name))
         path = _within(folder, "/".join(filter(None, own)), name)
-        _fetch(name, path)
+        fetch_to(name, path)
         for relative in companions:
             address = beside(name, relative)
             if _persistently(address, partial(_exists, address)):
                 there = os.path.relpath(os.path.normpath(path.parent / relative), folder)
-                _fetch(address, _within(folder, there, address))
+                fetch_to(address, _within(folder, there, address))
         yield path
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -156,7 +156,7 @@ def _is_absent(error: Exception) -> bool:
     return isinstance(error, OSError) and any(each in str(error) for each in XROOTD_ABSENT)
 
 
-def _fetch(address: str, path: Path) -> None:
+def fetch_to(address: str, path: Path) -> None:
     """Copy `address` to `path`, and check that it came whole.
 
     Raises:

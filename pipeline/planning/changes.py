@@ -14,11 +14,10 @@ from typing import Literal
 from pipeline import records
 from pipeline.budget.ledger import Ledger
 from pipeline.campaign import (
-    FeaturesTask,
+    FetchTask,
     PretrainTask,
     StageTask,
     Task,
-    TokenizeTask,
     stored,
 )
 from pipeline.campaign.identity import Difference, differences, files_changed, still_known
@@ -29,7 +28,7 @@ from pipeline.data.store.manifest import read_manifest
 from pipeline.job import number_of
 from pipeline.masking import masked
 from pipeline.outcome import RunError
-from pipeline.planning import continued, products, recreated
+from pipeline.planning import continued, products, recreated, shared_stores
 from pipeline.records import Beginning
 from pipeline.run import Run, TaskFolder
 
@@ -143,7 +142,8 @@ def of_task(task: Task, folder: TaskFolder, again: Sequence[str] = ()) -> Change
     before = stored.read_any(folder)
     different: tuple[Difference, ...] = ()
     if before != task:
-        different = (*differences(before, task), *_files_changed(before, task))
+        found = () if _has_moved(before, task) else differences(before, task)
+        different = (*found, *_files_changed(before, task))
     if not made_something(before, folder):
         return Change(task.key, "new", different)
     if again:
@@ -191,9 +191,16 @@ def made_something(task: Task, folder: TaskFolder) -> bool:
 
 def _outside(task: Task) -> list[Path]:
     """Return what a task makes outside its own folder."""
-    if not isinstance(task, StageTask | TokenizeTask | FeaturesTask):
+    if not isinstance(task, products.STORING):
         return []
     return [task.store, task.store.with_name(f"{task.store.stem}.croissant.json")]
+
+
+def _has_moved(before: Task, now: Task) -> bool:
+    """Return whether a store that was fetched is at another address now, and the same."""
+    if not isinstance(before, FetchTask) or not isinstance(now, FetchTask):
+        return False
+    return before.address != now.address and shared_stores.same_at(now.address, now.store)
 
 
 def _files_changed(before: Task, now: Task) -> tuple[Difference, ...]:

@@ -16,6 +16,7 @@ MINUTES = {
     "simulate": 10.0,
     "stage": 10.0,
     "tokenize": 30.0,
+    "fetch": 30.0,
     "features": 30.0,
     "evaluate": 5.0,
     "probe": 5.0,

@@ -27,6 +27,7 @@ from pipeline.writing import write_text
 PROGRAMS = {
     "simulate": "pipeline.data.simulate",
     "stage": "pipeline.data.stage",
+    "fetch": "pipeline.data.fetch",
     "tokenize": "pipeline.training.programs.tokenize",
     "pretrain": "pipeline.training.programs.pretrain",
     "features": "pipeline.training.programs.features",

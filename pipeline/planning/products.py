@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline.campaign import (
     EvaluateTask,
     FeaturesTask,
+    FetchTask,
     FinetuneTask,
     PretrainTask,
     SimulateTask,
@@ -23,7 +24,7 @@ from pipeline.data.source import is_remote
 from pipeline.data.store.manifest import BINS, MANIFEST, read_manifest
 from pipeline.run import TaskFolder
 
-STORING = (StageTask, TokenizeTask, FeaturesTask)
+STORING = (StageTask, FetchTask, TokenizeTask, FeaturesTask)
 
 
 def missing(task: Task, folder: TaskFolder, *, all_files: bool) -> Path | None:
@@ -45,7 +46,7 @@ def files(task: Task, folder: TaskFolder) -> list[Path]:
     """
     if isinstance(task, SimulateTask):
         return [path for _, path in task.files]
-    if isinstance(task, StageTask | FeaturesTask):
+    if isinstance(task, StageTask | FetchTask | FeaturesTask):
         return of_store(task.store)
     if isinstance(task, TokenizeTask):
         return [*of_store(task.store), *([folder.path / WEIGHTS] if _learns(task) else [])]
@@ -115,4 +116,4 @@ def remade_in_place(task: Task, folder: TaskFolder) -> bool:
     """
     if isinstance(task, TokenizeTask):
         return not _learns(task) or (folder.path / WEIGHTS).exists()
-    return isinstance(task, SimulateTask | StageTask | FeaturesTask | EvaluateTask)
+    return isinstance(task, SimulateTask | StageTask | FetchTask | FeaturesTask | EvaluateTask)

@@ -41,6 +41,7 @@ ENCODINGS = {
 ACTIONS = {
     "simulate": "Simulate collisions as files in a schema of the experiment.",
     "stage": "Stage source files into a sharded Zarr store.",
+    "fetch": "Copy a store from an address, each file held to its manifest.",
     "tokenize": "Train a tokenizer, and write a store of its tokens.",
     "pretrain": "Pretrain a model on events without labels.",
     "features": "Write what a frozen backbone makes of the events of a store.",
@@ -48,7 +49,7 @@ ACTIONS = {
     "evaluate": "Evaluate a fine-tuned model on events it never saw.",
     "probe": "Evaluate a pretrained model as it is, on events it never saw.",
 }
-STORING = ("stage", "tokenize", "features")  # whose `store` is what they make
+STORING = ("stage", "fetch", "tokenize", "features")  # whose `store` is what they make
 STATUS = {"done": "CompletedActionStatus", "failed": "FailedActionStatus"}
 TRAINED = "The weights of a trained model."
 UNDECLARED = "No licence is declared: ask whoever ran this before you use it."

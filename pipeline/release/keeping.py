@@ -112,7 +112,7 @@ def _parts(folder: Path) -> tuple[tuple[str, ...], bool]:
 
 def _again(run: Run, store: str, *, replaced: bool) -> str:
     """Return how to have a store again."""
-    stages = ("stage", "tokenize", "features")
+    stages = ("stage", "fetch", "tokenize", "features")
     keys = (f"{stage}/{store}" for stage in stages)
     key = next((each for each in keys if run.task(each).path.is_dir()), "")
     return _by_run(key) if key and not replaced else GONE

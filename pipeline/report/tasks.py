@@ -14,7 +14,7 @@ from pipeline.report.reader import Reader
 from pipeline.run import Run, TaskFolder
 
 Table = Mapping[str, Any]
-IN_PILOTS = ("simulate", "stage", "features", "evaluate", "probe")
+IN_PILOTS = ("simulate", "stage", "fetch", "features", "evaluate", "probe")
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def _check_inputs(part: Part, campaign: Campaign, run: Run) -> None:
         RunError: A store that was staged before is gone, and so are its sources.
     """
     changes.check_sources(part.changes)
-    shared_stores.check(campaign, part.to_do)
+    shared_stores.check(campaign, part.to_do, run)
     if any(isinstance(task, StageTask) and not task.files for task in part.to_do):
         campaign.tasks(run)  # which says what is not there
     campaign.check_weights()

@@ -9,8 +9,9 @@ import pytest
 from small_campaign import FULL, PRETRAINED, STAGED, campaign, finish, meanings
 from staged_alone import write_sources
 
-from pipeline.campaign import Campaign, FinetuneTask, PretrainTask
+from pipeline.campaign import Campaign, FetchTask, FinetuneTask, PretrainTask, declare
 from pipeline.catalog import DeclarationError
+from pipeline.data import source
 from pipeline.data.store import Store
 from pipeline.data.store.manifest import write_manifest
 from pipeline.planning import changes, selection, shared_stores
@@ -53,7 +54,7 @@ def shared(tmp_path: Path, made: Path) -> Iterator[Path]:
 def taking(tmp_path: Path) -> Taking:
     """The campaign with a store in place of its files, and other keys of the dataset."""
 
-    def take(store: Path, **keys: Any) -> Campaign:
+    def take(store: Path | str, **keys: Any) -> Campaign:
         def change(content: Changed) -> None:
             content["datasets"]["ours"] = {"experiment": "sphenix", "store": str(store)} | keys
 
@@ -65,7 +66,7 @@ def taking(tmp_path: Path) -> Taking:
 def told(asked: Campaign, run: Run) -> str:
     """What is said of the stores of a campaign of which nothing is done."""
     with pytest.raises(DeclarationError) as refused:
-        shared_stores.check(asked, asked.tasks(run))
+        shared_stores.check(asked, asked.tasks(run), run)
     assert str(refused.value).count("datasets.ours.store: ") == 1, "one message"
     return str(refused.value)
 
@@ -75,7 +76,7 @@ def test_nothing_is_staged_and_all_is_trained_on_the_store(
 ) -> None:
     asked = taking(shared)
     tasks = {task.key: task for task in asked.tasks(run)}
-    shared_stores.check(asked, tasks.values())
+    shared_stores.check(asked, tasks.values(), run)
     assert STAGED not in tasks
     pretrain, full = tasks[PRETRAINED], tasks[FULL]
     assert isinstance(pretrain, PretrainTask)
@@ -133,7 +134,7 @@ def test_a_finished_run_needs_no_store_any_more(
     shutil.rmtree(store)
     part = selection.part(asked, run)
     assert {each.meaning for each in part.changes.values()} == {"the same"}
-    shared_stores.check(asked, part.to_do)
+    shared_stores.check(asked, part.to_do, run)
     changes.apply(part.changes, part.tasks, run)
     shutil.copytree(made, store)
     assert "contents" in run.task(PRETRAINED).declaration.read_text(), "what it was is still known"
@@ -230,3 +231,56 @@ def test_sources_and_staging_of_a_staged_store_are_refused(
 ) -> None:
     with pytest.raises(DeclarationError, match=words):
         taking(shared, **keys)
+
+
+def test_a_store_at_an_address_is_fetched(made: Path, taking: Taking, run: Run) -> None:
+    asked = taking(f"file://{made}")
+    tasks = {task.key: task for task in asked.tasks(run)}
+    shared_stores.check(asked, tasks.values(), run)
+    fetch, pretrain = tasks["fetch/ours"], tasks[PRETRAINED]
+    assert isinstance(fetch, FetchTask)
+    assert isinstance(pretrain, PretrainTask)
+    assert pretrain.store == fetch.store == run.store("ours")
+    assert pretrain.needs == ("fetch/ours",)
+    assert STAGED not in tasks
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("file:///no/pp.zarr", "/no/pp.zarr/manifest.json: not there. Check the address."),
+        ("http://127.0.0.1:9/pp.zarr", "cannot be fetched ("),
+        ("gopher://host/pp.zarr", "not an address that can be read"),
+    ],
+)
+def test_an_address_that_does_not_answer_is_said(
+    taking: Taking, run: Run, monkeypatch: pytest.MonkeyPatch, address: str, words: str
+) -> None:
+    monkeypatch.setattr(source, "FIRST_WAIT_SECONDS", 0.001)
+    assert words in told(taking(address), run)
+
+
+def test_a_manifest_at_an_address_is_held_to_what_the_dataset_says(
+    made: Path, taking: Taking, run: Run
+) -> None:
+    asked = taking(f"file://{made}", neighbours=4)
+    assert "staged with neighbours 3, and 4 is declared." in told(asked, run)
+
+
+def test_a_store_that_was_fetched_may_have_another_address(
+    tmp_path: Path, made: Path, taking: Taking, run: Run
+) -> None:
+    asked = taking(f"file://{made}")
+    for task in asked.tasks(run):
+        declare(run.task(task.key), task)
+        run.task(task.key).done.touch()
+    shutil.copytree(made, run.store("ours"))
+    moved = tmp_path / "moved.zarr"
+    shutil.copytree(made, moved)
+    tasks = taking(f"file://{moved}").tasks(run)
+    assert set(meanings(tasks, run).values()) == {"the same"}
+    manifest = Store.open(moved).manifest
+    write_manifest(moved, manifest.model_copy(update={"rejected": {"few points": 1}}))
+    found = changes.compare(tasks, run)
+    assert found["fetch/ours"].meaning == "made again"
+    assert found[PRETRAINED].since == "fetch/ours"
