@@ -232,14 +232,15 @@ def another_user(bed: Bed) -> None:
     home = bed.place / "home"
     home.mkdir()
     os.chown(home, GRACE, GROUP)
-    bed.environment["HOME"] = str(home)
+    bed.environment |= {"HOME": str(home), "USER": "grace"}
     bed.before = ("setpriv", f"--reuid={GRACE}", f"--regid={GRACE}", f"--groups={GROUP}")
     tuning(bed)["labels"] = [2, 4]
 
 
 def first_user(bed: Bed) -> None:
     bed.before = ()
-    del bed.environment["HOME"]
+    for name in ("HOME", "USER"):
+        del bed.environment[name]
     tuning(bed)["labels"] = [2]
 
 
