@@ -312,9 +312,9 @@ ROWS = (
     Row("and back", first_site, says="no longer asked"),
     Row("kill -9 in the middle", kill_in_the_middle, new=TUNED),
     Row("more files in a dataset", more_data, again=(".*",), says="collisions"),
+    Row("take a store that others share", take_a_shared_store, says="no longer asked"),
     Row("archive it, and restore it", archive_and_restore),
     Row("share it with a group", share_with_group),
     Row("another user drives it on", another_user, again=TUNED),
     Row("and the first one again", first_user, says="no longer asked"),
-    Row("take a store that others share", take_a_shared_store, says="no longer asked"),
 )
