@@ -71,7 +71,7 @@ browser:
 TIMES ?= 10
 
 soak: $(READY) slurm
-	$(BIN)/python -m tests.soak --times $(TIMES) --together --to docs/measured/soak.md
+	$(BIN)/python -m tests.soak --times $(TIMES) --together --wide
 
 months: $(READY)
 	$(BIN)/python -m tests.months --site $(SITE) --to docs/measured/months.md
