@@ -10,8 +10,10 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -145,6 +147,14 @@ class Dataset(Declaration):
     def address(self) -> str:
         """The address of a store that is fetched, empty if it is a path, or staged."""
         return self.store if "://" in self.store else ""
+
+    @model_serializer(mode="wrap")
+    def _as_declared(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Return the content; of a store, what was said of it alone, since it is held to that."""
+        content: dict[str, Any] = whole(self)
+        if not self.store:
+            return content
+        return {name: each for name, each in content.items() if name in self.model_fields_set}
 
     @model_validator(mode="after")
     def _staged_already(self) -> "Dataset":

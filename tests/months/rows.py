@@ -249,7 +249,6 @@ def take_a_shared_store(bed: Bed) -> None:
     shared = bed.place / "shared.zarr"
     shutil.copytree(bed.run / "data" / "unlabelled.zarr", shared)
     bed.content["datasets"]["unlabelled"] = {"experiment": "sphenix", "store": str(shared)}
-    del bed.content["simulations"]["collisions"]
 
 
 def kill_in_the_middle(bed: Bed) -> None:

@@ -9,7 +9,15 @@ import pytest
 from small_campaign import FULL, PRETRAINED, STAGED, campaign, finish, meanings
 from staged_alone import write_sources
 
-from pipeline.campaign import Campaign, FetchTask, FinetuneTask, PretrainTask, declare
+from pipeline.campaign import (
+    Campaign,
+    FetchTask,
+    FinetuneTask,
+    PretrainTask,
+    declare,
+    load_campaign,
+    to_toml,
+)
 from pipeline.catalog import DeclarationError
 from pipeline.data import source
 from pipeline.data.store import Store
@@ -69,6 +77,19 @@ def told(asked: Campaign, run: Run) -> str:
         shared_stores.check(asked, asked.tasks(run), run)
     assert str(refused.value).count("datasets.ours.store: ") == 1, "one message"
     return str(refused.value)
+
+
+@pytest.mark.parametrize("keys", [{}, {"neighbours": 3}])
+def test_the_campaign_as_its_run_records_it_is_read_again(
+    shared: Path, taking: Taking, tmp_path: Path, keys: Changed
+) -> None:
+    """Verbs that take a run folder read it; the store is held to what was said, not to defaults."""
+    taken = taking(shared, **keys)
+    recorded = tmp_path / "recorded.toml"
+    recorded.write_text(to_toml(taken))
+    again = load_campaign(str(recorded))
+    assert again.datasets["ours"].model_fields_set == {"experiment", "store", *keys}
+    assert again == taken
 
 
 def test_nothing_is_staged_and_all_is_trained_on_the_store(
