@@ -37,7 +37,7 @@ def contents(keys: Mapping[str, Any], run: Path) -> dict[str, str]:
     for kind, digest in ((OF_STORES, store_sha256), (OF_WEIGHTS, weights_sha256)):
         for key in kind:
             path = keys.get(key)
-            if path and not Path(path).is_relative_to(run.absolute()):
+            if path and not Path(path).absolute().is_relative_to(run.absolute()):
                 found[key] = digest(Path(path))
     code: dict[str, list[str]] = {}
     for file in dict.fromkeys(_code_files(keys)):

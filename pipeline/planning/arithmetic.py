@@ -50,7 +50,7 @@ def estimates(plan: Plan, campaign: Campaign) -> dict[str, Estimate]:
 def _mean_points(campaign: Campaign, task: PretrainTask, run: Run) -> float | None:
     """Return the points of an event: as declared, or counted where the store is not of `run`."""
     declared = campaign.mean_points(task.store)
-    if declared is not None or task.store.is_relative_to(run.path.absolute()):
+    if declared is not None or task.store.absolute().is_relative_to(run.path.absolute()):
         return declared
     manifest = read_manifest(task.store)
     return manifest.points[task.split] / max(1, manifest.events[task.split])
