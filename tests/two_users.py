@@ -1,7 +1,6 @@
 """Processes of two ordinary users who have a group in common; root alone can start them."""
 
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -32,16 +31,20 @@ def shared_place() -> Iterator[Path]:
         yield folder
 
 
+def becoming(user: int) -> tuple[str, ...]:
+    """Return what stands before a command line of one of the two, who finds our Python."""
+    become = f'exec setpriv --reuid={user} --regid={user} --groups={user},{GROUP} "$@"'
+    setup = "\n".join([*_opened(), "umask 022", become])
+    return ("unshare", "--mount", "--propagation", "private", "sh", "-ec", setup, "sh")
+
+
 def started(
     user: int, folder: Path, words: Sequence[object], **environment: str
 ) -> "subprocess.Popen[str]":
     """Start a command line as one of the two, whose home is in `folder`."""
-    line = shlex.join(map(str, words))
-    become = f"exec setpriv --reuid={user} --regid={user} --groups={user},{GROUP}"
-    setup = "\n".join([*_opened(), "umask 022", f"{become} {line}"])
     home = folder / f"home-{user}"
     return subprocess.Popen(
-        ["unshare", "--mount", "--propagation", "private", "sh", "-ec", setup],
+        [*becoming(user), *map(str, words)],
         env={
             "PATH": os.environ["PATH"],
             "HOME": str(home),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from two_users import GRACE, GROUP
+from two_users import GRACE, GROUP, becoming
 
 from months.bed import Bed
 from months.check import Row
@@ -233,7 +233,7 @@ def another_user(bed: Bed) -> None:
     home.mkdir()
     os.chown(home, GRACE, GROUP)
     bed.environment |= {"HOME": str(home), "USER": "grace"}
-    bed.before = ("setpriv", f"--reuid={GRACE}", f"--regid={GRACE}", f"--groups={GROUP}")
+    bed.before = becoming(GRACE)
     tuning(bed)["labels"] = [2, 4]
 
 
