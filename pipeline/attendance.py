@@ -4,10 +4,7 @@ A file for each controller, which it writes again now and then, so that the life
 killed is known too.
 """
 
-import getpass
-import os
 import socket
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline import claims, clock
 from pipeline.outcome import RunError
 from pipeline.run import Run
+from pipeline.trust import user_name
 from pipeline.writing import read_json, write_json
 
 NOTE_SECONDS = 60.0
@@ -38,18 +36,21 @@ class Life:
     ending: str = ""
 
 
+LIFE = TypeAdapter(Life)
+
+
 class Attendance:
     """The life of this controller, as it goes on."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         now = clock.time()
-        self._life = Life(now, now, user(), socket.gethostname())
+        self._life = Life(now, now, user_name(), socket.gethostname())
         self._noted = 0.0
 
     def note(self, ending: str = "") -> None:
         """Write that the controller lives, at most once a minute, or how it ends."""
-        now = time.monotonic()
+        now = clock.monotonic()
         if not ending and self._noted and now - self._noted < NOTE_SECONDS:
             return
         self._noted = now
@@ -58,14 +59,6 @@ class Attendance:
     def end(self, problems: Sequence[str]) -> None:
         """Write that the controller ends: all is done, or there were problems."""
         self.note("failed" if problems else "done")
-
-
-def user() -> str:
-    """Return the name of this process's user, or its number where it has no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.geteuid())
 
 
 @contextmanager
@@ -104,7 +97,7 @@ def lives(run: Run) -> list[Life]:
     found = []
     for path in sorted(run.controllers.glob("*.json")):
         try:
-            found.append(TypeAdapter(Life).validate_python(read_json(path)))
+            found.append(LIFE.validate_python(read_json(path)))
         except (ValidationError, RunError):
             continue
     return sorted(found, key=lambda life: life.began)

@@ -61,7 +61,7 @@ def _accepted() -> list[str]:
 def _check(path: Path, owner: int) -> None:
     if owner in (0, os.geteuid()):
         return
-    name = _name(owner)
+    name = user_name(owner)
     if name in _accepted() or str(owner) in _accepted():
         return
     message = (
@@ -71,9 +71,13 @@ def _check(path: Path, owner: int) -> None:
     raise OtherOwnerError(message)
 
 
-def _name(owner: int) -> str:
-    """Return the name of a user, the number where it has none here."""
+def user_name(user: int | None = None) -> str:
+    """Return the name of a user, this process's if none is given; the number if it has no name.
+
+    It is the system's, whatever the environment says.
+    """
+    number = os.geteuid() if user is None else user
     try:
-        return pwd.getpwuid(owner).pw_name
+        return pwd.getpwuid(number).pw_name
     except KeyError:
-        return str(owner)
+        return str(number)

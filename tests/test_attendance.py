@@ -5,8 +5,9 @@ import json
 import pytest
 
 from pipeline import attendance, claims, clock
-from pipeline.attendance import attending, lives, user
+from pipeline.attendance import attending, lives
 from pipeline.run import Run
+from pipeline.trust import user_name
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def test_a_controller_is_noted_from_its_begin_to_its_end(run, monkeypatch):
         monkeypatch.setattr(clock, "time", lambda: 160.0)
         mine.note("done")
     (life,) = lives(run)
-    assert (life.began, life.seen, life.ending, life.user) == (100.0, 160.0, "done", user())
+    assert (life.began, life.seen, life.ending, life.user) == (100.0, 160.0, "done", user_name())
 
 
 def test_one_that_was_killed_was_seen_a_minute_ago_at_most(run, monkeypatch):
@@ -56,7 +57,7 @@ def test_who_drives_a_run_is_told(run, monkeypatch):
     assert attendance.driver(run) == ""
     monkeypatch.setattr(clock, "time", lambda: 0.0)
     with claims.claimed(run.claim), attending(run) as mine:
-        assert attendance.driver(run).startswith(f"Driven by {user()} on ")
+        assert attendance.driver(run).startswith(f"Driven by {user_name()} on ")
         mine.note("failed")
     told = attendance.driver(run)
     assert told.startswith("No controller runs. The last one, of ")
@@ -74,11 +75,3 @@ def test_a_damaged_record_is_left_out(run):
     (run.controllers / "1.json").write_text(json.dumps({"began": "yesterday"}))
     (run.controllers / "2.json").write_text("{")
     assert lives(run) == []
-
-
-def test_a_user_without_a_name_is_a_number(monkeypatch):
-    def nameless():
-        raise KeyError("uid not found")
-
-    monkeypatch.setattr(attendance.getpass, "getuser", nameless)
-    assert user().isdecimal()

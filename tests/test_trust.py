@@ -41,7 +41,7 @@ def code(tmp_path):
 
 def name_of(owner):
     """What the owner is called in a message."""
-    return trust._name(owner)
+    return trust.user_name(owner)
 
 
 def test_a_file_of_ones_own_runs(code, tmp_path):
@@ -153,3 +153,9 @@ def test_the_programs_of_a_job_accept_whom_its_user_accepts(tmp_path, monkeypatc
     assert trust.ACCEPTED not in dict(exports(job(tmp_path), site))
     monkeypatch.setenv(trust.ACCEPTED, " ada,grace ")
     assert dict(exports(job(tmp_path), site))[trust.ACCEPTED] == "ada,grace"
+
+
+def test_a_user_without_a_name_is_a_number(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 61002)
+    assert trust.user_name() == "61002"
+    assert trust.user_name(0) == "root"

@@ -12,13 +12,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.attendance import user
 from pipeline.budget import record_files
 from pipeline.budget.account import Account, replay
 from pipeline.budget.lease import lease
 from pipeline.budget.record import Kind, Record
 from pipeline.budget.record_files import LedgerError
 from pipeline.outcome import classify
+from pipeline.trust import user_name
 
 __all__ = ["Ledger", "LedgerError", "Total"]
 
@@ -56,7 +56,7 @@ class Ledger:
         Raises:
             LedgerError: The folder cannot be written, or the disk is full.
         """
-        mine = record if record.user else record.model_copy(update={"user": user()})
+        mine = record if record.user else record.model_copy(update={"user": user_name()})
         try:
             return record_files.append(self.folder, mine)
         except OSError as error:

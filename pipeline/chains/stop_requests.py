@@ -1,19 +1,19 @@
 """Stop requests: a file STOP in the folder of a run or a task says who stopped it, and why."""
 
-import getpass
 import json
 import socket
 import time
 from pathlib import Path
 
 from pipeline.run import Run
+from pipeline.trust import user_name
 from pipeline.writing import write_json
 
 
 def write(path: Path, reason: str) -> None:
     """Write a stop request to `path`: by whom, on which host, when and why."""
     request = {
-        "by": getpass.getuser(),
+        "by": user_name(),
         "host": socket.gethostname(),
         "reason": reason,
         "time": time.strftime("%Y-%m-%d %H:%M:%S %Z"),

@@ -137,9 +137,8 @@ class Chain:
             link_settings.write(self.manager.plan, self.step)
             self.has_settings = True
         last = history.newest(self.folder)
-        ended = (
-            last.number if last is not None else 0
-        )  # of a job that the ledger may still wait for
+        # The ledger may still wait for the job of a link that has recorded its own end.
+        ended = last.number if last is not None else 0
         number = max(self.manager.next_number(self.step.task.key), ended + 1)
         history.begin(self.folder, number, saved(self.folder))
         self.begun.add(number)

@@ -196,7 +196,9 @@ def _print_status(rows: "list[Progress]", run: "Run", *, with_tasks: bool) -> No
     from pipeline.workflow.display import table, trainings
 
     if with_tasks:
-        out.print(attendance.driver(run), highlight=False, markup=False, soft_wrap=True)
+        driver = attendance.driver(run)
+        if driver:
+            out.print(driver, highlight=False, markup=False, soft_wrap=True)
         out.print(table(rows, out.width))
     paces = trainings(rows, out.width)
     if paces is not None:

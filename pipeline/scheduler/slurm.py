@@ -1,6 +1,5 @@
 """Jobs on Slurm, through the text of its own commands (`-P`: stable since long before JSON)."""
 
-import getpass
 import math
 import os
 import re
@@ -15,6 +14,7 @@ from pipeline.scheduler.commands import call, submit_once
 from pipeline.scheduler.interface import BatchSystem, NotNowError, SchedulerError
 from pipeline.scheduler.rows import Row, combined, earliest, matched
 from pipeline.site import NodeClass
+from pipeline.trust import user_name
 
 # What Slurm's commands print where the same command may pass later: the names of limits on jobs
 # in the queue (https://slurm.schedmd.com/resource_limits.html), and a controller that is away.
@@ -88,7 +88,7 @@ class SlurmScheduler(BatchSystem):
 
     def accounts(self) -> set[str] | None:
         """See `Scheduler.accounts`."""
-        user = getpass.getuser()
+        user = user_name()
         command = ("sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={user}")
         return set(self._call(*command, "format=account").split())
 

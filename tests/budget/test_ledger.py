@@ -10,12 +10,12 @@ from multiprocessing import get_context
 import pytest
 from pydantic import ValidationError
 
-from pipeline.attendance import user
 from pipeline.budget import record_files
 from pipeline.budget.ledger import Ledger, LedgerError, Total
 from pipeline.budget.record import Kind, Record
 from pipeline.budget.recovery import Lost, mark_lost
 from pipeline.job import State
+from pipeline.trust import user_name
 
 
 def record(kind, when, **more):
@@ -34,7 +34,7 @@ def test_a_record_comes_back_as_it_was(tmp_path):
     ledger = Ledger(tmp_path)
     said = record(Kind.END, 12.345678, seconds=7, node_hours=0.1, state=State.FAILED, note="é")
     ledger.append(said)
-    assert ledger.records() == [said.model_copy(update={"user": user()})]
+    assert ledger.records() == [said.model_copy(update={"user": user_name()})]
 
 
 def test_records_come_back_as_they_were_appended_whatever_their_clocks_say(tmp_path):

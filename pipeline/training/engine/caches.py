@@ -1,12 +1,12 @@
 """Folders of this node's own disk for what compilers cache, which nobody else can write to."""
 
-import getpass
 import os
 import stat
 import tempfile
 from pathlib import Path
 
 from pipeline.job import batch_job_id
+from pipeline.trust import user_name
 
 CACHES = ("TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TORCH_EXTENSIONS_DIR")
 
@@ -19,7 +19,7 @@ def cache_on_node(local_rank: int) -> None:
     """
     if all(name in os.environ for name in CACHES):
         return
-    names = (getpass.getuser(), batch_job_id() or "alone", str(local_rank))
+    names = (user_name(), batch_job_id() or "alone", str(local_rank))
     folder = private_folder("-".join(("cosmotron", *names)))
     for name in CACHES:
         os.environ.setdefault(name, str(folder / name.removesuffix("_DIR").lower()))
