@@ -9,14 +9,21 @@ step that the engine tells it: before any micro-batch is taken forward, and afte
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline.nn.batch import Batch
 
 
 def _unchanged(values: Tensor) -> Tensor:
     return values
+
+
+def _first() -> int:
+    return 0
 
 
 def _nothing(module: nn.Module) -> AbstractContextManager[None]:
@@ -31,14 +38,45 @@ class Collectives:
     `all_reduce_sum` returns the sum of every process's values, `broadcast` the first one's values,
     `all_gather` those of all, which have equal shapes, one after the other. In the context `whole`
     a module has its own parameters, though each process may keep a share of them (ZeRO 3).
-    `is_alone` says that there is one process.
+    `rank` returns the place of this process among all; `is_alone` says that there is no other.
     """
 
     all_reduce_sum: Callable[[Tensor], Tensor] = _unchanged
     broadcast: Callable[[Tensor], Tensor] = _unchanged
     all_gather: Callable[[Tensor], Tensor] = _unchanged
     whole: Callable[[nn.Module], AbstractContextManager[None]] = _nothing
+    rank: Callable[[], int] = _first
     is_alone: bool = True
+
+
+def summed(values: Tensor, collectives: Collectives) -> Tensor:
+    """Return the sum of `values` over all processes, which sums its gradients too; all call."""
+    found: Tensor = _Summed.apply(values, collectives.all_reduce_sum)
+    return found
+
+
+def gathered(values: Tensor, collectives: Collectives) -> tuple[Tensor, int]:
+    """Return the rows of all processes (G, C), and which is the first of this process's (N, C).
+
+    The gradient of a row is the sum over all processes. All must call, with rows of one length.
+    """
+    counts = collectives.all_gather(torch.tensor([len(values)], device=values.device)).tolist()
+    first = sum(counts[: collectives.rank()])
+    after = sum(counts) - first - len(values)
+    return summed(functional.pad(values, (0, 0, first, after)), collectives), first
+
+
+class _Summed(torch.autograd.Function):
+    """The sum over processes: a gradient of it is the sum of every process's."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, all_reduce_sum: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.all_reduce_sum = all_reduce_sum
+        return all_reduce_sum(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.all_reduce_sum(gradient), None
 
 
 class Collective(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nn.collectives import Collective
+from pipeline.nn.collectives import Collective, summed
 
 MOMENTUM = 0.1
 EPSILON = 1e-5
@@ -61,19 +61,15 @@ class BatchNorm(Collective):
         """Return the rows x (N, C) normed by those of all processes; all call."""
         counted = float(self.counts)
         here = x.new_tensor([counted * len(x)])
-        sums = self._summed(torch.cat([counted * x.sum(0), here]))
+        sums = summed(torch.cat([counted * x.sum(0), here]), self.collectives)
         number = sums[-1].detach()
         mean = sums[:-1] / number.clamp(min=1)
-        variance = self._summed(counted * (x - mean).square().sum(0)) / number.clamp(min=1)
+        squares = counted * (x - mean).square().sum(0)
+        variance = summed(squares, self.collectives) / number.clamp(min=1)
         mean = torch.where(number > 1, mean, self.running_mean)
         variance = torch.where(number > 1, variance, self.running_variance)
         scale = self.weight.float() * (variance + EPSILON).rsqrt()
         return (x - mean) * scale + self.bias.float()
-
-    def _summed(self, values: Tensor) -> Tensor:
-        """Return the sum of `values` over all processes, and sum its gradients too."""
-        summed: Tensor = _Summed.apply(values, self.collectives.all_reduce_sum)
-        return summed
 
     @torch.no_grad()
     def conclude(self) -> None:
@@ -94,19 +90,6 @@ class BatchNorm(Collective):
         self.running_mean = self.running_mean.float()
         self.running_variance = self.running_variance.float()
         return self
-
-
-class _Summed(torch.autograd.Function):
-    """The sum over processes: a gradient of it is the sum of every process's."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, all_reduce_sum: Callable[[Tensor], Tensor]) -> Tensor:
-        ctx.all_reduce_sum = all_reduce_sum
-        return all_reduce_sum(values)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.all_reduce_sum(gradient), None
 
 
 def _moments_of(x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from pipeline.data.errors import BadInput
-from pipeline.families.omnilearned import body, objective, pet
+from pipeline.families.omnilearned import body, comparison, objective, pet
 from pipeline.families.omnilearned import module as network
 from pipeline.families.omnilearned import published as names
 from pipeline.families.omnilearned.spec import OmniLearned
@@ -147,20 +147,26 @@ def test_losses_are_theirs_to_the_weights_of_classes_and_the_sum_over_columns(mo
         return {"flow": flow(output, batch)["flow"] / 4}
 
     def one_way(output, batch):
-        clean, noisy = (objective._direction(each, batch) for each in output.bodies)
-        entropy = functional.cross_entropy(objective.SHARPNESS * clean @ noisy.T, torch.arange(7))
-        return {"contrastive": (1 - output.flow.time).square().mean() * entropy}
+        products = objective.SHARPNESS * output.compared.of_clean
+        entropy = functional.cross_entropy(products, output.compared.itself)
+        return {"contrastive": output.compared.signal * entropy}
 
-    for name, other, shows in (
-        ("flow", per_column, "part_loss_gen"),
-        ("classes", lambda o, b, **given: classes(o, b, **{**given, "weighted": False}), "loss"),
-        ("classes", lambda o, b, **_: classes(o, b), "part_events_loss_class_event"),
-        ("contrastive", one_way, "part_clip_loss_clip"),
-        ("SHARPNESS", 2.0, "part_clip_loss_clip"),
-        ("SHORTEST", 1e3, "part_clip_loss_clip"),
+    def unweighted(output, batch, **given):
+        return classes(output, batch, **{**given, "weighted": False})
+
+    def unsplit(output, batch, **_):
+        return classes(output, batch)
+
+    for where, name, other, shows in (
+        (objective, "flow", per_column, "part_loss_gen"),
+        (objective, "classes", unweighted, "loss"),
+        (objective, "classes", unsplit, "part_events_loss_class_event"),
+        (objective, "contrastive", one_way, "part_clip_loss_clip"),
+        (objective, "SHARPNESS", 2.0, "part_clip_loss_clip"),
+        (comparison, "SHORTEST", 1e3, "part_clip_loss_clip"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(objective, name, other)
+            patch.setattr(where, name, other)
             assert shows in failed("pretrain"), name
 
 

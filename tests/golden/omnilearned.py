@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pipeline.families.omnilearned import objective
 from pipeline.families.omnilearned import published as names
 from pipeline.families.omnilearned.module import Output, Pretrainer, build
-from pipeline.families.omnilearned.spec import OmniLearned
+from pipeline.families.omnilearned.spec import CONTRASTIVE, FURTHER, OF_MODE, OmniLearned
 from pipeline.nn import published
 from pipeline.nn.batch import Batch
 from pipeline.nn.flow import Noised, midpoint
@@ -63,8 +63,10 @@ def declared(given: Mapping[str, Any]) -> OmniLearned:
 
 
 def module_of(case: Case) -> Pretrainer:
-    """Return our module with the published weights."""
+    """Return our module with the published weights, and all objectives of its mode."""
     model = model_of(case)
+    every = (*OF_MODE[model.mode], *FURTHER.get(model.mode, ()))
+    model = model.model_copy(update={"objectives": dict.fromkeys(every, 1.0)})
     module = build(model, None).eval()
     shapes = {name: each.shape for name, each in module.state_dict().items()}
     weights = published.imported(case.weights, names.entries(model), shapes, source=str(case.path))
@@ -293,13 +295,13 @@ def _nearest(case: Case, events: Events, module: Pretrainer) -> Iterator[Row]:
 
 def _losses(case: Case, module: Pretrainer, output: Output, batch: Batch) -> Iterator[Row]:
     """Yield losses and gradients: of the objectives of the mode, and with each option."""
-    own = dict(module.model.objective_weights)
+    own = dict.fromkeys(OF_MODE[module.model.mode], 1.0)
     yield from _loss(case, "", _parts(module.model, own, output, batch), module)
     if "loss_events" in case.arrays:
         model = module.model.model_copy(update={"split": SPLIT})
         yield from _loss(case, "events", _parts(model, own, output, batch), module)
     if "loss_clip" in case.arrays:
-        parts = _parts(module.model, {**own, "contrastive": 1.0}, output, batch)
+        parts = _parts(module.model, {**own, CONTRASTIVE: 1.0}, output, batch)
         yield from _loss(case, "clip", parts, module)
 
 

@@ -2,34 +2,18 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from threading import Barrier
 
 import pytest
 
 torch = pytest.importorskip("torch")
+
+from process_threads import Threads
 
 from pipeline.nn.collectives import Collectives, computing_again, conclude, connect, counting
 from pipeline.nn.norms import BatchNorm
 
 ROWS = 2 * torch.randn(12, 3, generator=torch.Generator().manual_seed(1)) + 1
 WEIGHTS = torch.randn(12, 3, generator=torch.Generator().manual_seed(2))
-
-
-class Threads:
-    """As many processes as there are threads, whose sums wait for each other."""
-
-    def __init__(self, count):
-        self.barrier, self.given = Barrier(count), {}
-
-    def collectives(self, rank):
-        def all_reduce_sum(values):
-            self.given[rank] = values
-            self.barrier.wait(20)
-            total = sum(self.given[each] for each in sorted(self.given))
-            self.barrier.wait(20)
-            return total
-
-        return Collectives(all_reduce_sum, is_alone=False)
 
 
 def made(collectives=None):

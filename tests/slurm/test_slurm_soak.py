@@ -33,7 +33,7 @@ def test_faults_cost_time_and_nothing_else(
     bed = Bed(folder, random.Random(5), with_modes(tmp_path, "frozen"))
     bed.prepare("testbed")
     found = soak(bed, [(1.0, three_faults)])
-    log = (folder / "controller.log").read_text()
+    log = bed.log.read_text()
     assert found.wrong == (), log
     assert found.runs == 2, log
     assert fingerprint(folder) == of_modes(fingerprint(uninterrupted), "frozen")

@@ -118,7 +118,7 @@ def _one(
     found = soak(bed, faults, qos="preempt" if "preemption" in name else "")
     logs = folder.with_name("soak-logs")
     logs.mkdir(exist_ok=True)
-    shutil.copy(bed.folder / "controller.log", logs / f"{time.time():.0f} {name}.log")
+    shutil.copy(bed.log, logs / f"{time.time():.0f} {name}.log")
     return found
 
 

@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import subprocess
+import tempfile
 import time
 import tomllib
 from dataclasses import dataclass, field
@@ -55,6 +56,7 @@ class Bed:
     def prepare(self, site: str) -> None:
         """Make the folder, the commands in it, and a site whose links last a minute."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.log.unlink(missing_ok=True)
         self.commands.mkdir(parents=True)
         for name, broken in WRAPPERS.items():
             real = f"env -u {SKEW} {shutil.which(name)}"
@@ -74,6 +76,11 @@ class Bed:
     def site(self) -> Path:
         """The declaration of the machine."""
         return self.folder / "site.toml"
+
+    @property
+    def log(self) -> Path:
+        """What each run of the command printed; not on the scratch, which may be full."""
+        return Path(tempfile.gettempdir(), f"cosmotron-{self.folder.name}.log")
 
     @property
     def environment(self) -> dict[str, str]:

@@ -93,7 +93,7 @@ def second_host(bed: Bed, controller: "subprocess.Popen[str]") -> str | None:
         return None
     controller.send_signal(signal.SIGSTOP)
     command = ["unshare", "--uts", "sh", "-c", 'hostname elsewhere; exec "$@"', "sh"]
-    with (bed.folder / "controller.log").open("a") as log:
+    with bed.log.open("a") as log:
         other = subprocess.Popen(
             [*command, *map(str, controller.args)],  # type: ignore[union-attr] # a list, as given
             env=bed.environment,

@@ -53,7 +53,7 @@ def soak(
     while code != 0 and runs < MOST_RUNS + len(faults):
         time.sleep(AGAIN_SECONDS if runs else 0)
         runs += 1
-        with (bed.folder / "controller.log").open("a") as log:
+        with bed.log.open("a") as log:
             log.write(f"\n--- run {runs}\n")
             log.flush()
             _cure(bed, project)
@@ -84,7 +84,7 @@ def soak(
 
 def _outputs(bed: Bed) -> list[str]:
     """Return what each run of the command has printed, the last one too."""
-    return (bed.folder / "controller.log").read_text().split("\n--- run ")[1:]
+    return bed.log.read_text().split("\n--- run ")[1:]
 
 
 def _reasons(bed: Bed) -> tuple[str, ...]:

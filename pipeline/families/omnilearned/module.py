@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from pipeline.data.store import Store
 from pipeline.families.flow import LABEL
 from pipeline.families.omnilearned.body import Backbone, Seen
+from pipeline.families.omnilearned.comparison import Compared, compared
 from pipeline.families.omnilearned.pet import Block, Layout, Perceptron, linear
-from pipeline.families.omnilearned.spec import OmniLearned
+from pipeline.families.omnilearned.spec import CONTRASTIVE, OmniLearned
 from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
 from pipeline.nn.collectives import Collective
@@ -27,16 +28,16 @@ from pipeline.nn.hidden import Hidden, HiddenOf
 class Output:
     """Predictions for a batch: logits (B, C) of events, the flow, and logits (B, C) in noise.
 
-    Further logits (P, K) of points, and what the body made of the events as they are and in noise.
-    None where the mode has no such thing. `class_counts` (C): how many events of the global batch
-    are of each class, if they are more than those at hand.
+    Further logits (P, K) of points, and how near events are in noise to what they are without.
+    None where the mode or its objectives have no such thing. `class_counts` (C): how many events of
+    the global batch are of each class, if they are more than those at hand.
     """
 
     logits: Tensor | None = None
     flow: Flow | None = None
     in_noise: Tensor | None = None
     of_points: Tensor | None = None
-    bodies: tuple[Seen, Seen] | None = None
+    compared: Compared | None = None
     class_counts: Tensor | None = None
 
 
@@ -126,8 +127,11 @@ class Pretrainer(Collective):
         flow = Flow(self.generator(seen, batch), noise.velocity, noise.time)
         if clean is None:
             return Output(flow=flow)
+        near = None
+        if CONTRASTIVE in self.model.objective_weights:
+            near = compared(clean, seen, noise.time, batch, self.collectives, self.counts)
         in_noise, counts = self.logits(seen, batch), self._class_counts
-        return Output(logits, flow, in_noise, bodies=(clean, seen), class_counts=counts)
+        return Output(logits, flow, in_noise, compared=near, class_counts=counts)
 
     def velocity(self, batch: Batch, points: Tensor, time: Tensor) -> Tensor:
         """Return the velocity (P, F) of `points` (P, F) in noise, at `time` (B).

@@ -2,16 +2,14 @@
 
 Lipman et al., arXiv:2210.02747; Mikuni, Nachman, arXiv:2404.16091; Bhimji et al., arXiv:2510.24066,
 as ViniciusMikuni/OmniLearned at 922355d computes them. Class weights are those of the global batch;
-the contrastive part is among the events that a process takes forward at once, so it depends on how
-a batch is divided. Axes: P points, packed · B events · C classes · F columns that flow · N what
-stands in an event.
+the contrastive part is among the events that all processes take forward at once, so it depends on
+micro-batches. Axes: P points, packed · B events · C classes · F columns that flow.
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.families.omnilearned.body import Seen
 from pipeline.families.omnilearned.module import Output
 from pipeline.nn.batch import Batch
 from pipeline.nn.flow import labels
@@ -19,7 +17,6 @@ from pipeline.nn.losses import Losses, event_mean, pooled
 
 SMALLEST = 1e-6  # beside the number of events of a class
 SHARPNESS = 2.74  # of what compares events with events in noise
-SHORTEST = 1e-3  # the least length by which an event is divided
 
 
 def classes(output: Output, batch: Batch, *, split: int = 0, weighted: bool = True) -> Losses:
@@ -60,18 +57,16 @@ def flow(output: Output, batch: Batch) -> Losses:
 
 
 def contrastive(output: Output, batch: Batch) -> Losses:
-    """Return how badly an event is recognised in noise among those of the batch, and vice versa.
+    """Return how badly an event is recognised in noise among all of the batch, and vice versa.
 
     A cross-entropy by the products of what the body makes of events, times the mean of (1 - t)².
     """
-    assert output.bodies is not None
-    assert output.flow is not None
-    clean, noisy = (_direction(seen, batch) for seen in output.bodies)
-    products = SHARPNESS * clean @ noisy.T
-    itself = torch.arange(len(products), device=products.device)
-    both = (functional.cross_entropy(each, itself) for each in (products, products.T))
-    entropy = torch.stack([*both]).mean()
-    return {"contrastive": (1 - output.flow.time).square().mean() * entropy}
+    del batch
+    assert output.compared is not None
+    cosines = (output.compared.of_clean, output.compared.of_noisy)
+    itself = output.compared.itself
+    both = [functional.cross_entropy(SHARPNESS * each, itself) for each in cosines]
+    return {"contrastive": output.compared.signal * torch.stack(both).mean()}
 
 
 def known(batch: Batch, *, array: str) -> Tensor:
@@ -133,16 +128,3 @@ def _part(logits: Tensor, true: Tensor, weights: Tensor, mine: Tensor) -> Tensor
 def _share(part: Tensor, counts: Tensor) -> Tensor:
     """Return which share of the events of the global batch is in a part of the classes, not 0."""
     return part.sum().clamp(min=1) / counts.sum()
-
-
-def _direction(seen: Seen, batch: Batch) -> Tensor:
-    """Return what the body made of events as unit vectors (B, N W), padding and all 0.
-
-    Without noise the place of the time is 0, as in the authors' code.
-    """
-    tokens = seen.tokens
-    time = torch.zeros_like(tokens[:, :1]) if seen.time is None else seen.time
-    known = tokens[:, :0] if seen.conditions is None else seen.conditions
-    padded, _ = batch.padded(seen.points)
-    together = torch.cat([tokens, time, known, padded], 1).flatten(1).float()
-    return functional.normalize(together, eps=SHORTEST)

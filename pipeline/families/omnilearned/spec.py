@@ -198,7 +198,7 @@ class OmniLearned(Generative):
     @property
     def taken_together(self) -> Together | None:
         """The objective that recognises an event among others."""
-        return Together(CONTRASTIVE) if CONTRASTIVE in self.objective_weights else None
+        return Together(CONTRASTIVE, in_all=True) if CONTRASTIVE in self.objective_weights else None
 
     def objective_settings(self, name: str) -> Mapping[str, Any]:
         """Return how classes are weighted and split, and which array has those of points."""

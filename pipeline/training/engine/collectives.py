@@ -64,4 +64,11 @@ def whole(module: nn.Module) -> Iterator[None]:
         yield
 
 
-COLLECTIVES = Collectives(all_reduce_sum, broadcast, all_gather, whole, is_alone=False)
+COLLECTIVES = Collectives(
+    all_reduce_sum,
+    broadcast,
+    all_gather,
+    whole,
+    torch.distributed.get_rank,
+    is_alone=False,
+)

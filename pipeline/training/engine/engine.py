@@ -228,7 +228,8 @@ class Engine:
             torch.manual_seed(seed)
             prepare(self.engine.module, [batch for batch, counts in batches if counts])
             for batch, counts in batches:
-                parts = objective.each(self.engine(batch), batch)
+                with counting(self.engine.module, counts):
+                    parts = objective.each(self.engine(batch), batch)
                 if counts:
                     terms = objective.terms(batch)
                     means = torch.stack([torch.stack([*each.values()]).sum() for each in parts])
