@@ -4,6 +4,7 @@ import csv
 import io
 import json
 
+import pytest
 from whole_campaign import TINY
 
 from pipeline import catalog
@@ -64,3 +65,13 @@ def test_what_is_learned_of_a_part_of_a_batch_is_said(cosmotron, tmp_path):
     assert said in cosmotron("plan", file, *words).words
     as_json = json.loads(cosmotron("plan", file, *words, "--json").out)
     assert any(each.startswith(said) for each in as_json["of_parts_of_batches"])
+
+
+@pytest.mark.parametrize("words", [[], ["--root", "$SCRATCH/mine"]])
+def test_a_run_in_a_folder_of_another_machine_is_refused(cosmotron, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    for verb in ("run", "stop"):
+        told = cosmotron(verb, "quickstart", "--site", "perlmutter", *words)
+        assert told.code == Exit.USAGE
+        assert "not set on this machine. Give a folder" in told.words
+    assert not list(tmp_path.iterdir())

@@ -291,6 +291,9 @@ def main(verb: str, *words: str) -> Exit:
         if verb == "onward":
             return onward(links)
         return (end if verb == "end" else record_part_end)(*links[0], int(words[2]))
+    except link_settings.NotPreparedError as error:
+        _say(f"{verb}: {error}")
+        return Exit.BAD_INPUT
     except (RunError, SchedulerError) as error:
         _say(f"{verb}: {error}")
         return NOTHING_TO_DO

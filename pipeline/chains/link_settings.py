@@ -12,6 +12,12 @@ from pipeline.site import Site
 from pipeline.writing import read_json, write_json
 
 
+class NotPreparedError(RunError):
+    """Nobody has prepared the links of a training in this run folder."""
+
+    outcome = "bad_input"
+
+
 def write(plan: Plan, step: Step) -> None:
     """Write the settings of the links of `step` beside its task."""
     settings = {
@@ -28,15 +34,19 @@ def read(folder: TaskFolder) -> tuple[Plan, Step]:
     """Return the plan, and its only step, from which the links of the task in `folder` are made.
 
     Raises:
-        RunError: The settings are missing or damaged.
+        NotPreparedError: The settings are missing.
+        RunError: They are damaged.
         DeclarationError: The task's declaration is damaged.
         OtherOwnerError: Another user wrote the settings, of which batch scripts are made.
     """
     path = _path(folder)
     settings = read_json(path)
     if settings is None:
-        message = f"{path}: not there. The first submission of a training writes it."
-        raise RunError(message)
+        message = (
+            f"{path}: not there. `cosmotron run` writes it on this machine, when it submits the "
+            "training for the first time: type that, in place of submitting this script."
+        )
+        raise NotPreparedError(message)
     trust.check(path)
     task = stored.read_any(folder)
     step = Step(task=task, **settings["step"])

@@ -62,7 +62,7 @@ def plan(
     qos: QosName = "",
     scripts: Annotated[
         Path | None,
-        typer.Option(help="Write the batch scripts to this folder, as they would be submitted."),
+        typer.Option(help="Write the batch scripts to this folder, as the site would get them."),
     ] = None,
     image: Image = "",
     bundle: Bundle = "cheapest",
@@ -84,7 +84,7 @@ def plan(
     from pipeline.campaign.recipes import compared
     from pipeline.planning import changes, purge, selection
     from pipeline.planning.arithmetic import estimates, sums
-    from pipeline.planning.plan import RunOptions, make_plan, write_scripts
+    from pipeline.planning.plan import RunOptions, make_plan
 
     if as_json and as_csv:
         fail("--json and --csv exclude each other.", Exit.USAGE)
@@ -98,7 +98,7 @@ def plan(
     found = estimates(planned, what)
     total = sums(planned, found, what.cap_node_hours)
     if scripts is not None:
-        screen.print(f"Wrote {len(write_scripts(planned, scripts))} scripts to {scripts}.")
+        _write_scripts(planned, scripts, root)
     recipes = compared(step.task for step in planned.steps)
     rows = [_row(each, found) | _meant(meant[each.task.key]) for each in planned.steps]
     if as_json:
@@ -113,6 +113,24 @@ def plan(
     _print_lines([*_parts(tasks), *warnings, *_block(changing.lines(meant, planned.steps))])
     _print_lines(list(purge.warnings(planned, part, time.time())))
     _check_truth(planned)
+
+
+def _write_scripts(planned: "Plan", folder: Path, root: Path | None) -> None:
+    """Write the batch scripts to `folder`; say what those for another machine need there."""
+    from pipeline.planning import scripts
+
+    elsewhere = scripts.is_elsewhere(planned.site, planned.run.root)
+    if elsewhere:
+        planned = scripts.on_its_machine(planned, root)
+    written = scripts.write_scripts(planned, folder, elsewhere=elsewhere)
+    screen.print(f"Wrote {len(written)} scripts to {folder}.")
+    if elsewhere:
+        screen.print(
+            f"They are for {planned.site.title}, and run with the Cosmotron that is installed "
+            f"there, in the run that `cosmotron run` has begun there: {planned.run.path}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _checked(campaign: "Campaign", part: "Part", run: "Run") -> list[str]:

@@ -140,11 +140,14 @@ def there(run: "Run", site: "Site") -> "Run":
     """Return `run` if its folder can be meant on this machine.
 
     Raises:
-        DeclarationError: The site's scratch is a variable that is not set here.
+        DeclarationError: It begins with a variable that is not set here, or the scratch does.
     """
     is_unset = "$" in os.path.expandvars(site.scratch)
     if is_unset and run.root == Path(os.path.expandvars(site.scratch)).expanduser():
         message = f"{site.name}: {site.scratch} is not set on this machine. Give a folder: --root."
+        raise DeclarationError(message)
+    if str(run.root).startswith("$"):
+        message = f"--root {run.root}: not set on this machine. Give a folder that is there."
         raise DeclarationError(message)
     return run
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
-from pathlib import Path
 from typing import Literal
 
 from pipeline import shared
@@ -20,9 +19,8 @@ from pipeline.planning import code_copy
 from pipeline.planning.bundling import Layout, Member, layouts, rounds
 from pipeline.planning.pilots import fitted
 from pipeline.run import Run, TaskFolder
-from pipeline.scheduler import batch_system, render
+from pipeline.scheduler import batch_system
 from pipeline.site import Pilot, Role, Site
-from pipeline.writing import write_text
 
 PROGRAMS = {
     "simulate": "pipeline.data.simulate",
@@ -411,18 +409,3 @@ def _check_chain(task: Task, site: Site, role: Role, links: int) -> None:
             "Choose another with --qos."
         )
         raise DeclarationError(message)
-
-
-def write_scripts(plan: Plan, folder: Path) -> list[Path]:
-    """Write the first batch script of each step and each kind of pilot to `folder`; return paths.
-
-    Parsl completes the command of a pilot's worker pool when the pilot starts.
-    """
-    jobs = [plan.link(step, 1) for step in plan.steps if not step.in_pilot]
-    jobs += [plan.pilot(["process_worker_pool.py"], 1, kind) for kind in plan.kinds]
-    written = []
-    for job in jobs:
-        path = folder / job.script.name
-        write_text(path, render(job, plan.site))
-        written.append(path)
-    return written

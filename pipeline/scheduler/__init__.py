@@ -1,6 +1,7 @@
 """Render a batch script, submit it, query and cancel jobs: on Slurm, PBS or a plain machine."""
 
 from pipeline.scheduler.connect import connect
+from pipeline.scheduler.elsewhere import Elsewhere
 from pipeline.scheduler.interface import (
     BatchSystem,
     NotNowError,
@@ -12,6 +13,7 @@ from pipeline.scheduler.script import render
 
 __all__ = [
     "BatchSystem",
+    "Elsewhere",
     "NotNowError",
     "Scheduler",
     "SchedulerError",

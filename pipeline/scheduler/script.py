@@ -1,7 +1,7 @@
 """The text of a batch script, from a template that reads like one."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,10 +12,12 @@ from pipeline import catalog, trust
 from pipeline.catalog import DeclarationError
 from pipeline.job import Job
 from pipeline.scheduler.container import contained
+from pipeline.scheduler.elsewhere import Elsewhere
 from pipeline.scheduler.interface import batch_system
 from pipeline.site import NodeClass, Site
 
 SHELF = "jobs/templates"
+Quote = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Part:
     exports: list[tuple[str, str]]
 
 
-def render(job: Job, site: Site) -> str:
-    """Return the batch script of `job` on `site`, as it would be submitted.
+def render(job: Job, site: Site, elsewhere: Elsewhere | None = None) -> str:
+    """Return the batch script of `job` on `site`, as it would be submitted here, or `elsewhere`.
 
     Raises:
         DeclarationError: The site has no such node class, names no template, or runs no bundles.
@@ -45,9 +47,10 @@ def render(job: Job, site: Site) -> str:
         message = f"{job.key}: {site.name} has no nodes {job.node!r}, only {', '.join(site.nodes)}."
         raise DeclarationError(message)
     node = site.nodes[job.node]
+    quote = elsewhere.quote if elsewhere is not None else shlex.quote
     try:
         name = f"{site.template}.{system.SUFFIX}.j2"
-        template = _templates(catalog.folder(SHELF)).get_template(name)
+        template = _templates(catalog.folder(SHELF), quote).get_template(name)
     except TemplateNotFound as error:
         folder = catalog.folder(SHELF)
         names = sorted(path.name.split(".")[0] for path in folder.glob(f"*.{system.SUFFIX}.j2"))
@@ -60,7 +63,8 @@ def render(job: Job, site: Site) -> str:
         node=node,
         partition=queue.partition if queue is not None else "",
         time_min=queue is not None and queue.time_min,
-        parts=list(_parts(job, site)),
+        parts=list(_parts(job, site, quote)),
+        elsewhere=elsewhere,
         cpus_per_process=cpus_per_process(job, node),
         exports=exports(job, site),
         signal_lead_seconds=signal_lead_seconds(job, site),
@@ -72,12 +76,12 @@ def cpus_per_process(job: Job, node: NodeClass) -> int:
     return node.cpus_per_device * (node.devices if job.pilot else 1)
 
 
-def _parts(job: Job, site: Site) -> Iterator[Part]:
+def _parts(job: Job, site: Site, quote: Quote) -> Iterator[Part]:
     """Yield what is started: the job's own command, or those of its parts, on nodes in a row."""
     first_node = 0
     for each in job.parts or (job,):
         exported = exports(each, site)
-        command = shlex.join(contained(each, site, [name for name, _ in exported]))
+        command = " ".join(map(quote, contained(each, site, [name for name, _ in exported])))
         yield Part(each, first_node, command, exported)
         first_node += each.nodes
 
@@ -119,7 +123,7 @@ def signal_lead_seconds(job: Job, site: Site) -> int:
 
 
 @cache
-def _templates(folder: Path) -> Environment:
+def _templates(folder: Path, quote: Quote) -> Environment:
     """Return the shelf of templates in `folder`; an undefined name in one is an error."""
     templates = Environment(
         loader=FileSystemLoader(folder),
@@ -129,5 +133,5 @@ def _templates(folder: Path) -> Environment:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701  # shell, not HTML; arguments are quoted below
     )
-    templates.filters["quote"] = shlex.quote
+    templates.filters["quote"] = quote
     return templates

@@ -241,11 +241,9 @@ def test_a_chain_has_an_end(scheduler, folder, first, monkeypatch, step):
     assert len(scheduler.jobs) == step.most_links == 22
 
 
-def test_without_an_order_there_is_a_word(tmp_path, capsys):
-    assert succession.main("begin", str(tmp_path / "run" / "pretrain" / "m"), "1") == NOTHING_TO_DO
-    assert "link-settings.json: not there. The first submission of a training writes it." in (
-        capsys.readouterr().err
-    )
+def test_a_link_that_nobody_prepared_fails_and_says_what_to_type(tmp_path, capsys):
+    assert succession.main("begin", str(tmp_path / "run" / "pretrain" / "m"), "1") == Exit.BAD_INPUT
+    assert "link-settings.json: not there. `cosmotron run` writes it" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_told_and_is_not_nothing(scheduler, folder, first, monkeypatch, capsys):

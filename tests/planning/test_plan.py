@@ -19,8 +19,8 @@ from pipeline.planning.plan import (
     make_plan,
     processes,
     waves,
-    write_scripts,
 )
+from pipeline.planning.scripts import write_scripts
 from pipeline.run import Run
 from pipeline.site import load_site
 

@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.campaign import load_campaign
 from pipeline.catalog import DeclarationError
-from pipeline.planning.plan import RunOptions, make_plan, write_scripts
+from pipeline.planning.plan import RunOptions, make_plan
+from pipeline.planning.scripts import write_scripts
 from pipeline.run import Run
 from pipeline.scheduler import batch_system, connect
 from pipeline.scheduler.interface import SYSTEMS

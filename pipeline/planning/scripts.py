@@ -1,0 +1,49 @@
+"""The batch scripts of a plan, to be read: as `run` submits them, or for another machine."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.job import Job
+from pipeline.planning.plan import Plan
+from pipeline.run import Run
+from pipeline.scheduler import Elsewhere, render
+from pipeline.site import Site
+from pipeline.writing import write_text
+
+
+def is_elsewhere(site: Site, root: Path) -> bool:
+    """Whether `site` is another machine than this one, or `root` has a variable that is unset."""
+    return "$" in str(root) or (site.detect is not None and not site.here)
+
+
+def on_its_machine(plan: Plan, root: Path | None) -> Plan:
+    """Return the plan with the run folder that its machine has, below `root` or its scratch.
+
+    Its variables stay as they are declared: those of this machine may have other values.
+    """
+    scratch = plan.site.scratch
+    if root is not None or not scratch.startswith(("$", "~", "/")):
+        return plan
+    return replace(plan, run=Run(Path(scratch), plan.run.campaign))
+
+
+def write_scripts(plan: Plan, folder: Path, *, elsewhere: bool = False) -> list[Path]:
+    """Write the first batch script of each step and each kind of pilot to `folder`; return paths.
+
+    Those for a machine `elsewhere` import what is installed there, not a copy of this code. Parsl
+    completes the command of a pilot's worker pool when the pilot starts.
+    """
+    jobs = [plan.link(step, 1) for step in plan.steps if not step.in_pilot]
+    jobs += [plan.pilot(["process_worker_pool.py"], 1, kind) for kind in plan.kinds]
+    machine = Elsewhere(str(plan.run.path)) if elsewhere else None
+    written = []
+    for job in jobs:
+        path = folder / job.script.name
+        write_text(path, render(_portable(job) if elsewhere else job, plan.site, machine))
+        written.append(path)
+    return written
+
+
+def _portable(job: Job) -> Job:
+    """Return `job` without the copy of this machine's code."""
+    return job.model_copy(update={"code": ""})
