@@ -240,7 +240,6 @@ def together() -> dict[str, Case]:
 # What a batch has to do with these, and so why they depend on how it is divided.
 EXCEPTIONS = {
     "batch norm": "its mean and deviation are of the rows that are taken forward together",
-    "contrastive": "an event is told from the others that all processes take forward with it",
 }
 
 

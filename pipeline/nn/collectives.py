@@ -58,12 +58,13 @@ def summed(values: Tensor, collectives: Collectives) -> Tensor:
 def gathered(values: Tensor, collectives: Collectives) -> tuple[Tensor, int]:
     """Return the rows of all processes (G, C), and which is the first of this process's (N, C).
 
-    The gradient of a row is the sum over all processes. All must call, with rows of one length.
+    Without their gradients. All must call, with rows of one length.
     """
     counts = collectives.all_gather(torch.tensor([len(values)], device=values.device)).tolist()
     first = sum(counts[: collectives.rank()])
     after = sum(counts) - first - len(values)
-    return summed(functional.pad(values, (0, 0, first, after)), collectives), first
+    placed = functional.pad(values.detach(), (0, 0, first, after))
+    return collectives.all_reduce_sum(placed), first
 
 
 class _Summed(torch.autograd.Function):

@@ -13,20 +13,21 @@ from pipeline.nn.collectives import Collectives, connect, prepare
 PARTS = ([2], [7, 0, 4], [1, 3, 5, 6])
 
 
-def loss_of(system, batch):
-    """The loss of a batch in training, and how many terms it is a mean over."""
-    total, _ = system.objective(system.module(batch), batch)
-    return total.detach().double(), system.objective.terms(batch)[0]
+def losses_of(case, batches):
+    """The loss of each part of a batch in training, and how many terms it is a mean over."""
+    system = case.system()
+    connect(system.module.train(), Collectives())
+    prepare(system.module, batches)
+    losses = [system.objective(system.module(batch), batch)[0].detach() for batch in batches]
+    terms = [system.objective.terms(batch)[0] for batch in batches]
+    return list(zip((loss.double() for loss in losses), terms, strict=True))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_loss_of_a_batch_is_the_mean_of_its_parts_random_numbers_and_all(name):
-    case = CASES[name]
-    system, whole = case.system(), case.batch(4)
-    connect(system.module.train(), Collectives())
-    prepare(system.module, [whole])
-    expected, terms = loss_of(system, whole)
-    parts = [loss_of(system, part(whole, events)) for events in PARTS]
+    whole = CASES[name].batch(4)
+    [(expected, terms)] = losses_of(CASES[name], [whole])
+    parts = losses_of(CASES[name], [part(whole, events) for events in PARTS])
     assert sum(count for _, count in parts) == terms
     found = sum(loss * count for loss, count in parts) / terms
     if exception(name):

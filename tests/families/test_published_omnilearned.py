@@ -147,9 +147,10 @@ def test_losses_are_theirs_to_the_weights_of_classes_and_the_sum_over_columns(mo
         return {"flow": flow(output, batch)["flow"] / 4}
 
     def one_way(output, batch):
-        products = objective.SHARPNESS * output.compared.of_clean
-        entropy = functional.cross_entropy(products, output.compared.itself)
-        return {"contrastive": output.compared.signal * entropy}
+        near = output.compared
+        products = objective.SHARPNESS * near.clean @ near.noisy.T
+        entropy = functional.cross_entropy(products, torch.arange(len(products)))
+        return {"contrastive": near.signal * entropy}
 
     def unweighted(output, batch, **given):
         return classes(output, batch, **{**given, "weighted": False})

@@ -1,10 +1,11 @@
-"""What tells an event, in noise or not, from all others of a batch, in whichever process they are.
+"""What tells an event, in noise or not, from all others of a batch, in whichever process.
 
 As ViniciusMikuni/OmniLearned at 922355d computes it among the events of one process. Axes:
-B events of this process · G events of all · L points of the longest · N what stands before the
-points · W width.
+B events at hand · G events of the batch · L points of the longest · N what stands before the
+points · W width · D = (N + L) W.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -20,45 +21,55 @@ SHORTEST = 1e-3  # the least length by which an event is divided
 
 @dataclass(frozen=True)
 class Compared:
-    """Cosines (B, G) of events as they are with all in noise, and of events in noise with all.
+    """Unit vectors (G, D) of all events as they are and in noise, those at hand with gradients.
 
-    `itself` (B) is the column of the same event; `signal` the mean of (1 - t)² over all.
+    `own` are the rows of the events at hand, `signal` is the mean of (1 - t)² over all.
     """
 
-    of_clean: Tensor
-    of_noisy: Tensor
-    itself: Tensor
+    clean: Tensor
+    noisy: Tensor
+    own: slice
     signal: Tensor
 
 
-def compared(
-    clean: Seen, noisy: Seen, time: Tensor, batch: Batch, collectives: Collectives, counts: bool
-) -> Compared:
-    """Return how near what the body made of events is to what it made of all; all must call.
+def longest(batches: Iterable[Batch], collectives: Collectives) -> int:
+    """Return the number of points of the longest event of all processes' batches; all call."""
+    sizes = torch.cat([batch.sizes for batch in batches])
+    return int(collectives.all_gather(sizes.max().unsqueeze(0)).max())
 
-    `time` (B) is that of the noise. Where the events do not `counts`, none is compared with them.
+
+def rows_of(clean: Seen, noisy: Seen, time: Tensor, batch: Batch, points: int) -> Tensor:
+    """Return both unit vectors of each event and (1 - t)² of its noise at `time` (B): (B, 2 D + 1).
+
+    Events are filled up to so many `points`.
     """
-    longest = int(collectives.all_gather(_longest(batch)).max())
-    directions = [_direction(seen, batch, longest) for seen in (clean, noisy)]
-    rows = torch.cat([*directions, (1 - time).square().unsqueeze(1).float()], 1)
-    every, first = gathered(rows if counts else rows[:0], collectives)
-    cleans, noisies = every[:, :-1].chunk(2, 1)
-    itself = torch.arange(len(rows), device=rows.device) + first
-    return Compared(
-        of_clean=directions[0] @ noisies.T,
-        of_noisy=directions[1] @ cleans.T,
-        itself=itself.clamp(max=len(every) - 1),
-        signal=every[:, -1].mean().detach(),
-    )
+    directions = [_direction(seen, batch, points) for seen in (clean, noisy)]
+    return torch.cat([*directions, (1 - time).square().unsqueeze(1).float()], 1)
 
 
-def _longest(batch: Batch) -> Tensor:
-    """Return the number of points of the longest event (1)."""
-    return batch.offsets.diff().max().unsqueeze(0)
+def compared(rows: Tensor, every: Tensor, first: int) -> Compared:
+    """Return what the objective reads: `every` row (G, 2 D + 1), from `first` on those at hand."""
+    own = slice(first, first + len(rows))
+    together = torch.cat([every[: own.start], rows, every[own.stop :]])
+    clean, noisy = together[:, :-1].chunk(2, 1)
+    return Compared(clean, noisy, own, every[:, -1].mean())
 
 
-def _direction(seen: Seen, batch: Batch, longest: int) -> Tensor:
-    """Return what the body made of events as unit vectors (B, (N + L) W), padding and all 0.
+class Others:
+    """The rows of a batch that is taken forward in micro-batches, each of which finds its own."""
+
+    def __init__(self, rows: Tensor, collectives: Collectives) -> None:
+        self.every, self._next = gathered(rows, collectives)
+
+    def compared(self, rows: Tensor) -> Compared:
+        """Return what the objective reads of the next micro-batch."""
+        first = self._next
+        self._next += len(rows)
+        return compared(rows, self.every, first)
+
+
+def _direction(seen: Seen, batch: Batch, points: int) -> Tensor:
+    """Return what the body made of events as unit vectors (B, D), padding and all.
 
     Without noise the place of the time is 0, as in the authors' code.
     """
@@ -66,6 +77,6 @@ def _direction(seen: Seen, batch: Batch, longest: int) -> Tensor:
     time = torch.zeros_like(tokens[:, :1]) if seen.time is None else seen.time
     known = tokens[:, :0] if seen.conditions is None else seen.conditions
     padded, _ = batch.padded(seen.points)
-    padded = functional.pad(padded, (0, 0, 0, longest - padded.shape[1]))
+    padded = functional.pad(padded, (0, 0, 0, points - padded.shape[1]))
     together = torch.cat([tokens, time, known, padded], 1).flatten(1).float()
     return functional.normalize(together, eps=SHORTEST)

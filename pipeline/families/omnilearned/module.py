@@ -7,6 +7,7 @@ as ViniciusMikuni/OmniLearned at 922355d computes it. Axes: P points, packed · 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, islice, repeat
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +15,12 @@ from torch import Tensor, nn
 from pipeline.data.store import Store
 from pipeline.families.flow import LABEL
 from pipeline.families.omnilearned.body import Backbone, Seen
-from pipeline.families.omnilearned.comparison import Compared, compared
+from pipeline.families.omnilearned.comparison import Compared, Others, compared, longest, rows_of
 from pipeline.families.omnilearned.pet import Block, Layout, Perceptron, linear
 from pipeline.families.omnilearned.spec import CONTRASTIVE, OmniLearned
 from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
-from pipeline.nn.collectives import Collective
+from pipeline.nn.collectives import Collective, gathered
 from pipeline.nn.flow import NOISE, Flow, Noise, Noised, labels, noised
 from pipeline.nn.hidden import Hidden, HiddenOf
 
@@ -89,15 +90,47 @@ class Pretrainer(Collective):
         if model.mode != "classifier":
             self.generator = Generator(model)
         self._class_counts: Tensor | None = None
+        self._others: Others | None = None  # of a batch that is taken forward in parts
+        self._longest = 0
 
     def prepare(self, batches: Sequence[Batch]) -> None:
-        """Count the classes of all events of a batch, by which each is weighted."""
+        """Count the classes of all events of a batch, by which each is weighted.
+
+        Where some process takes a batch forward in parts that are compared with all of it, take all
+        forward here, without gradients.
+        """
         if self.model.mode != "generator":
             counts = self.classes.weight.new_zeros(self.model.classes, dtype=torch.int64)
             for batch in (each for each in batches if LABEL in each.per_event):
                 true = labels(batch, self.model.classes)
                 counts = counts + true.bincount(minlength=self.model.classes)
             self._class_counts = self.collectives.all_reduce_sum(counts)
+        self._others, self._longest = None, 0
+        if self.training and CONTRASTIVE in self.model.objective_weights:
+            here = torch.tensor([len(batches)], device=self.classes.weight.device)
+            parts = int(self.collectives.all_gather(here).max())
+            if parts > 1:
+                self._longest = longest(batches, self.collectives)
+                self._others = Others(self._rows(batches, parts), self.collectives)
+
+    @torch.no_grad()
+    def _rows(self, batches: Sequence[Batch], parts: int) -> Tensor:
+        """Return what tells the events of micro-batches from others, see `rows_of`.
+
+        A process that has fewer than `parts` goes forward once more, for so do those that it shares
+        parameters with.
+        """
+        found = []
+        for batch in islice(chain(batches, repeat(batches[0])), parts):
+            noise = self._noised(batch)
+            clean, seen = self.backbone(batch), self.backbone(batch, noise)
+            found.append(rows_of(clean, seen, noise.time, batch, self._longest))
+        return torch.cat(found[: len(batches)])
+
+    def _noised(self, batch: Batch) -> Noised:
+        """Return the points of `batch` in the noise of this pass."""
+        points = batch.points[:, : len(self.model.columns)]
+        return noised(points, self.noise.drawn(batch, NOISE), batch)
 
     def forward(self, batch: Batch) -> Output:
         """Return the predictions for the events as they are, and in noise."""
@@ -110,9 +143,7 @@ class Pretrainer(Collective):
         if not self.model.noisy:
             points = self.generator(clean, batch) if self.model.mode == "ftag" else None
             return Output(logits, of_points=points, class_counts=self._class_counts)
-        points = batch.points[:, : len(self.model.columns)]
-        noise = noised(points, self.noise.drawn(batch, NOISE), batch)
-        return self.in_noise(batch, noise, clean, logits)
+        return self.in_noise(batch, self._noised(batch), clean, logits)
 
     def logits(self, seen: Seen, batch: Batch) -> Tensor:
         """Return logits (B, C) of what the body made of events."""
@@ -129,9 +160,18 @@ class Pretrainer(Collective):
             return Output(flow=flow)
         near = None
         if CONTRASTIVE in self.model.objective_weights:
-            near = compared(clean, seen, noise.time, batch, self.collectives, self.counts)
+            near = self._compared(clean, seen, noise, batch)
         in_noise, counts = self.logits(seen, batch), self._class_counts
         return Output(logits, flow, in_noise, compared=near, class_counts=counts)
+
+    def _compared(self, clean: Seen, seen: Seen, noise: Noised, batch: Batch) -> Compared:
+        """Return the events at hand among all of the batch, or alone if they do not count."""
+        points = self._longest or longest([batch], self.collectives)
+        rows = rows_of(clean, seen, noise.time, batch, points)
+        if self._others is not None:
+            return self._others.compared(rows) if self.counts else compared(rows, rows.detach(), 0)
+        every, first = gathered(rows if self.counts else rows[:0], self.collectives)
+        return compared(rows, every, first) if self.counts else compared(rows, rows.detach(), 0)
 
     def velocity(self, batch: Batch, points: Tensor, time: Tensor) -> Tensor:
         """Return the velocity (P, F) of `points` (P, F) in noise, at `time` (B).

@@ -2,8 +2,8 @@
 
 Lipman et al., arXiv:2210.02747; Mikuni, Nachman, arXiv:2404.16091; Bhimji et al., arXiv:2510.24066,
 as ViniciusMikuni/OmniLearned at 922355d computes them. Class weights are those of the global batch;
-the contrastive part is among the events that all processes take forward at once, so it depends on
-micro-batches. Axes: P points, packed · B events · C classes · F columns that flow.
+the contrastive part is among all events of it. Axes: P points, packed · B events · G events of the
+global batch · C classes · F columns that flow.
 """
 
 import torch
@@ -60,13 +60,19 @@ def contrastive(output: Output, batch: Batch) -> Losses:
     """Return how badly an event is recognised in noise among all of the batch, and vice versa.
 
     A cross-entropy by the products of what the body makes of events, times the mean of (1 - t)².
+    Its value is a mean over the events at hand. Its gradient is that of the mean over all, which
+    the events at hand change too, in the place of others: over all micro-batches and processes
+    such gradients add up to that of the whole batch.
     """
     del batch
-    assert output.compared is not None
-    cosines = (output.compared.of_clean, output.compared.of_noisy)
-    itself = output.compared.itself
-    both = [functional.cross_entropy(SHARPNESS * each, itself) for each in cosines]
-    return {"contrastive": output.compared.signal * torch.stack(both).mean()}
+    near = output.compared
+    assert near is not None
+    products = SHARPNESS * near.clean @ near.noisy.T
+    itself = torch.arange(len(products), device=products.device)
+    entropy = _row_entropy(products, itself) + _row_entropy(products.T, itself)
+    own, total = entropy[near.own].detach().mean(), entropy.sum()
+    share = (total - total.detach()) / (near.own.stop - near.own.start)
+    return {"contrastive": near.signal * (own + share) / 2}
 
 
 def known(batch: Batch, *, array: str) -> Tensor:
@@ -128,3 +134,8 @@ def _part(logits: Tensor, true: Tensor, weights: Tensor, mine: Tensor) -> Tensor
 def _share(part: Tensor, counts: Tensor) -> Tensor:
     """Return which share of the events of the global batch is in a part of the classes, not 0."""
     return part.sum().clamp(min=1) / counts.sum()
+
+
+def _row_entropy(products: Tensor, itself: Tensor) -> Tensor:
+    """Return the cross-entropy of each row of logits (G, G), nats (G)."""
+    return functional.cross_entropy(products, itself, reduction="none")

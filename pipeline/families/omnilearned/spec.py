@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
-from pipeline.families.family import Parameters, Reads, Together, linear
+from pipeline.families.family import Parameters, Reads, linear
 from pipeline.families.flow import Generative
 from pipeline.families.interactions import Interaction, Interacts, interaction_of, with_columns
 from pipeline.families.jet_columns import IDENTITY, IMPACT
@@ -194,11 +194,6 @@ class OmniLearned(Generative):
     def objective_weights(self) -> Mapping[str, float]:
         """The weight of each objective, all 1 of those that the mode has."""
         return self.objectives or dict.fromkeys(OF_MODE[self.mode], 1.0)
-
-    @property
-    def taken_together(self) -> Together | None:
-        """The objective that recognises an event among others."""
-        return Together(CONTRASTIVE, in_all=True) if CONTRASTIVE in self.objective_weights else None
 
     def objective_settings(self, name: str) -> Mapping[str, Any]:
         """Return how classes are weighted and split, and which array has those of points."""
