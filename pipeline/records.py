@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from pipeline.inside import Inside
 from pipeline.outcome import Outcome, RunError, named
 from pipeline.writing import create_text, write_text
 
@@ -249,14 +250,23 @@ class Overlap(Record):
         )
 
 
+class PredictionsFile(Record):
+    """The file of an evaluation with what it predicted of every event."""
+
+    file: Inside
+    bytes: int
+    sha256: str
+
+
 class Evaluated(Weights):
     """The result of an evaluation: what was measured, on which events, of which model.
 
     `intervals` hold 68 % of resampled events each; that of a rejection is endless where no
     background passes. `task` is the word of the downstream task, `about` says
-    in a word or two what a score means. `predictions_sha256` is by the array's name. `overlap` are
-    the events that the model was trained on, where the campaign allows that; `unknown_training` are
-    weights of which nobody has said what they were trained on.
+    in a word or two what a score means. `predictions_sha256` is by the array's name,
+    `predictions` the file that holds them all; None of an earlier version, which kept a few.
+    `overlap` are the events that the model was trained on, where the campaign allows that;
+    `unknown_training` are weights of which nobody has said what they were trained on.
     """
 
     task: str
@@ -278,6 +288,7 @@ class Evaluated(Weights):
     points: int
     store_sha256: str
     predictions_sha256: dict[str, str] = Field(default_factory=dict)
+    predictions: PredictionsFile | None = None
     overlap: tuple[Overlap, ...] = ()
     unknown_training: tuple[str, ...] = ()
 

@@ -97,6 +97,16 @@ class TaskFolder:
         return self.path / "events.npz"
 
     @property
+    def predictions(self) -> Path:
+        """What an evaluation predicted of every event (`pipeline.data.predictions`)."""
+        return self.path / "predictions.parquet"
+
+    @property
+    def prediction_parts(self) -> Path:
+        """The parts of it that are made, until all are."""
+        return self.path / "predictions.parts"
+
+    @property
     def done(self) -> Path:
         """The marker that the product is complete."""
         return self.path / "DONE"

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from pipeline.planning.changes import Change
     from pipeline.planning.overlaps import Finding
     from pipeline.planning.plan import Plan, Step
+    from pipeline.planning.prediction_sizes import Sizes
     from pipeline.planning.selection import Part
     from pipeline.run import Run
 
@@ -82,7 +83,7 @@ def plan(
     Example: `cosmotron plan quickstart --site perlmutter --project m4722 --scripts scripts/`
     """
     from pipeline.campaign.recipes import compared
-    from pipeline.planning import changes, purge, selection
+    from pipeline.planning import changes, prediction_sizes, purge, selection
     from pipeline.planning.arithmetic import estimates, sums
     from pipeline.planning.plan import RunOptions, make_plan
 
@@ -99,10 +100,10 @@ def plan(
     total = sums(planned, found, what.cap_node_hours)
     if scripts is not None:
         _write_scripts(planned, scripts, root)
-    recipes = compared(step.task for step in planned.steps)
+    recipes, kept = compared(tasks), prediction_sizes.sizes(planned, what)
     rows = [_row(each, found) | _meant(meant[each.task.key]) for each in planned.steps]
     if as_json:
-        _print_json(planned, rows, total, what.cap_node_hours, recipes, warnings, _parts(tasks))
+        _print_json(planned, rows, total, what.cap_node_hours, recipes, warnings, kept)
         return
     if as_csv:
         _print_csv(rows)
@@ -110,7 +111,8 @@ def plan(
     out.print(_steps(planned, found, merged=not show_all and len(planned.steps) > MOST_ROWS))
     _print_sums(planned, total, found, what.cap_node_hours)
     _print_recipes(recipes)
-    _print_lines([*_parts(tasks), *warnings, *_block(changing.lines(meant, planned.steps))])
+    meanings = changing.lines(meant, planned.steps)
+    _print_lines([*kept.lines, *_parts(tasks), *warnings, *_block(meanings)])
     _print_lines(list(purge.warnings(planned, part, time.time())))
     _check_truth(planned)
 
@@ -174,7 +176,7 @@ def _print_json(
     cap: float | None,
     recipes: "Sequence[Compared]",
     warnings: list[str],
-    parts: list[str],
+    kept: "Sizes",
 ) -> None:
     """Print the plan as JSON."""
     from pipeline.planning import truth
@@ -188,8 +190,9 @@ def _print_json(
         "by_arithmetic": dataclasses.asdict(total),
         "layouts": [dataclasses.asdict(each) for each in planned.layouts],
         "recipes": [dataclasses.asdict(each) for each in recipes],
+        "predictions": dataclasses.asdict(kept),
         "tested_on_training_data": warnings,
-        "of_parts_of_batches": parts,
+        "of_parts_of_batches": _parts([step.task for step in planned.steps]),
         "problems": list(truth.problems(planned)),
         "unknown": list(truth.unknown(planned)),
     }

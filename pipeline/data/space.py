@@ -27,12 +27,17 @@ class Room:
 
     def __str__(self) -> str:
         """Return the size in a readable unit, and the number of files."""
-        size, unit = float(self.bytes), "B"
-        for larger in ("kB", "MB", "GB", "TB", "PB"):
-            if size < 1000:
-                break
-            size, unit = size / 1000, larger
-        return f"{size:.3g} {unit} in {self.files:,} files"
+        return f"{size(self.bytes)} in {self.files:,} files"
+
+
+def size(count: int) -> str:
+    """Return `count` bytes in a readable unit."""
+    value, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB", "PB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.3g} {unit}"
 
 
 def needed(task: StageTask, layout: Layout, entries: Entries, source: str) -> Room:

@@ -1,9 +1,11 @@
 """What each point is: the kind of particle that made it, noise or not, its momentum."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 from pydantic import NonNegativeFloat, PositiveInt, model_validator
 
+from pipeline.downstream.predicted import Predicted, classes
 from pipeline.downstream.task import DownstreamTask
 
 
@@ -11,6 +13,7 @@ class PointTask(DownstreamTask):
     """A block of self-attention over the points of an event, and a linear layer."""
 
     SOURCE: ClassVar[str] = "arXiv:2508.14087: one self-attention head"
+    SCORED_COLUMNS: ClassVar[frozenset[str] | None] = frozenset()
 
     width: PositiveInt = 256
     heads: PositiveInt = 8
@@ -36,3 +39,7 @@ class ClassTask(PointTask):
     }
 
     gamma: NonNegativeFloat = 2.0
+
+    def predictions(self) -> Mapping[str, Predicted]:
+        """Return the probability of each class of a point."""
+        return {"probabilities": classes("point", self.NAMES)}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast
 from pydantic import model_validator
 
 from pipeline.catalog import Declaration
+from pipeline.downstream.predicted import Predicted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,7 +75,8 @@ class DownstreamTask(Declaration):
     table of results shows, with their titles, the most important first. A score is better the
     larger it is, but for those in `SMALLER_IS_BETTER`, and those in `ZERO_IS_BEST`. `CHARTED` are
     the scores drawn against the number of labels, the first of `SCORES` if there are none. `NOTE`
-    stands below the table of results.
+    stands below the table of results. `SCORED_COLUMNS` are the columns of the points that a score
+    looks at, None for all: the others are not kept in memory until all events are predicted.
     """
 
     TITLE: ClassVar[str] = ""
@@ -86,6 +88,7 @@ class DownstreamTask(Declaration):
     ZERO_IS_BEST: ClassVar[frozenset[str]] = frozenset()
     CHARTED: ClassVar[tuple[str, ...]] = ()
     NOTE: ClassVar[str] = ""
+    SCORED_COLUMNS: ClassVar[frozenset[str] | None] = None
 
     task: str
 
@@ -136,6 +139,13 @@ class DownstreamTask(Declaration):
     def truth_per_event(self) -> tuple[str, ...]:
         """Return the arrays of truth of events that are learnt."""
         return self.PER_EVENT
+
+    def predictions(self) -> Mapping[str, Predicted]:
+        """Return what `predict` of the module returns, by name; arrays not named are as they are.
+
+        So the table of predictions has columns with names and units, and a plan knows their size.
+        """
+        return {}
 
     def predicts(self) -> tuple[Any, ...]:
         """Return what is predicted: tasks that predict the same for the same events compare."""

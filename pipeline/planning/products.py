@@ -54,7 +54,8 @@ def files(task: Task, folder: TaskFolder) -> list[Path]:
         return [folder.checkpoints / f"step-{point:012d}" for point in task.branch_points]
     if isinstance(task, PretrainTask | FinetuneTask):
         return [folder.path / WEIGHTS]
-    return [folder.result]
+    # Predictions are of nobody's need here: where they are gone, or were never kept, it is done.
+    return [folder.result, *([folder.predictions] if folder.predictions.exists() else [])]
 
 
 def _learns(task: TokenizeTask) -> bool:

@@ -112,11 +112,12 @@ def _is_finished(task: Task, part: Part, run: Run) -> bool:
 
 
 def _records(folder: TaskFolder) -> Iterator[Path]:
-    """Yield the records of a finished task, all but its marker and its weights."""
+    """Yield the records of a finished task, all but its marker, its weights and predictions."""
     folders = [folder.path, *(folder.path / name for name in FOLDERS)]
     paths = (path for each in folders if each.is_dir() for path in sorted(each.iterdir()))
     for path in paths:
-        left_out = path in (folder.done, folder.path / WEIGHTS) or HIDDEN.fullmatch(path.name)
+        products = (folder.done, folder.path / WEIGHTS, folder.predictions)
+        left_out = path in products or HIDDEN.fullmatch(path.name)
         if path.is_file() and not left_out:
             yield path
 

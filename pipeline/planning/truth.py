@@ -53,7 +53,7 @@ def unknown(plan: Plan) -> Iterator[str]:
         yield (
             f"{store}: which classes its events have is not known yet. It is checked as soon as "
             "the store is there, before a training on it is submitted."
-            if _manifest(store) is None
+            if manifest_of(store) is None
             else f"{store}: it was staged before stores recorded which classes their events have, "
             "so the classes of the trainings on it are not checked."
         )
@@ -64,7 +64,7 @@ def lacking(task: Task) -> str:
 
     Of a store that is not staged nothing is known.
     """
-    manifest = _manifest(task.store) if isinstance(task, FinetuneTask | PretrainTask) else None
+    manifest = manifest_of(task.store) if isinstance(task, FinetuneTask | PretrainTask) else None
     if manifest is None or not isinstance(task, FinetuneTask | PretrainTask):
         return ""
     return _without_arrays(task, manifest) or _refusal(task, _stored(task, manifest))
@@ -81,7 +81,7 @@ def _is_unknown(plan: Plan, task: Learner) -> bool:
     """Whether it is not known if the events of a task have its classes, and no others."""
     if LABEL not in _truth(task):
         return False
-    manifest = _manifest(task.store)
+    manifest = manifest_of(task.store)
     if manifest is not None:
         return _stored(task, manifest) is None
     known = _expected(plan, task)
@@ -125,21 +125,21 @@ def _expected(plan: Plan, task: Learner) -> Labels | None:
 
     They are those of the store that it is made from, or of the experiment.
     """
-    if _manifest(task.store) is not None:
+    if manifest_of(task.store) is not None:
         return None
-    origin = _origin(plan, task.store)
-    manifest = _manifest(origin)
+    staged_as = origin(plan, task.store)
+    manifest = manifest_of(staged_as)
     if manifest is not None:
-        return _stored(task, manifest, str(origin))
+        return _stored(task, manifest, str(staged_as))
     staged = (step.task for step in plan.steps if isinstance(step.task, StageTask))
-    dataset = next((each.dataset for each in staged if each.store == origin), None)
+    dataset = next((each.dataset for each in staged if each.store == staged_as), None)
     classes = experiment(dataset.experiment).classes if dataset is not None else None
     if dataset is None or classes is None:
         return None
     return Labels(f"experiment {dataset.experiment!r}", frozenset(range(classes)))
 
 
-def _origin(plan: Plan, store: Path) -> Path:
+def origin(plan: Plan, store: Path) -> Path:
     """Return the staged store whose events `store` will have, as tokens or features."""
     made_from: dict[Path, Path] = {}
     for step in plan.steps:
@@ -162,7 +162,7 @@ def _stored(task: Learner, manifest: Manifest, source: str = "") -> Labels | Non
     return Labels(source or str(task.store), possible, certain)
 
 
-def _manifest(store: Path) -> Manifest | None:
+def manifest_of(store: Path) -> Manifest | None:
     """Return the manifest of a store, None if it is not staged, or not readable.
 
     Whoever reads the store says what is wrong with it.

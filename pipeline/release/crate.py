@@ -21,7 +21,7 @@ from pipeline.campaign.provenance import Provenance
 from pipeline.data.checksums import sha256
 from pipeline.data.store import MANIFEST, Manifest
 from pipeline.outcome import RunError
-from pipeline.records import Weights
+from pipeline.records import Evaluated, Weights
 from pipeline.release.croissant import FORMAT, described_in_words
 from pipeline.release.software import software
 from pipeline.report.tasks import TaskView
@@ -36,6 +36,7 @@ ENCODINGS = {
     ".json": "application/json",
     ".jsonl": "application/jsonl",
     ".npz": "application/zip",
+    ".parquet": "application/vnd.apache.parquet",
     ".toml": "application/toml",
 }
 ACTIONS = {
@@ -69,7 +70,8 @@ class Contents:
     ) -> list[Entity]:
         """Return the file at `path` in a list, which is empty where there is none.
 
-        Weights may be large, and are not hashed; the date of what is `dated` counts for the run.
+        Weights may be large, and are not hashed, nor is what comes with its `sha256`; the date of
+        what is `dated` counts for the run.
         """
         name = self._inside(path)
         if name is None or not path.is_file():
@@ -84,7 +86,7 @@ class Contents:
             "description": description,
             "encodingFormat": ENCODINGS.get(path.suffix, "application/octet-stream"),
             "contentSize": str(state.st_size),
-            **({} if path.name == WEIGHTS else {"sha256": sha256(path)}),
+            **({} if path.name == WEIGHTS or "sha256" in more else {"sha256": sha256(path)}),
         }
         return [self.crate.add_file(path, name, properties=facts | more)]
 
@@ -288,7 +290,17 @@ def _results(contents: Contents, task: TaskView) -> list[Entity]:
     made += contents.file(folder.path / WEIGHTS, TRAINED + hashed)
     made += contents.file(folder.metrics, f"{task.key}: a line for each step.")
     made += contents.file(folder.events, f"{task.key}: events to look at.")
+    made += _predictions(contents, task)
     return made + contents.file(folder.result, f"{task.key}: how it ended, with its numbers.")
+
+
+def _predictions(contents: Contents, task: TaskView) -> list[Entity]:
+    """Return what an evaluation predicted of every event, by the hash that its result has."""
+    known = task.result.predictions if isinstance(task.result, Evaluated) else None
+    if known is None:
+        return []
+    words = f"{task.key}: what was predicted of every event, with its truth, file and entry."
+    return contents.file(task.folder.path / known.file, words, sha256=known.sha256)
 
 
 def _node_hours(contents: Contents, key: str, jobs: Sequence[Account]) -> list[Entity]:

@@ -18,8 +18,11 @@ from pipeline.run import Run, TaskFolder
 
 LARGE_LOG_BYTES = 32 << 20
 STORE = ".zarr"
-# Made by programs for themselves: who works where, bytecode, what Parsl says, files to be copied.
-FOR_A_TIME = frozenset({"claim", "controller", "__pycache__", "parsl", "transfer"})
+# Made by programs for themselves: who works where, bytecode, what Parsl says, files to be copied,
+# parts of predictions until there are all of them.
+FOR_A_TIME = frozenset(
+    {"claim", "controller", "__pycache__", "parsl", "transfer", "predictions.parts"}
+)
 GONE = "nothing makes it again: copy it yourself if you want it"
 
 

@@ -1,16 +1,19 @@
 """The page: everything that lies in the run folder, gathered and rendered."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline import __version__
 from pipeline.campaign import Campaign, to_toml
 from pipeline.clock import moment
+from pipeline.data.space import size
 from pipeline.downstream.literature import Literature
 from pipeline.masking import masked
 from pipeline.report import formats, published
@@ -84,6 +87,7 @@ def render(
         "scalings": scaled,
         "scaling_plots": scaling_plots(scaled),
         "published": PUBLISHED,
+        "from_page": lambda path: quote(os.path.relpath(path, run.report)),
         **_results(tasks, campaign, reader),
         "shares": shares(tasks),
         **hours(spent, reader, now),
@@ -164,6 +168,7 @@ def _environment() -> Environment:
         formats.duration,
         moment,
         published.printed,
+        size,
     )
     for each in filters:
         environment.filters[each.__name__] = each

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipeline.records import Evaluated, Trained
 from pipeline.report.reader import Reader
 from pipeline.report.tasks import Table, TaskView
 from pipeline.report.unseen import trained_on
+from pipeline.run import TaskFolder
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,13 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One finished evaluation, with what it left to draw."""
+    """One finished evaluation, with what it left to draw, and its file of predictions if any."""
 
     key: str
     configuration: Configuration
     result: Evaluated
     pictures: Pictures
+    predictions: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -118,10 +121,17 @@ def evaluations(tasks: Sequence[TaskView], campaign: Campaign, reader: Reader) -
             configuration=_configuration(task, task.result, by_key, campaign),
             result=task.result,
             pictures=reader.record(task.folder.pictures, Pictures) or Pictures(),
+            predictions=_predictions(task.folder, task.result),
         )
         for task in tasks
         if isinstance(task.result, Evaluated) and task.state == "done"
     ]
+
+
+def _predictions(folder: TaskFolder, result: Evaluated) -> Path | None:
+    """Return the file of predictions that is there, None for none."""
+    path = folder.path / result.predictions.file if result.predictions is not None else None
+    return path if path is not None and path.is_file() else None
 
 
 def settings(found: Sequence[Evaluation]) -> list[Setting]:

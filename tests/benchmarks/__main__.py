@@ -23,6 +23,7 @@ from tests.benchmarks import (
     ledger,
     loading,
     neighbours,
+    predicting,
     profiling,
     reading,
     samples,
@@ -79,6 +80,7 @@ SUBJECTS: dict[str, Subject] = {
     "attention-ways": lambda at: attention.contests(jets=at(256), events=at(8)),
     "interactions": lambda at: interactions.contests(jets=at(64)),
     "engine": lambda at: engine.lines(at.folder, cores=at.cores, rounds=at(10)),
+    "predict": lambda at: predicting.lines(at.folder, jets=at(40_000)),
     "ledger": lambda at: [ledger.contest(at.folder, records=at(100))],
 }
 

@@ -100,18 +100,27 @@ def stage(folder: Path, what: StageTask) -> Store:
     return Store.open(what.store)
 
 
+def stored_copies(folder: Path, kind: str, which: Events, *, copies: int) -> Store:
+    """Write a shard of the events `which` and as many `copies` of it in all, each under own ids."""
+    ids = (which.event_id + number * len(which) for number in range(copies))
+    return _written(folder, kind, [replace(which, event_id=each) for each in ids], "zstd")
+
+
 def stored(folder: Path, kind: str, which: Events, *, codec: str) -> Store:
     """Write events, as they are, into a store of several shards: what a loader reads."""
-    step = EVENTS_PER_SHARD[kind]
+    return _written(folder, kind, list(which.slices(EVENTS_PER_SHARD[kind])), codec)
+
+
+def _written(folder: Path, kind: str, parts: list[Events], codec: str) -> Store:
+    """Write a shard for each of `parts`."""
     records = []
-    for number, start in enumerate(range(0, len(which), step)):
-        part = which.slice(start, min(start + step, len(which)))
+    for number, part in enumerate(parts):
         prepared = Prepared(part, np.empty((len(part.points), 0), np.int32))
         records.append(
             write_shard(
                 folder / "train" / f"{number:05d}-000",
                 arrays_of(prepared, part.event_id),
-                per_event=frozenset({"event_id"}),
+                per_event=frozenset({"event_id", *part.per_event}),
                 attributes={},
                 chunk_points=8192,
                 codec=codec,
@@ -128,8 +137,8 @@ def stored(folder: Path, kind: str, which: Events, *, codec: str) -> Store:
         files={},
         sources=(),
         rejected={},
-        events={"train": len(which)},
-        points={"train": len(which.points)},
+        events={"train": sum(map(len, parts))},
+        points={"train": sum(len(part.points) for part in parts)},
         shards=tuple(records),
     )
     write_manifest(folder, manifest)

@@ -40,6 +40,8 @@ SUBJECTS = (
     "transformer, forward and backward",
     "transformer, causal training step",
     "engine step, m0, ZeRO 1, 2 ranks against 1" if len(os.sched_getaffinity(0)) > 1 else "ledger",
+    "predict jets",
+    "memory, predictions",
     "ledger",
 )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_results import evaluated
 from staged_alone import write_sources
 from test_changes import FULL, PRETRAINED, SCRATCH, STAGED, campaign, finish
 
@@ -83,6 +84,18 @@ def test_of_what_nobody_reads_the_records_alone(asked: Asked) -> None:
     described = {"data/ours.zarr/manifest.json", "data/ours.zarr/bins.json"}
     assert stored - described == set()
     assert stored
+
+
+def test_predictions_go_over_where_their_evaluation_is_named(asked: Asked) -> None:
+    found, run = asked
+    finish([each for each in found.tasks(run) if each.key in (FULL, EVALUATED)], run)
+    run.task(EVALUATED).finish(evaluated({"ari": 0.5}))
+    run.task(EVALUATED).predictions.write_text("of every event")
+    (run.task(FULL).path / WEIGHTS).write_text("weights")
+    assert f"{EVALUATED}/result.json" in names(parcel(asked, FULL, EVALUATED))
+    assert f"{EVALUATED}/predictions.parquet" in names(parcel(asked, EVALUATED))
+    part = selection.part(found, run, [EVALUATED])
+    assert not {each for each in names(transfer.parcel(part, (), run)) if "predictions" in each}
 
 
 def test_the_other_machine_goes_on_from_there(asked: Asked, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from made_results import staged
 from rocrate.rocrate import ROCrate
 
+from pipeline import records
 from pipeline.budget.ledger import Ledger
 from pipeline.campaign import Campaign
 from pipeline.campaign.provenance import Provenance
@@ -21,6 +22,7 @@ from pipeline.data.store.manifest import (
     write_manifest,
 )
 from pipeline.outcome import Exit, RunError
+from pipeline.records import Evaluated, PredictionsFile
 from pipeline.release.provenance import write_provenance
 from pipeline.writing import write_json
 
@@ -163,6 +165,22 @@ def test_a_task_says_what_it_made_of_what(described, campaign):
     staged = crate.get("#stage/labelled")
     assert ids(staged["object"]) == {"simulate/tracks/files/", "data/unlabelled.zarr/"}
     assert "data/labelled.zarr/" in ids(staged["result"])
+
+
+def test_an_evaluation_made_its_predictions(described, campaign):
+    key = "evaluate/tracking-m0-d960-s1-full-l240-s1"
+    path = described.task(key).predictions
+    path.write_bytes(b"of every event")
+    digest = hashlib.sha256(b"of every event").hexdigest()
+    known = PredictionsFile(file=path.name, bytes=14, sha256=digest)
+    result = records.read(described.task(key).result, Evaluated)
+    described.task(key).finish(result.model_copy(update={"predictions": known}))
+    write_provenance(described, campaign)
+    crate = opened(described)
+    name = f"{key}/predictions.parquet"
+    assert name in ids(crate.get(f"#{key}")["result"])
+    assert crate.get(name)["sha256"] == digest
+    assert crate.get(name)["encodingFormat"] == "application/vnd.apache.parquet"
 
 
 def test_the_instrument_is_the_commit_that_ran(described, campaign):

@@ -1,5 +1,7 @@
 """Probes of pretrained models on the page."""
 
+import re
+
 import made_results
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from pipeline import records
 from pipeline.campaign import Campaign
 from pipeline.evaluation.result import EvaluationResult, Histogram, histogram
+from pipeline.records import Evaluated, PredictionsFile
 from pipeline.report import write_report
 from pipeline.report.evaluations import histograms_chart
 
@@ -73,3 +76,15 @@ def test_shares_are_of_all_values_and_ratios_of_filled_bins():
     assert heights == [[0.5, 0.5, 0.0], [0.125, 0.375, 0.5]]
     ratio = lower.lines[-1].get_ydata()
     np.testing.assert_allclose(ratio, [0.25, 0.75, np.nan])
+
+
+def test_predictions_that_are_there_are_linked(whole, campaign, site):
+    keys = [each.key for each in campaign.tasks(whole) if each.stage == "evaluate"][:2]
+    known = PredictionsFile(file="predictions.parquet", bytes=1_234_567, sha256="5e" * 32)
+    for key in keys:
+        result = records.read(whole.task(key).result, Evaluated)
+        whole.task(key).finish(result.model_copy(update={"predictions": known}))
+    whole.task(keys[0]).predictions.write_bytes(b"of every event")
+    page = write_report(whole, campaign, site).read_text()
+    (link,) = re.findall(r'<a href="([^"]+)" download>predictions</a>, 1.23 MB', page)
+    assert (whole.report / link).resolve() == whole.task(keys[0]).predictions.resolve()

@@ -1,6 +1,7 @@
 """The events that one program reads of a store, checked when the store is opened."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from pipeline.data.store import Store
 from pipeline.data.store.content import DERIVED, TRACK
 from pipeline.data.store.tokens import check_codes
 from pipeline.families import Reads
+
+ALL_BLOCKS = sys.maxsize
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,22 @@ class Selection:
             BadInput: There is no such store or split, or it lacks something that is read.
         """
         self.open()
-        (events,) = self.stream(self.count)
+        (events,) = self._loader(self.count, ALL_BLOCKS)
         return events
 
-    def stream(self, events: int) -> Iterator[Events]:
-        """Yield the events in the order of the store, `events` of them in memory at a time.
+    def stream(self, events: int, *, after: int = 0) -> Generator[Events]:
+        """Yield the events in the order of the store, `events` at a time, `after` so many times.
 
-        `open` has checked the store before.
+        No more than some blocks of the store are in memory. `open` has checked the store before.
+        """
+        loader = self._loader(events, 1)
+        loader.seek(after)
+        yield from loader
+
+    def _loader(self, events: int, window_blocks: int) -> Loader:
+        """Return what gives `events` events at a time, and decodes `window_blocks` blocks at once.
+
+        Each event is read once, so nothing is kept in memory.
         """
         store = Store.open(self.path)
         reading = Reading(
@@ -80,8 +92,10 @@ class Selection:
             subset=self.subset,
             shuffle=False,
             epochs=1,
+            window_blocks=window_blocks,
+            memory_bytes=0,
         )
-        yield from Loader(store, self.split, reading)
+        return Loader(store, self.split, reading)
 
     def with_optional(self, names: tuple[str, ...]) -> "Selection":
         """Return the selection with those arrays of `names` too that the store has."""

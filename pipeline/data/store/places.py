@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.errors import BadInput
-from pipeline.data.events import Integers
+from pipeline.data.events import Events, Integers
 from pipeline.data.identity import MASK, OF_FILE, base_of, numbers_from
 from pipeline.data.splits import split_of
 from pipeline.data.store.manifest import SourceRecord
@@ -83,6 +83,40 @@ def _stored(store: Store, file: int, event_id: Integers) -> Iterator[tuple[Shard
             if shard.record.file == file:
                 ids = shard.read(("event_id",))["event_id"]
                 yield from ((shard, int(index)) for index in np.flatnonzero(ids == event_id))
+
+
+class Origins:
+    """The source file, and the entry in it, of the events of a split, by their place in the split.
+
+    An event is read in the order of the store: the shards one after another.
+    """
+
+    def __init__(self, store: Store, split: str) -> None:
+        shards = store.shards(split)
+        self._sources = store.manifest.source_files
+        self._file = np.array([shard.record.file for shard in shards], np.int64)
+        self._ends = np.cumsum([shard.record.events for shard in shards])
+        self._by_place = store.manifest.event_key == OF_FILE
+
+    def of(self, start: int, events: Events) -> tuple[list[str], Integers]:
+        """Return the file and the entry (E) of `events`, the first of which is number `start`.
+
+        Events that their experiment numbers have the entry in their array `row`. Where the store
+        names no files, they are "" and -1.
+        """
+        entry = np.full(len(events), -1, np.int64)
+        place = np.arange(start, start + len(events))
+        file = self._file[np.searchsorted(self._ends, place, side="right")]
+        if file.max(initial=-1) >= len(self._sources):
+            return [""] * len(events), entry
+        names = [self._sources[number].path for number in file]
+        if not self._by_place:
+            return names, events.per_event[ROW].astype(np.int64)
+        for number in np.unique(file):
+            here = file == number
+            base = base_of(self._sources[number].sha256)
+            entry[here] = numbers_from(base, events.event_id[here])
+        return names, entry
 
 
 def source_table(store: Store) -> list[dict[str, Any]]:

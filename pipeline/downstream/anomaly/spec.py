@@ -1,10 +1,12 @@
 """A signal that nobody labelled, found by telling two mixed samples apart."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from pipeline.downstream.jets.spec import JETCLASS, Pooling, refused
+from pipeline.downstream.predicted import Predicted, classes
 from pipeline.downstream.task import DownstreamTask
 
 
@@ -29,6 +31,7 @@ class AnomalyTask(DownstreamTask):
         "rejection_30": "1/εB at εS = 0.3",
         "auc_samples": "AUC of the samples",
     }
+    SCORED_COLUMNS: ClassVar[frozenset[str] | None] = frozenset()
 
     task: Literal["anomaly"] = "anomaly"
     classes: tuple[str, ...] = JETCLASS
@@ -64,6 +67,10 @@ class AnomalyTask(DownstreamTask):
     def refuses_labels(self, possible: frozenset[int], certain: frozenset[int]) -> str:
         """Return which classes no event has, or which labels no class has; empty for none."""
         return refused(self.classes, (), possible, certain)
+
+    def predictions(self) -> Mapping[str, Predicted]:
+        """Return the probabilities of the other sample, and of the data."""
+        return {"probabilities": classes("event", ("other", "data"))}
 
     @property
     def signal_share(self) -> float:

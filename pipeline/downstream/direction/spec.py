@@ -1,9 +1,11 @@
 """Neutrino direction."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import PositiveInt
 
+from pipeline.downstream.predicted import Predicted
 from pipeline.downstream.task import DownstreamTask
 
 
@@ -20,6 +22,11 @@ class DirectionTask(DownstreamTask):
         "p90_deg": "90 %, °",
     }
     SMALLER_IS_BETTER: ClassVar[frozenset[str]] = frozenset(SCORES)
+    SCORED_COLUMNS: ClassVar[frozenset[str] | None] = frozenset({"charge", "time"})
 
     task: Literal["direction"] = "direction"
     inner: PositiveInt = 1024
+
+    def predictions(self) -> Mapping[str, Predicted]:
+        """Return the unit vector towards the origin of the neutrino."""
+        return {"direction": Predicted("event", tuple(f"direction_{axis}" for axis in "xyz"), "1")}

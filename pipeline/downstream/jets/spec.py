@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
+from pipeline.downstream.predicted import Predicted, classes
 from pipeline.downstream.task import DownstreamTask
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class JetTask(DownstreamTask):
     }
     SMALLER_IS_BETTER: ClassVar[frozenset[str]] = frozenset({"calibration_error"})
     CHARTED: ClassVar[tuple[str, ...]] = ("accuracy", "auc")
+    SCORED_COLUMNS: ClassVar[frozenset[str] | None] = frozenset()
 
     task: Literal["jets"] = "jets"
     classes: tuple[str, ...] = JETCLASS
@@ -110,6 +112,10 @@ class JetTask(DownstreamTask):
     def refuses_labels(self, possible: frozenset[int], certain: frozenset[int]) -> str:
         """Return which classes no event has, or which labels no class has; empty for none."""
         return refused(self.classes, self.labels, possible, certain)
+
+    def predictions(self) -> Mapping[str, Predicted]:
+        """Return the probability of each class."""
+        return {"probabilities": classes("event", self.classes)}
 
     def predicts(self) -> tuple[Any, ...]:
         """Return what is predicted, the classes too."""

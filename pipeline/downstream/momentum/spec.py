@@ -1,8 +1,10 @@
 """Momentum regression: the transverse momentum of the particle that made each point."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pipeline.downstream.points import PointTask
+from pipeline.downstream.predicted import Predicted
 
 
 class MomentumTask(PointTask):
@@ -19,3 +21,7 @@ class MomentumTask(PointTask):
     ZERO_IS_BEST: ClassVar[frozenset[str]] = frozenset({"relative_bias"})
 
     task: Literal["momentum"] = "momentum"
+
+    def predictions(self) -> Mapping[str, Predicted]:
+        """Return the logarithm of the transverse momentum of each point's particle."""
+        return {"log_pt": Predicted("point", unit="ln(pT/GeV)")}

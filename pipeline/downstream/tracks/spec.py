@@ -1,9 +1,11 @@
 """Track finding by learned queries."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import PositiveInt
 
+from pipeline.downstream.predicted import Predicted
 from pipeline.downstream.tracking import Tracking
 
 Assignment = Literal["mask-and-class", "mask"]
@@ -28,3 +30,7 @@ class TrackTask(Tracking):
     heads: PositiveInt = 8
     noise: Literal["thing", "class"] = "thing"
     assignment: Assignment = "mask-and-class"
+
+    def predictions(self) -> Mapping[str, Predicted]:
+        """Return the track of each point, and the confidence of that claim."""
+        return {**super().predictions(), "confidence": Predicted("point", unit="1")}

@@ -1,9 +1,11 @@
 """Numbers that belong to an event, of any discipline: a set of points and what it is of."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
+from pipeline.downstream.predicted import Predicted
 from pipeline.downstream.task import DownstreamTask
 
 
@@ -18,6 +20,7 @@ class ValueTask(DownstreamTask):
     SOURCE: ClassVar[str] = "docs/other-disciplines.md"
     SCORES: ClassVar[dict[str, str]] = {"r2": "R²", "relative_error": "RMS error over spread"}
     SMALLER_IS_BETTER: ClassVar[frozenset[str]] = frozenset({"relative_error"})
+    SCORED_COLUMNS: ClassVar[frozenset[str] | None] = frozenset()
 
     task: Literal["values"] = "values"
     targets: dict[str, tuple[float, PositiveFloat]]
@@ -34,3 +37,7 @@ class ValueTask(DownstreamTask):
     def truth_per_event(self) -> tuple[str, ...]:
         """Return the arrays of the targets."""
         return tuple(self.targets)
+
+    def predictions(self) -> Mapping[str, Predicted]:
+        """Return the value of each target, in the units of the store."""
+        return {"values": Predicted("event", tuple(self.targets))}

@@ -18,6 +18,11 @@ def all_reduce_sum(values: Tensor) -> Tensor:
     return values
 
 
+def is_any(flag: bool, device: torch.device) -> bool:
+    """Return whether `flag` is true in a process; all must call, and wait for the last to do so."""
+    return bool(all_reduce_sum(torch.tensor([int(flag)], device=device)).item())
+
+
 def broadcast(values: Tensor) -> Tensor:
     """Return the `values` of the first process; all must call."""
     values = values.contiguous()

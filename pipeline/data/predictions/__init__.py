@@ -1,0 +1,5 @@
+"""Predictions of events as a table: parquet that awkward and pandas read, written by parts."""
+
+from pipeline.data.predictions.table import FORMAT, Described, Table, arrays, read
+
+__all__ = ["FORMAT", "Described", "Table", "arrays", "read"]
