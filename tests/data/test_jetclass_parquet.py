@@ -147,6 +147,15 @@ def test_a_missing_column_is_told(tmp_path):
         read_all(tmp_path / "less.parquet")
 
 
+def test_jets_of_no_known_class_have_no_label(tmp_path):
+    whole = pa.table(columns(SIZES))
+    pq.write_table(whole, tmp_path / "whole.parquet")
+    pq.write_table(whole.drop_columns(["jet_label"]), tmp_path / "data.parquet")
+    labelled, found = (read_all(tmp_path / f"{name}.parquet")[0] for name in ("whole", "data"))
+    assert found.per_event.keys() == labelled.per_event.keys() - {"label"}
+    assert np.array_equal(found.points, labelled.points)
+
+
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.99])
 def test_a_truncated_file_of_lists_is_told(made, share):
     path = made()

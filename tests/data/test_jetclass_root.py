@@ -135,6 +135,18 @@ def test_jets_that_cannot_be_used_are_counted(made):
     assert events.sizes.tolist() == [SIZES[index] for index in events.event_id]
 
 
+def test_jets_of_no_known_class_have_no_label(made):
+    def of_data(flat, jets):
+        for name in [each for each in jets if each.startswith("label_")]:
+            del jets[name]
+
+    labelled, _ = read_all(made())
+    found, rejected = read_all(made(of_data))
+    assert found.per_event.keys() == labelled.per_event.keys() - {"label"}
+    assert np.array_equal(found.points, labelled.points)
+    assert rejected == {"wrong_particle_count": 0, "jet_not_finite": 0}
+
+
 def test_the_truth_never_reaches_the_store(tmp_path, made):
     path = made(lambda _, jets: jets.update(aux_genpart_pid=np.full(len(SIZES), 25.0)))
     with uproot.open(path) as file:

@@ -124,6 +124,14 @@ def test_repeated_particles_do_not_duplicate_clusters(tmp_path):
     assert found.per_point["pt_gev"].max() < 9
 
 
+def test_a_dump_of_data_has_no_truth(tmp_path):
+    without = clusters(9).drop(columns="ptid")
+    whole, _ = read(dump(tmp_path / "whole.h5"))
+    found, _ = read(dump(tmp_path / "data.h5", clusters=without, particles=None))
+    assert found.per_point == {}
+    assert np.array_equal(found.points, whole.points)
+
+
 def test_pickled_objects_are_never_opened(tmp_path, monkeypatch):
     path = dump(tmp_path / "a.h5", "table")
 

@@ -259,6 +259,19 @@ def test_a_missing_branch_is_named(rewritten):
         read(path)
 
 
+def test_clusters_of_data_have_no_truth(whole, rewritten):
+    def of_data(arrays):
+        for name in [each for each in arrays if not each.startswith("reco_cluster_")]:
+            del arrays[name]
+        del arrays["reco_cluster_g4hit_id"], arrays["reco_cluster_trcluster_id"]
+
+    found, rejected = read(rewritten(of_data))
+    labelled, _ = read(whole)
+    assert found.per_point == {}
+    assert np.array_equal(found.points, labelled.points)
+    assert rejected == dict.fromkeys(REJECTIONS, 0)
+
+
 def test_a_missing_tree_is_refused(tmp_path):
     path = tmp_path / "other.root"
     with uproot.recreate(path) as file:

@@ -142,9 +142,18 @@ def test_a_hit_without_place_is_refused(tmp_path, value):
 
 def test_a_missing_branch_is_named(tmp_path):
     columns = hits([2])
-    del columns["TPCHits_IdTruth"]
-    with pytest.raises(BadInput, match=r"a.root: tree 'T' has no branch TPCHits_IdTruth"):
+    del columns["TPCHits_pad"]
+    with pytest.raises(BadInput, match=r"a.root: tree 'T' has no branch TPCHits_pad"):
         read(write(tmp_path / "a.root", columns))
+
+
+def test_hits_of_data_have_no_truth(tmp_path):
+    columns = hits([2, 3])
+    whole = read(write(tmp_path / "whole.root", columns))
+    del columns["TPCHits_IdTruth"]
+    found = read(write(tmp_path / "data.root", columns))
+    assert found.per_point.keys() == whole.per_point.keys() - {"track_id"}
+    assert np.array_equal(found.points, whole.points)
 
 
 def test_another_tree_is_refused(tmp_path):

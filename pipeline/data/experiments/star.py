@@ -18,9 +18,10 @@ TREE = "T"
 MAKER = "a STAR hit tree maker"
 HITS = "TPCHits_"
 MEASURED = ("adc", "x", "y", "z")
+TRUTH = "IdTruth"  # absent from data
 # What each further branch becomes: its name in the store and its exact type.
 OTHERS = {
-    "IdTruth": ("track_id", np.int32),
+    TRUTH: ("track_id", np.int32),
     "pad": ("pad", np.int16),
     "row": ("row", np.int8),
     "sector": ("sector", np.int8),
@@ -49,8 +50,10 @@ def open_star(path: Path) -> Iterator[Entries]:
     from pipeline.data.readers.root_branches import stacked, tree_of
     from pipeline.data.readers.root_files import opened_tree
 
-    branches = tuple(HITS + name for name in (*MEASURED, *OTHERS))
     with opened_tree(path, TREE, MAKER) as found:
+        left_out = {TRUTH} if HITS + TRUTH not in found else set()
+        others = {name: kind for name, kind in OTHERS.items() if name not in left_out}
+        branches = tuple(HITS + name for name in (*MEASURED, *others))
         tree = tree_of(path, found, MAKER, ragged=branches)
 
         def read(start: int, stop: int) -> tuple[Events, Rejected]:
@@ -67,7 +70,7 @@ def open_star(path: Path) -> Iterator[Entries]:
                     name: rounded(path, column.branch.name, column.values())
                     if kind is np.float32
                     else exact(path, column.branch.name, column.values(), kind)
-                    for (name, kind), column in zip(OTHERS.values(), columns, strict=True)
+                    for (name, kind), column in zip(others.values(), columns, strict=True)
                 },
             )
             return events, {}

@@ -1,7 +1,8 @@
 """JetClass-II's files: parquet, one row a jet, lists of its constituents.
 
 The schema of jet-universe/sophon: `part_*` are lists of float32, `part_charge` of int32, `part_is*`
-of bool, `jet_label` is a whole number below 188. The truth `aux_*` and `genpart_*` is never read.
+of bool, `jet_label` is a whole number below 188, absent where nobody knows the class. The truth
+`aux_*` and `genpart_*` is never read.
 Rows are unpacked in batches, so memory is bounded by the range and one batch.
 """
 
@@ -21,7 +22,7 @@ from pipeline.data.readers.jets import checked, exact_charge, of_jet
 from pipeline.data.readers.parquet_rows import Rows, opened_parquet, require, whole
 
 CHARGE, LABEL = "part_charge", "jet_label"
-NAMES = (*POINTS, CHARGE, *FLAGS, LABEL, *OF_JET)
+NAMES = (*POINTS, CHARGE, *FLAGS, *OF_JET)
 BATCH_ROWS = 4096
 
 
@@ -35,7 +36,8 @@ def open_parquet(path: Path) -> Iterator[Entries]:
     with opened_parquet(path) as file:
         require(path, file, NAMES, "a file of JetClass-II")
         _check_types(path, file.schema)
-        rows = Rows(path, file, NAMES, BATCH_ROWS)
+        label = (LABEL,) if LABEL in file.schema.names else ()
+        rows = Rows(path, file, (*NAMES, *label), BATCH_ROWS)
 
         def read(start: int, stop: int) -> tuple[Events, Rejected]:
             with whole(path):
@@ -59,7 +61,11 @@ def _check_types(path: Path, schema: Any) -> None:
 
 def _jets(path: Path, table: Any, start: int) -> tuple[Events, Rejected]:
     """Return the good jets of `table`, the first of which is jet `start` of the file."""
-    columns = {name: _complete(path, name, table.column(name).combine_chunks()) for name in NAMES}
+    columns = {
+        name: _complete(path, name, table.column(name).combine_chunks())
+        for name in table.column_names
+    }
+    label = {"label": _label(path, columns[LABEL].to_numpy())} if LABEL in columns else {}
     offsets = _offsets(columns[POINTS[0]])
     flat = {name: _flat(path, name, columns[name], offsets) for name in (*POINTS, CHARGE, *FLAGS)}
     values = {name: columns[name].to_numpy(zero_copy_only=False) for name in OF_JET}
@@ -73,7 +79,7 @@ def _jets(path: Path, table: Any, start: int) -> tuple[Events, Rejected]:
             "charge": exact_charge(str(path), flat[CHARGE]),
             "species": np.column_stack([flat[name] for name in FLAGS]).astype(np.bool_),
         },
-        per_event={"label": _label(path, columns[LABEL].to_numpy()), **of_jet(values)},
+        per_event={**label, **of_jet(values)},
     )
     return checked(events, values["jet_nparticles"], {})
 

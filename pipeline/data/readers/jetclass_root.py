@@ -2,9 +2,9 @@
 
 The released schema (doi:10.5281/zenodo.6619768): `part_*` are vector<float>, `part_is*` are
 vector<int>, `label_QCD` is float, the labels of Higgs decays are bool, the others int32. The truth
-`aux_*` is never read; `part_vertex`, which our simulation adds, becomes `vertex`. Memory is bounded
-by the range and one basket a branch: in files of 100,000 jets at most 0.4 GB, if each branch is one
-basket.
+`aux_*` is never read; `part_vertex`, which our simulation adds, becomes `vertex`. A file without a
+single branch of labels is of jets whose classes nobody knows. Memory is bounded by the range and
+one basket a branch: in files of 100,000 jets at most 0.4 GB, if each branch is one basket.
 """
 
 import contextlib
@@ -37,22 +37,27 @@ def open_root(path: Path) -> Iterator[Entries]:
         BadInput: The file is damaged, or has no tree `tree` with the branches of JetClass.
     """
     with opened_tree(path, TREE, MAKER) as found:
-        more = (VERTEX,) if VERTEX in found.keys() else ()  # noqa: SIM118 - uproot's own
-        tree = tree_of(path, found, MAKER, ragged=(*RAGGED, *more), flat=(*LABELS, *OF_JET))
+        names = found.keys()
+        more = (VERTEX,) if VERTEX in names else ()
+        labels = LABELS if any(name in names for name in LABELS) else ()
+        tree = tree_of(path, found, MAKER, ragged=(*RAGGED, *more), flat=(*labels, *OF_JET))
         for name in POINTS:
             if tree.branches[name].dtype.newbyteorder("=") != np.float32:
                 tree.branches[name].refuse("vector<float>")
 
         def read(start: int, stop: int) -> tuple[Events, Rejected]:
-            return _jets(tree, more, start, stop)
+            return _jets(tree, more, labels, start, stop)
 
         yield Entries(tree.entries, read, checksum=tree.checksum)
 
 
-def _jets(tree: Tree, more: tuple[str, ...], start: int, stop: int) -> tuple[Events, Rejected]:
+def _jets(
+    tree: Tree, more: tuple[str, ...], labels: tuple[str, ...], start: int, stop: int
+) -> tuple[Events, Rejected]:
     """Return the good jets `start` to `stop`, and how many were rejected and why.
 
-    `more` are branches of whole numbers of constituents beside those of the release.
+    `more` are branches of whole numbers of constituents beside those of the release; `labels` are
+    those of classes, none where they are not known.
     """
     source = str(tree.path)
     columns = tree.columns((*RAGGED, *more), start, stop)
@@ -60,8 +65,12 @@ def _jets(tree: Tree, more: tuple[str, ...], start: int, stop: int) -> tuple[Eve
     charge = exact_charge(source, next(columns).values())
     species = _species(islice(columns, len(FLAGS)), len(points))
     truth = {column.branch.name.removeprefix("part_"): column.values() for column in columns}
-    values = tree.flat((*LABELS, *OF_JET), start, stop)
-    flags = np.column_stack([values[name] != 0 for name in LABELS])
+    values = tree.flat((*labels, *OF_JET), start, stop)
+    known, faults = {}, {}
+    if labels:
+        flags = np.column_stack([values[name] != 0 for name in labels])
+        known = {"label": flags.argmax(axis=1).astype(np.int8)}
+        faults = {"no_single_label": flags.sum(axis=1) != 1}
     events = Events(
         source=source,
         columns=COLUMN_NAMES,
@@ -69,9 +78,9 @@ def _jets(tree: Tree, more: tuple[str, ...], start: int, stop: int) -> tuple[Eve
         offsets=offsets_of(sizes),
         event_id=np.arange(start, stop),
         per_point={"charge": charge, "species": species, **truth},
-        per_event={"label": flags.argmax(axis=1).astype(np.int8), **of_jet(values)},
+        per_event={**known, **of_jet(values)},
     )
-    return checked(events, values["jet_nparticles"], {"no_single_label": flags.sum(axis=1) != 1})
+    return checked(events, values["jet_nparticles"], faults)
 
 
 def _species(columns: Iterator[Column], count: int) -> Array:

@@ -3,7 +3,8 @@
 `scripts/df-dump.py` of BNL-DAQ-LDRD/calotrack_tree puts three frames into `data_event_N.h5`:
 `clusters` (cid, x, y, z, detid, ptid: the particle's track id, 0 for none), `particles` (ptid, ppid
 the PDG code, pt, …: charged and stable, above 0.1 GeV/c, with more than 30 clusters), and `seeds`,
-reconstructed, which are not read. The clusters have no energy unless a column `E` was added.
+reconstructed, which are not read. The clusters have no energy unless a column `E` was added. A dump
+with neither `particles` nor `ptid` is of data, whose truth nobody knows.
 Columns of lists are pickled objects, and are never opened.
 """
 
@@ -55,7 +56,7 @@ def open_hdf5(path: Path) -> Iterator[Entries]:
 
 def _event(path: Path, file: Any) -> tuple[Events, Rejected]:
     """Return the event of the open `file`, or none and why."""
-    clusters = _frame(path, file, "clusters", (*POSITION, "detid", "ptid"), ("E",))
+    clusters = _frame(path, file, "clusters", (*POSITION, "detid"), ("E", "ptid"))
     names = ("E", *POSITION) if "E" in clusters else POSITION
     inside = clusters["detid"] == TPC
     columns = [rounded(path, f"clusters, {name}", clusters[name][inside]) for name in names]
@@ -71,16 +72,23 @@ def _event(path: Path, file: Any) -> tuple[Events, Rejected]:
         points=points,
         offsets=np.array([0] if reason else [0, len(points)]),
         event_id=np.arange(0 if reason else 1),
-        per_point=_labels(path, file, clusters["ptid"][inside]),
+        per_point=_labels(path, file, clusters, inside),
     )
     return events, {name: int(name == reason) for name in ("empty_tpc", "missing_reco_data")}
 
 
-def _labels(path: Path, file: Any, track_id: Array) -> dict[str, Array]:
-    """Return the labels of points made by particles of `track_id` (P).
+def _labels(path: Path, file: Any, clusters: dict[str, Array], inside: Array) -> dict[str, Array]:
+    """Return the labels of the `clusters` that are `inside` (P), by their particles' track ids.
 
-    A particle that is not listed has an unknown momentum: if material made it, it is noise.
+    A particle that is not listed has an unknown momentum: if material made it, it is noise. There
+    are none where the dump has neither ids nor particles.
+
+    Raises:
+        BadInput: It has one of both alone.
     """
+    if "ptid" not in clusters and "particles" not in file:
+        return {}
+    track_id = _frame(path, file, "clusters", ("ptid",))["ptid"][inside]
     particles = _frame(path, file, "particles", ("ptid", "ppid", "pt"))
     for ids in (track_id, particles["ptid"], particles["ppid"]):
         if ids.dtype.kind not in "iu" or np.any(ids != ids.astype(np.int32)):

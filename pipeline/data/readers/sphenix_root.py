@@ -1,8 +1,9 @@
 """Clusters of the sPHENIX tree maker: TTree `T`, flat arrays with counters.
 
 The schema of BNL-DAQ-LDRD/calotrack_tree. Points are the TPC's clusters; the particle of each comes
-through its Geant4 hit where the file has those, else through its truth cluster. As that project's
-converter does, events are rejected for four reasons, and counted.
+through its Geant4 hit where the file has those, else through its truth cluster; where it has
+neither, nor particles, nothing is known of them: so it is of data. As that project's converter
+does, events are rejected for four reasons, and counted.
 """
 
 import contextlib
@@ -72,18 +73,17 @@ class Table:
 
 @contextlib.contextmanager
 def open_root(path: Path) -> Iterator[Entries]:
-    """Open `path`, tree `T`; its events come with their labels, the bad ones are counted.
+    """Open `path`, tree `T`; its events come with the labels it has, the bad ones are counted.
 
     Raises:
         BadInput: The file is damaged, or has no tree `T` with the branches of the tree maker.
     """
     with opened_tree(path, TREE, MAKER) as found:
-        link = G4HIT if f"reco_cluster_{G4HIT.key}" in found else TRUTH
-        wanted = {
-            "reco_cluster": (*RECO, link.key),
-            link.table: ("id", "trparticle_track_id"),
-            "particle": PARTICLE,
-        }
+        link = _link(found.keys())
+        wanted: dict[str, tuple[str, ...]] = {"reco_cluster": RECO}
+        if link is not None:
+            wanted["reco_cluster"] = (*RECO, link.key)
+            wanted |= {link.table: ("id", "trparticle_track_id"), "particle": PARTICLE}
         branches = tuple(f"{table}_{name}" for table, names in wanted.items() for name in names)
         tree = tree_of(path, found, MAKER, ragged=branches)
 
@@ -96,6 +96,14 @@ def open_root(path: Path) -> Iterator[Entries]:
         yield Entries(tree.entries, read, checksum=tree.checksum)
 
 
+def _link(branches: list[str]) -> Link | None:
+    """Return how clusters find their particles, None where the file has nothing of either."""
+    if f"reco_cluster_{G4HIT.key}" in branches:
+        return G4HIT
+    tables = tuple(f"{each}_" for each in (G4HIT.table, TRUTH.table, "particle"))
+    return TRUTH if any(name.startswith(tables) for name in branches) else None
+
+
 def _table(tree: Tree, prefix: str, names: tuple[str, ...], start: int, stop: int) -> Table:
     """Return the branches `prefix`_`names` of the entries `start` to `stop` as one flat table."""
     found = tree.columns(tuple(f"{prefix}_{name}" for name in names), start, stop)
@@ -104,24 +112,44 @@ def _table(tree: Tree, prefix: str, names: tuple[str, ...], start: int, stop: in
     return Table(event, dict(zip(names, columns, strict=True)))
 
 
-def _events(
-    path: Path, tables: dict[str, Table], link: Link, entries: Integers
-) -> tuple[Events, dict[str, int]]:
-    """Return the good events among `entries`, and how many were rejected and why."""
-    clusters = tables["reco_cluster"]
-    clusters = clusters.take(clusters["detid"] == TPC)
+def _owners(
+    tables: dict[str, Table], clusters: Table, link: Link
+) -> tuple[Integers, dict[str, Mask]]:
+    """Return the particle (P) of each of `clusters`, -1 for none; and the faults in that (P)."""
     truth, particles = tables[link.table], tables["particle"]
     hit = match(clusters.keys(link.key), truth.keys("id"))
     owner = match(truth.keys("trparticle_track_id"), particles.keys("track_id"))
     particle = np.full(len(hit), -1)
     particle[hit >= 0] = owner[hit[hit >= 0]]
-    points = np.column_stack([clusters[name] for name in RECO[:4]]).astype(np.float32)
-    incomplete = np.count_nonzero(np.isnan(points), axis=1) > 0
-    faults: dict[str, Mask] = {
-        "missing_reco_data": incomplete,
+    return particle, {
         "missing_g4hits": (hit < 0) & link.complete,
         "missing_particle_data": (hit >= 0) & (particle < 0),
     }
+
+
+def _labels(path: Path, particles: Table, row: Integers) -> dict[str, Array]:
+    """Return the labels of points made by the particles `row` (P), -1 for none."""
+    return labels_of(
+        row,
+        track_id=exact(path, "particle_track_id", particles["track_id"], np.int32),
+        pdg=exact(path, "particle_pid", particles["pid"], np.int32),
+        px=particles["px"],
+        py=particles["py"],
+    )
+
+
+def _events(
+    path: Path, tables: dict[str, Table], link: Link | None, entries: Integers
+) -> tuple[Events, dict[str, int]]:
+    """Return the good events among `entries`, and how many were rejected and why."""
+    clusters = tables["reco_cluster"]
+    clusters = clusters.take(clusters["detid"] == TPC)
+    points = np.column_stack([clusters[name] for name in RECO[:4]]).astype(np.float32)
+    incomplete = np.count_nonzero(np.isnan(points), axis=1) > 0
+    faults: dict[str, Mask] = {"missing_reco_data": incomplete}
+    if link is not None:
+        particle, of_truth = _owners(tables, clusters, link)
+        faults |= of_truth
     reason = _rejections(clusters.event, faults, len(entries))
     good = reason == len(REJECTIONS)
     rows = good[clusters.event]
@@ -130,13 +158,7 @@ def _events(
         points=points[rows],
         offsets=offsets_of(np.bincount(clusters.event, minlength=len(entries))[good]),
         event_id=entries[good],
-        per_point=labels_of(
-            particle[rows],
-            track_id=exact(path, "particle_track_id", particles["track_id"], np.int32),
-            pdg=exact(path, "particle_pid", particles["pid"], np.int32),
-            px=particles["px"],
-            py=particles["py"],
-        ),
+        per_point={} if link is None else _labels(path, tables["particle"], particle[rows]),
         columns=CARTESIAN,
     )
     return events, {name: int(np.sum(reason == i)) for i, name in enumerate(REJECTIONS)}
