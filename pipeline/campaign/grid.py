@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 
 from pipeline import catalog
-from pipeline.campaign import branching, model_folder, stored
+from pipeline.campaign import branching, former, model_folder, stored
 from pipeline.campaign.declaration import CampaignFile
 from pipeline.campaign.identity import known
 from pipeline.campaign.sections import Dataset, Finetune, Mode, Pretrain
@@ -144,9 +144,13 @@ class Campaign(CampaignFile):
 
     def _simulate(self, run: Run, name: str) -> SimulateTask:
         key = f"simulate/{name}"
-        seed = self.seed * 1000 + sorted(self.simulations).index(name)
-        output = run.task(key).path / "files"
-        return SimulateTask(key=key, seed=seed, simulation=self.simulations[name], output=output)
+        folder = run.task(key)
+        return SimulateTask(
+            key=key,
+            seed=former.simulation_seed(self.seed, name, folder),
+            simulation=self.simulations[name],
+            output=folder.path / "files",
+        )
 
     def _stage(self, run: Run, name: str, *, elsewhere: bool, optional: bool) -> StageTask:
         dataset = self.datasets[name]
@@ -322,7 +326,7 @@ class Campaign(CampaignFile):
             if not grid.cache or "frozen" not in grid.modes:
                 continue
             for parent in self._parents(run, grid.models):
-                name = self._feature_store(grid, parent)
+                name = self._features_name(run, grid, parent)
                 if name not in seen:
                     seen.add(name)
                     yield FeaturesTask(
@@ -336,9 +340,13 @@ class Campaign(CampaignFile):
                         threads=grid.training.threads,
                     )
 
-    def _feature_store(self, grid: Finetune, parent: Parent) -> str:
+    def _features_name(self, run: Run, grid: Finetune, parent: Parent) -> str:
         """Return the name of the store of features of a dataset, by a pretrained model."""
-        return f"{grid.dataset}-{grid.cache}-{parent.name}"
+        name = f"{grid.dataset}-{grid.cache}-{parent.name}"
+        others = (each for each in self.finetune.values() if each is not grid)
+        is_shared = any((each.dataset, each.cache) == (grid.dataset, grid.cache) for each in others)
+        folder = None if is_shared else run.task(f"features/{name}")
+        return former.features_name(name, grid, parent.model, folder)
 
     def _finetunes(self, run: Run, name: str) -> Iterator[FinetuneTask | EvaluateTask]:
         """Yield each cell and its evaluation; cells without pretraining once for each model."""
@@ -362,7 +370,7 @@ class Campaign(CampaignFile):
         scratch = mode in FROM_SCRATCH
         model = parent.model.model_copy(update={"weights": ""}) if scratch else parent.model
         cached = mode == "frozen" and grid.cache != ""
-        features = self._feature_store(grid, parent)
+        features = self._features_name(run, grid, parent) if cached else ""
         makes = (f"features/{features}",) if cached else self._makes(grid.dataset)
         return FinetuneTask(
             key=key,
