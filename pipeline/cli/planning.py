@@ -83,7 +83,7 @@ def plan(
     Example: `cosmotron plan quickstart --site perlmutter --project m4722 --scripts scripts/`
     """
     from pipeline.campaign.recipes import compared
-    from pipeline.planning import changes, prediction_sizes, purge, selection
+    from pipeline.planning import changes, event_counts, prediction_sizes, purge, selection, truth
     from pipeline.planning.arithmetic import estimates, sums
     from pipeline.planning.plan import RunOptions, make_plan
 
@@ -96,6 +96,7 @@ def plan(
     warnings = _checked(what, part, folder)
     options = RunOptions(project, qos, image=image, bundle=bundle)
     planned = make_plan(tasks, folder, where, options, changes.begun(meant, tasks))
+    problems = [*event_counts.too_few(part), *truth.problems(planned)]
     found = estimates(planned, what)
     total = sums(planned, found, what.cap_node_hours)
     if scripts is not None:
@@ -103,7 +104,7 @@ def plan(
     recipes, kept = compared(tasks), prediction_sizes.sizes(planned, what)
     rows = [_row(each, found) | _meant(meant[each.task.key]) for each in planned.steps]
     if as_json:
-        _print_json(planned, rows, total, what.cap_node_hours, recipes, warnings, kept)
+        _print_json(planned, rows, total, what.cap_node_hours, recipes, warnings, kept, problems)
         return
     if as_csv:
         _print_csv(rows)
@@ -111,10 +112,10 @@ def plan(
     out.print(_steps(planned, found, merged=not show_all and len(planned.steps) > MOST_ROWS))
     _print_sums(planned, total, found, what.cap_node_hours)
     _print_recipes(recipes)
-    meanings = changing.lines(meant, planned.steps)
-    _print_lines([*kept.lines, *_parts(tasks), *warnings, *_block(meanings)])
-    _print_lines(list(purge.warnings(planned, part, time.time())))
-    _check_truth(planned)
+    lines = [*kept.lines, *_parts(tasks), *warnings]
+    lines += _block(changing.lines(meant, planned.steps))
+    _print_lines([*lines, *purge.warnings(planned, part, time.time())])
+    _check_truth(planned, problems)
 
 
 def _write_scripts(planned: "Plan", folder: Path, root: Path | None) -> None:
@@ -158,13 +159,12 @@ def _print_sums(
         out.print(line, highlight=False, soft_wrap=True)
 
 
-def _check_truth(planned: "Plan") -> None:
-    """Print what is not known of the truth in the datasets; end with 2 if some is not there."""
+def _check_truth(planned: "Plan", problems: list[str]) -> None:
+    """Print what is not known of the truth in the datasets; end with 2 if there are problems."""
     from pipeline.planning import truth
 
     for line in truth.unknown(planned):
         out.print(f"[bold]not known[/] {escaped(line)}", highlight=False, soft_wrap=True)
-    problems = list(truth.problems(planned))
     if problems:
         fail("It cannot run as it is:\n  - " + "\n  - ".join(problems), Exit.USAGE)
 
@@ -177,6 +177,7 @@ def _print_json(
     recipes: "Sequence[Compared]",
     warnings: list[str],
     kept: "Sizes",
+    problems: list[str],
 ) -> None:
     """Print the plan as JSON."""
     from pipeline.planning import truth
@@ -192,8 +193,8 @@ def _print_json(
         "recipes": [dataclasses.asdict(each) for each in recipes],
         "predictions": dataclasses.asdict(kept),
         "tested_on_training_data": warnings,
+        "problems": problems,
         "of_parts_of_batches": _parts([step.task for step in planned.steps]),
-        "problems": list(truth.problems(planned)),
         "unknown": list(truth.unknown(planned)),
     }
     typer.echo(json.dumps(content, indent=2))

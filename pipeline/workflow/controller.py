@@ -18,6 +18,7 @@ from rich.console import Console
 from pipeline import catalog, claims, leftovers, records, shared
 from pipeline.attendance import Attendance, attending
 from pipeline.campaign import Campaign, StageTask, Task, to_toml
+from pipeline.catalog import DeclarationError
 from pipeline.chains import history, stop_requests, waiting
 from pipeline.chains.job_manager import JobManager
 from pipeline.chains.progress import Progress, all_progress
@@ -29,6 +30,7 @@ from pipeline.outcome import RunError
 from pipeline.planning import (
     changes,
     code_copy,
+    event_counts,
     misuse,
     overlaps,
     preflight,
@@ -122,7 +124,7 @@ def _check_inputs(part: Part, campaign: Campaign, run: Run) -> None:
     Raises:
         DeclarationError: A dataset that is to be staged has no source here, or a store that it
             takes is not whole; a model starts from weights of another one, or is tested on what it
-            is trained on.
+            is trained on; or a dataset has fewer events than tasks ask for.
         RunError: A store that was staged before is gone, and so are its sources.
     """
     changes.check_sources(part.changes)
@@ -131,6 +133,9 @@ def _check_inputs(part: Part, campaign: Campaign, run: Run) -> None:
         campaign.tasks(run)  # which says what is not there
     campaign.check_weights()
     overlaps.check(part.every_task, run, allow=campaign.allow_overlap)
+    problems = list(event_counts.too_few(part))
+    if problems:
+        raise DeclarationError("\n".join(problems))
 
 
 def _finished(plan: Plan) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from months.bed import Bed, Typed
+from pipeline.outcome import Exit
 
 TO_DO = ("made again", "goes on", "recreated", "new")
 
@@ -17,8 +18,8 @@ class Row:
 
     `again` and `new` are patterns of the tasks that may be made again, or go on, and that are made
     for the first time; no other may be touched. Every pattern has to match some task. `says` is in
-    what `plan` prints, if anything is expected there; `code` is that of `plan` and `run`;
-    a task of a row that `fails` does, which `plan` cannot know.
+    what `plan` prints, if anything is expected there; `code` is that of `plan` and `run`. What is
+    `refused` has a plan, and `run` does nothing of it.
     """
 
     wish: str
@@ -27,7 +28,7 @@ class Row:
     new: tuple[str, ...] = ()
     says: str = ""
     code: int = 0
-    fails: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ def live(bed: Bed, row: Row) -> Lived:
     ran = bed.type("run", "--yes")
     after = bed.products()
     wrong = list(_wrong_ends(row, planned, told, ran))
-    if not wrong and row.code == 0 and not row.fails:
+    if row.refused and after != before:
+        wrong.append("run has made something, though it refused")
+    if not wrong and row.code == 0 and not row.refused:
         meanings = {key: step["meaning"] for key, step in planned.steps.items()}
         wrong += _wrong_prediction(meanings, before, after)
         wrong += _wrong_tasks(row, meanings)
@@ -65,7 +68,7 @@ def _wrong_ends(row: Row, planned: Typed, told: Typed, ran: Typed) -> list[str]:
     wrong = []
     for verb, typed, code in (
         ("plan", planned, row.code),
-        ("run", ran, int(row.fails) or row.code),
+        ("run", ran, int(Exit.USAGE) if row.refused else row.code),
     ):
         if typed.code != code:
             wrong.append(f"{verb} ended with {typed.code}: {typed.err.strip()[-600:]}")

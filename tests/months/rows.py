@@ -98,6 +98,15 @@ def remove_seed(bed: Bed) -> None:
     del tuning(bed)["seeds"]
 
 
+def add_simulation(bed: Bed) -> None:
+    """It comes before the others by its name."""
+    bed.content["simulations"]["a"] = {**bed.content["simulations"]["tracks"]}
+
+
+def remove_simulation(bed: Bed) -> None:
+    del bed.content["simulations"]["a"]
+
+
 def other_rate(bed: Bed) -> None:
     tuning(bed)["training"]["learning_rate"] = 2e-3
 
@@ -289,11 +298,18 @@ ROWS = (
     Row("take it away", remove_model, says="no longer asked"),
     Row("add a seed", add_seed, new=TUNED),
     Row("take it away", remove_seed, says="no longer asked"),
+    Row("add a simulation", add_simulation, new=("simulate/a",)),
+    Row("take it away", remove_simulation, says="no longer asked"),
     Row("another learning rate", other_rate, again=TUNED, says="learning_rate 0.001 → 0.002"),
     Row("the former one", former_rate, again=TUNED, says="learning_rate 0.002 → 0.001"),
     Row("free the disk of what was replaced", free_replaced),
     Row("train longer", longer, again=TRAINED, says="training.events_seen 8 → 12"),
-    Row("ask for more labels than there are", too_many_labels, fails=True),
+    Row(
+        "ask for more labels than there are",
+        too_many_labels,
+        says="labelled.zarr has 4. Ask for fewer",
+        refused=True,
+    ),
     Row("correct that", corrected_labels, new=TUNED),
     Row("take them away", remove_labels, says="no longer asked"),
     Row("upgrade: declarations of an older version", older_version),
