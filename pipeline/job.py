@@ -105,7 +105,7 @@ class JobStatus(Declaration):
     does not measure it. `suspended_seconds` do not count as run time. `reason` is why a job does
     not run, or why nothing is known of it, in the scheduler's words; `advice` is what the user can
     do, and `is_stuck` whether it never starts otherwise. Of an unknown job `is_another` says that
-    the scheduler knows another one with its id.
+    the scheduler knows another one with its id, `is_gone` that it certainly runs none of its key.
     """
 
     id: str
@@ -124,6 +124,11 @@ class JobStatus(Declaration):
     advice: str = ""
     is_stuck: bool = False
     is_another: bool = False
+    is_gone: bool = False
+
+    def failed(self) -> "JobStatus":
+        """Return the status of a job that has failed: nobody works for it any more."""
+        return self.model_copy(update={"state": State.FAILED})
 
 
 def number_of(key: str) -> int:

@@ -213,6 +213,9 @@ def _ended(manager: JobManager, job: JobHandle) -> JobStatus:
         if status.state.is_over:
             manager.settle([job.id])
             return status
+        if status.is_gone:
+            manager.record_lost([job.id])
+            return status.failed()
         clock.sleep(min(5, manager.plan.site.poll_seconds))
     why = f"{status.state}; {status.reason}" if status.reason else status.state
     message = f"job {job.id}, the link before, is {why}, so this link does nothing."

@@ -270,12 +270,15 @@ class JobManager:
     def is_lost(self, job_id: str) -> bool:
         """Whether the scheduler answers, and has not known the job for `UNKNOWN_SECONDS`.
 
-        If it knows another one with its id, a tenth of that will do.
+        If it knows another one with its id, a tenth of that will do; and nothing where the job is
+        gone for certain.
         """
         status = self.status(job_id)
         if status.state is not State.UNKNOWN:
             self._unknown_since.pop(job_id, None)
             return False
+        if status.is_gone:
+            return True
         since = self._unknown_since.setdefault(job_id, self.now())
         limit = ANOTHER_SECONDS if status.is_another else UNKNOWN_SECONDS
         return self.answered_at - since > limit

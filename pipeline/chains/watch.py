@@ -200,6 +200,7 @@ class Chain:
         status = self.manager.status(job_id)
         if self.manager.is_lost(job_id):
             self.manager.record_lost([job_id])
+            status = status.failed() if status.is_gone else status
         elif status.state.is_over:
             self.manager.settle([job_id])
         else:

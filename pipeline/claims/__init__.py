@@ -38,7 +38,7 @@ from pipeline.claims.holding import (
     for_children,
     number_of,
 )
-from pipeline.claims.process import Holder, process_started
+from pipeline.claims.process import Holder, process_running, process_started
 
 __all__ = [
     "SILENT_SECONDS",
@@ -56,5 +56,6 @@ __all__ = [
     "holder",
     "newest",
     "number_of",
+    "process_running",
     "process_started",
 ]

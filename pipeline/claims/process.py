@@ -61,6 +61,29 @@ class Holder:
         return message
 
 
+def process_running(module: str, argument: Path) -> Holder | None:
+    """Return a process that runs `python -m MODULE ARGUMENT` on the file `argument`, None if none.
+
+    One of another container is not seen.
+    """
+    wanted = argument.resolve()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        words = _words(path)
+        if words[1:3] == ["-m", module] and Path(words[-1]).resolve() == wanted:
+            found = Holder.of(int(path.parent.name))
+            if found.is_alive:
+                return found
+    return None
+
+
+def _words(path: Path) -> list[str]:
+    """Return the words of a command line in /proc, none if the process is gone."""
+    try:
+        return path.read_bytes().decode(errors="surrogateescape").rstrip("\0").split("\0")
+    except OSError:
+        return []
+
+
 def process_started(pid: int) -> int | None:
     """Return the start time of the living process `pid` in clock ticks since boot, else None."""
     fields = _stat(pid)

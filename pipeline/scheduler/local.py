@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
+from pipeline.claims import Holder, process_running
 from pipeline.job import Job, JobHandle, JobStatus, State
 from pipeline.run import Run
 from pipeline.scheduler import record as records
@@ -20,6 +21,8 @@ from pipeline.scheduler.rows import unknown
 from pipeline.scheduler.script import signal_lead_seconds
 from pipeline.site import Site
 from pipeline.writing import write_text
+
+RUNNER = "pipeline.scheduler.runner"
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class LocalScheduler(BatchSystem):
     def submit(self, job: Job, text: str, *, tried_since: float | None = None) -> str:
         """See `Scheduler.submit`."""
         path = self._path(job.key)
-        if path.exists():
+        if path.exists() or self._runner(job.key) is not None:
             return job.key
         record = self._record(job)
         write_text(job.script, text)
@@ -55,10 +58,14 @@ class LocalScheduler(BatchSystem):
 
     def find(self, key: str, since: float) -> str | None:
         """See `Scheduler.find`."""
-        return key if records.read(self._path(key)) is not None else None
+        path = self._path(key)
+        return key if records.read(path) is not None or self._runner(key) is not None else None
 
     def query(self, jobs: Iterable[JobHandle]) -> dict[JobHandle, JobStatus]:
-        """See `Scheduler.query`; a job whose runner was killed failed when that is found out."""
+        """See `Scheduler.query`; a job whose runner was killed failed when that is found out.
+
+        One whose record is gone, as in a run that comes from an archive, is known by its runner.
+        """
         return {job: self._status(job) for job in dict.fromkeys(jobs)}
 
     def accounts(self) -> set[str] | None:
@@ -72,13 +79,19 @@ class LocalScheduler(BatchSystem):
     def cancel(self, jobs: Iterable[JobHandle]) -> None:
         """See `Scheduler.cancel`: TERM, and KILL half a minute later, both by the runner."""
         for job in jobs:
-            record = records.read(self._path(job.key))
-            if record is not None and record.runner is not None and record.runner.is_alive:
+            runner = self._runner(job.key)
+            if runner is not None and runner.is_alive:
                 with suppress(ProcessLookupError):
-                    os.kill(record.runner.pid, signal.SIGTERM)
+                    os.kill(runner.pid, signal.SIGTERM)
 
     def _path(self, key: str) -> Path:
         return self.run.local_jobs / f"{key}.json"
+
+    def _runner(self, key: str) -> Holder | None:
+        """Return the process that runs a job: of its record, or of this machine if that is gone."""
+        path = self._path(key)
+        record = records.read(path)
+        return process_running(RUNNER, path) if record is None else record.runner
 
     def _record(self, job: Job) -> Record:
         """Return the new record of `job`; a pilot takes its nodes whole.
@@ -110,7 +123,7 @@ class LocalScheduler(BatchSystem):
 
     def _start(self, path: Path, record: Record) -> None:
         """Start the runner of `record` and wait until it says which process it is."""
-        command = ("setsid", "--fork", sys.executable, "-m", "pipeline.scheduler.runner", str(path))
+        command = ("setsid", "--fork", sys.executable, "-m", RUNNER, str(path))
         with record.log.open("a") as log:
             subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
         deadline = time.monotonic() + START_SECONDS
@@ -128,7 +141,10 @@ class LocalScheduler(BatchSystem):
         path = self._path(job.key)
         record = records.read(path)
         if record is None:
-            return unknown(job)
+            if self._runner(job.key) is not None:
+                return JobStatus(id=job.key, key=job.key, state=State.RUNNING)
+            reason = "its record is gone, and no process of this machine runs it"
+            return unknown(job).model_copy(update={"is_gone": True, "reason": reason})
         if record.is_lost:
             record = records.read(path) or record  # it may have ended since it was read
             if record.is_lost:

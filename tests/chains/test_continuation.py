@@ -21,6 +21,7 @@ from pipeline.job import State
 from pipeline.outcome import Exit
 from pipeline.records import Product, Trained
 from pipeline.scheduler import NotNowError
+from pipeline.scheduler.rows import unknown
 from pipeline.site import load_site
 from pipeline.trust import OtherOwnerError
 
@@ -178,6 +179,22 @@ def test_a_link_that_is_the_last_for_another_reason_says_so(scheduler, folder, f
     over = history.over(folder)
     assert (over.number, over.reason, over.outcome) == (1, "diverged", "diverged")
     assert over.message.startswith("The loss is nan after 8 events. (log: ")
+
+
+def test_a_link_before_that_is_gone_for_certain_is_not_waited_for(
+    scheduler, folder, first, monkeypatch, manager
+):
+    begin(folder, 1)
+    save(folder, 8)
+
+    def gone(jobs):
+        return {each: unknown(each).model_copy(update={"is_gone": True}) for each in jobs}
+
+    monkeypatch.setattr(scheduler, "query", gone)
+    within(monkeypatch, "701")
+    assert begin(folder, 2) == WANTED
+    ended = next(each for each in manager.ledger.accounts().values() if each.job_id == "700")
+    assert ended.state == "unknown"
 
 
 def test_a_next_link_that_could_not_be_cancelled_ends_by_itself(

@@ -21,6 +21,7 @@ from pipeline.job import State
 from pipeline.planning.plan import PILOT
 from pipeline.records import Product
 from pipeline.scheduler import NotNowError, SchedulerError
+from pipeline.scheduler.rows import unknown
 from pipeline.workflow.pilots import PilotProvider
 from pipeline.writing import write_json
 
@@ -364,6 +365,21 @@ def test_a_pilot_that_the_scheduler_forgot_has_failed(manager, scheduler, clock,
     assert provider.status([job_id])[0].state is JobState.FAILED
     assert manager.unended() == []
     assert manager.next_number(PILOT) == 2
+
+
+def test_a_job_that_is_gone_for_certain_is_lost_at_once(manager, scheduler, clock, monkeypatch):
+    job, job_id = submit(manager)
+
+    def gone(jobs):
+        return {each: unknown(each).model_copy(update={"is_gone": True}) for each in jobs}
+
+    monkeypatch.setattr(scheduler, "query", gone)
+    began = clock.monotonic()
+    assert manager.is_lost(job_id)
+    manager.cancel([job_id])
+    assert clock.monotonic() == began
+    assert manager.ledger.accounts()[job.key].state == "unknown"
+    assert manager.unended() == []
 
 
 def test_a_job_whose_id_was_given_to_another_is_lost_in_half_a_minute(manager, scheduler, clock):

@@ -8,10 +8,10 @@ import pytest
 from scheduler_fakes import Clock, FakeScheduler, pretraining, tiny_plan
 
 from pipeline.chains import back_off, history, job_manager, stop_requests
-from pipeline.chains.job_manager import JobManager
+from pipeline.chains.job_manager import UNKNOWN_SECONDS, JobManager
 from pipeline.chains.outcomes import why
 from pipeline.chains.watch import Chain, TaskError, Watchers
-from pipeline.job import State
+from pipeline.job import JobStatus, State
 from pipeline.outcome import Exit
 from pipeline.records import Product, Trained
 
@@ -369,6 +369,29 @@ def test_a_job_that_is_lost_is_told(manager, scheduler, step, monkeypatch):
     monkeypatch.setattr(scheduler, "query", lambda _: {})
     with pytest.raises(TaskError, match="lost: job 700 ended unknown with exit code None"):
         chain(step, manager)
+
+
+def test_a_job_that_is_gone_for_certain_is_followed_at_once(
+    manager, scheduler, step, folder, monkeypatch, clock
+):
+    """As on a machine without a scheduler, in a run that comes from an archive."""
+    told = scheduler.query
+
+    def gone(jobs):
+        lost = JobStatus(id="700", key="", state=State.UNKNOWN, is_gone=True)
+        jobs = list(jobs)
+        found = {each: lost for each in jobs if each.id == "700"}
+        return found | told([each for each in jobs if each.id != "700"])
+
+    watched = Chain(step, manager)
+    watched.advance()
+    (folder.checkpoints / "step-000000000008").mkdir(parents=True)
+    monkeypatch.setattr(scheduler, "query", gone)
+    checkpoints_each_link(scheduler, folder, done_after=2)
+    began = clock.monotonic()
+    chain(step, manager)
+    assert folder.is_done
+    assert clock.monotonic() - began < UNKNOWN_SECONDS / 2
 
 
 def test_after_a_lost_job_a_next_run_submits_another(manager, scheduler, step, folder, monkeypatch):

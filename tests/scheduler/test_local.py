@@ -168,6 +168,41 @@ def test_an_unheard_of_job_is_unknown(scheduler: Scheduler) -> None:
     assert scheduler.query([of("nobody")])[of("nobody")].state is State.UNKNOWN
 
 
+def test_a_job_without_a_record_is_known_by_its_runner(
+    scheduler: Scheduler, make_job: MakeJob, run: Run
+) -> None:
+    job = make_job("python3", "-c", SAVE_AND_CONTINUE)
+    id_ = submit(scheduler, job)
+    wait_for("ready", job.log)
+    path, _ = read(run, id_)
+    path.unlink()
+    status = scheduler.query([of(id_)])[of(id_)]
+    assert (status.state, status.key) == (State.RUNNING, id_)
+    assert submit(scheduler, job) == scheduler.find(id_, 0.0) == id_
+    assert not path.exists(), "it was not started again"
+    scheduler.cancel([of(id_)])
+    wait_for("saving on SIGTERM", job.log)
+    assert wait(scheduler, id_).state is State.CANCELLED, "its runner writes the end"
+
+
+def test_a_job_without_record_or_runner_is_gone(
+    scheduler: Scheduler, make_job: MakeJob, run: Run
+) -> None:
+    """As in a run that was restored from an archive, here or on another machine."""
+    id_ = submit(scheduler, make_job())
+    wait(scheduler, id_)
+    path, _ = read(run, id_)
+    path.unlink()
+    for _ in range(100):
+        status = scheduler.query([of(id_)])[of(id_)]
+        if status.is_gone:
+            break
+        time.sleep(0.05)  # its runner has written the end, and ends
+    assert (status.state, status.is_gone) == (State.UNKNOWN, True)
+    assert "no process of this machine runs it" in status.reason
+    assert scheduler.find(id_, 0.0) is None
+
+
 def test_a_killed_runner_lets_the_job_save_and_is_a_failure(
     scheduler: Scheduler, make_job: MakeJob, run: Run
 ) -> None:
