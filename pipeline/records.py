@@ -128,12 +128,16 @@ class Simulated(Product):
 
 
 class Staged(Product):
-    """The result of a staged store; events and points by split, rejected events by reason."""
+    """The result of a staged store; events and points by split, rejected events by reason.
+
+    `manifest_sha256` is the hash that closes its manifest: a store that was moved is known by it.
+    """
 
     events: dict[str, int]
     points: dict[str, int]
     rejected: dict[str, int]
     shards: int
+    manifest_sha256: str = ""
 
     @property
     def summary(self) -> str:

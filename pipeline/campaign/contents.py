@@ -13,6 +13,7 @@ from typing import Any
 from pipeline import catalog
 from pipeline.campaign.model_folder import CONFIG
 from pipeline.catalog import DeclarationError
+from pipeline.writing import read_json
 
 MANIFEST = "manifest.json"  # of a store
 SEALED = re.compile(r'"sha256": "([0-9a-f]{64})"\s*\}\s*\Z')
@@ -73,9 +74,10 @@ def digest_of(key: str, path: str) -> str:
 
 
 def store_sha256(store: Path) -> str:
-    """Return the SHA-256 that closes the manifest of a store, "" if there is none.
+    """Return the SHA-256 that closes the manifest of a store, "" if it is not known.
 
-    Who reads the store holds the manifest to it, and the shards to the manifest.
+    Who reads the store holds the manifest to it, and the shards to the manifest. Of a store of a
+    run that was moved away, the result of the task that made it has the hash.
     """
     path = store / MANIFEST
     try:
@@ -83,8 +85,15 @@ def store_sha256(store: Path) -> str:
             stream.seek(max(0, path.stat().st_size - TAIL_BYTES))
             found = SEALED.search(stream.read().decode(errors="replace"))
     except OSError:
-        return ""
+        return _recorded(store)
     return found[1] if found is not None else ""
+
+
+def _recorded(store: Path) -> str:
+    """Return the hash that the run of a store, `<run>/data/<name>.zarr`, has recorded of it."""
+    results = store.parent.parent.glob(f"*/{store.stem}/result.json")
+    found = (str((read_json(path) or {}).get("manifest_sha256", "")) for path in results)
+    return next(filter(None, found), "")
 
 
 def weights_sha256(folder: Path) -> str:

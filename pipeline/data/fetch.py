@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline import claims, records
 from pipeline.campaign import FetchTask
+from pipeline.campaign.contents import store_sha256
 from pipeline.campaign.sources import below
 from pipeline.data.checksums import sha256, unchanged
 from pipeline.data.errors import BadInput
@@ -67,6 +68,7 @@ def fetch(folder: TaskFolder, task: FetchTask) -> None:
             points=manifest.points,
             rejected=manifest.rejected,
             shards=len(manifest.shards),
+            manifest_sha256=store_sha256(task.store),
         )
     )
 

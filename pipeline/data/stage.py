@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline import claims, records
 from pipeline.campaign import StageTask
+from pipeline.campaign.contents import store_sha256
 from pipeline.data.checksums import sha256, unchanged
 from pipeline.data.errors import BadInput
 from pipeline.data.experiment import Experiment
@@ -288,6 +289,7 @@ def finish(folder: TaskFolder, task: StageTask) -> None:
             points=manifest.points,
             rejected=manifest.rejected,
             shards=len(manifest.shards),
+            manifest_sha256=store_sha256(task.store),
             seconds=sum(each.seconds or 0 for each in made),
         )
     )

@@ -145,6 +145,21 @@ def test_a_store_of_the_run_itself_may_be_taken_from_a_copy(
     assert set(found.values()) == {"the same"}
 
 
+def test_a_store_that_was_moved_out_of_its_run_is_the_same(
+    tmp_path: Path, taking: Taking, run: Run
+) -> None:
+    raw = tmp_path / "raw"
+    write_sources(raw, 3)
+    finish(campaign(tmp_path, raw).tasks(run), run)
+    moved = run.store("ours").rename(tmp_path / "moved.zarr")
+    found = meanings(taking(moved).tasks(run), run)
+    assert found.pop(STAGED) == "no longer asked"
+    assert set(found.values()) == {"the same"}
+    manifest = Store.open(moved).manifest
+    write_manifest(moved, manifest.model_copy(update={"rejected": {"few points": 1}}))
+    assert meanings(taking(moved).tasks(run), run)[PRETRAINED] == "made again", "another content"
+
+
 def test_a_finished_run_needs_no_store_any_more(
     tmp_path: Path, made: Path, taking: Taking, run: Run
 ) -> None:
