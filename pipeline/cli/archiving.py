@@ -92,7 +92,7 @@ def restore(
     )
     _print_notes(manifest)
     _say(f"Read it: cosmotron status {found.path}")
-    _say(f"Go on: cosmotron run {found.path / 'campaign.toml'} --root {found.path.parent}")
+    _say(f"Go on: cosmotron run {found.path}")
 
 
 def _print(packed: "Archive") -> None:

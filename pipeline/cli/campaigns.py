@@ -29,13 +29,11 @@ from pipeline.cli.screen import (
     fail,
     known_campaign,
     out,
-    run_folder,
     screen,
     there,
 )
 from pipeline.cli.settling import settled
 from pipeline.outcome import Exit, RunError
-from pipeline.site import load_site
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,10 +83,10 @@ def run(
     if dry_run:
         plan(campaign, site, root, project, qos, image=image, bundle=bundle, only=only)
         return
-    where, what = load_site(site), known_campaign(campaign)
+    what, where, folder = opened(campaign, site, root)
     limit, shared_with, part = cap or what.cap_node_hours, group or where.group, tuple(only or ())
     options = RunOptions(project, qos, limit, profile, image, bundle, shared_with, part)
-    folder = there(run_folder(what, where, root), where)
+    folder = there(folder, where)
     done_before = not unfinished(what, folder, part) and folder.page.exists()
     agree = partial(_agreed, yes=yes)
     # A shell script that starts us with & makes us ignore SIGINT, which `cosmotron cancel` sends.

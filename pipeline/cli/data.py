@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.catalog import DeclarationError, parse
-from pipeline.cli.screen import AsJson, known_campaign, screen
+from pipeline.cli.opening import opened
+from pipeline.cli.screen import AsJson, screen
 from pipeline.data.experiments import EXPERIMENTS, check
 from pipeline.outcome import RunError
 
 if TYPE_CHECKING:
     from pipeline.campaign import Dataset, SimulateTask, StageTask
     from pipeline.records import AnyRecord, Staged
-    from pipeline.run import TaskFolder
+    from pipeline.run import Run, TaskFolder
 
 FORMATS = "npz or root for sphenix, root for jetclass, parquet for icecube."
 DEAL = "Assign events to splits by a hash of their id: train=0.8,validation=0.1,test=0.1."
@@ -194,12 +195,14 @@ def _declared(
     Raises:
         DeclarationError: There is no such dataset, or it does not say what is to be staged.
     """
-    from pipeline.campaign.sources import sources_of
-
     name, _, key = like.rpartition(":")
-    declared = known_campaign(name).datasets if name else {}
+    if not name:
+        message = f"--like {like}: CAMPAIGN:DATASET is expected, as in quickstart:labelled."
+        raise DeclarationError(message)
+    campaign, _, run = opened(name, None, None)
+    declared = campaign.datasets
     if key not in declared:
-        known = ", ".join(declared) or "CAMPAIGN:DATASET is expected, as in quickstart:labelled"
+        known = ", ".join(declared)
         message = f"--like {like}: no such dataset: {known}."
         raise DeclarationError(message)
     dataset = declared[key]
@@ -215,7 +218,24 @@ def _declared(
     if dataset.simulation and not files:
         message = f"--like {like}: its files are simulated: name those to stage, and their --split."
         raise DeclarationError(message)
-    return dataset, files or sources_of(key, dataset, elsewhere=False)
+    return dataset, files or _sources(key, dataset, run)
+
+
+def _sources(name: str, dataset: "Dataset", run: "Run") -> dict[str, tuple[str, ...]]:
+    """Return the files of the dataset `name`, which `run` may have staged before.
+
+    Raises:
+        DeclarationError: There are none; it names the store of the run, if that is there.
+    """
+    from pipeline.campaign.sources import sources_of
+
+    try:
+        return sources_of(name, dataset, elsewhere=False)
+    except DeclarationError as error:
+        if not run.store(name).is_dir():
+            raise
+        message = f"{error} Or copy the store that was staged of them: {run.store(name)}"
+        raise DeclarationError(message) from error
 
 
 def _print_staged(store: Path, made: "Staged", *, as_json: bool) -> None:

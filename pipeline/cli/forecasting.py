@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from pipeline.cli.budgeting import print_breakdown
+from pipeline.cli.opening import opened
 from pipeline.cli.screen import (
     AsJson,
     Bundle,
@@ -22,14 +23,12 @@ from pipeline.cli.screen import (
     as_hours,
     escaped,
     fail,
-    known_campaign,
     out,
-    run_folder,
     screen,
 )
 from pipeline.clock import moment
 from pipeline.outcome import Exit
-from pipeline.site import Site, load_site
+from pipeline.site import Site
 
 DAY = 86_400.0
 
@@ -81,8 +80,7 @@ def forecast(
     from pipeline.planning.plan import RunOptions
     from pipeline.rehearsal.forecast import forecast as foresee
 
-    what, where = known_campaign(campaign), load_site(site)
-    folder = run_folder(what, where, root)
+    what, where, folder = opened(campaign, site, root)
     _check_begun(campaign, where, folder)
     planned, now, unheard = _as_it_is(what, folder, where, RunOptions(project, qos, bundle=bundle))
     if unheard:

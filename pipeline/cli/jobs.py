@@ -19,14 +19,11 @@ from pipeline.cli.screen import (
     SiteName,
     TaskName,
     as_hours,
-    known_campaign,
-    run_folder,
     screen,
     there,
 )
 from pipeline.job import State
 from pipeline.outcome import BusyError, RunError
-from pipeline.site import load_site
 
 if TYPE_CHECKING:
     from pipeline.chains.job_manager import JobManager
@@ -52,8 +49,8 @@ def cancel(
     from pipeline.planning.plan import RunOptions, make_plan
     from pipeline.scheduler import connect
 
-    what, where = known_campaign(campaign), load_site(site)
-    run = there(run_folder(what, where, root), where)
+    what, where, folder = opened(campaign, site, root)
+    run = there(folder, where)
     manager = JobManager(make_plan((), run, where, RunOptions(project)), connect(where, run))
     manager.recover()
     manager.settle()

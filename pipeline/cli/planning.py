@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 
 from pipeline.cli import changing
+from pipeline.cli.opening import opened
 from pipeline.cli.screen import (
     AsJson,
     Bundle,
@@ -26,13 +27,10 @@ from pipeline.cli.screen import (
     as_hours,
     escaped,
     fail,
-    known_campaign,
     out,
-    run_folder,
     screen,
 )
 from pipeline.outcome import Exit
-from pipeline.site import load_site
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,8 +87,7 @@ def plan(
 
     if as_json and as_csv:
         fail("--json and --csv exclude each other.", Exit.USAGE)
-    what, where = known_campaign(campaign), load_site(site)
-    folder = run_folder(what, where, root)
+    what, where, folder = opened(campaign, site, root)
     part = selection.part(what, folder, only or (), elsewhere=True)
     tasks, meant = part.tasks, part.changes
     warnings = _checked(what, part, folder)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from pipeline.cli.opening import opened
 from pipeline.cli.screen import (
     AsJson,
     Bundle,
@@ -19,7 +20,6 @@ from pipeline.cli.screen import (
     as_hours,
     escaped,
     fail,
-    known_campaign,
     out,
     run_folder,
     screen,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pipeline.planning.plan import Plan
     from pipeline.rehearsal import Rehearsal
     from pipeline.rehearsal.policies import Policy
+    from pipeline.run import Run
 
 
 def rehearse(
@@ -78,12 +79,12 @@ def rehearse(
     """
     from pipeline.rehearsal.policies import Policy
 
-    what, where = known_campaign(campaign), load_site(site)
+    what, where, run = opened(campaign, site, None)
     sites = [where, *map(load_site, beside or ())]
     limit = cap or what.cap_node_hours
     policy = Policy(where.name, qos or where.training.qos, bundle)
     compare = compare or bool(beside)
-    plans, refused = _plans(what, sites, None if compare else policy, project, limit)
+    plans, refused = _plans(what, run, sites, None if compare else policy, project, limit)
     if not plans:
         fail("\n".join(dict.fromkeys(refused.values())), Exit.USAGE)
     found = _rehearsed(plans, range(seed, seed + times))
@@ -106,17 +107,20 @@ def _print_json(found: "Mapping[Policy, Sequence[Rehearsal]]") -> None:
 
 def _plans(
     what: "Campaign",
+    run: "Run",
     sites: "Sequence[Site]",
     only: "Policy | None",
     project: str,
     cap: float | None,
 ) -> "tuple[dict[Policy, Plan], dict[Policy, str]]":
-    """Return the plan of each policy, or of `only` one, and why sites refuse others."""
+    """Return the plan of each policy, or of `only` one, and why sites refuse others.
+
+    Raw files may be gone if the run knows them.
+    """
     from pipeline.rehearsal.policies import plan_of, policies
     from pipeline.rehearsal.trunks import on_trunks
 
-    folder = run_folder(what, sites[0], Path("rehearsal"))
-    tasks = what.tasks(folder, elsewhere=True)
+    folder, tasks = run_folder(what, sites[0], Path("rehearsal")), what.tasks(run, elsewhere=True)
     trunks = (False, True) if on_trunks(tasks, folder) != tasks else (False,)
     plans: dict[Policy, Plan] = {}
     refused: dict[Policy, str] = {}

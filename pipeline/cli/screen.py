@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 CampaignName = Annotated[
     str,
     typer.Argument(
-        help="A declared campaign, or a .toml file.", autocompletion=completion.campaigns
+        help="A declared campaign, a .toml file, or the folder of a run.",
+        autocompletion=completion.campaigns,
     ),
 ]
 TaskName = Annotated[
@@ -104,6 +105,9 @@ def known_campaign(name: str) -> "Campaign":
     """
     from pipeline.campaign import load_campaign
 
+    if name.endswith(".toml") and not Path(name).is_file():
+        message = f"{name}: no such file. A run has a copy: name its folder in place of the file."
+        raise DeclarationError(message)
     campaign = load_campaign(name)
     for key, dataset in campaign.datasets.items():
         try:

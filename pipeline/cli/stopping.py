@@ -6,10 +6,10 @@ import typer
 
 from pipeline.catalog import DeclarationError
 from pipeline.cli import completion
-from pipeline.cli.screen import CampaignName, Root, SiteName, known_campaign, run_folder, screen
+from pipeline.cli.opening import opened
+from pipeline.cli.screen import CampaignName, Root, SiteName, screen
 from pipeline.cli.screen import there as on_this_machine
 from pipeline.outcome import RunError
-from pipeline.site import load_site
 
 
 def stop(
@@ -32,8 +32,8 @@ def stop(
     """
     from pipeline.chains import stop_requests
 
-    what, where = known_campaign(campaign), load_site(site)
-    run = on_this_machine(run_folder(what, where, root), where)
+    what, where, folder = opened(campaign, site, root)
+    run = on_this_machine(folder, where)
     if not run.path.is_dir():
         message = f"{run.path}: no such run. Start with: cosmotron run {campaign}"
         raise RunError(message)

@@ -222,7 +222,8 @@ def _action(
     began = [job.start for job in jobs if job.start is not None]
     ended = [job.end for job in jobs if job.end is not None]
     results = _results(contents, task)
-    last = max(ended, default=task.folder.result.stat().st_mtime if results else None)
+    there = task.folder.result.is_file()  # a purge takes single files
+    last = max(ended, default=task.folder.result.stat().st_mtime if there else None)
     facts = {
         "name": task.key,
         "description": ACTIONS[task.stage],
