@@ -69,3 +69,19 @@ def test_a_format_that_there_is_not(cosmotron: Any, tmp_path: Path) -> None:
     told = cosmotron("report", TINY, "--root", tmp_path, "--format", "excel")
     assert told.code == Exit.USAGE
     assert "excel" in told.words
+
+
+def test_figures_are_written_where_one_says(cosmotron: Any, begun: Run, tmp_path: Path) -> None:
+    there = ("--site", "local", "--root", begun.root)
+    told = cosmotron("report", TINY, *there, "--figures", tmp_path / "figures", "--style", "atlas")
+    assert told.code == 0
+    assert not begun.page.exists()
+    assert told.words.endswith("No figure yet: nothing is finished that could be drawn.")
+
+
+def test_figures_have_no_room_in_a_file(cosmotron: Any, begun: Run, tmp_path: Path) -> None:
+    (tmp_path / "figures").touch()
+    there = ("--site", "local", "--root", begun.root)
+    told = cosmotron("report", TINY, *there, "--figures", tmp_path / "figures")
+    assert told.code == Exit.CANNOT_WRITE
+    assert f"{tmp_path / 'figures'}: not a folder. Name another." in told.words

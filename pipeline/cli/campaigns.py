@@ -234,14 +234,29 @@ def report(
         Literal["html", "json", "csv", "latex"],
         typer.Option("--format", help="The page, or the results alone, printed for scripts."),
     ] = "html",
+    figures: Annotated[
+        Path | None,
+        typer.Option(help="Write each figure of the page here: PDF, SVG, and CSV of its numbers."),
+    ] = None,
+    style: Annotated[
+        Literal["plain", "alice", "atlas", "cms", "dune", "lhcb", "sphenix"],
+        typer.Option(help="Of --figures: fonts, ticks and frames as a collaboration has them."),
+    ] = "plain",
 ) -> None:
-    """Write the report again from the run folder, or print its results.
+    """Write the report again from the run folder, or print its results or draw its figures.
 
     Of several run folders of one campaign, one on each machine: one page, together.html of the
     first, with where each task ran. If two runs hold a task, it says which is taken and why.
 
-    Example: `cosmotron report quickstart --format csv`
+    Examples: `cosmotron report quickstart --format csv`, or for a paper
+    `cosmotron report quickstart --figures figures --style atlas`
     """
+    if figures is not None:
+        from pipeline.cli.figures import write
+
+        what, opened_runs = together.all_opened(runs, site, root)
+        write(what, opened_runs, figures, style)
+        return
     if len(runs) > 1:
         together.report(runs, site, root, form)
         return

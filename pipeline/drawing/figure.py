@@ -4,9 +4,10 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from html import escape
 from itertools import cycle, islice
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -44,6 +45,19 @@ STYLE: Any = {
 }
 
 
+StyleName = Literal["plain", "alice", "atlas", "cms", "dune", "lhcb", "sphenix"]
+MPLHEP = {
+    "alice": "ALICE",
+    "atlas": "ATLAS",
+    "cms": "CMS",
+    "dune": "DUNE",
+    "lhcb": "LHCb",
+    "sphenix": "ATLAS",
+}
+_OURS = re.compile("size|^figure|^grid|^svg|^savefig|pad$")  # of these settings, ours stay
+_chosen: ContextVar[Any] = ContextVar("style of figures", default=STYLE)
+
+
 def colours(count: int) -> list[str]:
     """Return `count` colours, repeating after the palette's six."""
     return list(islice(cycle(PALETTE), count))
@@ -51,9 +65,31 @@ def colours(count: int) -> list[str]:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw in our style while the body runs."""
-    with mpl.rc_context(STYLE):
+    """Draw in our style while the body runs, or in that of `styled_as`."""
+    with mpl.rc_context(_chosen.get()):
         yield
+
+
+@contextmanager
+def styled_as(name: StyleName) -> Iterator[None]:
+    """While the body runs, figures have the fonts, ticks and frames of a collaboration.
+
+    They are those of mplhep, in the sizes of ours, for our figures have several panels. sPHENIX has
+    that of ATLAS, from which its own macro is made (sPhenixStyle.h, P. Steinberg, 2017).
+    """
+    if name == "plain":
+        yield
+        return
+    import mplhep
+
+    theirs = getattr(mplhep.style, MPLHEP[name])
+    kept = {key: value for key, value in theirs.items() if not _OURS.search(key)}
+    sizes = {key: value for key, value in STYLE.items() if _OURS.search(key)}
+    token = _chosen.set(kept | sizes)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
 
 
 def to_svg(figure: Figure, title: str) -> str:

@@ -5,31 +5,36 @@ M sums: C × C counts, one of log losses, B of right minus confidence.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.evaluation.classified import BINS, Classified
 from pipeline.evaluation.inputs import check_offsets, check_rows, check_shape
 from pipeline.evaluation.intervals import (
     Floats,
     Interval,
     Ints,
     groups,
-    of_fraction,
     percentiles,
     resampled,
 )
-from pipeline.evaluation.ranking import Ranked, auc, ranked, rejection, rejection_intervals, roc
-from pipeline.evaluation.result import RESAMPLES, Curve, EvaluationResult, Matrix
+from pipeline.evaluation.per_class import (
+    BACKGROUND,
+    PUBLISHED,
+    REST,
+    Pair,
+    areas,
+    calibration,
+    curves,
+    pairs,
+    working_points,
+)
+from pipeline.evaluation.ranking import auc
+from pipeline.evaluation.result import RESAMPLES, EvaluationResult, Matrix, WorkingPoint
 from pipeline.evaluation.significance import improvement
 
-BINS = 15  # of confidence: Guo et al., arXiv:1706.04599, §4
-EFFICIENCIES = (0.3, 0.5)
-BACKGROUND = "QCD"
-# Signal efficiencies other than 50 %: Qu, Li, Qian, arXiv:2202.03772, table 1.
-WORKING_POINTS = {"Hqql": 0.99, "Tbl": 0.995}
+OF_TWO = (0.3, 0.5)  # signal efficiencies of the scores
 TOLERANCE = 1e-3  # of a sum of probabilities in single precision
 SMALLEST = float(np.finfo(np.float64).eps)  # probability in the log loss, as in scikit-learn
 ABOUT = {
@@ -41,34 +46,6 @@ ABOUT = {
     "log_loss": "cross-entropy, nats",
     "calibration_error": f"expected calibration error, {BINS} bins of the highest probability",
 }
-Signals = Mapping[str, tuple[Ranked, float]]
-
-
-@dataclass(frozen=True)
-class _Classified:
-    """The true classes (N), the probabilities (N, C) and the group (N) of events of each."""
-
-    true: Ints
-    scores: Floats
-    group: Ints
-    names: Sequence[str]
-
-    @cached_property
-    def predicted(self) -> Ints:
-        """The most probable class (N)."""
-        predicted: Ints = self.scores.argmax(1)
-        return predicted
-
-    @cached_property
-    def confidence(self) -> Floats:
-        """The probability (N) of that class."""
-        confidence: Floats = self.scores.max(1)
-        return confidence
-
-    @cached_property
-    def bin(self) -> Ints:
-        """The bin (N) of the confidence; the upper edge of a bin belongs to it."""
-        return np.clip(np.ceil(self.confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
 
 
 def evaluate_classes(
@@ -102,34 +79,44 @@ def evaluate_classes(
     """
     _check(true, probabilities, offsets, names)
     group = _group(len(true), offsets, seed)
-    found = _Classified(true.astype(np.int64), probabilities.astype(np.float64), group, names)
+    found = Classified(true.astype(np.int64), probabilities.astype(np.float64), group, names)
     sums = _sums(found)
     values = {name: float(each[0]) for name, each in _scores(sums.sum(0)[None], names).items()}
     drawn = _scores(resampled(sums, resamples, seed=seed), names)
     intervals = {name: percentiles(each) for name, each in drawn.items()}
     intervals["calibration_error"] = _spread(values["calibration_error"], drawn)
     values["auc"], intervals["auc"] = auc(found.true, found.scores, group)
-    signals = _signals(found)
-    values |= {name: rejection(*each) for name, each in signals.items()}
-    ends = rejection_intervals(list(signals.values()), len(sums), seed=seed)
-    intervals |= dict(zip(signals, ends, strict=True))
+    for name, (area, ends) in areas(found).items():
+        values[f"auc_{name}"], intervals[f"auc_{name}"] = area, ends
+    every = pairs(found)
+    points = working_points(every, len(sums), seed=seed)
+    rejections = _rejections(points, len(names))
+    for name, each in rejections.items():
+        values[name], intervals[name] = _number(each.rejection), _ends(each)
     counts = sums.sum(0)[: len(names) ** 2].reshape(len(names), -1).astype(np.int64)
-    about = _about(names, signals, values)
-    curves: list[Curve] = []
+    about, of_cuts = _about(names, rejections, every), EvaluationResult({})
     if len(names) == 2:
-        only = signals["rejection_50"][0]
-        of_cuts = improvement(only, len(sums), seed=seed)
-        values.update(of_cuts.scores)
-        intervals.update(of_cuts.intervals)
-        about.update(of_cuts.about)
-        curves = [roc(only), *of_cuts.curves]
+        of_cuts = improvement(every[0].found, len(sums), seed=seed)
+    right = (found.predicted == found.true).astype(np.int64)
+    sure = calibration(found.confidence, right)
     return EvaluationResult(
-        values,
-        intervals,
-        about,
-        curves=[*curves, _calibration(found)],
+        values | dict(of_cuts.scores),
+        intervals | dict(of_cuts.intervals),
+        about | dict(of_cuts.about),
+        curves=[*curves(found, every), *of_cuts.curves, sure],
         matrices=[Matrix("confusion", list(names), counts.tolist())],
+        working_points=points,
     )
+
+
+def _number(value: float | None, other: float = np.nan) -> float:
+    """Return `value`, or the `other` where there is none."""
+    return other if value is None else value
+
+
+def _ends(point: WorkingPoint) -> Interval:
+    """Return the interval of a rejection, endless above where none of the background passes."""
+    return _number(point.low), _number(point.high, np.inf)
 
 
 def _check(
@@ -167,7 +154,7 @@ def _group(rows: int, offsets: NDArray[np.integer] | None, seed: int) -> Ints:
     return np.repeat(groups(len(offsets) - 1, seed=seed), ends[1:] - ends[:-1])
 
 
-def _sums(found: _Classified) -> Floats:
+def _sums(found: Classified) -> Floats:
     """Return the sums (G, M) over each group, of which the scores are made."""
     classes, count = len(found.names), int(found.group.max()) + 1
     likelihood = np.clip(found.scores[np.arange(len(found.true)), found.true], SMALLEST, 1)
@@ -213,47 +200,34 @@ def _spread(value: float, drawn: Mapping[str, Floats]) -> Interval:
     return max(value - deviation, 0.0), value + deviation
 
 
-def _signals(found: _Classified) -> Signals:
-    """Return signal and background of each score, and its efficiency, by the name of the score."""
-    if len(found.names) == 2:
-        only = ranked(found.scores[:, 1], found.true, found.group)
-        return {f"rejection_{each:.0%}".rstrip("%"): (only, each) for each in EFFICIENCIES}
-    if BACKGROUND not in found.names:
-        return {}
-    background = list(found.names).index(BACKGROUND)
+def _rejections(points: Sequence[WorkingPoint], classes: int) -> dict[str, WorkingPoint]:
+    """Return the working points that are scores, by the name of the score.
+
+    Of two classes those at 30 and 50 % of the signal, of more that of each signal against "QCD".
+    """
+    if classes == 2:
+        return {
+            f"rejection_{each.efficiency:.0%}".rstrip("%"): each
+            for each in points
+            if each.efficiency in OF_TWO
+        }
     return {
-        f"rejection_{name}": (_against(found, index, background), WORKING_POINTS.get(name, 0.5))
-        for index, name in enumerate(found.names)
-        if index != background
+        f"rejection_{each.signal}": each
+        for each in points
+        if each.background == BACKGROUND and each.efficiency == PUBLISHED.get(each.signal, 0.5)
     }
 
 
-def _against(found: _Classified, signal: int, background: int) -> Ranked:
-    """Return one class and the background by p_S/(p_S + p_B): arXiv:2202.03772."""
-    rows = np.flatnonzero((found.true == signal) | (found.true == background))
-    of_signal = found.scores[rows, signal]
-    discriminant = _share(of_signal, of_signal + found.scores[rows, background])
-    return ranked(discriminant, (found.true[rows] == signal).astype(np.int64), found.group[rows])
-
-
-def _about(names: Sequence[str], signals: Signals, values: Mapping[str, float]) -> dict[str, str]:
+def _about(
+    names: Sequence[str], points: Mapping[str, WorkingPoint], every: Sequence[Pair]
+) -> dict[str, str]:
     """Return what each score means."""
     about = ABOUT | {f"f1_{name}": f"F1 of {name}" for name in names}
-    for name, (found, efficiency) in signals.items():
-        about[name] = f"1/ε_B at a signal efficiency of {100 * efficiency:g} %"
-        if np.isnan(values[name]):
-            about[name] += f": none, for no background of {len(found.background)} passes"
+    about |= {f"auc_{name}": f"area under the ROC curve of {name} against {REST}" for name in names}
+    background = {(each.signal, each.background): len(each.found.background) for each in every}
+    for name, each in points.items():
+        about[name] = f"1/ε_B at a signal efficiency of {100 * each.efficiency:g} %"
+        if each.rejection is None:
+            number = background[each.signal, each.background]
+            about[name] += f": none, for no background of {number} passes"
     return about
-
-
-def _calibration(found: _Classified) -> Curve:
-    """Return the accuracy against the mean confidence of each bin that holds anything."""
-    total, right, sure = (
-        np.bincount(found.bin, each, minlength=BINS)
-        for each in (None, (found.predicted == found.true).astype(float), found.confidence)
-    )
-    there = total > 0
-    total, right, sure = total[there], right[there], sure[there]
-    low, high = of_fraction(right, total)
-    points = (each.tolist() for each in (sure / total, right / total, low, high))
-    return Curve("calibration", "confidence", "accuracy", *points)

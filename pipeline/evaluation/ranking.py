@@ -96,6 +96,11 @@ def ranked(scores: Floats, is_signal: Ints, group: Ints) -> Ranked:
     return Ranked(scores[signal], group[signal], scores[background], group[background])
 
 
+def threshold(found: Ranked, efficiency: float) -> float:
+    """Return the highest score that lets the given share of signal through, NaN without signal."""
+    return float(found.signal[_kept(found, efficiency) - 1]) if len(found.signal) else float("nan")
+
+
 def rejection(found: Ranked, efficiency: float) -> float:
     """Return 1/ε_B, the background for each that passes where the given share of signal does.
 
@@ -103,35 +108,47 @@ def rejection(found: Ranked, efficiency: float) -> float:
     """
     if not len(found.signal) or not len(found.background):
         return float("nan")
-    passing = found.passing(int(np.ceil(efficiency * len(found.signal) - 1e-9)))
+    passing = found.passing(_kept(found, efficiency))
     return len(found.background) / passing if passing else float("nan")
 
 
+def _kept(found: Ranked, efficiency: float) -> int:
+    """Return how much signal is at least the given share of all."""
+    return int(np.ceil(efficiency * len(found.signal) - 1e-9))
+
+
 def rejection_intervals(
-    working_points: Sequence[tuple[Ranked, float]], groups: int, *, seed: int
-) -> list[Interval]:
-    """Return the bootstrap interval of the rejection at each (classes, efficiency).
+    wanted: Sequence[tuple[Ranked, Sequence[float]]], groups: int, *, seed: int
+) -> list[list[Interval]]:
+    """Return the bootstrap intervals of the rejection of each pair, at each of its efficiencies.
 
     Groups are drawn with replacement, and thresholds set anew: 200 times, the same for all. The
     upper end is infinite if no background passes in 16 % of the draws.
     """
     draws = [
-        [_passing_share(found, efficiency, each) for found, efficiency in working_points]
+        [_passing_shares(found, efficiencies, each) for found, efficiencies in wanted]
         for each in weights(groups, RESAMPLES, seed=seed)
     ]
-    ends = (percentiles(np.array(column)) for column in zip(*draws, strict=True))
-    return [(1 / high if high else np.inf, 1 / low if low else np.inf) for low, high in ends]
+    return [
+        [_inverted(percentiles(np.array(column))) for column in zip(*of_pair, strict=True)]
+        for of_pair in zip(*draws, strict=True)
+    ]
 
 
-def _passing_share(found: Ranked, efficiency: float, weight: Floats) -> float:
-    """Return ε_B where each group (G) counts as often as `weight` has it."""
+def _inverted(interval: Interval) -> Interval:
+    """Return the interval of 1/ε_B from that of ε_B."""
+    low, high = interval
+    return (1 / high if high else np.inf, 1 / low if low else np.inf)
+
+
+def _passing_shares(found: Ranked, efficiencies: Sequence[float], weight: Floats) -> list[float]:
+    """Return ε_B at each efficiency where each group (G) counts as often as `weight` has it."""
     passed = np.cumsum(weight[found.signal_group])
-    total = weight[found.background_group].sum()
-    if not len(passed) or passed[-1] == 0 or total == 0:
-        return float("nan")
-    kept = int(np.searchsorted(passed, efficiency * passed[-1] - 1e-9)) + 1
-    passing = weight[found.background_group[: found.passing(kept)]].sum()
-    return float(passing / total)
+    through = np.concatenate([[0.0], np.cumsum(weight[found.background_group])])
+    if not len(passed) or passed[-1] == 0 or through[-1] == 0:
+        return [float("nan")] * len(efficiencies)
+    kept = np.searchsorted(passed, np.array(efficiencies) * passed[-1] - 1e-9) + 1
+    return [float(through[found.passing(int(each))] / through[-1]) for each in kept]
 
 
 def roc(found: Ranked) -> Curve:

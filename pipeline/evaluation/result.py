@@ -36,6 +36,8 @@ class Histogram:
 class Curve:
     """One quantity against another (K each), with the 68 % interval of y where it is known.
 
+    Those of one `group` are drawn together, apart from others.
+
     Raises:
         ValueError: The columns are not of one length; `low` and `high` may be empty.
     """
@@ -47,6 +49,7 @@ class Curve:
     y: Sequence[float]
     low: Sequence[float] = ()
     high: Sequence[float] = ()
+    group: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
         lengths = [len(each) for each in (self.x, self.y, self.low, self.high)]
@@ -65,6 +68,23 @@ class Matrix:
 
 
 @dataclass(frozen=True)
+class WorkingPoint:
+    """A cut on the score of a class: what passes it.
+
+    `efficiency` is the share of the signal, `threshold` the lowest score that passes, `rejection`
+    1/ε_B with the 68 % interval `low` to `high`; None where no background passes.
+    """
+
+    signal: str
+    background: str
+    efficiency: float
+    threshold: float | None = None
+    rejection: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
 class EvaluationResult:
     """What was found: `scores` by name, their 68 % intervals where known, and pictures.
 
@@ -77,6 +97,7 @@ class EvaluationResult:
     histograms: Sequence[Histogram] = ()
     curves: Sequence[Curve] = ()
     matrices: Sequence[Matrix] = ()
+    working_points: Sequence[WorkingPoint] = ()
 
     @property
     def pictures(self) -> "Pictures":
@@ -85,6 +106,7 @@ class EvaluationResult:
             histograms=tuple(self.histograms),
             curves=tuple(self.curves),
             matrices=tuple(self.matrices),
+            working_points=tuple(self.working_points),
         )
 
     @property
@@ -101,6 +123,7 @@ class Pictures(Record):
     histograms: tuple[Histogram, ...] = ()
     curves: tuple[Curve, ...] = ()
     matrices: tuple[Matrix, ...] = ()
+    working_points: tuple[WorkingPoint, ...] = ()
 
 
 def histogram(

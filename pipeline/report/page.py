@@ -59,6 +59,19 @@ def render(
     `committed_node_hours` is the most that what is left may cost, None if nobody has planned it.
     With `others` the page is of the campaign as it ran here and in those runs.
     """
+    content = content_of(run, campaign, site, now, committed_node_hours, others)
+    return _environment().get_template("page.html.j2").render(content)
+
+
+def content_of(
+    run: Run,
+    campaign: Campaign,
+    site: Site,
+    now: datetime,
+    committed_node_hours: float | None = None,
+    others: Sequence[tuple[Run, Site]] = (),
+) -> dict[str, Any]:
+    """Return what the page shows, by the names that its templates have for it."""
     reader = Reader()
     everywhere = [(run, site), *others]
     together = gather(labelled(everywhere), campaign, reader)
@@ -68,7 +81,7 @@ def render(
     scaled = list(scalings(tasks))
     committed = 0.0 if all(task.state == "done" for task in tasks) else committed_node_hours
     spent = _spent(together, everywhere, campaign, committed)
-    content = {
+    return {
         "version": __version__,
         "campaign": campaign,
         "site": site,
@@ -98,7 +111,6 @@ def render(
         "divided": divided(tasks),
         "problems": reader.problems,
     }
-    return _environment().get_template("page.html.j2").render(content)
 
 
 def _results(tasks: Sequence[TaskView], campaign: Campaign, reader: Reader) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.drawing.figure import MUTED, PALETTE, style
-from pipeline.evaluation.result import Curve, Matrix
+from pipeline.evaluation.result import Curve, Matrix, WorkingPoint
 from pipeline.report.labels import COLOURS
 
 COLUMNS = 3
@@ -60,6 +60,35 @@ def _row(counts: Sequence[int]) -> list[Cell]:
     return [Cell(count, count / total) for count in counts]
 
 
+@dataclass(frozen=True)
+class Cuts:
+    """Working points: a row for each signal and background, a column for each efficiency."""
+
+    efficiencies: Sequence[float]
+    rows: Sequence[tuple[str, str, Sequence[WorkingPoint | None]]]
+
+
+def cuts(points: Sequence[WorkingPoint]) -> Cuts:
+    """Return working points as a table; None where an efficiency was not asked."""
+    efficiencies = sorted({each.efficiency for each in points})
+    pairs: dict[tuple[str, str], dict[float, WorkingPoint]] = {}
+    for each in points:
+        pairs.setdefault((each.signal, each.background), {})[each.efficiency] = each
+    rows = [(*pair, [its.get(each) for each in efficiencies]) for pair, its in pairs.items()]
+    return Cuts(efficiencies, rows)
+
+
+def curves_charts(by_mode: Mapping[str, Sequence[Curve]]) -> dict[str, Figure]:
+    """Return a chart of each group of curves, by its name, the nameless one first."""
+    charts = {}
+    for group in dict.fromkeys(["", *(each.group for its in by_mode.values() for each in its)]):
+        of_group = {
+            mode: [each for each in its if each.group == group] for mode, its in by_mode.items()
+        }
+        charts[group] = curves_chart(of_group)
+    return {group: chart for group, chart in charts.items() if chart is not None}
+
+
 def curves_chart(by_mode: Mapping[str, Sequence[Curve]]) -> Figure | None:
     """Return the curves of evaluations by mode, None if there are none.
 
@@ -98,7 +127,7 @@ def _draw_panel(axes: Axes, titles: Panel, curves: Sequence[tuple[str, Curve]]) 
     for name in names:
         of_name = [(mode, curve) for mode, curve in curves if curve.name == name]
         _draw_modes(axes, name, of_name, marker, names)
-    if "calibration" in names:
+    if any(name.startswith("calibration") for name in names):
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9)
     axes.set(xlabel=titles[0], ylabel=titles[1], title=names[0])
     if _wide([curve for _, curve in curves]):

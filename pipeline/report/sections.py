@@ -1,7 +1,7 @@
 """The pictures of the page: losses, events and node-hours."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
@@ -19,7 +19,7 @@ from pipeline.report.displays import display_of, drawn
 from pipeline.report.evaluations import ProbeView, histograms_chart
 from pipeline.report.grid import GridView, grid_chart
 from pipeline.report.labels import labels_chart
-from pipeline.report.pictures import MatrixView, curves_chart, matrices
+from pipeline.report.pictures import Cuts, MatrixView, curves_charts, cuts, matrices
 from pipeline.report.plots import Curve, loss_curves, node_hours_chart
 from pipeline.report.reader import Reader
 from pipeline.report.results import TaskResults, chosen
@@ -39,11 +39,16 @@ TRAININGS = {
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure of the page, as SVG; of an event the same in space, as the page's script has it."""
+    """A figure of the page; of an event the same in space, as the page's script has it."""
 
     title: str
-    svg: Markup
+    figure: Figure
     scene: Markup | None = None
+
+    @property
+    def svg(self) -> Markup:
+        """The figure as the page has it."""
+        return Markup(to_svg(self.figure, self.title))  # noqa: S704 - it is made by matplotlib
 
 
 @dataclass(frozen=True)
@@ -65,13 +70,14 @@ class ModePictures:
     key: str
     matrices: Sequence[MatrixView]
     histograms: Plot | None
+    cuts: Cuts
 
 
 @dataclass(frozen=True)
 class Pictures:
     """The pictures of one fine-tuning: curves of all modes together, and what each has alone."""
 
-    curves: Plot | None
+    curves: Sequence[Plot]
     modes: Sequence[ModePictures]
 
 
@@ -82,7 +88,7 @@ def losses(tasks: Sequence[TaskView], reader: Reader) -> list[Plot]:
         curves = [_curve(task, reader) for task in tasks if task.stage == stage]
         begun = [curve for curve in curves if len(curve.loss)]
         if begun:
-            plots.append(_plot(title, loss_curves(begun)))
+            plots.append(Plot(title, loss_curves(begun)))
     return plots
 
 
@@ -103,7 +109,7 @@ def label_plots(found: Sequence[TaskResults]) -> dict[str, Plot]:
     """Return the scores against labels, of each fine-tuning with several counts, by its name."""
     charts = {each.name: labels_chart(each) for each in found}
     return {
-        name: _plot(f"{name} against labelled events", chart)
+        name: Plot(f"{name} against labelled events", chart)
         for name, chart in charts.items()
         if chart is not None
     }
@@ -118,16 +124,21 @@ def pictures(found: Sequence[TaskResults]) -> dict[str, Pictures]:
 def _pictures(result: TaskResults) -> Pictures:
     """Return the pictures of one fine-tuning."""
     picked = chosen(result)
-    chart = curves_chart({mode: each.pictures.curves for mode, each in picked.items()})
+    charts = curves_charts({mode: each.pictures.curves for mode, each in picked.items()})
+    curves = [
+        Plot(f"Curves: {result.name}{group and ', '}{group}", chart)
+        for group, chart in charts.items()
+    ]
     modes = []
     for mode, each in picked.items():
         histograms = each.pictures.histograms
         title = f"Histograms: {result.name}, {mode}"
-        plot = _plot(title, histograms_chart(histograms)) if histograms else None
+        plot = Plot(title, histograms_chart(histograms)) if histograms else None
         tables = matrices(each.pictures.matrices)
-        if plot or tables:
-            modes.append(ModePictures(mode, each.key, tables, plot))
-    return Pictures(_plot(f"Curves: {result.name}", chart) if chart else None, modes)
+        of_mode = cuts(each.pictures.working_points)
+        if plot or tables or of_mode.rows:
+            modes.append(ModePictures(mode, each.key, tables, plot, of_mode))
+    return Pictures(curves, modes)
 
 
 def galleries(
@@ -140,8 +151,9 @@ def galleries(
         arrays = reader.arrays(folders[each.key].events)
         names = next((matrix.labels for matrix in each.pictures.matrices), ())
         shown = drawn(result.task, arrays, names, most)
+        of = f"{result.name}, {mode}"
         plots = [
-            replace(_plot(f"Event {event_id}", figure), scene=_scene(scene))
+            Plot(f"{of}: event {event_id}", figure, _scene(scene))
             for event_id, figure, scene in shown
         ]
         if plots:
@@ -156,7 +168,7 @@ def _scene(scene: Scene | None) -> Markup | None:
 def probe_plots(found: Sequence[ProbeView]) -> dict[str, Plot]:
     """Return the histograms of each probe that has any, by its name."""
     return {
-        each.name: _plot(f"Truth and model: {each.name}", histograms_chart(each.histograms))
+        each.name: Plot(f"Truth and model: {each.name}", histograms_chart(each.histograms))
         for each in found
         if each.histograms
     }
@@ -165,7 +177,7 @@ def probe_plots(found: Sequence[ProbeView]) -> dict[str, Plot]:
 def scaling_plots(found: Sequence[ScalingView]) -> dict[str, Plot]:
     """Return the losses of each family against its sizes, by the view's name."""
     return {
-        each.name: _plot(f"Held-out losses: {each.name}", scaling_chart(each))
+        each.name: Plot(f"Held-out losses: {each.name}", scaling_chart(each))
         for each in found
         if len(each.measured.loss)
     }
@@ -175,7 +187,7 @@ def grid_plots(found: Sequence[GridView], reader: Reader) -> dict[str, Plot]:
     """Return the loss curves of the cells of each grid, by its name."""
     charts = {each.name: grid_chart(each, lambda task: _curve(task, reader)) for each in found}
     return {
-        name: _plot(f"Loss curves: {name}", chart)
+        name: Plot(f"Loss curves: {name}", chart)
         for name, chart in charts.items()
         if chart is not None
     }
@@ -185,7 +197,7 @@ def node_hours_charts(rows: Sequence[Row]) -> list[Plot]:
     """Return one chart per site, since node-hours of different machines do not add up."""
     sites = dict.fromkeys(row.site for row in rows)
     return [
-        _plot(f"Node-hours of {site}", node_hours_chart([row for row in rows if row.site == site]))
+        Plot(f"Node-hours of {site}", node_hours_chart([row for row in rows if row.site == site]))
         for site in sites
     ]
 
@@ -200,15 +212,10 @@ def spending_charts(
         here = [each for each in accounts if each.site == site]
         expected = forecast if forecast is not None and forecast.site == site else None
         chart = spending_chart(here, expected, cap_node_hours)
-        plots.append(_plot(f"Node-hours of {site} in time", chart))
+        plots.append(Plot(f"Node-hours of {site} in time", chart))
     return plots
 
 
 def calendar_plot(found: Sequence[Span]) -> Plot:
     """Return the strip of what the campaign did when."""
-    return _plot("Where the days went", calendar_chart(found))
-
-
-def _plot(title: str, figure: Figure) -> Plot:
-    """Return `figure` ready for the page."""
-    return Plot(title, Markup(to_svg(figure, title)))  # noqa: S704 - it is made by matplotlib
+    return Plot("Where the days went", calendar_chart(found))

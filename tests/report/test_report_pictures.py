@@ -6,9 +6,9 @@ import pytest
 from made_evaluations import MAKERS
 
 from pipeline.drawing.figure import MUTED
-from pipeline.evaluation.result import Curve, EvaluationResult, Matrix
+from pipeline.evaluation.result import Curve, EvaluationResult, Matrix, WorkingPoint
 from pipeline.report.labels import COLOURS
-from pipeline.report.pictures import curves_chart, matrices
+from pipeline.report.pictures import curves_chart, curves_charts, cuts, matrices
 
 
 def look(*curves, matrices=()):
@@ -45,6 +45,30 @@ def test_a_baseline_that_all_modes_share_is_drawn_once():
     labels = [each.get_label() for each in axes.lines]
     assert labels == ["full", "lora", "baseline"]
     assert axes.lines[-1].get_color() == MUTED
+
+
+def test_groups_of_curves_are_charts_of_their_own():
+    alone = Curve("ROC, b", "efficiency of b", "rejection", [0.1], [3.0], group="each class")
+    charts = curves_charts({"full": [line(), alone], "scratch": [alone]})
+    assert {name: len(chart.axes) for name, chart in charts.items()} == {"": 1, "each class": 1}
+    assert len(charts["each class"].axes[0].lines) == 2
+
+
+def test_cuts_are_a_row_for_each_pair_and_a_column_for_each_efficiency():
+    points = [
+        WorkingPoint("b", "QCD", 0.5, 0.9, 20.0, 18.0, 22.0),
+        WorkingPoint("b", "QCD", 0.99, 0.1),
+        WorkingPoint("t", "QCD", 0.5, 0.8, 30.0, 25.0, 36.0),
+    ]
+    found = cuts(points)
+    assert found.efficiencies == [0.5, 0.99]
+    assert found.rows == [("b", "QCD", points[:2]), ("t", "QCD", [points[2], None])]
+
+
+def test_working_points_stand_on_the_page(page_of_every_task):
+    assert "Working points: the background rejected" in page_of_every_task
+    assert re.search(r"1/εB at<br>εS = 0.99</th>", page_of_every_task)
+    assert re.search(r"<small>cut 0\.\d+</small>", page_of_every_task)
 
 
 @pytest.mark.parametrize("told", [{}, {"full": look()}])
