@@ -10,9 +10,12 @@ from made_results import evaluated, probed, simulated, staged
 from pipeline.budget.ledger import Ledger
 from pipeline.budget.record import Kind, Record
 from pipeline.campaign import Campaign, load_campaign
+from pipeline.downstream import restored
+from pipeline.evaluation.result import Pictures
 from pipeline.job import State
 from pipeline.records import Trained
 from pipeline.report import write_report
+from pipeline.report.scores import Configuration, Evaluation
 from pipeline.run import Run
 from pipeline.site import Site
 from pipeline.writing import write_json
@@ -106,6 +109,27 @@ def probed_grid(tmp_path_factory, campaign):
 def page_of_a_grid(probed_grid, site):
     """The report of that run."""
     return write_report(*probed_grid, site).read_text()
+
+
+def evaluation(
+    score, seed=1, mode="full", labels=100, name="ari", interval=None, about=None, **more
+):
+    """A finished evaluation; what a test does not ask is made up."""
+    what = {
+        "model": "m0",
+        "family": "particlenet",
+        "width": 8,
+        "layers": 2,
+        "parameters": 9,
+        "pretraining_events": 50,
+    }
+    what |= {"pretraining_seed": 1, "steps": 3, "data": "5e", "checkpoint": "ab", "training": "t"}
+    what |= {"finetuning": "tracking", "task": restored({}, "tracks")}
+    what |= {"mode": mode, "labels": labels, "seed": seed}
+    scores = score if isinstance(score, dict) else {name: score}
+    result = evaluated(scores, intervals={name: interval} if interval else {}, about=about or {})
+    key = f"evaluate/{mode}-{labels}-{seed}"
+    return Evaluation(key, Configuration(**what | more), result, Pictures())
 
 
 def make_run(run, campaign, events):

@@ -248,8 +248,7 @@ def report(
     Of several run folders of one campaign, one on each machine: one page, together.html of the
     first, with where each task ran. If two runs hold a task, it says which is taken and why.
 
-    Examples: `cosmotron report quickstart --format csv`, or for a paper
-    `cosmotron report quickstart --figures figures --style atlas`
+    Example: `cosmotron report quickstart --figures figures --style atlas`
     """
     if figures is not None:
         from pipeline.cli.figures import write

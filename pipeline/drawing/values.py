@@ -1,7 +1,9 @@
 """The numbers that a figure shows, read from what is drawn in it."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from matplotlib.collections import LineCollection, PathCollection, PolyCollectio
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
+from numpy.typing import NDArray
 
 HIDDEN = "_"  # begins the labels that matplotlib gives, and shows in no legend
 
@@ -57,12 +60,16 @@ def _patches(axes: Axes) -> Iterator[Row]:
                 yield "bin", str(patch.get_label()), float(low), float(value), float(high)
     for bars in axes.containers:
         if isinstance(bars, BarContainer):
-            flat = bars.orientation == "horizontal"
-            names = [each.get_text() for each in axes.get_yticklabels()] if flat else []
-            for place, bar in enumerate(bars.patches):
-                name = names[place] if place < len(names) else bar.get_x()
-                value = bar.get_width() if flat else bar.get_height()
-                yield "bar", str(bars.get_label()), name, float(value), None
+            yield from _bars(bars, [each.get_text() for each in axes.get_yticklabels()])
+
+
+def _bars(bars: BarContainer, names: Sequence[str]) -> Iterator[Row]:
+    """Yield bars by where they begin along x, or where they lie by the names along y."""
+    for place, bar in enumerate(bars.patches):
+        if bars.orientation == "horizontal":
+            yield "bar", str(bars.get_label()), names[place], float(bar.get_width()), None
+        else:
+            yield "bar", str(bars.get_label()), bar.get_x(), float(bar.get_height()), None
 
 
 def _collections(axes: Axes) -> Iterator[Row]:
@@ -74,12 +81,32 @@ def _collections(axes: Axes) -> Iterator[Row]:
                 yield "point", label, float(x), float(y), None
         elif isinstance(each, PolyCollection):
             for path in each.get_paths():
-                corners = np.asarray(path.vertices, float)
-                for x in np.unique(corners[:, 0]):
-                    ends = corners[corners[:, 0] == x, 1]
-                    yield "band", label, float(x), float(ends.min()), float(ends.max())
+                yield from _band(label, np.asarray(path.vertices, float))
         elif isinstance(each, LineCollection):
-            ends = (np.asarray(segment, float) for segment in each.get_segments())
-            for (x, low), (other, high) in (both for both in ends if both.shape == (2, 2)):
-                if x == other:
-                    yield "error", label, float(x), float(low), float(high)
+            yield from _errors(label, [np.asarray(ends, float) for ends in each.get_segments()])
+
+
+def _band(label: str, corners: NDArray[np.float64]) -> Iterator[Row]:
+    """Yield at each x the lowest and the highest of the corners (K, 2) of a band."""
+    for x in np.unique(corners[:, 0]):
+        ends = corners[corners[:, 0] == x, 1]
+        yield "band", label, float(x), float(ends.min()), float(ends.max())
+
+
+def _errors(label: str, segments: Sequence[NDArray[np.float64]]) -> Iterator[Row]:
+    """Yield the ends of those segments (2, 2) that are upright."""
+    for (x, low), (other, high) in (each for each in segments if each.shape == (2, 2)):
+        if x == other:
+            yield "error", label, float(x), float(low), float(high)
+
+
+def as_csv(values: Iterable[Value]) -> str:
+    """Return values as CSV with a head."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = [each.name for each in fields(Value)]
+    writer.writerow(names)
+    for value in values:
+        row = (getattr(value, name) for name in names)
+        writer.writerow("" if each is None else each for each in row)
+    return text.getvalue()

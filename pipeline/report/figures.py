@@ -1,18 +1,14 @@
 """The figures of the page as files for papers and slides: PDF, SVG, and CSV of what they show."""
 
-import csv
 import dataclasses
-import io
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pipeline.campaign import Campaign
 from pipeline.drawing.figure import StyleName, style, styled_as
-from pipeline.drawing.values import Value, values_of
+from pipeline.drawing.values import as_csv, values_of
 from pipeline.report.page import content_of
 from pipeline.report.sections import Plot
 from pipeline.run import Run
@@ -49,27 +45,26 @@ def write_figures(
     return paths
 
 
-def plots_of(content: Any) -> Iterator[Plot]:
+def plots_of(content: object) -> Iterator[Plot]:
     """Yield the figures in what the page shows, at any depth, each once."""
-    seen: set[int] = set()
+    found = {id(each): each for each in _inside(content)}
+    yield from found.values()
 
-    def inside(value: Any) -> Iterator[Plot]:
-        """Yield those in `value`."""
-        if isinstance(value, Plot):
-            if id(value) not in seen:
-                seen.add(id(value))
-                yield value
-        elif isinstance(value, Mapping):
-            for each in value.values():
-                yield from inside(each)
-        elif isinstance(value, list | tuple):
-            for each in value:
-                yield from inside(each)
-        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-            for each in dataclasses.fields(value):
-                yield from inside(getattr(value, each.name))
 
-    yield from inside(content)
+def _inside(value: object) -> Iterator[Plot]:
+    """Yield the figures in mappings, sequences and dataclasses."""
+    if isinstance(value, Plot):
+        yield value
+        return
+    parts: Iterable[object] = ()
+    if isinstance(value, Mapping):
+        parts = value.values()
+    elif isinstance(value, list | tuple):
+        parts = value
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        parts = (getattr(value, each.name) for each in dataclasses.fields(value))
+    for each in parts:
+        yield from _inside(each)
 
 
 def _named(plots: Sequence[Plot]) -> dict[str, Plot]:
@@ -77,9 +72,8 @@ def _named(plots: Sequence[Plot]) -> dict[str, Plot]:
     found: dict[str, Plot] = {}
     known: Counter[str] = Counter()
     for plot in plots:
-        name = re.sub(r"[^a-z0-9]+", "-", plot.title.lower()).strip("-")
-        known[name] += 1
-        found[name if known[name] == 1 else f"{name}-{known[name]}"] = plot
+        known[plot.name] += 1
+        found[plot.name if known[plot.name] == 1 else f"{plot.name}-{known[plot.name]}"] = plot
     return found
 
 
@@ -89,17 +83,5 @@ def _write(path: Path, plot: Plot) -> Path:
     with all_written(wanted) as files, style():
         for form, file in zip(FORMS, files, strict=False):
             plot.figure.savefig(file, format=form, bbox_inches="tight", metadata=METADATA[form])
-        files[-1].write_text(_csv(values_of(plot.figure)))
+        files[-1].write_text(as_csv(values_of(plot.figure)))
     return wanted[0]
-
-
-def _csv(values: Iterator[Value]) -> str:
-    """Return values as CSV with a head."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    names = [each.name for each in dataclasses.fields(Value)]
-    writer.writerow(names)
-    for value in values:
-        row = (getattr(value, name) for name in names)
-        writer.writerow("" if each is None else each for each in row)
-    return text.getvalue()

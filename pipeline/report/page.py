@@ -17,9 +17,11 @@ from pipeline.data.space import size
 from pipeline.downstream.literature import Literature
 from pipeline.masking import masked
 from pipeline.report import formats, published
+from pipeline.report.contents import with_contents
 from pipeline.report.datasets import view_datasets
 from pipeline.report.divided import divided
 from pipeline.report.evaluations import probes
+from pipeline.report.gains import comparisons
 from pipeline.report.grid import grids
 from pipeline.report.hours import Spent
 from pipeline.report.hours import content as hours
@@ -60,7 +62,7 @@ def render(
     With `others` the page is of the campaign as it ran here and in those runs.
     """
     content = content_of(run, campaign, site, now, committed_node_hours, others)
-    return _environment().get_template("page.html.j2").render(content)
+    return with_contents(_environment().get_template("page.html.j2").render(content))
 
 
 def content_of(
@@ -123,6 +125,7 @@ def _results(tasks: Sequence[TaskView], campaign: Campaign, reader: Reader) -> d
         "sections": compared,
         "results": wholes,
         "by_labels": label_plots(wholes),
+        "gains": {each.name: list(comparisons(each)) for each in wholes},
         "pictures": pictures(gathered),
         "literature": _literature(compared, campaign),
         "caution": published.CAUTION,

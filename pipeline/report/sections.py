@@ -1,7 +1,9 @@
 """The pictures of the page: losses, events and node-hours."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import numpy as np
 from markupsafe import Markup
@@ -13,6 +15,7 @@ from pipeline.budget.forecast import Forecast
 from pipeline.budget.summary import Row
 from pipeline.drawing.figure import to_svg
 from pipeline.drawing.scene import Scene
+from pipeline.drawing.values import as_csv, values_of
 from pipeline.pace import Pace, pace
 from pipeline.report.calendar import calendar_chart
 from pipeline.report.displays import display_of, drawn
@@ -29,6 +32,7 @@ from pipeline.report.tasks import TaskView
 from pipeline.run import TaskFolder
 
 EVENTS_SHOWN = 3
+MOST_NUMBERS = 100_000  # characters of a figure's CSV that the page carries
 MANY_GALLERIES = 8  # beyond which each shows one event, since one takes 100 kB of the page
 TRAININGS = {
     "tokenize": "Training of tokenizers",
@@ -44,6 +48,17 @@ class Plot:
     title: str
     figure: Figure
     scene: Markup | None = None
+
+    @property
+    def name(self) -> str:
+        """The title, as a file may be named."""
+        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
+    @property
+    def numbers(self) -> str:
+        """What the figure shows as a link that saves a CSV file, empty where that is long."""
+        text = as_csv(values_of(self.figure)) if self.scene is None else ""
+        return f"data:text/csv;charset=utf-8,{quote(text)}" if len(text) < MOST_NUMBERS else ""
 
     @property
     def svg(self) -> Markup:

@@ -24,6 +24,8 @@ class TaskView:
     `state` is "done", "failed", "running", "queued", "begun" (nobody works on it now) or
     "waiting". `declaration` is the resolved task. `ending` is how its last link ended, `result`
     what came out (one of `records.RESULTS`) once it is done; None where missing or damaged.
+    `seconds` are those of its own jobs, or of one worker for all its parts; `node_hours` were
+    charged for its own jobs, None where it has none.
     """
 
     key: str
@@ -36,6 +38,8 @@ class TaskView:
     parts: tuple[Part, ...]
     folder: TaskFolder
     ran_at: str = ""
+    seconds: float | None = None
+    node_hours: float | None = None
 
     @property
     def stage(self) -> str:
@@ -100,7 +104,20 @@ def _view(folder: TaskFolder, task: Table, reader: Reader, jobs: list[Account]) 
         result=ending if isinstance(ending, Product) else None,
         parts=parts,
         folder=folder,
+        seconds=_seconds(parts, ending, jobs),
+        node_hours=sum(job.charged_node_hours for job in jobs) or None,
     )
+
+
+def _seconds(parts: tuple[Part, ...], ending: Ending | None, jobs: list[Account]) -> float | None:
+    """Return the seconds of a task's own jobs; else of one worker for its parts, or for all."""
+    own = float(sum(each.seconds for each in jobs))
+    if own:
+        return own
+    times = [each.seconds for each in parts if each.seconds is not None]
+    if not times and ending is not None and ending.seconds is not None:
+        times = [ending.seconds]
+    return sum(times) if times else None
 
 
 def _state(folder: TaskFolder, ending: Ending | None, job_states: set[str]) -> str:

@@ -101,7 +101,7 @@ def test_a_folder_that_cannot_be_written_leaves_no_half_of_a_figure(
         message = "No space left on device"
         raise OSError(28, message)
 
-    monkeypatch.setattr(figures, "_csv", full)
+    monkeypatch.setattr(figures, "as_csv", full)
     with pytest.raises(OSError, match="No space left"):
         write_figures(done, campaign, site, tmp_path)
     assert list(tmp_path.iterdir()) == []

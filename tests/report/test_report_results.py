@@ -3,37 +3,16 @@
 import re
 
 import pytest
-from made_results import evaluated
+from report_fixtures import evaluation
 
 from pipeline import records
 from pipeline.campaign import Campaign, load_campaign
 from pipeline.downstream import restored
 from pipeline.downstream.clusters.spec import ClusterTask
-from pipeline.evaluation.result import Pictures
 from pipeline.records import Evaluated
 from pipeline.report.labels import COLOURS, labels_chart
 from pipeline.report.results import TaskResults, chosen, results, sections
-from pipeline.report.scores import Configuration, Evaluation, Setting, best, model_name, settings
-
-
-def evaluation(
-    score, seed=1, mode="full", labels=100, name="ari", interval=None, about=None, **more
-):
-    what = {
-        "model": "m0",
-        "family": "particlenet",
-        "width": 8,
-        "layers": 2,
-        "parameters": 9,
-        "pretraining_events": 50,
-    }
-    what |= {"pretraining_seed": 1, "steps": 3, "data": "5e", "checkpoint": "ab", "training": "t"}
-    what |= {"finetuning": "tracking", "task": restored({}, "tracks")}
-    what |= {"mode": mode, "labels": labels, "seed": seed}
-    scores = score if isinstance(score, dict) else {name: score}
-    result = evaluated(scores, intervals={name: interval} if interval else {}, about=about or {})
-    key = f"evaluate/{mode}-{labels}-{seed}"
-    return Evaluation(key, Configuration(**what | more), result, Pictures())
+from pipeline.report.scores import Setting, best, model_name, settings
 
 
 def result_of(found, head="tracks"):

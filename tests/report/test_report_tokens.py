@@ -11,7 +11,7 @@ def test_usage_perplexity_and_errors_of_every_split_stand_on_the_page(tmp_path, 
     campaign = load_campaign("omnijet-quick")
     run = Run(tmp_path, campaign.name)
     before = write_report(run, campaign, site).read_text()
-    assert "<h2>Tokenizers</h2>" not in before
+    assert ">Tokenizers</h2>" not in before
     quality = {"usage": 0.875, "perplexity": 123.4, "reconstruction": {"log_pt": 0.2512}}
     run.task("tokenize/tokens").finish(
         tokenized(
@@ -22,6 +22,6 @@ def test_usage_perplexity_and_errors_of_every_split_stand_on_the_page(tmp_path, 
         )
     )
     page = write_report(run, campaign, site).read_text()
-    assert "<h2>Tokenizers</h2>" in page
+    assert ">Tokenizers</h2>" in page
     for text in ("87.5 %", "123.4", "log pt 0.2512", "1,197", "18,002", "963 wide"):
         assert text in page
