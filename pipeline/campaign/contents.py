@@ -47,6 +47,13 @@ def contents(keys: Mapping[str, Any], run: Path) -> dict[str, str]:
     return {key: digest for key, digest in found.items() if digest}
 
 
+def outside(keys: Mapping[str, Any], run: Path) -> list[Path]:
+    """Return the stores, weights and files of own code that `keys` name outside of `run`."""
+    paths = [*(keys[key] for key in OF_PATHS if keys.get(key)), *_code_files(keys)]
+    found = dict.fromkeys(Path(path).absolute() for path in paths)
+    return [path for path in found if not path.is_relative_to(run.absolute())]
+
+
 def by_content(keys: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
     """Return `keys` with each file of own code by its content, wherever it lies.
 

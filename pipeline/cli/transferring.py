@@ -74,6 +74,7 @@ def transfer(
         if execute:
             _execute(command)
     if not as_json:
+        _print_elsewhere(found, to, by_rsync=not globus)
         _say(f"Then verify it there: cosmotron transfer {_path(to)} --check")
 
 
@@ -87,8 +88,23 @@ def _print(found: "Parcel", to: str) -> None:
             f"Not copied: what has begun here and is not finished ({', '.join(found.begun)}). Let "
             "one machine do it, or it is done twice."
         )
-    for path in found.elsewhere[:MOST_LINES]:
-        _say(f"Not copied, since it is outside the run: {escaped(str(path))}")
+
+
+def _print_elsewhere(found: "Parcel", to: str, *, by_rsync: bool) -> None:
+    """Print what is read from outside of the run, and the commands if it is copied by rsync."""
+    from pipeline.planning import copying
+
+    if not found.elsewhere:
+        return
+    _say(
+        "Not copied is what the part reads from outside of the run. Copy it too, unless it is "
+        "there, and name its place in the campaign there: wherever it lies, it is known by its "
+        "content."
+    )
+    for path in found.elsewhere:
+        _say(f"  {escaped(str(path))}")
+    for command in copying.beside(found.elsewhere, to) if by_rsync else ():
+        typer.echo(shlex.join(command))
 
 
 def _print_json(found: "Parcel", commands: list[list[str]]) -> None:

@@ -26,6 +26,13 @@ def by_rsync(run: Path, lists: Sequence[Path], to: str) -> list[Command]:
     return [make, *([*RSYNC, f"--files-from={each}", f"{run}/", f"{to}/"] for each in lists)]
 
 
+def beside(paths: Sequence[Path], to: str) -> list[Command]:
+    """Return the commands that copy stores and other `paths` into the folder above `to`."""
+    host, colon, folder = to.rpartition(":")
+    above = f"{host}{colon}{Path(folder).parent}/"
+    return [[*RSYNC, str(path), above] for path in paths]
+
+
 def by_globus(run: Path, lists: Sequence[Path], source: str, to: str) -> list[Command]:
     """Return the command that lets Globus copy all files from the collection `source`.
 

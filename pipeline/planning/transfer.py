@@ -14,6 +14,8 @@ from pydantic import NonNegativeInt
 
 from pipeline import records
 from pipeline.campaign import Task
+from pipeline.campaign.contents import outside
+from pipeline.campaign.identity import product_keys
 from pipeline.campaign.model_folder import WEIGHTS
 from pipeline.data.checksums import sha256
 from pipeline.data.errors import BadInput
@@ -53,7 +55,7 @@ class Parcel:
     """What goes over: `files` in order, those of `done` last; and what does not.
 
     `begun` are tasks that have begun here, which the other machine would begin anew; `elsewhere`
-    are products outside the run folder.
+    are stores, weights and own code outside the run folder that tasks to be done read.
     """
 
     files: tuple[Sent, ...]
@@ -78,13 +80,13 @@ def parcel(part: Part, named: Collection[str], run: Run) -> Parcel:
         message = f"{run.path}: nothing of this part is finished here, so there is nothing to send."
         raise RunError(message)
     paths = _paths(finished, {*_read(part), *named}, run)
-    inside = [path for path in paths if path.is_relative_to(run.path)]
     known = _known_hashes(finished)
+    elsewhere = {path for task in part.to_do for path in outside(product_keys(task), run.path)}
     return Parcel(
-        files=tuple(_sent(path, run, known) for path in inside),
+        files=tuple(_sent(path, run, known) for path in paths),
         done=tuple(f"{task.key}/{run.task(task.key).done.name}" for task in finished),
         begun=tuple(key for key, each in part.changes.items() if each.meaning == "goes on"),
-        elsewhere=tuple(sorted({*paths} - {*inside})),
+        elsewhere=tuple(sorted(elsewhere)),
     )
 
 

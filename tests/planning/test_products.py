@@ -9,6 +9,7 @@ from test_changes import FULL, PRETRAINED, STAGED, campaign, finish, meanings
 
 from pipeline.campaign import StageTask, Task
 from pipeline.campaign.model_folder import WEIGHTS
+from pipeline.cli import changing
 from pipeline.data.program import run as run_program
 from pipeline.data.stage import STAGE
 from pipeline.data.store.manifest import read_manifest
@@ -50,6 +51,33 @@ def store_of(tasks: list[Task]) -> Path:
 
 def test_a_finished_campaign_misses_nothing(run: Run, tasks: list[Task]) -> None:
     assert set(meanings(tasks, run).values()) == {"the same"}
+
+
+@pytest.mark.parametrize(
+    ("key", "meaning"), [(STAGED, "goes on"), (PRETRAINED, "new"), (FULL, "new")]
+)
+def test_a_marker_that_was_purged_is_told_with_how_to_keep_the_product(
+    run: Run, tasks: list[Task], key: str, meaning: str
+) -> None:
+    done = run.task(key).done
+    done.unlink()
+    found = changes.compare(tasks, run)[key]
+    assert found.meaning == meaning
+    marked = (
+        f"its product is there, and its marker is gone, as after a purge. Keep it: touch {done}"
+    )
+    assert str(found) == marked
+    lines = changing.lines(changes.compare(tasks, run), ())
+    assert lines[0].startswith(changing.LOST)
+    assert f"  {meaning:<15} {key}: {marked}" in lines
+    done.touch()
+    assert set(meanings(tasks, run).values()) == {"the same"}
+
+
+def test_without_its_product_a_marker_is_no_use(run: Run, tasks: list[Task]) -> None:
+    run.task(PRETRAINED).done.unlink()
+    (run.task(PRETRAINED).path / WEIGHTS).unlink()
+    assert str(changes.compare(tasks, run)[PRETRAINED]) == ""
 
 
 def test_a_store_that_nothing_needs_is_told_and_left_alone(run: Run, tasks: list[Task]) -> None:

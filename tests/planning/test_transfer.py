@@ -148,6 +148,28 @@ def test_a_product_that_was_purged_cannot_be_sent(asked: Asked) -> None:
         parcel(asked, "finetune")
 
 
+def test_what_lies_outside_of_the_run_is_named_with_what_to_do(
+    cosmotron: Any, asked: Asked, tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared stores" / "pp.zarr"
+    shutil.copytree(asked[1].store("ours"), shared)
+
+    def take(content: dict[str, Any]) -> None:
+        content["datasets"]["ours"] = {"experiment": "sphenix", "store": str(shared)}
+
+    taking = campaign(tmp_path, tmp_path / "raw", take)
+    assert parcel((taking, asked[1]), FULL).elsewhere == (shared,)
+    words = ("transfer", tmp_path / "c.toml", "far:/orion/c", "--root", asked[1].root)
+    told = cosmotron(*words, "--site", "local", "--only", FULL)
+    assert "what the part reads from outside of the run. Copy it too, unless it is" in told.words
+    lines = told.out.splitlines()
+    assert f"  {shared}" in lines
+    assert lines[-2].endswith(f"partial '{shared}' far:/orion/")
+    by_globus = cosmotron(*words, "--site", "local", "--only", FULL, "--globus", "1-2")
+    assert f"  {shared}" in by_globus.out.splitlines()
+    assert "rsync" not in by_globus.out
+
+
 def test_no_copy_to_verify(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="nothing was sent here, or not all of it"):
         transfer.check(tmp_path)
