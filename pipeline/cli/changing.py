@@ -29,7 +29,7 @@ def lines(
         return []
     hours = {step.task.key: step.node_hours for step in steps}
     following = [each for each in shown if each.since]
-    changed = any(each.gone is None for each in shown)
+    changed = any(not each.is_lost for each in shown)
     return [
         f"{CHANGED if changed else LOST} Tasks: {_counted(changes.values())}.",
         *_direct([each for each in shown if each not in following], hours, most),
@@ -93,7 +93,7 @@ def _some(changes: "Sequence[Change]") -> str:
 def _is_shown(change: "Change") -> bool:
     """Return whether a change is more than a task that begins, goes on, or is done."""
     words = ("made again", "recreated", "missing", "no longer asked")
-    return change.meaning in words or bool(change.differences)
+    return change.meaning in words or bool(change.differences) or change.is_lost
 
 
 def _line(change: "Change", hours: Mapping[str, float]) -> str:

@@ -28,7 +28,7 @@ from pipeline.data.store.manifest import read_manifest
 from pipeline.job import number_of
 from pipeline.masking import masked
 from pipeline.outcome import RunError
-from pipeline.planning import continued, products, recreated, shared_stores
+from pipeline.planning import continued, products, recreated, shared_stores, unmarked
 from pipeline.records import Beginning
 from pipeline.run import Run, TaskFolder
 
@@ -45,8 +45,8 @@ class Change:
     `differences` are the keys that decide the product and differ from what the folder was declared
     for; `since` is a task that it needs and whose product is replaced. `start` are the events seen
     at which a training goes on, where something else was made before; `remark` is why one of
-    another length does not. `gone` is what is not on the disk any more of a product that is
-    recreated, or missing.
+    another length does not, or that of a finished task the marker alone is gone. `gone` is what is
+    not on the disk any more of a product that is recreated, or missing.
     """
 
     key: str
@@ -63,6 +63,11 @@ class Change:
         return self.meaning == "made again" or self.goes_on_changed
 
     @property
+    def is_lost(self) -> bool:
+        """Whether the task is as it was declared, and some of what it made is not on the disk."""
+        return self.gone is not None or bool(self.remark and not self.differences)
+
+    @property
     def goes_on_changed(self) -> bool:
         """Whether a training goes on from one of another length, or of another end."""
         return self.meaning == "goes on" and bool(self.differences)
@@ -75,7 +80,7 @@ class Change:
             return f"{why}; {self.remark}" if self.remark else why
         if self.gone is not None:
             return str(self.gone)
-        return f"made of {self.since}, whose product is replaced" if self.since else ""
+        return f"made of {self.since}, whose product is replaced" if self.since else self.remark
 
 
 def compare(
@@ -140,20 +145,29 @@ def of_task(task: Task, folder: TaskFolder, again: Sequence[str] = ()) -> Change
     if not folder.declaration.exists():
         return Change(task.key, "new")
     before = stored.read_any(folder)
-    different: tuple[Difference, ...] = ()
-    if before != task:
-        found = () if _has_moved(before, task) else differences(before, task)
-        different = (*found, *_files_changed(before, task))
+    different = _different(before, task)
     if not made_something(before, folder):
-        return Change(task.key, "new", different)
+        lost = "" if again or different else unmarked.remark(task, folder)
+        return Change(task.key, "new", different, remark=lost)
     if again:
         return Change(task.key, "made again", different, since="" if different else again[0])
-    if different:
-        return _of_changed(before, task, folder, different)
+    return _of_changed(before, task, folder, different) if different else _of_same(task, folder)
+
+
+def _different(before: Task, task: Task) -> tuple[Difference, ...]:
+    """Return the keys and files by which `task` makes another product than `before`."""
+    if before == task:
+        return ()
+    found = () if _has_moved(before, task) else differences(before, task)
+    return (*found, *_files_changed(before, task))
+
+
+def _of_same(task: Task, folder: TaskFolder) -> Change:
+    """Return whether a task that is declared as it was is done, or goes on."""
     if folder.is_done:
         return Change(task.key, "the same")
-    begun = records.read(folder.beginning, Beginning) or Beginning()
-    return Change(task.key, "goes on", start=begun.events_seen)
+    begun, lost = records.read(folder.beginning, Beginning), unmarked.remark(task, folder)
+    return Change(task.key, "goes on", start=begun.events_seen if begun else 0, remark=lost)
 
 
 def _of_changed(
