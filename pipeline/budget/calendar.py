@@ -27,7 +27,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Days:
+class TimeSpent:
     """The time of one of `KINDS`: its sum, its share, and the `longest` at a stretch."""
 
     what: str
@@ -85,7 +85,7 @@ def _joined(found: Iterable[Span]) -> list[Span]:
     return [Span(group[0].begin, group[-1].end, group[0].what) for group in groups]
 
 
-def days(found: Sequence[Span]) -> list[Days]:
+def days(found: Sequence[Span]) -> list[TimeSpent]:
     """Return the sums of `found`, in the order of `KINDS`, of those that happened."""
     total = sum(span.seconds for span in found)
     rows = []
@@ -94,5 +94,5 @@ def days(found: Sequence[Span]) -> list[Days]:
         if mine and total > 0:
             seconds = sum(span.seconds for span in mine)
             longest = max(mine, key=lambda span: span.seconds)
-            rows.append(Days(kind, seconds, seconds / total, longest))
+            rows.append(TimeSpent(kind, seconds, seconds / total, longest))
     return rows

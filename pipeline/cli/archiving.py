@@ -47,6 +47,7 @@ def archive(
     _, _, folder = opened(run, site, root)
 
     def notice(message: str) -> None:
+        """Print for whom it waits."""
         screen.print(escaped(message), highlight=False, soft_wrap=True)
 
     if htar:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pipeline.budget.breakdown import Breakdown
-    from pipeline.budget.calendar import Days
+    from pipeline.budget.calendar import TimeSpent
     from pipeline.budget.forecast import Interval
     from pipeline.campaign import Campaign
     from pipeline.planning.plan import Plan, RunOptions
@@ -125,7 +125,7 @@ def _as_it_is(
 class SoFar:
     """Where the time of a campaign went until now, and how its allocation stands."""
 
-    days: "Sequence[Days]"
+    days: "Sequence[TimeSpent]"
     breakdown: "Breakdown"
 
 
@@ -156,7 +156,7 @@ def _show(
     _print_days(so_far.days)
 
 
-def _print_days(went: "Sequence[Days]") -> None:
+def _print_days(went: "Sequence[TimeSpent]") -> None:
     """Print where the time of the campaign went so far."""
     if went:
         table = Table(

@@ -88,6 +88,7 @@ def run_whole(
     folder = TaskFolder(parser.parse_args(arguments).folder)
 
     def do() -> None:
+        """Do the work, unless another process has done it meanwhile."""
         task = stored.read(folder, kind)
         with in_turn(folder.parts / "whole.claim"):
             if not folder.is_done:
@@ -101,6 +102,7 @@ def _ranks(program: Program[PartTask], folder: TaskFolder, task: PartTask) -> in
     with contextlib.ExitStack() as stack:
 
         def begin() -> None:
+            """Claim the folder until all parts are over, and begin."""
             stack.enter_context(claims.claimed(folder.claim))
             if program.begin is not None:
                 program.begin(folder, task)

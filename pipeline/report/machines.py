@@ -107,6 +107,7 @@ def _taken(views: Sequence[tuple[Machine, TaskView]], notes: list[str]) -> TaskV
     """Return the view of a task that is taken, and note what the others are."""
 
     def rank(pair: tuple[Machine, TaskView]) -> tuple[int, bool]:
+        """Return a key that sorts the best state first, and of equals what its ledger has."""
         return BEST_FIRST.index(pair[1].state), not pair[1].ran_at
 
     machine, view = min(views, key=rank)  # of equals the first

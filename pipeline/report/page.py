@@ -160,6 +160,7 @@ def _literature(found: Sequence[Section], campaign: Campaign) -> dict[str, Liter
     """Return what is published of each section by its name, but for a user's experiments."""
 
     def known(dataset: str | None) -> bool:
+        """Return whether a dataset is of an experiment that others publish on."""
         return dataset not in campaign.datasets or ":" not in campaign.datasets[dataset].experiment
 
     tasks = {each.whole.name: each.whole.task for each in found if known(each.dataset)}

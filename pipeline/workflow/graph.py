@@ -46,12 +46,14 @@ def submit(
     """
 
     def checked(step: Step) -> "Future[None]":
+        """Check what the training `step` in a pack needs; return a future that is done."""
         check(step)
         done: Future[None] = Future()
         done.set_result(None)
         return done
 
     def watched(step: Step) -> "Future[None]":
+        """Check what the training `step` needs; return the future of its chain."""
         check(step)
         return watchers.add(step)
 

@@ -18,17 +18,6 @@ from pipeline.planning.changes import Change
 from pipeline.run import Run
 
 
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    write_sources(tmp_path / "raw", 3)
-    return tmp_path / "raw"
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return Run(tmp_path / "runs", "c")
-
-
 def set_rate(content: dict[str, Any]) -> None:
     content["pretrain"]["training"]["learning_rate"] = 1e-4
 

@@ -31,11 +31,6 @@ class Mine:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return Run(tmp_path / "runs", "c")
-
-
-@pytest.fixture
 def own(tmp_path: Path) -> Callable[[Path], Campaign]:
     """The campaign with a model, an objective and a downstream task of files in a folder."""
     write_sources(tmp_path / "raw", 3)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from small_campaign import FULL, PRETRAINED, SCRATCH, STAGED, campaign, finish, meanings
-from staged_alone import write_sources
 
 from pipeline import records
 from pipeline.budget.ledger import Ledger
@@ -21,17 +20,6 @@ from pipeline.run import Run
 Changed = dict[str, Any]
 EVALUATED = FULL.replace("finetune", "evaluate")
 TRUNK = "pretrain/m-trunk-s1"
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    write_sources(tmp_path / "raw", 3)
-    return tmp_path / "raw"
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return Run(tmp_path / "runs", "c")
 
 
 @pytest.fixture

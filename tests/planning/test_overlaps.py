@@ -81,11 +81,6 @@ def staged(campaign: Campaign, run: Run, *names: str) -> None:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return Run(tmp_path / "runs", "c")
-
-
-@pytest.fixture
 def raw(tmp_path: Path) -> Path:
     write_sources(tmp_path / "raw", 3)
     return tmp_path / "raw"

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from small_campaign import FULL, PRETRAINED, STAGED, campaign, finish, meanings
 from staged_alone import write_sources
-from test_changes import FULL, PRETRAINED, STAGED, campaign, finish, meanings
 
 from pipeline.campaign import StageTask, Task
 from pipeline.campaign.model_folder import WEIGHTS
@@ -19,11 +19,6 @@ from pipeline.records import Trained
 from pipeline.run import Run
 
 EVALUATED = FULL.replace("finetune", "evaluate")
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return Run(tmp_path / "runs", "c")
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_campaign import FULL, PRETRAINED, STAGED, campaign, finish
 from staged_alone import write_sources
-from test_changes import FULL, PRETRAINED, STAGED, campaign, finish
 
 from pipeline.budget.forecast import Forecast, Interval, keep
 from pipeline.campaign import Campaign

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_campaign import FULL, PRETRAINED, SCRATCH, STAGED, campaign, finish
 from staged_alone import write_sources
-from test_changes import FULL, PRETRAINED, SCRATCH, STAGED, campaign, finish, set_rate
+from test_changes import set_rate
 
 from pipeline.campaign import Campaign, Task
 from pipeline.catalog import DeclarationError
@@ -13,11 +14,6 @@ from pipeline.planning import changes, selection
 from pipeline.run import Run
 
 EVALUATED, EVALUATED_SCRATCH = (each.replace("finetune", "evaluate") for each in (FULL, SCRATCH))
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return Run(tmp_path / "runs", "c")
 
 
 def two_models(content: dict[str, Any]) -> None:

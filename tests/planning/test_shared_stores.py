@@ -29,11 +29,6 @@ Changed = dict[str, Any]
 Taking = Callable[..., Campaign]
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return Run(tmp_path / "runs", "c")
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store of a campaign."""

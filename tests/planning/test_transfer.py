@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from made_results import evaluated
+from small_campaign import FULL, PRETRAINED, SCRATCH, STAGED, campaign, finish
 from staged_alone import write_sources
-from test_changes import FULL, PRETRAINED, SCRATCH, STAGED, campaign, finish
 
 from pipeline.campaign import Campaign
 from pipeline.campaign.model_folder import WEIGHTS
