@@ -11,14 +11,14 @@ from typing import Literal
 
 from pipeline import shared
 from pipeline.budget.cost import node_hours
-from pipeline.campaign import CHAINED, SimulateTask, StageTask, Task, Training
+from pipeline.campaign import CHAINED, Task, Training
 from pipeline.campaign.branching import rest_minutes
 from pipeline.catalog import DeclarationError
 from pipeline.job import Job
 from pipeline.planning import code_copy
 from pipeline.planning.bundling import Layout, Member, layouts, rounds
 from pipeline.planning.pilots import fitted
-from pipeline.run import Run, TaskFolder
+from pipeline.run import Run
 from pipeline.scheduler import batch_system
 from pipeline.site import Pilot, Role, Site
 
@@ -268,33 +268,6 @@ def shares(task: Task, site: Site, role: Role) -> str:
     fits = site.packs is not None and task.training.walltime_minutes <= site.packs.walltime_minutes
     small = task.training.devices == 1 < node.devices and node.exclusive
     return PACK if small and fits else ""
-
-
-# The only process of a training in a pack. Its start is its own, not the pack's; with port 0 the
-# kernel chooses a free one.
-ALONE = (
-    *("env", "--unset=COSMOTRON_STARTED", "RANK=0", "LOCAL_RANK=0", "WORLD_SIZE=1"),
-    *("MASTER_ADDR=127.0.0.1", "MASTER_PORT=0"),
-)
-
-
-def waves(task: Task, folder: TaskFolder) -> list[list[list[str]]]:
-    """Return the command lines of a pilot task in waves; those of one wave may run together."""
-    base = [sys.executable, "-m", PROGRAMS[task.stage], str(folder.path)]
-    if isinstance(task, CHAINED):
-        return [[[*ALONE, *base]]]
-    if not isinstance(task, SimulateTask | StageTask):
-        return [[base]]
-    parts = [[*base, "--part", str(number)] for number in range(len(task.files))]
-    begin = [[[*base, "--begin"]]] if isinstance(task, StageTask) else []
-    return [*begin, parts, [[*base, "--finish"]]]
-
-
-def log_name(command: Sequence[str]) -> str:
-    """Return the log's name for a pilot's command line, from its options."""
-    program = command[command.index("-m") :]
-    options = [word.strip("-") for word in program[3:]]
-    return "-".join(options or ["run"]) + ".log"
 
 
 def make_plan(

@@ -20,7 +20,7 @@ from pipeline.chains.outcomes import why
 from pipeline.chains.watch import TaskError
 from pipeline.outcome import RunError, of_code
 from pipeline.planning import changes, restaging
-from pipeline.planning.plan import log_name, waves
+from pipeline.planning.waves import log_name, waves
 from pipeline.records import Ending
 from pipeline.run import TaskFolder
 from pipeline.writing import read_json

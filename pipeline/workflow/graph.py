@@ -17,7 +17,8 @@ from pipeline.chains.job_manager import JobManager
 from pipeline.chains.outcomes import diverged, why
 from pipeline.chains.watch import TaskError, Watchers
 from pipeline.planning import products
-from pipeline.planning.plan import PACK, Step, log_name, waves
+from pipeline.planning.plan import PACK, Step
+from pipeline.planning.waves import log_name, waves
 from pipeline.run import TaskFolder
 from pipeline.workflow.pilots import RETRIES
 

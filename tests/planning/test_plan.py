@@ -15,12 +15,11 @@ from pipeline.planning.plan import (
     PROGRAMS,
     RunOptions,
     job_key,
-    log_name,
     make_plan,
     processes,
-    waves,
 )
 from pipeline.planning.scripts import write_scripts
+from pipeline.planning.waves import log_name, waves
 from pipeline.run import Run
 from pipeline.site import load_site
 
