@@ -1,6 +1,7 @@
 """The verbs archive and restore: what of a run is worth keeping for years."""
 
 import json
+import shlex
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -92,8 +93,9 @@ def restore(
         f"{manifest.packed}. Every checksum agrees ({whole})."
     )
     _print_notes(manifest)
-    _say(f"Read it: cosmotron status {found.path}")
-    _say(f"Go on: cosmotron run {found.path}")
+    path = shlex.quote(str(found.path))
+    _say(f"Read it: cosmotron status {path}")
+    _say(f"Go on: cosmotron run {path}")
 
 
 def _print(packed: "Archive") -> None:

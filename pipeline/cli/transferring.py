@@ -156,8 +156,8 @@ def _check(folder: Path, *, as_json: bool) -> None:
 
 
 def _path(to: str) -> str:
-    """Return the path of a destination, without its host."""
-    return to.partition(":")[2] or to
+    """Return the path of a destination, without its host, as it is typed."""
+    return shlex.quote(to.partition(":")[2] or to)
 
 
 def _say(line: str) -> None:

@@ -202,6 +202,7 @@ def test_another_host_and_globus(
 ) -> None:
     words = ("transfer", tmp_path / "c.toml", "far:/orion/my runs/c", "--root", asked[1].root)
     told = cosmotron(*words, "--site", "local", "--only", FULL)
+    assert "cosmotron transfer '/orion/my runs/c' --check" in told.words
     assert told.out.splitlines()[1].startswith("""ssh far 'mkdir -p '"'"'/orion/my runs/c'""")
     found = json.loads(
         cosmotron(*words, "--site", "local", "--only", FULL, "--globus", "1-2", "--json").out
