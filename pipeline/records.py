@@ -304,6 +304,42 @@ class Evaluated(Weights):
         return f"{self.events:,} events{score}"
 
 
+class PredictRequest(Record):
+    """Files to predict with the fine-tuned model in the folder `finetuned`, as `source` reads them.
+
+    `source` is a `campaign.model_folder.SourceFiles`. `features` is the folder of the task that
+    wrote the features which the model was trained on, "" for none.
+    """
+
+    finetuned: str
+    features: str = ""
+    source: dict[str, object]
+    files: tuple[str, ...]
+    to: str
+
+
+class FileProgress(Record):
+    """How many of `files` files are done; a part of one counts as such."""
+
+    done: float
+    files: int
+
+
+class FilesPredicted(Record):
+    """What was predicted of files: `events` of them, at so many a second of the model's time.
+
+    `rejected` counts the others by reason, as a store does.
+    """
+
+    to: str
+    files: int
+    events: int
+    rejected: dict[str, int]
+    seconds: float
+    events_per_second: float
+    device: str
+
+
 class Probed(Weights):
     """The result of a probe of a pretrained model, on `events` that it never saw.
 

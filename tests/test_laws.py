@@ -24,8 +24,8 @@ HEAVY = (
 DEVELOPERS = re.compile(r"(?<![\w.$}])/(?:home|Users|root)/\w+")
 VERBS = (
     "", "simulate", "stage", "plan", "run", "status", "stop", "cancel", "logs", "budget", "report",
-    "rehearse", "forecast", "export", "crate", "campaigns", "archive", "restore", "touch",
-    "transfer", "sites list", "sites show", "sites check", "models",
+    "rehearse", "forecast", "predict", "export", "crate", "campaigns", "archive", "restore",
+    "touch", "transfer", "sites list", "sites show", "sites check", "models",
     "data inspect", "data verify", "data plot", "weights import", "weights export",
 )  # fmt: skip
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
+from pydantic import NonNegativeInt, PositiveInt
 
 from pipeline import catalog
+from pipeline.campaign.sections import Mode, Order
 from pipeline.catalog import Declaration
 from pipeline.downstream import AnyTask
 from pipeline.families import AnyTokenizer, Model
@@ -30,11 +32,36 @@ class StoredWeights(Declaration):
     counters: dict[str, int] = {}
 
 
+class SourceFiles(Declaration):
+    """How files are read that events come from: as those that a model was trained on.
+
+    `bins` is the file of voxel bins, in the model's folder or anywhere; "" for an order without.
+    """
+
+    experiment: str
+    reader: dict[str, str] = {}
+    event_key: str = ""
+    order: Order
+    neighbours: NonNegativeInt = 0
+    min_points: NonNegativeInt = 1
+    max_points: PositiveInt
+    bins: str = ""
+
+
 class ModelFolder(Declaration):
-    """The content of `config.toml`: the model, and the head of a fine-tuned one."""
+    """The content of `config.toml`: the model, and the head of a fine-tuned one.
+
+    `mode`, `lora_rank` and `cached` are those of its fine-tuning, and decide its modules. `files`
+    says how to read files; None of imported weights, of tokens, and where an earlier version
+    exported it.
+    """
 
     model: Model | AnyTokenizer
     head: AnyTask | None = None
+    mode: Mode = "full"
+    lora_rank: PositiveInt = 8
+    cached: bool = False
+    files: SourceFiles | None = None
     weights: StoredWeights
 
 

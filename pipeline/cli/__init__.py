@@ -14,6 +14,7 @@ from pipeline.cli import (
     jobs,
     models,
     planning,
+    predicting,
     purging,
     rehearsing,
     sites,
@@ -37,7 +38,7 @@ app.add_typer(stores.app, name="data")
 app.add_typer(weights.app, name="weights")
 VERBS = (
     *(campaigns.run, planning.plan, campaigns.status, stopping.stop, jobs.cancel),
-    *(jobs.logs, rehearsing.rehearse, forecasting.forecast),
+    *(jobs.logs, rehearsing.rehearse, forecasting.forecast, predicting.predict),
     *(budgeting.budget, campaigns.export, campaigns.report, campaigns.crate, campaigns.campaigns),
     *(
         archiving.archive,

@@ -16,10 +16,18 @@ from pipeline.campaign import (
     TokenizeTask,
     model_folder,
 )
-from pipeline.campaign.model_folder import CARD, WEIGHTS, ModelFolder, StoredWeights
+from pipeline.campaign.model_folder import (
+    CARD,
+    WEIGHTS,
+    ModelFolder,
+    SourceFiles,
+    StoredWeights,
+)
 from pipeline.catalog import DeclarationError
 from pipeline.data import training_data
+from pipeline.data.store import BINS
 from pipeline.outcome import RunError
+from pipeline.release import source_files
 from pipeline.release.card import card
 from pipeline.run import Run, TaskFolder
 from pipeline.writing import new_folder
@@ -55,7 +63,7 @@ def export(campaign: Campaign, run: Run, key: str, to: Path, *, force: bool = Fa
         message = f"{to}: not empty. Name another folder, or replace it with --force."
         raise ExportError(message)
     with new_folder(to, replaces=force) as made:
-        _write(task, tasks, run, result, made)
+        _write(task, campaign, run, result, made)
     return to
 
 
@@ -74,14 +82,14 @@ def _named(key: str, trainings: list[Trained]) -> Trained:
     raise DeclarationError(message)
 
 
-def _write(task: Trained, tasks: list[Any], run: Run, result: records.Trained, to: Path) -> None:
-    """Write the four files to the empty folder `to`.
+def _write(task: Trained, campaign: Campaign, run: Run, result: records.Trained, to: Path) -> None:
+    """Write the files of a model to the empty folder `to`.
 
     Raises:
         ExportError: The weights are not those that `result` speaks of.
         BadInput: An older version trained them.
     """
-    source = run.task(task.key).path / WEIGHTS
+    source, tasks = run.task(task.key).path / WEIGHTS, campaign.tasks(run)
     if not source.is_file():
         message = f"{source}: not there. Remove {TaskFolder(source.parent).done} and run again."
         raise ExportError(message)
@@ -91,12 +99,29 @@ def _write(task: Trained, tasks: list[Any], run: Run, result: records.Trained, t
     shutil.copyfile(source, to / WEIGHTS)
     content = ModelFolder(
         model=task.model.model_copy(update={"weights": ""}),
-        head=task.head if isinstance(task, FinetuneTask) else None,
+        files=_files(task, tasks, campaign, to),
         weights=StoredWeights(sha256=result.weights_sha256),
+        **_of_head(task),
     )
     model_folder.write(to, content)
     training_data.write(to, training_data.gathered(source.parent))
     (to / CARD).write_text(card(task, tasks, run, result))
+
+
+def _of_head(task: Trained) -> dict[str, Any]:
+    """Return what decides the modules of a fine-tuned model; nothing of another."""
+    if not isinstance(task, FinetuneTask):
+        return {}
+    return {name: getattr(task, name) for name in ("head", "mode", "lora_rank", "cached")}
+
+
+def _files(task: Trained, tasks: list[Any], campaign: Campaign, to: Path) -> SourceFiles | None:
+    """Return how files are read for the model; their voxel bins are copied to the folder `to`."""
+    found = source_files.of_training(task, tasks, campaign)
+    if found is None or not found.bins:
+        return found
+    shutil.copyfile(found.bins, to / BINS)
+    return found.model_copy(update={"bins": BINS})
 
 
 def weights_hash(path: Path) -> str:

@@ -14,13 +14,16 @@ from itertools import islice
 import pyarrow as pa
 
 from pipeline import claims, records
-from pipeline.campaign import EvaluateTask
+from pipeline.campaign import EvaluateTask, FinetuneTask
 from pipeline.data import predictions
 from pipeline.data.events import Events, Rows
 from pipeline.data.loading import Selection
 from pipeline.data.loading.selection import point_array
 from pipeline.data.predictions.parts import Parts, is_whole, write
+from pipeline.data.store import Store
+from pipeline.data.store.content import DERIVED
 from pipeline.data.store.places import Origins
+from pipeline.downstream import DownstreamTask
 from pipeline.downstream.truth import Truth
 from pipeline.families import Reads
 from pipeline.nn.hidden import EVENT_FEATURES, FEATURES
@@ -45,8 +48,10 @@ class Predicting:
 
     task: EvaluateTask
     folder: TaskFolder
+    finetuned: FinetuneTask
     predictor: Predictor
     source: Selection
+    store: Store
     world: engine.World
     stop: Stop
 
@@ -65,11 +70,11 @@ class Predicting:
     @property
     def made_from(self) -> str:
         """A digest of what decides the predictions, and the columns beside them."""
-        finetuned = self.predictor.task
+        finetuned = self.finetuned
         parts = [
             predictions.FORMAT,
             self.predictor.weights_sha256,
-            self.predictor.store.manifest.content_sha256,
+            self.store.manifest.content_sha256,
             self.task.split,
             finetuned.model.model_dump(mode="json"),
             finetuned.head.model_dump(mode="json"),
@@ -116,24 +121,30 @@ class Predicting:
             _StoppedError: The process is to stop.
         """
         start, described = number * PART_EVENTS, self.predictor.described(self.made_from)
-        origins = Origins(self.predictor.store, self.task.split)
-        names = self.predictor.task.head.truth_per_point() + OPTIONAL_TRUTH
-        of_events = self.predictor.task.head.truth_per_event() + OPTIONAL_TRUTH
+        origins, columns = Origins(self.store, self.task.split), self.store.manifest.columns
         for events in stream:
             if self.stop.requested:
                 raise _StoppedError
-            predicted = self.predictor.predict(events, self.source.reads)
+            predicted = self.predictor.predict(events, columns, self.source.reads)
             files, entry = origins.of(start, events)
-            truth = truth_of(events, self.source.reads, {})
-            table = replace(
-                truth,
-                per_point={name: v for name, v in truth.per_point.items() if name in names},
-                per_event={name: v for name, v in truth.per_event.items() if name in of_events},
-                verified=True,
-            )
-            yield predictions.Table(described, table, files, entry, predicted).arrow()
+            truth = known_truth(events, self.finetuned.head)
+            yield predictions.Table(described, truth, files, entry, predicted).arrow()
             start += len(events)
             shown.add(len(events))
+
+
+def known_truth(events: Events, head: DownstreamTask) -> Events:
+    """Return `events` with the truth of `head`, as far as they have it, and no other arrays."""
+    stored = events.per_point
+    of_points = dict.fromkeys((*head.truth_per_point(), *OPTIONAL_TRUTH))
+    there = (name for name in of_points if stored.keys() >= {*DERIVED.get(name, (name,))})
+    of_events = dict.fromkeys((*head.truth_per_event(), *OPTIONAL_TRUTH))
+    return replace(
+        events,
+        per_point={name: point_array(stored, name) for name in there},
+        per_event={n: events.per_event[n] for n in of_events if n in events.per_event},
+        verified=True,
+    )
 
 
 class _StoppedError(Exception):

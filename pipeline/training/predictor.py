@@ -3,18 +3,22 @@
 Axes: E events, P points.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 
-from pipeline.campaign import FinetuneTask
+from pipeline.campaign.model_folder import ModelFolder
+from pipeline.campaign.tasks import FinetuneTask
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, Events
+from pipeline.data.experiment import Column
 from pipeline.data.predictions import Described
 from pipeline.data.store import Store
+from pipeline.downstream import DownstreamTask
 from pipeline.families import Reads
 from pipeline.nn.batch import Batch
 from pipeline.nn.loading import batches
@@ -27,34 +31,41 @@ BATCH_EVENTS = 8
 
 @dataclass(frozen=True)
 class Predictor:
-    """The model of `task` with its weights, whose digest is `weights_sha256`, on a device.
+    """A model with the head of a task, and its weights, whose digest is `weights_sha256`."""
 
-    `store` is one of the events that it takes, or of the same experiment: it has their columns.
-    """
-
-    task: FinetuneTask
+    head: DownstreamTask
     model: Downstream
     weights_sha256: str
-    store: Store
     device: torch.device
 
     @classmethod
-    def load(cls, folder: Path, task: FinetuneTask, store: Store, device: torch.device) -> Self:
-        """Return the model that was fine-tuned in `folder`.
+    def load(
+        cls,
+        folder: Path,
+        task: FinetuneTask | ModelFolder,
+        store: Store | None,
+        device: torch.device,
+    ) -> Self:
+        """Return the model that was fine-tuned as `task` says, with its weights in `folder`.
+
+        `store` has the detector's tables, which some models are built of.
 
         Raises:
+            BadInput: It has no head.
             RunError: Its weights are not there, or not those of its result.
         """
+        if task.head is None:
+            message = f"{folder}: a pretrained model, without a head that predicts. Fine-tune it."
+            raise BadInput(message)
         model = finetune.network(task, store)
         finetune.adapt(model, task)
         weights = finetune.trained(folder)
         model.load_state_dict(weights)
-        digest = engine.weights_hash(weights)
-        return cls(task, model.to(device).eval(), digest, store, device)
+        return cls(task.head, model.to(device).eval(), engine.weights_hash(weights), device)
 
     def described(self, made_from: str = "") -> Described:
         """Return what is known of the arrays that it predicts; `made_from` stands for the rest."""
-        head = self.task.head
+        head = self.head
         return Described(
             task=head.task,
             predicted=head.predictions(),
@@ -62,14 +73,16 @@ class Predictor:
             made_from=made_from,
         )
 
-    def predict(self, events: Events, reads: Reads) -> dict[str, Array]:
+    def predict(self, events: Events, columns: Sequence[Column], reads: Reads) -> dict[str, Array]:
         """Return the predicted arrays, (E, …) or (P, …) each, of `events` as a store has them.
+
+        `columns` are those of the store, or of the experiment of a file.
 
         Raises:
             BadInput: A prediction is not finite.
         """
         found: dict[str, list[Array]] = {}
-        for batch in batches(events, self.store.manifest.columns, reads, BATCH_EVENTS):
+        for batch in batches(events, columns, reads, BATCH_EVENTS):
             for name, values in self._batch(batch.to(self.device)).items():
                 found.setdefault(name, []).append(values)
         return {name: np.concatenate(parts) for name, parts in found.items()}
@@ -81,8 +94,8 @@ class Predictor:
         Raises:
             BadInput: One is not finite.
         """
-        task = self.task.head
-        predicted = task.module().predict(self.model(batch), batch, task)
+        output: Any = self.model(batch)
+        predicted = self.head.module().predict(output, batch, self.head)
         for name, each in predicted.items():
             if not bool(each.isfinite().all()):
                 first, last = batch.event_id[0].item(), batch.event_id[-1].item()

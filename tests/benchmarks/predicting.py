@@ -56,7 +56,7 @@ def contest(folder: Path, *, jets: int) -> Contest:
 
     def drop(stream: Callable[[], Iterator[object]]) -> None:
         for events in stream():
-            work.predictor.predict(events, work.source.reads)
+            work.predictor.predict(events, COLUMNS, work.source.reads)
 
     return Contest(
         what="predict jets, all kept in parquet",
@@ -94,13 +94,13 @@ def prepared(folder: Path, jets: int) -> Predicting:
         training=training,
     )
     model = network(task, store).eval()
-    predictor = Predictor(task, model, "0" * 64, store, torch.device("cpu"))
+    predictor = Predictor(task.head, model, "0" * 64, torch.device("cpu"))
     source = Selection(store.path, "train", loader.with_truth(task.model, task.head))
     to = TaskFolder(folder / "evaluate")
     asked = EvaluateTask(
         key="evaluate/made", seed=1, finetuned=folder, store=store.path, split="train"
     )
-    return Predicting(asked, to, predictor, source, World(), Stop(to, polls=False))
+    return Predicting(asked, to, task, predictor, source, store, World(), Stop(to, polls=False))
 
 
 def _store(folder: Path, jets: int) -> Store:

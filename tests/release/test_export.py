@@ -20,7 +20,7 @@ from pipeline.writing import read_json
 
 PRETRAINED, TUNED = "pretrain/m-d24-s1", "finetune/tracking-m-d24-s1-full-l8-s1"
 ROOT = Path(__file__).parents[2]
-FILES = ["README.md", "config.toml", "training-data.json", "weights.safetensors"]
+FILES = ["README.md", "bins.json", "config.toml", "training-data.json", "weights.safetensors"]
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_the_code_on_the_card_loads_the_model(exported, uninterrupted, key):
 
 
 @pytest.mark.slow
-def test_the_folder_holds_three_files_and_says_what_the_model_is(exported, uninterrupted):
+def test_the_folder_holds_its_files_and_says_what_the_model_is(exported, uninterrupted):
     folder = exported[PRETRAINED]
     assert sorted(path.name for path in folder.iterdir()) == FILES
     assert tomllib.loads((folder / "config.toml").read_text())["model"]["width"] == 32

@@ -21,8 +21,9 @@ from pipeline.records import Weights
 from pipeline.run import TaskFolder
 from pipeline.training import loader
 from pipeline.training.engine.engine import weights_hash
+from pipeline.training.featuring import Featuring
 from pipeline.training.network import backbone_of
-from pipeline.training.programs.features import combined, half
+from pipeline.training.programs.features import BATCH_EVENTS, combined, half
 from pipeline.training.programs.finetune import trained
 from pipeline.training.weights import WEIGHTS, save
 
@@ -82,6 +83,18 @@ def test_what_is_kept_is_what_the_backbone_gives(store, pretrained, kept):
         assert "neighbours" not in arrays
         assert np.array_equal(arrays["track_id"], old["track_id"])
         assert arrays["features"].dtype == np.float16
+
+
+@pytest.mark.slow
+def test_events_of_no_store_get_the_features_that_a_store_would_have(store, kept):
+    _, task = kept
+    featuring = Featuring.load(task, Store.open(store), torch.device("cpu"))
+    events = Selection(store, "train", MODEL.reads_downstream()).load()
+    made = featuring.featured(events, Store.open(store).manifest.columns, BATCH_EVENTS)
+    stored = [
+        each.read(("features",))["features"] for each in Store.open(task.store).shards("train")
+    ]
+    assert np.array_equal(made.per_point["features"], np.concatenate(stored))
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from pipeline.campaign import EvaluateTask, stored
 from pipeline.data import predictions
 from pipeline.data.checksums import array_hash, sha256
 from pipeline.data.experiments.jetclass import CLASSES
+from pipeline.data.experiments.jetclass import COLUMNS as JETS
 from pipeline.data.store import Store
 from pipeline.outcome import Exit
 from pipeline.records import Evaluated
@@ -60,11 +61,11 @@ def evaluated(folder, *, stop_after=None):
     """Evaluate in this process, which is asked to stop once so many events are predicted."""
     stop, seen, predict = Stop(folder, polls=False), [], Predictor.predict
 
-    def counted(self, events, reads):
+    def counted(self, events, columns, reads):
         seen.append(len(events))
         if stop_after is not None and sum(seen) >= stop_after:
             stop._requested = True
-        return predict(self, events, reads)
+        return predict(self, events, columns, reads)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Predictor, "predict", counted)
@@ -104,7 +105,7 @@ def test_the_result_names_the_file_and_the_arrays_in_it(alone):
 def test_the_values_are_those_of_the_model(jets, trained, alone):
     source, predictor = predicting_of(alone)
     (events,) = list(source.stream(EVENTS))
-    whole = predictor.predict(events, source.reads)["probabilities"]
+    whole = predictor.predict(events, JETS, source.reads)["probabilities"]
     found = predictions.arrays(alone.predictions)["probabilities"]
     assert np.array_equal(found, whole)
     assert found.std() > 0

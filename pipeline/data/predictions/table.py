@@ -191,19 +191,20 @@ def arrays(path: Path) -> dict[str, Array]:
     parts: dict[str, list[Array]] = {name: [] for name in shapes}
     for table in tables(path, columns):
         for name, shape in shapes.items():
-            parts[name].append(_array(table, name, **shape))
+            parts[name].append(_array(table, name, shape["columns"]))
     return {name: np.concatenate(each) for name, each in parts.items()}
 
 
-def _array(table: pa.Table, name: str, *, per: str, columns: Sequence[str]) -> Array:
+def _array(table: pa.Table, name: str, columns: Sequence[str]) -> Array:
     """Return the array `name` of the rows of `table`, which is in `columns` or in its own."""
-    found = (table.column(each).combine_chunks() for each in columns or [name])
-    values = [_values(each.flatten() if per == "point" else each) for each in found]
+    values = [flat_values(table.column(each).combine_chunks()) for each in columns or [name]]
     return np.stack(values, 1) if columns else values[0]
 
 
-def _values(column: pa.Array) -> Array:
-    """Return a column (N, …), whatever lists of fixed sizes it is made of."""
+def flat_values(column: pa.Array) -> Array:
+    """Return a column of events, (E, …), or the values of all points, (P, …), if it holds lists."""
+    if pa.types.is_list(column.type):
+        column = column.flatten()
     shape: list[int] = [len(column)]
     while pa.types.is_fixed_size_list(column.type):
         shape.append(column.type.list_size)

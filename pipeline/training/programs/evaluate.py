@@ -48,7 +48,7 @@ def evaluate(
     store = source.open()
     seen = unseen.tested(folder, task.finetuned, store, task.split)
     predictor = Predictor.load(task.finetuned, finetuned, store, world.device)
-    work = Predicting(task, folder, predictor, source, world, stop)
+    work = Predicting(task, folder, finetuned, predictor, source, store, world, stop)
     if not work.is_done and not work.done_together():
         return Exit.CONTINUE
     if world.is_first:
@@ -68,8 +68,8 @@ def _scored(
     work: Predicting, seen: tuple[tuple[Overlap, ...], tuple[str, ...]], began: float
 ) -> Evaluated:
     """Return the scores of what was predicted; pictures and first events are written beside it."""
-    task, folder, finetuned = work.task, work.folder, work.predictor.task
-    head, store, backbone = finetuned.head, work.predictor.store, finetuned.backbone
+    task, folder, finetuned = work.task, work.folder, work.finetuned
+    head, store, backbone = finetuned.head, work.store, finetuned.backbone
     predicted = predictions.arrays(folder.predictions)
     truth, shown = _whole_truth(work.source, head)
     result = head.scoring().score(predicted, truth, head, task.seed)

@@ -7,7 +7,7 @@ from torch import nn
 
 from pipeline import records
 from pipeline.campaign import FinetuneTask, PretrainTask, model_folder, stored, together
-from pipeline.campaign.model_folder import CONFIG
+from pipeline.campaign.model_folder import CONFIG, ModelFolder
 from pipeline.data.errors import BadInput
 from pipeline.data.loading import Selection
 from pipeline.data.store import Store
@@ -28,20 +28,21 @@ from pipeline.training.weights import WEIGHTS, carried, load
 BACKBONE, HEAD = "backbone.", "head."
 
 
-def network(task: FinetuneTask, store: Store | None = None) -> Downstream:
+def network(task: FinetuneTask | ModelFolder, store: Store | None = None) -> Downstream:
     """Return the untrained model of `task`; the head starts the same in all modes of one seed.
 
     But for the mode "head", whose backbone has no layers: it gives the embedded points; and on
     stored features, where the head is all there is.
     """
-    torch.manual_seed(task.seed)
+    assert task.head is not None, "its caller has looked"
+    torch.manual_seed(getattr(task, "seed", 0))
     model = task.model
     if task.mode == "head":
         model = model.without_layers()
     return Downstream(model, task.head, store, stored=task.cached)
 
 
-def adapt(model: Downstream, task: FinetuneTask) -> None:
+def adapt(model: Downstream, task: FinetuneTask | ModelFolder) -> None:
     """Let only that be trained which the mode of `task` trains; a change of low rank is made."""
     if task.mode == "frozen":
         model.backbone.requires_grad_(False)

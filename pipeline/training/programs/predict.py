@@ -1,0 +1,178 @@
+"""Predict files: `python -m pipeline.training.programs.predict REQUEST.json`, one process.
+
+A request is a `records.PredictRequest`. A line of JSON on stdout says how far it is
+(`records.FileProgress`), the last one what was made (`records.FilesPredicted`).
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+
+from pipeline import records
+from pipeline.campaign import FeaturesTask, FinetuneTask, stored
+from pipeline.campaign.model_folder import SourceFiles
+from pipeline.data import predictions
+from pipeline.data.errors import BadInput
+from pipeline.data.events import Events
+from pipeline.data.predictions import formats
+from pipeline.data.prepared_files import FileEvents, PreparedFiles, check_files
+from pipeline.data.store import Store
+from pipeline.families import Reads
+from pipeline.masking import masked, print_traceback
+from pipeline.nn.hidden import EVENT_FEATURES, FEATURES
+from pipeline.outcome import Exit, classify
+from pipeline.records import FileProgress, FilesPredicted, PredictRequest, Record
+from pipeline.run import TaskFolder
+from pipeline.training.engine.engine import World
+from pipeline.training.featuring import Featuring
+from pipeline.training.link.throttle import Throttle
+from pipeline.training.predicting import known_truth
+from pipeline.training.predictor import Predictor
+from pipeline.training.programs import program
+from pipeline.training.programs.features import BATCH_EVENTS
+
+READ_EVENTS = 1024
+
+
+def predict(request: PredictRequest) -> FilesPredicted:
+    """Write the predictions for all events of the files, whole or not at all.
+
+    Raises:
+        BadInput: A file cannot be read, or the output cannot be written as it is called.
+        RunError: The weights are not there.
+    """
+    began = time.monotonic()
+    to = Path(request.to)
+    formats.check_ending(to)
+    check_files(list(request.files))
+    task = stored.read(TaskFolder(Path(request.finetuned)), FinetuneTask)
+    torch.set_num_threads(task.training.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        source = SourceFiles.model_validate(request.source)
+        files = PreparedFiles(source, Path(folder), Counter())
+        work = _Work.of(request, task, files)
+        count = formats.save(to, work.tables())
+    return FilesPredicted(
+        to=str(to),
+        files=len(request.files),
+        events=count,
+        rejected={name: n for name, n in files.rejected.items() if n},
+        seconds=time.monotonic() - began,
+        events_per_second=count / work.seconds if work.seconds else 0.0,
+        device=str(work.predictor.device),
+    )
+
+
+class _Work:
+    """The files of a request on their way through the model; `seconds` are those of the model."""
+
+    def __init__(
+        self,
+        request: PredictRequest,
+        predictor: Predictor,
+        files: PreparedFiles,
+        reads: Reads,
+        featuring: Featuring | None,
+    ) -> None:
+        self.request, self.predictor, self.files = request, predictor, files
+        self.reads, self.featuring = reads, featuring
+        self.columns = files.preparation().experiment.columns
+        self.seconds = 0.0
+        self._is_due = Throttle(0.2)
+
+    @classmethod
+    def of(cls, request: PredictRequest, task: FinetuneTask, files: PreparedFiles) -> "_Work":
+        """Return the work of a request on the model of `task`."""
+        device, store = World().device, Store.open(task.store)
+        predictor = Predictor.load(Path(request.finetuned), task, store, device)
+        reads, featuring = task.model.reads_downstream(), None
+        if task.cached:
+            made = stored.read(TaskFolder(Path(request.features)), FeaturesTask)
+            featuring = Featuring.load(made, store, device)
+            of_events = (EVENT_FEATURES,) if task.model.has_event_token else ()
+            reads = replace(reads, per_point=(*reads.per_point, FEATURES), per_event=of_events)
+        return cls(request, predictor, files, reads, featuring)
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield the tables of predictions, and print how far they are."""
+        described = self.predictor.described()
+        for number, name in enumerate(self.request.files):
+            for found in self.files.stream(name, READ_EVENTS):
+                began = time.monotonic()
+                events = _checked(found.events, self.reads)
+                if self.featuring is not None:
+                    events = self.featuring.featured(events, self.columns, BATCH_EVENTS)
+                predicted = self.predictor.predict(events, self.columns, self.reads)
+                self.seconds += time.monotonic() - began
+                truth = known_truth(events, self.predictor.head)
+                names = [masked(name)] * len(events)
+                yield predictions.Table(described, truth, names, found.entry, predicted).arrow()
+                self._print(number, found)
+
+    def _print(self, number: int, found: FileEvents) -> None:
+        """Print how far the files are, a few times a second."""
+        if self._is_due():
+            total = len(self.request.files)
+            _print(FileProgress(done=number + found.read / found.count, files=total))
+
+
+def _checked(events: Events, reads: Reads) -> Events:
+    """Return `events`, which have what the model reads of them.
+
+    Raises:
+        BadInput: An array is missing, or an event has fewer or more points than the model takes.
+    """
+    made = (FEATURES, EVENT_FEATURES)
+    wanted = [name for name in (*reads.per_point, *reads.per_event) if name not in made]
+    missing = [name for name in wanted if name not in (*events.per_point, *events.per_event)]
+    if missing:
+        has = ", ".join((*events.per_point, *events.per_event)) or "none"
+        message = (
+            f"{events.source}: no {', '.join(missing)}, which this model reads; it has {has}. Give "
+            "files like those that it was trained on."
+        )
+        raise BadInput(message)
+    low, high = reads.least_points, reads.most_points
+    wrong = (events.sizes < low) | (events.sizes > (high or events.sizes.max(initial=0)))
+    if wrong.any():
+        first = int(wrong.argmax())
+        message = (
+            f"{events.source}: event {events.event_id[first]} has {events.sizes[first]} points; "
+            f"this model takes {low} to {high or 'any number'}. Leave such events out of the file."
+        )
+        raise BadInput(message)
+    return events
+
+
+def _print(record: Record) -> None:
+    """Print `record` as one line."""
+    print(record.model_dump_json(), flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Predict as the request on the command line says; return the exit code."""
+    parser = argparse.ArgumentParser(description=predict.__doc__)
+    parser.add_argument("request", type=Path, help="the file with the request")
+    try:
+        request = records.read(parser.parse_args(arguments).request, PredictRequest)
+        assert request is not None, "whoever starts this has written it"
+        _print(predict(request))
+    except Exception as error:  # noqa: BLE001 - classified and reported
+        failure = classify(error, where="The prediction")
+        if not failure.is_foreseen:
+            print_traceback(error)
+        print(failure.message, file=sys.stderr)
+        return failure.code
+    return Exit.FINISHED
+
+
+if __name__ == "__main__":
+    program.leave(main())
