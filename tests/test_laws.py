@@ -15,7 +15,7 @@ import pytest
 from radon.complexity import cc_visit
 
 ROOT = Path(__file__).parents[1]
-FILES = sorted((ROOT / "pipeline").rglob("*.py"))
+FILES = sorted([*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "cosmotron").rglob("*.py")])
 HEAVY = (
     "awkward", "deepspeed", "h5py", "matplotlib", "mplhep", "parsl", "pythia8mc", "rocrate",
     "scipy", "sklearn", "torch", "uproot", "zarr",
@@ -82,7 +82,8 @@ def test_the_import_contracts_are_kept():
 def copy(tmp_path):
     """A copy of the package with its contracts, to plant imports in."""
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=ignored)
+    for name in ("pipeline", "cosmotron"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
 
@@ -137,6 +138,12 @@ TORCH_ROOMS = ("training", "nn", "probing")
             "from pipeline.training import loader",
             "pipeline.training.loader",
             [f"{room}.planted" for room in rooms("training")],
+        ),
+        (
+            "The door for notebooks is imported by nobody",
+            "import cosmotron",
+            "cosmotron",
+            [f"{room}.planted" for room in rooms()],
         ),
         (
             "Parsl lives in workflow alone",
@@ -217,7 +224,7 @@ def test_torch_distributed_lives_in_the_engine_alone(copy):
         path.write_text(f"{statement}\n")
     ruff = [Path(sys.executable).with_name("ruff"), "check", "--no-cache", "--select", "TID251"]
     ended = subprocess.run(
-        [*ruff, "--output-format", "concise", "pipeline"],
+        [*ruff, "--output-format", "concise", "pipeline", "cosmotron"],
         cwd=copy, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ended.returncode == 1

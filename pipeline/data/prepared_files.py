@@ -19,6 +19,7 @@ from pipeline.data.preparation.bins import read_bins
 from pipeline.data.preparation.serialise import Preparation, is_voxel_order
 from pipeline.data.readers import opened
 from pipeline.data.source import fetched, file_of
+from pipeline.families import Reads
 
 
 @dataclass(frozen=True)
@@ -111,3 +112,30 @@ def check_files(names: list[str]) -> None:
 def _absolute(name: str) -> str:
     """Return a path from the root on, an address as it is."""
     return name if "://" in name else str(Path(name).resolve())
+
+
+def check_reads(events: Events, reads: Reads) -> Events:
+    """Return `events`, which have what the model reads of them.
+
+    Raises:
+        BadInput: An array is missing, or an event has fewer or more points than the model takes.
+    """
+    wanted = (*reads.per_point, *reads.per_event)
+    missing = [name for name in wanted if name not in (*events.per_point, *events.per_event)]
+    if missing:
+        has = ", ".join((*events.per_point, *events.per_event)) or "none"
+        message = (
+            f"{events.source}: no {', '.join(missing)}, which this model reads; it has {has}. Give "
+            "files like those that it was trained on."
+        )
+        raise BadInput(message)
+    low, high = reads.least_points, reads.most_points
+    wrong = (events.sizes < low) | (events.sizes > (high or events.sizes.max(initial=0)))
+    if wrong.any():
+        first = int(wrong.argmax())
+        message = (
+            f"{events.source}: event {events.event_id[first]} has {events.sizes[first]} points; "
+            f"this model takes {low} to {high or 'any number'}. Leave such events out of the file."
+        )
+        raise BadInput(message)
+    return events

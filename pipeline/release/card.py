@@ -10,6 +10,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pipeline import __version__, records
 from pipeline.budget.ledger import Ledger
 from pipeline.campaign import FinetuneTask, PretrainTask, ProbeTask, TokenizeTask
+from pipeline.campaign.model_folder import SourceFiles
+from pipeline.data.experiments import experiment
 from pipeline.data.store.manifest import Manifest, read_manifest
 from pipeline.records import Probed, Trained
 from pipeline.run import Run
@@ -23,8 +25,11 @@ def card(
     tasks: Sequence[Any],
     run: Run,
     result: Trained,
+    files: SourceFiles | None = None,
 ) -> str:
     """Return the card of the model that `task` trained, with YAML for the hub at its head.
+
+    `files` says how files are read for it, None where it reads stores alone.
 
     Raises:
         BadInput: The store that it was trained on is gone, or damaged.
@@ -40,8 +45,8 @@ def card(
         "store": store,
         "split": task.split,
         "events": _events(task, store),
-        "reads": task.model.reads().columns if not isinstance(task, TokenizeTask) else (),
-        "tables": () if isinstance(task, TokenizeTask) else task.model.reads().tables,
+        **_inputs(task),
+        "source": _source(task, files),
         "probed": _probed(task.key, tasks, run),
         "node_hours": node_hours(run, task.key),
         "environment": read_json(run.environment) or {},
@@ -58,6 +63,31 @@ def card(
         keep_trailing_newline=True,
     )
     return templates.get_template("card.md.j2").render(content)
+
+
+def _inputs(task: TokenizeTask | PretrainTask | FinetuneTask) -> dict[str, Any]:
+    """Return what the model reads of an event, and whether it has states to show."""
+    if isinstance(task, TokenizeTask):
+        columns = ", ".join(task.model.features) if hasattr(task.model, "features") else "all"
+        return {"reads": (), "physical": True, "inputs": columns, "tables": (), "embeds": False}
+    is_tuned = isinstance(task, FinetuneTask)
+    reads = task.model.reads_downstream() if is_tuned else task.model.reads()
+    return {
+        "reads": () if reads.physical else reads.columns,
+        "physical": reads.physical,
+        "inputs": ", ".join((*reads.columns, *reads.per_point)),
+        "tables": reads.tables,
+        "embeds": task.model.TAKES_HEADS,
+    }
+
+
+def _source(task: TokenizeTask | PretrainTask | FinetuneTask, files: SourceFiles | None) -> str:
+    """Return the name of a file or store that the model takes, "" of a tokenizer."""
+    if isinstance(task, TokenizeTask):
+        return ""
+    if files is None or getattr(task, "cached", False):
+        return "store.zarr"
+    return f"events{next(iter(experiment(files.experiment).readers))}"
 
 
 def _events(task: TokenizeTask | PretrainTask | FinetuneTask, store: Manifest) -> int:

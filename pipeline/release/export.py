@@ -105,7 +105,7 @@ def _write(task: Trained, campaign: Campaign, run: Run, result: records.Trained,
     )
     model_folder.write(to, content)
     training_data.write(to, training_data.gathered(source.parent))
-    (to / CARD).write_text(card(task, tasks, run, result))
+    (to / CARD).write_text(card(task, tasks, run, result, content.files))
 
 
 def _of_head(task: Trained) -> dict[str, Any]:

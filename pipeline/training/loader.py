@@ -56,14 +56,19 @@ def with_truth(model: Family, task: DownstreamTask, *, stored: bool = False) -> 
     """
     reads = model.reads_downstream()
     if stored:
-        events = (EVENT_FEATURES,) if model.has_event_token else ()
-        reads = replace(
-            reads, per_point=(*reads.per_point, FEATURES), per_event=(*reads.per_event, *events)
-        )
+        reads = of_features(reads, model)
     return replace(
         reads,
         per_point=tuple(dict.fromkeys((*reads.per_point, *task.truth_per_point()))),
         per_event=tuple(dict.fromkeys((*reads.per_event, *task.truth_per_event()))),
+    )
+
+
+def of_features(reads: Reads, model: Family) -> Reads:
+    """Return `reads` with the stored features of the backbone of `model` beside it."""
+    events = (EVENT_FEATURES,) if model.has_event_token else ()
+    return replace(
+        reads, per_point=(*reads.per_point, FEATURES), per_event=(*reads.per_event, *events)
     )
 
 

@@ -22,6 +22,7 @@ from pipeline.downstream import DownstreamTask
 from pipeline.families import Reads
 from pipeline.nn.batch import Batch
 from pipeline.nn.loading import batches
+from pipeline.outcome import RunError
 from pipeline.training.engine import engine
 from pipeline.training.network import Downstream
 from pipeline.training.programs import finetune
@@ -52,7 +53,7 @@ class Predictor:
 
         Raises:
             BadInput: It has no head.
-            RunError: Its weights are not there, or not those of its result.
+            RunError: Its weights are not there, not those of its result, or of another model.
         """
         if task.head is None:
             message = f"{folder}: a pretrained model, without a head that predicts. Fine-tune it."
@@ -60,7 +61,14 @@ class Predictor:
         model = finetune.network(task, store)
         finetune.adapt(model, task)
         weights = finetune.trained(folder)
-        model.load_state_dict(weights)
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            message = (
+                f"{folder}: the weights do not fit the model that is declared there. An earlier "
+                "version exported neither mode nor rank of a fine-tuning: export it again."
+            )
+            raise RunError(message) from error
         return cls(task.head, model.to(device).eval(), engine.weights_hash(weights), device)
 
     def described(self, made_from: str = "") -> Described:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -51,15 +52,21 @@ def card_of(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("key", [PRETRAINED, TUNED])
-def test_the_code_on_the_card_loads_the_model(exported, uninterrupted, key):
+def test_the_code_on_the_card_runs(exported, uninterrupted, tmp_path, key):
     _, text = card_of(exported[key])
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (file, *_) = (uninterrupted / "tiny/simulate/collisions/files/train").glob("*.npz")
+    shutil.copyfile(file, tmp_path / "events.npz")
+    for each in exported[key].iterdir():
+        shutil.copyfile(each, tmp_path / each.name)
+    code += "\nassert states.shape == (12, 32)"
+    code += "\nassert len(predictions.track) == 12" if key == TUNED else ""
     code += "\nfrom pipeline.training.engine.engine import weights_hash"
     code += "\nprint(weights_hash(module.state_dict()))"
     code += "\nprint(sum(each.numel() for each in module.parameters()))"
     ended = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=exported[key],
+        cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

@@ -66,7 +66,6 @@ def _to_root(source: Path, path: Path) -> None:
     Raises:
         BadInput: A column holds lists of lists, which uproot writes not.
     """
-    import awkward
     import uproot
 
     schema = pq.read_schema(source)
@@ -78,13 +77,7 @@ def _to_root(source: Path, path: Path) -> None:
     with written(path) as unfinished, uproot.recreate(unfinished) as file:
         tree = None
         for table in tables(source):
-            arrays = _arrays(table, numbers)
-            lists = [name for name in arrays if _is_list(schema, name)]
-            branches: dict[str, Any] = {n: arrays[n] for n in arrays if n not in lists}
-            if lists:
-                sizes = np.diff(_offsets(table, lists[0]))
-                of_points = {name: awkward.unflatten(arrays[name], sizes) for name in lists}
-                branches[POINTS] = awkward.zip(of_points)
+            branches = _branches(table, numbers)
             if tree is None:
                 kinds = {name: _kind(each) for name, each in branches.items()}
                 tree = file.mktree(
@@ -95,6 +88,20 @@ def _to_root(source: Path, path: Path) -> None:
                 )
             tree.extend(branches)
         file["files"] = "\n".join(numbers)
+
+
+def _branches(table: pa.Table, numbers: dict[str, int]) -> dict[str, Any]:
+    """Return the columns as branches, those of points in one record that has one counter."""
+    import awkward
+
+    arrays = _arrays(table, numbers)
+    lists = [name for name in arrays if _is_list(table.schema, name)]
+    branches: dict[str, Any] = {name: arrays[name] for name in arrays if name not in lists}
+    if lists:
+        sizes = np.diff(_offsets(table, lists[0]))
+        of_points = {name: awkward.unflatten(arrays[name], sizes) for name in lists}
+        branches[POINTS] = awkward.zip(of_points)
+    return branches
 
 
 def _to_npz(source: Path, path: Path) -> None:

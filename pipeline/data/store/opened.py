@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.data.checksums import sha256
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array
+from pipeline.data.store.codec import ArrayFile
 from pipeline.data.store.manifest import Manifest, ShardRecord, read_manifest
 from pipeline.data.store.shard import read_arrays
 from pipeline.inside import OutsideError, inside
@@ -44,6 +45,21 @@ class Shard:
             except (OSError, KeyError, ValueError, RuntimeError) as error:
                 raise BadInput(self.damage(name, error)) from error
         return found
+
+    def rows(self, name: str, start: int, stop: int) -> Array:
+        """Return the rows `start` to `stop` of the array `name`; no other chunks are unpacked.
+
+        Raises:
+            BadInput: There is no such array, or the shard is damaged.
+        """
+        if name not in self.record.arrays:
+            message = f"{self.path}: no array {name!r}; it has {', '.join(self.record.arrays)}."
+            raise BadInput(message)
+        self.verify(described=True)
+        try:
+            return ArrayFile.open(self.path / name).read(start, stop)
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            raise BadInput(self.damage(name, error)) from error
 
     def damage(self, name: str, error: Exception) -> str:
         """Return what to say when array `name` cannot be read because of `error`."""

@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,20 +19,18 @@ from pipeline import records
 from pipeline.campaign import FeaturesTask, FinetuneTask, stored
 from pipeline.campaign.model_folder import SourceFiles
 from pipeline.data import predictions
-from pipeline.data.errors import BadInput
-from pipeline.data.events import Events
 from pipeline.data.predictions import formats
-from pipeline.data.prepared_files import FileEvents, PreparedFiles, check_files
+from pipeline.data.prepared_files import FileEvents, PreparedFiles, check_files, check_reads
 from pipeline.data.store import Store
-from pipeline.families import Reads
+from pipeline.families import Family
 from pipeline.masking import masked, print_traceback
-from pipeline.nn.hidden import EVENT_FEATURES, FEATURES
 from pipeline.outcome import Exit, classify
 from pipeline.records import FileProgress, FilesPredicted, PredictRequest, Record
 from pipeline.run import TaskFolder
 from pipeline.training.engine.engine import World
 from pipeline.training.featuring import Featuring
 from pipeline.training.link.throttle import Throttle
+from pipeline.training.loader import of_features
 from pipeline.training.predicting import known_truth
 from pipeline.training.predictor import Predictor
 from pipeline.training.programs import program
@@ -79,11 +76,12 @@ class _Work:
         request: PredictRequest,
         predictor: Predictor,
         files: PreparedFiles,
-        reads: Reads,
+        model: Family,
         featuring: Featuring | None,
     ) -> None:
         self.request, self.predictor, self.files = request, predictor, files
-        self.reads, self.featuring = reads, featuring
+        self.of_file, self.featuring = model.reads_downstream(), featuring
+        self.reads = self.of_file if featuring is None else of_features(self.of_file, model)
         self.columns = files.preparation().experiment.columns
         self.seconds = 0.0
         self._is_due = Throttle(0.2)
@@ -93,13 +91,11 @@ class _Work:
         """Return the work of a request on the model of `task`."""
         device, store = World().device, Store.open(task.store)
         predictor = Predictor.load(Path(request.finetuned), task, store, device)
-        reads, featuring = task.model.reads_downstream(), None
+        featuring = None
         if task.cached:
             made = stored.read(TaskFolder(Path(request.features)), FeaturesTask)
             featuring = Featuring.load(made, store, device)
-            of_events = (EVENT_FEATURES,) if task.model.has_event_token else ()
-            reads = replace(reads, per_point=(*reads.per_point, FEATURES), per_event=of_events)
-        return cls(request, predictor, files, reads, featuring)
+        return cls(request, predictor, files, task.model, featuring)
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the tables of predictions, and print how far they are."""
@@ -107,7 +103,7 @@ class _Work:
         for number, name in enumerate(self.request.files):
             for found in self.files.stream(name, READ_EVENTS):
                 began = time.monotonic()
-                events = _checked(found.events, self.reads)
+                events = check_reads(found.events, self.of_file)
                 if self.featuring is not None:
                     events = self.featuring.featured(events, self.columns, BATCH_EVENTS)
                 predicted = self.predictor.predict(events, self.columns, self.reads)
@@ -122,34 +118,6 @@ class _Work:
         if self._is_due():
             total = len(self.request.files)
             _print(FileProgress(done=number + found.read / found.count, files=total))
-
-
-def _checked(events: Events, reads: Reads) -> Events:
-    """Return `events`, which have what the model reads of them.
-
-    Raises:
-        BadInput: An array is missing, or an event has fewer or more points than the model takes.
-    """
-    made = (FEATURES, EVENT_FEATURES)
-    wanted = [name for name in (*reads.per_point, *reads.per_event) if name not in made]
-    missing = [name for name in wanted if name not in (*events.per_point, *events.per_event)]
-    if missing:
-        has = ", ".join((*events.per_point, *events.per_event)) or "none"
-        message = (
-            f"{events.source}: no {', '.join(missing)}, which this model reads; it has {has}. Give "
-            "files like those that it was trained on."
-        )
-        raise BadInput(message)
-    low, high = reads.least_points, reads.most_points
-    wrong = (events.sizes < low) | (events.sizes > (high or events.sizes.max(initial=0)))
-    if wrong.any():
-        first = int(wrong.argmax())
-        message = (
-            f"{events.source}: event {events.event_id[first]} has {events.sizes[first]} points; "
-            f"this model takes {low} to {high or 'any number'}. Leave such events out of the file."
-        )
-        raise BadInput(message)
-    return events
 
 
 def _print(record: Record) -> None:
