@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 KEYS = ("points", "offsets", "event_id")
+ORIGIN = ("source", "entry")
 CHAMBER = ("energy", "eta", "phi", "r")  # what points are that do not say it
 
 
@@ -18,13 +19,23 @@ class Event:
     """One event: its points by column, in physical units, and its truth and predictions.
 
     `columns` are (P) each. `arrays` begin with `true_` or `predicted_`, and are of its P points or
-    of the event; `tables` are constants of the detector.
+    of the event; `tables` are constants of the detector. `file` and `entry` are where the event
+    comes from, empty and -1 where nobody knows.
     """
 
     id: int
     columns: Mapping[str, Floats]
     arrays: Mapping[str, NDArray[Any]]
     tables: Mapping[str, NDArray[Any]]
+    file: str = ""
+    entry: int = -1
+
+    @property
+    def title(self) -> str:
+        """What a person finds the event by: file and entry, or its id."""
+        if self.entry < 0:
+            return f"event {self.id}"
+        return f"{self.file.rsplit('/', 1)[-1]}, entry {self.entry}"
 
     def has(self, *names: str) -> bool:
         """Return whether all of these arrays are there."""
@@ -49,7 +60,11 @@ def events_of(arrays: Mapping[str, NDArray[Any]]) -> Iterator[Event]:
     names = [str(name) for name in arrays.get("columns", CHAMBER)]
     points, offsets = arrays["points"].astype(np.float64), arrays["offsets"].astype(np.int64)
     answers = {n: each for n, each in arrays.items() if n.startswith(("true_", "predicted_"))}
-    tables = {n: each for n, each in arrays.items() if n not in {*KEYS, "columns", *answers}}
+    known = {*KEYS, *ORIGIN, "columns", *answers}
+    tables = {n: each for n, each in arrays.items() if n not in known}
+    count = len(arrays["event_id"])
+    sources = arrays.get("source", np.full(count, ""))
+    entries = arrays.get("entry", np.full(count, -1))
     for index, event_id in enumerate(arrays["event_id"]):
         rows = slice(int(offsets[index]), int(offsets[index + 1]))
         yield Event(
@@ -60,4 +75,6 @@ def events_of(arrays: Mapping[str, NDArray[Any]]) -> Iterator[Event]:
                 for name, each in answers.items()
             },
             tables=tables,
+            file=str(sources[index]),
+            entry=int(entries[index]),
         )

@@ -21,8 +21,8 @@ def display_of(task: DownstreamTask) -> Display:
 
 def drawn(
     task: DownstreamTask, arrays: Mapping[str, NDArray[Any]], names: Sequence[str], most: int
-) -> Iterator[tuple[int, Figure, Scene | None]]:
-    """Yield id, display and scene of the first events of an `events.npz`, where they can be drawn.
+) -> Iterator[tuple[str, Figure, Scene | None]]:
+    """Yield title, display and scene of the first events of an `events.npz` that can be drawn.
 
     Args:
         task: What was predicted.
@@ -35,4 +35,4 @@ def drawn(
     for event in islice(events_of(arrays), most):
         figure = display.draw(event, names)
         if figure is not None:
-            yield event.id, figure, scene(event)
+            yield event.title, figure, scene(event)

@@ -167,10 +167,7 @@ def galleries(
         names = next((matrix.labels for matrix in each.pictures.matrices), ())
         shown = drawn(result.task, arrays, names, most)
         of = f"{result.name}, {mode}"
-        plots = [
-            Plot(f"{of}: event {event_id}", figure, _scene(scene))
-            for event_id, figure, scene in shown
-        ]
+        plots = [Plot(f"{of}: {title}", figure, _scene(scene)) for title, figure, scene in shown]
         if plots:
             yield Gallery(result.name, mode, each.key, display_of(result.task).CAPTION, plots)
 

@@ -62,6 +62,13 @@ def jet(told):
     }
 
 
+def test_an_event_is_found_by_its_file_and_entry():
+    known = {"source": np.array(["/data/jets/run_3.root"]), "entry": np.array([12])}
+    for more, title in ((known, "run_3.root, entry 12"), ({}, "event 4")):
+        ((found, _, _),) = drawn("jets", jet((0.2, 0.8)) | more, ("QCD", "top"), 3)
+        assert found == title
+
+
 @pytest.mark.parametrize(
     ("told", "title", "colour"),
     [

@@ -4,6 +4,8 @@ import json
 import os
 import time
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -162,7 +164,9 @@ def test_evaluation_scores_every_event_and_tells_the_configuration(store, tuned,
     assert told["events"] == 24
     assert (told["mode"], told["labels"], told["width"]) == ("full", 16, 32)
     assert told["weights_sha256"] == result(tuned["full"])["weights_sha256"]
-    assert (tmp_path / "events.npz").is_file()
+    shown, kept = np.load(folder.events), pq.read_table(folder.predictions).to_pydict()
+    for name, column in (("event_id", "event_id"), ("source", "file"), ("entry", "entry")):
+        assert shown[name].tolist() == kept[column][: len(shown[name])], name
 
 
 @pytest.mark.slow

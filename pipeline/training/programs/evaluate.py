@@ -18,7 +18,7 @@ from pipeline.data.events import Events, concatenate
 from pipeline.data.identity import OF_FILE
 from pipeline.data.loading import Selection
 from pipeline.data.store import Store
-from pipeline.data.store.places import ROW
+from pipeline.data.store.places import ROW, Origins
 from pipeline.data.store.tables import read_tables
 from pipeline.downstream import DownstreamTask
 from pipeline.downstream.truth import Rows, Truth
@@ -74,7 +74,8 @@ def _scored(
     truth, shown = _whole_truth(work.source, head)
     result = head.scoring().score(predicted, truth, head, task.seed)
     claims.confirm()
-    _save_shown(folder, shown, truth, predicted, head)
+    origins = Origins(store, task.split)
+    _save_shown(folder, shown, origins, truth, predicted, head)
     records.write(folder.pictures, result.pictures)
     scores, intervals = result.numbers
     overlap, unknown = seen
@@ -146,7 +147,12 @@ def _with_columns(events: Events, names: frozenset[str] | None) -> Events:
 
 
 def _save_shown(
-    folder: TaskFolder, shown: Truth, truth: Truth, predicted: Rows, task: DownstreamTask
+    folder: TaskFolder,
+    shown: Truth,
+    origins: Origins,
+    truth: Truth,
+    predicted: Rows,
+    task: DownstreamTask,
 ) -> None:
     """Save the first events, in physical units, for the report's event display.
 
@@ -157,7 +163,10 @@ def _save_shown(
     def first(values: Any) -> Any:
         return values[:stop] if len(values) == total else values[: len(shown)]
 
+    files, entries = origins.of(0, shown)
     arrays: dict[str, Any] = {
+        "source": np.array(files),
+        "entry": entries,
         "points": shown.points,
         "columns": np.array(shown.columns),
         "offsets": shown.offsets,
