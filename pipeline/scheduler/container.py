@@ -11,7 +11,8 @@ from pipeline.site import Site
 # The environment variables that a batch script passes to a process, beside the site's exports.
 PASSED = (
     *("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID"),
-    *("CUDA_VISIBLE_DEVICES", "COSMOTRON_STARTED", "COSMOTRON_ENDS", "PYTHONPATH"),
+    *("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"),
+    *("COSMOTRON_STARTED", "COSMOTRON_ENDS", "PYTHONPATH"),
 )
 
 

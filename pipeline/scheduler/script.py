@@ -17,6 +17,7 @@ from pipeline.scheduler.interface import batch_system
 from pipeline.site import NodeClass, Site
 
 SHELF = "jobs/templates"
+ACCELERATOR = "COSMOTRON_ACCELERATOR"  # what a process of the job must find: cpu, cuda or rocm
 Quote = Callable[[str], str]
 
 
@@ -107,13 +108,17 @@ def exports(job: Job, site: Site) -> list[tuple[str, str]]:
 
 def of_link(job: Job, site: Site) -> dict[str, str]:
     """Return the facts of its job and machine that a program gets, which no task.toml holds."""
-    peaks = site.nodes[job.node].peak_tflops
+    node = site.nodes[job.node]
     return {
+        ACCELERATOR: site.accelerator if node.gpus else "cpu",
         "COSMOTRON_LINK": job.key,
         "COSMOTRON_SIGNAL_LEAD_SECONDS": str(signal_lead_seconds(job, site)),
         "COSMOTRON_NODES": str(job.nodes),
         "COSMOTRON_NODE_FAILURES": f"{site.node_failures:g}",
-        **{f"COSMOTRON_PEAK_TFLOPS_{name.upper()}": f"{peak:g}" for name, peak in peaks.items()},
+        **{
+            f"COSMOTRON_PEAK_TFLOPS_{name.upper()}": f"{peak:g}"
+            for name, peak in node.peak_tflops.items()
+        },
     }
 
 

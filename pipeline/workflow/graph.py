@@ -1,6 +1,5 @@
 """The graph of a campaign as Parsl apps: the order of the work, and nothing else."""
 
-import shlex
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -20,6 +19,7 @@ from pipeline.planning import products
 from pipeline.planning.plan import PACK, Step
 from pipeline.planning.waves import log_name, waves
 from pipeline.run import TaskFolder
+from pipeline.workflow.devices import on_device
 from pipeline.workflow.pilots import RETRIES
 
 Needed = list[Future[Any]]
@@ -86,10 +86,12 @@ def _in_pilot(
 ) -> Future[Any]:
     """Start a pilot task wave after wave; return the future of its last command."""
     folder = manager.plan.run.task(step.task.key)
+    pilots = manager.plan.pilots(step.shares)
+    where = (manager.plan.site, pilots.role.node, pilots.workers_per_node)
     for wave in waves(step.task, folder):
         needed = [
             app(
-                shlex.join(command),
+                on_device(command, *where),
                 inputs=needed,
                 stdout=str(folder.logs / log_name(command)),
                 stderr=str(folder.logs / log_name(command)),

@@ -28,6 +28,7 @@ from pipeline.planning.plan import PACK, PILOT
 from pipeline.run import Run, TaskFolder
 from pipeline.scheduler import batch_system
 from pipeline.site import Site
+from pipeline.workflow.devices import devices
 from pipeline.workflow.losses import Losses
 from pipeline.workflow.provider import PilotExecutor, PilotProvider
 from pipeline.writing import read_json, write_json
@@ -57,11 +58,11 @@ def config(manager: JobManager) -> Config:
 def _executor(manager: JobManager, kind: str) -> PilotExecutor:
     """Return the executor of one kind of pilots.
 
-    In a pack each worker has its own device. A pilot starts no task in the last part of its
-    walltime, where a training would be ended as soon as it starts.
+    Each worker has its own device, if there are as many. A pilot starts no task in the last part of
+    its walltime, where a training would be ended as soon as it starts.
     """
     pilot = manager.plan.pilots(kind)
-    node = manager.plan.site.nodes[pilot.role.node]
+    site = manager.plan.site
     provider = PilotProvider(manager, kind)
     return PilotExecutor(
         label=kind,
@@ -70,7 +71,7 @@ def _executor(manager: JobManager, kind: str) -> PilotExecutor:
         address=_address(manager.plan.site),
         loopback_address="127.0.0.1",
         max_workers_per_node=pilot.workers_per_node,
-        available_accelerators=node.gpus if kind == PACK and node.gpus else (),
+        available_accelerators=devices(site, pilot.role.node, pilot.workers_per_node) or (),
         drain_period=round(60 * DRAIN_SHARE * pilot.walltime_minutes),
         # in a session of its own, or Ctrl-C would hit it before us; and it ends when we are killed
         interchange_launch_cmd=[

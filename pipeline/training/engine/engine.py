@@ -49,7 +49,8 @@ class World:
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.local_rank = int(os.environ.get("LOCAL_RANK", "0"))
         self.device = torch.device("cpu")
-        if torch.cuda.is_available():  # ROCm devices answer to this name too
+        # ROCm devices answer to this name too.
+        if torch.cuda.is_available() and self.local_rank < torch.cuda.device_count():
             self.device = torch.device("cuda", self.local_rank)
             torch.cuda.set_device(self.device)
 

@@ -17,7 +17,7 @@ from pipeline.outcome import Exit, RunError
 from pipeline.records import Weights
 from pipeline.run import TaskFolder
 from pipeline.training import loader, lora, unseen
-from pipeline.training.engine import engine
+from pipeline.training.engine import devices, engine
 from pipeline.training.engine.optimisers import with_faster
 from pipeline.training.network import Downstream
 from pipeline.training.programs import program
@@ -160,6 +160,7 @@ def finetune(
     engine.join(world)
     validation = loader.validation_events(events, task.validation)
     model = build(task, store)
+    devices.check_kernels(task.model, model)
     loss = task.head.module().loss
     spec = TrainSpec(
         model,

@@ -15,7 +15,7 @@ from pipeline.nn import systems
 from pipeline.outcome import Exit
 from pipeline.run import TaskFolder
 from pipeline.training import loader, unseen
-from pipeline.training.engine import engine
+from pipeline.training.engine import devices, engine
 from pipeline.training.engine.optimisers import with_faster
 from pipeline.training.parametrisation import parametrise
 from pipeline.training.programs import program
@@ -35,6 +35,7 @@ def pretrain(
     engine.join(world)
     torch.manual_seed(task.seed)
     system = systems.build(task.model, store)
+    devices.check_kernels(task.model, system.module)
     if weights is not None:
         start(system.module, weights, task.model)
     scales = parametrise(system.module, partial(_module, store), task.model)

@@ -27,6 +27,7 @@ from pipeline.outcome import (
 )
 from pipeline.records import Ending
 from pipeline.run import TaskFolder
+from pipeline.training.engine import devices
 from pipeline.training.engine.engine import World
 from pipeline.training.link.here import this_link
 from pipeline.training.link.stopping import Stop
@@ -63,6 +64,7 @@ def start(
         return Exit.CONTINUE
     task = None
     try:
+        devices.check(world.local_rank)
         task = stored.read(folder, model)
         torch.set_num_threads(_threads(task))
         return _guarded(work, task, folder, world, stop)

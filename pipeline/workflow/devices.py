@@ -1,0 +1,33 @@
+"""The devices of pilots' workers: one each, or none where workers outnumber them."""
+
+import shlex
+from collections.abc import Sequence
+
+from pipeline.scheduler.script import ACCELERATOR
+from pipeline.site import Site
+
+# Parsl gives a worker its device by all of these names at once (process_worker_pool.py).
+VISIBLE = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+
+
+def devices(site: Site, node: str, workers: int) -> int:
+    """Return how many devices of a node its `workers` get: one each, or 0 where they are more."""
+    gpus = site.nodes[node].gpus if site.accelerator != "cpu" else 0
+    return gpus if workers <= gpus else 0
+
+
+def on_device(command: Sequence[str], site: Site, node: str, workers: int) -> str:
+    """Return the command line that a worker runs, so that it sees its own device or none.
+
+    ROCm counts `CUDA_VISIBLE_DEVICES` within `ROCR_VISIBLE_DEVICES`: of the one die that a worker
+    has it would ask for the n-th, and see none but in the first worker (Parsl, issue 3858). Where
+    workers outnumber devices all would take the first one: they compute on CPUs.
+    """
+    if site.accelerator == "cpu" or not site.nodes[node].gpus:
+        return shlex.join(command)
+    if not devices(site, node, workers):
+        hidden = [f"{name}=" for name in VISIBLE]
+        return shlex.join(["env", *hidden, f"{ACCELERATOR}=cpu", *command])
+    if site.accelerator == "rocm":
+        return shlex.join(["env", "-u", "CUDA_VISIBLE_DEVICES", *command])
+    return shlex.join(command)
