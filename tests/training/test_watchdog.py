@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.outcome import Exit
 from pipeline.run import TaskFolder
+from pipeline.training.link import watchdog
 from pipeline.writing import read_json
 
 SILENT = """
@@ -54,6 +55,51 @@ def test_silence_is_recorded_and_ends_the_process(folder):
     beat = read_json(folder.heartbeat)
     assert (beat["step"], beat["job"], beat["link"]) == (0, "17", "made.1")
     assert time.time() - beat["time"] < 60
+
+
+LEARNED = (
+    SILENT.replace("range(1, 6)", "range(1, 25)")
+    .replace("0.4)", "120)")
+    .replace(
+        "watchdog.GRACE_SECONDS",
+        "watchdog.LEAST_SECONDS = 0.5; watchdog.WAIT_SECONDS = 0.05; "
+        "watchdog.TIMES = 3.0; watchdog.GRACE_SECONDS",
+    )
+)
+
+
+def learned(folder, then):
+    """How a process ends that does `then` after 24 steps of 0.15 s, and may be silent for 120 s."""
+    command = [sys.executable, "-c", LEARNED.replace("{then}", then), str(folder.path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_step_may_not_take_many_times_as_long_as_those_before(folder):
+    """Half an hour of 64 nodes are 32 node-hours."""
+    ended = learned(folder, "time.sleep(60)")
+    assert ended.returncode == Exit.HANG
+    limit = float(read_json(folder.result)["message"].split()[3])
+    assert 0.5 <= limit < 10
+
+
+def test_a_save_may_take_as_long_as_is_allowed(folder):
+    ended = learned(folder, "watch.expect_long(); time.sleep(4); watch.beat()")
+    assert ended.returncode == 0
+    assert ended.stdout == "ended by itself\n"
+
+
+def test_the_first_steps_compile_and_say_nothing_of_the_others(folder):
+    watch = watchdog.Watchdog(folder, 1, 1800)
+    for step in range(1, watchdog.STEPS_KNOWN):
+        watch.beat(step)
+        assert watch.limit == 1800
+    watch.beat(watchdog.STEPS_KNOWN)
+    assert watch.limit == watchdog.LEAST_SECONDS
+    watch.expect_long()
+    watch.beat()
+    assert watch.limit == 1800
+    watch.beat(watchdog.STEPS_KNOWN + 1)
+    assert watch.limit == watchdog.LEAST_SECONDS
 
 
 def test_an_extension_that_holds_the_lock_does_not_defeat_it(folder):

@@ -85,6 +85,8 @@ def _train(
             saving.stepped(last["seconds"])
             link.step(training.batch_events, last["seconds"])
             action = _agreed(engine, saving.action(seen, stop=stop.requested), folder)
+            if action != Action.GO_ON or seen >= end:
+                stop.watch.expect_long()
             if action != Action.GO_ON and validation is not None:
                 with part("validation"):
                     last |= _validated(validation.loss(engine), seen, world)
