@@ -9,6 +9,8 @@ from pydantic import PositiveInt
 
 from pipeline.catalog import Declaration
 
+ACCELERATOR = "COSMOTRON_ACCELERATOR"  # what a process of a job must find: cpu, cuda or rocm
+
 
 class Job(Declaration):
     """One batch job: `nodes` × `processes_per_node` copies of `command`.

@@ -10,14 +10,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFo
 
 from pipeline import catalog, trust
 from pipeline.catalog import DeclarationError
-from pipeline.job import Job
+from pipeline.job import ACCELERATOR, Job
 from pipeline.scheduler.container import contained
 from pipeline.scheduler.elsewhere import Elsewhere
 from pipeline.scheduler.interface import batch_system
 from pipeline.site import NodeClass, Site
 
 SHELF = "jobs/templates"
-ACCELERATOR = "COSMOTRON_ACCELERATOR"  # what a process of the job must find: cpu, cuda or rocm
 Quote = Callable[[str], str]
 
 

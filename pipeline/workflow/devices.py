@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
-from pipeline.scheduler.script import ACCELERATOR
+from pipeline.job import ACCELERATOR
 from pipeline.site import Site
 
 # Parsl gives a worker its device by all of these names at once (process_worker_pool.py).

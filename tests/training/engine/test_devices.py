@@ -9,7 +9,7 @@ from torch import nn
 
 from pipeline.data.errors import BadInput
 from pipeline.families.fm4npp.spec import FM4NPPMamba2
-from pipeline.scheduler.script import ACCELERATOR
+from pipeline.job import ACCELERATOR
 from pipeline.training.engine import devices
 
 
