@@ -106,9 +106,9 @@ class Watchdog:
             )
             records.write(self.folder.heartbeat, beat, durable=False)
 
-    def expect_long(self) -> None:
-        """Say that what is done before the next step may take as long as the start."""
-        self._is_long = True
+    def expect_long(self, expected: bool = True) -> None:
+        """Say that what is done before the next step may take as long as the start, if it may."""
+        self._is_long |= expected
 
     @property
     def limit(self) -> float:

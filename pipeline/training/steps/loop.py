@@ -85,8 +85,7 @@ def _train(
             saving.stepped(last["seconds"])
             link.step(training.batch_events, last["seconds"])
             action = _agreed(engine, saving.action(seen, stop=stop.requested), folder)
-            if action != Action.GO_ON or seen >= end:
-                stop.watch.expect_long()
+            stop.watch.expect_long(action != Action.GO_ON)
             if action != Action.GO_ON and validation is not None:
                 with part("validation"):
                     last |= _validated(validation.loss(engine), seen, world)
@@ -105,10 +104,7 @@ def _train(
                 return None
         last = last or metrics.last()
     best = _best(folder, validation)
-    if spec.takes_best:
-        engine.load(folder.checkpoints, best["best_checkpoint"])
-    digest = engine.export(folder.path / WEIGHTS, spec.metadata)
-    engine.leave()
+    digest = _exported(engine, spec, folder, best)
     return Trained(
         **best,
         events_seen=seen,
@@ -122,6 +118,15 @@ def _train(
         processes=world.size,
         device=world.device.type,
     )
+
+
+def _exported(engine: Engine, spec: TrainSpec, folder: TaskFolder, best: Mapping[str, Any]) -> str:
+    """Write the weights, those of the best checkpoint if that is asked; return their SHA-256."""
+    if spec.takes_best:
+        engine.load(folder.checkpoints, best["best_checkpoint"])
+    digest = engine.export(folder.path / WEIGHTS, spec.metadata)
+    engine.leave()
+    return digest
 
 
 def _agreed(engine: Engine, wanted: Action, folder: TaskFolder) -> Action:
