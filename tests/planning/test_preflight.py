@@ -1,7 +1,9 @@
 """What `sites check` finds, and what it tells to do about it."""
 
+import _ctypes
 import json
 import os
+import shutil
 import time
 
 import pytest
@@ -40,6 +42,41 @@ def commands(monkeypatch, tmp_path, **scripts):
         (folder / name).write_text(f"#!/bin/sh\n{body}\n")
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
+def without_modules(site, *prologue):
+    """That site, whose modules need no `module` here."""
+    return site.model_copy(update={"modules": (), "prologue": prologue})
+
+
+@pytest.mark.parametrize("site", [PERLMUTTER, FRONTIER])
+def test_a_network_plug_in_that_no_job_would_find(site, tmp_path):
+    row = looked(without_modules(site), tmp_path)["network plug-in"]
+    assert row.state == "failed"
+    assert row.found.startswith(f"no lib{'r' if site is FRONTIER else 'n'}ccl-net.so")
+    assert f'NCCL_NET asks for "{site.network_plugin}"' in row.found
+    assert "--image" in row.todo
+    assert "LD_LIBRARY_PATH in the `prologue`" in row.todo
+
+
+@pytest.mark.parametrize("name", ["librccl-net.so", "libnccl-net.so"])
+def test_a_network_plug_in_that_the_loader_finds(name, tmp_path):
+    shutil.copy(_ctypes.__file__, tmp_path / name)
+    site = without_modules(FRONTIER, f"export LD_LIBRARY_PATH={tmp_path}")
+    row = looked(site, tmp_path)["network plug-in"]
+    assert (row.state, row.found) == ("ok", f"{name} is found")
+
+
+def test_a_file_that_is_no_library_is_no_plug_in(tmp_path):
+    (tmp_path / "libnccl-net.so").write_text("a stub")
+    site = without_modules(PERLMUTTER, f"export LD_LIBRARY_PATH={tmp_path}")
+    assert looked(site, tmp_path)["network plug-in"].state == "failed"
+
+
+def test_where_no_plug_in_is_needed_none_is_looked_for(tmp_path):
+    assert looked(TESTBED, tmp_path)["network plug-in"].found == "this site names none"
+    row = looked(PERLMUTTER, tmp_path, image="ours:1")["network plug-in"]
+    assert row.found == "the image brings its own; --job tries it"
 
 
 def test_an_account_of_one_s_own(tmp_path):

@@ -20,6 +20,7 @@ from pipeline.planning.preflight.check import (
     warning,
 )
 from pipeline.planning.preflight.files import files
+from pipeline.planning.preflight.network import plugin
 from pipeline.scheduler import Scheduler, SchedulerError, batch_system
 from pipeline.site import Site
 
@@ -36,6 +37,7 @@ def login(site: Site, scheduler: Scheduler, root: Path, options: RunOptions) -> 
     yield from _accounts(site, scheduler, options)
     yield _queue(site, options)
     yield from _modules(site)
+    yield plugin(site, options.image)
     yield _balance(site, options)
     yield from files(site, root)
     yield _python(root)
