@@ -82,6 +82,11 @@ def test_an_install_finds_its_shelves(install, way, tmp_path):
 
     home = call(sys.executable, "-c", "import pipeline; print(pipeline.__file__)", PYTHONPATH=path)
     assert Path(home.strip()).is_relative_to(path)
+    door = call(
+        sys.executable, "-c", "import cosmotron; print(cosmotron.__file__)", PYTHONPATH=path
+    )
+    assert Path(door.strip()).is_relative_to(path)
+    assert Path(door.strip()).with_name("py.typed").is_file()
     sites = cosmotron("sites", "list")
     assert all(site.stem in sites for site in (ROOT / "sites").glob("*.toml"))
     campaigns = cosmotron("campaigns")
