@@ -65,9 +65,9 @@ def _patches(axes: Axes) -> Iterator[Row]:
 
 def _bars(bars: BarContainer, names: Sequence[str]) -> Iterator[Row]:
     """Yield bars by where they begin along x, or where they lie by the names along y."""
-    for place, bar in enumerate(bars.patches):
+    for index, bar in enumerate(bars.patches):
         if bars.orientation == "horizontal":
-            yield "bar", str(bars.get_label()), names[place], float(bar.get_width()), None
+            yield "bar", str(bars.get_label()), names[index], float(bar.get_width()), None
         else:
             yield "bar", str(bars.get_label()), bar.get_x(), float(bar.get_height()), None
 

@@ -88,22 +88,22 @@ def evaluate_classes(
     values["auc"], intervals["auc"] = auc(found.true, found.scores, group)
     for name, (area, ends) in areas(found).items():
         values[f"auc_{name}"], intervals[f"auc_{name}"] = area, ends
-    every = pairs(found)
-    points = working_points(every, len(sums), seed=seed)
+    class_pairs = pairs(found)
+    points = working_points(class_pairs, len(sums), seed=seed)
     rejections = _rejections(points, len(names))
     for name, each in rejections.items():
         values[name], intervals[name] = _number(each.rejection), _ends(each)
     counts = sums.sum(0)[: len(names) ** 2].reshape(len(names), -1).astype(np.int64)
-    about, of_cuts = _about(names, rejections, every), EvaluationResult({})
+    about, of_cuts = _about(names, rejections, class_pairs), EvaluationResult({})
     if len(names) == 2:
-        of_cuts = improvement(every[0].found, len(sums), seed=seed)
+        of_cuts = improvement(class_pairs[0].found, len(sums), seed=seed)
     right = (found.predicted == found.true).astype(np.int64)
     sure = calibration(found.confidence, right)
     return EvaluationResult(
         values | dict(of_cuts.scores),
         intervals | dict(of_cuts.intervals),
         about | dict(of_cuts.about),
-        curves=[*curves(found, every), *of_cuts.curves, sure],
+        curves=[*curves(found, class_pairs), *of_cuts.curves, sure],
         matrices=[Matrix("confusion", list(names), counts.tolist())],
         working_points=points,
     )
@@ -219,12 +219,14 @@ def _rejections(points: Sequence[WorkingPoint], classes: int) -> dict[str, Worki
 
 
 def _about(
-    names: Sequence[str], points: Mapping[str, WorkingPoint], every: Sequence[Pair]
+    names: Sequence[str], points: Mapping[str, WorkingPoint], class_pairs: Sequence[Pair]
 ) -> dict[str, str]:
     """Return what each score means."""
     about = ABOUT | {f"f1_{name}": f"F1 of {name}" for name in names}
     about |= {f"auc_{name}": f"area under the ROC curve of {name} against {REST}" for name in names}
-    background = {(each.signal, each.background): len(each.found.background) for each in every}
+    background = {
+        (each.signal, each.background): len(each.found.background) for each in class_pairs
+    }
     for name, each in points.items():
         about[name] = f"1/ε_B at a signal efficiency of {100 * each.efficiency:g} %"
         if each.rejection is None:

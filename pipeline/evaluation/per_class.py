@@ -56,19 +56,19 @@ def pairs(found: Classified) -> list[Pair]:
     if len(names) > MOST_CLASSES:
         return list(_against_background(found))
     rest = [
-        Pair(name, REST, ranked(found.scores[:, place], _is(found, place), found.group))
-        for place, name in enumerate(names)
+        Pair(name, REST, ranked(found.scores[:, index], _is(found, index), found.group))
+        for index, name in enumerate(names)
     ]
     return [*_against_background(found), *rest]
 
 
-def working_points(every: Sequence[Pair], groups: int, *, seed: int) -> list[WorkingPoint]:
+def working_points(all_pairs: Sequence[Pair], groups: int, *, seed: int) -> list[WorkingPoint]:
     """Return the cut and the rejection of each pair at its efficiencies, with 68 % intervals."""
-    wanted = [(each.found, each.efficiencies) for each in every]
+    wanted = [(each.found, each.efficiencies) for each in all_pairs]
     ends = rejection_intervals(wanted, groups, seed=seed)
     return [
         _working_point(pair, efficiency, interval)
-        for pair, of_pair in zip(every, ends, strict=True)
+        for pair, of_pair in zip(all_pairs, ends, strict=True)
         for efficiency, interval in zip(pair.efficiencies, of_pair, strict=True)
     ]
 
@@ -79,18 +79,18 @@ def areas(found: Classified) -> dict[str, tuple[float, Interval]]:
         return {}
     return {
         name: auc(
-            _is(found, place),
-            np.stack([1 - found.scores[:, place], found.scores[:, place]], 1),
+            _is(found, index),
+            np.stack([1 - found.scores[:, index], found.scores[:, index]], 1),
             found.group,
         )
-        for place, name in enumerate(found.names)
+        for index, name in enumerate(found.names)
     }
 
 
-def curves(found: Classified, every: Sequence[Pair]) -> list[Curve]:
+def curves(found: Classified, all_pairs: Sequence[Pair]) -> list[Curve]:
     """Return the ROC curve of each pair, and the calibration of each class."""
     if len(found.names) == 2:
-        return [roc(every[0].found)]
+        return [roc(all_pairs[0].found)]
     of_pairs = [
         replace(
             roc(each.found),
@@ -99,27 +99,27 @@ def curves(found: Classified, every: Sequence[Pair]) -> list[Curve]:
             y_title=f"rejection of {each.background}",
             group=ALONE if each.background == REST else "",
         )
-        for each in every
+        for each in all_pairs
     ]
     if len(found.names) > MOST_CLASSES:
         return of_pairs
     return of_pairs + [
         replace(
-            calibration(found.scores[:, place], _is(found, place)),
+            calibration(found.scores[:, index], _is(found, index)),
             name=f"calibration, {name}",
             x_title=f"probability of {name}",
             y_title=f"share that is {name}",
             group=ALONE,
         )
-        for place, name in enumerate(found.names)
+        for index, name in enumerate(found.names)
     ]
 
 
 def calibration(probability: Floats, true: Ints) -> Curve:
     """Return how often it is true (N, 0 or 1) against the mean probability (N), by bin (B)."""
-    place = bins(probability)
+    index = bins(probability)
     total, right, sure = (
-        np.bincount(place, each, minlength=BINS) for each in (None, true, probability)
+        np.bincount(index, each, minlength=BINS) for each in (None, true, probability)
     )
     there = total > 0
     total, right, sure = total[there], right[there], sure[there]
@@ -143,9 +143,9 @@ def _against_background(found: Classified) -> Iterator[Pair]:
             yield Pair(name, BACKGROUND, ranked(share, is_signal, found.group[rows]))
 
 
-def _is(found: Classified, place: int) -> Ints:
+def _is(found: Classified, index: int) -> Ints:
     """Return 1 where the true class is that one, else 0 (N)."""
-    is_it: Ints = (found.true == place).astype(np.int64)
+    is_it: Ints = (found.true == index).astype(np.int64)
     return is_it
 
 

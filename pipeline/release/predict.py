@@ -85,7 +85,7 @@ def _named(key: str, trainings: list[FinetuneTask]) -> FinetuneTask:
     raise DeclarationError(message)
 
 
-def start(asked: PredictRequest, shown: Callable[[FileProgress], None]) -> FilesPredicted:
+def start(request: PredictRequest, shown: Callable[[FileProgress], None]) -> FilesPredicted:
     """Let a program predict the files of a request; `shown` is called as it comes along.
 
     Raises:
@@ -93,7 +93,7 @@ def start(asked: PredictRequest, shown: Callable[[FileProgress], None]) -> Files
     """
     with tempfile.TemporaryDirectory() as folder:
         path, log = Path(folder) / "request.json", Path(folder) / "log.txt"
-        records.write(path, asked)
+        records.write(path, request)
         result = None
         with (
             log.open("w") as errors,

@@ -44,8 +44,8 @@ class Comparison:
     def sentence(self) -> str:
         """What a reader takes away."""
         of = f"{self.model} pretrained on {number(self.pretraining_events)} events"
-        told = "; ".join(map(_told, self.gains))
-        return f"{self.title}, {of}, {self.mode} against {self.control}: {told}."
+        words = "; ".join(map(_in_words, self.gains))
+        return f"{self.title}, {of}, {self.mode} against {self.control}: {words}."
 
 
 def comparisons(result: TaskResults) -> Iterator[Comparison]:
@@ -86,7 +86,7 @@ class _Trained:
         return cls(what.finetuning, what.model, size, what.pretraining_events, what.mode or "")
 
 
-def _control(setting: Setting, every: Sequence[Setting]) -> Setting | None:
+def _control(setting: Setting, all_settings: Sequence[Setting]) -> Setting | None:
     """Return the setting of the same model and labels that does not start from pretraining.
 
     Of several, that of the same fine-tuning.
@@ -95,7 +95,7 @@ def _control(setting: Setting, every: Sequence[Setting]) -> Setting | None:
     mode = CONTROLS[ours.mode or ""]
     same = [
         each
-        for each in every
+        for each in all_settings
         if each.configuration.mode == mode and each.configuration.labels == ours.labels
         if mode == "head" or _model(each) == _model(setting)
     ]
@@ -142,7 +142,7 @@ def _by_seed(setting: Setting, name: str) -> Mapping[int | None, float]:
     return {seed: mean(values) for seed, values in found.items()}
 
 
-def _told(gain: Gain) -> str:
+def _in_words(gain: Gain) -> str:
     """Return one gain in words."""
     size = score(abs(gain.gain))
     error = "" if math.isnan(gain.error) else f" ± {score(gain.error, gain.gain)}"

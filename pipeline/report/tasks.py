@@ -111,9 +111,9 @@ def _view(folder: TaskFolder, task: Table, reader: Reader, jobs: list[Account]) 
 
 def _seconds(parts: tuple[Part, ...], ending: Ending | None, jobs: list[Account]) -> float | None:
     """Return the seconds of a task's own jobs; else of one worker for its parts, or for all."""
-    own = float(sum(each.seconds for each in jobs))
-    if own:
-        return own
+    seconds = float(sum(each.seconds for each in jobs))
+    if seconds:
+        return seconds
     times = [each.seconds for each in parts if each.seconds is not None]
     if not times and ending is not None and ending.seconds is not None:
         times = [ending.seconds]

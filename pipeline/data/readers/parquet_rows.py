@@ -67,13 +67,13 @@ def _has_checksums(path: Path, metadata: Any) -> bool:
     with path.open("rb") as stream:
         stream.seek(column.dictionary_page_offset or column.data_page_offset)
         header = stream.read(64)
-    place = 0
+    offset = 0
     for _ in range(3):
-        place += 1
-        while header[place] & 0x80:
-            place += 1
-        place += 1
-    return header[place] == 0x15
+        offset += 1
+        while header[offset] & 0x80:
+            offset += 1
+        offset += 1
+    return header[offset] == 0x15
 
 
 def extensions(types: Any) -> dict[str, Any]:

@@ -42,8 +42,8 @@ def places(store: Store, event_id: int) -> list[EventPlace]:
     if not 0 <= event_id <= int(MASK):
         message = f"{store.path}: {event_id} is no event id; they lie from 0 to 2^63 - 1."
         raise BadInput(message)
-    by_place = store.manifest.event_key == OF_FILE
-    search = _by_place if by_place else _by_number
+    by_row = store.manifest.event_key == OF_FILE
+    search = _by_row if by_row else _by_number
     found = list(search(store, np.array([event_id])))
     if not found:
         message = (
@@ -54,7 +54,7 @@ def places(store: Store, event_id: int) -> list[EventPlace]:
     return found
 
 
-def _by_place(store: Store, event_id: Integers) -> Iterator[EventPlace]:
+def _by_row(store: Store, event_id: Integers) -> Iterator[EventPlace]:
     """Yield the places of an event whose id says its file and row."""
     for number, file in enumerate(store.manifest.source_files):
         row = int(numbers_from(base_of(file.sha256), event_id)[0])
@@ -72,8 +72,8 @@ def _by_number(store: Store, event_id: Integers) -> Iterator[EventPlace]:
     for number, file in enumerate(store.manifest.source_files):
         for shard, index in _stored(store, number, event_id):
             row = int(shard.read((ROW,))[ROW][index])
-            place = (shard.record.split, shard.record.name, index)
-            yield EventPlace(int(event_id[0]), file, row, *place)
+            found = (shard.record.split, shard.record.name, index)
+            yield EventPlace(int(event_id[0]), file, row, *found)
 
 
 def _stored(store: Store, file: int, event_id: Integers) -> Iterator[tuple[Shard, int]]:
@@ -96,7 +96,7 @@ class Origins:
         self._sources = store.manifest.source_files
         self._file = np.array([shard.record.file for shard in shards], np.int64)
         self._ends = np.cumsum([shard.record.events for shard in shards])
-        self._by_place = store.manifest.event_key == OF_FILE
+        self._by_row = store.manifest.event_key == OF_FILE
 
     def of(self, start: int, events: Events) -> tuple[list[str], Integers]:
         """Return the file and the entry (E) of `events`, the first of which is number `start`.
@@ -105,12 +105,12 @@ class Origins:
         names no files, they are "" and -1.
         """
         entry = np.full(len(events), -1, np.int64)
-        place = np.arange(start, start + len(events))
-        file = self._file[np.searchsorted(self._ends, place, side="right")]
+        index = np.arange(start, start + len(events))
+        file = self._file[np.searchsorted(self._ends, index, side="right")]
         if file.max(initial=-1) >= len(self._sources):
             return [""] * len(events), entry
         names = [self._sources[number].path for number in file]
-        if not self._by_place:
+        if not self._by_row:
             return names, events.per_event[ROW].astype(np.int64)
         for number in np.unique(file):
             here = file == number
@@ -124,7 +124,7 @@ def source_table(store: Store) -> list[dict[str, Any]]:
 
     The first id is None where the experiment numbers its events.
     """
-    by_place = store.manifest.event_key == OF_FILE
+    by_row = store.manifest.event_key == OF_FILE
     staged: dict[int, int] = {}
     for shard in store.manifest.shards:
         staged[shard.file] = staged.get(shard.file, 0) + shard.events
@@ -137,7 +137,7 @@ def source_table(store: Store) -> list[dict[str, Any]]:
             "bytes": each.bytes,
             "sha256": each.sha256,
             "verified by": each.verified_by or "nothing",
-            "first event_id": base_of(each.sha256) if by_place else None,
+            "first event_id": base_of(each.sha256) if by_row else None,
             "path": masked(each.path),
         }
         for number, each in enumerate(store.manifest.source_files)

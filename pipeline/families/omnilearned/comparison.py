@@ -23,12 +23,12 @@ SHORTEST = 1e-3  # the least length by which an event is divided
 class Compared:
     """Unit vectors (G, D) of all events as they are and in noise, those at hand with gradients.
 
-    `own` are the rows of the events at hand, `signal` is the mean of (1 - t)² over all.
+    `here` are the rows of the events at hand, `signal` is the mean of (1 - t)² over all.
     """
 
     clean: Tensor
     noisy: Tensor
-    own: slice
+    here: slice
     signal: Tensor
 
 
@@ -47,25 +47,25 @@ def rows_of(clean: Seen, noisy: Seen, time: Tensor, batch: Batch, points: int) -
     return torch.cat([*directions, (1 - time).square().unsqueeze(1).float()], 1)
 
 
-def compared(rows: Tensor, every: Tensor, first: int) -> Compared:
-    """Return what the objective reads: `every` row (G, 2 D + 1), from `first` on those at hand."""
-    own = slice(first, first + len(rows))
-    together = torch.cat([every[: own.start], rows, every[own.stop :]])
+def compared(rows: Tensor, all_rows: Tensor, first: int) -> Compared:
+    """Return what the objective reads: `all_rows` (G, 2 D + 1), from `first` on those at hand."""
+    here = slice(first, first + len(rows))
+    together = torch.cat([all_rows[: here.start], rows, all_rows[here.stop :]])
     clean, noisy = together[:, :-1].chunk(2, 1)
-    return Compared(clean, noisy, own, every[:, -1].mean())
+    return Compared(clean, noisy, here, all_rows[:, -1].mean())
 
 
 class Others:
-    """The rows of a batch that is taken forward in micro-batches, each of which finds its own."""
+    """The rows of a batch that is taken forward in micro-batches, each of which finds its part."""
 
     def __init__(self, rows: Tensor, collectives: Collectives) -> None:
-        self.every, self._next = gathered(rows, collectives)
+        self.all_rows, self._next = gathered(rows, collectives)
 
     def compared(self, rows: Tensor) -> Compared:
         """Return what the objective reads of the next micro-batch."""
         first = self._next
         self._next += len(rows)
-        return compared(rows, self.every, first)
+        return compared(rows, self.all_rows, first)
 
 
 def _direction(seen: Seen, batch: Batch, points: int) -> Tensor:

@@ -70,9 +70,9 @@ def contrastive(output: Output, batch: Batch) -> Losses:
     products = SHARPNESS * near.clean @ near.noisy.T
     itself = torch.arange(len(products), device=products.device)
     entropy = _row_entropy(products, itself) + _row_entropy(products.T, itself)
-    own, total = entropy[near.own].detach().mean(), entropy.sum()
-    share = (total - total.detach()) / (near.own.stop - near.own.start)
-    return {"contrastive": near.signal * (own + share) / 2}
+    mean, total = entropy[near.here].detach().mean(), entropy.sum()
+    share = (total - total.detach()) / (near.here.stop - near.here.start)
+    return {"contrastive": near.signal * (mean + share) / 2}
 
 
 def known(batch: Batch, *, array: str) -> Tensor:

@@ -68,10 +68,10 @@ def seal(
     Raises:
         SupersededError: Another process has taken over the training.
     """
-    places = {Path(place): names for place, _, names in os.walk(written)}
+    folders = {Path(parent): names for parent, _, names in os.walk(written)}
     files = {
-        str((place / name).relative_to(written)): place / name
-        for place, names in places.items()
+        str((parent / name).relative_to(written)): parent / name
+        for parent, names in folders.items()
         for name in names
     }
     others = {name: path for name, path in files.items() if name not in known}
@@ -79,8 +79,8 @@ def seal(
     found = {**known, **dict(zip(others, hashes(others.values()), strict=True))}
     content = {**extra, "events_seen": events_seen, ORDER: order.VERSION, "files": found}
     write_json(written / MANIFEST, {**content, SEAL: _seal(content)})
-    for place in places:
-        sync_folder(place)
+    for parent in folders:
+        sync_folder(parent)
     claims.confirm()
     # There may be one, damaged, or written before a resume from an older checkpoint.
     keep_synced(written, folder(written.parent, events_seen))

@@ -58,12 +58,12 @@ def check_kernels(model: Family, module: nn.Module) -> None:
     """
     if os.environ.get(ACCELERATOR, "cpu") == "cpu":
         return
-    asked = (getattr(each, "kernels", None) for each in (model, getattr(model, "mamba", None)))
+    requested = (getattr(each, "kernels", None) for each in (model, getattr(model, "mamba", None)))
     used = {
         getattr(each, "choices", {}).get("kernels") or getattr(each, "kernels", None)
         for each in module.modules()
     }
-    if "auto" in asked and "torch" in used:
+    if "auto" in requested and "torch" in used:
         message = (
             'kernels = "auto": mamba-ssm is missing in this environment, and without it the scan '
             "takes many times the memory and time that were planned. Install it (pip install "

@@ -121,7 +121,7 @@ def _train(
 
 
 def _exported(engine: Engine, spec: TrainSpec, folder: TaskFolder, best: Mapping[str, Any]) -> str:
-    """Write the weights, those of the best checkpoint if that is asked; return their SHA-256."""
+    """Write the weights, or those of the best checkpoint; return their SHA-256."""
     if spec.takes_best:
         engine.load(folder.checkpoints, best["best_checkpoint"])
     digest = engine.export(folder.path / WEIGHTS, spec.metadata)
