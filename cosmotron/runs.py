@@ -47,6 +47,8 @@ class Run:
 
         found, problems = rows(self.folder)
         table = pandas.DataFrame(found)
+        counts = table.columns.intersection(["pretraining_events", "labels", "seed"])
+        table = table.astype(dict.fromkeys(counts, "Int64"))  # which may be missing
         table.attrs["problems"] = problems
         return table
 
@@ -68,9 +70,9 @@ class Run:
         if not folder.predictions.is_file():
             there = sorted(self.folder.path.glob(f"evaluate/*/{folder.predictions.name}"))
             message = (
-                f"{folder.predictions}: no predictions here. An evaluation has them when it is "
-                "done, unless an earlier version made it: remove its DONE and run again. There are "
-                f"those of {', '.join(each.parent.name for each in there) or 'none'}."
+                f"{folder.predictions}: not there. An evaluation has it when it is done, unless an "
+                "earlier version made it: remove its DONE and run again. Those that have it: "
+                f"{', '.join(each.parent.name for each in there) or 'none'}."
             )
             raise RunError(message)
         return predictions.read(folder.predictions, columns)

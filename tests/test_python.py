@@ -223,7 +223,7 @@ def test_what_is_not_there_is_said(jets, exported, tmp_path):
     with pytest.raises(DeclarationError, match=r"none: no run: campaign.toml is not there"):
         cosmotron.open(tmp_path / "none")
     (tmp_path / "campaign.toml").touch()
-    with pytest.raises(RunError, match=r"x/predictions.parquet: no predictions here.* of none"):
+    with pytest.raises(RunError, match=r"x/predictions.parquet: not there.* have it: none"):
         cosmotron.open(tmp_path).predictions("x")
     with pytest.raises(BadInput, match="no store here"):
         cosmotron.open_store(tmp_path)
