@@ -100,6 +100,12 @@ def newest(folder: TaskFolder) -> Link | None:
     return _link(folder, number, ended=number in there["ended"])
 
 
+def last_number(folder: TaskFolder) -> int:
+    """Return the number of the last link that has begun, of an earlier chain too; 0 for none."""
+    there = _there(folder)
+    return max(there["begun"] | there["over"], default=0)
+
+
 def over(folder: TaskFolder) -> Over | None:
     """Return why the chain is over, None if another link was begun since or none is missing.
 

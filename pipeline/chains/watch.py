@@ -136,10 +136,10 @@ class Chain:
         if not self.has_settings:
             link_settings.write(self.manager.plan, self.step)
             self.has_settings = True
-        last = history.newest(self.folder)
-        # The ledger may still wait for the job of a link that has recorded its own end.
-        ended = last.number if last is not None else 0
-        number = max(self.manager.next_number(self.step.task.key), ended + 1)
+        # The ledger may still wait for the job of a link that has recorded its own end, of the
+        # chain that the user was told the end of, too.
+        after = history.last_number(self.folder) + 1
+        number = max(self.manager.next_number(self.step.task.key), after)
         history.begin(self.folder, number, saved(self.folder))
         self.begun.add(number)
         self.advance()

@@ -421,6 +421,24 @@ def test_a_link_that_ended_is_followed_though_the_ledger_still_waits_for_its_job
     assert len(manager.ledger.of_task(step.task.key)) == 2
 
 
+def test_a_chain_that_was_over_goes_on_though_the_ledger_still_waits_for_its_job(
+    manager, scheduler, step, folder, monkeypatch
+):
+    """As after a loss of ledger records: the end of the job is told, and not in the ledger."""
+    Chain(step, manager).advance()
+    history.end(folder, 1, "error", progressed=False)
+    over = history.Over(1, "error", "error", "job 700 ended completed with exit code 0.")
+    history.close(folder, over)
+    history.report(folder, over)
+    told = scheduler.query
+    monkeypatch.setattr(scheduler, "query", lambda jobs: told([j for j in jobs if j.id != "700"]))
+    checkpoints_each_link(scheduler, folder, done_after=2)
+    chain(step, manager)
+    assert folder.is_done
+    keys = [each.job_key for each in manager.ledger.of_task(step.task.key)]
+    assert keys == [manager.plan.link(step, number).key for number in (1, 2)]
+
+
 def test_a_job_is_not_lost_while_the_scheduler_is_silent(manager, scheduler, step, folder, clock):
     watched = Chain(step, manager)
     watched.advance()
