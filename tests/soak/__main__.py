@@ -116,7 +116,7 @@ def _one(
     bed.prepare(options.site)
     resume_all()
     found = soak(bed, faults, qos="preempt" if "preemption" in name else "")
-    logs = folder.with_name("soak-logs")
+    logs = bed.log.with_name("cosmotron-soak-logs")  # the next test bed has a new scratch
     logs.mkdir(exist_ok=True)
     shutil.copy(bed.log, logs / f"{time.time():.0f} {name}.log")
     return found
@@ -133,7 +133,7 @@ def _report(name: str, found: Soaked, calm: Soaked) -> None:
     took = f"{found.runs} run(s), {found.jobs} jobs, {found.seconds:.0f} s"
     stamp = time.strftime("%H:%M:%S")
     line = f"{stamp}  {name}, {found.what}: {took}, {found.node_hours:.4f} node-hours: {wrong}"
-    sys.stdout.write(f"{line}\n")
+    sys.stdout.write(f"{line}\n{_typed_for([found]) if found.reasons else ''}")
     sys.stdout.flush()
 
 
