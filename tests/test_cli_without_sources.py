@@ -59,6 +59,7 @@ BY_FOLDER = (
     ("report {run} --format csv", "finetune,task,model"),
     ("crate {run}", "ro-crate-metadata.json"),
     ("export {run} pretrain/m-d4-s1 --to {run}/out", "nothing to export"),
+    ("predict {run} finetune/m-d4-s1 {run}/x.npz --to {run}/o.npz", "No fine-tuning"),
     ("archive {run} --to {run}.tar", "{run}.tar"),
     ("restore {run}.tar --to {run}/..", "no such file"),
     ("touch {run}", "what is still read"),

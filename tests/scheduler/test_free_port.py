@@ -1,5 +1,6 @@
 """The port at which the processes of a training meet: below those given to all, and free."""
 
+import shlex
 import socket
 import subprocess
 from contextlib import ExitStack
@@ -18,7 +19,7 @@ def given() -> int:
 
 def port_of(number: int) -> int:
     """The port that a batch script takes for a job of that number."""
-    macro = _templates(catalog.folder(SHELF)).get_template("free_port.j2").module
+    macro = _templates(catalog.folder(SHELF), shlex.quote).get_template("free_port.j2").module
     lines = ["set -e", "MASTER_ADDR=127.0.0.1", macro.free_port(str(number)), "echo $MASTER_PORT"]  # type: ignore[attr-defined]
     script = ["bash", "-c", "\n".join(lines)]
     return int(subprocess.run(script, capture_output=True, text=True, check=True).stdout)
