@@ -146,7 +146,11 @@ def _in_words(gain: Gain) -> str:
     """Return one gain in words."""
     size = score(abs(gain.gain))
     error = "" if math.isnan(gain.error) else f" ± {score(gain.error, gain.gain)}"
-    seeds = f"{gain.seeds} seeds" if gain.seeds > 1 else "one seed, error over events"
+    seeds = (
+        f"{gain.seeds} seeds"
+        if gain.seeds > 1
+        else "one seed: the error is over events, not over seeds"
+    )
     at = f"at {number(gain.labels)} labels"
     if not gain.is_seen:
         sign = "+" if gain.gain >= 0 else "−"

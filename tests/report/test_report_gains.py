@@ -52,8 +52,9 @@ def test_one_seed_has_the_error_over_events():
     (gain,) = found.gains
     assert gain.error == pytest.approx(math.hypot(0.1, 0.1))
     assert found.control == "head"
-    assert "no gain seen at 10 labels (−0.2000 ± 0.1414, one seed, error over events)" in (
-        found.sentence
+    assert found.sentence.endswith(
+        "no gain seen at 10 labels (−0.2000 ± 0.1414, one seed: the error is over events, "
+        "not over seeds)."
     )
 
 
