@@ -10,6 +10,8 @@ from pydantic import PositiveInt
 from pipeline.catalog import Declaration
 
 ACCELERATOR = "COSMOTRON_ACCELERATOR"  # what a process of a job must find: cpu, cuda or rocm
+# What hides devices from a process; Parsl gives a worker its device by all of these at once.
+VISIBLE = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
 
 class Job(Declaration):

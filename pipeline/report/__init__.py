@@ -28,11 +28,12 @@ def write_report(
         OSError: The report's folder cannot be written.
     """
     try:
-        from pipeline.report.page import render
+        from pipeline.report.page import content_of, render
     except ModuleNotFoundError as error:
         message = f"The report needs {error.name}. Install it with: pip install 'cosmotron[report]'"
         raise RunError(message) from error
     page = run.report / "together.html" if others else run.page
     now = datetime.now(UTC)
-    write_text(page, render(run, campaign, site, now, committed_node_hours, others))
+    content = content_of(run, campaign, site, now, committed_node_hours, others)
+    write_text(page, render(content))
     return page

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -48,20 +48,8 @@ from pipeline.site import Site
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render(
-    run: Run,
-    campaign: Campaign,
-    site: Site,
-    now: datetime,
-    committed_node_hours: float | None = None,
-    others: Sequence[tuple[Run, Site]] = (),
-) -> str:
-    """Return the page of `run` as HTML that needs no other file and no network.
-
-    `committed_node_hours` is the most that what is left may cost, None if nobody has planned it.
-    With `others` the page is of the campaign as it ran here and in those runs.
-    """
-    content = content_of(run, campaign, site, now, committed_node_hours, others)
+def render(content: Mapping[str, Any]) -> str:
+    """Return the page of what `content_of` returns: HTML that needs no other file, no network."""
     return with_contents(_environment().get_template("page.html.j2").render(content))
 
 
@@ -73,7 +61,11 @@ def content_of(
     committed_node_hours: float | None = None,
     others: Sequence[tuple[Run, Site]] = (),
 ) -> dict[str, Any]:
-    """Return what the page shows, by the names that its templates have for it."""
+    """Return what the page of `run` shows, by the names that its templates have for it.
+
+    `committed_node_hours` is the most that what is left may cost, None if nobody has planned it.
+    With `others` the page is of the campaign as it ran here and in those runs.
+    """
     reader = Reader()
     everywhere = [(run, site), *others]
     together = gather(labelled(everywhere), campaign, reader)

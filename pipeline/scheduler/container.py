@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.catalog import DeclarationError
-from pipeline.job import Job
+from pipeline.job import VISIBLE, Job
 from pipeline.site import Site
 
 # The environment variables that a batch script passes to a process, beside the site's exports.
 PASSED = (
     *("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID"),
-    *("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"),
+    *VISIBLE,
     *("COSMOTRON_STARTED", "COSMOTRON_ENDS", "PYTHONPATH"),
 )
 

@@ -3,11 +3,8 @@
 import shlex
 from collections.abc import Sequence
 
-from pipeline.job import ACCELERATOR
+from pipeline.job import ACCELERATOR, VISIBLE
 from pipeline.site import Site
-
-# Parsl gives a worker its device by all of these names at once (process_worker_pool.py).
-VISIBLE = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
 
 def devices(site: Site, node: str, workers: int) -> int:

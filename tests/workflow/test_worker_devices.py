@@ -5,8 +5,9 @@ import subprocess
 
 import pytest
 
+from pipeline.job import VISIBLE
 from pipeline.site import load_site
-from pipeline.workflow.devices import VISIBLE, devices, on_device
+from pipeline.workflow.devices import devices, on_device
 
 SHOWN = ["env"]
 

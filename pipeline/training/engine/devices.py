@@ -8,9 +8,7 @@ from torch import nn
 
 from pipeline.data.errors import BadInput
 from pipeline.families.family import Family
-from pipeline.job import ACCELERATOR
-
-VISIBLE = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+from pipeline.job import ACCELERATOR, VISIBLE
 
 
 def built_for() -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from pipeline.job import VISIBLE
 from pipeline.training.engine.engine import World
 from pipeline.training.engine.preflight import MEGABYTE, all_reduce, joined, step
 from pipeline.training.programs.program import leave
@@ -16,7 +17,6 @@ from pipeline.writing import write_json
 
 REDUCED_MEGABYTES = 64
 WRITTEN_MEGABYTES = 256
-VISIBLE = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
 
 def seen(folder: Path) -> dict[str, Any]:
