@@ -39,8 +39,15 @@ class Disk:
         _do("mount", "-o", "remount,abort", str(self.folder))
 
     def restart(self) -> None:
-        """Mount again what reached the disk; nobody may still work there."""
+        """Mount again what reached the disk; nobody may still work there.
+
+        A copy, since a mount namespace that some other test made meanwhile keeps the stopped file
+        system alive, and the same image would be mounted as that: read-only.
+        """
         self.unmount()
+        what_was_reached = self.image.with_suffix(".copy")
+        _do("cp", "--sparse=always", str(self.image), str(what_was_reached))
+        what_was_reached.replace(self.image)
         self.mount()
 
     def unmount(self) -> None:

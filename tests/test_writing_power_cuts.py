@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 
 import pytest
 from power_cut import disk
@@ -30,6 +31,20 @@ def contents(folder):
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+def test_the_disk_comes_back_though_another_namespace_has_it(power):
+    ready = "echo there; exec sleep 60"
+    with subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", ready], stdout=subprocess.PIPE
+    ) as elsewhere:
+        assert elsewhere.stdout.readline() == b"there\n"
+        write_text(power.folder / "before.txt", "text")
+        power.cut()
+        power.restart()
+        write_text(power.folder / "after.txt", "text")
+        elsewhere.kill()
+    assert (power.folder / "before.txt").read_text() == "text"
 
 
 def test_files_and_folders(power):
