@@ -3,6 +3,7 @@
 import ast
 import difflib
 import importlib
+import json
 import pkgutil
 import tomllib
 from collections.abc import Iterable
@@ -97,11 +98,13 @@ def read(path: Path, model: type[Declared]) -> Declared:
 
 
 def table(path: Path) -> dict[str, Any]:
-    """Return the content of the TOML file `path`, unchecked.
+    """Return the content of the file `path`, TOML or `.json`, unchecked.
 
     Raises:
-        DeclarationError: It cannot be read, or is no TOML.
+        DeclarationError: It cannot be read, or is no such file.
     """
+    if path.suffix == ".json":
+        return _object(path)
     try:
         return tomllib.loads(path.read_text())
     except OSError as error:
@@ -110,6 +113,26 @@ def table(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         message = f"{path}: not valid TOML: {error}."
         raise DeclarationError(message) from error
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """Return the object in the JSON file `path`.
+
+    Raises:
+        DeclarationError: It cannot be read, or is no such file.
+    """
+    try:
+        found = json.loads(path.read_text())
+    except OSError as error:
+        message = f"{path}: cannot be read ({error.strerror})."
+        raise DeclarationError(message) from error
+    except ValueError as error:
+        message = f"{path}: not valid JSON: {error}."
+        raise DeclarationError(message) from error
+    if not isinstance(found, dict):
+        message = f"{path}: not a JSON object."
+        raise DeclarationError(message)
+    return found
 
 
 def parse_file(

@@ -80,6 +80,27 @@ def test_what_is_no_toml(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("{", "not valid JSON: Expecting property name"),
+        ("[1]", "not a JSON object."),
+        ('{"model_type": "bert"}', "model_type: unknown key. Known here: leaf, leaves, row."),
+    ],
+)
+def test_a_json_file_of_others(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(DeclarationError) as caught:
+        catalog.read(path, Tree)
+    assert str(caught.value).removeprefix(f"{path}: ").startswith(expected)
+
+
+def test_a_json_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DeclarationError, match=r"none.json: cannot be read \(No such file"):
+        catalog.read(tmp_path / "none.json", Tree)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
         ("leef = 1", "leef: unknown key. Did you mean 'leaf'?"),
         ("xyz = 1", "xyz: unknown key. Known here: leaf, leaves, row."),
         ("[leaf]\nnumber = 1\nnumbr = 1", "leaf.numbr: unknown key. Did you mean 'number'?"),

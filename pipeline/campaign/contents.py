@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import catalog
-from pipeline.campaign.model_folder import CONFIG
+from pipeline.campaign import model_folder
 from pipeline.catalog import DeclarationError
 from pipeline.writing import read_json
 
@@ -106,7 +106,7 @@ def _recorded(store: Path) -> str:
 def weights_sha256(folder: Path) -> str:
     """Return the SHA-256 that a folder of weights states of them, "" if it states none."""
     try:
-        stated = catalog.table(folder / CONFIG).get("weights", {})
+        stated = catalog.table(folder / model_folder.names(folder).config).get("weights", {})
     except DeclarationError:
         return ""
     return str(stated.get("sha256", "")) if isinstance(stated, dict) else ""

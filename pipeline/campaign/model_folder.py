@@ -1,11 +1,13 @@
 """A model as a folder for others: `weights.safetensors`, `config.toml` and a card, `README.md`.
 
 `cosmotron export` writes one of a training, `cosmotron weights import` of the authors' weights, and
-`weights = "FOLDER"` of a campaign's model starts from one.
+`weights = "FOLDER"` of a campaign's model starts from one. The Hugging Face hub knows a model by
+other names of the same files: `model.safetensors` and `config.json`.
 """
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tomli_w
 from pydantic import NonNegativeInt, PositiveInt
@@ -17,6 +19,16 @@ from pipeline.downstream import AnyTask
 from pipeline.families import AnyTokenizer, Model
 
 CONFIG, WEIGHTS, CARD = "config.toml", "weights.safetensors", "README.md"
+
+
+class Names(NamedTuple):
+    """The names of the files of a model."""
+
+    config: str
+    weights: str
+
+
+OURS, HUB = Names(CONFIG, WEIGHTS), Names("config.json", "model.safetensors")
 
 
 class StoredWeights(Declaration):
@@ -71,11 +83,19 @@ def read(folder: Path) -> ModelFolder | None:
     Raises:
         DeclarationError: The file is damaged, or declares something else.
     """
-    path = folder / CONFIG
+    path = folder / names(folder).config
     return catalog.read(path, ModelFolder) if path.is_file() else None
 
 
-def write(folder: Path, content: ModelFolder) -> None:
-    """Write `config.toml` into `folder`."""
+def names(folder: Path) -> Names:
+    """Return the names that files have in `folder`: the hub's if it has those alone."""
+    is_hub = (folder / HUB.config).is_file() and not (folder / OURS.config).is_file()
+    return HUB if is_hub else OURS
+
+
+def write(folder: Path, content: ModelFolder, called: Names = OURS) -> None:
+    """Write the declaration into `folder`."""
     declared: dict[str, Any] = content.model_dump(mode="json", exclude_none=True)
-    (folder / CONFIG).write_text(tomli_w.dumps(declared))
+    is_json = called.config.endswith(".json")
+    text = json.dumps(declared, indent=2) + "\n" if is_json else tomli_w.dumps(declared)
+    (folder / called.config).write_text(text)

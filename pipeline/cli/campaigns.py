@@ -214,16 +214,31 @@ def export(
     to: Annotated[Path, typer.Option("--to", help="The folder to write; new or empty.")],
     site: SiteName = None,
     root: Root = None,
+    licence: Annotated[
+        str,
+        typer.Option(
+            "--license", metavar="ID", help="For the card, as SPDX writes it in lower case: mit."
+        ),
+    ] = "other",
+    hub: Annotated[
+        bool,
+        typer.Option(
+            "--hub",
+            help="Name the files as the Hugging Face hub does: model.safetensors, config.json.",
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a folder with files.")] = False,
 ) -> None:
     """Export a trained model: weights.safetensors, config.toml, and a model card, README.md.
 
-    Example: `cosmotron export quickstart pretrain/m0-d960-s1 --to m0/`
+    `hf upload OWNER/NAME m0/` publishes a folder that was written with --hub.
+
+    Example: `cosmotron export quickstart pretrain/m0-d960-s1 --to m0/ --hub --license mit`
     """
     from pipeline.release.export import export as write
 
     what, _, folder = opened(campaign, site, root)
-    typer.echo(write(what, folder, task, to, force=force))
+    typer.echo(write(what, folder, task, to, licence=licence, hub=hub, force=force))
 
 
 def report(

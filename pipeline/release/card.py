@@ -1,23 +1,31 @@
 """The card of a trained model, Hugging Face's README.md, from the run folder."""
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline import __version__, records
 from pipeline.budget.ledger import Ledger
-from pipeline.campaign import FinetuneTask, PretrainTask, ProbeTask, TokenizeTask
-from pipeline.campaign.model_folder import SourceFiles
+from pipeline.campaign import EvaluateTask, FinetuneTask, PretrainTask, ProbeTask, TokenizeTask
+from pipeline.campaign.model_folder import HUB, Names, SourceFiles
 from pipeline.data.experiments import experiment
 from pipeline.data.store.manifest import Manifest, read_manifest
-from pipeline.records import Probed, Trained
+from pipeline.records import Evaluated, Probed, Trained
 from pipeline.run import Run
 from pipeline.writing import read_json
 
 TEMPLATES = Path(__file__).parent / "templates"
+
+
+class Named(NamedTuple):
+    """The names of the files of a model, and that of its licence."""
+
+    files: Names
+    licence: str
 
 
 def card(
@@ -25,11 +33,13 @@ def card(
     tasks: Sequence[Any],
     run: Run,
     result: Trained,
+    named: Named,
     files: SourceFiles | None = None,
 ) -> str:
     """Return the card of the model that `task` trained, with YAML for the hub at its head.
 
-    `files` says how files are read for it, None where it reads stores alone.
+    The model's files and licence are `named`; `files` says how files of events are read for it,
+    None where it reads stores alone.
 
     Raises:
         BadInput: The store that it was trained on is gone, or damaged.
@@ -48,6 +58,9 @@ def card(
         **_inputs(task),
         "source": _source(task, files),
         "probed": _probed(task.key, tasks, run),
+        "evaluated": _evaluated(task, tasks, run),
+        "named": named,
+        "is_hub": named.files is HUB,
         "node_hours": node_hours(run, task.key),
         "environment": read_json(run.environment) or {},
         "campaign": run.campaign,
@@ -105,6 +118,37 @@ def _probed(key: str, tasks: Sequence[Any], run: Run) -> list[Probed]:
     ]
     found = [records.read(folder.result, Probed) for folder in folders if folder.is_done]
     return [each for each in found if each is not None]
+
+
+def _evaluated(
+    task: TokenizeTask | PretrainTask | FinetuneTask, tasks: Sequence[Any], run: Run
+) -> list[dict[str, Any]]:
+    """Return the tests of the model that `task` trained: the store, the split and the scores."""
+    if not isinstance(task, FinetuneTask):
+        return []
+    folder = run.task(task.key).path
+    tests = [each for each in tasks if isinstance(each, EvaluateTask) and each.finetuned == folder]
+    found = [(each, records.read(run.task(each.key).result, Evaluated)) for each in tests]
+    return [
+        {
+            "store": each.store.stem,
+            "split": result.split,
+            "events": result.events,
+            "metrics": _metrics(task, result),
+        }
+        for each, result in found
+        if result is not None and run.task(each.key).is_done
+    ]
+
+
+def _metrics(task: FinetuneTask, result: Evaluated) -> list[dict[str, Any]]:
+    """Return the scores that are numbers, with their titles."""
+    titles = task.head.titles(result.scores)
+    return [
+        {"type": name, "name": titles.get(name, name.replace("_", " ")), "value": value}
+        for name, value in result.scores.items()
+        if math.isfinite(value)
+    ]
 
 
 def node_hours(run: Run, key: str) -> dict[str, float]:

@@ -16,7 +16,7 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
 
 from pipeline.budget.account import Account
-from pipeline.campaign import Campaign
+from pipeline.campaign import Campaign, model_folder
 from pipeline.campaign.provenance import Provenance
 from pipeline.data.checksums import sha256
 from pipeline.data.store import MANIFEST, Manifest
@@ -262,7 +262,7 @@ def _objects(contents: Contents, task: TaskView) -> list[Entity]:
     trunk = (declared.get("trunk") or {}).get("folder")
     folders = [declared.get(name) for name in ("backbone", "finetuned", "pretrained", "trained")]
     for folder in filter(None, [*folders, trunk]):
-        given += contents.file(Path(folder) / WEIGHTS, TRAINED)
+        given += contents.file(Path(folder) / model_folder.names(Path(folder)).weights, TRAINED)
     return given
 
 

@@ -18,6 +18,8 @@ from pipeline.campaign import (
 )
 from pipeline.campaign.model_folder import (
     CARD,
+    HUB,
+    OURS,
     WEIGHTS,
     ModelFolder,
     SourceFiles,
@@ -28,7 +30,7 @@ from pipeline.data import training_data
 from pipeline.data.store import BINS
 from pipeline.outcome import RunError
 from pipeline.release import source_files
-from pipeline.release.card import card
+from pipeline.release.card import Named, card
 from pipeline.run import Run, TaskFolder
 from pipeline.writing import new_folder
 
@@ -41,8 +43,19 @@ class ExportError(RunError):
     outcome = "error"
 
 
-def export(campaign: Campaign, run: Run, key: str, to: Path, *, force: bool = False) -> Path:
+def export(
+    campaign: Campaign,
+    run: Run,
+    key: str,
+    to: Path,
+    *,
+    licence: str = "other",
+    hub: bool = False,
+    force: bool = False,
+) -> Path:
     """Write the model that the task `key` trained to the folder `to`, whole or not at all.
+
+    The card names the `licence`. For the Hugging Face `hub` the files have the names that it knows.
 
     Raises:
         DeclarationError: The campaign has no training of that key.
@@ -63,7 +76,7 @@ def export(campaign: Campaign, run: Run, key: str, to: Path, *, force: bool = Fa
         message = f"{to}: not empty. Name another folder, or replace it with --force."
         raise ExportError(message)
     with new_folder(to, replaces=force) as made:
-        _write(task, campaign, run, result, made)
+        _write(task, campaign, run, result, made, Named(HUB if hub else OURS, licence))
     return to
 
 
@@ -82,7 +95,9 @@ def _named(key: str, trainings: list[Trained]) -> Trained:
     raise DeclarationError(message)
 
 
-def _write(task: Trained, campaign: Campaign, run: Run, result: records.Trained, to: Path) -> None:
+def _write(
+    task: Trained, campaign: Campaign, run: Run, result: records.Trained, to: Path, named: Named
+) -> None:
     """Write the files of a model to the empty folder `to`.
 
     Raises:
@@ -96,16 +111,16 @@ def _write(task: Trained, campaign: Campaign, run: Run, result: records.Trained,
     if weights_hash(source) != result.weights_sha256:
         message = f"{source}: not the weights that {source.with_name('result.json')} speaks of."
         raise ExportError(message)
-    shutil.copyfile(source, to / WEIGHTS)
+    shutil.copyfile(source, to / named.files.weights)
     content = ModelFolder(
         model=task.model.model_copy(update={"weights": ""}),
         files=_files(task, tasks, campaign, to),
         weights=StoredWeights(sha256=result.weights_sha256),
         **_of_head(task),
     )
-    model_folder.write(to, content)
+    model_folder.write(to, content, named.files)
     training_data.write(to, training_data.gathered(source.parent))
-    (to / CARD).write_text(card(task, tasks, run, result, content.files))
+    (to / CARD).write_text(card(task, tasks, run, result, named, content.files))
 
 
 def _of_head(task: Trained) -> dict[str, Any]:

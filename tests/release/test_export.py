@@ -8,8 +8,10 @@ import sys
 import tomllib
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import yaml
+from hub_server import hub
 from whole_campaign import TINY
 
 from pipeline.campaign import load_campaign
@@ -143,3 +145,53 @@ def test_weights_that_are_gone_or_others_leave_nothing_behind(campaign, tmp_path
     with pytest.raises(ExportError, match=message):
         export(campaign, Run(tmp_path / "runs", "tiny"), PRETRAINED, tmp_path / "to")
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+@pytest.mark.slow
+def test_the_hub_takes_the_folder_and_what_it_gives_back_predicts(
+    uninterrupted, campaign, exported, tmp_path
+):
+    import cosmotron
+
+    folder = export(
+        campaign, Run(uninterrupted, "tiny"), TUNED, tmp_path / "to", licence="mit", hub=True
+    )
+    assert {"config.json", "model.safetensors"} <= {path.name for path in folder.iterdir()}
+    with hub() as server:
+        environment = {
+            **os.environ,
+            "HF_ENDPOINT": server.address,
+            "HF_HOME": str(tmp_path / "home"),
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_TOKEN": "hf_none",
+        }
+        for program in (
+            ["-m", "huggingface_hub.cli.hf", "upload", "team/model", str(folder)],
+            ["-c", "from huggingface_hub import *; print(snapshot_download('team/model'))"],
+        ):
+            ended = subprocess.run(
+                [sys.executable, *program], env=environment, capture_output=True, text=True
+            )
+            assert ended.returncode == 0, ended.stderr
+        assert server.problems == []
+    snapshot = Path(ended.stdout.split()[-1])
+    assert (snapshot / "model.safetensors").is_symlink()
+    store = uninterrupted / "tiny/data/labelled.zarr"
+    ours, theirs = (cosmotron.load(each).predict(store) for each in (exported[TUNED], snapshot))
+    assert ours.tolist() == theirs.tolist()
+
+
+@pytest.mark.slow
+def test_the_hub_reads_the_scores_of_a_model_on_its_card(exported, uninterrupted):
+    card = huggingface_hub.ModelCard.load(exported[TUNED] / "README.md")
+    (first, *_) = card.data.eval_results
+    told = result(uninterrupted, "evaluate/tracking-m-d24-s1-full-l8-s1")
+    assert (first.metric_type, first.metric_value) == ("ari", told["scores"]["ari"])
+    assert (first.task_type, first.dataset_type, first.dataset_split) == (
+        "tracks",
+        "sphenix",
+        "test",
+    )
+    assert (
+        huggingface_hub.ModelCard.load(exported[PRETRAINED] / "README.md").data.license == "other"
+    )

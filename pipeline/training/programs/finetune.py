@@ -7,7 +7,7 @@ from torch import nn
 
 from pipeline import records
 from pipeline.campaign import FinetuneTask, PretrainTask, model_folder, stored, together
-from pipeline.campaign.model_folder import CONFIG, ModelFolder
+from pipeline.campaign.model_folder import ModelFolder
 from pipeline.data.errors import BadInput
 from pipeline.data.loading import Selection
 from pipeline.data.store import Store
@@ -23,7 +23,7 @@ from pipeline.training.network import Downstream
 from pipeline.training.programs import program
 from pipeline.training.steps.loop import fit
 from pipeline.training.steps.spec import TrainSpec
-from pipeline.training.weights import WEIGHTS, carried, load
+from pipeline.training.weights import carried, load
 
 BACKBONE, HEAD = "backbone.", "head."
 
@@ -98,7 +98,8 @@ def trained(folder: Path, model: Family | None = None) -> dict[str, torch.Tensor
         RunError: They are not there, or not those that the folder speaks of.
         BadInput: They are of another family or size than `model`.
     """
-    path, stated = folder / WEIGHTS, model_folder.read(folder)
+    called, stated = model_folder.names(folder), model_folder.read(folder)
+    path = folder / called.weights
     if stated is None:
         result = records.read(TaskFolder(folder).result, Weights)
         digest = None if result is None else result.weights_sha256
@@ -114,7 +115,7 @@ def trained(folder: Path, model: Family | None = None) -> dict[str, torch.Tensor
         _check_same(folder, declared_in(folder), model)
     weights = load(path)
     if engine.weights_hash(weights) != digest:
-        where = CONFIG if stated is not None else "result.json"
+        where = called.config if stated is not None else "result.json"
         message = f"{path}: not the weights that {folder / where} speaks of."
         raise RunError(message)
     return weights
