@@ -102,7 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._file()
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def _file(self) -> None:
         content = self.server.files[self.path.split("/resolve/", 1)[1].split("/", 1)[1]]
