@@ -1,18 +1,22 @@
 """What is told of each step: once, whichever links took it, and with rates that can be checked."""
 
 import json
+import os
 import tracemalloc
 
 import pytest
 
 torch = pytest.importorskip("torch")
+wandb = pytest.importorskip("wandb")
 pytest.importorskip("deepspeed")
 
 from ranks import training
+from wandb_here import wandb_server
 
 from pipeline.data.errors import BadInput
 from pipeline.run import TaskFolder
 from pipeline.training.engine.engine import World
+from pipeline.training.steps import wandb_server as wandb_server_of
 from pipeline.training.steps import writers
 from pipeline.training.steps.divergence import recorded
 from pipeline.training.steps.metrics import Metrics, Speed
@@ -124,15 +128,80 @@ def test_tensorboard_shows_every_step_once_after_a_resume(tmp_path):
     assert losses == [(step, pytest.approx(1 / step)) for step in range(1, 11)]
 
 
-def test_wandb_is_one_offline_run_whatever_the_links(tmp_path):
-    pytest.importorskip("wandb")
-    folder = TaskFolder(tmp_path / "pretrain" / "m")
+@pytest.fixture
+def no_wandb(monkeypatch, tmp_path):
+    """No settings of W&B from outside, and no key."""
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    return monkeypatch
+
+
+def trained_in(folder, after):
+    """Take five steps after `after` ones, as a link does."""
+    with metrics(folder, after=after, writers=("wandb",)) as told:
+        take(told, range(after + 1, after + 6))
+    wandb.teardown()  # each link is a process of its own
+
+
+@pytest.fixture
+def task(tmp_path):
+    folder = TaskFolder(tmp_path / "grid" / "pretrain" / "m-d24-s3")
     folder.path.mkdir(parents=True)
+    return folder
+
+
+def test_wandb_is_one_offline_run_whatever_the_links(task, no_wandb, capfd):
     for after in (0, 2):
-        with metrics(folder, after=after, writers=("wandb",)) as told:
-            take(told, [after + 1, after + 2])
-    names = {path.stem for path in folder.path.glob("wandb/offline-run-*/*.wandb")}
-    assert names == {f"run-{(folder.path / 'wandb' / writers.RUN_ID).read_text()}"}
+        trained_in(task, after)
+    names = {path.stem for path in task.path.glob("wandb/offline-run-*/*.wandb")}
+    assert names == {f"run-{(task.path / 'wandb' / writers.RUN_ID).read_text()}"}
+    assert "wandb: offline, since no key: neither WANDB_API_KEY nor" in capfd.readouterr().err
+
+
+def test_wandb_is_one_live_run_whatever_the_links(task, no_wandb, capfd):
+    with wandb_server() as server:
+        no_wandb.setenv("WANDB_BASE_URL", server.address)
+        no_wandb.setenv("WANDB_API_KEY", "k" * 40)
+        for after in (0, 2, 7):
+            trained_in(task, after)
+        (run,) = server.runs.values()
+        assert [line["_step"] for line in server.history] == list(range(1, 13))
+        assert [line["loss"] for line in server.history] == [1 / step for step in range(1, 13)]
+    assert (run["project"], run["groupName"], run["jobType"]) == ("grid", "m-d24", "pretrain")
+    assert "less than the current step" not in capfd.readouterr().err
+    assert json.loads(run["config"])["batch_events"]["value"] == BATCH
+
+
+def test_wandb_is_offline_where_its_server_is_out_of_reach(task, no_wandb, capfd):
+    no_wandb.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    (task.path.parents[2] / "netrc").write_text("machine 127.0.0.1 login user password key")
+    trained_in(task, 0)
+    assert "127.0.0.1:9 does not answer from this node ([Errno 111]" in capfd.readouterr().err
+    assert [*task.path.glob("wandb/offline-run-*/*.wandb")]
+
+
+def test_a_proxy_of_the_site_is_the_way_to_the_server(no_wandb):
+    no_wandb.setenv("WANDB_API_KEY", "k")
+    no_wandb.setenv("WANDB_BASE_URL", "http://wandb.invalid")
+    assert wandb_server_of.mode() == "offline"
+    with wandb_server() as proxy:
+        no_wandb.setenv("http_proxy", proxy.address)
+        assert wandb_server_of.mode() == "online"
+
+
+@pytest.mark.parametrize("breaks", ["write", "flush", "close", "__init__"])
+def test_a_copy_that_fails_does_not_end_the_training(task, monkeypatch, capsys, breaks):
+    def fail(*_):
+        raise ConnectionResetError("Connection lost")
+
+    monkeypatch.setattr(writers.TensorBoard, breaks, fail)
+    with metrics(task, writers=("tensorboard",)) as told:
+        take(told, range(1, 4))
+        told.flush()
+    assert len(lines(task)) == 3
+    said = "writers: no more copies for tensorboard: ConnectionResetError('Connection lost')"
+    assert capsys.readouterr().err.count(said) == 1
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb"])

@@ -94,7 +94,8 @@ class Metrics:
             _cut(self.folder.metrics, self.seen)
             self.stream = self.folder.metrics.open("a")
             step = self.seen // self.training.batch_events
-            self.copies = writers.opened(self.training.writers, self.folder.path, step)
+            settings = self.training.model_dump(mode="json")
+            self.copies = writers.opened(self.training.writers, self.folder.path, step, settings)
         return self
 
     def __exit__(self, *error: object) -> None:
