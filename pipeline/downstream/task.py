@@ -53,6 +53,16 @@ class Scoring(Protocol):
         """Return the scores of the predictions for all events, with their intervals."""
 
 
+class Reducing(Scoring, Protocol):
+    """A `score.py` that needs less than all predictions: `score` is both functions in a row."""
+
+    def reduced(self, predicted: "Rows", truth: "Truth", task: Any, /) -> "Rows":
+        """Return what the score needs of some events; of more, one behind the other."""
+
+    def score_reduced(self, rows: "Rows", task: Any, seed: int, /) -> "EvaluationResult":
+        """Return the scores of all events."""
+
+
 class Display(Protocol):
     """`display.py` of a downstream task: how an event is drawn, and the words below.
 

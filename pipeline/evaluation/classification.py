@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.classified import BINS, Classified
+from pipeline.evaluation.classified import BINS, Classified, Integers, bins
 from pipeline.evaluation.inputs import check_offsets, check_rows, check_shape
 from pipeline.evaluation.intervals import (
     Floats,
     Interval,
-    Ints,
     groups,
     percentiles,
     resampled,
@@ -23,16 +22,14 @@ from pipeline.evaluation.per_class import (
     BACKGROUND,
     PUBLISHED,
     REST,
-    Pair,
+    OfPair,
     areas,
     calibration,
     curves,
-    pairs,
-    working_points,
+    of_pairs,
 )
 from pipeline.evaluation.ranking import auc
 from pipeline.evaluation.result import RESAMPLES, EvaluationResult, Matrix, WorkingPoint
-from pipeline.evaluation.significance import improvement
 
 OF_TWO = (0.3, 0.5)  # signal efficiencies of the scores
 TOLERANCE = 1e-3  # of a sum of probabilities in single precision
@@ -78,27 +75,24 @@ def evaluate_classes(
         ValueError: Something is empty, of another shape, out of range, or no probability.
     """
     _check(true, probabilities, offsets, names)
-    group = _group(len(true), offsets, seed)
-    found = Classified(true.astype(np.int64), probabilities.astype(np.float64), group, names)
+    found = Classified(true, probabilities, _group(len(true), offsets, seed), names)
     sums = _sums(found)
     values = {name: float(each[0]) for name, each in _scores(sums.sum(0)[None], names).items()}
     drawn = _scores(resampled(sums, resamples, seed=seed), names)
     intervals = {name: percentiles(each) for name, each in drawn.items()}
     intervals["calibration_error"] = _spread(values["calibration_error"], drawn)
-    values["auc"], intervals["auc"] = auc(found.true, found.scores, group)
+    values["auc"], intervals["auc"] = auc(found.true, found.scores, found.group)
     for name, (area, ends) in areas(found).items():
         values[f"auc_{name}"], intervals[f"auc_{name}"] = area, ends
-    class_pairs = pairs(found)
-    points = working_points(class_pairs, len(sums), seed=seed)
+    class_pairs = of_pairs(found, len(sums), seed=seed)
+    points = [point for pair in class_pairs for point in pair.points]
     rejections = _rejections(points, len(names))
     for name, each in rejections.items():
         values[name], intervals[name] = _number(each.rejection), _ends(each)
     counts = sums.sum(0)[: len(names) ** 2].reshape(len(names), -1).astype(np.int64)
-    about, of_cuts = _about(names, rejections, class_pairs), EvaluationResult({})
-    if len(names) == 2:
-        of_cuts = improvement(class_pairs[0].found, len(sums), seed=seed)
-    right = (found.predicted == found.true).astype(np.int64)
-    sure = calibration(found.confidence, right)
+    about = _about(names, rejections, class_pairs)
+    of_cuts = class_pairs[0].of_cuts if len(names) == 2 else EvaluationResult({})
+    sure = calibration((each.confidence, each.predicted == each.true) for each in found.slices())
     return EvaluationResult(
         values | dict(of_cuts.scores),
         intervals | dict(of_cuts.intervals),
@@ -146,27 +140,29 @@ def _check(
         check_offsets(offsets, rows)
 
 
-def _group(rows: int, offsets: NDArray[np.integer] | None, seed: int) -> Ints:
-    """Return the group (N) of events that each row belongs to."""
+def _group(rows: int, offsets: NDArray[np.integer] | None, seed: int) -> Integers:
+    """Return the group (N) of events that each row belongs to, in the fewest bytes."""
+    of_event = groups(rows if offsets is None else len(offsets) - 1, seed=seed)
+    found: Integers = of_event.astype(np.min_scalar_type(of_event.max()))
     if offsets is None:
-        return groups(rows, seed=seed)
+        return found
     ends = offsets.astype(np.int64)
-    return np.repeat(groups(len(offsets) - 1, seed=seed), ends[1:] - ends[:-1])
+    return np.repeat(found, ends[1:] - ends[:-1])
 
 
 def _sums(found: Classified) -> Floats:
     """Return the sums (G, M) over each group, of which the scores are made."""
     classes, count = len(found.names), int(found.group.max()) + 1
-    likelihood = np.clip(found.scores[np.arange(len(found.true)), found.true], SMALLEST, 1)
-    gap = (found.predicted == found.true) - found.confidence
-
-    def summed(index: Ints, width: int, values: Floats | None = None) -> Floats:
-        flat = np.bincount(found.group * width + index, values, minlength=count * width)
-        return flat.reshape(count, width).astype(np.float64)
-
-    counts = summed(found.true * classes + found.predicted, classes**2)
-    losses = summed(np.zeros_like(found.true), 1, -np.log(likelihood))
-    return np.concatenate([counts, losses, summed(found.bin, BINS, gap)], axis=1)
+    counts, losses, gaps = (np.zeros(count * width) for width in (classes**2, 1, BINS))
+    for each in found.slices():
+        predicted, confidence = each.predicted, each.confidence
+        likelihood = np.clip(each.scores[np.arange(len(each.true)), each.true], SMALLEST, 1)
+        group = each.group.astype(np.int64)
+        # in the order of the rows, however they are divided
+        np.add.at(counts, group * classes**2 + each.true * classes + predicted, 1)
+        np.add.at(losses, group, -np.log(likelihood))
+        np.add.at(gaps, group * BINS + bins(confidence), (predicted == each.true) - confidence)
+    return np.concatenate([each.reshape(count, -1) for each in (counts, losses, gaps)], axis=1)
 
 
 def _scores(sums: Floats, names: Sequence[str]) -> dict[str, Floats]:
@@ -219,14 +215,12 @@ def _rejections(points: Sequence[WorkingPoint], classes: int) -> dict[str, Worki
 
 
 def _about(
-    names: Sequence[str], points: Mapping[str, WorkingPoint], class_pairs: Sequence[Pair]
+    names: Sequence[str], points: Mapping[str, WorkingPoint], class_pairs: Sequence[OfPair]
 ) -> dict[str, str]:
     """Return what each score means."""
     about = ABOUT | {f"f1_{name}": f"F1 of {name}" for name in names}
     about |= {f"auc_{name}": f"area under the ROC curve of {name} against {REST}" for name in names}
-    background = {
-        (each.signal, each.background): len(each.found.background) for each in class_pairs
-    }
+    background = {(each.signal, each.background): each.number for each in class_pairs}
     for name, each in points.items():
         about[name] = f"1/ε_B at a signal efficiency of {100 * each.efficiency:g} %"
         if each.rejection is None:

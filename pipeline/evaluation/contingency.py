@@ -69,17 +69,45 @@ def _classes(event: Ints, ids: Ints) -> tuple[Classes, Ints]:
     return Classes(event[first], ids[first], points), index
 
 
-def adjusted_rand_index(table: Contingency) -> Floats:
-    """Return the (E,) adjusted Rand index of each event (Hubert and Arabie, J. Classif. 2, 1985).
+@dataclass(frozen=True)
+class Squares:
+    """Points, and sums of the squares of particles, tracks and what they share: (E,) each.
 
-    1 means the same grouping, 0 what chance gives. Two equal groupings give 1 even where the
-    formula is 0/0, as scikit-learn has it; so does an event without points.
+    All are whole numbers, so that sums over events have no rounding below 2^53.
     """
-    n = _sum(table.events, table.particles.event, table.particles.points)
-    true = _sum(table.events, table.particles.event, table.particles.points**2)
-    found = _sum(table.events, table.tracks.event, table.tracks.points**2)
-    both = _sum(table.events, table.particles.event[table.particle], table.shared**2)
-    return _adjusted(n, true, found, both)
+
+    points: Floats
+    particles: Floats
+    tracks: Floats
+    shared: Floats
+
+    def rand_index(self) -> Floats:
+        """Return the (E,) adjusted Rand index of each event (Hubert, Arabie, J. Classif. 2, 1985).
+
+        1 means the same grouping, 0 what chance gives. Two equal groupings give 1 even where the
+        formula is 0/0, as scikit-learn has it; so does an event without points.
+        """
+        return _adjusted(self.points, self.particles, self.tracks, self.shared)
+
+    def pooled(self) -> "Squares":
+        """Return those of all points of all events as one set, (1,)."""
+        return Squares(*(each.sum(keepdims=True) for each in vars(self).values()))
+
+
+def squares(table: Contingency) -> Squares:
+    """Return the sums of squares of each event."""
+    of_shared = _sum(table.events, table.particles.event[table.particle], table.shared**2)
+    return Squares(
+        points=_sum(table.events, table.particles.event, table.particles.points),
+        particles=_sum(table.events, table.particles.event, table.particles.points**2),
+        tracks=_sum(table.events, table.tracks.event, table.tracks.points**2),
+        shared=of_shared,
+    )
+
+
+def adjusted_rand_index(table: Contingency) -> Floats:
+    """Return the (E,) adjusted Rand index of each event (`Squares.rand_index`)."""
+    return squares(table).rand_index()
 
 
 def pooled_rand_index(table: Contingency) -> float:
@@ -88,10 +116,7 @@ def pooled_rand_index(table: Contingency) -> float:
     Clusters of different events stay apart, so this is another number than the mean over events:
     keeping events apart is counted as success, and large events weigh more.
     """
-    n = np.array([table.particles.points.sum()], float)
-    squares = [table.particles.points, table.tracks.points, table.shared]
-    true, found, both = (np.array([(each.astype(float) ** 2).sum()]) for each in squares)
-    return float(_adjusted(n, true, found, both)[0])
+    return float(squares(table).pooled().rand_index()[0])
 
 
 def _adjusted(n: Floats, true: Floats, found: Floats, both: Floats) -> Floats:

@@ -3,6 +3,7 @@
 Axes: E events, R resamples, Q quantiles.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from pipeline.evaluation.result import RESAMPLES, Curve, EvaluationResult, histo
 LEVELS = {"median_deg": 0.5, "p68_deg": 0.68, "p90_deg": 0.9, "p95_deg": 0.95}
 BINS = 60
 CURVE_POINTS = 200
+BASELINE = "baseline_"
+PREFIXES = {"predicted": "", "baseline": BASELINE}  # of the names of scores
 ABOUT = {
     "mean_angle_rad": "mean opening angle, rad: the score of the Kaggle IceCube challenge",
     "median_deg": "half of the events are nearer to the truth, degrees",
@@ -55,15 +58,35 @@ def evaluate_directions(
     Raises:
         ValueError: There is no event, or a vector is zero, not finite, or of another shape.
     """
+    return evaluate_angles(angles(true, predicted, baseline), seed=seed, resamples=resamples)
+
+
+def angles(
+    true: NDArray[np.floating],
+    predicted: NDArray[np.floating],
+    baseline: NDArray[np.floating] | None = None,
+) -> dict[str, Floats]:
+    """Return the opening angles (E), in radians: `predicted`, and `baseline` where there is one.
+
+    Arguments and errors are those of `evaluate_directions`.
+    """
     truth = _checked("true", true, len(true))
-    angles = {"": opening_angles(truth, _checked("predicted", predicted, len(true)))}
+    found = {"predicted": predicted} | ({} if baseline is None else {"baseline": baseline})
+    return {
+        name: opening_angles(truth, _checked(name, each, len(true))) for name, each in found.items()
+    }
+
+
+def evaluate_angles(
+    angles: Mapping[str, Floats], *, seed: int, resamples: int = RESAMPLES
+) -> EvaluationResult:
+    """Return the scores of opening angles (E) in radians, as `angles` returns them."""
+    angles = {PREFIXES[name]: each for name, each in angles.items()}
     pictures = []
-    if baseline is not None:
-        simpler = opening_angles(truth, _checked("baseline", baseline, len(true)))
-        degrees = (np.degrees(simpler), np.degrees(angles[""]))
+    if BASELINE in angles:
+        degrees = (np.degrees(angles[BASELINE]), np.degrees(angles[""]))
         name = "opening angle, that of the baseline as truth"
         pictures.append(histogram(name, *degrees, unit="deg", bins=BINS))
-        angles["baseline_"] = simpler
     values: dict[str, float] = {}
     intervals: dict[str, Interval] = {}
     for prefix, each in angles.items():

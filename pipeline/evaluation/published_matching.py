@@ -96,17 +96,17 @@ class LabelMatches:
     @property
     def efficiency_of_all(self) -> float:
         """The reconstructed of all particles, events pooled; NaN where there are none."""
-        return _ratio(self.reconstructed, self.particles)
+        return ratio(self.reconstructed, self.particles)
 
     @property
     def fake_rate(self) -> float:
         """The tracks that are not matched, of all."""
-        return 1 - _ratio(self.matched, self.tracks)
+        return 1 - ratio(self.matched, self.tracks)
 
     @property
     def duplicate_rate(self) -> float:
         """The duplicates for each reconstructed particle."""
-        return _ratio(self.duplicates, self.reconstructed)
+        return ratio(self.duplicates, self.reconstructed)
 
 
 def label_matching(
@@ -169,5 +169,6 @@ def _distinct(event: Ints, ids: Ints, chosen: NDArray[np.bool_]) -> int:
     return len(np.unique(np.stack([event[chosen], ids[chosen]], 1), axis=0))
 
 
-def _ratio(top: int, bottom: int) -> float:
+def ratio(top: int, bottom: int) -> float:
+    """Return top over bottom, NaN for nothing over nothing."""
     return top / bottom if bottom else float("nan")

@@ -27,8 +27,8 @@ class BinnedTracking:
     of each of these, mean; hit_efficiency: largest share of a true track's points in one found
     track, mean over true tracks; purity: largest share of a found track's points of one true
     track, mean over found tracks; fake_rate: share of found tracks that are not the true track in
-    whose bin they stand. Errors are of means. `efficiency_of_all` is found over tracks of all bins,
-    `mean_purity` the mean over bins.
+    whose bin they stand. Errors are of means. `counted` are the found tracks of each bin, and
+    `purities` the sum of theirs.
     """
 
     tracks: Floats
@@ -41,8 +41,31 @@ class BinnedTracking:
     purity: Floats
     purity_error: Floats
     fake_rate: Floats
-    efficiency_of_all: float
-    mean_purity: float
+    counted: Floats
+    purities: Floats
+
+    @property
+    def efficiency_of_all(self) -> float:
+        """The found of the tracks of all bins, NaN where there are none."""
+        tracks = self.tracks.sum()
+        return float(self.found.sum() / tracks) if tracks else float("nan")
+
+    @property
+    def mean_purity(self) -> float:
+        """The mean over bins, an empty one with 0."""
+        return float(self.purity.mean())
+
+    @property
+    def sums(self) -> Floats:
+        """What `of_all` takes of some events (4, K)."""
+        return np.stack([self.tracks, self.found, self.counted, self.purities])
+
+
+def of_all(sums: Floats) -> tuple[float, float]:
+    """Return efficiency and mean purity of all events from the summed `sums` (4, K) of parts."""
+    tracks, found, counted, purities = sums
+    share = float(found.sum() / tracks.sum()) if tracks.sum() else float("nan")
+    return share, float(_ratio(purities, counted).mean())
 
 
 def binned_tracking(
@@ -80,8 +103,8 @@ def binned_tracking(
         purity=_mean(*pure[:2]),
         purity_error=_error(*pure[:2]),
         fake_rate=_mean(pure[0], pure[2]),
-        efficiency_of_all=float(found.sum() / tracks.sum()) if tracks.sum() else float("nan"),
-        mean_purity=float(_mean(*pure[:2]).mean()),
+        counted=_count(pure[0]),
+        purities=_count(*pure[:2]),
     )
 
 

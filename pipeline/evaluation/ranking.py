@@ -6,9 +6,12 @@ background, K points of a curve.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pipeline.evaluation.classified import Integers, Scores
 from pipeline.evaluation.intervals import Floats, Interval, Ints, percentiles, weights
 from pipeline.evaluation.result import Curve
 
@@ -16,29 +19,30 @@ CURVE_POINTS = 200
 RESAMPLES = 200
 
 
-def auc(true: Ints, scores: Floats, group: Ints) -> tuple[float, Interval]:
+def auc(true: Integers, scores: Scores, group: Integers) -> tuple[float, Interval]:
     """Return the area under the ROC curve and its interval, NaN if fewer than two classes occur.
 
     Of two classes, that of the second score. Of more, the mean over all ordered pairs of classes
     that occur (one against one: Hand and Till, Machine Learning 45, 2001, p. 171), which is
     scikit-learn's `multi_class="ovo"`. The interval is one standard error of independent groups,
     from placement values (Obuchowski, Biometrics 53, 1997, p. 567): what a bootstrap over groups
-    gives, to first order.
+    gives, to first order. Memory is that of one class at a time.
 
     Args:
         true: (N,) the class of each.
-        scores: (N, C), larger means more likely of the class.
+        scores: (N, C), larger means more likely of the class; or (N,), of the second of two.
         group: (N,) the group of events that each belongs to, from 0.
     """
-    occur, label = np.unique(true, return_inverse=True)
+    occur = np.flatnonzero(np.bincount(true))
     if len(occur) < 2:
         return float("nan"), (float("nan"), float("nan"))
-    columns = occur if scores.shape[1] > 2 else occur[1:]
-    area, influence = 0.0, np.zeros(group.max() + 1)
+    label = np.zeros(occur[-1] + 1, np.int16)
+    label[occur] = np.arange(len(occur))
+    columns = occur if scores.ndim > 1 and scores.shape[1] > 2 else occur[1:]
+    area, influence = 0.0, np.zeros(int(group.max()) + 1)
     for column in columns:
-        of_one, by_group = _one_against_one(
-            label, int(np.searchsorted(occur, column)), scores[:, column], group
-        )
+        values = np.ascontiguousarray(scores[:, column] if scores.ndim > 1 else scores)
+        of_one, by_group = _one_against_one(label[true], int(label[column]), values, group)
         area += of_one / len(columns)
         influence += by_group / len(columns)
     count = len(influence)
@@ -46,49 +50,78 @@ def auc(true: Ints, scores: Floats, group: Ints) -> tuple[float, Interval]:
     return area, (max(area - error, 0.0), min(area + error, 1.0))
 
 
-def _one_against_one(label: Ints, one: int, scores: Floats, group: Ints) -> tuple[float, Floats]:
+def _one_against_one(
+    label: Integers, one: int, scores: Scores, group: Integers
+) -> tuple[float, Floats]:
     """Return the mean area of class `one` against each other, and what each group (G) adds to it.
 
     The placement of a score among a class is the share of that class below it, and half the share
-    equal to it; the area is the mean placement of class `one` among another.
+    equal to it; the area is the mean placement of class `one` among another. Twice the number
+    below is counted, which is whole.
     """
-    classes = label.max() + 1
     sizes = np.bincount(label)
-    tie, ties = _ties(scores)
-    counts = np.bincount(tie * classes + label, minlength=ties * classes).reshape(ties, classes)
-    placement = (np.cumsum(counts, axis=0) - counts / 2) / sizes  # (D, C)
-    areas = counts[:, one] @ placement / sizes[one]
-    others = np.arange(classes) != one
-    of_one = (placement[:, others].sum(1) - areas[others].sum()) / sizes[one]
-    of_others = (1 - placement[tie, one] - areas[label]) / sizes[label]
-    influence = np.where(label == one, of_one[tie], of_others) / others.sum()
-    by_group = np.bincount(group, weights=influence).astype(np.float64)
-    return float(areas[others].mean()), by_group
+    others = [each for each in range(len(sizes)) if each != one]
+    of_class, ties = _ranks(label, scores, group)
+    counts, below = _placed(of_class[one][0], ties)
+    among_others, areas = np.zeros(ties), np.zeros(len(sizes))
+    by_group = np.zeros(int(group.max()) + 1)
+    for other in others:
+        rank, groups = of_class[other]
+        _, below_other = _placed(rank, ties)
+        areas[other] = np.dot(counts, below_other) / (2 * sizes[other]) / sizes[one]
+        among_others += below_other / (2 * sizes[other])
+        influence = (1 - below[rank] / (2 * sizes[one]) - areas[other]) / sizes[other]
+        by_group += np.bincount(groups, influence, len(by_group))
+    rank, groups = of_class[one]
+    influence = (among_others[rank] - areas.sum()) / sizes[one]
+    by_group += np.bincount(groups, influence, len(by_group))
+    return float(areas[others].mean()), by_group / len(others)
 
 
-def _ties(scores: Floats) -> tuple[Ints, int]:
-    """Return the rank of each score (N) among the D distinct ones, and D."""
+def _ranks(
+    label: Integers, scores: Scores, group: Integers
+) -> tuple[list[tuple[Integers, Integers]], int]:
+    """Return of each class the ranks and groups of its scores, in order, and their number D.
+
+    Equal scores have one rank, from 0 to D − 1.
+    """
     order = np.argsort(scores)
-    ranks = np.empty(len(scores), np.int64)
-    ranks[order] = np.cumsum(np.diff(scores[order], prepend=scores[order[0]]) > 0)
-    return ranks, int(ranks[order[-1]]) + 1
+    ranks = np.zeros(len(scores), np.min_scalar_type(len(scores)))
+    np.cumsum(np.diff(scores[order]) > 0, out=ranks[1:])
+    label, group = label[order], group[order]
+    chosen = (label == each for each in range(int(label.max()) + 1))
+    return [(ranks[each], group[each]) for each in chosen], int(ranks[-1]) + 1
+
+
+def _placed(ranks: Integers, ties: int) -> tuple[Ints, Ints]:
+    """Return how many of `ranks` are of each rank (D), and twice how many are below, with half."""
+    counts = np.bincount(ranks, minlength=ties)
+    below = np.cumsum(counts)
+    below *= 2
+    below -= counts
+    return counts, below
 
 
 @dataclass(frozen=True)
 class Ranked:
     """Signal (S) and background (B) by falling score, with the group of each."""
 
-    signal: Floats
-    signal_group: Ints
-    background: Floats
-    background_group: Ints
+    signal: Scores
+    signal_group: Integers
+    background: Scores
+    background_group: Integers
 
     def passing(self, kept: int) -> int:
         """Return how much background scores no less than the last of the first `kept` signal."""
-        return int(np.searchsorted(-self.background, -self.signal[kept - 1], side="right"))
+        return int(no_less(self.background, self.signal[kept - 1]))
 
 
-def ranked(scores: Floats, is_signal: Ints, group: Ints) -> Ranked:
+def no_less(falling: Scores, score: Any) -> Any:
+    """Return how many of the `falling` scores are no less than `score`, or than each of some."""
+    return len(falling) - np.searchsorted(falling[::-1], score, side="left")
+
+
+def ranked(scores: Scores, is_signal: NDArray[Any], group: Integers) -> Ranked:
     """Return N scores in order, with signal where `is_signal` (N) is not 0."""
     order = np.argsort(-scores)
     signal = order[is_signal[order] != 0]
@@ -118,21 +151,17 @@ def _kept(found: Ranked, efficiency: float) -> int:
 
 
 def rejection_intervals(
-    wanted: Sequence[tuple[Ranked, Sequence[float]]], groups: int, *, seed: int
-) -> list[list[Interval]]:
-    """Return the bootstrap intervals of the rejection of each pair, at each of its efficiencies.
+    found: Ranked, efficiencies: Sequence[float], groups: int, *, seed: int
+) -> list[Interval]:
+    """Return the bootstrap interval of the rejection at each of the efficiencies.
 
-    Groups are drawn with replacement, and thresholds set anew: 200 times, the same for all. The
-    upper end is infinite if no background passes in 16 % of the draws.
+    Groups are drawn with replacement, and thresholds set anew: 200 times, the same for the same
+    seed. The upper end is infinite if no background passes in 16 % of the draws.
     """
     draws = [
-        [_passing_shares(found, efficiencies, each) for found, efficiencies in wanted]
-        for each in weights(groups, RESAMPLES, seed=seed)
+        _passing_shares(found, efficiencies, each) for each in weights(groups, RESAMPLES, seed=seed)
     ]
-    return [
-        [_inverted(percentiles(np.array(column))) for column in zip(*of_pair, strict=True)]
-        for of_pair in zip(*draws, strict=True)
-    ]
+    return [_inverted(percentiles(np.array(column))) for column in zip(*draws, strict=True)]
 
 
 def _inverted(interval: Interval) -> Interval:
@@ -158,7 +187,7 @@ def roc(found: Ranked) -> Curve:
     points: dict[float, float] = {}
     for kept in wanted if count and len(found.background) else ():
         passing = found.passing(kept)
-        through = np.searchsorted(-found.signal, -found.signal[kept - 1], side="right")
+        through = no_less(found.signal, found.signal[kept - 1])
         if passing:
             points[float(through / count)] = len(found.background) / passing
     return Curve(

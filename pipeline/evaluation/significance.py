@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.evaluation.intervals import Floats, Interval, Ints, percentiles, weights
-from pipeline.evaluation.ranking import CURVE_POINTS, RESAMPLES, Ranked
+from pipeline.evaluation.ranking import CURVE_POINTS, RESAMPLES, Ranked, no_less
 from pipeline.evaluation.result import Curve, EvaluationResult
 
 LEAST = 10  # background that must pass: of fewer, ε_B is known to no better than a third
@@ -55,22 +55,22 @@ def _kept(share: float, number: int) -> int:
 
 def _curve(found: Ranked, kept: Ints) -> tuple[Floats, Floats]:
     """Return ε_S and ε_S/√ε_B (T) where the threshold is the score of the kept-th background."""
-    thresholds = -found.background[kept - 1]
-    signal = np.searchsorted(-found.signal, thresholds, side="right") / len(found.signal)
-    background = np.searchsorted(-found.background, thresholds, side="right")
+    thresholds = found.background[kept - 1]
+    signal = no_less(found.signal, thresholds) / len(found.signal)
+    background = no_less(found.background, thresholds)
     return signal, signal / np.sqrt(background / len(found.background))
 
 
 def _drawn(found: Ranked, best: int, groups: int, seed: int) -> Iterator[list[float]]:
     """Yield for each draw ε_S/√ε_B at the score of the `best`-th background, and at fixed ε_B."""
-    threshold = -found.background[best - 1]
+    threshold = found.background[best - 1]
     for weight in weights(groups, RESAMPLES, seed=seed):
         signal = np.concatenate([[0.0], weight[found.signal_group].cumsum()])
         background = np.concatenate([[0.0], weight[found.background_group].cumsum()])
         thresholds = [threshold]
         for share in FIXED.values():
             number = np.searchsorted(background, share * background[-1] + 1e-9, side="right") - 1
-            thresholds.append(-found.background[max(int(number), 1) - 1])
+            thresholds.append(found.background[max(int(number), 1) - 1])
         yield [_of_draw(found, each, signal, background) for each in thresholds]
 
 
@@ -78,8 +78,8 @@ def _of_draw(found: Ranked, threshold: float, signal: Floats, background: Floats
     """Return ε_S/√ε_B where sums of weights by falling score are given, (S + 1) and (B + 1)."""
     if signal[-1] == 0 or background[-1] == 0:
         return float("nan")
-    kept = signal[np.searchsorted(-found.signal, threshold, side="right")] / signal[-1]
-    passed = background[np.searchsorted(-found.background, threshold, side="right")]
+    kept = signal[no_less(found.signal, threshold)] / signal[-1]
+    passed = background[no_less(found.background, threshold)]
     return float(kept / np.sqrt(passed / background[-1])) if passed else float("nan")
 
 

@@ -3,16 +3,16 @@
 Axes: P points, E events, T particles, R tracks, K bins.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.contingency import Floats, Ints
+from pipeline.evaluation.contingency import Contingency, Floats, Ints
 from pipeline.evaluation.inputs import check_rows, check_shape
 from pipeline.evaluation.intervals import of_fraction
-from pipeline.evaluation.matching import Flags, Rule, find
+from pipeline.evaluation.matching import Flags, Found, Rule, find
 from pipeline.evaluation.result import Curve
 from pipeline.evaluation.tracking import RULE, tabulated
 
@@ -50,24 +50,52 @@ def efficiency_curves(
         ValueError: A pT is negative or no number, or an η is no finite number.
     """
     table = tabulated(true, predicted, offsets)
-    found = find(table, rule)
-    particles = (found.is_particle, found.tracks > 0)
-    tracks = (found.is_track, found.is_matched)
-    curves = []
+    return curves_of(counted(table, find(table, rule), true, pt_gev=pt_gev, eta=eta))
+
+
+def counted(
+    table: Contingency,
+    found: Found,
+    true: NDArray[np.integer],
+    *,
+    pt_gev: NDArray[Any] | None,
+    eta: NDArray[Any] | None,
+) -> dict[str, NDArray[Any]]:
+    """Return what the curves take of some events; that of more is one behind the other.
+
+    `pt_counts` (1, 2, K) are particles and those that are found, by pT; `particle_eta`, (T,) of
+    those that count, with `particle_found`, and `track_eta`, (R,) likewise, with `track_fake`.
+
+    Arguments and errors are those of `efficiency_curves`.
+    """
+    rows: dict[str, NDArray[Any]] = {}
     if pt_gev is not None:
         pt = _pt(pt_gev, true != 0)
         of_particle = _means(pt, table.particle_of_point, len(found.is_particle))
         known = found.is_particle & (of_particle > 0)
-        drawn = _shares(of_particle, known, particles[1], edges=PT_EDGES_GEV)
-        curves.append(Curve("efficiency by pT", PT_TITLE, "track efficiency", *drawn))
+        rows["pt_counts"] = _counts(of_particle[known], found.tracks[known] > 0, PT_EDGES_GEV)[None]
     if eta is not None:
         eta = _checked("eta", eta, len(true))
         of_particle = _means(eta, table.particle_of_point, len(found.is_particle))
         of_track = _means(eta, table.track_of_point, len(found.is_track))
-        edges = _eta_edges(of_particle[found.is_particle])
-        drawn = _shares(of_particle, *particles, edges=edges)
+        rows["particle_eta"] = of_particle[found.is_particle]
+        rows["particle_found"] = found.tracks[found.is_particle] > 0
+        rows["track_eta"] = of_track[found.is_track]
+        rows["track_fake"] = ~found.is_matched[found.is_track]
+    return rows
+
+
+def curves_of(rows: Mapping[str, NDArray[Any]]) -> list[Curve]:
+    """Return the curves of what was `counted`."""
+    curves = []
+    if "pt_counts" in rows:
+        drawn = _shares(rows["pt_counts"].sum(0), PT_EDGES_GEV)
+        curves.append(Curve("efficiency by pT", PT_TITLE, "track efficiency", *drawn))
+    if "particle_eta" in rows:
+        edges = _eta_edges(rows["particle_eta"])
+        drawn = _shares(_counts(rows["particle_eta"], rows["particle_found"], edges), edges)
         curves.append(Curve("efficiency by η", "η", "track efficiency", *drawn))
-        drawn = _shares(of_track, tracks[0], tracks[0] & ~tracks[1], edges=edges)
+        drawn = _shares(_counts(rows["track_eta"], rows["track_fake"], edges), edges)
         curves.append(Curve("fake rate by η", "η", "fake rate", *drawn))
     return curves
 
@@ -100,14 +128,15 @@ def _eta_edges(eta: Floats) -> Floats:
     return np.linspace(-max(end, 0.1), max(end, 0.1), ETA_BINS + 1)
 
 
-def _shares(
-    values: Floats, counts: Flags, passes: Flags, *, edges: Floats
-) -> Sequence[list[float]]:
-    """Return centre, share, and its interval, of the bins in which something counts."""
+def _counts(values: Floats, passes: Flags, edges: Floats) -> Ints:
+    """Return how many of the values are in each bin, and how many of them pass (2, K)."""
     bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
-    total, passed = (
-        np.bincount(bins[each], minlength=len(edges) - 1) for each in (counts, counts & passes)
-    )
+    return np.stack([np.bincount(each, minlength=len(edges) - 1) for each in (bins, bins[passes])])
+
+
+def _shares(counts: Ints, edges: Floats) -> Sequence[list[float]]:
+    """Return centre, share, and its interval, of the bins in which something counts (2, K)."""
+    total, passed = counts
     there = total > 0
     total, passed = total[there], passed[there]
     centres = ((edges[1:] + edges[:-1]) / 2)[there]

@@ -10,9 +10,10 @@ from pipeline.evaluation.contingency import (
     Contingency,
     Floats,
     Ints,
+    Squares,
     adjusted_rand_index,
     contingency,
-    pooled_rand_index,
+    squares,
 )
 from pipeline.evaluation.inputs import check_offsets
 from pipeline.evaluation.intervals import Interval, ratio_interval, resampled
@@ -86,24 +87,62 @@ def evaluate_events(
     Raises:
         ValueError: An array has another shape or kind, or there is no event.
     """
-    table = tabulated(true, predicted, offsets)
-    events = table.events
-    event = np.repeat(np.arange(events), np.diff(offsets))
+    return scores_of(per_event(true, predicted, offsets, rule=rule), rule, resamples, seed=seed)
+
+
+@dataclass(frozen=True)
+class PerEvent:
+    """What is found in each event, (E,) each; `ari_particles` is NaN where no particle has a point.
+
+    That of all events is that of some of them, and of the others behind it.
+    """
+
+    squares: Squares
+    ari: Floats
+    ari_particles: Floats
+    matches: Matches
+
+
+def per_event(
+    true: NDArray[np.integer],
+    predicted: NDArray[np.integer],
+    offsets: NDArray[np.integer],
+    table: Contingency | None = None,
+    *,
+    rule: Rule = RULE,
+) -> PerEvent:
+    """Return what is found in each event; `table`, if there is one, is that of the same arrays.
+
+    Arguments and errors are those of `evaluate_events`.
+    """
+    table = tabulated(true, predicted, offsets) if table is None else table
     signal = true != 0
-    clean = contingency(event[signal], _ids(true[signal]), _ids(predicted[signal]), events=events)
-    ari, found = adjusted_rand_index(table), match(table, rule)
-    has_signal = np.bincount(event[signal], minlength=events) > 0
-    ari_particles = np.where(has_signal, adjusted_rand_index(clean), np.nan)
+    event = np.repeat(np.arange(table.events), np.diff(offsets))[signal]
+    clean = contingency(event, _ids(true[signal]), _ids(predicted[signal]), events=table.events)
+    has_signal = np.bincount(event, minlength=table.events) > 0
+    sums = squares(table)
+    return PerEvent(
+        squares=sums,
+        ari=sums.rand_index(),
+        ari_particles=np.where(has_signal, adjusted_rand_index(clean), np.nan),
+        matches=match(table, rule),
+    )
+
+
+def scores_of(each: PerEvent, rule: Rule, resamples: int, *, seed: int) -> TrackingScores:
+    """Return the scores of what is found in each of E events."""
+    ari, found, events = each.ari, each.matches, len(each.ari)
+    has_signal = ~np.isnan(each.ari_particles)
     columns = [ari, np.ones(events), found.reconstructed, found.particles]
     sums = resampled(np.stack([*columns, found.matched, found.tracks], 1), resamples, seed=seed)
     return TrackingScores(
         events=events,
-        points=len(true),
+        points=int(each.squares.points.sum()),
         rule=rule,
         ari=float(ari.mean()),
         ari_interval=ratio_interval(sums[:, 0], sums[:, 1]),
-        ari_particles=_ratio(ari_particles[has_signal], has_signal),
-        ari_pooled=pooled_rand_index(table),
+        ari_particles=_ratio(each.ari_particles[has_signal], has_signal),
+        ari_pooled=float(each.squares.pooled().rand_index()[0]),
         track_efficiency=_ratio(found.reconstructed, found.particles),
         track_efficiency_interval=ratio_interval(sums[:, 2], sums[:, 3]),
         track_purity=_ratio(found.matched, found.tracks),
@@ -113,7 +152,7 @@ def evaluate_events(
         hit_efficiency=_ratio(found.particle_shares, found.particles),
         hit_purity=_ratio(found.track_shares, found.tracks),
         ari_per_event=ari,
-        ari_particles_per_event=ari_particles,
+        ari_particles_per_event=each.ari_particles,
         matches_per_event=found,
     )
 
@@ -133,15 +172,19 @@ def under_all_rules(
     table = tabulated(true, predicted, offsets)
     found: dict[str, float] = {}
     for style in STYLES:
-        matches = match(table, replace(rule, style=style))
-        purity = _ratio(matches.matched, matches.tracks)
-        found |= {
-            f"track_efficiency_{style}": _ratio(matches.reconstructed, matches.particles),
-            f"track_purity_{style}": purity,
-            f"fake_rate_{style}": 1 - purity,
-            f"duplicate_rate_{style}": _ratio(matches.duplicates, matches.reconstructed),
-        }
+        found |= rates(match(table, replace(rule, style=style)), style)
     return found
+
+
+def rates(matches: Matches, style: str) -> dict[str, float]:
+    """Return efficiency, purity, fakes and duplicates of tracks that are matched in a `style`."""
+    purity = _ratio(matches.matched, matches.tracks)
+    return {
+        f"track_efficiency_{style}": _ratio(matches.reconstructed, matches.particles),
+        f"track_purity_{style}": purity,
+        f"fake_rate_{style}": 1 - purity,
+        f"duplicate_rate_{style}": _ratio(matches.duplicates, matches.reconstructed),
+    }
 
 
 def tabulated(

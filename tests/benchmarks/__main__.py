@@ -1,37 +1,21 @@
 """Print ratios measured in one run: `python -m tests.benchmarks`. Nothing here asserts a time."""
 
 import argparse
+import contextlib
 import json
 import os
 import platform
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import (
-    attention,
-    disk,
-    engine,
-    graphs,
-    interactions,
-    ledger,
-    loading,
-    neighbours,
-    predicting,
-    profiling,
-    reading,
-    samples,
-    scan,
-    staging,
-    transformers,
-    workers,
-)
 from tests.benchmarks.contest import Contest, Line, hold
 
 WIDTH = 150
@@ -51,37 +35,47 @@ class Setting:
         return max(2, round(usual * self.scale))
 
 
+class _Modules:
+    """The modules beside this one, each loaded when a subject needs it: some need a rival."""
+
+    def __getattr__(self, name: str) -> Any:
+        return import_module(f"tests.benchmarks.{name}")
+
+
+of = _Modules()
 Subject = Callable[[Setting], Iterable[Contest | Line | str]]
 SUBJECTS: dict[str, Subject] = {
-    "stage-jetclass": lambda at: staging.jetclass(at.folder, jets=at(20_000)),
-    "stage-icecube": lambda at: staging.icecube(at.folder, events=at(4000)),
-    "stage-npz": lambda at: [staging.npz(at.folder, events=at(400))],
-    "workers": lambda at: workers.lines(at.folder, cores=at.cores, events=at(4000)),
-    "load-sphenix": lambda at: loading.contests(
-        at.folder, kind="sphenix", events=samples.events(at(4000))
+    "stage-jetclass": lambda at: of.staging.jetclass(at.folder, jets=at(20_000)),
+    "stage-icecube": lambda at: of.staging.icecube(at.folder, events=at(4000)),
+    "stage-npz": lambda at: [of.staging.npz(at.folder, events=at(400))],
+    "workers": lambda at: of.workers.lines(at.folder, cores=at.cores, events=at(4000)),
+    "load-sphenix": lambda at: of.loading.contests(
+        at.folder, kind="sphenix", events=of.samples.events(at(4000))
     ),
-    "load-jets": lambda at: loading.contests(
-        at.folder, kind="jets", events=samples.jets(at(24_000))
+    "load-jets": lambda at: of.loading.contests(
+        at.folder, kind="jets", events=of.samples.jets(at(24_000))
     ),
-    "cold-sphenix": lambda at: loading.cold(
-        at.folder, kind="sphenix", events=samples.events(at(4000))
+    "cold-sphenix": lambda at: of.loading.cold(
+        at.folder, kind="sphenix", events=of.samples.events(at(4000))
     ),
-    "cold-jets": lambda at: loading.cold(at.folder, kind="jets", events=samples.jets(at(24_000))),
-    "bytes": lambda at: disk.lines(at.folder, scale=at.scale),
-    "read": lambda at: reading.contests(at.folder, events=at(1000)),
-    "neighbours": lambda at: [neighbours.contest(events=at(100))],
-    "graphs": lambda at: graphs.contests(events=at(32)),
+    "cold-jets": lambda at: of.loading.cold(
+        at.folder, kind="jets", events=of.samples.jets(at(24_000))
+    ),
+    "bytes": lambda at: of.disk.lines(at.folder, scale=at.scale),
+    "read": lambda at: of.reading.contests(at.folder, events=at(1000)),
+    "neighbours": lambda at: [of.neighbours.contest(events=at(100))],
+    "graphs": lambda at: of.graphs.contests(events=at(32)),
     "scan": lambda at: [
-        scan.contest(points=at(1024)),
-        scan.contest(points=at(2048)),
-        scan.selective_contest(points=at(1024)),
+        of.scan.contest(points=at(1024)),
+        of.scan.contest(points=at(2048)),
+        of.scan.selective_contest(points=at(1024)),
     ],
-    "attention": lambda at: transformers.contests(jets=at(64), events=at(4)),
-    "attention-ways": lambda at: attention.contests(jets=at(256), events=at(8)),
-    "interactions": lambda at: interactions.contests(jets=at(64)),
-    "engine": lambda at: engine.lines(at.folder, cores=at.cores, rounds=at(10)),
-    "predict": lambda at: predicting.lines(at.folder, jets=at(40_000)),
-    "ledger": lambda at: [ledger.contest(at.folder, records=at(100))],
+    "attention": lambda at: of.transformers.contests(jets=at(64), events=at(4)),
+    "attention-ways": lambda at: of.attention.contests(jets=at(256), events=at(8)),
+    "interactions": lambda at: of.interactions.contests(jets=at(64)),
+    "engine": lambda at: of.engine.lines(at.folder, cores=at.cores, rounds=at(10)),
+    "predict": lambda at: of.predicting.lines(at.folder, jets=at(40_000)),
+    "ledger": lambda at: [of.ledger.contest(at.folder, records=at(100))],
 }
 
 
@@ -126,6 +120,13 @@ def _processor() -> str:
     return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
 
 
+def _versions() -> Iterator[str]:
+    """Yield those of the `PACKAGES` that are installed, with their versions."""
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            yield f"{name} {metadata.version(name)}"
+
+
 def main() -> None:
     """Hold all contests on one core, but for those of several, and print the table."""
     asked = options()
@@ -138,7 +139,7 @@ def main() -> None:
         if asked.profile:
             for each in SUBJECTS[asked.profile](setting):
                 if isinstance(each, Contest):
-                    profiling.show(each)
+                    of.profiling.show(each)
             return
         lines = [
             line
@@ -147,7 +148,7 @@ def main() -> None:
         ]
     console = Console(width=WIDTH)
     console.print(table(lines))
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
+    versions = ", ".join(_versions())
     told = (
         *notes,
         "ratio = our rate / theirs: above 1 we are ahead; of a limit, the share that we reach.",

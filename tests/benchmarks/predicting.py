@@ -1,6 +1,8 @@
 """Predict every event of a split and keep the predictions, against the model alone; and memory.
 
 The model is the fastest that reads jets, a small Deep Sets, so that writing weighs the most.
+`python -m tests.benchmarks.predicting 1000000 --check` does both in turns, part by part, and holds
+every row of the file to the store.
 """
 
 import argparse
@@ -8,25 +10,32 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 from pipeline.campaign import EvaluateTask, FinetuneTask, Training
 from pipeline.data.experiments.jetclass import COLUMNS
 from pipeline.data.loading import Selection
+from pipeline.data.predictions.parts import write
 from pipeline.data.store import Store
 from pipeline.data.store.manifest import write_manifest
 from pipeline.downstream.jets.spec import JetTask
+from pipeline.families import Reads
 from pipeline.families.deepsets.spec import DeepSets
 from pipeline.run import TaskFolder
 from pipeline.training import loader
 from pipeline.training.engine.engine import World
 from pipeline.training.link.stopping import Stop
-from pipeline.training.predicting import READ_EVENTS, Predicting
+from pipeline.training.predicting import READ_EVENTS, READS_OF_PART, Predicting, Progress
 from pipeline.training.predictor import Predictor
 from pipeline.training.programs.finetune import network
 from tests.benchmarks import samples
@@ -115,6 +124,50 @@ def _store(folder: Path, jets: int) -> Store:
     return Store.open(folder)
 
 
+def faults(path: Path, source: Selection) -> Iterator[str]:
+    """Yield where the file of predictions is not what the store has: ids, labels and their order.
+
+    The store is read a second time, event by event, and no more of either is held than a part.
+    """
+    rows = _rows(path)
+    start, ids = 0, []
+    for events in source.stream(READ_EVENTS):
+        found, labels = next(rows, (events.event_id[:0],) * 2)
+        stop = start + len(events)
+        if not np.array_equal(found, events.event_id):
+            yield f"events {start} to {stop}: other ids, or in another order"
+        if not np.array_equal(labels, events.per_event["label"]):
+            yield f"events {start} to {stop}: other labels"
+        ids.append(found)
+        start = stop
+    if next(rows, None) is not None:
+        yield f"more rows than the {start} events of the store"
+    twice = start - len(np.unique(np.concatenate(ids)))
+    if twice:
+        yield f"{twice} events are missing, or there twice"
+
+
+def _rows(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the ids and labels of the file's rows, as many at once as are read of the store."""
+    with pq.ParquetFile(path) as file:
+        for batch in _even(file, ["event_id", "truth_label"]):
+            yield tuple(each.to_numpy(zero_copy_only=False) for each in batch.columns)
+
+
+def _even(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield batches of `READ_EVENTS` rows across the row groups; the last one may be smaller."""
+    held = None
+    for number in range(file.num_row_groups):
+        group = file.read_row_group(number, columns)
+        held = group if held is None else pa.concat_tables([held, group])
+        whole = len(held) // READ_EVENTS * READ_EVENTS
+        for start in range(0, whole, READ_EVENTS):
+            yield held.slice(start, READ_EVENTS).combine_chunks().to_batches()[0]
+        held = held.slice(whole)
+    if held is not None and len(held):
+        yield held.combine_chunks().to_batches()[0]
+
+
 def _peak(jets: int) -> float:
     """Return the most memory, in bytes, of a process that predicts `jets` jets."""
     command = [sys.executable, "-m", "tests.benchmarks.predicting", str(jets)]
@@ -122,13 +175,58 @@ def _peak(jets: int) -> float:
     return float(ended.stdout)
 
 
+def _in_turns(work: Predicting) -> np.ndarray:
+    """Return the seconds (2, 2) of all events dropped and of all kept: by the clock, and of CPU.
+
+    They take turns part by part, so that a machine that is busy at times slows both alike. What is
+    kept is all that an evaluation writes: the parts, and the file that is made of them.
+    """
+    dropped, kept = (work.source.stream(READ_EVENTS) for _ in range(2))
+    parts, total = work.parts, np.zeros((2, 2))
+
+    def drop() -> None:
+        for events in islice(dropped, READS_OF_PART):
+            work.predictor.predict(events, COLUMNS, work.source.reads)
+
+    for number in range(parts.count):
+        shown = Progress(work.folder, parts.events, parts.events, shows=True)
+        tables = work._tables(islice(kept, READS_OF_PART), number, shown)
+        total[0] += _seconds(drop)
+        total[1] += _seconds(partial(write, parts.path(number), tables))
+    total[1] += _seconds(partial(parts.merge, work.folder.predictions))
+    return total
+
+
+def _seconds(work: Callable[[], object]) -> tuple[float, float]:
+    """Return how long `work` takes, by the clock and of the process's CPU time."""
+    began = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - began[0], time.process_time() - began[1]
+
+
+def _held_to_store(folder: Path, jets: int) -> None:
+    """Print the rate of all events dropped and kept, and what is wrong in the file."""
+    work = prepared(folder, jets)
+    dropped, kept = _in_turns(work)
+    for name, theirs, ours in zip(("by the clock", "of CPU time"), dropped, kept, strict=True):
+        print(f"{jets / theirs:,.0f} jets/s dropped, {jets / ours:,.0f} kept, {name}:", end=" ")
+        print(f"{theirs / ours:.3f}")
+    labels = Selection(folder / "jets.zarr", "train", Reads((), per_event=("label",)))
+    print(*(list(faults(work.folder.predictions, labels)) or ["no fault"]), sep="\n")
+
+
 def main() -> None:
     """Print the peak memory, in bytes, of this process, which predicts so many jets."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("jets", type=int)
+    parser.add_argument("--check", action="store_true", help="print the ratio and faults instead")
+    options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        assert prepared(Path(folder), parser.parse_args().jets).done_together()
+        if options.check:
+            _held_to_store(Path(folder), options.jets)
+            return
+        assert prepared(Path(folder), options.jets).done_together()
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 

@@ -2,16 +2,20 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from pipeline.data.preparation.neighbours import later_neighbours
+from pipeline.families import Reads
 from pipeline.nn.scan import scan
-from tests.benchmarks import attention, graphs, interactions, samples, transformers
+from tests.benchmarks import attention, graphs, interactions, predicting, samples, transformers
 from tests.benchmarks.neighbour_cost import Cost, campaign
 from tests.benchmarks.neighbours import NEIGHBOURS, dense, sorted_points
 from tests.benchmarks.scan import CHANNELS, HEADS, STATE, naive
@@ -82,6 +86,43 @@ def test_rivals_deliver_every_point_once(tmp_path):
         sizes = np.concatenate([np.diff(offsets) for _, offsets in parts])
         assert sorted(map(tuple, points)) == sorted(map(tuple, jets.points)), make.__name__
         assert sorted(sizes) == sorted(jets.sizes), make.__name__
+
+
+def test_a_subject_needs_the_packages_of_no_other(tmp_path):
+    (tmp_path / "mmap_ninja.py").write_text("raise ModuleNotFoundError('not installed')\n")
+    command = [sys.executable, "-m", "tests.benchmarks", "--scale", "0.01", "--repeats", "1"]
+    ended = subprocess.run(
+        [*command, "--only", "ledger"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "ledger" in ended.stdout
+
+
+def test_what_is_kept_of_events_is_held_to_their_store(tmp_path):
+    work = predicting.prepared(tmp_path, 5000)
+    assert work.done_together()
+    labels = replace(work.source, reads=Reads((), per_event=("label",)))
+    path, table = work.folder.predictions, pq.read_table(work.folder.predictions)
+    assert list(predicting.faults(path, labels)) == []
+
+    def faults(changed):
+        pq.write_table(changed, path)
+        return list(predicting.faults(path, labels))
+
+    swapped = [*range(3000), 3001, 3000, *range(3002, 5000)]
+    assert "events 2048 to 3072: other ids, or in another order" in faults(table.take(swapped))
+    twice = [*range(3000), 2999, *range(3001, 5000)]
+    assert "1 events are missing, or there twice" in faults(table.take(twice))
+    assert "more rows than the 5000 events of the store" in faults(pa.concat_tables([table] * 2))
+    assert "events 4096 to 5000: other labels" in faults(table.slice(0, 4096))
+    where = table.column_names.index("truth_label")
+    other = table.set_column(where, "truth_label", pa.array(np.full(5000, 77, np.int8)))
+    assert faults(other)[0] == "events 0 to 1024: other labels"
 
 
 def test_a_campaign_weighs_storing_against_computing():

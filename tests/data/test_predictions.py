@@ -79,6 +79,23 @@ def test_arrays_come_back_as_they_were_predicted(tmp_path):
         assert values.dtype == twice.dtype, name
 
 
+def test_a_reader_gives_the_arrays_of_as_many_events_as_it_is_asked_for(tmp_path):
+    path = tmp_path / "p.parquet"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("pipeline.data.predictions.parts.ROW_GROUP_BYTES", 1)
+        write(path, [table().arrow(), table().arrow()])  # a row group each
+    assert pq.read_metadata(path).num_row_groups == 2
+    reader, whole = predictions.Reader(path), predictions.arrays(path)
+    parts = [reader.following(count) for count in (1, 4, 1)]
+    assert [len(part["track"]) for part in parts] == [3, 1 + 2 + 3 + 1, 2]
+    for name, values in whole.items():
+        found = np.concatenate([part[name] for part in parts])
+        assert np.array_equal(found, values), name
+        assert found.dtype == values.dtype, name
+    with pytest.raises(BadInput, match=r"p\.parquet: has fewer rows than events"):
+        reader.following(1)
+
+
 @pytest.mark.parametrize(
     ("predicted", "message"),
     [

@@ -1,5 +1,5 @@
 """Predictions of events as a table: parquet that awkward and pandas read, written by parts."""
 
-from pipeline.data.predictions.table import FORMAT, Described, Table, arrays, read
+from pipeline.data.predictions.table import FORMAT, Described, Reader, Table, arrays, read
 
-__all__ = ["FORMAT", "Described", "Table", "arrays", "read"]
+__all__ = ["FORMAT", "Described", "Reader", "Table", "arrays", "read"]

@@ -187,12 +187,44 @@ def arrays(path: Path) -> dict[str, Array]:
         BadInput: The file is no table of predictions, or is damaged.
     """
     shapes: dict[str, dict[str, Any]] = about(path)["arrays"]
-    columns = [each for name, shape in shapes.items() for each in shape["columns"] or [name]]
     parts: dict[str, list[Array]] = {name: [] for name in shapes}
-    for table in tables(path, columns):
+    for table in tables(path, _columns(shapes)):
         for name, shape in shapes.items():
             parts[name].append(_array(table, name, shape["columns"]))
     return {name: np.concatenate(each) for name, each in parts.items()}
+
+
+def _columns(shapes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the columns that hold the arrays of these `shapes`."""
+    return [each for name, shape in shapes.items() for each in shape["columns"] or [name]]
+
+
+class Reader:
+    """The predicted arrays of a file, of as many events at once as are asked for, in order."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._shapes: dict[str, dict[str, Any]] = about(path)["arrays"]
+        shapes = self._shapes.items()
+        self._groups = tables(
+            path, [c for name, shape in shapes for c in shape["columns"] or [name]]
+        )
+        self._held = next(self._groups)
+
+    def following(self, events: int) -> dict[str, Array]:
+        """Return the arrays of the following `events`, (E, …) or (P, …) each.
+
+        Raises:
+            BadInput: The file is damaged, or has fewer rows.
+        """
+        while len(self._held) < events:
+            more = next(self._groups, None)
+            if more is None:
+                message = f"{self.path}: has fewer rows than events. Remove it, and run again."
+                raise BadInput(message)
+            self._held = pa.concat_tables([self._held, more])
+        rows, self._held = self._held.slice(0, events), self._held.slice(events)
+        return {name: _array(rows, name, each["columns"]) for name, each in self._shapes.items()}
 
 
 def _array(table: pa.Table, name: str, columns: Sequence[str]) -> Array:

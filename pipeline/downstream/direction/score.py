@@ -6,7 +6,7 @@ from pipeline.data.events import Doubles
 from pipeline.data.preparation.directions import unit_vectors
 from pipeline.downstream.direction.spec import DirectionTask
 from pipeline.downstream.truth import Rows, Truth
-from pipeline.evaluation.directions import evaluate_directions
+from pipeline.evaluation.directions import angles, evaluate_angles
 from pipeline.evaluation.result import EvaluationResult
 
 PREDICTION = "direction"
@@ -15,10 +15,19 @@ UP = np.array([0.0, 0.0, 1.0])
 
 def score(predicted: Rows, truth: Truth, task: DirectionTask, seed: int) -> EvaluationResult:
     """Return the scores of the directions, beside those of the trivial baseline."""
+    return score_reduced(reduced(predicted, truth, task), task, seed)
+
+
+def reduced(predicted: Rows, truth: Truth, task: DirectionTask) -> Rows:
+    """Return the opening angles (E) of some events, and those of the baseline."""
     true = unit_vectors(truth.per_event["azimuth"], truth.per_event["zenith"])
     baseline = charge_weighted(truth) if "geometry" in truth.tables else None
-    found = predicted[PREDICTION].astype(np.float64)
-    return evaluate_directions(true, found, seed=seed, baseline=baseline)
+    return angles(true, predicted[PREDICTION].astype(np.float64), baseline)
+
+
+def score_reduced(rows: Rows, task: DirectionTask, seed: int) -> EvaluationResult:
+    """Return the scores of the angles."""
+    return evaluate_angles(rows, seed=seed)
 
 
 def charge_weighted(truth: Truth) -> Doubles:

@@ -10,6 +10,6 @@ PREDICTION = "probabilities"
 
 def score(predicted: Rows, truth: Truth, task: ClassTask, seed: int) -> EvaluationResult:
     """Return the scores of the classes of points."""
-    true = truth.per_point[task.PER_POINT[0]].astype("int64")
+    true = truth.per_point[task.PER_POINT[0]]
     probabilities = predicted[PREDICTION]
     return evaluate_classes(true, probabilities, truth.offsets, names=task.NAMES, seed=seed)

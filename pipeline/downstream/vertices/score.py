@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.downstream.tracks.score import PREDICTION
+from pipeline.downstream.tracks.score import PREDICTION, score_reduced
 from pipeline.downstream.truth import Rows, Truth
 from pipeline.downstream.vertices.spec import VertexTask
+from pipeline.evaluation import tracks
 from pipeline.evaluation.result import EvaluationResult
-from pipeline.evaluation.tracks import evaluate_tracks
 
 
 def groups(vertex: Any, charge: Any) -> Any:
@@ -18,5 +18,13 @@ def groups(vertex: Any, charge: Any) -> Any:
 
 def score(predicted: Rows, truth: Truth, task: VertexTask, seed: int) -> EvaluationResult:
     """Return the scores of vertices, of charged particles alone."""
+    return score_reduced(reduced(predicted, truth, task), task, seed)
+
+
+def reduced(predicted: Rows, truth: Truth, task: VertexTask) -> Rows:
+    """Return what the scores need of some events, nothing of it by particle."""
     group = groups(truth.per_point["vertex"].astype(np.int64), truth.per_point["charge"])
-    return evaluate_tracks(group, predicted[PREDICTION] * (group > 0), truth.offsets, seed=seed)
+    return tracks.reduced(group, predicted[PREDICTION] * (group > 0), truth.offsets)
+
+
+__all__ = ["PREDICTION", "groups", "reduced", "score", "score_reduced"]

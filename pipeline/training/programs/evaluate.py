@@ -5,37 +5,30 @@ the first of them then scores the file.
 """
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from pipeline import claims, records
 from pipeline.campaign import EvaluateTask, FinetuneTask, stored
-from pipeline.data import predictions
-from pipeline.data.checksums import array_hash, sha256
-from pipeline.data.events import Events, concatenate
+from pipeline.data.checksums import sha256
 from pipeline.data.identity import OF_FILE
 from pipeline.data.loading import Selection
 from pipeline.data.store import Store
 from pipeline.data.store.places import ROW, Origins
-from pipeline.data.store.tables import read_tables
 from pipeline.downstream import DownstreamTask
-from pipeline.downstream.truth import Rows, Truth
 from pipeline.drawing.event import events_of
 from pipeline.job import batch_job_id
-from pipeline.nn.hidden import EVENT_FEATURES, FEATURES
 from pipeline.outcome import Exit
 from pipeline.records import Evaluated, Overlap, PredictionsFile
 from pipeline.run import TaskFolder
 from pipeline.training import loader, unseen
 from pipeline.training.engine import engine
-from pipeline.training.predicting import OPTIONAL_TRUTH, READ_EVENTS, Predicting, truth_of
+from pipeline.training.predicting import OPTIONAL_TRUTH, Predicting
 from pipeline.training.predictor import Predictor
 from pipeline.training.programs import program
+from pipeline.training.scoring import Scored, scored
 from pipeline.writing import written
-
-SHOWN_EVENTS = 8
 
 
 def evaluate(
@@ -70,20 +63,17 @@ def _scored(
     """Return the scores of what was predicted; pictures and first events are written beside it."""
     task, folder, finetuned = work.task, work.folder, work.finetuned
     head, store, backbone = finetuned.head, work.store, finetuned.backbone
-    predicted = predictions.arrays(folder.predictions)
-    truth, shown = _whole_truth(work.source, head)
-    result = head.scoring().score(predicted, truth, head, task.seed)
+    found = scored(folder.predictions, work.source, head, task.seed)
     claims.confirm()
-    origins = Origins(store, task.split)
-    _save_shown(folder, shown, origins, truth, predicted, head)
-    records.write(folder.pictures, result.pictures)
-    scores, intervals = result.numbers
+    _save_shown(folder, found, Origins(store, task.split), head)
+    records.write(folder.pictures, found.result.pictures)
+    scores, intervals = found.result.numbers
     overlap, unknown = seen
     return Evaluated(
         task=head.task,
         scores=scores,
         intervals=intervals,
-        about=dict(result.about),
+        about=dict(found.result.about),
         mode=finetuned.mode,
         labels=finetuned.labels,
         seed=finetuned.seed,
@@ -95,11 +85,11 @@ def _scored(
         batch_events=finetuned.training.batch_events,
         learning_rate=finetuned.training.learning_rate,
         split=task.split,
-        events=len(truth.event_id),
-        points=int(truth.offsets[-1]),
+        events=found.events,
+        points=found.points,
         store_sha256=store.manifest.content_sha256,
         weights_sha256=work.predictor.weights_sha256,
-        predictions_sha256={name: array_hash(predicted[name]) for name in sorted(predicted)},
+        predictions_sha256=found.sha256,
         predictions=_file(folder),
         overlap=overlap,
         unknown_training=unknown,
@@ -114,55 +104,12 @@ def _file(folder: TaskFolder) -> PredictionsFile:
     return PredictionsFile(file=path.name, bytes=path.stat().st_size, sha256=sha256(path))
 
 
-def _whole_truth(source: Selection, head: DownstreamTask) -> tuple[Truth, Truth]:
-    """Return the truth of all events as the score takes it, and of the first ones with all columns.
-
-    What only the model reads of them is not read.
-    """
-    reads = replace(
-        source.reads,
-        per_point=tuple(name for name in source.reads.per_point if name != FEATURES),
-        per_event=tuple(name for name in source.reads.per_event if name != EVENT_FEATURES),
-        neighbours=0,
-        physical=False,
-    )
-    tables = read_tables(source.path) if reads.tables else {}
-    truths: list[Truth] = []
-    shown: Truth | None = None
-    for events in replace(source, reads=reads).stream(READ_EVENTS):
-        truth = truth_of(events, reads, tables)
-        shown = truth.slice(0, min(SHOWN_EVENTS, len(truth))) if shown is None else shown
-        truths.append(_with_columns(truth, head.SCORED_COLUMNS))
-    assert shown is not None, "a split has events"
-    return concatenate(truths), shown
-
-
-def _with_columns(events: Events, names: frozenset[str] | None) -> Events:
-    """Return `events` with those columns of their points that are in `names`; with all for None."""
-    if names is None:
-        return events
-    chosen = [number for number, name in enumerate(events.columns) if name in names]
-    columns = tuple(events.columns[number] for number in chosen)
-    return replace(events, points=events.points[:, chosen], columns=columns, verified=True)
-
-
-def _save_shown(
-    folder: TaskFolder,
-    shown: Truth,
-    origins: Origins,
-    truth: Truth,
-    predicted: Rows,
-    task: DownstreamTask,
-) -> None:
+def _save_shown(folder: TaskFolder, found: Scored, origins: Origins, task: DownstreamTask) -> None:
     """Save the first events, in physical units, for the report's event display.
 
     Names of arrays begin with "true_" or "predicted_".
     """
-    stop, total = int(shown.offsets[-1]), int(truth.offsets[-1])
-
-    def first(values: Any) -> Any:
-        return values[:stop] if len(values) == total else values[: len(shown)]
-
+    shown = found.shown
     files, entries = origins.of(0, shown)
     arrays: dict[str, Any] = {
         "source": np.array(files),
@@ -172,7 +119,7 @@ def _save_shown(
         "offsets": shown.offsets,
         "event_id": shown.event_id,
         **{f"true_{name}": values for name, values in task.truth_to_show(shown).items()},
-        **{f"predicted_{name}": first(values) for name, values in predicted.items()},
+        **{f"predicted_{name}": values for name, values in found.predicted.items()},
         **shown.tables,
     }
     arrays |= task.pictures(events_of(arrays))
