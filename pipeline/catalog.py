@@ -276,6 +276,26 @@ def missing_from(file: Path, names: Iterable[str], within: str = "") -> list[str
     return [] if "*" in defined else [name for name in names if name not in defined]
 
 
+def own_code(code: str, info: ValidationInfo) -> str:
+    """Return "file.py:name" with the file from the root on, if the file defines that name.
+
+    The file is read and not run, since it may import torch. What was checked before stays as it is.
+
+    Raises:
+        ValueError: There is no such file, or it does not define the name.
+    """
+    if is_resolved(info):
+        return code
+    file, _, name = code.rpartition(":")
+    if not Path(file).is_file():
+        message = f"{file or code}: no such file, from {Path.cwd()}"
+        raise ValueError(message)
+    if missing_from(Path(file), [name]):
+        message = f"{file}: defines no {name!r}"
+        raise ValueError(message)
+    return f"{Path(file).resolve()}:{name}"
+
+
 def _body_of(statements: list[ast.stmt], name: str) -> list[ast.stmt]:
     """Return the body of a class; empty if it is not defined there or has bases."""
     classes = [each for each in statements if isinstance(each, ast.ClassDef) and each.name == name]

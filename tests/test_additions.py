@@ -1,4 +1,4 @@
-"""One addition, one folder: a family and a downstream task, planted or as a user's own files."""
+"""One addition, one folder: a family and a downstream task, planted in a copy of the package."""
 
 import os
 import re
@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.downstream.custom.display import CAPTION as OF_A_FILE
 from pipeline.drawing.default import CAPTION
 
 pytest.importorskip("torch")
@@ -60,20 +59,6 @@ batch_events = 4
 learning_rate = 1e-3
 walltime_minutes = 5
 """
-OWN_MODEL = """
-family = "my_model.py:build"
-settings = { width = 8 }
-columns = ["energy", "eta", "phi", "r"]
-objectives = { energy = 1.0 }
-hidden_width = 8
-"""
-OWN_TASK = """
-task = "my_task.py:Hard"
-per_point = ["pt_gev"]
-scores = { wrong = "Misplaced points" }
-smaller_is_better = ["wrong"]
-settings = { above_gev = 0.5 }
-"""
 
 
 def page_of(folder: Path, package: Path, *, model: str, task: str, modes: str) -> str:
@@ -120,15 +105,3 @@ def test_a_folder_each_adds_a_family_and_a_downstream_task(tmp_path):
     assert "Hard points, accuracy" in page
     assert CAPTION in page
     assert "predicted hard" in page, "the default display"
-
-
-def test_a_file_each_gives_a_model_and_a_task_of_ones_own(tmp_path):
-    for file in (ADDITIONS / "own").glob("*.py"):
-        shutil.copy(file, tmp_path)
-    page = page_of(tmp_path, ROOT, model=OWN_MODEL, task=OWN_TASK, modes='["frozen", "head"]')
-    assert "Misplaced points" in page
-    assert OF_A_FILE in page
-    assert "data:image/png" in page, "as the user draws it"
-    words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
-    assert "frozen m, pretrained on 8 events" in words
-    assert "head m" in words

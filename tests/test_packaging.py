@@ -122,6 +122,7 @@ def test_an_sdist_holds_what_a_developer_needs(built):
         "Makefile",
         "README.md",
         "constraints.txt",
+        "examples/calorimeter/campaign.toml",
         "pyproject.toml",
         "tests/conftest.py",
     } <= held

@@ -1,6 +1,7 @@
 """Custom code: readers, models and interactions in a user's own Python file."""
 
 import importlib.util
+import traceback
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -8,6 +9,8 @@ from typing import Any
 
 from pipeline import trust
 from pipeline.data.errors import BadInput
+
+_LOADED: set[str] = set()  # files of this process
 
 
 def load(file: Path, name: str) -> Any:
@@ -21,6 +24,16 @@ def load(file: Path, name: str) -> Any:
         message = f"{file}: it defines no {name!r}."
         raise BadInput(message)
     return getattr(module, name)
+
+
+def located(message: str, error: BaseException) -> str:
+    """Return `message` with the last line of own code that `error` came through, if it did."""
+    lines = [
+        f"{Path(frame.filename).name}, line {frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename in _LOADED
+    ]
+    return f"{message} ({lines[-1]})" if lines else message
 
 
 class _Source(SourceFileLoader):
@@ -41,6 +54,7 @@ def _loaded(file: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(file.stem, file, loader=loader)
     assert spec is not None  # as it has a loader
     module = importlib.util.module_from_spec(spec)
+    _LOADED.add(str(file))
     try:
         loader.exec_module(module)
     except trust.OtherOwnerError as error:

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 from pipeline import claims, records
 from pipeline.campaign import SimulateTask, StageTask, stored
 from pipeline.campaign.tasks import Resolved
+from pipeline.data import custom_code
 from pipeline.data.errors import BadInput
 from pipeline.data.ranks import run_ranks
 from pipeline.masking import print_traceback
@@ -130,14 +131,16 @@ def _failed(folder: TaskFolder, error: Exception) -> int:
     Where another process works on the task, the result is for that one to record.
     """
     failure = classify(error, where=str(folder.path))
+    message = failure.message
     if not failure.is_foreseen:
         print_traceback(error)
-    print(failure.message, file=sys.stderr)  # noqa: T201
+        message = custom_code.located(message, error)
+    print(message, file=sys.stderr)  # noqa: T201
     is_ours = not isinstance(error, BusyError | SupersededError) and claims.are_held()
     if is_ours and folder.path.is_dir():
         # The disk that refused the work may refuse this too; stderr has the message already.
         with contextlib.suppress(OSError):
-            folder.fail(failure.outcome.name, failure.message)
+            folder.fail(failure.outcome.name, message)
     return failure.code
 
 

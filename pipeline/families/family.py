@@ -11,9 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import PositiveFloat, ValidationError, field_validator, model_validator
+from pydantic import (
+    PositiveFloat,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from pipeline.catalog import INCIDENTAL, Declaration
+from pipeline.catalog import INCIDENTAL, Declaration, own_code
 from pipeline.families.parametrisation import Parametrisation
 from pipeline.families.recipe import Recipe
 
@@ -112,6 +118,15 @@ class Family(Declaration):
     def _anywhere(cls, folder: str) -> str:
         """Return the folder as a job finds it, which starts elsewhere than the user's command."""
         return str(Path(folder).absolute()) if folder else ""
+
+    @field_validator("objectives")
+    @classmethod
+    def _whole_paths(cls, objectives: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        """Return the objectives, those of the user's files from the root on, if these have them."""
+        return {
+            own_code(name, info) if ".py:" in name else name: weight
+            for name, weight in objectives.items()
+        }
 
     @model_validator(mode="before")
     @classmethod

@@ -4,12 +4,11 @@ Nothing here knows torch; the functions themselves are in `pipeline.nn.interacti
 or in a file of the user's own.
 """
 
-from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, PositiveInt, ValidationInfo, model_validator
+from pydantic import AfterValidator, PositiveInt, ValidationInfo, field_validator, model_validator
 
-from pipeline.catalog import Declaration, is_resolved
+from pipeline.catalog import Declaration, own_code
 
 MODULE = "pipeline.nn.interactions"
 
@@ -27,28 +26,21 @@ class Interaction(Declaration):
     features: PositiveInt
     symmetric: bool = False
 
-    @model_validator(mode="before")
+    @field_validator("function")
     @classmethod
-    def _whole_path(cls, given: object) -> object:
-        """Give the path of the user's own file from the root on."""
-        function = given.get("function") if isinstance(given, dict) else None
-        if not isinstance(function, str) or ".py:" not in function:
-            return given
-        file, _, name = function.rpartition(":")
-        return {**given, "function": f"{Path(file).resolve()}:{name}"}  # type: ignore[dict-item]
+    def _whole_path(cls, function: str, info: ValidationInfo) -> str:
+        """Return the import path; of the user's own file from the root on, if it has the name."""
+        return own_code(function, info) if ".py:" in function else function
 
     @model_validator(mode="after")
-    def _there(self, info: ValidationInfo) -> Self:
-        """Check that there are columns, and such a file."""
+    def _complete(self) -> Self:
+        """Check that there are columns, and a function."""
         if not self.columns or len(set(self.columns)) != len(self.columns):
             message = f"columns {list(self.columns)}: give one or more, each once"
             raise ValueError(message)
         file, _, name = self.function.rpartition(":")
         if not name or not file:
             message = f"function {self.function!r}: expected file.py:name"
-            raise ValueError(message)
-        if file.endswith(".py") and not is_resolved(info) and not Path(file).is_file():
-            message = f"{file}: no such file"
             raise ValueError(message)
         return self
 

@@ -15,6 +15,7 @@ from pipeline.data.errors import BadInput
 from pipeline.downstream.custom.spec import CustomTask
 from pipeline.drawing.event import Event
 from pipeline.families.custom.spec import Custom
+from pipeline.nn import systems
 from pipeline.training.network import Downstream
 from pipeline.training.programs import finetune
 
@@ -190,13 +191,38 @@ def test_states_are_held_to_what_the_model_declares():
         network.hidden_of(points())
 
 
+@pytest.mark.parametrize(
+    ("attribute", "layers", "found"),
+    [("trunk", 2, "has none"), ("backbone", 1, r"has one that differs in layers\.1\.bias")],
+)
+def test_a_model_whose_weights_no_head_would_find_is_refused_before_it_trains(
+    tmp_path, attribute, layers, found
+):
+    text = (OWN / "my_model.py").read_text()
+    file = tmp_path / "my_model.py"
+    text = text.replace("self.backbone", f"self.{attribute}")
+    file.write_text(text.replace("Backbone(width, layers=2)", f"Backbone(width, layers={layers})"))
+    with pytest.raises(BadInput, match=rf"as its attribute `backbone`, .* it {found}"):
+        systems.build(model(code=str(file)), None)
+    systems.build(model(code=str(file), hidden_width=None), None)
+
+
+def test_the_check_of_the_backbone_leaves_the_initial_weights_as_they_are():
+    torch.manual_seed(1)
+    made = systems.build(model(), None).module
+    torch.manual_seed(1)
+    bare = systems.build(model(hidden_width=None), None).module
+    assert all(map(torch.equal, made.parameters(), bare.parameters()))
+    assert torch.rand(1) != torch.rand(1)
+
+
 def test_a_model_without_a_backbone_takes_no_heads(tmp_path):
     bare = model(hidden_width=None)
     assert "no head can be put on it: give it hidden_width" in bare.refuses_mode("full")
     file = tmp_path / "bare.py"
-    file.write_text("def build(settings): ...\ndef backbone(settings): ...\n")
+    file.write_text("energy = build = backbone = print\n")
     assert "defines no embedding(settings)" in model(code=str(file)).refuses_mode("head")
     assert not model(code=str(file)).refuses_mode("full")
-    file.write_text("def build(settings): ...\n")
+    file.write_text("energy = build = print\n")
     with pytest.raises(DeclarationError, match="defines no 'backbone'"):
         model(code=str(file))

@@ -236,6 +236,9 @@ def test_a_users_own_interaction(tmp_path):
 def test_what_cannot_be_is_refused_by_name(tmp_path):
     with pytest.raises(ValidationError, match="no such file"):
         Interaction(function=f"{tmp_path}/none.py:pairs", columns=("x",), features=1)
+    (tmp_path / "mine.py").write_text("def pairs(a, b): ...")
+    with pytest.raises(ValidationError, match=r"mine\.py: defines no 'pair'"):
+        Interaction(function=f"{tmp_path}/mine.py:pair", columns=("x",), features=1)
     with pytest.raises(ValidationError, match="give one or more, each once"):
         Interaction(function="a:b", columns=("x", "x"), features=1)
     with pytest.raises(ValidationError, match=r"expected file\.py:name"):

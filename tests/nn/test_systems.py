@@ -118,13 +118,30 @@ def test_an_objective_of_ones_own_joins_those_of_a_family(tmp_path):
     torch.testing.assert_close(total, parts["neighbours"] + 0.1 * parts["spread"])
 
 
+def test_an_objective_of_ones_own_is_found_from_anywhere_or_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("loss.py").write_text("def spread(output, batch): return {'spread': output.std()}")
+    for kind, more in ((FM4NPPMamba2, {"width": 32, "layers": 1, "neighbours": 2}), (Custom, {})):
+        asked = more or {"code": __file__, "function": "own", "columns": POINT}
+        found = parse(kind, asked | {"objectives": {"loss.py:spread": 0.1}})
+        assert list(found.objectives) == [f"{tmp_path}/loss.py:spread"]
+        with pytest.raises(DeclarationError, match=r"loss\.py: defines no 'spred'"):
+            parse(kind, asked | {"objectives": {"loss.py:spred": 0.1}})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("from os import *", "mine.py: it defines no 'build'."),
-        ("def build(settings): return 3", "build returned int; expected a torch.nn.Module"),
-        ("build = 3", "mine.py: build is no function"),
-        ("import no_such_thing as build", "mine.py: cannot be loaded (ModuleNotFoundError"),
+        (
+            "size = 1\ndef build(settings): return 3",
+            "build returned int; expected a torch.nn.Module",
+        ),
+        ("build = size = 3", "mine.py: build is no function"),
+        (
+            "size = 1\nimport no_such_thing as build",
+            "mine.py: cannot be loaded (ModuleNotFoundError",
+        ),
     ],
 )
 def test_a_file_that_is_no_model(tmp_path, text, message):
@@ -140,6 +157,8 @@ def test_a_file_that_is_no_model(tmp_path, text, message):
         ({"text": "def build("}, "mine.py: cannot be read as Python"),
         ({"code": "none.py"}, "none.py: no such file"),
         ({"objectives": {}}, "objectives: name those of mine.py to minimise"),
+        ({"objectives": {"sise": 1.0}}, "mine.py: defines no 'sise'"),
+        ({"objectives": {"none.py:size": 1.0}}, "none.py: no such file, from "),
     ],
 )
 def test_a_declaration_of_ones_own_that_cannot_be(tmp_path, changes, message):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from pipeline.catalog import is_resolved, missing_from
+from pipeline.catalog import is_resolved, missing_from, own_code
 from pipeline.downstream.task import DownstreamTask
 
 if TYPE_CHECKING:
@@ -17,25 +17,15 @@ if TYPE_CHECKING:
 FUNCTIONS = ("build", "loss", "predict", "score")
 
 
-def _existing(code: str, info: ValidationInfo) -> str:
-    """Return "file.py:Name" with the file from the root on, if it defines that name.
-
-    The file is read and not run, since it may import torch.
-    """
-    if is_resolved(info):
-        return code
+def _whole(code: str, info: ValidationInfo) -> str:
+    """Return "file.py:Name" with the file from the root on, if its class has all functions."""
+    whole = own_code(code, info)
     file, _, name = code.rpartition(":")
-    if not Path(file).is_file():
-        message = f"{file or code}: no such file, from {Path.cwd()}"
-        raise ValueError(message)
-    if missing_from(Path(file), [name]):
-        message = f"{file}: defines no {name!r}"
-        raise ValueError(message)
-    missing = missing_from(Path(file), FUNCTIONS, within=name)
+    missing = [] if is_resolved(info) else missing_from(Path(file), FUNCTIONS, within=name)
     if missing:
         message = f"{file}: {name} has no {', '.join(missing)} (docs/downstream.md)"
         raise ValueError(message)
-    return f"{Path(file).resolve()}:{name}"
+    return whole
 
 
 class CustomTask(DownstreamTask):
@@ -51,7 +41,7 @@ class CustomTask(DownstreamTask):
     SOURCE: ClassVar[str] = "docs/downstream.md"
 
     task: Literal["custom"] = "custom"
-    code: Annotated[str, Field(pattern=r"\.py:[A-Za-z_]\w*$"), AfterValidator(_existing)]
+    code: Annotated[str, Field(pattern=r"\.py:[A-Za-z_]\w*$"), AfterValidator(_whole)]
     per_point: tuple[str, ...] = ()
     per_event: tuple[str, ...] = ()
     scores: dict[str, str] = Field(min_length=1)

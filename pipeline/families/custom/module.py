@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pipeline.data import custom_code
 from pipeline.data.errors import BadInput
 from pipeline.data.store import Store
-from pipeline.families.custom.spec import Custom
+from pipeline.families.custom.spec import BACKBONE, Custom
 from pipeline.nn.batch import Batch
 from pipeline.nn.hidden import Hidden, HiddenOf
 
@@ -17,9 +18,13 @@ def build(model: Custom, store: Store | None) -> nn.Module:
     """Return the module that the function of the user's file returns.
 
     Raises:
-        BadInput: The file has no such function, or what it returns is no module.
+        BadInput: The file has no such function, what it returns is no module, or heads could not be
+            put on it once it is trained.
     """
-    return _module(model, model.function)
+    module = _module(model, model.function)
+    if model.takes_heads:
+        _check_holds_backbone(model, module)
+    return module
 
 
 def backbone(model: Custom, store: Store | None) -> tuple[nn.Module, HiddenOf]:
@@ -60,6 +65,34 @@ def _module(model: Custom, name: str) -> nn.Module:
         )
         raise BadInput(message)
     return made
+
+
+def _check_holds_backbone(model: Custom, module: nn.Module) -> None:
+    """Check before a training that its weights will have a place in the backbone.
+
+    Raises:
+        BadInput: The module has no attribute `backbone`, or that is another than heads are put on.
+    """
+    with torch.random.fork_rng(devices=[]):
+        needed = _shapes(_module(model, model.backbone))
+    held = getattr(module, BACKBONE, None)
+    if isinstance(held, nn.Module) and _shapes(held) == needed:
+        return
+    found = "has none"
+    if isinstance(held, nn.Module):
+        unlike = sorted(dict(_shapes(held).items() ^ needed.items()))
+        found = f"has one that differs in {', '.join(unlike)}"
+    message = (
+        f"{model.code}: the module of {model.function}(settings) must hold that of "
+        f"{model.backbone}(settings) as its attribute `{BACKBONE}`, where heads find the "
+        f"pretrained weights; it {found}."
+    )
+    raise BadInput(message)
+
+
+def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each weight by its name."""
+    return {name: tuple(each.shape) for name, each in module.state_dict().items()}
 
 
 def _hidden(states: Any) -> Hidden:

@@ -76,6 +76,7 @@ class Custom(Family):
         if is_resolved(info):
             return self
         needed = [self.function, *([self.backbone] if self.takes_heads else [])]
+        needed += [name for name in self.objectives if ".py:" not in name]
         for name in missing_from(self.code, needed):
             message = f"{self.code}: defines no {name!r} (docs/add-a-model.md)"
             raise ValueError(message)

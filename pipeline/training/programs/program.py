@@ -14,6 +14,7 @@ import torch
 from pipeline import claims, records
 from pipeline.campaign import stored, too_big
 from pipeline.catalog import Declaration
+from pipeline.data import custom_code
 from pipeline.job import is_after
 from pipeline.masking import print_traceback
 from pipeline.outcome import (
@@ -117,6 +118,8 @@ def _failed(folder: TaskFolder, error: Exception, task: Declaration | None, worl
     if failure.outcome.echo:
         print_traceback(error)
     message = _with_advice(failure, task, world)
+    if not failure.is_foreseen:
+        message = custom_code.located(message, error)
     print(f"{folder.path}: {message}", file=sys.stderr)
     if isinstance(error, BusyError | SupersededError):
         return failure.code
