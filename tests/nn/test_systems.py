@@ -125,8 +125,8 @@ def test_an_objective_of_ones_own_is_found_from_anywhere_or_refused(tmp_path, mo
         asked = more or {"code": __file__, "function": "own", "columns": POINT}
         found = parse(kind, asked | {"objectives": {"loss.py:spread": 0.1}})
         assert list(found.objectives) == [f"{tmp_path}/loss.py:spread"]
-        with pytest.raises(DeclarationError, match=r"loss\.py: defines no 'spred'"):
-            parse(kind, asked | {"objectives": {"loss.py:spred": 0.1}})
+        with pytest.raises(DeclarationError, match=r"loss\.py: defines no 'scatter'"):
+            parse(kind, asked | {"objectives": {"loss.py:scatter": 0.1}})
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_file_that_is_no_model(tmp_path, text, message):
         ({"text": "def build("}, "mine.py: cannot be read as Python"),
         ({"code": "none.py"}, "none.py: no such file"),
         ({"objectives": {}}, "objectives: name those of mine.py to minimise"),
-        ({"objectives": {"sise": 1.0}}, "mine.py: defines no 'sise'"),
+        ({"objectives": {"length": 1.0}}, "mine.py: defines no 'length'"),
         ({"objectives": {"none.py:size": 1.0}}, "none.py: no such file, from "),
     ],
 )
