@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from typed_pages import steps
 
 from pipeline.campaign import Campaign, Dataset, Finetune
 from pipeline.campaign.provenance import Provenance
@@ -141,6 +142,10 @@ def test_declarations_are_understood(text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, page in CUSTOM_FILES.items():  # the files that the examples tell you to write
         Path(name).write_text(code_of(page))
+    Path("my_pairs.py").write_text("def pairs(a, b): ...\n")
+    Path("examples").symlink_to(ROOT / "examples")
+    for step in (each for page in PAGES for each in steps(page) if each.kind == "save"):
+        Path(step.file).write_text(step.text)
     path = tmp_path / "declaration.toml"
     path.write_text(text)
     read(path, KINDS[text.partition("\n")[0]])
