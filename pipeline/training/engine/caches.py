@@ -3,6 +3,7 @@
 import os
 import stat
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 from pipeline.job import batch_job_id
@@ -15,11 +16,14 @@ def cache_on_node(local_rank: int) -> None:
     """Put compiler caches on this node, by user, job and process, unless the environment sets them.
 
     In a home directory that all nodes share, many processes would lock and write the same files.
-    What lies in such a cache is run as code.
+    What lies in such a cache is run as code. Where no scheduler hands out the node, and nobody
+    clears its disk, all jobs of one version of torch share a cache.
     """
     if all(name in os.environ for name in CACHES):
         return
-    names = (user_name(), batch_job_id() or "alone", str(local_rank))
+    is_own_machine = not {"SLURM_JOB_ID", "PBS_JOBID"} & os.environ.keys()
+    shared_by = f"torch-{version('torch')}" if is_own_machine else batch_job_id()
+    names = (user_name(), shared_by, str(local_rank))
     folder = private_folder("-".join(("cosmotron", *names)))
     for name in CACHES:
         os.environ.setdefault(name, str(folder / name.removesuffix("_DIR").lower()))

@@ -136,6 +136,7 @@ def test_a_hash_is_of_names_and_values():
 def test_what_is_compiled_lies_on_the_node_by_job_and_process(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("COSMOTRON_JOB_ID", "42")
+    monkeypatch.setenv("SLURM_JOB_ID", "42")
     monkeypatch.setenv("TRITON_CACHE_DIR", "/asked/for")
     for name in CACHES[1:]:
         monkeypatch.delenv(name, raising=False)
@@ -148,6 +149,19 @@ def test_what_is_compiled_lies_on_the_node_by_job_and_process(tmp_path, monkeypa
     folders = {path for paths in found for path in paths}
     assert len(folders) == 4
     assert all(Path(path).is_relative_to(tmp_path) and "-42-" in path for path in folders)
+
+
+def test_jobs_of_a_machine_without_a_scheduler_leave_one_cache_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for name in ("SLURM_JOB_ID", "PBS_JOBID"):
+        monkeypatch.delenv(name, raising=False)
+    for job in ("grid.pretrain.m.1-ab", "grid.pretrain.m.2-cd"):
+        monkeypatch.setenv("COSMOTRON_JOB_ID", job)
+        for name in CACHES:
+            monkeypatch.delenv(name, raising=False)
+        cache_on_node(0)
+    (folder,) = tmp_path.iterdir()
+    assert f"-torch-{torch.__version__}-" in folder.name
 
 
 def test_the_micro_batch_is_limited():
