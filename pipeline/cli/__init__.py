@@ -9,6 +9,7 @@ from pipeline.cli import (
     archiving,
     budgeting,
     campaigns,
+    comparing,
     data,
     forecasting,
     jobs,
@@ -41,6 +42,7 @@ VERBS = (
     *(jobs.logs, rehearsing.rehearse, forecasting.forecast, predicting.predict),
     *(budgeting.budget, campaigns.export, campaigns.report, campaigns.crate, campaigns.campaigns),
     *(
+        comparing.compare,
         archiving.archive,
         archiving.restore,
         purging.touch,

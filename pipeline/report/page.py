@@ -48,9 +48,9 @@ from pipeline.site import Site
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render(content: Mapping[str, Any]) -> str:
+def render(content: Mapping[str, Any], template: str = "page.html.j2") -> str:
     """Return the page of what `content_of` returns: HTML that needs no other file, no network."""
-    return with_contents(_environment().get_template("page.html.j2").render(content))
+    return with_contents(_environment().get_template(template).render(content))
 
 
 def content_of(

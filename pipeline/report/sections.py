@@ -100,14 +100,14 @@ def losses(tasks: Sequence[TaskView], reader: Reader) -> list[Plot]:
     """Return the losses of the trainings of each stage."""
     plots = []
     for stage, title in TRAININGS.items():
-        curves = [_curve(task, reader) for task in tasks if task.stage == stage]
+        curves = [curve(task, reader) for task in tasks if task.stage == stage]
         begun = [curve for curve in curves if len(curve.loss)]
         if begun:
             plots.append(Plot(title, loss_curves(begun)))
     return plots
 
 
-def _curve(task: TaskView, reader: Reader) -> Curve:
+def curve(task: TaskView, reader: Reader) -> Curve:
     """Return the loss of one training; a step that a kill made it take again counts once."""
     newest_first = reader.columns(task.folder.metrics, "events_seen", "loss")[::-1]
     events, first = np.unique(newest_first[:, 0], return_index=True)
@@ -197,7 +197,7 @@ def scaling_plots(found: Sequence[ScalingView]) -> dict[str, Plot]:
 
 def grid_plots(found: Sequence[GridView], reader: Reader) -> dict[str, Plot]:
     """Return the loss curves of the cells of each grid, by its name."""
-    charts = {each.name: grid_chart(each, lambda task: _curve(task, reader)) for each in found}
+    charts = {each.name: grid_chart(each, lambda task: curve(task, reader)) for each in found}
     return {
         name: Plot(f"Loss curves: {name}", chart)
         for name, chart in charts.items()
