@@ -17,7 +17,7 @@ from pipeline.cli.screen import AsJson, escaped, out, screen
 from pipeline.outcome import RunError
 
 if TYPE_CHECKING:
-    from pipeline.report.beside import Beside, Compared, Row
+    from pipeline.report.beside import Beside, Column, Compared, Row
     from pipeline.report.gains import Gain
     from pipeline.report.scores import Setting
 
@@ -85,7 +85,7 @@ def _beside(names: Sequence[str]) -> "Beside":
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:
-    """Return the shortest ends of some paths that tell them apart."""
+    """Return the shortest ends of some paths that are not alike."""
     for parts in range(1, max(len(each.parts) for each in paths) + 1):
         labels = ["/".join(each.parts[-parts:]) for each in paths]
         if len(set(labels)) == len(labels):
@@ -116,38 +116,45 @@ def _print(found: "Beside") -> None:
     for each in found.compared:
         smaller = ", the smaller the better" if each.smaller_is_better else ""
         out.print(f"\n[bold]{escaped(each.name)}[/]  {escaped(each.title)}{smaller}")
-        table = Table("setting", box=None, pad_edge=False)
-        for number, label in enumerate(labels):
-            table.add_column(label, justify="right")
-            if number:
-                table.add_column(f"− {labels[0]}", justify="right")
-        for row in each.rows:
-            table.add_row(escaped(row.name), *_cells(each, row))
-        out.print(table)
-    if any(
-        change and change.is_seen
-        for each in found.compared
-        for row in each.rows
-        for change in row.changes
-    ):
-        out.print("* Zero is outside the 95 % interval. ± is one standard error, paired by seed.")
-    if not found.compared:
-        out.print("No run has a finished evaluation yet.")
+        out.print(_scores(each, labels))
+    out.print(_legend(found))
     if found.differences:
         table = Table("declared differently", *labels, box=None, pad_edge=False)
         for key in found.differences:
             table.add_row(escaped(key.key), *map(escaped, key.values))
         out.print("", table)
     for column in found.columns:
-        charged = [f"{value:.3g} node-hours at {site}" for site, value in column.node_hours.items()]
-        out.print(
-            f"{column.label}: {column.done} of {len(column.tasks)} tasks done, charged "
-            f"{', '.join(charged) or 'nothing'}",
-            highlight=False,
-            markup=False,
-        )
+        out.print(_run(column), highlight=False, markup=False)
     for problem in found.problems:
         screen.print(f"[bold]note[/] {escaped(problem)}", highlight=False, soft_wrap=True)
+
+
+def _scores(each: "Compared", labels: Sequence[str]) -> Table:
+    """Return the table of one fine-tuning."""
+    table = Table("setting", box=None, pad_edge=False)
+    for number, label in enumerate(labels):
+        table.add_column(label, justify="right")
+        if number:
+            table.add_column(f"− {labels[0]}", justify="right")
+    for row in each.rows:
+        table.add_row(escaped(row.name), *_cells(each, row))
+    return table
+
+
+def _legend(found: "Beside") -> str:
+    """Return what the marks of the tables mean."""
+    if not found.compared:
+        return "No run has a finished evaluation yet."
+    changes = [change for each in found.compared for row in each.rows for change in row.changes]
+    seen = any(change.is_seen for change in changes if change)
+    return "* Zero is outside the 95 % interval. ± is one standard error." if seen else ""
+
+
+def _run(column: "Column") -> str:
+    """Return how far a run is, and what it was charged."""
+    charged = [f"{value:.3g} node-hours at {site}" for site, value in column.node_hours.items()]
+    done = f"{column.done} of {len(column.tasks)} tasks done"
+    return f"{column.label}: {done}, charged {', '.join(charged) or 'nothing'}"
 
 
 def _cells(each: "Compared", row: "Row") -> list[str]:

@@ -31,7 +31,7 @@ MOST_CURVES = 24  # of a figure
 
 @dataclass(frozen=True)
 class Column:
-    """One run: `label` is what tells it from the others."""
+    """One run: `label` is unlike that of the others."""
 
     label: str
     run: Run
@@ -194,13 +194,14 @@ def _rows(name: str, score: str, columns: Sequence[Column]) -> Iterator[Row]:
             cells = found.setdefault(key, [None] * len(columns))
             cells[number] = cells[number] or each
     for (model, events, mode, labels), cells in found.items():
-        reference = cells[0]
-        changes = [
-            gain_of(each, reference, score, 1.0) if each and reference else None
-            for each in cells[1:]
-        ]
+        changes = [_change(each, cells[0], score) for each in cells[1:]]
         stores = {each.configuration.data for each in cells if each}
         yield Row(name, model, events, mode, labels, cells, changes, len(stores) < 2)
+
+
+def _change(setting: Setting | None, reference: Setting | None, score: str) -> Gain | None:
+    """Return what `setting` has more than the reference, None where one of them is missing."""
+    return gain_of(setting, reference, score, 1.0) if setting and reference else None
 
 
 def _pretrained(columns: Sequence[Column]) -> Iterator[Pretrained]:

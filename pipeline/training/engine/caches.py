@@ -21,8 +21,8 @@ def cache_on_node(local_rank: int) -> None:
     """
     if all(name in os.environ for name in CACHES):
         return
-    is_own_machine = not {"SLURM_JOB_ID", "PBS_JOBID"} & os.environ.keys()
-    shared_by = f"torch-{version('torch')}" if is_own_machine else batch_job_id()
+    has_scheduler = {"SLURM_JOB_ID", "PBS_JOBID"} & os.environ.keys()
+    shared_by = batch_job_id() if has_scheduler else f"torch-{version('torch')}"
     names = (user_name(), shared_by, str(local_rank))
     folder = private_folder("-".join(("cosmotron", *names)))
     for name in CACHES:

@@ -1,4 +1,4 @@
-"""Whether W&B's server can be told of a training while it runs."""
+"""Whether W&B's server is within reach of a training."""
 
 import netrc
 import os
@@ -21,7 +21,7 @@ def mode() -> Literal["online", "offline"]:
     """
     address = os.environ.get("WANDB_BASE_URL", SERVER)
     if not _has_key(urlsplit(address).hostname or ""):
-        _tell("no key: neither WANDB_API_KEY nor a line in .netrc")
+        _log("no key: neither WANDB_API_KEY nor a line in .netrc")
         return "offline"
     try:
         with urllib.request.build_opener().open(address, timeout=ANSWER_SECONDS):
@@ -29,7 +29,7 @@ def mode() -> Literal["online", "offline"]:
     except urllib.error.HTTPError:
         return "online"  # it answers
     except (OSError, ValueError) as error:
-        _tell(f"{address} does not answer from this node ({getattr(error, 'reason', error)})")
+        _log(f"{address} does not answer from this node ({getattr(error, 'reason', error)})")
         return "offline"
 
 
@@ -44,7 +44,7 @@ def _has_key(host: str) -> bool:
         return False
 
 
-def _tell(why: str) -> None:
+def _log(why: str) -> None:
     print(
         f"wandb: offline, since {why}. From a login node: wandb sync <task>/wandb/offline-run-*",
         file=sys.stderr,
