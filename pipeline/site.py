@@ -17,6 +17,7 @@ from pipeline import catalog, trust
 from pipeline.catalog import Declaration, DeclarationError
 
 SHELF = "sites"
+PROJECT = "COSMOTRON_PROJECT"  # names the project that pays; a scratch may have it in its path
 
 
 class Detect(Declaration):

@@ -85,7 +85,8 @@ class Told:
 def cosmotron(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Run a command line in this process."""
     for name in ("COSMOTRON_PROJECT", "NERSC_HOST", "LMOD_SYSTEM_NAME", "SCRATCH"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # what a verb sets is undone then, too
+        monkeypatch.delenv(name)
 
     def run(*words: object) -> Told:
         monkeypatch.setattr(sys, "argv", ["cosmotron", *map(str, words)])

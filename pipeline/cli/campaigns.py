@@ -28,6 +28,7 @@ from pipeline.cli.screen import (
     escaped,
     fail,
     known_campaign,
+    no_such_run,
     out,
     screen,
     there,
@@ -322,7 +323,7 @@ def _check_begun(folder: "Run", name: str) -> None:
         RunError: It never was.
     """
     if not folder.path.is_dir():
-        message = f"{folder.path}: no such run. Start with: cosmotron run {name}"
+        message = no_such_run(folder, name)
         raise RunError(message)
 
 

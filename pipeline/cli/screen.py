@@ -1,6 +1,7 @@
 """What all verbs share: the screen, the options, and the report of an error."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from pipeline.data.errors import BadInput
 from pipeline.data.experiments import check
 from pipeline.masking import masked, print_traceback
 from pipeline.outcome import classify
+from pipeline.site import PROJECT
 
 if TYPE_CHECKING:
     from pipeline.campaign import Campaign
@@ -44,8 +46,19 @@ SiteName = Annotated[
 Root = Annotated[
     Path | None, typer.Option("--root", help="Where run folders live; default: the site's scratch.")
 ]
+
+
+def _exported(context: typer.Context, value: str) -> str:
+    """Export the project that was typed: a site's scratch may name it."""
+    source = context.get_parameter_source("project")
+    if source is not None and source.name == "COMMANDLINE":
+        os.environ[PROJECT] = value
+    return value
+
+
 Project = Annotated[
-    str, typer.Option("--project", envvar="COSMOTRON_PROJECT", help="The project that pays.")
+    str,
+    typer.Option("--project", envvar=PROJECT, help="The project that pays.", callback=_exported),
 ]
 Group = Annotated[
     str,
@@ -146,14 +159,31 @@ def there(run: "Run", site: "Site") -> "Run":
     Raises:
         DeclarationError: It begins with a variable that is not set here, or the scratch does.
     """
-    is_unset = "$" in os.path.expandvars(site.scratch)
-    if is_unset and run.root == Path(os.path.expandvars(site.scratch)).expanduser():
-        message = f"{site.name}: {site.scratch} is not set on this machine. Give a folder: --root."
+    missing = _unset(run)
+    if missing and run.root == Path(os.path.expandvars(site.scratch)).expanduser():
+        way = "Give --project." if missing == [PROJECT] else "Give a folder: --root."
+        message = f"{site.name}: {site.scratch}: {', '.join(missing)} is not set here. {way}"
         raise DeclarationError(message)
     if str(run.root).startswith("$"):
         message = f"--root {run.root}: not set on this machine. Give a folder that is there."
         raise DeclarationError(message)
     return run
+
+
+def no_such_run(run: "Run", name: str) -> str:
+    """Return what to say and to type where the folder of the run that `name` names is not there."""
+    missing = _unset(run)
+    way = (
+        f"{', '.join(missing)} is not set here: set it, or name the run folder."
+        if missing
+        else f"Start with: cosmotron run {name}"
+    )
+    return f"{run.path}: no such run. {way}"
+
+
+def _unset(run: "Run") -> list[str]:
+    """Return the variables in a run's path, which this machine has not."""
+    return re.findall(r"\$\{?(\w+)", str(run.path))
 
 
 def as_hours(value: float) -> str:

@@ -7,7 +7,7 @@ import typer
 from pipeline.catalog import DeclarationError
 from pipeline.cli import completion
 from pipeline.cli.opening import opened
-from pipeline.cli.screen import CampaignName, Root, SiteName, screen
+from pipeline.cli.screen import CampaignName, Root, SiteName, no_such_run, screen
 from pipeline.cli.screen import there as on_this_machine
 from pipeline.outcome import RunError
 
@@ -35,7 +35,7 @@ def stop(
     what, where, folder = opened(campaign, site, root)
     run = on_this_machine(folder, where)
     if not run.path.is_dir():
-        message = f"{run.path}: no such run. Start with: cosmotron run {campaign}"
+        message = no_such_run(run, campaign)
         raise RunError(message)
     keys = [each.key for each in what.tasks(run)]
     if task and task not in keys:

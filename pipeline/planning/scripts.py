@@ -7,7 +7,7 @@ from pipeline.job import Job
 from pipeline.planning.plan import Plan
 from pipeline.run import Run
 from pipeline.scheduler import Elsewhere, render
-from pipeline.site import Site
+from pipeline.site import PROJECT, Site
 from pipeline.writing import write_text
 
 
@@ -19,9 +19,11 @@ def is_elsewhere(site: Site, root: Path) -> bool:
 def on_its_machine(plan: Plan, root: Path | None) -> Plan:
     """Return the plan with the run folder that its machine has, below `root` or its scratch.
 
-    Its variables stay as they are declared: those of this machine may have other values.
+    Its variables stay as they are declared, but for the project that was given: those of this
+    machine may have other values.
     """
-    scratch = plan.site.scratch
+    project = plan.options.project or f"${PROJECT}"
+    scratch = plan.site.scratch.replace(f"${PROJECT}", project)
     if root is not None or not scratch.startswith(("$", "~", "/")):
         return plan
     return replace(plan, run=Run(Path(scratch), plan.run.campaign))

@@ -76,7 +76,8 @@ class Machine:
 
     def prepare(self) -> Run:
         """Prepare the pretraining's chain, as `cosmotron run` has done there."""
-        run = Run(self.scratch / "cosmotron", "quickstart")
+        below = "m4722/cosmotron" if self.site == "frontier" else "cosmotron"
+        run = Run(self.scratch / below, "quickstart")
         tasks = load_campaign("quickstart").tasks(run)
         plan = make_plan(tasks, run, load_site(self.site), RunOptions(project="m4722"))
         step = next(each for each in plan.steps if each.task.stage == "pretrain")
@@ -186,3 +187,21 @@ def test_the_run_folder_is_what_its_shell_makes_of_it(run: str, expanded: str) -
     ).stdout
     volume = f"--volume={expanded}:{expanded}"
     assert told.splitlines() == [f"{expanded}/pretrain/m 0", volume, "", "a b", "py"]
+
+
+def test_the_scratch_of_frontier_is_the_projects(on_laptop: Any) -> None:
+    scripts = on_laptop("--site", "frontier")
+    assert all("/m4722/cosmotron/quickstart" in each.read_text() for each in scripts)
+
+
+def test_a_run_below_the_project_wants_its_name(cosmotron: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("MEMBERWORK", "/orion/user")
+    where = ("quickstart", "--site", "frontier")
+    told = cosmotron("run", *where)
+    assert "COSMOTRON_PROJECT is not set here. Give --project." in told.words
+    told = cosmotron("status", *where)
+    assert "no such run. COSMOTRON_PROJECT is not set here: set it, or name the run" in told.words
+    monkeypatch.setenv("COSMOTRON_PROJECT", "abc123")
+    assert "/orion/user/abc123/cosmotron/quickstart: no such run. Start" in (
+        cosmotron("status", *where).words
+    )
