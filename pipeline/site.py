@@ -122,6 +122,10 @@ class Qos(Declaration):
     hours_to_preemption: PositiveFloat | None = None
     protected_minutes: NonNegativeInt = 0
 
+    def takes(self, nodes: int) -> bool:
+        """Whether a job of so many nodes is of a size that the queue accepts."""
+        return (self.min_nodes or 1) <= nodes <= (self.max_nodes or nodes)
+
 
 class Role(Declaration):
     """The node class and the queue for one kind of work."""
@@ -293,13 +297,12 @@ class Site(Declaration):
         limits = []
         if qos:
             queue = self.qos[qos]
-            if queue.max_nodes is not None and nodes > queue.max_nodes:
-                message = f"{self.name}: QOS {qos!r} takes {queue.max_nodes} nodes, not {nodes}."
-                raise DeclarationError(message)
-            if queue.min_nodes is not None and nodes < queue.min_nodes:
-                message = (
-                    f"{self.name}: QOS {qos!r} takes {queue.min_nodes} nodes at least, not {nodes}."
-                )
+            if not queue.takes(nodes):
+                least, most = queue.min_nodes or 1, queue.max_nodes
+                sizes = f"{least} nodes at least" if nodes < least else f"{most} nodes"
+                others = [name for name, each in self.qos.items() if each.takes(nodes)]
+                way = f" Choose with --qos: {', '.join(others)}." if others else ""
+                message = f"{self.name}: QOS {qos!r} takes {sizes}, not {nodes}.{way}"
                 raise DeclarationError(message)
             limits.append(queue.max_minutes)
         bins = self.bins_of(qos)

@@ -47,7 +47,8 @@ def test_too_large_for_the_queue() -> None:
 
 def test_too_small_for_the_queue() -> None:
     with pytest.raises(
-        DeclarationError, match=r"polaris: QOS 'prod' takes 10 nodes at least, not 9"
+        DeclarationError,
+        match=r"QOS 'prod' takes 10 nodes at least, not 9\. Choose with --qos: debug-",
     ):
         load_site("polaris").max_minutes(9, "prod")
 
@@ -143,3 +144,9 @@ def test_the_site_is_recognised_by_its_environment(monkeypatch: pytest.MonkeyPat
 def test_a_misspelt_site_is_corrected() -> None:
     with pytest.raises(DeclarationError, match=r"No site named 'perlmuter'. Did you mean 'perlm"):
         load_site("perlmuter")
+
+
+def test_a_job_too_large_for_its_queue_names_those_that_take_it() -> None:
+    expected = r"QOS 'preemptable' takes 10 nodes, not 16\. Choose with --qos: prod\."
+    with pytest.raises(DeclarationError, match=expected):
+        load_site("polaris").max_minutes(16, "preemptable")
