@@ -12,6 +12,8 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -20,7 +22,8 @@ from soak.bed import bring_up
 
 from months.bed import Bed
 from months.check import Lived, accounted, live
-from months.rows import ROWS
+from months.rows import ROWS, Row
+from months.second_user import admitted
 from pipeline.budget.ledger import Ledger
 
 PAGE = """\
@@ -58,12 +61,8 @@ def main() -> int:
     place = (bring_up() if on_slurm else open_to_all(tempfile.mkdtemp())) / "months"
     shutil.rmtree(place, ignore_errors=True)
     bed = Bed(place, options.site)
-    lived = []
-    for row in ROWS[: options.rows]:
-        lived.append(live(bed, row))
-        print(_line(lived[-1]), f"  ({lived[-1].seconds:.0f} s)", file=sys.stderr, flush=True)
-        if lived[0].wrong:
-            break  # nothing to change
+    with admitted(place) if on_slurm else nullcontext():
+        lived = list(_lived(bed, ROWS[: options.rows]))
     wrong = [line for each in lived for line in each.wrong]
     if on_slurm:
         wrong += drift(bed, began)
@@ -74,6 +73,16 @@ def main() -> int:
         page = PAGE.format(site=options.site, date=date, count=len(lived), slurm=slurm)
         options.to.write_text(page + table)
     return int(bool(wrong))
+
+
+def _lived(bed: Bed, rows: Sequence[Row]) -> Iterator[Lived]:
+    """Live through the rows; of a first one that goes wrong nothing is left to change."""
+    for number, row in enumerate(rows):
+        found = live(bed, row)
+        print(_line(found), f"  ({found.seconds:.0f} s)", file=sys.stderr, flush=True)
+        yield found
+        if found.wrong and not number:
+            return
 
 
 def open_to_all(folder: str) -> Path:
