@@ -298,12 +298,7 @@ class Site(Declaration):
         if qos:
             queue = self.qos[qos]
             if not queue.takes(nodes):
-                least, most = queue.min_nodes or 1, queue.max_nodes
-                sizes = f"{least} nodes at least" if nodes < least else f"{most} nodes"
-                others = [name for name, each in self.qos.items() if each.takes(nodes)]
-                way = f" Choose with --qos: {', '.join(others)}." if others else ""
-                message = f"{self.name}: QOS {qos!r} takes {sizes}, not {nodes}.{way}"
-                raise DeclarationError(message)
+                raise DeclarationError(self._too_large_or_small(nodes, qos))
             limits.append(queue.max_minutes)
         bins = self.bins_of(qos)
         if bins:
@@ -314,6 +309,14 @@ class Site(Declaration):
                 raise DeclarationError(message)
             limits.append(max(fitting))
         return min(limits, default=None)
+
+    def _too_large_or_small(self, nodes: int, qos: str) -> str:
+        """Return what to say of a job that the queue does not take, and the queues that do."""
+        least, most = self.qos[qos].min_nodes or 1, self.qos[qos].max_nodes
+        sizes = f"{least} nodes at least" if nodes < least else f"{most} nodes"
+        others = [name for name, each in self.qos.items() if each.takes(nodes)]
+        way = f" Choose with --qos: {', '.join(others)}." if others else ""
+        return f"{self.name}: QOS {qos!r} takes {sizes}, not {nodes}.{way}"
 
     def lead_seconds(self, walltime_minutes: int) -> int:
         """Return how many seconds before its walltime a job is signalled to save.
