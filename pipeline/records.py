@@ -325,10 +325,11 @@ class FileProgress(Record):
     files: int
 
 
-class FilesPredicted(Record):
-    """What was predicted of files: `events` of them, at so many a second of the model's time.
+class FilesPredicted(Product):
+    """What was predicted of files: `events` of them, at so many a second of a model's time.
 
-    `rejected` counts the others by reason, as a store does.
+    `rejected` counts the others by reason, as a store does. `seconds` are those of one process for
+    all files; where several share them, each has its own model.
     """
 
     to: str
@@ -338,6 +339,11 @@ class FilesPredicted(Record):
     seconds: float
     events_per_second: float
     device: str
+
+    @property
+    def summary(self) -> str:
+        """The events and their rate."""
+        return f"{self.events:,} events, {self.events_per_second:,.0f} events/s for each worker"
 
 
 class Probed(Weights):
@@ -376,6 +382,7 @@ RESULTS: dict[str, type[Product]] = {
     "finetune": Trained,
     "evaluate": Evaluated,
     "probe": Probed,
+    "predict": FilesPredicted,
 }
 
 

@@ -13,6 +13,8 @@ from pipeline import claims, records
 from pipeline.records import Ending, Product
 from pipeline.writing import write_text
 
+PREDICT = "predict"  # the stage of files that are predicted
+
 
 @dataclass(frozen=True)
 class TaskFolder:
@@ -300,6 +302,14 @@ class Run:
     def croissant(self, dataset: str) -> Path:
         """Return the file that describes the store of `dataset` to other tools."""
         return self.store(dataset).with_name(f"{dataset}.croissant.json")
+
+    def of_campaign(self, name: str) -> list[Path]:
+        """Return the files `name` in the folders of a campaign's tasks, sorted.
+
+        Files that were predicted are tasks of a run, and of no campaign.
+        """
+        found = self.path.glob(f"*/*/{name}")
+        return sorted(path for path in found if path.parts[-3] != PREDICT)
 
     def task(self, key: str) -> TaskFolder:
         """Return the folder of the task `key`, "<stage>/<name>"."""

@@ -93,7 +93,7 @@ def test_no_other_file_is_touched(tmp_path: Path, name: str) -> None:
 
 def test_a_run_is_cleared_in_every_folder_that_is_written_to(tmp_path: Path, dead: int) -> None:
     pytest.importorskip("parsl")
-    from pipeline.workflow.controller import _folders
+    from pipeline.workflow.controller import folders
 
     plan = tiny_plan(tmp_path)
     run, tasks = plan.run, [step.task for step in plan.steps]
@@ -102,4 +102,4 @@ def test_a_run_is_cleared_in_every_folder_that_is_written_to(tmp_path: Path, dea
     places = (run.path, run.ledger, run.store("ours"), folder.path, folder.chain, run.local_jobs)
     for place in places:
         aged(place / f".any.json.{HOST}.{dead}.tmp", DEAD_SECONDS + 1)
-    assert leftovers.remove(_folders(run, tasks)) == len(places)
+    assert leftovers.remove(folders(run, tasks)) == len(places)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import tomli_w
 from pydantic import NonNegativeInt, PositiveInt
 
+from pipeline.campaign.model_folder import SourceFiles
 from pipeline.campaign.sections import Dataset, Mode, Simulation
 from pipeline.campaign.training import Training, Validation
 from pipeline.catalog import INCIDENTAL, Declaration
@@ -172,6 +173,28 @@ class EvaluateTask(Resolved):
     threads: Annotated[PositiveInt, INCIDENTAL] = 1
 
 
+class PredictTask(Resolved):
+    """Predict all events of the source files `sources` with a fine-tuned model, into the file `to`.
+
+    One part per file. It belongs to a run, and to no campaign: `cosmotron predict --pilots` asks
+    for it. `features` is the folder of the task that wrote the features which the model was trained
+    on; the weights are known by their content.
+    """
+
+    stage: Literal["predict"] = "predict"
+    finetuned: Path
+    weights_sha256: str
+    features: Path | None = None
+    source: SourceFiles
+    sources: tuple[str, ...]
+    to: Path
+
+    @property
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """The (split, file) of each part, a path or an address of no split."""
+        return tuple(("", name) for name in self.sources)
+
+
 class ProbeTask(Resolved):
     """Evaluate one pretrained model as it is, on `events` events (all, if None) it never saw."""
 
@@ -194,6 +217,7 @@ Task = (
     | FinetuneTask
     | EvaluateTask
     | ProbeTask
+    | PredictTask
 )
 # Trainings take nodes for hours: a chain of batch jobs each. The others share pilots.
 CHAINED = (TokenizeTask, PretrainTask, FinetuneTask)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pipeline import claims, records
-from pipeline.campaign import CHAINED, Task
+from pipeline.campaign import CHAINED, PredictTask, SimulateTask, StageTask, Task
 from pipeline.job import number_of
 from pipeline.outcome import RunError
 from pipeline.pace import Pace, links, pace
@@ -98,7 +98,7 @@ def all_progress(tasks: Sequence[Task], run: Run) -> list[Progress]:
 
 def _counts(task: Task, folder: TaskFolder) -> tuple[int, int, str]:
     """Return (done, total, unit) of a task."""
-    if task.stage in ("simulate", "stage"):
+    if isinstance(task, SimulateTask | StageTask | PredictTask):
         return len(folder.finished_parts), len(task.files), "files"
     try:
         found = records.read(folder.progress, TaskProgress)

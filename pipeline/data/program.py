@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from pipeline import claims, records
-from pipeline.campaign import SimulateTask, StageTask, stored
+from pipeline.campaign import PredictTask, SimulateTask, StageTask, stored
 from pipeline.campaign.tasks import Resolved
 from pipeline.data import custom_code
 from pipeline.data.errors import BadInput
@@ -23,7 +23,7 @@ from pipeline.run import TaskFolder
 POLL_SECONDS = 0.2
 
 WholeTask = TypeVar("WholeTask", bound=Resolved)
-PartTask = TypeVar("PartTask", SimulateTask, StageTask)
+PartTask = TypeVar("PartTask", SimulateTask, StageTask, PredictTask)
 
 
 @dataclass(frozen=True)

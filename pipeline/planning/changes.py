@@ -99,7 +99,7 @@ def compare(
         again = [key for key in task.needs if key in found and _spoils(found[key], task)]
         found[task.key] = of_task(task, run.task(task.key), again)
     found |= _without_product(tasks, run, found, chosen)
-    for path in sorted(run.path.glob("*/*/task.toml")):
+    for path in run.of_campaign("task.toml"):
         key = "/".join(path.parts[-3:-1])
         found.setdefault(key, Change(key, "no longer asked"))
     return found

@@ -5,13 +5,13 @@ A shorter job starts sooner, and its whole walltime is reserved against the allo
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pipeline.campaign import CHAINED, SimulateTask, StageTask, Task
+from pipeline.campaign import CHAINED, PredictTask, SimulateTask, StageTask, Task
 from pipeline.site import Pilot
 
-# The minutes of a task in a pilot, for staging and simulation per file: guesses until measured.
+# The minutes of a task in a pilot, of what has parts per file: guesses until measured.
 MINUTES = {
     "simulate": 10.0,
     "stage": 10.0,
@@ -20,6 +20,7 @@ MINUTES = {
     "features": 30.0,
     "evaluate": 5.0,
     "probe": 5.0,
+    "predict": 5.0,
 }
 # The slowest reader, with 30 neighbours of each point, on one core: docs/measured/data.md.
 STAGED_BYTES_PER_SECOND = 4e6
@@ -61,20 +62,19 @@ def _minutes(task: Task) -> list[float]:
     if isinstance(task, CHAINED):
         return [float(task.training.walltime_minutes)]
     guess = MINUTES[task.stage]
-    if isinstance(task, StageTask):
-        sizes = _sizes(task.sources)
+    if isinstance(task, StageTask | PredictTask):
+        sizes = _sizes(name for _, name in task.files)
         return [UNSURE * max(guess, size / STAGED_BYTES_PER_SECOND / 60) for size in sizes]
     parts = len(task.files) if isinstance(task, SimulateTask) else 1
     return [UNSURE * guess] * parts
 
 
-def _sizes(sources: Mapping[str, Sequence[str]]) -> list[int]:
+def _sizes(names: Iterable[str]) -> list[int]:
     """Return the bytes of each source file; 0 for an address, or a file not made yet."""
     found = []
-    for names in sources.values():
-        for name in names:
-            try:
-                found.append(Path(name).stat().st_size)
-            except OSError:
-                found.append(0)
+    for name in names:
+        try:
+            found.append(Path(name).stat().st_size)
+        except OSError:
+            found.append(0)
     return found

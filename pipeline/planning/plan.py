@@ -32,6 +32,7 @@ PROGRAMS = {
     "finetune": "pipeline.training.programs.finetune",
     "evaluate": "pipeline.training.programs.evaluate",
     "probe": "pipeline.training.programs.probe",
+    "predict": "pipeline.training.programs.predict_parts",
 }
 PILOT, PACK = "pilot", "pack"  # the two kinds of job whose nodes tasks share
 

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from pipeline.campaign import CHAINED, SimulateTask, StageTask, Task
+from pipeline.campaign import CHAINED, PredictTask, SimulateTask, StageTask, Task
 from pipeline.planning.plan import PROGRAMS
 from pipeline.run import TaskFolder
 
@@ -20,7 +20,7 @@ def waves(task: Task, folder: TaskFolder) -> list[list[list[str]]]:
     base = [sys.executable, "-m", PROGRAMS[task.stage], str(folder.path)]
     if isinstance(task, CHAINED):
         return [[[*ALONE, *base]]]
-    if not isinstance(task, SimulateTask | StageTask):
+    if not isinstance(task, SimulateTask | StageTask | PredictTask):
         return [[base]]
     parts = [[*base, "--part", str(number)] for number in range(len(task.files))]
     begin = [[[*base, "--begin"]]] if isinstance(task, StageTask) else []

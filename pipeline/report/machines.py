@@ -177,7 +177,7 @@ def _declared(
 
 def _unknown(machine: Machine, known: Mapping[str, object]) -> Iterator[str]:
     """Yield a note on the finished tasks of a run that the campaign does not have."""
-    paths = sorted(machine.run.path.glob("*/*/DONE"))
+    paths = machine.run.of_campaign("DONE")
     more = [key for path in paths if (key := "/".join(path.parts[-3:-1])) not in known]
     if more:
         yield (

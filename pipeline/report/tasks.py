@@ -79,7 +79,7 @@ def _declarations(run: Run, campaign: Campaign, reader: Reader, *, optional: boo
         return [task.model_dump(mode="json") for task in campaign.tasks(run, optional=optional)]
     except DeclarationError as error:
         reader.problems.append(f"{error} Tasks that never began are not listed.")
-        return [_declared(path) for path in sorted(run.path.glob("*/*/task.toml"))]
+        return [_declared(path) for path in run.of_campaign("task.toml")]
 
 
 def _declared(path: Path) -> Table:

@@ -89,7 +89,7 @@ def drive(
             forbid it (`misuse`).
         BadInput: A store or a training of the run was made by an older version.
     """
-    _check_may_run(run)
+    check_may_run(run)
     part = selection.part(campaign, run, options.only)
     tasks, todo = part.every_task, part.to_do
     if todo:
@@ -106,12 +106,12 @@ def drive(
     ):
         if todo and checks:
             preflight.before_submission(plan, connect(site, run))
-        leftovers.remove(_folders(run, tasks))
+        leftovers.remove(folders(run, tasks))
         is_stale = _record(campaign, site, run)
         _declare(part, run, console)
         check = partial(_check_overlap, tasks, run, allow=campaign.allow_overlap)
         is_stale |= _settle(plan, console)
-        problems = _execute(plan, part.tasks, console, check, attendance) if todo else []
+        problems = execute(plan, part.tasks, console, check, attendance) if todo else []
         attendance.end(problems)
         if todo or is_stale or not run.page.exists():
             write_report(run, campaign, site, committed_by(plan, _finished(plan)))
@@ -147,7 +147,7 @@ def _finished(plan: Plan) -> list[str]:
 def _settle(plan: Plan, console: Console) -> bool:
     """Bring the ledger up to accounting, and return whether it lacked records.
 
-    Trainings may have ended while no controller lived. Where more is to do, `_execute` does so.
+    Trainings may have ended while no controller lived. Where more is to do, `execute` does so.
     """
     if plan.steps:
         return False
@@ -162,7 +162,7 @@ def _say(console: Console, message: str) -> None:
     console.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
-def _check_may_run(run: Run) -> None:
+def check_may_run(run: Run) -> None:
     """Check that this controller drives the run, if it did, and that there is no stop request.
 
     Raises:
@@ -201,7 +201,7 @@ def _declare(part: Part, run: Run, console: Console) -> None:
         console.print(f"What is replaced is kept as it was in {aside}", soft_wrap=True)
 
 
-def _folders(run: Run, tasks: Sequence[Task]) -> Iterator[Path]:
+def folders(run: Run, tasks: Sequence[Task]) -> Iterator[Path]:
     """Yield the folders in which a killed process may have left a file without its name."""
     yield from (run.path, run.ledger, run.code, run.report, run.bundles, run.node_failures)
     yield from (run.local_jobs, run.store("").parent, *run.store("").parent.glob("*.zarr"))
@@ -220,7 +220,7 @@ def _check_overlap(tasks: Sequence[Task], run: Run, step: Step, *, allow: bool) 
     overlaps.refuse(overlaps.findings(tasks, run, of=step.task.key), allow=allow)
 
 
-def _execute(
+def execute(
     plan: Plan,
     tasks: Sequence[Task],
     console: Console,
@@ -245,7 +245,7 @@ def _execute(
         futures = graph.submit(kernel, manager, watchers, check)
         with Display(console, lambda: _progress(tasks, manager)) as display:
             while not all(future.done() for future in futures.values()):
-                _check_may_run(plan.run)
+                check_may_run(plan.run)
                 attendance.note()
                 pilots.check(kernel)
                 watchers.forget(key for key, future in futures.items() if future.done())

@@ -12,7 +12,8 @@ from pipeline.data import predictions
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Events, offsets_of
 from pipeline.data.predictions import Described, Table
-from pipeline.data.predictions.parts import ROW_GROUP_BYTES, Parts, is_whole, write
+from pipeline.data.predictions.parts import ROW_GROUP_BYTES, Parts, is_whole, write, write_groups
+from pipeline.data.predictions.table import tables
 from pipeline.downstream.predicted import Predicted, classes
 
 SIZES = [3, 1, 2]
@@ -77,6 +78,16 @@ def test_arrays_come_back_as_they_were_predicted(tmp_path):
         twice = np.concatenate([PREDICTED[name]] * 2)
         assert np.array_equal(values, twice), name
         assert values.dtype == twice.dtype, name
+
+
+def test_a_file_has_the_same_bytes_however_its_rows_come(tmp_path):
+    values = RNG.random(50_000).astype(np.float32)
+    rows = table({"energy": values}, events([1, 2] * 25_000)).arrow()
+    whole, pieces, again = (tmp_path / f"{name}.parquet" for name in ("whole", "pieces", "again"))
+    write(whole, [pa.concat_tables([rows, rows]).combine_chunks()])
+    write(pieces, [rows.slice(0, 777), rows.slice(777), rows])
+    write_groups(again, tables(whole))
+    assert pieces.read_bytes() == whole.read_bytes() == again.read_bytes()
 
 
 def test_a_reader_gives_the_arrays_of_as_many_events_as_it_is_asked_for(tmp_path):

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.campaign import load_campaign
+from pipeline.campaign import PredictTask, load_campaign
+from pipeline.campaign.model_folder import SourceFiles
 from pipeline.planning.pilots import DRAIN_SHARE, fitted
 from pipeline.planning.plan import PACK, PILOT, RunOptions, make_plan
 from pipeline.run import Run
@@ -45,6 +46,28 @@ def test_a_stage_of_a_large_file_gets_the_time_for_it(plan, tmp_path):
     of = lambda *names: task.model_copy(update={"sources": {"train": tuple(map(str, names))}})  # noqa: E731
     small = fitted(PILOTS, [of("https://a.b/c.npz")], 5.0).walltime_minutes
     assert fitted(PILOTS, [of(path)], 5.0).walltime_minutes >= 100 > small
+
+
+def test_files_to_predict_get_a_part_each_and_the_time_for_the_largest(tmp_path):
+    path = tmp_path / "large.root"
+    with path.open("wb") as stream:
+        stream.truncate(6 * 10**9)
+
+    def of(*names):
+        task = PredictTask(
+            key="predict/p",
+            finetuned=tmp_path,
+            weights_sha256="",
+            source=SourceFiles(experiment="sphenix", order="file", max_points=9),
+            sources=tuple(map(str, names)),
+            to=tmp_path / "p.parquet",
+        )
+        return fitted(PILOTS, [task], 5.0)
+
+    assert of(path).walltime_minutes >= 100 > of("https://a.b/c.root").walltime_minutes
+    at_once = PILOTS.nodes_per_block * PILOTS.workers_per_node
+    names = [f"https://a.b/{number}.root" for number in range(at_once + 1)]
+    assert (of(*names[:-1]).max_blocks, of(*names).max_blocks) == (1, 2)
 
 
 def test_nothing_beyond_what_the_site_gives(plan):

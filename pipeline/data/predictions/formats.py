@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array, offsets_of
-from pipeline.data.predictions.parts import write
+from pipeline.data.predictions.parts import write_groups
 from pipeline.data.predictions.table import flat_values, tables
 from pipeline.leftovers import hidden
 from pipeline.writing import written
@@ -40,20 +40,21 @@ def check_ending(path: Path) -> None:
         raise BadInput(message)
 
 
-def save(path: Path, rows: Iterable[pa.Table]) -> int:
-    """Write `rows` as the ending of `path` says, whole or not at all; return how many there are.
+def save(path: Path, groups: Iterable[pa.Table]) -> int:
+    """Write the rows as the ending of `path` says, whole or not at all; return how many there are.
 
-    Memory grows with a column of npz, and not at all with the others.
+    Of parquet each of the `groups` is a row group. Memory grows with a column of npz, and not at
+    all with the others.
 
     Raises:
         BadInput: There are no rows, or the format cannot hold a column.
         OSError: The disk is full; nothing half-written stays.
     """
     if path.suffix == ".parquet":
-        return write(path, rows)
+        return write_groups(path, groups)
     between = hidden(path.with_suffix(".parquet"))
     try:
-        count = write(between, rows)
+        count = write_groups(between, groups)
         (_to_root if path.suffix == ".root" else _to_npz)(between, path)
     finally:
         between.unlink(missing_ok=True)

@@ -98,7 +98,17 @@ def is_whole(path: Path, made_from: str, rows: int) -> bool:
 
 
 def write(path: Path, rows: Iterable[pa.Table]) -> int:
-    """Write `rows` to `path` so that it stays, in row groups; return how many rows there are.
+    """Write `rows` to `path` so that it stays, in large row groups; return how many there are.
+
+    Raises:
+        BadInput: There are none.
+        OSError: The disk is full; nothing half-written stays.
+    """
+    return write_groups(path, grouped(rows))
+
+
+def write_groups(path: Path, groups: Iterable[pa.Table]) -> int:
+    """Write each of the `groups` as a row group, so that it stays; return how many rows there are.
 
     Raises:
         BadInput: There are none.
@@ -108,7 +118,7 @@ def write(path: Path, rows: Iterable[pa.Table]) -> int:
     with written(path) as unfinished:
         writer = None
         try:
-            for group in _groups(rows):
+            for group in groups:
                 if writer is None:
                     writer = pq.ParquetWriter(
                         unfinished,
@@ -130,7 +140,7 @@ def write(path: Path, rows: Iterable[pa.Table]) -> int:
     return count
 
 
-def _groups(rows: Iterable[pa.Table]) -> Iterator[pa.Table]:
+def grouped(rows: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Yield `rows` joined to tables of about `ROW_GROUP_BYTES`; the last one may be smaller."""
     held: list[pa.Table] = []
     size = 0

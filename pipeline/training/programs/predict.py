@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from pipeline.campaign import FeaturesTask, FinetuneTask, stored
 from pipeline.campaign.model_folder import SourceFiles
 from pipeline.data import predictions
 from pipeline.data.predictions import formats
+from pipeline.data.predictions.parts import grouped
 from pipeline.data.prepared_files import FileEvents, PreparedFiles, check_files, check_reads
 from pipeline.data.store import Store
 from pipeline.families import Family
@@ -55,8 +57,8 @@ def predict(request: PredictRequest) -> FilesPredicted:
     with tempfile.TemporaryDirectory() as folder:
         source = SourceFiles.model_validate(request.source)
         files = PreparedFiles(source, Path(folder), Counter())
-        work = _Work.of(request, task, files)
-        count = formats.save(to, work.tables())
+        work = Work.of(request, task, files)
+        count = formats.save(to, chain.from_iterable(map(work.groups, range(len(request.files)))))
     return FilesPredicted(
         to=str(to),
         files=len(request.files),
@@ -68,7 +70,7 @@ def predict(request: PredictRequest) -> FilesPredicted:
     )
 
 
-class _Work:
+class Work:
     """The files of a request on their way through the model; `seconds` are those of the model."""
 
     def __init__(
@@ -87,7 +89,7 @@ class _Work:
         self._is_due = Throttle(0.2)
 
     @classmethod
-    def of(cls, request: PredictRequest, task: FinetuneTask, files: PreparedFiles) -> "_Work":
+    def of(cls, request: PredictRequest, task: FinetuneTask, files: PreparedFiles) -> "Work":
         """Return the work of a request on the model of `task`."""
         device, store = World().device, Store.open(task.store)
         predictor = Predictor.load(Path(request.finetuned), task, store, device)
@@ -97,21 +99,27 @@ class _Work:
             featuring = Featuring.load(made, store, device)
         return cls(request, predictor, files, task.model, featuring)
 
-    def tables(self) -> Iterator[pa.Table]:
-        """Yield the tables of predictions, and print how far they are."""
-        described = self.predictor.described()
-        for number, name in enumerate(self.request.files):
-            for found in self.files.stream(name, READ_EVENTS):
-                began = time.monotonic()
-                events = check_reads(found.events, self.of_file)
-                if self.featuring is not None:
-                    events = self.featuring.featured(events, self.columns, BATCH_EVENTS)
-                predicted = self.predictor.predict(events, self.columns, self.reads)
-                self.seconds += time.monotonic() - began
-                truth = known_truth(events, self.predictor.head)
-                names = [masked(name)] * len(events)
-                yield predictions.Table(described, truth, names, found.entry, predicted).arrow()
-                self._print(number, found)
+    def groups(self, number: int) -> Iterator[pa.Table]:
+        """Yield the row groups of the predictions for file `number`, and print how far they are.
+
+        None holds events of two files: then a file makes the same ones wherever it is predicted.
+        """
+        return grouped(self._tables(number))
+
+    def _tables(self, number: int) -> Iterator[pa.Table]:
+        """Yield the predictions for file `number`."""
+        described, name = self.predictor.described(), self.request.files[number]
+        for found in self.files.stream(name, READ_EVENTS):
+            began = time.monotonic()
+            events = check_reads(found.events, self.of_file)
+            if self.featuring is not None:
+                events = self.featuring.featured(events, self.columns, BATCH_EVENTS)
+            predicted = self.predictor.predict(events, self.columns, self.reads)
+            self.seconds += time.monotonic() - began
+            truth = known_truth(events, self.predictor.head)
+            names = [masked(name)] * len(events)
+            yield predictions.Table(described, truth, names, found.entry, predicted).arrow()
+            self._print(number, found)
 
     def _print(self, number: int, found: FileEvents) -> None:
         """Print how far the files are, a few times a second."""
