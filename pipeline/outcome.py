@@ -299,7 +299,8 @@ ROWS = (
         name="lost",
         state="unknown",
         means="the scheduler knows nothing of the job",
-        advice="Look at its log; the same command continues.",
+        advice="If it was twice: ask whether the scheduler was restarted; the same command continues.",
+        retry=Retry.ONCE,
         lost_to="scheduler's loss of the job",
     ),
     Outcome(

@@ -67,7 +67,7 @@ def test_silence_before_the_end_is_a_hang_unless_something_else_was_recorded():
 GO_ON = ["continue", "timeout", "preempted", "node_fail", "killed", "peer_lost", "hang", "io_error"]
 END = [
     *("diverged", "out_of_memory", "bad_input", "unusable", "disk_full", "cannot_write", "usage"),
-    *("busy", "cancelled", "lost", "error"),
+    *("busy", "cancelled", "error"),
 ]
 
 
@@ -90,6 +90,8 @@ def test_these_end_the_chain_at_once_whatever_there_was(name):
         ([LinkEnd("hang", False)], ""),
         ([LinkEnd("hang", True), LinkEnd("continue", True), LinkEnd("hang", True)], ""),
         ([LinkEnd("hang", True), LinkEnd("hang", True)], "hang, twice in a row"),
+        ([LinkEnd("lost", False)], ""),
+        ([LinkEnd("lost", False), LinkEnd("lost", False)], "lost, twice in a row"),
         ([LinkEnd("hang", False), LinkEnd("hang", False)], "hang, twice in a row"),
         ([LinkEnd("timeout", False)], f"timeout without a new checkpoint; {HOURS}"),
         (
