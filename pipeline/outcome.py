@@ -299,7 +299,7 @@ ROWS = (
         name="lost",
         state="unknown",
         means="the scheduler knows nothing of the job",
-        advice="If it was twice: ask whether the scheduler was restarted; the same command continues.",
+        advice="The same command continues. If it happens again, ask your operators.",
         retry=Retry.ONCE,
         lost_to="scheduler's loss of the job",
     ),

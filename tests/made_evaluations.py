@@ -125,6 +125,7 @@ def values(skill, rng, shown=4):
     return evaluate_values(true, told, ("sigma8",), seed=1, resamples=FEW), {
         "points": rng.uniform(0, 100, (sizes.sum(), 4)).astype(np.float32),
         "columns": np.array(["x", "y", "z", "log_mass"]),
+        "units": np.array(["Mpc/h", "Mpc/h", "Mpc/h", "1"]),
         "offsets": np.concatenate([[0], sizes.cumsum()]),
         "event_id": np.arange(shown),
         "true_sigma8": true[:shown, 0],

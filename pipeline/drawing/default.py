@@ -40,12 +40,12 @@ def draw(event: Event, names: Sequence[str]) -> Figure | None:
 
 
 def plane(event: Event) -> tuple[Sequence[str], Floats]:
-    """Return the names and values (2, P) of two coordinates of the points, the number of each last.
+    """Return the labels and values (2, P) of two coordinates of points, the number of each last.
 
     Those are a position where the columns hold one, else the first columns.
     """
     if event.position is not None:
-        return ("x", "y"), event.position[:, :2].T
+        return [event.label(name, of="r") for name in "xy"], event.position[:, :2].T
     columns = list(event.columns)
     known = [pair for pair in PLANES if set(pair) <= set(columns)]
     chosen = list(known[0] if known else columns[:2])
@@ -53,7 +53,7 @@ def plane(event: Event) -> tuple[Sequence[str], Floats]:
     points = len(next(iter(event.columns.values()), np.empty(0)))
     missing = 2 - len(chosen)
     rows = np.array([*values, *[np.arange(points, dtype=np.float64)] * missing])
-    return [*chosen, *["number of the point"] * missing], rows
+    return [*map(event.label, chosen), *["number of the point"] * missing], rows
 
 
 def numbers(event: Event) -> list[str]:

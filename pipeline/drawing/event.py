@@ -1,7 +1,7 @@
 """One event of an `events.npz`, as the program `evaluate` writes it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 KEYS = ("points", "offsets", "event_id")
 ORIGIN = ("source", "entry")
+NO_UNIT = ("", "1")
 CHAMBER = ("energy", "eta", "phi", "r")  # what points are that do not say it
 
 
@@ -19,16 +20,22 @@ class Event:
     """One event: its points by column, in physical units, and its truth and predictions.
 
     `columns` are (P) each. `arrays` begin with `true_` or `predicted_`, and are of its P points or
-    of the event; `tables` are constants of the detector. `file` and `entry` are where the event
-    comes from, empty and -1 where nobody knows.
+    of the event; `tables` are constants of the detector, `units` are those of the columns. `file`
+    and `entry` are where the event comes from, empty and -1 where nobody knows.
     """
 
     id: int
     columns: Mapping[str, Floats]
     arrays: Mapping[str, NDArray[Any]]
     tables: Mapping[str, NDArray[Any]]
+    units: Mapping[str, str] = field(default_factory=dict)
     file: str = ""
     entry: int = -1
+
+    def label(self, name: str, of: str = "") -> str:
+        """Return the words of an axis: a name, with the unit of the column `of` or its own."""
+        unit = self.units.get(of or name, "")
+        return name if unit in NO_UNIT else f"{name} [{unit}]"
 
     @property
     def title(self) -> str:
@@ -60,8 +67,9 @@ def events_of(arrays: Mapping[str, NDArray[Any]]) -> Iterator[Event]:
     names = [str(name) for name in arrays.get("columns", CHAMBER)]
     points, offsets = arrays["points"].astype(np.float64), arrays["offsets"].astype(np.int64)
     answers = {n: each for n, each in arrays.items() if n.startswith(("true_", "predicted_"))}
-    known = {*KEYS, *ORIGIN, "columns", *answers}
+    known = {*KEYS, *ORIGIN, "columns", "units", *answers}
     tables = {n: each for n, each in arrays.items() if n not in known}
+    units = dict(zip(names, map(str, arrays.get("units", ())), strict=False))
     count = len(arrays["event_id"])
     sources = arrays.get("source", np.full(count, ""))
     entries = arrays.get("entry", np.full(count, -1))
@@ -75,6 +83,7 @@ def events_of(arrays: Mapping[str, NDArray[Any]]) -> Iterator[Event]:
                 for name, each in answers.items()
             },
             tables=tables,
+            units=units,
             file=str(sources[index]),
             entry=int(entries[index]),
         )

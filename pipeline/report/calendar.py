@@ -36,7 +36,7 @@ def _ends(accounts: Sequence[Account]) -> list[float]:
 def calendar_chart(found: Sequence[Span]) -> Figure:
     """Return a strip of time, coloured by what the campaign did."""
     with style():
-        figure = Figure(figsize=(9, 1.5), layout="constrained")
+        figure = Figure(figsize=(9, 1.7), layout="constrained")
         axes = figure.add_subplot()
         for kind, colour in COLOURS.items():
             bars = [(each.begin / DAY, each.seconds / DAY) for each in found if each.what == kind]
@@ -44,7 +44,7 @@ def calendar_chart(found: Sequence[Span]) -> Figure:
         locator = AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call] # matplotlib's
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]
-        axes.set(ylim=(0, 1), yticks=[])
+        axes.set(xlabel="UTC", ylim=(0, 1), yticks=[])
         axes.margins(x=0)
         there = {each.what for each in found}
         handles = [Patch(color=c, label=kind) for kind, c in COLOURS.items() if kind in there]

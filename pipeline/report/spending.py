@@ -42,7 +42,7 @@ def spending_chart(
         locator = AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call] # matplotlib's
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]
-        axes.set(ylabel="node-hours", ylim=(0, None))
+        axes.set(xlabel="UTC", ylabel="node-hours", ylim=(0, None))
         axes.margins(x=0)
         axes.grid()
         axes.legend(loc="lower right")

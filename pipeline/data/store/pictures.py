@@ -132,8 +132,8 @@ def _tracks(figure: Figure, values: dict[str, Array], arrays: dict[str, Array]) 
         axis.scatter(horizontal[track == 0], vertical[track == 0], s=3, color=OTHERS)
         known = track != 0
         axis.scatter(horizontal[known], vertical[known], s=5, c=colour[known], cmap="gist_rainbow")
-    across.set(xlabel="x (cm)", ylabel="y (cm)", aspect="equal")
-    along.set(xlabel="z (cm)", ylabel="r (cm)")
+    across.set(xlabel="x [cm]", ylabel="y [cm]", aspect="equal")
+    along.set(xlabel="z [cm]", ylabel="r [cm]")
 
 
 def _jet(figure: Figure, values: dict[str, Array], arrays: dict[str, Array]) -> None:
@@ -163,8 +163,8 @@ def _light(figure: Figure, position: Array, values: dict[str, Array]) -> None:
     axis: Any = figure.add_subplot(projection="3d")
     size = 8 * np.sqrt(np.clip(values["charge"], 0.1, None))
     drawn = axis.scatter(*position.T, c=values["time"], s=size, cmap="rainbow_r")
-    figure.colorbar(drawn, label="time (ns)", shrink=0.7)
-    axis.set(xlabel="x (m)", ylabel="y (m)", zlabel="z (m)")
+    figure.colorbar(drawn, label="time [ns]", shrink=0.7)
+    axis.set(xlabel="x [m]", ylabel="y [m]", zlabel="z [m]")
 
 
 def _hits(figure: Figure, values: dict[str, Array], arrays: dict[str, Array]) -> None:

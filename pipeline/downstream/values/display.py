@@ -27,7 +27,7 @@ def draw(event: Event, names: Sequence[str]) -> Figure | None:
         axes.scatter(
             event.columns["x"], event.columns["y"], color=PALETTE[0], alpha=0.5, linewidth=0
         )
-        axes.set(xlabel="x", ylabel="y", aspect="equal")
+        axes.set(xlabel=event.label("x"), ylabel=event.label("y"), aspect="equal")
         axes.set_title("\n".join(lines))
         axes.grid()
     return figure

@@ -5,6 +5,7 @@ the first of them then scores the file.
 """
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,8 @@ def _scored(
     head, store, backbone = finetuned.head, work.store, finetuned.backbone
     found = scored(folder.predictions, work.source, head, task.seed)
     claims.confirm()
-    _save_shown(folder, found, Origins(store, task.split), head)
+    units = {each.name: each.unit for each in store.manifest.columns}
+    _save_shown(folder, found, Origins(store, task.split), head, units)
     records.write(folder.pictures, found.result.pictures)
     scores, intervals = found.result.numbers
     overlap, unknown = seen
@@ -104,8 +106,14 @@ def _file(folder: TaskFolder) -> PredictionsFile:
     return PredictionsFile(file=path.name, bytes=path.stat().st_size, sha256=sha256(path))
 
 
-def _save_shown(folder: TaskFolder, found: Scored, origins: Origins, task: DownstreamTask) -> None:
-    """Save the first events, in physical units, for the report's event display.
+def _save_shown(
+    folder: TaskFolder,
+    found: Scored,
+    origins: Origins,
+    task: DownstreamTask,
+    units: Mapping[str, str],
+) -> None:
+    """Save the first events, in physical `units` by column, for the report's event display.
 
     Names of arrays begin with "true_" or "predicted_".
     """
@@ -116,6 +124,7 @@ def _save_shown(folder: TaskFolder, found: Scored, origins: Origins, task: Downs
         "entry": entries,
         "points": shown.points,
         "columns": np.array(shown.columns),
+        "units": np.array([units.get(name, "") for name in shown.columns]),
         "offsets": shown.offsets,
         "event_id": shown.event_id,
         **{f"true_{name}": values for name, values in task.truth_to_show(shown).items()},
