@@ -15,6 +15,7 @@ from pipeline.data.part import Prepared, arrays_of
 from pipeline.data.store.manifest import Manifest, ShardRecord, SourceRecord, write_manifest
 from pipeline.data.store.shard import write_shard
 from pipeline.downstream.jets.spec import JetTask
+from pipeline.families import Model
 from pipeline.families.deepsets.spec import DeepSets
 from pipeline.records import Weights
 from pipeline.run import TaskFolder
@@ -91,7 +92,9 @@ def _shard(path: Path, name: str, events: Events, base: int) -> ShardRecord:
     )
 
 
-def finetuned(folder: Path, store: Path, *, seed: int = 1) -> TaskFolder:
+def finetuned(
+    folder: Path, store: Path, *, seed: int = 1, model: Model | None = None
+) -> TaskFolder:
     """Write the folder of a finished fine-tuning: the weights as `seed` draws them."""
     from pipeline.data.store import Store
     from pipeline.training.engine.engine import weights_hash
@@ -109,7 +112,7 @@ def finetuned(folder: Path, store: Path, *, seed: int = 1) -> TaskFolder:
         key="finetune/made",
         seed=seed,
         mode="scratch",
-        model=DeepSets(phi=(16, 16), f=(16,)),
+        model=model or DeepSets(phi=(16, 16), f=(16,)),
         head=JetTask(pooling="token"),
         store=store,
         split="train",

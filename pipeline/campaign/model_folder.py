@@ -48,6 +48,8 @@ class SourceFiles(Declaration):
     """How files are read that events come from: as those that a model was trained on.
 
     `bins` is the file of voxel bins, in the model's folder or anywhere; "" for an order without.
+    So is `tokenizer` the declaration of that which makes tokens of the events, whose weights lie
+    beside it; "" for a model that reads none.
     """
 
     experiment: str
@@ -58,13 +60,14 @@ class SourceFiles(Declaration):
     min_points: NonNegativeInt = 1
     max_points: PositiveInt
     bins: str = ""
+    tokenizer: str = ""
 
 
 class ModelFolder(Declaration):
     """The content of `config.toml`: the model, and the head of a fine-tuned one.
 
     `mode`, `lora_rank` and `cached` are those of its fine-tuning, and decide its modules. `files`
-    says how to read files; None of imported weights, of tokens, and where an earlier version
+    says how to read files; None of imported weights, and where an earlier version
     exported it.
     """
 

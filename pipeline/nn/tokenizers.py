@@ -1,23 +1,28 @@
 """Tokenizers at hand: jets cut to what they take, and a tokenizer from a store of its tokens."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from pipeline.data.errors import BadInput
+from pipeline.data.events import Array
 from pipeline.data.loading import Selection
 from pipeline.data.normalisation import normalised
 from pipeline.data.preparation.constituents import COLUMNS, constituents, needed
 from pipeline.data.store import Store
-from pipeline.data.store.tokens import WEIGHTS, read_tokenizer
+from pipeline.data.store.tokens import WEIGHTS, read_declaration, read_tokenizer
 from pipeline.families import AnyTokenizer, Reads
 from pipeline.nn import systems
 from pipeline.nn.batch import Batch
 from pipeline.writing import written
+
+BATCH_JETS = 256
 
 
 class Codec(Protocol):
@@ -80,9 +85,45 @@ def load(store: Store, device: torch.device) -> Codec:
     Raises:
         BadInput: It is no store of tokens.
     """
-    declared = read_tokenizer(store)["tokenizer"]
+    return _module(read_tokenizer(store)["tokenizer"], store.path / WEIGHTS, device)
+
+
+def beside(path: Path, device: torch.device) -> tuple[Codec, int]:
+    """Return the tokenizer that the file `path` declares, and its number of codes.
+
+    Raises:
+        BadInput: The file declares none, or its weights are not beside it.
+    """
+    declared = read_declaration(path)
+    weights = path.with_name(WEIGHTS)
+    if not weights.is_file():
+        message = f"{weights}: not there; these are the weights of the tokenizer {path}."
+        raise BadInput(message)
+    return _module(declared["tokenizer"], weights, device), declared["codes"]
+
+
+def _module(declared: dict[str, Any], weights: Path, device: torch.device) -> Codec:
+    """Return the declared tokenizer with its `weights`."""
     tokenizer = TypeAdapter[AnyTokenizer](AnyTokenizer).validate_python(declared)
     module = systems.build(tokenizer, None).module
-    module.load_state_dict(torch.load(store.path / WEIGHTS, weights_only=True))
+    module.load_state_dict(torch.load(weights, weights_only=True))
     codec: Codec = module.to(device).eval()  # type: ignore[assignment]
     return codec
+
+
+@torch.no_grad()
+def coded(
+    codec: Codec, points: Array, offsets: Array, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the codes of constituents (P, 3) in physical units, and the offsets, of some jets."""
+    features = torch.from_numpy(normalised(points, COLUMNS))
+    for start in range(0, len(offsets) - 1, BATCH_JETS):
+        cuts = offsets[start : start + BATCH_JETS + 1]
+        here = features[cuts[0] : cuts[-1]].to(device)
+        within = torch.from_numpy(cuts - cuts[0]).to(device)
+        yield codec.encode(here, within), within
+
+
+def token_type(codes: int) -> type[np.uint16] | type[np.int32]:
+    """Return the type of tokens of so many codes."""
+    return np.uint16 if codes <= 1 << 16 else np.int32

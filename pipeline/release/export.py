@@ -28,6 +28,8 @@ from pipeline.campaign.model_folder import (
 from pipeline.catalog import DeclarationError
 from pipeline.data import training_data
 from pipeline.data.store import BINS
+from pipeline.data.store.tokens import TOKENIZER
+from pipeline.data.store.tokens import WEIGHTS as TOKENIZER_WEIGHTS
 from pipeline.outcome import RunError
 from pipeline.release import source_files
 from pipeline.release.card import Named, card
@@ -131,12 +133,21 @@ def _of_head(task: Trained) -> dict[str, Any]:
 
 
 def _files(task: Trained, tasks: list[Any], campaign: Campaign, to: Path) -> SourceFiles | None:
-    """Return how files are read for the model; their voxel bins are copied to the folder `to`."""
+    """Return how files are read for the model.
+
+    Their voxel bins, and the tokenizer that makes tokens of them, are copied to the folder `to`.
+    """
     found = source_files.of_training(task, tasks, campaign)
-    if found is None or not found.bins:
-        return found
-    shutil.copyfile(found.bins, to / BINS)
-    return found.model_copy(update={"bins": BINS})
+    if found is None:
+        return None
+    if found.bins:
+        shutil.copyfile(found.bins, to / BINS)
+        found = found.model_copy(update={"bins": BINS})
+    if found.tokenizer:
+        for name in (TOKENIZER, TOKENIZER_WEIGHTS):
+            shutil.copyfile(Path(found.tokenizer).with_name(name), to / name)
+        found = found.model_copy(update={"tokenizer": TOKENIZER})
+    return found
 
 
 def weights_hash(path: Path) -> str:

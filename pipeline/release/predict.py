@@ -54,8 +54,8 @@ def request(
     source = source_files.of_training(task, tasks, campaign)
     if source is None:
         message = (
-            f"{task.key}: its model reads tokens, or events of a store that the campaign does not "
-            "declare, and no files. Stage and tokenise them as a dataset, and evaluate on that."
+            f"{task.key}: its model reads events of a store that the campaign does not declare, so "
+            "that nothing says how files are read. Stage them as a dataset, and evaluate on that."
         )
         raise PredictError(message)
     made = (each for each in tasks if isinstance(each, FeaturesTask) and each.store == task.store)

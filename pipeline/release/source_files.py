@@ -17,12 +17,13 @@ from pipeline.campaign import (
 from pipeline.campaign.model_folder import SourceFiles
 from pipeline.data.experiments import experiment_of
 from pipeline.data.store import BINS, read_manifest
+from pipeline.data.store.tokens import TOKENIZER
 
 
 def of_training(
     task: TokenizeTask | PretrainTask | FinetuneTask, tasks: Sequence[Any], campaign: Campaign
 ) -> SourceFiles | None:
-    """Return how files are read for the model of `task`, None where it reads tokens of jets.
+    """Return how files are read for the model of `task`, None where the campaign does not say.
 
     Raises:
         BadInput: The store of its events is gone or damaged, or its experiment unknown.
@@ -31,8 +32,7 @@ def of_training(
     features = {each.store: each for each in tasks if isinstance(each, FeaturesTask)}
     while store in features:
         store = features[store].source
-    if any(isinstance(each, TokenizeTask) and each.store == store for each in tasks):
-        return None
+    store, tokenizer = _jets(store, tasks)
     dataset = _dataset(store, tasks, campaign)
     if dataset is None:
         return None
@@ -48,7 +48,15 @@ def of_training(
         min_points=manifest.min_points,
         max_points=manifest.max_points,
         bins=str(bins.absolute()) if BINS in manifest.files else "",
+        tokenizer=tokenizer,
     )
+
+
+def _jets(store: Path, tasks: Sequence[Any]) -> tuple[Path, str]:
+    """Return the store of the jets behind tokens, and the tokenizer; of others itself, and ""."""
+    makers = (each for each in tasks if isinstance(each, TokenizeTask) and each.store == store)
+    tokens = next(makers, None)
+    return (store, "") if tokens is None else (tokens.jets, str((store / TOKENIZER).absolute()))
 
 
 def _neighbours(task: TokenizeTask | PretrainTask | FinetuneTask) -> int:

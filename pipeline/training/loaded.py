@@ -24,7 +24,7 @@ from pipeline.data.events import Array, Events, Integers
 from pipeline.data.experiment import Column
 from pipeline.data.identity import OF_FILE
 from pipeline.data.loading import Selection
-from pipeline.data.prepared_files import PreparedFiles, check_files, check_reads
+from pipeline.data.prepared_files import PreparedFiles, check_files
 from pipeline.data.store import Store
 from pipeline.data.store.places import ROW, Origins
 from pipeline.families import TOKENIZERS, Reads
@@ -32,6 +32,7 @@ from pipeline.nn import systems
 from pipeline.nn.hidden import HiddenOf
 from pipeline.nn.loading import batches
 from pipeline.training.loader import of_features
+from pipeline.training.model_files import ModelFiles
 from pipeline.training.network import backbone_of
 from pipeline.training.predicting import OPTIONAL_TRUTH, known_truth
 from pipeline.training.predictor import BATCH_EVENTS, Predictor
@@ -165,9 +166,8 @@ class Loaded:
             )
             raise BadInput(message)
         check_files(list(names))
-        files = PreparedFiles(source, self.path.absolute(), Counter())
-        columns = files.preparation().experiment.columns
+        prepared = PreparedFiles(source, self.path.absolute(), Counter())
+        files = ModelFiles.of(prepared, self.reads, self.device)
         for name in names:
             for each in files.stream(name, AT_ONCE):
-                events = check_reads(each.events, self.reads)
-                yield Part(events, columns, [name] * len(events), each.entry)
+                yield Part(each.events, files.columns, [name] * len(each.entry), each.entry)

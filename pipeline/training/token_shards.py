@@ -23,7 +23,7 @@ from pipeline.data.checksums import sha256, unchanged
 from pipeline.data.errors import BadInput
 from pipeline.data.events import Array
 from pipeline.data.jet_inputs import ARRAYS
-from pipeline.data.normalisation import normalised, physical
+from pipeline.data.normalisation import physical
 from pipeline.data.preparation.constituents import COLUMNS, constituents, needed
 from pipeline.data.store import MANIFEST, Manifest, Shard, ShardRecord, Store
 from pipeline.data.store.manifest import SCHEMA, SourceRecord
@@ -33,13 +33,12 @@ from pipeline.data.training_data import RECORD
 from pipeline.evaluation.codebooks import perplexity, usage
 from pipeline.families.omnijet.spec import TOKEN
 from pipeline.families.tokenizer import FEATURES, MOST_CONSTITUENTS
-from pipeline.nn.tokenizers import Codec
+from pipeline.nn.tokenizers import Codec, coded, token_type
 from pipeline.records import Record, TokenQuality
 from pipeline.run import TaskFolder
 
 EXPERIMENT = "jet-tokens"
 OWN = frozenset({"points", "offsets", "event_id", TOKEN})
-BATCH_JETS = 256
 
 
 class TokenisedShard(Record):
@@ -173,20 +172,10 @@ class Shards:
     def _coded(self, points: Array, offsets: Array) -> tuple[Array, Array]:
         """Return the code (P) of each constituent, and the features (P, 3) it stands for."""
         codes, decoded = [np.empty(0, np.int64)], [np.empty((0, len(FEATURES)), np.float32)]
-        features = torch.from_numpy(normalised(points, COLUMNS))
-        for start in range(0, len(offsets) - 1, BATCH_JETS):
-            cuts = offsets[start : start + BATCH_JETS + 1]
-            here = features[cuts[0] : cuts[-1]].to(self.device)
-            within = torch.from_numpy(cuts - cuts[0]).to(self.device)
-            code = self.codec.encode(here, within)
+        for code, within in coded(self.codec, points, offsets, self.device):
             codes.append(code.cpu().numpy())
             decoded.append(self.codec.decode(code, within).float().cpu().numpy())
         return np.concatenate(codes), np.concatenate(decoded)
-
-
-def token_type(codes: int) -> type[np.uint16] | type[np.int32]:
-    """Return the type of tokens of so many codes."""
-    return np.uint16 if codes <= 1 << 16 else np.int32
 
 
 def manifest(shards: Shards, made: list[Made]) -> Manifest:

@@ -28,12 +28,11 @@ from pipeline.families.omnijet.probe import probe
 from pipeline.families.omnijet.spec import OmniJet
 from pipeline.nn import systems
 from pipeline.nn.batch import Batch
-from pipeline.nn.tokenizers import featured
+from pipeline.nn.tokenizers import featured, token_type
 from pipeline.nn.tokenizers import load as tokenizer_of
 from pipeline.outcome import Exit
 from pipeline.probing import Subject
 from pipeline.training.engine import checkpoint
-from pipeline.training.token_shards import token_type
 
 CPU = torch.device("cpu")
 

@@ -36,6 +36,23 @@ def read_tokenizer(store: Store) -> dict[str, Any]:
     return tokenizer
 
 
+def read_declaration(path: Path) -> dict[str, Any]:
+    """Return the same of the file `path`, which may lie beside a model.
+
+    Raises:
+        BadInput: It is not there, or declares no tokenizer.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        return {"tokenizer": content["tokenizer"], "codes": content["codes"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = (
+            f"{path}: declares no tokenizer ({type(error).__name__}), which makes tokens of files "
+            "for this model. Export the model again, or tokenise its store once more."
+        )
+        raise BadInput(message) from error
+
+
 def check_codes(store: Store, wanted: int) -> None:
     """Check that the tokens in `store` are of as many codes as a model has.
 

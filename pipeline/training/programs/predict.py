@@ -22,7 +22,7 @@ from pipeline.campaign.model_folder import SourceFiles
 from pipeline.data import predictions
 from pipeline.data.predictions import formats
 from pipeline.data.predictions.parts import grouped
-from pipeline.data.prepared_files import FileEvents, PreparedFiles, check_files, check_reads
+from pipeline.data.prepared_files import FileEvents, PreparedFiles, check_files
 from pipeline.data.store import Store
 from pipeline.families import Family
 from pipeline.masking import masked, print_traceback
@@ -33,6 +33,7 @@ from pipeline.training.engine.engine import World
 from pipeline.training.featuring import Featuring
 from pipeline.training.link.throttle import Throttle
 from pipeline.training.loader import of_features
+from pipeline.training.model_files import ModelFiles
 from pipeline.training.predicting import known_truth
 from pipeline.training.predictor import Predictor
 from pipeline.training.programs import program
@@ -82,9 +83,10 @@ class Work:
         featuring: Featuring | None,
     ) -> None:
         self.request, self.predictor, self.files = request, predictor, files
-        self.of_file, self.featuring = model.reads_downstream(), featuring
-        self.reads = self.of_file if featuring is None else of_features(self.of_file, model)
-        self.columns = files.preparation().experiment.columns
+        of_file, self.featuring = model.reads_downstream(), featuring
+        self.reads = of_file if featuring is None else of_features(of_file, model)
+        self.of_model = ModelFiles.of(files, of_file, predictor.device)
+        self.columns = self.of_model.columns
         self.seconds = 0.0
         self._is_due = Throttle(0.2)
 
@@ -109,9 +111,8 @@ class Work:
     def _tables(self, number: int) -> Iterator[pa.Table]:
         """Yield the predictions for file `number`."""
         described, name = self.predictor.described(), self.request.files[number]
-        for found in self.files.stream(name, READ_EVENTS):
-            began = time.monotonic()
-            events = check_reads(found.events, self.of_file)
+        for found in self.of_model.stream(name, READ_EVENTS):
+            began, events = time.monotonic(), found.events
             if self.featuring is not None:
                 events = self.featuring.featured(events, self.columns, BATCH_EVENTS)
             predicted = self.predictor.predict(events, self.columns, self.reads)
