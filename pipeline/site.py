@@ -15,6 +15,7 @@ from pydantic import (
 
 from pipeline import catalog, trust
 from pipeline.catalog import Declaration, DeclarationError
+from pipeline.precision import Precision
 
 SHELF = "sites"
 PROJECT = "COSMOTRON_PROJECT"  # names the project that pays; a scratch may have it in its path
@@ -32,7 +33,7 @@ class NodeClass(Declaration):
 
     A device is what one training process drives: a GPU, one MI250X die (GCD), or a share of the
     CPU. `gpus` is the number that Slurm counts; 0 where devices are CPU shares. `peak_tflops` is
-    the peak rate of a device, in 10¹² operations per second, by precision ("fp32", "bf16"); `mfu`
+    the peak rate of a device, in 10¹² operations per second, by precision; `mfu`
     is the share of it that a training sustains, for estimates until one is measured. `count` is the
     number of such nodes in the machine. `memory_gb` is per node, `device_memory_gb` per device.
     `directives` are further lines of the script's head, `launch` further options of srun or
@@ -44,8 +45,8 @@ class NodeClass(Declaration):
     device_memory_gb: PositiveInt | None = None
     devices: PositiveInt
     cpus_per_device: PositiveInt
-    peak_tflops: dict[Literal["fp32", "bf16"], PositiveFloat] = {}
-    mfu: dict[Literal["fp32", "bf16"], PositiveFloat] = {}
+    peak_tflops: dict[Precision, PositiveFloat] = {}
+    mfu: dict[Precision, PositiveFloat] = {}
     gpus: NonNegativeInt = 0
     constraint: str = ""
     partition: str = ""

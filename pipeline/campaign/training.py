@@ -12,6 +12,7 @@ from pydantic import (
 )
 
 from pipeline.catalog import INCIDENTAL, Declaration
+from pipeline.precision import Precision
 
 LANES = 64
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -96,7 +97,7 @@ class Training(Declaration):
     ema_events: NonNegativeInt = 0
     clip_norm: NonNegativeFloat = 1.0
     clip_value: NonNegativeFloat = 0.0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     zero: Annotated[Literal[0, 1, 2, 3], INCIDENTAL] = 1
     activation_checkpointing: Annotated[bool, INCIDENTAL] = False
     checkpoint_events: Annotated[PositiveInt | None, INCIDENTAL] = None

@@ -343,6 +343,13 @@ def _sums(
             f"{source}; their walltimes add up to {as_hours(total.node_hours)} node-hours, "
             f"which is an MFU of {required:.0%}."
         )
+    if len(total.by_precision) > 1:
+        each = (f"{name} {as_hours(hours)}" for name, hours in total.by_precision.items())
+        lines.append(
+            f"All in one precision, at the MFU of the site file: {', '.join(each)} node-hours. "
+            "Until it is measured, that of tf32 and bf16 is a hope: small matrices, scans and "
+            "gathers gain less."
+        )
     if cap is not None:
         left = cap - planned.node_hours
         lines.append(

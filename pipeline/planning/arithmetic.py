@@ -1,7 +1,7 @@
 """The FLOPs of a plan's trainings against its node-hours and cap."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.budget.estimate import Estimate, estimate
 from pipeline.campaign import Campaign, PretrainTask
@@ -15,8 +15,9 @@ from pipeline.run import Run
 class Sums:
     """The totals of all trainings with known FLOPs: by walltime, and by sustained FLOP rates.
 
-    `node_hours` are the planned ones; `room` is the factor by which these trainings alone could
-    grow under the cap, None without a cap.
+    `node_hours` are the planned ones; `by_precision` is what `arithmetic_node_hours` would be, did
+    all compute in another precision, at the MFU that the site file has for it; `room` is the factor
+    by which these trainings alone could grow under the cap, None without a cap.
     """
 
     count: int
@@ -24,6 +25,7 @@ class Sums:
     node_hours: float
     arithmetic_node_hours: float
     room: float | None
+    by_precision: Mapping[str, float] = field(default_factory=dict)
 
 
 def estimates(plan: Plan, campaign: Campaign) -> dict[str, Estimate]:
@@ -60,9 +62,10 @@ def sums(plan: Plan, found: Mapping[str, Estimate], cap_node_hours: float | None
     """Return the totals of the estimated trainings."""
     mine = {step.task.key: step.node_hours for step in plan.steps if step.task.key in found}
     total = sum(mine.values())
-    per_training = (
-        mine[key] * each.device_hours / each.declared_device_hours for key, each in found.items()
-    )
+    by_flops = {
+        key: mine[key] * each.device_hours / each.declared_device_hours
+        for key, each in found.items()
+    }
     room = None
     if cap_node_hours is not None and total:
         room = (cap_node_hours - plan.node_hours + total) / total
@@ -70,6 +73,25 @@ def sums(plan: Plan, found: Mapping[str, Estimate], cap_node_hours: float | None
         count=len(found),
         flops=sum(each.flops for each in found.values()),
         node_hours=total,
-        arithmetic_node_hours=sum(per_training),
+        arithmetic_node_hours=sum(by_flops.values()),
         room=room,
+        by_precision=_by_precision(plan, found, by_flops),
     )
+
+
+def _by_precision(
+    plan: Plan, found: Mapping[str, Estimate], by_flops: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the node-hours of the trainings, did all compute in a precision that devices have."""
+    node = plan.site.nodes[plan.training_role.node]
+    rates = {name: peak * node.mfu.get(name, 0.0) for name, peak in node.peak_tflops.items()}
+    declared = {
+        step.task.key: node.peak_tflops[step.task.training.precision] * found[step.task.key].mfu
+        for step in plan.steps
+        if isinstance(step.task, PretrainTask) and step.task.key in found
+    }
+    return {
+        name: sum(hours * declared[key] / rate for key, hours in by_flops.items())
+        for name, rate in rates.items()
+        if rate
+    }

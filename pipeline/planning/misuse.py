@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pipeline.campaign import CHAINED
 from pipeline.catalog import DeclarationError
 from pipeline.planning import truth
 from pipeline.planning.plan import Plan
@@ -63,6 +64,17 @@ def _pilots(plan: Plan) -> Iterator[str]:
                 f"{pilot.nodes_per_block} node(s) get at most {longest}. Correct "
                 f"{kind}.walltime_minutes in a site file of your own (--site)."
             )
+
+
+def _precision(plan: Plan) -> Iterator[str]:
+    """A precision that the devices of the site have not."""
+    site = plan.site
+    trainings = (step.task.training for step in plan.steps if isinstance(step.task, CHAINED))
+    if site.accelerator != "cuda" and any(each.precision == "tf32" for each in trainings):
+        yield (
+            f'precision = "tf32" is of NVIDIA\'s GPUs, and {site.title} has none: it would compute '
+            'in fp32. Declare "fp32" or "bf16".'
+        )
 
 
 def _image(plan: Plan) -> Iterator[str]:
@@ -140,7 +152,7 @@ def _account(plan: Plan, scheduler: Scheduler) -> Iterator[str]:
 
 
 CHECKS: tuple[Callable[[Plan], Iterator[str]], ...] = (
-    _nodes, _pilots, _image, _file_system, _purge, truth.problems,
+    _nodes, _pilots, _precision, _image, _file_system, _purge, truth.problems,
 )  # fmt: skip
 
 

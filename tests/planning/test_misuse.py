@@ -145,3 +145,13 @@ def test_all_is_told_at_once_and_the_way_round_it(plan, tmp_path):
     assert "Yours: none." in lines[2]
     assert lines[-1] == "To submit anyway: --no-check"
     assert not Run(tmp_path, "tiny").path.exists()
+
+
+def test_a_precision_that_the_devices_have_not(plan):
+    step = pretraining(plan)
+    training = step.task.training.model_copy(update={"precision": "tf32"})
+    task = step.task.model_copy(update={"training": training})
+    asked = replace(plan, steps=[replace(step, task=task)])
+    assert told(on_site(asked, accelerator="cuda")) == []
+    (line,) = told(on_site(asked, accelerator="rocm"))
+    assert line.startswith('precision = "tf32" is of NVIDIA\'s GPUs, and Slurm test bed has none')

@@ -18,6 +18,7 @@ from pipeline.campaign import Training
 from pipeline.nn.batch import Batch, MicroBatch
 from pipeline.nn.collectives import computing_again, conclude, connect, counting, prepare
 from pipeline.nn.losses import WeightedSum
+from pipeline.precision import Precision
 from pipeline.run import TaskFolder
 from pipeline.training.engine import checkpoint, elastic
 from pipeline.training.engine.activation_checkpointing import checkpoint_activations
@@ -74,6 +75,15 @@ def join(world: World) -> None:
     init_distributed(world.rank, world.size, world.device)
 
 
+def multiply_in(precision: Precision) -> None:
+    """Let a GPU use TF32 in products and convolutions if that is the precision, and never else.
+
+    torch itself uses it in convolutions unless told otherwise.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
 def settings(training: Training, world_size: int) -> dict[str, Any]:
     """Return DeepSpeed's configuration, whose batch has the size of the largest micro-batches.
 
@@ -109,6 +119,7 @@ class Engine:
         self.rates = [group["lr"] for group in grouped]
         if training.activation_checkpointing:
             checkpoint_activations(model)
+        multiply_in(training.precision)
         connect(model, replace(COLLECTIVES, is_alone=world.size == 1))
         self.engine = initialize(
             model=model.to(world.device),

@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field
 
 from pipeline.job import batch_job_id
+from pipeline.precision import PRECISIONS
 
 STARTED, STARTED_AT = time.time(), time.monotonic()
 
@@ -48,7 +49,7 @@ def this_link() -> Link:
     """Return the link of this process, from its environment."""
     get = os.environ.get
     ends = get("COSMOTRON_ENDS")
-    peaks = {name: get(f"COSMOTRON_PEAK_TFLOPS_{name.upper()}") for name in ("fp32", "bf16")}
+    peaks = {name: get(f"COSMOTRON_PEAK_TFLOPS_{name.upper()}") for name in PRECISIONS}
     return Link(
         key=get("COSMOTRON_LINK", ""),
         job_id=batch_job_id(),

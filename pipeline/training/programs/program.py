@@ -29,7 +29,7 @@ from pipeline.outcome import (
 from pipeline.records import Ending
 from pipeline.run import TaskFolder
 from pipeline.training.engine import devices
-from pipeline.training.engine.engine import World
+from pipeline.training.engine.engine import World, multiply_in
 from pipeline.training.link.here import this_link
 from pipeline.training.link.stopping import Stop
 from pipeline.training.link.throttle import Throttle
@@ -66,6 +66,7 @@ def start(
     task = None
     try:
         devices.check(world.local_rank)
+        multiply_in("fp32")  # a training may ask for less
         task = stored.read(folder, model)
         torch.set_num_threads(_threads(task))
         return _guarded(work, task, folder, world, stop)
