@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from pipeline import records
 from pipeline.campaign import Campaign, FeaturesTask, FinetuneTask
 from pipeline.catalog import DeclarationError
-from pipeline.data.predictions import formats
 from pipeline.data.prepared_files import check_files
 from pipeline.outcome import RunError, of_code
 from pipeline.records import FileProgress, FilesPredicted, PredictRequest
@@ -43,7 +42,7 @@ def request(
         DeclarationError: The campaign has no such task.
         PredictError: It is not done, or its model does not read files.
         BadInput: The store that it was trained on is gone: it says how files are prepared. Or a
-            file comes twice, or the output cannot be written as it is called.
+            file comes twice.
     """
     tasks = campaign.tasks(run)
     task = _named(key, [each for each in tasks if isinstance(each, FinetuneTask)])
@@ -61,7 +60,6 @@ def request(
     made = (each for each in tasks if isinstance(each, FeaturesTask) and each.store == task.store)
     features = next((str(run.task(each.key).path.absolute()) for each in made), "")
     check_files(list(files))
-    formats.check_ending(to)
     return PredictRequest(
         finetuned=str(folder.path.absolute()),
         features=features if task.cached else "",

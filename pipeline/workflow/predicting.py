@@ -17,6 +17,7 @@ from pipeline.attendance import attending
 from pipeline.campaign import PredictTask, declare
 from pipeline.campaign.model_folder import SourceFiles
 from pipeline.data.errors import BadInput
+from pipeline.data.predictions import formats
 from pipeline.data.source import is_remote
 from pipeline.outcome import RunError
 from pipeline.planning import misuse, preflight
@@ -69,19 +70,25 @@ def drive(
 ) -> FilesPredicted | None:
     """Predict the files of `task` in pilots of `site`; return what was made, None if not agreed.
 
-    Safe to call again after any end: files that are predicted are left alone.
+    Safe to call again after any end: files that are predicted are left alone. Pilots may finish
+    after their controller was killed: then what they made is returned.
 
     Raises:
+        BadInput: A file `task.to` is there of which that is not known, or it cannot be called so.
         RunError: Another controller drives the run, a stop request exists, or a part failed.
         DeclarationError: The site cannot run it; or its policies forbid it, unless not `checks`.
     """
+    folder = run.task(task.key)
+    if folder.is_done and task.to.exists():
+        return records.read(folder.result, FilesPredicted)
+    formats.check_ending(task.to)
     check_may_run(run)
     plan = make_plan([task], run, site, options)
     if checks:
         misuse.check(plan, connect(site, run))
     if not agree(plan):
         return None
-    folder, notice = run.task(task.key), partial(console.print, markup=False, soft_wrap=True)
+    notice = partial(console.print, markup=False, soft_wrap=True)
     with claims.claimed(run.claim, notice=notice), attending(run) as attendance:
         if checks:
             preflight.before_submission(plan, connect(site, run))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from staged_alone import words_of
 
 pytest.importorskip("parsl")
@@ -15,10 +16,12 @@ from pipeline.budget.ledger import Ledger
 from pipeline.campaign import declare
 from pipeline.data.errors import BadInput
 from pipeline.outcome import RunError
+from pipeline.planning.plan import RunOptions
 from pipeline.planning.waves import log_name, waves
 from pipeline.records import FilesPredicted, PredictRequest, Weights
 from pipeline.run import Run, TaskFolder
-from pipeline.workflow.predicting import _begin_anew, task_of
+from pipeline.site import load_site
+from pipeline.workflow.predicting import _begin_anew, drive, task_of
 
 TUNED = "tracking-m-d24-s1-full-l8-s1"
 SOURCE = {"experiment": "sphenix", "order": "file", "max_points": 9}
@@ -128,6 +131,25 @@ def test_a_file_that_is_missing_is_said_before_anything_is_priced(tmp_path):
     (tmp_path / "run/finetune/m/result.json").unlink()
     with pytest.raises(RunError, match=r"result\.json: not there"):
         task_of(asked)
+
+
+def test_what_pilots_finished_without_their_controller_is_taken_as_it_is(tmp_path):
+    task, run = task_of(requested(tmp_path)), Run(tmp_path, "run")
+    task.to.touch()
+
+    def driven():
+        site, options = load_site("local"), RunOptions()
+        return drive(task, site, run, options, console=Console(), agree=lambda _: False)
+
+    with pytest.raises(BadInput, match=r"out\.parquet: is there already"):
+        driven()
+    result = FilesPredicted(
+        to="x", files=2, events=1, rejected={}, seconds=1, events_per_second=1, device="cpu"
+    )
+    run.task(task.key).finish(result)
+    assert driven() == result
+    task.to.unlink()
+    assert driven() is None, "it is asked again, and nobody agrees"
 
 
 def test_what_was_predicted_and_removed_is_predicted_again(tmp_path):
