@@ -74,12 +74,12 @@ def predict(
     from pipeline.release.predict import request
 
     what, where, folder = opened(run, site, root)
-    asked = request(what, folder, task, files, to)
+    wanted = request(what, folder, task, files, to)
     if pilots:
         options = RunOptions(project, cap_node_hours=cap or what.cap_node_hours, image=image)
-        found = _in_pilots(asked, where, folder, options, yes=yes, checks=checks)
+        found = _in_pilots(wanted, where, folder, options, yes=yes, checks=checks)
     else:
-        found = _here(asked)
+        found = _here(wanted)
     if found is None:
         screen.print("Nothing was submitted.")
         return
@@ -90,23 +90,23 @@ def predict(
         out.print(escaped(line), highlight=False, soft_wrap=True)
 
 
-def _here(asked: "PredictRequest") -> "FilesPredicted":
+def _here(wanted: "PredictRequest") -> "FilesPredicted":
     """Let a program on this machine predict, with a progress bar; return what it made."""
     from pipeline.release.predict import start
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    count = len(asked.files)
+    count = len(wanted.files)
     with Progress(*columns, TimeRemainingColumn(), console=screen, transient=True) as progress:
         bar = progress.add_task(f"{count:,} file(s)", total=count)
 
         def shown(each: "FileProgress") -> None:
             progress.update(bar, completed=each.done)
 
-        return start(asked, shown)
+        return start(wanted, shown)
 
 
 def _in_pilots(
-    asked: "PredictRequest",
+    wanted: "PredictRequest",
     site: "Site",
     run: "Run",
     options: "RunOptions",
@@ -119,7 +119,7 @@ def _in_pilots(
 
     began = time.monotonic()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    made = predicting.task_of(asked)
+    made = predicting.task_of(wanted)
     try:
         found = predicting.drive(
             made,

@@ -200,7 +200,7 @@ def _columns(shapes: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 class Reader:
-    """The predicted arrays of a file, of as many events at once as are asked for, in order."""
+    """The predicted arrays of a file, some events at a time, in order."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -78,7 +78,7 @@ def join(world: World) -> None:
 def multiply_in(precision: Precision) -> None:
     """Let a GPU use TF32 in products and convolutions if that is the precision, and never else.
 
-    torch itself uses it in convolutions unless told otherwise.
+    torch itself uses it in convolutions by default.
     """
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"

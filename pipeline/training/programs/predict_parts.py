@@ -74,7 +74,7 @@ def make_part(folder: TaskFolder, task: PredictTask, number: int) -> None:
 
 
 def request_of(task: PredictTask) -> PredictRequest:
-    """Return what one process would be asked for the same files."""
+    """Return the request that one process would get for the same files."""
     return PredictRequest(
         finetuned=str(task.finetuned),
         features=str(task.features or ""),
