@@ -19,6 +19,7 @@ from pipeline.site import Site
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+NOTEBOOKS = sorted((ROOT / "examples").rglob("*.ipynb"))
 LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]*))?\)")
 STATION = re.compile(r"`(pipeline/[\w/]+\.py)(?::(\w+))?`")
 TERM = re.compile(r"^\| \*\*([\w -]+)\*\*", re.MULTILINE)
@@ -95,7 +96,7 @@ def anchors(page):
     return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *NOTEBOOKS], ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     for path, anchor in LINK.findall(page.read_text()):
         target = page.parent / path if path else page

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from pydantic import TypeAdapter
 
+from pipeline.catalog import RESOLVED
 from pipeline.drawing.figure import style
 from pipeline.evaluation.scaling import Fit, Floats, Measured, Saturation, ScalingError
 from pipeline.families import Model
@@ -66,23 +67,30 @@ def _losses(tasks: Sequence[TaskView]) -> dict[str, list[tuple[float, float, flo
     """
     found: dict[str, list[tuple[float, float, float]]] = {}
     for each in held_out(tasks):
-        row = _row(each.model, each.events, each.loss)
+        row = _row(each.parent, each.events, each.loss)
         found.setdefault(each.grid, []).extend(row)
     for task in tasks:
         result = task.result
         if task.stage != "pretrain" or not isinstance(result, Trained):
             continue
         if result.best_validation_loss is not None:  # of a training that was validated
-            model, events = task.declaration["model"], task.declaration["events"]
-            name = f"validation, each at its least, {model['family']}"
-            found.setdefault(name, []).extend(_row(model, events, result.best_validation_loss))
+            name = f"validation, each at its least, {task.declaration['model']['family']}"
+            row = _row(task, task.declaration["events"], result.best_validation_loss)
+            found.setdefault(name, []).extend(row)
     return {name: rows for name, rows in found.items() if rows}
 
 
-def _row(declared: object, events: int, loss: float) -> list[tuple[float, float, float]]:
-    """Return the row of a model, none where its parameters are not known."""
-    parameters = TypeAdapter[Model](Model).validate_python(declared).parameters()
-    return [] if parameters is None else [(parameters.total, events, loss)]
+def _row(pretrained: TaskView, events: int, loss: float) -> list[tuple[float, float, float]]:
+    """Return the row of a model, none where its parameters are not known.
+
+    Of a model of the user's own only its training has counted them.
+    """
+    declared = pretrained.declaration["model"]
+    adapter = TypeAdapter[Model](Model)
+    model = adapter.validate_python(declared, context={RESOLVED: True})
+    known = model.parameters()
+    counted = getattr(pretrained.result, "parameters", 0) if known is None else known.total
+    return [(counted, events, loss)] if counted else []
 
 
 def _view(name: str, measured: Measured) -> ScalingView:

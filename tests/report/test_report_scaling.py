@@ -104,3 +104,27 @@ def test_validated_trainings_have_laws_of_their_least_losses(grid):
     view = views["validation, each at its least, fm4npp-mamba2"]
     law = next(each for each in view.fits if each.law == "L(D)")
     assert law.constants["αD"].value == pytest.approx(0.1, rel=0.01)
+
+
+def test_a_model_of_ones_own_has_the_law_of_what_its_training_counted(fresh, campaign, tmp_path):
+    """Though its file is gone, as from a run that was moved."""
+    file = tmp_path / "mine.py"
+    file.write_text("build = loss = print\n")
+    declared = campaign.model_dump()
+    mine = {"family": f"{file}:build", "columns": ["eta"], "objectives": {"loss": 1.0}}
+    declared["models"] = {"mine": mine}
+    validation = {"split": "val", "events": 8}
+    declared["pretrain"] |= {"models": ["mine"], "events": list(EVENTS), "validation": validation}
+    declared["finetune"] = declared["probe"] = {}
+    asked = Campaign.model_validate(declared)
+    for task in asked.tasks(fresh):
+        if task.stage == "pretrain":
+            loss = 2 / task.events**0.3
+            result = Trained(weights_sha256="0" * 64, parameters=123, best_validation_loss=loss)
+            fresh.task(task.key).finish(result)
+    tasks = view_tasks(fresh, asked, Reader(), [])
+    file.unlink()
+    (view,) = scalings(tasks)
+    assert view.measured.parameters.tolist() == [123] * 4
+    (law,) = view.fits
+    assert law.constants["αD"].value == pytest.approx(0.3, abs=1e-3)
