@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = sorted((ROOT / "cosmotron").glob("*.py"))
 HEAVY = ("torch", "pandas", "awkward", "numpy", "pyarrow", "matplotlib")
 PUBLISHED = Path(__file__).parent / "golden/published/particlenet_small/weights.safetensors"
+OWN_MODEL = Path(__file__).parent / "additions/own/my_model.py"
 TUNED = "finetune/tracking-m-d24-s1-full-l8-s1"
 
 
@@ -248,3 +249,22 @@ def test_published_weights_have_states_and_no_head(jets):
     with pytest.raises(BadInput, match="a model without a head predicts nothing"):
         model.predict(jets)
     assert len(model.embed(jets, "test")) == EVENTS
+
+
+def test_a_model_of_ones_own_without_a_backbone_has_no_states(jets, tmp_path):
+    pytest.importorskip("deepspeed")
+    from pipeline.catalog import parse
+    from pipeline.families.custom.spec import Custom
+    from pipeline.nn import systems
+    from pipeline.training.engine.engine import weights_hash
+    from pipeline.training.weights import WEIGHTS, save
+
+    asked = {"code": OWN_MODEL, "settings": {"width": 8}, "columns": ("px", "py", "pz", "energy")}
+    own = parse(Custom, asked | {"objectives": {"energy": 1.0}})
+    weights = systems.build(own, None).module.state_dict()
+    save(weights, tmp_path / WEIGHTS, {})
+    stored = StoredWeights(sha256=weights_hash(weights))
+    model_folder.write(tmp_path, ModelFolder(model=own, weights=stored))
+    model = cosmotron.load(tmp_path)
+    with pytest.raises(BadInput, match="has no backbone whose states could be shown"):
+        model.embed(jets, "test")

@@ -92,6 +92,8 @@ def test_an_experiment_a_model_an_objective_and_a_task_of_ones_own(own):
     assert written.energy_gev.tolist() == names["energies"].tolist()
     assert names["states"].shape == (400, 32)
     assert len(names["kept"]) == 400
+    card = (folder / "exported/README.md").read_text()
+    assert "not in this folder: `cells.py`, `energy.py`, `showers.py`. Put them" in card
     page = (folder / "runs/calorimeter/report/index.html").read_text()
     assert "Resolution of E" in page
     assert OF_A_FILE in re.sub(r"\s+", " ", page)

@@ -74,6 +74,16 @@ def code_of(keys: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(Path(file).name for file in _code_files(keys))
 
 
+def own_files(content: Any) -> frozenset[str]:
+    """Return the names of the files of own code that a declaration, as plain values, speaks of."""
+    if isinstance(content, Mapping):
+        return own_files([*content, *content.values()])
+    if isinstance(content, list | tuple):
+        return frozenset().union(*map(own_files, content))
+    match = CODE.fullmatch(content) if isinstance(content, str) else None
+    return frozenset() if match is None else frozenset({Path(match["file"]).name})
+
+
 def digest_of(key: str, path: str) -> str:
     """Return the digest of what is at `path`, which is of the kind that `key` has; "" for none."""
     kinds = {OF_STORES: store_sha256, OF_WEIGHTS: weights_sha256}

@@ -10,7 +10,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline import __version__, records
 from pipeline.budget.ledger import Ledger
-from pipeline.campaign import EvaluateTask, FinetuneTask, PretrainTask, ProbeTask, TokenizeTask
+from pipeline.campaign import (
+    EvaluateTask,
+    FinetuneTask,
+    PretrainTask,
+    ProbeTask,
+    TokenizeTask,
+    contents,
+)
 from pipeline.campaign.model_folder import HUB, Names, SourceFiles
 from pipeline.data.experiments import experiment
 from pipeline.data.store.manifest import Manifest, read_manifest
@@ -56,6 +63,7 @@ def card(
         "split": task.split,
         "events": _events(task, store),
         **_inputs(task),
+        "own_files": _own_files(task, files),
         "source": _source(task, files),
         "probed": _probed(task.key, tasks, run),
         "evaluated": _evaluated(task, tasks, run),
@@ -90,8 +98,17 @@ def _inputs(task: TokenizeTask | PretrainTask | FinetuneTask) -> dict[str, Any]:
         "physical": reads.physical,
         "inputs": ", ".join((*reads.columns, *reads.per_point)),
         "tables": reads.tables,
-        "embeds": task.model.TAKES_HEADS,
+        "embeds": task.model.takes_heads,
     }
+
+
+def _own_files(
+    task: TokenizeTask | PretrainTask | FinetuneTask, files: SourceFiles | None
+) -> list[str]:
+    """Return the names of the makers' own Python files that loading or reading needs."""
+    declared = [task.model, getattr(task, "head", None), files]
+    dumped = [each.model_dump(mode="json") for each in declared if each is not None]
+    return sorted(contents.own_files(dumped))
 
 
 def _source(task: TokenizeTask | PretrainTask | FinetuneTask, files: SourceFiles | None) -> str:

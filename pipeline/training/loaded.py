@@ -102,7 +102,7 @@ class Loaded:
         if self.predictor is not None:
             return self.predictor.model.hidden_of
         model = self.declared.model
-        if model.family in TOKENIZERS or not model.TAKES_HEADS:
+        if model.family in TOKENIZERS or not model.takes_heads:
             message = f"{self.path}: {model.TITLE} has no backbone whose states could be shown."
             raise BadInput(message)
         backbone, hidden_of = backbone_of(model, self.store)
