@@ -16,7 +16,7 @@ from typed_pages import follow
 from pipeline.downstream.custom.display import CAPTION as OF_A_FILE
 
 pytest.importorskip("deepspeed")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # a page is followed as a whole
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "examples/notebooks").glob("*.ipynb"))
