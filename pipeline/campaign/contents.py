@@ -74,12 +74,12 @@ def code_of(keys: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(Path(file).name for file in _code_files(keys))
 
 
-def own_files(content: Any) -> frozenset[str]:
+def custom_files(content: Any) -> frozenset[str]:
     """Return the names of the files of own code that a declaration, as plain values, speaks of."""
     if isinstance(content, Mapping):
-        return own_files([*content, *content.values()])
+        return custom_files([*content, *content.values()])
     if isinstance(content, list | tuple):
-        return frozenset().union(*map(own_files, content))
+        return frozenset().union(*map(custom_files, content))
     match = CODE.fullmatch(content) if isinstance(content, str) else None
     return frozenset() if match is None else frozenset({Path(match["file"]).name})
 

@@ -63,7 +63,7 @@ def card(
         "split": task.split,
         "events": _events(task, store),
         **_inputs(task),
-        "own_files": _own_files(task, files),
+        "custom_files": _custom_files(task, files),
         "source": _source(task, files),
         "probed": _probed(task.key, tasks, run),
         "evaluated": _evaluated(task, tasks, run),
@@ -102,13 +102,13 @@ def _inputs(task: TokenizeTask | PretrainTask | FinetuneTask) -> dict[str, Any]:
     }
 
 
-def _own_files(
+def _custom_files(
     task: TokenizeTask | PretrainTask | FinetuneTask, files: SourceFiles | None
 ) -> list[str]:
     """Return the names of the makers' own Python files that loading or reading needs."""
     declared = [task.model, getattr(task, "head", None), files]
     dumped = [each.model_dump(mode="json") for each in declared if each is not None]
-    return sorted(contents.own_files(dumped))
+    return sorted(contents.custom_files(dumped))
 
 
 def _source(task: TokenizeTask | PretrainTask | FinetuneTask, files: SourceFiles | None) -> str:

@@ -1,6 +1,6 @@
 """Files of own code that a declaration speaks of."""
 
-from pipeline.campaign.contents import own_files
+from pipeline.campaign.contents import custom_files
 
 
 def test_own_files_are_found_in_keys_and_values_at_any_depth():
@@ -11,6 +11,6 @@ def test_own_files_are_found_in_keys_and_values_at_any_depth():
         "interaction": {"function": "/c/pairs.py:pairs", "columns": ["x.pyc", "y"]},
     }
     files = {"experiment": "/d/showers.py:SHOWERS", "bins": ""}
-    found = own_files([model, {"task": "jets"}, files])
+    found = custom_files([model, {"task": "jets"}, files])
     assert found == {"cells.py", "losses.py", "pairs.py", "showers.py"}
-    assert own_files({"experiment": "sphenix", "number": 3}) == frozenset()
+    assert custom_files({"experiment": "sphenix", "number": 3}) == frozenset()
