@@ -162,7 +162,9 @@ def there(run: "Run", site: "Site") -> "Run":
     missing = _unset(run)
     if missing and run.root == Path(os.path.expandvars(site.scratch)).expanduser():
         way = "Give --project." if missing == [PROJECT] else "Give a folder: --root."
-        message = f"{site.name}: {site.scratch}: {', '.join(missing)} is not set here. {way}"
+        message = (
+            f"{site.name}: {site.scratch}: {', '.join(missing)} is not set on this machine. {way}"
+        )
         raise DeclarationError(message)
     if str(run.root).startswith("$"):
         message = f"--root {run.root}: not set on this machine. Give a folder that is there."

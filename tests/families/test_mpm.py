@@ -116,7 +116,9 @@ def test_flops_are_six_a_weight_of_a_matrix_where_attention_is_short():
         ({"second_heads": 3}, "width 16 is no multiple of 3 heads"),
     ],
 )
-def test_what_cannot_be_built_is_refused(asked, message):
+def test_what_cannot_be_built_is_refused(asked, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("def loss(output, batch):\n    return {}\n")
     with pytest.raises(ValidationError, match=message):
         MPM(**(SMALL | asked))
 

@@ -198,7 +198,7 @@ def test_a_run_below_the_project_wants_its_name(cosmotron: Any, monkeypatch: Any
     monkeypatch.setenv("MEMBERWORK", "/orion/user")
     where = ("quickstart", "--site", "frontier")
     told = cosmotron("run", *where)
-    assert "COSMOTRON_PROJECT is not set here. Give --project." in told.words
+    assert "COSMOTRON_PROJECT is not set on this machine. Give --project." in told.words
     told = cosmotron("status", *where)
     assert "no such run. COSMOTRON_PROJECT is not set here: set it, or name the run" in told.words
     monkeypatch.setenv("COSMOTRON_PROJECT", "abc123")
