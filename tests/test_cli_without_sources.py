@@ -57,7 +57,7 @@ BY_FOLDER = (
     ("budget {run} {run} --by cell", "Name each once"),
     ("report {run}", "index.html"),
     ("report {run} --format csv", "finetune,task,model"),
-    ("compare {run} {run}", "Name each run once"),
+    ("compare {run} {run}", "Name each once"),
     ("crate {run}", "ro-crate-metadata.json"),
     ("export {run} pretrain/m-d4-s1 --to {run}/out", "nothing to export"),
     ("predict {run} finetune/m-d4-s1 {run}/x.npz --to {run}/o.npz", "No fine-tuning"),

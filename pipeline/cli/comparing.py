@@ -12,7 +12,7 @@ from rich.table import Table
 
 from pipeline.catalog import DeclarationError
 from pipeline.cli import completion
-from pipeline.cli.opening import opened
+from pipeline.cli.opening import each_opened
 from pipeline.cli.screen import AsJson, escaped, out, screen
 from pipeline.outcome import RunError
 
@@ -45,6 +45,9 @@ def compare(
 
     Example: `cosmotron compare runs/quickstart runs/longer --to compared.html`
     """
+    if to is not None and to.is_dir():
+        message = f"{to}: a folder. Name the page to write: --to {to / 'compared.html'}"
+        raise DeclarationError(message)
     found = _beside(runs)
     if to is not None:
         typer.echo(_page(found, to))
@@ -70,18 +73,11 @@ def _beside(names: Sequence[str]) -> "Beside":
     if len(names) < 2:
         message = "Name two runs or more: cosmotron compare RUN RUN"
         raise DeclarationError(message)
-    found: dict[Path, tuple[str, Any, Any, Any]] = {}
-    for name in names:
-        campaign, site, run = opened(name, None, None)
-        if not run.path.is_dir():
-            message = f"{run.path}: no such run."
-            raise DeclarationError(message)
-        if run.path.resolve() in found:
-            message = f"{name}: named twice. Name each run once."
-            raise DeclarationError(message)
-        found[run.path.resolve()] = (name, campaign, run, site)
-    labels = _labels(list(found))
-    return beside([(label, *each[1:]) for label, each in zip(labels, found.values(), strict=True)])
+    found = each_opened(names, None, None)
+    labels = _labels([run.path.resolve() for _, _, run in found])
+    return beside(
+        [(label, what, run, site) for label, (what, site, run) in zip(labels, found, strict=True)]
+    )
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:

@@ -12,6 +12,8 @@ from pipeline.cli.screen import known_campaign, plain, run_folder
 from pipeline.site import load_site
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipeline.campaign import Campaign
     from pipeline.run import Run
     from pipeline.site import Site
@@ -47,6 +49,27 @@ def opened(name: str, site: str | None, root: Path | None) -> "tuple[Campaign, S
         what, where = known_campaign(name), load_site(site)
         return what, where, run_folder(what, where, root)
     return in_folder(Path(name), site, root)
+
+
+def each_opened(
+    names: "Sequence[str]", site: str | None, root: Path | None
+) -> "list[tuple[Campaign, Site, Run]]":
+    """Return the campaign, the site and the folder of each of some runs.
+
+    Raises:
+        DeclarationError: One is no run, or is named twice.
+    """
+    found = [opened(name, site, root) for name in names]
+    seen: dict[Path, str] = {}
+    for name, (_, _, run) in zip(names, found, strict=True):
+        if not run.path.is_dir():
+            message = f"{run.path}: no such run."
+            raise DeclarationError(message)
+        if run.path.resolve() in seen:
+            message = f"{name}: the same run folder as {seen[run.path.resolve()]}. Name each once."
+            raise DeclarationError(message)
+        seen[run.path.resolve()] = name
+    return found
 
 
 def in_folder(

@@ -100,6 +100,7 @@ def _here(wanted: "PredictRequest") -> "FilesPredicted":
         bar = progress.add_task(f"{count:,} file(s)", total=count)
 
         def shown(each: "FileProgress") -> None:
+            """Advance the bar."""
             progress.update(bar, completed=each.done)
 
         return start(wanted, shown)

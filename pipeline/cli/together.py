@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from pipeline.catalog import DeclarationError
-from pipeline.cli.opening import opened
+from pipeline.cli.opening import each_opened
 from pipeline.cli.screen import as_hours, escaped, out, screen
 
 if TYPE_CHECKING:
@@ -30,20 +30,12 @@ def all_opened(names: "Sequence[str]", site: str | None, root: Path | None) -> "
     Raises:
         DeclarationError: One is no run, is named twice, or is of a campaign of another name.
     """
-    found = [opened(name, site, root) for name in names]
+    found = each_opened(names, site, root)
     campaign = found[0][0]
-    seen: dict[Path, str] = {}
-    for name, (what, _, run) in zip(names, found, strict=True):
-        if not run.path.is_dir():
-            message = f"{run.path}: no such run."
-            raise DeclarationError(message)
+    for name, (what, _, _) in zip(names, found, strict=True):
         if what.name != campaign.name:
             message = f"{name}: a run of {what.name}, and {names[0]} is of {campaign.name}."
             raise DeclarationError(message)
-        if run.path.resolve() in seen:
-            message = f"{name}: the same run folder as {seen[run.path.resolve()]}. Name each once."
-            raise DeclarationError(message)
-        seen[run.path.resolve()] = name
     return campaign, [(run, where) for _, where, run in found]
 
 

@@ -106,7 +106,8 @@ def test_runs_of_the_same_campaign_are_said_to_be_alike(cosmotron, tmp_path, cam
 def test_what_cannot_be_compared(cosmotron, runs, tmp_path):
     for words, said in (
         ([runs[0]], "Name two runs or more: cosmotron compare RUN RUN"),
-        ([runs[0], runs[0]], "named twice. Name each run once."),
+        ([runs[0], runs[0]], "the same run folder as"),
+        ([*runs, "--to", tmp_path], f"a folder. Name the page to write: --to {tmp_path}/compared"),
         ([runs[0], tmp_path], "no run: campaign.toml is not there. Give a run folder."),
     ):
         told = cosmotron("compare", *words)

@@ -44,6 +44,7 @@ def charge_weighted(truth: Truth) -> Doubles:
     total = np.add.reduceat(charge, cuts)
 
     def off_mean(values: Doubles) -> Doubles:
+        """Return values (P, D) less the mean of their event, weighted by charge."""
         return values - np.repeat(np.add.reduceat(values * charge, cuts) / total, sizes, axis=0)
 
     slope = np.add.reduceat(off_mean(where) * off_mean(time) * charge, cuts)

@@ -38,6 +38,7 @@ def backbone(model: Custom, store: Store | None) -> tuple[nn.Module, HiddenOf]:
     module = _module(model, model.backbone)
 
     def hidden_of(batch: Batch) -> Hidden:
+        """Return the states of a batch, checked."""
         return _checked(model, _hidden(module(batch)), batch)
 
     return module, hidden_of
