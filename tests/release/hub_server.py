@@ -6,29 +6,22 @@ Only what `hf upload` and `snapshot_download` ask for: https://huggingface.co/do
 import base64
 import hashlib
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 
 import yaml
+from json_server import JsonHandler, JsonServer, serving
 
 COMMIT = "0" * 40
 LICENCES = {"other", "mit", "apache-2.0", "bsd-3-clause", "cc-by-4.0"}  # some of the hub's list
 
 
-class Hub(ThreadingHTTPServer):
+class Hub(JsonServer):
     """One repository: its files, and what was wrong with a card that it was sent."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.files: dict[str, bytes] = {}
         self.problems: list[str] = []
-
-    @property
-    def address(self) -> str:
-        """Where a client finds it."""
-        return f"http://127.0.0.1:{self.server_address[1]}"
 
     def commit(self, lines: bytes) -> None:
         """Take the files of a commit, a JSON object a line."""
@@ -46,63 +39,58 @@ class Hub(ThreadingHTTPServer):
         return wrong
 
 
-@contextmanager
-def hub() -> Iterator[Hub]:
+def hub() -> AbstractContextManager[Hub]:
     """Give a hub on this host that nobody has sent anything yet."""
-    with Hub() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
+    return serving(Hub())
 
 
 def _digest(content: bytes) -> str:
     return hashlib.sha1(content, usedforsecurity=False).hexdigest()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonHandler):
     server: Hub
-    protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+    def do_POST(self) -> None:  # noqa: N802
+        body = self.body()
         if self.path.endswith("/create"):
-            self._json({"url": f"{self.server.address}/team/model", "name": "team/model"})
+            self.answer({"url": f"{self.server.address}/team/model", "name": "team/model"})
         elif self.path.endswith("/validate-yaml"):
             wrong = self.server.check(json.loads(body)["content"])
             self.server.problems += wrong
             errors = [{"message": each} for each in wrong]
-            self._json({"errors": errors, "warnings": []}, 400 if wrong else 200)
+            self.answer({"errors": errors, "warnings": []}, 400 if wrong else 200)
         elif "/preupload/" in self.path:
             files = [
                 {"path": each["path"], "uploadMode": "regular", "shouldIgnore": False}
                 for each in json.loads(body)["files"]
             ]
-            self._json({"files": files})
+            self.answer({"files": files})
         elif "/commit/" in self.path:
             self.server.commit(body)
-            self._json(
+            self.answer(
                 {
                     "commitUrl": f"{self.server.address}/team/model/commit/{COMMIT}",
                     "commitOid": COMMIT,
                 }
             )
         else:
-            self._json({"error": self.path}, 404)
+            self.answer({"error": self.path}, 404)
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         if "/tree/" in self.path:
             entries = [
                 {"type": "file", "path": name, "size": len(content), "oid": _digest(content)}
                 for name, content in self.server.files.items()
             ]
-            self._json(entries)
+            self.answer(entries)
         elif self.path.startswith("/api/"):
             siblings = [{"rfilename": name} for name in self.server.files]
-            self._json({"id": "team/model", "sha": COMMIT, "siblings": siblings, "private": False})
+            self.answer({"id": "team/model", "sha": COMMIT, "siblings": siblings, "private": False})
         else:
             self._file()
 
-    def do_HEAD(self) -> None:
+    def do_HEAD(self) -> None:  # noqa: N802
         self.do_GET()
 
     def _file(self) -> None:
@@ -114,15 +102,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(content)
-
-    def _json(self, content: object, status: int = 200) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, *words: object) -> None:
-        """Keep silent."""

@@ -2,30 +2,21 @@
 
 import gzip
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 from typing import Any
 
+from json_server import JsonHandler, JsonServer, serving
 
-class Server(ThreadingHTTPServer):
+
+class Server(JsonServer):
     """The runs that it was told of, and the lines of their histories."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.runs: dict[str, dict[str, Any]] = {}
         self.history: list[dict[str, float]] = []
 
-    def handle_error(self, *_: object) -> None:
-        """Keep silent of a client that hangs up, as this one does."""
-
-    @property
-    def address(self) -> str:
-        """Where a client finds it."""
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def answer(self, query: str, values: dict[str, Any]) -> dict[str, Any]:
+    def result_of(self, query: str, values: dict[str, Any]) -> dict[str, Any]:
         """Return what a query of GraphQL gets."""
         if "upsertBucket" in query:
             self.runs[values["name"]] = self.runs.get(values["name"], {}) | {
@@ -63,45 +54,29 @@ class Server(ThreadingHTTPServer):
         }
 
 
-@contextmanager
-def wandb_server() -> Iterator[Server]:
+def wandb_server() -> AbstractContextManager[Server]:
     """Give a server on this host that nobody has told anything yet."""
-    with Server() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
+    return serving(Server())
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonHandler):
     server: Server
-    protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+    def do_POST(self) -> None:  # noqa: N802
+        body = self.body()
         if self.headers["Content-Encoding"] == "gzip":
             body = gzip.decompress(body)
         told = json.loads(body)
         if self.path == "/graphql":
-            self._json({"data": self.server.answer(told["query"], told.get("variables") or {})})
+            self.answer({"data": self.server.result_of(told["query"], told.get("variables") or {})})
             return
         lines = told.get("files", {}).get("wandb-history.jsonl", {}).get("content", [])
         self.server.history += map(json.loads, lines)
-        self._json({"limits": {}})
+        self.answer({"limits": {}})
 
-    def do_PUT(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"] or 0))
-        self._json({})
+    def do_PUT(self) -> None:  # noqa: N802
+        self.body()
+        self.answer({})
 
-    def do_GET(self) -> None:
-        self._json({})
-
-    def _json(self, content: object) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *words: object) -> None:
-        """Keep silent."""
+    def do_GET(self) -> None:  # noqa: N802
+        self.answer({})
