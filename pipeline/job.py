@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from pipeline.catalog import Declaration
 
@@ -27,7 +27,8 @@ class Job(Declaration):
 
     A bundle has `parts` instead of a command: links of several trainings side by side, each with
     its nodes, exit code, log and `afterwards`. `before` prints the numbers of the parts to run,
-    from 1; the bundle's own `afterwards` gets no code.
+    from 1; the bundle's own `afterwards` gets no code. A part has the nodes from `first_node` on,
+    from 0; one that shares its node has the devices at these `positions` in its order.
     """
 
     key: str
@@ -48,6 +49,14 @@ class Job(Declaration):
     before: tuple[str, ...] = ()
     afterwards: tuple[str, ...] = ()
     parts: tuple["Job", ...] = ()
+    first_node: NonNegativeInt = 0
+    positions: tuple[NonNegativeInt, ...] = ()
+
+    @property
+    def held_nodes(self) -> list[float]:
+        """The nodes that each part is charged for: those of the job, by the parts' devices."""
+        devices = [each.nodes * each.processes_per_node for each in self.parts]
+        return [self.nodes * each / sum(devices) for each in devices]
 
     @property
     def script(self) -> Path:

@@ -1,6 +1,7 @@
 """The declaration of a machine: its nodes, queues, charges and policies."""
 
 import os
+import re
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -18,7 +19,21 @@ from pipeline.catalog import Declaration, DeclarationError
 from pipeline.precision import Precision
 
 SHELF = "sites"
+CPU_LIST = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 PROJECT = "COSMOTRON_PROJECT"  # names the project that pays; a scratch may have it in its path
+
+
+def cpu_numbers(cpus: str) -> list[int]:
+    """Return the numbers in a list of CPUs as Linux writes it: "0-2,8" is 0, 1, 2, 8.
+
+    Raises:
+        ValueError: It is no such list.
+    """
+    if not CPU_LIST.fullmatch(cpus):
+        message = f"{cpus!r} is no list of CPUs such as '0-15,64-79'"
+        raise ValueError(message)
+    ends = [[int(end) for end in each.split("-")] for each in cpus.split(",")]
+    return [cpu for each in ends for cpu in range(each[0], each[-1] + 1)]
 
 
 class Detect(Declaration):
@@ -37,7 +52,10 @@ class NodeClass(Declaration):
     is the share of it that a training sustains, for estimates until one is measured. `count` is the
     number of such nodes in the machine. `memory_gb` is per node, `device_memory_gb` per device.
     `directives` are further lines of the script's head, `launch` further options of srun or
-    mpiexec.
+    mpiexec, `bind` those of them that only a training with whole nodes gets.
+
+    `device_order` has the numbers of the GPUs in the order of the cores that are nearest to them,
+    and `device_cpus` the CPUs of each, in that order, as Linux counts them: "0-15,64-79".
     """
 
     count: PositiveInt | None = None
@@ -56,6 +74,28 @@ class NodeClass(Declaration):
     account_suffix: str = ""
     directives: tuple[str, ...] = ()
     launch: tuple[str, ...] = ()
+    bind: tuple[str, ...] = ()
+    device_order: tuple[NonNegativeInt, ...] = ()
+    device_cpus: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _each_device_once(self) -> "NodeClass":
+        """Check that the order has each GPU once, and that no two devices share a CPU."""
+        if self.device_order and sorted(self.device_order) != list(range(self.gpus)):
+            message = (
+                f"device_order {list(self.device_order)} has not each of {self.gpus} GPUs once"
+            )
+            raise ValueError(message)
+        cpus = [cpu for each in self.device_cpus for cpu in cpu_numbers(each)]
+        if self.device_cpus and len(self.device_cpus) != self.devices:
+            message = (
+                f"device_cpus names {len(self.device_cpus)} devices, and a node has {self.devices}"
+            )
+            raise ValueError(message)
+        if len(cpus) != len(set(cpus)):
+            message = f"device_cpus {list(self.device_cpus)} gives a CPU to two devices"
+            raise ValueError(message)
+        return self
 
 
 class Charge(Declaration):
@@ -203,7 +243,7 @@ class Site(Declaration):
 
     A user may have at most `submitted_jobs` jobs in all queues, of which `eligible_jobs` may start.
     A bundle has at most `bundle_parts` trainings side by side. In `packs` trainings of one device
-    share the nodes of `training`, where jobs get whole nodes only.
+    that are short share the nodes of `training`, where jobs get whole nodes only.
 
     `charges_lost_jobs` is whether a job without an end in accounting is charged. `balance_format`
     is the format of the balance, which `balance_command` prints or the user downloads; a job may be

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from whole_campaign import TINY
 
-from pipeline.campaign import load_campaign
+from pipeline.campaign import PretrainTask, load_campaign
 from pipeline.job import JobStatus, State
 from pipeline.planning.plan import Plan, RunOptions, Step, make_plan
 from pipeline.run import Run
@@ -102,6 +102,20 @@ def tiny_plan(root: Path, site: str = "local", **asked: Any) -> Plan:
     """The tiny campaign's plan on a site."""
     run = Run(root, "tiny")
     return make_plan(load_campaign(str(TINY)).tasks(run), run, load_site(site), RunOptions(**asked))
+
+
+def shared_ladder(root: Path, **asked: Any) -> Plan:
+    """Three trainings of one device each, on nodes of two, that are longer than a pack."""
+    run = Run(root, "ladder")
+    tasks = load_campaign(str(TINY.with_name("ladder.toml"))).tasks(run)
+    smaller = [
+        each.model_copy(update={"training": each.training.model_copy(update={"devices": 1})})
+        if isinstance(each, PretrainTask)
+        else each
+        for each in tasks
+    ]
+    site, options = load_site("testbed-frontier"), RunOptions(project="nph000", **asked)
+    return make_plan(smaller, run, site, options)
 
 
 def pretraining(plan: Plan) -> Step:

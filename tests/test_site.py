@@ -3,7 +3,7 @@ import pytest
 from pipeline import catalog
 from pipeline.catalog import DeclarationError
 from pipeline.scheduler import batch_system
-from pipeline.site import Bin, Qos, Role, Site, load_site
+from pipeline.site import Bin, NodeClass, Qos, Role, Site, cpu_numbers, load_site
 
 LOCAL = load_site("local")
 
@@ -150,3 +150,27 @@ def test_a_job_too_large_for_its_queue_names_those_that_take_it() -> None:
     expected = r"QOS 'preemptable' takes 10 nodes, not 16\. Choose with --qos: prod\."
     with pytest.raises(DeclarationError, match=expected):
         load_site("polaris").max_minutes(16, "preemptable")
+
+
+def test_a_list_of_cpus_is_read_as_linux_writes_it() -> None:
+    assert cpu_numbers("0-2,8,10-11") == [0, 1, 2, 8, 10, 11]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"device_order": (0, 1, 2, 2)},
+            r"device_order \[0, 1, 2, 2\] has not each of 4 GPUs once",
+        ),
+        ({"device_cpus": ("0-3",)}, "device_cpus names 1 devices, and a node has 4"),
+        ({"device_cpus": ("0-3", "3-5", "6", "7")}, "gives a CPU to two devices"),
+        ({"device_cpus": ("0-3", "4..5", "6", "7")}, "'4..5' is no list of CPUs such as"),
+    ],
+)
+def test_an_order_of_devices_that_cannot_be_is_refused(
+    changes: dict[str, object], message: str
+) -> None:
+    node = load_site("perlmutter").nodes["gpu"].model_dump()
+    with pytest.raises(ValueError, match=message):
+        NodeClass.model_validate(node | changes)

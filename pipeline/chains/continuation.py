@@ -51,21 +51,27 @@ def begin_links(manager: JobManager, known: Sequence[Link], mine: str) -> list[i
     problem = settle_links(manager, {step.task.key for step, _ in known}, mine)
     if problem:
         _say(f"the end of the link before is not settled: {problem}")
-    wanted = [each for each in known if _is_wanted(*each, manager, mine)]
+    job = manager.plan.bundle(known)
+    held = zip(known, job.held_nodes or [job.nodes], strict=True)
+    wanted = [each for each, nodes in held if _is_wanted(*each, manager, mine, nodes)]
     chained = [each for each in wanted if each[0].chained]
     if chained:
         _submit_next(chained, manager, mine)
     return [known.index(each) + 1 for each in wanted]
 
 
-def _is_wanted(step: Step, number: int, manager: JobManager, mine: str) -> bool:
-    """Whether link `number` is to run, in the job `mine`; if not, the log says why."""
+def _is_wanted(step: Step, number: int, manager: JobManager, mine: str, nodes: float) -> bool:
+    """Whether link `number` is to run, in the job `mine`; if not, the log says why.
+
+    It is charged for `nodes` of the job.
+    """
     task = step.task
     holder = history.hold(manager.plan.run.task(task.key), number, mine)
     if holder != mine:
         job, batch = manager.plan.link(step, number), os.environ.get("COSMOTRON_JOB_KEY", "")
         shared = batch if step.bundle and batch != job.key else ""
-        manager.record_duplicate(job, mine, stage=task.stage, task_key=task.key, batch_key=shared)
+        known_as = {"stage": task.stage, "task_key": task.key, "batch_key": shared}
+        manager.record_duplicate(job, mine, **known_as, nodes=nodes)
         reason = f"job {holder} runs link {number} already; this job is a duplicate"
     else:
         reason = _unwanted(step, manager, number)

@@ -176,9 +176,18 @@ class JobManager:
         return job_id
 
     def record_duplicate(
-        self, job: Job, job_id: str, *, stage: str, task_key: str, batch_key: str = ""
+        self,
+        job: Job,
+        job_id: str,
+        *,
+        stage: str,
+        task_key: str,
+        batch_key: str = "",
+        nodes: float | None = None,
     ) -> None:
         """Record a second job that was submitted under the key of `job`: it is charged as well.
+
+        A part of a bundle is charged for its share, `nodes`.
 
         It ends as soon as it starts, and reserves no hours beyond those seconds. It was submitted
         at an unknown time since the reservation.
@@ -193,7 +202,7 @@ class JobManager:
             job_key=f"{job.key}{DUPLICATE}{job_id}",
             job_id=job_id,
             batch_key=batch_key,
-            nodes=job.nodes,
+            nodes=job.nodes if nodes is None else nodes,
             note="submitted twice",
         )
         self.ledger.append(record)

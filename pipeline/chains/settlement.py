@@ -5,6 +5,7 @@ and after records were lost, the jobs are found again by their scripts and links
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from pipeline.budget.record import BY_ITS_LINK, Kind, Record
 from pipeline.budget.recovery import Lost, mark_lost
 from pipeline.chains import link_settings
 from pipeline.chains.job_manager import JobManager
-from pipeline.job import JobStatus, State, number_of
+from pipeline.job import Job, JobStatus, State, number_of
 from pipeline.outcome import RunError
 from pipeline.pace import links
+from pipeline.planning.packing import node_count
 from pipeline.planning.plan import PACK, PILOT, Step
 from pipeline.run import TaskFolder
 from pipeline.scheduler import SchedulerError
@@ -97,7 +99,12 @@ def restore(manager: JobManager) -> tuple[Lost, int]:
     lost = mark_lost(manager.ledger.folder)
     known = {key for key, each in manager.ledger.accounts().items() if each.job_id}
     scripts = {path.stem: path for path in _scripts(manager.plan.run.path)}
-    found = [_submission(manager, key, path) for key, path in scripts.items() if key not in known]
+    nodes = _held_nodes(scripts)
+    found = [
+        _submission(manager, key, path, nodes[key])
+        for key, path in scripts.items()
+        if key not in known
+    ]
     submissions = [each for each in found if each is not None]
     for submission in submissions:
         manager.ledger.append(submission)
@@ -114,10 +121,10 @@ def _scripts(run: Path) -> list[Path]:
     return sorted((*run.glob("*/*/logs/*.sbatch"), *run.glob("parsl/*.sbatch")))
 
 
-def _submission(manager: JobManager, key: str, script: Path) -> Record | None:
+def _submission(manager: JobManager, key: str, script: Path, nodes: float) -> Record | None:
     """Return the record of the submission of the job `key`, found again; None if there was none."""
     folder, since = TaskFolder(script.parent.parent), script.lstat().st_mtime
-    batch_key = script.readlink().stem if script.is_symlink() else ""
+    batch_key = _batch_key(script)
     found = Record(
         kind=Kind.SUBMIT,
         time=since,
@@ -127,7 +134,7 @@ def _submission(manager: JobManager, key: str, script: Path) -> Record | None:
         job_key=key,
         job_id=manager.scheduler.find(batch_key or key, since) or _known_id(folder, key),
         batch_key=batch_key,
-        nodes=_nodes(folder, key),
+        nodes=nodes,
         note="found again",
     )
     if script.parent == manager.plan.run.parsl:
@@ -142,10 +149,36 @@ def _known_id(folder: TaskFolder, key: str) -> str:
     return (mine[-1].job_id or key) if mine else ""
 
 
-def _nodes(folder: TaskFolder, key: str) -> float:
-    """Return the nodes of a link by the settings beside its task, 0 where there are none."""
+def _batch_key(script: Path) -> str:
+    """Return the key of the bundle whose script a part's is a link to, empty for any other job."""
+    return script.readlink().stem if script.is_symlink() else ""
+
+
+def _held_nodes(scripts: Mapping[str, Path]) -> dict[str, float]:
+    """Return the nodes of each link by the settings beside its task, 0 where there are none.
+
+    Those of a bundle's job are shared by the devices of its parts.
+    """
+    found = dict.fromkeys(scripts, 0.0)
+    jobs: dict[str, list[tuple[Job, int]]] = {}
+    for key, script in scripts.items():
+        link = _link(TaskFolder(script.parent.parent), key)
+        if link is not None:
+            jobs.setdefault(_batch_key(script) or key, []).append(link)
+    for together in jobs.values():
+        parts = tuple(part for part, _ in together)
+        sizes = [(part.nodes, part.processes_per_node) for part in parts]
+        nodes = node_count(sizes, together[0][1])
+        job = parts[0].model_copy(update={"parts": parts, "nodes": nodes})
+        found |= zip((part.key for part in parts), job.held_nodes, strict=True)
+    return found
+
+
+def _link(folder: TaskFolder, key: str) -> tuple[Job, int] | None:
+    """Return the job of a link alone and the devices of a node, None without its settings."""
     try:
         plan, step = link_settings.read(folder)
     except RunError:
-        return 0.0
-    return float(plan.link(step, number_of(key)).nodes)
+        return None
+    job = plan.link(step, number_of(key))
+    return job, plan.site.nodes[job.node].devices

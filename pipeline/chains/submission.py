@@ -30,11 +30,12 @@ class Share:
 
 
 def reservations(plan: Plan, job: Job, shares: Sequence[Share]) -> list[Record]:
-    """Return the reservation of each link: its share, by nodes, of the price of `job`."""
+    """Return the reservation of each link: its share, by devices, of the price of `job`."""
     (first, *_) = shares
     role = plan.pilots(first.stage).role if job.pilot else plan.training_role
     seconds = job.walltime_minutes * 60
     price = node_hours(plan.site, role, nodes=job.nodes, seconds=seconds)
+    held = job.held_nodes or [float(job.nodes)]
     return [
         Record(
             kind=Kind.RESERVE,
@@ -43,10 +44,10 @@ def reservations(plan: Plan, job: Job, shares: Sequence[Share]) -> list[Record]:
             task=each.task_key,
             job_key=each.link.key,
             batch_key=job.key if job.parts else "",
-            nodes=each.link.nodes,
-            node_hours=price * each.link.nodes / job.nodes,
+            nodes=nodes,
+            node_hours=price * nodes / job.nodes,
         )
-        for each in shares
+        for each, nodes in zip(shares, held, strict=True)
     ]
 
 

@@ -299,6 +299,8 @@ def _together(steps: "Sequence[Step]") -> str:
     if len(ways) == 1 or first.in_pilot:
         return _as(first)
     links = _from_to([step.links for step in steps])
+    if all(step.bundle for step in steps):
+        return f"{links} × {_held(first)} of {len({step.bundle for step in steps})} bundles"
     minutes = _from_to([step.link_minutes for step in steps])
     return f"{links} × {first.nodes} node(s) × {minutes} min"
 
@@ -314,8 +316,13 @@ def _as(step: "Step") -> str:
     if step.in_pilot:
         return f"in a {step.shares}"
     if step.bundle:
-        return f"{step.links} × {step.nodes} node(s) of bundle {step.bundle}"
+        return f"{step.links} × {_held(step)} of bundle {step.bundle}"
     return f"{step.links} × {step.nodes} node(s) × {step.link_minutes} min"
+
+
+def _held(step: "Step") -> str:
+    """Return what a part of a bundle has of its nodes."""
+    return f"{step.processes_per_node} device(s)" if step.shares_node else f"{step.nodes} node(s)"
 
 
 def _mfu(steps: "Sequence[Step]", found: "Mapping[str, Estimate]") -> str:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
 from typing import Literal
 
 from pipeline import shared
@@ -15,8 +14,9 @@ from pipeline.campaign import CHAINED, Task, Training
 from pipeline.campaign.branching import rest_minutes
 from pipeline.catalog import DeclarationError
 from pipeline.job import Job
-from pipeline.planning import code_copy
+from pipeline.planning import code_copy, products
 from pipeline.planning.bundling import Layout, Member, layouts, rounds
+from pipeline.planning.packing import Assignment, assign, node_count
 from pipeline.planning.pilots import fitted
 from pipeline.run import Run
 from pipeline.scheduler import batch_system
@@ -61,8 +61,9 @@ class Step:
 
     `shares` is the kind of job whose nodes the task shares: a pilot or a pack. The links of all
     steps of one `bundle` are parts of the same jobs, which may get a longer walltime than
-    `link_minutes`. Of a training that goes on from what was made before, the share `begun` of its
-    events is done, and all else is of the rest.
+    `link_minutes`; a step that `shares_node` has some of its devices there. Of a training that goes
+    on from what was made before, the share `begun` of its events is done, and all else is of the
+    rest.
     """
 
     task: Task
@@ -74,6 +75,7 @@ class Step:
     shares: str = ""
     bundle: str = ""
     begun: float = 0.0
+    shares_node: bool = False
 
     @property
     def minutes(self) -> int:
@@ -194,7 +196,9 @@ class Plan:
             return self.link(*links[0])
         jobs = [self.link(*each) for each in links]
         (first, *_) = jobs
-        nodes = sum(each.nodes for each in jobs)
+        per_node = self.site.nodes[first.node].devices
+        sizes = [(each.nodes, each.processes_per_node) for each in jobs]
+        nodes = node_count(sizes, per_node)
         wanted = max(step.minutes for step, _ in links)
         minutes, _ = self.site.walltime_minutes(wanted, nodes, first.qos)
         continuation = (sys.executable, "-m", "pipeline.chains.continuation")
@@ -205,13 +209,16 @@ class Plan:
         ]
         keys = "/".join(each.key for each in jobs)
         digest = hashlib.sha256(keys.encode()).hexdigest()[:8]
-        parts = tuple(_part(each, minutes) for each in jobs)
+        assigned = assign(sizes, per_node)
+        shared = any(each.devices for each in assigned)
+        parts = tuple(_part(each, minutes, at) for each, at in zip(jobs, assigned, strict=True))
         return first.model_copy(
             update={
                 "key": f"{self.run.campaign}.bundle.{links[0][0].bundle}-{digest}",
                 "folder": self.run.bundles,
                 "command": (),
                 "nodes": nodes,
+                "processes_per_node": per_node if shared else first.processes_per_node,
                 "walltime_minutes": minutes,
                 "before": (*continuation, "begin", *of_links),
                 "afterwards": (*continuation, "onward", *of_links),
@@ -240,11 +247,17 @@ class Plan:
         )
 
 
-def _part(link: Job, minutes: int) -> Job:
+def _part(link: Job, minutes: int, at: Assignment) -> Job:
     """Return `link` as a part of a bundle of `minutes`; the bundle begins and continues it."""
     *program, _, folder, number = link.afterwards
-    judged = (*program, "judge", folder, number)
-    return link.model_copy(update={"walltime_minutes": minutes, "before": (), "afterwards": judged})
+    changes = {
+        "walltime_minutes": minutes,
+        "before": (),
+        "afterwards": (*program, "judge", folder, number),
+        "first_node": at.first_node,
+        "positions": at.devices,
+    }
+    return link.model_copy(update=changes)
 
 
 def job_key(run: Run, task_key: str, number: int) -> str:
@@ -298,7 +311,7 @@ def make_plan(
     role = plan.training_role
     steps = [_step(task, site, role, begun.get(task.key, 0.0)) for task in tasks]
     may_bundle = options.bundle != "never" and batch_system(site).RUNS_BUNDLES
-    members = _members(steps) if may_bundle else {}
+    members = _members(steps, site.nodes[role.node].devices) if may_bundle else {}
     found = (
         layouts(list(members.values()), site, role, soonest=options.bundle == "soonest")
         if len(members) > 1
@@ -311,33 +324,47 @@ def make_plan(
     return replace(plan, steps=steps, layouts=found)
 
 
-def _members(steps: Sequence[Step]) -> dict[str, Member]:
-    """Return the trainings that may share jobs, by key: those that need no other training."""
-    chained = {step.task.key for step in steps if not step.in_pilot}
-    return {
-        step.task.key: Member(step.task.key, step.nodes, step.minutes)
-        for step in steps
-        if not step.in_pilot and not chained.intersection(step.task.needs)
-    }
+def _members(steps: Sequence[Step], per_node: int) -> dict[str, Member]:
+    """Return the trainings that may share jobs, by key, each with those that it waits for.
+
+    Those in packs are not among these: a bundle waits for the members that need one.
+    """
+    makers = products.makers([step.task for step in steps])
+    after: dict[str, frozenset[str]] = {}
+    found = {}
+    for step in steps:
+        key, needs = step.task.key, (*step.task.needs, *products.reads(step.task, makers))
+        waits = frozenset().union(*(after.get(each, ()) for each in needs))
+        after[key] = waits if step.in_pilot else waits | {key}
+        shares_node = step.nodes == 1 and step.processes_per_node < per_node
+        if not step.in_pilot:
+            devices = step.processes_per_node if shares_node else 0
+            found[key] = Member(key, step.nodes, step.minutes, devices, waits)
+    return found
 
 
 def _bundled(
     step: Step, members: Mapping[str, Member], names: Mapping[str, str], site: Site, role: Role
 ) -> Step:
-    """Return `step` with its links and its share of the bundle, if `names` has one for it."""
+    """Return `step` with its links and its share of the bundle, if `names` has one for it.
+
+    The price of each job is shared by the devices of those that it runs.
+    """
     name = names.get(step.task.key)
     if name is None:
         return step
     together = [members[key] for key, bundle in names.items() if bundle == name]
-    mine = members[step.task.key]
-    jobs = rounds(together, site, role, 0.0)
-    shares = [
-        node_hours(site, role, nodes=nodes, seconds=60 * minutes) * mine.nodes / nodes
-        for nodes, minutes in jobs
-    ]
-    begins = [0.0, *accumulate(minutes for _, minutes in jobs)]
-    mine_too = [share for share, begun in zip(shares, begins, strict=False) if begun < mine.minutes]
-    return replace(step, bundle=name, links=len(mine_too), node_hours=sum(mine_too))
+    per_node = site.nodes[role.node].devices
+    links, hours, begun = 0, 0.0, 0.0
+    for nodes, minutes in rounds(together, site, role, 0.0):
+        if begun >= step.minutes:
+            break
+        held = [e.nodes * (e.devices or per_node) for e in together if e.minutes > begun]
+        price = node_hours(site, role, nodes=nodes, seconds=60 * minutes)
+        hours += price * step.nodes * step.processes_per_node / sum(held)
+        links, begun = links + 1, begun + minutes
+    shares_node = members[step.task.key].devices > 0
+    return replace(step, bundle=name, links=links, node_hours=hours, shares_node=shares_node)
 
 
 def _step(task: Task, site: Site, role: Role, begun: float) -> Step:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.job import Job
-from pipeline.planning.plan import Plan
+from pipeline.planning.plan import Plan, Step
 from pipeline.run import Run
 from pipeline.scheduler import Elsewhere, render
 from pipeline.site import PROJECT, Site
@@ -30,12 +30,17 @@ def on_its_machine(plan: Plan, root: Path | None) -> Plan:
 
 
 def write_scripts(plan: Plan, folder: Path, *, elsewhere: bool = False) -> list[Path]:
-    """Write the first batch script of each step and each kind of pilot to `folder`; return paths.
+    """Write the first batch script of each chain, bundle and kind of pilot to `folder`.
 
+    Return their paths.
     Those for a machine `elsewhere` import what is installed there, not a copy of this code. Parsl
     completes the command of a pilot's worker pool when the pilot starts.
     """
-    jobs = [plan.link(step, 1) for step in plan.steps if not step.in_pilot]
+    together: dict[str, list[Step]] = {}
+    for step in plan.steps:
+        if not step.in_pilot:
+            together.setdefault(step.bundle or step.task.key, []).append(step)
+    jobs = [plan.bundle([(step, 1) for step in steps]) for steps in together.values()]
     jobs += [plan.pilot(["process_worker_pool.py"], 1, kind) for kind in plan.kinds]
     machine = Elsewhere(str(plan.run.path)) if elsewhere else None
     written = []

@@ -14,7 +14,7 @@ from pipeline.job import ACCELERATOR, Job
 from pipeline.scheduler.container import contained
 from pipeline.scheduler.elsewhere import Elsewhere
 from pipeline.scheduler.interface import batch_system
-from pipeline.site import NodeClass, Site
+from pipeline.site import NodeClass, Site, cpu_numbers
 
 SHELF = "jobs/templates"
 Quote = Callable[[str], str]
@@ -24,13 +24,16 @@ Quote = Callable[[str], str]
 class Part:
     """One link in a template: the whole job, or one of a bundle's `Job.parts`.
 
-    `first_node` is the index, from 0, of its first node among the job's nodes.
+    `devices` are the numbers of the GPUs that its processes use, nearest to the CPUs of each: of a
+    node that others share, or where the site says in which order. `cpu_masks` bind the processes of
+    one that shares its node; none where the site does not say which CPUs are near.
     """
 
     job: Job
-    first_node: int
     command: str
     exports: list[tuple[str, str]]
+    devices: list[int]
+    cpu_masks: list[str]
 
 
 def render(job: Job, site: Site, elsewhere: Elsewhere | None = None) -> str:
@@ -64,6 +67,7 @@ def render(job: Job, site: Site, elsewhere: Elsewhere | None = None) -> str:
         partition=queue.partition if queue is not None else "",
         time_min=queue is not None and queue.time_min,
         parts=list(_parts(job, site, quote)),
+        visible="ROCR_VISIBLE_DEVICES" if site.accelerator == "rocm" else "CUDA_VISIBLE_DEVICES",
         elsewhere=elsewhere,
         cpus_per_process=cpus_per_process(job, node),
         exports=exports(job, site),
@@ -78,12 +82,27 @@ def cpus_per_process(job: Job, node: NodeClass) -> int:
 
 def _parts(job: Job, site: Site, quote: Quote) -> Iterator[Part]:
     """Yield what is started: the job's own command, or those of its parts, on nodes in a row."""
-    first_node = 0
+    node = site.nodes[job.node]
     for each in job.parts or (job,):
         exported = exports(each, site)
         command = " ".join(map(quote, contained(each, site, [name for name, _ in exported])))
-        yield Part(each, first_node, command, exported)
-        first_node += each.nodes
+        yield Part(each, command, exported, _devices(each, node), _cpu_masks(each, node))
+
+
+def _devices(link: Job, node: NodeClass) -> list[int]:
+    """Return the GPUs of a link's processes, where its script has to name them."""
+    order = node.device_order or tuple(range(node.gpus))
+    if link.positions and order:
+        return [order[each] for each in link.positions]
+    return list(node.device_order) if node.device_index == "local_id" else []
+
+
+def _cpu_masks(link: Job, node: NodeClass) -> list[str]:
+    """Return the CPUs of each process of a link that shares its node, as srun's masks."""
+    if not node.device_cpus:
+        return []
+    numbers = [cpu_numbers(node.device_cpus[each]) for each in link.positions]
+    return [f"{sum(1 << cpu for cpu in cpus):#x}" for cpus in numbers]
 
 
 def exports(job: Job, site: Site) -> list[tuple[str, str]]:

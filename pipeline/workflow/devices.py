@@ -7,10 +7,21 @@ from pipeline.job import ACCELERATOR, VISIBLE
 from pipeline.site import Site
 
 
-def devices(site: Site, node: str, workers: int) -> int:
-    """Return how many devices of a node its `workers` get: one each, or 0 where they are more."""
+def devices(site: Site, node: str, workers: int) -> list[str]:
+    """Return the devices of a node, one for each of its `workers`; none where those are more.
+
+    They come in the order of the CPUs that `cpu_affinity` gives to the workers.
+    """
     gpus = site.nodes[node].gpus if site.accelerator != "cpu" else 0
-    return gpus if workers <= gpus else 0
+    order = site.nodes[node].device_order or range(gpus)
+    return [str(each) for each in order][:workers] if workers <= gpus else []
+
+
+def cpu_affinity(site: Site, node: str, workers: int) -> str:
+    """Return the CPUs of each worker for Parsl: those nearest to its device, where known."""
+    cpus = site.nodes[node].device_cpus[:workers]
+    has_devices = len(cpus) == len(devices(site, node, workers)) > 0
+    return ":".join(["list", *cpus]) if has_devices else "none"
 
 
 def on_device(command: Sequence[str], site: Site, node: str, workers: int) -> str:

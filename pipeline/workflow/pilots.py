@@ -28,7 +28,7 @@ from pipeline.planning.plan import PACK, PILOT
 from pipeline.run import Run, TaskFolder
 from pipeline.scheduler import batch_system
 from pipeline.site import Site
-from pipeline.workflow.devices import devices
+from pipeline.workflow.devices import cpu_affinity, devices
 from pipeline.workflow.losses import Losses
 from pipeline.workflow.provider import PilotExecutor, PilotProvider
 from pipeline.writing import read_json, write_json
@@ -58,11 +58,12 @@ def config(manager: JobManager) -> Config:
 def _executor(manager: JobManager, kind: str) -> PilotExecutor:
     """Return the executor of one kind of pilots.
 
-    Each worker has its own device, if there are as many. A pilot starts no task in the last part of
-    its walltime, where a training would be ended as soon as it starts.
+    Each worker has its own device, if there are as many, and the CPUs nearest to it. A pilot starts
+    no task in the last part of its walltime, where a training would be ended as soon as it starts.
     """
     pilot = manager.plan.pilots(kind)
     site = manager.plan.site
+    workers = site, pilot.role.node, pilot.workers_per_node
     provider = PilotProvider(manager, kind)
     return PilotExecutor(
         label=kind,
@@ -71,7 +72,8 @@ def _executor(manager: JobManager, kind: str) -> PilotExecutor:
         address=_address(manager.plan.site),
         loopback_address="127.0.0.1",
         max_workers_per_node=pilot.workers_per_node,
-        available_accelerators=devices(site, pilot.role.node, pilot.workers_per_node) or (),
+        available_accelerators=devices(*workers),
+        cpu_affinity=cpu_affinity(*workers),
         drain_period=round(60 * DRAIN_SHARE * pilot.walltime_minutes),
         # in a session of its own, or Ctrl-C would hit it before us; and it ends when we are killed
         interchange_launch_cmd=[

@@ -29,6 +29,8 @@ CASES = [
     ("frontier", "extended"),
     ("perlmutter", "bundle"),
     ("frontier", "bundle"),
+    ("perlmutter", "shared-node"),
+    ("frontier", "shared-node"),
 ]
 SUCCESSION = ("python", "-m", "pipeline.chains.continuation")
 QUEUES = ("overrun", "extended")
@@ -37,6 +39,8 @@ QUEUES = ("overrun", "extended")
 def job(site: Site, kind: str) -> Job:
     if kind == "bundle":
         return bundle(site)
+    if kind == "shared-node":
+        return shared_node(site)
     pilot = kind == "pilot"
     role: Role = site.pilot.role if pilot else site.training
     role = Role(
@@ -67,7 +71,7 @@ def job(site: Site, kind: str) -> Job:
 def bundle(site: Site) -> Job:
     """Two links of two trainings, of one node and of two, in one job."""
     parts = []
-    for name, kind in (("m0", "one-node"), ("m1", "two-nodes")):
+    for first_node, (name, kind) in enumerate((("m0", "one-node"), ("m1", "two-nodes"))):
         told = (f"/scratch/my runs/quickstart/pretrain/{name}", "1")
         link = job(site, kind)
         changes = {
@@ -77,14 +81,47 @@ def bundle(site: Site) -> Job:
             "after": "",
             "exclude": (),
             "afterwards": (*SUCCESSION, "judge", *told),
+            "first_node": first_node,
         }
         parts.append(link.model_copy(update=changes))
+    return together(parts, nodes=3)
+
+
+def shared_node(site: Site) -> Job:
+    """Two links of a whole node and of half of one, and one that has a quarter of the same node."""
+    parts = list(bundle(site).parts)
+    devices = parts[0].processes_per_node
+    half, quarter = devices // 2, devices // 4
+    positions = (range(half), range(half, half + quarter))
+    shares = [
+        parts[0].model_copy(
+            update={
+                "key": f"quickstart.pretrain.{name}.1",
+                "folder": Path(f"/scratch/my runs/quickstart/pretrain/{name}/logs"),
+                "first_node": 1,
+                "positions": tuple(mine),
+                "processes_per_node": len(mine),
+                "afterwards": (
+                    *SUCCESSION,
+                    "judge",
+                    f"/scratch/my runs/quickstart/pretrain/{name}",
+                    "1",
+                ),
+            }
+        )
+        for name, mine in zip(("m1", "m2"), positions, strict=True)
+    ]
+    return together([parts[0], *shares], nodes=2)
+
+
+def together(parts: list[Job], nodes: int) -> Job:
+    """The job of these links."""
     told = [word for each in parts for word in each.afterwards[-2:]]
     changes = {
         "key": "quickstart.bundle.1-0123abcd",
         "folder": Path("/scratch/my runs/quickstart/bundles"),
         "command": (),
-        "nodes": 3,
+        "nodes": nodes,
         "before": (*SUCCESSION, "begin", *told),
         "afterwards": (*SUCCESSION, "onward", *told),
         "parts": tuple(parts),

@@ -1,3 +1,4 @@
+import re
 import shlex
 import signal
 import subprocess
@@ -5,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,7 +96,7 @@ def test_an_unknown_node_class_is_named(make_job: MakeJob) -> None:
 def test_an_unknown_template_is_named_with_the_known_ones(make_job: MakeJob) -> None:
     site = load_site("local").model_copy(update={"template": "polaris"})
     with pytest.raises(
-        DeclarationError, match=r"no template 'polaris' in .*: frontier, local, perl"
+        DeclarationError, match=r"no template 'polaris' in .*: frontier, local, slurm"
     ):
         render(make_job(), site)
 
@@ -106,3 +108,49 @@ def test_options_of_srun_reach_the_step(make_job: MakeJob) -> None:
     text = render(make_job(node="gpu"), site)
     assert "    --mpi=pmi2 \\\n" in text
     assert "module load a/1 b\nsource venv/bin/activate\n" in text
+
+
+@pytest.fixture
+def shared_node(make_job: MakeJob) -> Callable[..., str]:
+    """The script of two trainings that share a node of a site, with changes to its nodes."""
+
+    def make(name: str, **changes: Any) -> str:
+        site = load_site(name)
+        node = site.training.node
+        changed = site.nodes[node].model_copy(update=changes)
+        site = site.model_copy(update={"nodes": {**site.nodes, node: changed}})
+        parts = [
+            make_job(
+                key=key, node=node, processes_per_node=2, positions=positions, afterwards=("true",)
+            )
+            for key, positions in (("a.1", (0, 1)), ("b.1", (2, 3)))
+        ]
+        job = make_job(node=node, processes_per_node=4, parts=tuple(parts), before=("true",))
+        return render(job.model_copy(update={"afterwards": ("true",)}), site)
+
+    return make
+
+
+def test_trainings_that_share_a_node_have_their_devices_in_the_order_of_the_cpus(
+    shared_node: Callable[..., str],
+) -> None:
+    text = shared_node("perlmutter")
+    assert re.findall(r"CUDA_VISIBLE_DEVICES=(\S+)", text) == ["3,2", "1,0"]
+    masks = re.findall(r"--cpu-bind=(\S+)", text)
+    assert masks == [
+        "mask_cpu:0xffff000000000000ffff,0xffff000000000000ffff0000",
+        "mask_cpu:0xffff000000000000ffff00000000,0xffff000000000000ffff000000000000",
+    ]
+    assert text.count("--overlap --nodes=1 --ntasks=2") == 2
+    assert "--cpu-bind=cores" not in text, "that would be all cores of the node"
+    frontier = shared_node("frontier")
+    assert re.findall(r"devices=\((.*?)\)", frontier) == ["4 5", "2 3"]
+    assert "--gpus-per-task" not in frontier, "Slurm would choose the die"
+
+
+def test_where_the_order_of_devices_is_not_known_they_are_counted_and_nobody_is_bound(
+    shared_node: Callable[..., str],
+) -> None:
+    text = shared_node("perlmutter", device_order=(), device_cpus=())
+    assert re.findall(r"CUDA_VISIBLE_DEVICES=(\S+)", text) == ["0,1", "2,3"]
+    assert re.findall(r"--cpu-bind=(\S+)", text) == ["none", "none"], "or both had the first cores"
