@@ -93,9 +93,9 @@ def test_failing_nodes_cost_what_was_not_saved(tmp_path):
 
 
 def test_what_fits_under_the_cap_is_done_and_the_rest_is_not_begun(tmp_path):
-    whole = rehearse(planned(tmp_path), 1)
+    whole = rehearse(planned(tmp_path, bundle="never"), 1)
     cap = whole.planned_node_hours * 0.75
-    told = rehearse(planned(tmp_path, cap_node_hours=cap), 1)
+    told = rehearse(planned(tmp_path, cap_node_hours=cap, bundle="never"), 1)
     assert told.node_hours <= cap
     (refused,) = told.failed.values()
     assert "for the whole chain" in refused
@@ -103,9 +103,9 @@ def test_what_fits_under_the_cap_is_done_and_the_rest_is_not_begun(tmp_path):
 
 
 def test_what_waits_for_hours_that_others_give_back_is_done_in_the_end(tmp_path):
-    whole = rehearse(planned(tmp_path, hours=11), 1)
+    whole = rehearse(planned(tmp_path, hours=11, bundle="never"), 1)
     cap = 3 * 11 - 0.1  # they take less than planned
-    told = rehearse(planned(tmp_path, hours=11, cap_node_hours=cap), 1)
+    told = rehearse(planned(tmp_path, hours=11, cap_node_hours=cap, bundle="never"), 1)
     assert told.failed == {}
     assert told.hours > whole.hours
 
@@ -164,10 +164,11 @@ def test_a_way_that_the_site_refuses_says_why(tmp_path):
 
 
 def test_plans_are_the_same_if_their_jobs_are(tmp_path):
-    plans = [planned(tmp_path, bundle=bundle) for bundle in ("never", "cheapest")]
+    plans = [planned(tmp_path, bundle=bundle) for bundle in ("soonest", "cheapest")]
     assert is_same(*plans)
     assert not is_same(plans[0], planned(tmp_path, hours=9))
     assert not is_same(plans[0], planned(tmp_path, qos="extended"))
+    assert not is_same(plans[0], planned(tmp_path, bundle="never")), "none shares a node"
 
 
 def test_ways_that_are_one_have_one_name(plan):
