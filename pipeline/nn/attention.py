@@ -15,67 +15,15 @@ a call for each run costs more than the padding.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import groupby, pairwise, repeat
+from itertools import repeat
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.nn.lengths import Lengths
+
 ALIGNMENT = 8  # fused kernels on GPUs take heads of a multiple of this many channels
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """How long the events of a batch are; made once and shared by all layers.
-
-    offsets (B + 1) int64: event b is tokens[offsets[b]:offsets[b + 1]].
-    runs: (N, L) of each run of N neighbouring events that are equally long, L tokens each. Sort a
-    batch's events by length and the runs are few.
-    """
-
-    offsets: Tensor
-    runs: tuple[tuple[int, int], ...]
-
-    @classmethod
-    def of(cls, offsets: Tensor) -> "Lengths":
-        """Return the lengths of events cut at `offsets` (B + 1).
-
-        With one more token for each event: `Lengths.of(offsets + torch.arange(len(offsets)))`.
-        This waits for the device, once.
-
-        Raises:
-            ValueError: If the offsets do not start at 0 or an event is empty.
-        """
-        cuts = offsets.tolist()
-        sizes = [stop - start for start, stop in pairwise(cuts)]
-        if cuts[:1] != [0] or min(sizes, default=0) < 1:
-            message = f"offsets {cuts} do not cut events: start at 0, and at least 1 token each."
-            raise ValueError(message)
-        return cls(offsets, tuple((len(list(run)), size) for size, run in groupby(sizes)))
-
-    @cached_property
-    def longest(self) -> int:
-        """The number of tokens of the longest event."""
-        return max(size for _, size in self.runs)
-
-    @cached_property
-    def shortest(self) -> int:
-        """The number of tokens of the shortest event."""
-        return min(size for _, size in self.runs)
-
-    @cached_property
-    def padded(self) -> Tensor:
-        """Where each token (P) stands among B · L, were all events as long as the longest."""
-        sizes = self.offsets.diff()
-        starts = torch.arange(len(sizes), device=sizes.device) * self.longest - self.offsets[:-1]
-        tokens = torch.arange(self.tokens, device=sizes.device)
-        return tokens + starts.repeat_interleave(sizes)
-
-    @cached_property
-    def tokens(self) -> int:
-        """The number of tokens of all events, P."""
-        return sum(count * size for count, size in self.runs)
 
 
 @dataclass(frozen=True)
@@ -226,19 +174,11 @@ def padded(
 
     bias_BHLL: is -∞ where a key is padding, so that no token sees it.
     """
-    places = lengths.padded
-    shape = bias_BHLL.shape[0], bias_BHLL.shape[-1]
-    q, k, v = (filled(x, places, shape).transpose(1, 2) for x in (q_PHD, k_PHD, v_PHD))
-    seen = None if hidden_P is None else _seen(filled(hidden_P, places, shape), causal=causal)
+    q, k, v = (lengths.filled(x).transpose(1, 2) for x in (q_PHD, k_PHD, v_PHD))
+    seen = None if hidden_P is None else _seen(lengths.filled(hidden_P), causal=causal)
     mask = _biased(bias_BHLL.to(q.dtype), seen, causal=causal)
     y = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-    return y.transpose(1, 2).flatten(0, 1)[places]
-
-
-def filled(values: Tensor, places: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Return `values` (P, ...) as (B, L, ...), zeros where there is no token."""
-    flat = values.new_zeros((shape[0] * shape[1], *values.shape[1:]))
-    return flat.index_copy(0, places, values).unflatten(0, shape)
+    return y.transpose(1, 2).flatten(0, 1)[lengths.padded]
 
 
 def _biased(bias: Tensor, seen: Tensor | None, *, causal: bool) -> Tensor:
@@ -259,18 +199,17 @@ def _seen(hidden_NL: Tensor, *, causal: bool) -> Tensor:
     return (seen.tril() if causal else seen).unsqueeze(1)
 
 
-def single_query_attention(q_BHD: Tensor, k_PHD: Tensor, v_PHD: Tensor, offsets: Tensor) -> Tensor:
+def single_query_attention(q_BHD: Tensor, k_PHD: Tensor, v_PHD: Tensor, lengths: Lengths) -> Tensor:
     """Return (B, H, D): what one query of each event sees of the tokens of its event.
 
     By a softmax over segments, in single precision or better; nothing is padded anywhere.
     """
-    sizes = offsets.diff()
-    event = torch.arange(len(sizes), device=offsets.device).repeat_interleave(sizes)
+    event = lengths.event
     scores = (q_BHD[event] * k_PHD).sum(-1) * q_BHD.shape[-1] ** -0.5
     if scores.dtype.itemsize < 4:
         scores = scores.float()
     index = event.unsqueeze(1).expand_as(scores)
-    highest = scores.new_zeros(len(sizes), scores.shape[1])
+    highest = scores.new_zeros(lengths.events, scores.shape[1])
     highest = highest.scatter_reduce(0, index, scores.detach(), "amax", include_self=False)
     grown = (scores - highest[event]).exp()
     total = torch.zeros_like(highest).index_add(0, event, grown)

@@ -1,11 +1,12 @@
 """A batch of events, packed end to end."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import InitVar, dataclass, field
 
 import torch
 from torch import Tensor
+
+from pipeline.nn.lengths import Lengths
 
 
 @dataclass(frozen=True)
@@ -30,48 +31,49 @@ class Batch:
     per_event: Mapping[str, Tensor] = field(default_factory=dict)
     epoch: Tensor | None = None
     seed: int = 0
+    known: InitVar[Lengths | None] = None
+    lengths: Lengths = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        """Refuse a batch whose parts disagree."""
-        if int(self.offsets[-1]) != len(self.points) or bool((self.sizes < 1).any()):
+    def __post_init__(self, known: Lengths | None) -> None:
+        """Take the `known` lengths, or read the offsets; refuse a batch whose parts disagree."""
+        lengths = Lengths.of(self.offsets) if known is None else known
+        if lengths.tokens != len(self.points):
             message = f"offsets {self.offsets.tolist()} do not cut {len(self.points)} points."
             raise ValueError(message)
+        object.__setattr__(self, "lengths", lengths)
 
     @property
     def sizes(self) -> Tensor:
         """The number of points of each event (B)."""
-        return self.offsets.diff()
+        return self.lengths.sizes
 
-    @cached_property
+    @property
     def event(self) -> Tensor:
         """The event of each point (P), counted from 0."""
-        numbers = torch.arange(len(self.sizes), device=self.sizes.device)
-        return numbers.repeat_interleave(self.sizes)
+        return self.lengths.event
 
-    @cached_property
+    @property
     def index_in_event(self) -> Tensor:
         """The index of each point within its event (P)."""
-        starts = self.offsets[:-1].repeat_interleave(self.sizes)
-        return torch.arange(len(self.points), device=self.points.device) - starts
+        return self.lengths.places
 
     def padded(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return `values` (P, ...) as (B, L, ...) padded with zeros, and which are real (B, L)."""
-        shape = (len(self.sizes), int(self.sizes.max()))
-        real = torch.zeros(shape, dtype=torch.bool, device=values.device)
-        real[self.event, self.index_in_event] = True
-        padded = values.new_zeros((*shape, *values.shape[1:]))
-        return padded.index_put((self.event, self.index_in_event), values), real
+        places = torch.arange(self.lengths.longest, device=values.device)
+        return self.lengths.filled(values), places < self.sizes.unsqueeze(1)
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on `device`."""
+        lengths = self.lengths.to(device)
         return Batch(
             _to(self.points, device),
-            _to(self.offsets, device),
+            lengths.offsets,
             _to(self.event_id, device),
             {name: _to(each, device) for name, each in self.per_point.items()},
             {name: _to(each, device) for name, each in self.per_event.items()},
             None if self.epoch is None else _to(self.epoch, device),
             self.seed,
+            lengths,
         )
 
 

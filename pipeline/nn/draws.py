@@ -18,8 +18,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pipeline.nn.batch import Batch
+from pipeline.nn.lengths import Lengths
 
 WORD = 0xFFFFFFFF
 WORDS = 4  # of a block
@@ -151,25 +153,31 @@ def _drawn(
     The words of an event are one sequence, cut into as many `components` for each of its points.
     """
     count = components or 1
-    needed = batch.sizes * count if per == "point" else torch.full_like(batch.sizes, count)
-    blocks = -(-needed // WORDS)
-    first = blocks.cumsum(0) - blocks
-    words = philox(_counters(batch, blocks, first), key_of(batch.seed, purpose))
+    blocks = _blocks(batch.lengths, count, per)
+    words = philox(_counters(batch, blocks), key_of(batch.seed, purpose))
     values = torch.stack(made(words), 1).flatten()
     if per == "event":
-        values = values.view(len(blocks), -1)[:, :count]
+        values = values.view(blocks.events, -1)[:, :count]
     elif count % WORDS:
-        start = (WORDS * first).index_select(0, batch.event) + count * batch.index_in_event
+        first = WORDS * blocks.offsets[:-1]
+        start = batch.lengths.spread(first) + count * batch.index_in_event
         places = start.unsqueeze(1) + torch.arange(count, device=start.device)
         values = values.index_select(0, places.flatten())
     return values.reshape(-1) if components is None else values.reshape(-1, count)
 
 
-def _counters(batch: Batch, blocks: Tensor, first: Tensor) -> list[Tensor]:
-    """Return the counters of all `blocks` (B) of each event, numbered from its `first` (B)."""
-    event = torch.arange(len(blocks), device=blocks.device).repeat_interleave(blocks)
-    number = torch.arange(len(event), device=event.device) - first.index_select(0, event)
-    epoch = torch.zeros_like(blocks) if batch.epoch is None else batch.epoch
+def _blocks(lengths: Lengths, count: int, per: Per) -> Lengths:
+    """Return how many blocks of words each event needs for `count` numbers per point or event."""
+    if per == "event":
+        return Lengths.equal(lengths.events, -(-count // WORDS), lengths.offsets.device)
+    blocks = -(-lengths.sizes * count // WORDS)
+    runs = tuple((events, -(-size * count // WORDS)) for events, size in lengths.runs)
+    return Lengths(functional.pad(blocks.cumsum(0), (1, 0)), runs)
+
+
+def _counters(batch: Batch, blocks: Lengths) -> list[Tensor]:
+    """Return the counters of all `blocks` of each event, numbered from its first."""
     event_id = batch.event_id.long()
+    epoch = torch.zeros_like(event_id) if batch.epoch is None else batch.epoch
     of_events = (epoch, event_id & WORD, (event_id >> 32) & WORD)
-    return [number, *(each.index_select(0, event) for each in of_events)]
+    return [blocks.places, *(blocks.spread(each) for each in of_events)]

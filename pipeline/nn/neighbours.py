@@ -4,48 +4,93 @@ Axes: P points, packed · N events of a run · L points of an event · D dimensi
 neighbours of a point at most.
 """
 
+from dataclasses import dataclass
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from pipeline.nn.attention import Lengths, filled
+from pipeline.nn.lengths import Lengths
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Edges from each of P points to some others of its event, sorted by the point.
+
+    near (E): the rows of the others; of a point alone in its event its own. `lengths` are of the
+    edges of each point.
+    """
+
+    near: Tensor
+    lengths: Lengths
+
+    @property
+    def point(self) -> Tensor:
+        """The row (E) of the point that has the edge."""
+        return self.lengths.event
+
+    @property
+    def alone(self) -> Tensor:
+        """Which points (P) have no edge but that to themselves."""
+        return self.near[self.lengths.offsets[:-1]] == torch.arange(
+            self.lengths.events, device=self.near.device
+        )
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean (P, W) over the edges of each point, of values (E, W)."""
+        total = values.new_zeros(self.lengths.events, values.shape[1])
+        return total.index_add(0, self.point, values) / self.lengths.sizes.unsqueeze(1)
+
+    def filled_up(self, count: int) -> "Edges":
+        """Return edges of which each point has `count`.
+
+        Where an event has fewer other points, the rest are edges to row P, which stands for
+        padding; so is the edge of a point alone in its event to itself.
+        """
+        points = self.lengths.events
+        near = self.near.masked_fill(self.near == self.point, points)
+        padding = near.new_full((points * count,), points)
+        near = padding.index_copy(0, self.point * count + self.lengths.places, near)
+        return Edges(near, Lengths.equal(points, count, near.device))
 
 
 @torch.no_grad()
-def nearest(points: Tensor, lengths: Lengths, count: int) -> tuple[Tensor, Tensor]:
-    """Return the rows (E) of points (P, D) and of each one's `count` nearest in its event.
+def nearest(points: Tensor, lengths: Lengths, count: int) -> Edges:
+    """Return the edges from each of points (P, D) to its `count` nearest in its event.
 
-    By Euclidean distance; in smaller events of all others there are, and a point alone in its event
-    is its own neighbour. Sorted by the point. Run by run on a CPU, elsewhere in one padded call.
+    By Euclidean distance; in smaller events to all others there are, and a point alone in its event
+    is its own neighbour. Run by run on a CPU, elsewhere in one padded call.
     """
     points = points.float().nan_to_num()  # of a model that has diverged the loss shall say so
-    if points.is_cuda and len(lengths.runs) > 1:
-        return _padded(points, lengths, count)
-    edges, start = [], 0
-    for events, length in lengths.runs:
-        run = points[start : start + events * length].view(events, length, -1)
-        near = _near(run, min(count, max(length - 1, 1)), None)
-        first = start + torch.arange(events, device=points.device).view(-1, 1, 1) * length
-        edges.append((near + first).flatten(0, 1))
-        start += events * length
-    counts = torch.tensor([each.shape[1] for each in edges], device=points.device)
-    sizes = torch.tensor([events * length for events, length in lengths.runs], device=points.device)
-    rows = torch.arange(len(points), device=points.device)
-    number = counts.repeat_interleave(sizes)
-    return rows.repeat_interleave(number), torch.cat([each.flatten() for each in edges])
+    numbers = lengths.spread((lengths.sizes - 1).clamp(1, count))
+    edges = lengths.of_tokens(numbers, partial(_number, count))
+    find = padded if points.is_cuda and len(lengths.runs) > 1 else by_runs
+    return Edges(find(points, lengths, edges, count), edges)
 
 
-def with_padding(edges: tuple[Tensor, Tensor], points: int, count: int) -> tuple[Tensor, Tensor]:
-    """Return edges in which each of the points has `count` neighbours.
+def _number(count: int, size: int) -> int:
+    """Return how many edges a point has in an event of `size` points."""
+    return torch.sym_min(torch.sym_max(size - 1, 1), count)
 
-    Where an event has fewer other points, the rest are edges to row `points`, which stands for
-    padding; so is the edge of a point alone in its event to itself.
-    """
-    point, near = edges
-    kept = point != near
-    point, near = point[kept], near[kept]
-    missing = count - torch.bincount(point, minlength=points)
-    rows = torch.arange(points, device=point.device).repeat_interleave(missing)
-    return torch.cat([point, rows]), torch.cat([near, torch.full_like(rows, points)])
+
+def by_runs(points: Tensor, lengths: Lengths, edges: Lengths, count: int) -> Tensor:
+    """Return the rows (E) of the nearest by a call for each run of events."""
+    parts = points.split([events * size for events, size in lengths.runs])
+    found = [
+        _near(part.unflatten(0, run), _number(count, run[1]), None).flatten()
+        for part, run in zip(parts, lengths.runs, strict=True)
+    ]
+    return torch.cat(found) + edges.spread(lengths.starts)
+
+
+def padded(points: Tensor, lengths: Lengths, edges: Lengths, count: int) -> Tensor:
+    """Return the rows (E) of the nearest by one call on events padded to the longest."""
+    real = torch.arange(lengths.longest, device=points.device) < lengths.sizes.unsqueeze(1)
+    near = _near(lengths.filled(points), min(count, lengths.longest - 1), real)
+    # The only key that the query of an event of one point is shown is none.
+    near = near.masked_fill((lengths.sizes == 1).view(-1, 1, 1), 0)
+    found = near.flatten(0, 1)[edges.spread(lengths.padded), edges.places]
+    return found + edges.spread(lengths.starts)
 
 
 def _near(points: Tensor, count: int, real: Tensor | None) -> Tensor:
@@ -60,19 +105,3 @@ def _near(points: Tensor, count: int, real: Tensor | None) -> Tensor:
     if real is not None:
         distance = distance.masked_fill(~real.unsqueeze(1), torch.inf)
     return distance.topk(count, largest=False).indices
-
-
-def _padded(points: Tensor, lengths: Lengths, count: int) -> tuple[Tensor, Tensor]:
-    """Return `nearest` by one call on events padded to the longest."""
-    sizes, longest = lengths.offsets.diff(), lengths.longest
-    dense = filled(points, lengths.padded, (len(sizes), longest))
-    real = torch.arange(longest, device=points.device) < sizes.unsqueeze(1)
-    near = _near(dense, min(count, longest - 1), real)
-    number = (sizes - 1).clamp(1, near.shape[2]).repeat_interleave(sizes)
-    places = near.flatten(0, 1)[lengths.padded]
-    alone = (sizes == 1).repeat_interleave(sizes)
-    places = places.masked_fill(alone.unsqueeze(1), 0)
-    kept = torch.arange(places.shape[1], device=points.device) < number.unsqueeze(1)
-    starts = lengths.offsets[:-1].repeat_interleave(sizes)
-    rows = torch.arange(len(points), device=points.device)
-    return rows.repeat_interleave(number), (places + starts.unsqueeze(1))[kept]

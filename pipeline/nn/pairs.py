@@ -14,7 +14,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from pipeline.nn.attention import Bias, Lengths
+from pipeline.nn.attention import Bias
+from pipeline.nn.lengths import Lengths
 
 
 @dataclass(frozen=True)
@@ -26,46 +27,43 @@ class Pairs:
     @cached_property
     def ordered(self) -> tuple[Tensor, Tensor]:
         """The rows of query and key of each pair (S)."""
-        return self._rows(self._sizes)
+        query = self._of_queries.event
+        return query, self._of_queries.places + self.lengths.starts[query]
 
     @cached_property
     def unordered(self) -> tuple[Tensor, Tensor]:
         """The rows of query and key of each unordered pair (U)."""
-        return self._rows(self._places + 1)
+        number = sum(count * size * (size + 1) // 2 for count, size in self.lengths.runs)
+        keys, device = self.lengths.places + 1, self.lengths.offsets.device
+        query = torch.arange(len(keys), device=device)
+        query = query.repeat_interleave(keys, output_size=number)
+        before = keys.cumsum(0) - keys + self.lengths.places
+        key = torch.arange(number, device=device) + (query - before[query])
+        return query, key
 
     @cached_property
     def mirrored(self) -> Tensor:
         """For each pair (S), which of the unordered pairs (U) it is."""
         query, key = self.ordered
         later, earlier = query.maximum(key), query.minimum(key)
-        before = self._places.cumsum(0) + torch.arange(len(self._places), device=query.device)
-        starts = before - self._places  # the sum of places + 1 of all tokens before
-        return starts[later] + self._places[earlier]
+        places = self.lengths.places
+        before = places.cumsum(0) + torch.arange(len(places), device=query.device)
+        starts = before - places  # the sum of places + 1 of all tokens before
+        return starts[later] + places[earlier]
 
     @cached_property
-    def _sizes(self) -> Tensor:
-        """The number of tokens of the event of each token (P)."""
-        sizes = self.lengths.offsets.diff()
-        return sizes.repeat_interleave(sizes)
+    def _of_queries(self) -> Lengths:
+        """How many pairs each token has as their query: as many as its event has tokens."""
+        return self.lengths.of_tokens(self.lengths.spread(self.lengths.sizes), lambda size: size)
 
-    @cached_property
-    def _starts(self) -> Tensor:
-        """The row of the first token of the event of each token (P)."""
-        offsets = self.lengths.offsets
-        return offsets[:-1].repeat_interleave(offsets.diff())
+    @property
+    def count(self) -> int:
+        """The number of pairs, S."""
+        return self._of_queries.tokens
 
-    @cached_property
-    def _places(self) -> Tensor:
-        """The place of each token in its event (P)."""
-        return torch.arange(len(self._starts), device=self._starts.device) - self._starts
-
-    def _rows(self, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the rows of each query with the first of its event, `keys` (P) of them."""
-        device = keys.device
-        query = torch.arange(len(keys), device=device).repeat_interleave(keys)
-        before = (keys.cumsum(0) - keys)[query]
-        key = torch.arange(len(query), device=device) - before + self._starts[query]
-        return query, key
+    def numbers(self, query: Tensor, key: Tensor) -> Tensor:
+        """Return which of the pairs (S) those of the rows `query` and `key` are; all of a shape."""
+        return self._of_queries.offsets[query] + self.lengths.places[key]
 
     def bias(self, values_SH: Tensor) -> Bias:
         """Return the bias of attention whose value for each pair and head is given.
@@ -89,11 +87,11 @@ class Pairs:
         A query that is none sees something, so that no softmax is over nothing.
         """
         query, key = self.ordered
-        sizes, longest = self.lengths.offsets.diff(), self.lengths.longest
+        sizes, longest = self.lengths.sizes, self.lengths.longest
         real = torch.arange(longest, device=sizes.device) < sizes.unsqueeze(1)  # (B, L)
         empty = values_SH.new_zeros(len(sizes), longest, longest, values_SH.shape[1])
         nothing = real.unsqueeze(2) & ~real.unsqueeze(1)
         empty = empty.masked_fill(nothing.unsqueeze(3), -torch.inf).flatten(0, 2)
-        places = self.lengths.padded[query] * longest + self._places[key]
+        places = self.lengths.padded[query] * longest + self.lengths.places[key]
         filled = empty.index_copy(0, places, values_SH)
         return filled.view(len(sizes), longest, longest, -1).permute(0, 3, 1, 2)

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from pipeline.families import Family
 from pipeline.nn.adapter import Adapter
-from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
 from pipeline.nn.hidden import Hidden
+from pipeline.nn.lengths import Lengths
 from pipeline.nn.transformer import Block, Style
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nn.attention import Bias, Lengths, attend
+from pipeline.nn.attention import Bias, attend
+from pipeline.nn.lengths import Lengths
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.data.simulation import ice
-from pipeline.nn.attention import Lengths, attend, ragged
+from pipeline.nn.attention import attend, ragged
+from pipeline.nn.lengths import Lengths
 from tests.benchmarks import samples
 from tests.benchmarks.contest import Contest
 

@@ -14,8 +14,9 @@ from torch.nn import functional
 
 from pipeline.families.part.module import PairEmbedding
 from pipeline.families.part.spec import ParT
-from pipeline.nn.attention import Bias, Lengths, attend
+from pipeline.nn.attention import Bias, attend
 from pipeline.nn.interactions import jets as features
+from pipeline.nn.lengths import Lengths
 from tests.benchmarks import samples
 from tests.benchmarks.contest import Contest, Line, weighed
 from tests.benchmarks.graphs import memory

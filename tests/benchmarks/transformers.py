@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from pipeline.nn.attention import Lengths
+from pipeline.nn.lengths import Lengths
 from pipeline.nn.transformer import Block, Style
 from tests.benchmarks.attention import lengths_of
 from tests.benchmarks.contest import Contest, Work

@@ -1,5 +1,6 @@
 """A user's own downstream task, and heads on a user's own model."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +64,7 @@ def answering(tmp_path, answer):
 
 
 def points():
-    made = batch([9, 4])
-    return made.__class__(**{**vars(made), "per_point": {"pt_gev": torch.rand(13)}})
+    return replace(batch([9, 4]), per_point={"pt_gev": torch.rand(13)})
 
 
 @pytest.mark.parametrize(

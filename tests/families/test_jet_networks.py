@@ -16,9 +16,9 @@ from pipeline.families.deepsets.spec import DeepSets
 from pipeline.families.part.spec import ParT
 from pipeline.families.particlenet.spec import ParticleNet
 from pipeline.nn import systems
-from pipeline.nn.attention import Lengths
 from pipeline.nn.classifier import Classifier
-from pipeline.nn.neighbours import _padded, nearest
+from pipeline.nn.lengths import Lengths
+from pipeline.nn.neighbours import Edges, nearest, padded
 from pipeline.nn.norms import BatchNorm
 from pipeline.training.engine.activation_checkpointing import checkpoint_activations
 from pipeline.training.network import Downstream
@@ -238,17 +238,17 @@ def test_low_rank_changes_reach_what_is_used_as_a_matrix():
 def test_neighbours_are_the_nearest_of_the_event(sizes):
     points, lengths = torch.rand(sum(sizes), 3), Lengths.of(torch.tensor([0, *sizes]).cumsum(0))
     event = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-    for found in (nearest(points, lengths, 4), _padded(points, lengths, 4)):
-        edges = set(zip(*(each.tolist() for each in found), strict=True))
-        expected = set()
-        for row in range(len(points)):
-            away = (points - points[row]).norm(dim=1)
-            away[event != event[row]] = torch.inf
-            away[row] = torch.inf if sizes[int(event[row])] > 1 else 0
-            count = min(4, max(sizes[int(event[row])] - 1, 1))
-            expected |= {(row, other) for other in away.topk(count, largest=False).indices.tolist()}
-        assert edges == expected
-        assert len(found[0]) == len(expected)
+    found = nearest(points, lengths, 4)
+    expected = set()
+    for row in range(len(points)):
+        away = (points - points[row]).norm(dim=1)
+        away[event != event[row]] = torch.inf
+        away[row] = torch.inf if sizes[int(event[row])] > 1 else 0
+        count = min(4, max(sizes[int(event[row])] - 1, 1))
+        expected |= {(row, other) for other in away.topk(count, largest=False).indices.tolist()}
+    for near in (found.near, padded(points, lengths, found.lengths, 4)):
+        assert set(zip(found.point.tolist(), near.tolist(), strict=True)) == expected
+        assert len(near) == len(expected)
 
 
 def test_edge_convolution_is_what_the_paper_says():
@@ -256,13 +256,13 @@ def test_edge_convolution_is_what_the_paper_says():
     layer = systems.build(SMALL["layer norm"], None).module.backbone.layers[0]
     x, edges = (
         torch.randn(5, 17),
-        (torch.tensor([0, 0, 1, 2, 3, 4]), torch.tensor([1, 2, 0, 3, 4, 0])),
+        Edges(torch.tensor([1, 2, 0, 3, 4, 0]), Lengths.of(torch.tensor([0, 2, 3, 4, 5, 6]))),
     )
     found = layer(x, edges)
     rows = []
     for row in range(5):
         messages = []
-        for point, near in zip(*(each.tolist() for each in edges), strict=True):
+        for point, near in zip(edges.point.tolist(), edges.near.tolist(), strict=True):
             if point == row:
                 message = torch.cat([x[row], x[near] - x[row]])
                 for linear, norm in zip((layer.first, *layer.further), layer.norms, strict=True):

@@ -65,7 +65,7 @@ def places(sizes, seed=0):
 def test_patches_are_the_nearest_points_of_farthest_centres():
     batch = places([40, 4, 9])
     patches = patches_of(batch, 4, 8)
-    assert patches.offsets.tolist() == [0, 8, 10, 15]  # 2 · n / 4, at most 8
+    assert patches.lengths.offsets.tolist() == [0, 8, 10, 15]  # 2 · n / 4, at most 8
     for event, (start, stop) in enumerate([(0, 8), (8, 10), (10, 15)]):
         mine = batch.points[batch.event == event]
         for patch in range(start, stop):
@@ -131,7 +131,7 @@ def test_an_event_s_answer_does_not_depend_on_its_company():
     model, sizes = PatchPredictor(small()).eval(), [30, 4, 55]
     batch = places(sizes)
     together = model(batch)
-    parts = together.points.split(together.patches.offsets.diff().tolist())
+    parts = together.points.split(together.patches.lengths.offsets.diff().tolist())
     for number, found in enumerate(parts):
         rows = batch.event == number
         alone = type(batch)(

@@ -50,7 +50,7 @@ def test_the_command_prints_a_line_an_array(capsys):
     "change",
     [
         pytest.param(lambda patch: patch(functional, "relu", functional.gelu), id="activation"),
-        pytest.param(lambda patch: patch(network, "with_padding", lambda e, *_: e), id="padding"),
+        pytest.param(lambda patch: patch(network.Edges, "filled_up", lambda e, _: e), id="padding"),
         pytest.param(
             lambda patch: patch(network, "ANGLES", ("deltaR", "pt_log"), raising=False),
             id="columns of the first graph",

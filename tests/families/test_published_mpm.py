@@ -22,8 +22,8 @@ from pipeline.families.mpm_vqvae import module as tokenizer
 from pipeline.families.mpm_vqvae import objective as price
 from pipeline.families.mpm_vqvae import published as tokenizer_names
 from pipeline.nn import published
-from pipeline.nn.attention import Lengths
 from pipeline.nn.hidden import Hidden
+from pipeline.nn.lengths import Lengths
 from tests.golden import laws, mpm, mpm_classifier, mpm_vqvae
 from tests.golden.cases import Case
 

@@ -52,9 +52,9 @@ def no_norm_of_tokens(self, tokens, others, offsets):
     return tokens + self.feed_forward(tokens) + 0 * self.norm(tokens)
 
 
-def near_minus_centre(self, edges, described, points, forward=pet.LocalAttention.forward):
+def near_minus_centre(self, described, edges, forward=pet.LocalAttention.forward):
     flows = described.shape[1] - 3
-    return forward(self, edges, torch.cat([-described[:, :flows], described[:, flows:]], 1), points)
+    return forward(self, torch.cat([-described[:, :flows], described[:, flows:]], 1), edges)
 
 
 def larger_pt(a, b, pairs=interactions.pet):

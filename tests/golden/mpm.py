@@ -18,8 +18,8 @@ from pipeline.families.mpm.module import build
 from pipeline.families.mpm.spec import MPM
 from pipeline.families.omnijet.spec import TOKEN
 from pipeline.nn import published
-from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
+from pipeline.nn.lengths import Lengths
 from pipeline.nn.published import Entry
 from tests.golden.cases import Case, Row, compared, compared_gradients, gradient_norms
 

@@ -9,8 +9,8 @@ from torch.nn import functional
 from pipeline.downstream.jets.module import MeanHead
 from pipeline.families.mpm import published as names
 from pipeline.families.mpm.module import Pretrainer
-from pipeline.nn.attention import Lengths
 from pipeline.nn.hidden import Hidden
+from pipeline.nn.lengths import Lengths
 from tests.golden import mpm
 from tests.golden.cases import Case, Row, compared, compared_gradients
 

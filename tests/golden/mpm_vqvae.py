@@ -11,9 +11,9 @@ from pipeline.families.mpm_vqvae import published as names
 from pipeline.families.mpm_vqvae.module import build
 from pipeline.families.mpm_vqvae.spec import MPMVQVAE
 from pipeline.nn import published
-from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
 from pipeline.nn.k_means import nearest
+from pipeline.nn.lengths import Lengths
 from tests.golden.cases import Case, Row, compared, compared_gradients, gradient_norms
 from tests.golden.mpm import SYSTEM, batch_of, real_of
 

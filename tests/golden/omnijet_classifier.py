@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from pipeline.downstream.jets.module import ClassAttentionHead, SummationHead
 from pipeline.families.omnijet import published as names
-from pipeline.families.omnijet.module import Backbone, started
+from pipeline.families.omnijet.module import Backbone
 from pipeline.families.omnijet.spec import START, TOKEN
 from pipeline.nn.batch import Batch
 from pipeline.nn.hidden import Hidden
@@ -77,7 +77,8 @@ def held(case: Case) -> Iterator[Row]:
     module = omnijet.loaded(Classifier(case), case, entries, without=left_out)
     states = module.backbone(batch)
     yield compared(case, "out_backbone", states.detach(), where=case.arrays["in_mask"] > 0)
-    with_start = Batch(states, started(batch.offsets), batch.event_id)
+    lengths = batch.lengths.longer(1)
+    with_start = Batch(states, lengths.offsets, batch.event_id, known=lengths)
     logits = module.head(Hidden([states]), with_start)
     yield compared(case, "out_logits", logits.detach())
     loss = functional.cross_entropy(logits, batch.per_event["label"])

@@ -12,8 +12,8 @@ from pipeline.families.vqvae import published as names
 from pipeline.families.vqvae.module import build
 from pipeline.families.vqvae.spec import VQVAE, VQVAEMLP
 from pipeline.nn import published
-from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
+from pipeline.nn.lengths import Lengths
 from tests.golden.cases import Case, Row, compared, compared_gradients, gradient_norms
 
 BUFFERS = ("quantiser.moved", "quantiser.idle", "quantiser.steps")

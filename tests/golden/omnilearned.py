@@ -17,8 +17,8 @@ from pipeline.families.omnilearned.spec import CONTRASTIVE, FURTHER, OF_MODE, Om
 from pipeline.nn import published
 from pipeline.nn.batch import Batch
 from pipeline.nn.flow import Noised, midpoint
-from pipeline.nn.graphs import nearest
 from pipeline.nn.losses import Losses
+from pipeline.nn.neighbours import nearest
 from tests.golden.cases import Case, Row, compared, compared_gradients, gradient_norms
 
 SPLIT = 200
@@ -276,14 +276,14 @@ def _nearest(case: Case, events: Events, module: Pretrainer) -> Iterator[Row]:
         return
     batch, count = events.batch, module.model.nearest
     places = events.packed(case.arrays["x"])[:, :2].double()
-    near, point = nearest(places.float(), batch.offsets, count)
+    edges = nearest(places, batch.lengths, count)
     many = batch.sizes[batch.event] > count
     rows = many.nonzero().squeeze(1)
     if not len(rows):
         return
     start = batch.offsets[:-1][batch.event]
     theirs = events.packed(case.arrays["near"]) + start.unsqueeze(1)
-    ours = near[many[point]].view(-1, count)
+    ours = edges.near[many[edges.point]].view(-1, count)
 
     def distances(of: Tensor) -> Tensor:
         away = places[of] - places[rows].unsqueeze(1)

@@ -20,9 +20,9 @@ from pipeline.families.part import published as names
 from pipeline.families.part.module import build
 from pipeline.families.part.spec import ParT
 from pipeline.nn import published
-from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
 from pipeline.nn.interactions import features
+from pipeline.nn.lengths import Lengths
 from pipeline.nn.pairs import Pairs
 from tests.golden.cases import Case, Row, compared, compared_gradients, gradient_norms
 

@@ -7,7 +7,8 @@ torch = pytest.importorskip("torch")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.nn.attention import Lengths, attend, by_runs, padded, ragged
+from pipeline.nn.attention import attend, by_runs, padded, ragged
+from pipeline.nn.lengths import Lengths
 
 SIZES = [[1], [5], [1, 1], [7, 7, 7], [3, 1, 9, 9, 2], [1, 40, 1], [33, 64, 64, 5]]
 WAYS = [(causal, hides) for causal in (False, True) for hides in (False, True)]

@@ -26,5 +26,5 @@ def test_padding_keeps_every_point_and_tells_which_are_real():
 @pytest.mark.parametrize("offsets", [[0, 2, 5], [0, 2, 2, 6], [0, 4, 2, 6]])
 def test_parts_that_disagree_are_refused(offsets):
     made = batch([6])
-    with pytest.raises(ValueError, match="do not cut 6 points"):
+    with pytest.raises(ValueError, match="do not cut"):
         Batch(made.points, torch.tensor(offsets), made.event_id)

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from pipeline.data.errors import BadInput
 from pipeline.families.interactions import INTERACTIONS, Interaction, interaction_of, with_columns
-from pipeline.nn.attention import Bias, Lengths, attend, single_query_attention
+from pipeline.nn.attention import Bias, attend, single_query_attention
 from pipeline.nn.interactions import features, jets, jets8
+from pipeline.nn.lengths import Lengths
 from pipeline.nn.pairs import Pairs
 
 SIZES = [[1], [5], [7, 7, 7], [3, 1, 9, 9, 2], [1, 40, 1]]
@@ -198,7 +199,7 @@ def test_a_bias_in_half_precision(dtype):
 def test_a_glance_is_attention_of_one_query_an_event(sizes):
     (_, k, v, _), _ = tensors(sizes)
     q = torch.randn(len(sizes), 2, 4, dtype=torch.float64, requires_grad=True)
-    found = single_query_attention(q, k, v, lengths_of(sizes).offsets)
+    found = single_query_attention(q, k, v, lengths_of(sizes))
     rows = []
     for one, keys, values in zip(q, k.split(sizes), v.split(sizes), strict=True):
         shares = (torch.einsum("hd,jhd->hj", one, keys) / 2).softmax(-1)
@@ -214,7 +215,7 @@ def test_a_glance_is_attention_of_one_query_an_event(sizes):
 def test_scores_of_any_size_are_no_trouble_to_a_glance():
     q = torch.full((1, 1, 4), 1e4)
     found = single_query_attention(
-        q, torch.ones(3, 1, 4), torch.arange(12.0).view(3, 1, 4), torch.tensor([0, 3])
+        q, torch.ones(3, 1, 4), torch.arange(12.0).view(3, 1, 4), lengths_of([3])
     )
     torch.testing.assert_close(found, torch.tensor([[[4.0, 5.0, 6.0, 7.0]]]))
 

@@ -11,9 +11,9 @@ from made_constituents import SMALL, feature_batch
 from pipeline.families.binning.spec import Binning
 from pipeline.families.vqvae.spec import VQVAE, VQVAEMLP
 from pipeline.nn import systems
-from pipeline.nn.attention import Lengths
 from pipeline.nn.collectives import Collectives
 from pipeline.nn.k_means import k_means, nearest
+from pipeline.nn.lengths import Lengths
 from pipeline.nn.quantiser import Quantiser
 
 

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 from torch import nn
 from torch.nn import functional
 
-from pipeline.nn.attention import Lengths
+from pipeline.nn.lengths import Lengths
 from pipeline.nn.transformer import Block, Style
 
 WIDTH, HEADS, INNER = 12, 3, 20

@@ -16,5 +16,5 @@ __all__ = ["build", "loss", "predict"]
 def loss(output: Placed, batch: Batch, task: VertexTask) -> dict[str, Tensor]:
     """Return the loss of the space in which vertices are clusters."""
     group = groups(batch.per_point["vertex"], batch.per_point["charge"])
-    truth = replace(batch, per_point={**batch.per_point, "track": group})
+    truth = replace(batch, per_point={**batch.per_point, "track": group}, known=batch.lengths)
     return clusters.loss(output, truth, task)

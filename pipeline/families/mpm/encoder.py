@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nn.attention import Lengths, attend
+from pipeline.nn.attention import attend
 from pipeline.nn.collectives import Collective
+from pipeline.nn.lengths import Lengths
 
 SLOPE = 0.1  # of the activation below zero
 SMALLEST = 1e-8  # added to a deviation that is divided by

@@ -15,11 +15,11 @@ from pipeline.families.mpm.encoder import Dense, Encoder, Normaliser, Shape, Tru
 from pipeline.families.mpm.spec import COLUMNS, MPM
 from pipeline.families.omnijet.spec import TOKEN
 from pipeline.nn import draws
-from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
 from pipeline.nn.collectives import Collective
 from pipeline.nn.hidden import Hidden, HiddenOf
 from pipeline.nn.k_means import Clusters
+from pipeline.nn.lengths import Lengths
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Backbone(Collective):
         """Return the states (P, W) of constituents of which none is hidden."""
         if not self.is_stepped:
             self.prepare([batch])
-        return self.states(batch.points, Lengths.of(batch.offsets))
+        return self.states(batch.points, batch.lengths)
 
     def states(self, points: Tensor, lengths: Lengths) -> Tensor:
         """Return the states (P, W) of constituents (P, F)."""
@@ -121,11 +121,10 @@ class Pretrainer(Collective):
     def predicted(self, batch: Batch, hidden: Tensor) -> Masked:
         """Return what is predicted of the constituents that are `hidden` (P)."""
         points, labels = self.labelled(batch)
-        lengths = Lengths.of(batch.offsets)
-        states = self.backbone.trunk(self.masked(points, hidden, batch), lengths)
+        states = self.backbone.trunk(self.masked(points, hidden, batch), batch.lengths)
         outputs = self.exit(states)
         if self.second is not None:
-            outputs = self.second(outputs, batch.index_in_event, lengths)
+            outputs = self.second(outputs, batch.index_in_event, batch.lengths)
         (rows,) = hidden.nonzero(as_tuple=True)
         true = self.backbone.normaliser(batch.points) if labels is None else labels
         return Masked(rows, outputs[rows], true[rows])

@@ -15,10 +15,10 @@ from pipeline.data.store import Store
 from pipeline.families.mpm.encoder import Encoder, Normaliser, Shape
 from pipeline.families.mpm_vqvae.spec import MPMVQVAE
 from pipeline.families.tokenizer import FEATURES
-from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
 from pipeline.nn.collectives import Collective
 from pipeline.nn.k_means import nearest
+from pipeline.nn.lengths import Lengths
 from pipeline.nn.quantiser import Quantiser
 
 SOFTEST = 1e-6  # ln(pT / GeV + 1) below which no logarithm of pT is taken
@@ -62,10 +62,7 @@ class Tokens(Collective):
         self.normaliser.learn(torch.cat(inputs))
         if self.quantiser.is_fresh:
             pairs = zip(inputs, batches, strict=True)
-            latent = [
-                self.encoder(self.normaliser(each), Lengths.of(batch.offsets))
-                for each, batch in pairs
-            ]
+            latent = [self.encoder(self.normaliser(each), batch.lengths) for each, batch in pairs]
             self.quantiser.begin(torch.cat(latent), batches)
 
     @property
@@ -81,7 +78,7 @@ class Tokens(Collective):
 
     def reconstructed(self, inputs: Tensor, batch: Batch) -> Reconstructed:
         """Return what is left of inputs (P, 3), Δη, Δφ and ln(pT + 1) of the jets of `batch`."""
-        lengths, true = Lengths.of(batch.offsets), self.normaliser(inputs)
+        lengths, true = batch.lengths, self.normaliser(inputs)
         _, vector, commitment = self.quantiser(self.encoder(true, lengths), batch)
         return Reconstructed(self.decoder(vector, lengths), true, commitment)
 

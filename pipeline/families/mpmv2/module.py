@@ -10,6 +10,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline.data.store import Store
 from pipeline.families.mpmv2.heads import (
@@ -24,11 +25,11 @@ from pipeline.families.mpmv2.heads import (
 from pipeline.families.mpmv2.spec import INPUTS, MPMv2
 from pipeline.families.tokenizer import MOST_CONSTITUENTS
 from pipeline.nn import draws
-from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
 from pipeline.nn.collectives import Collective
 from pipeline.nn.flow import midpoint
 from pipeline.nn.hidden import Hidden, HiddenOf
+from pipeline.nn.lengths import Lengths
 from pipeline.nn.transformer import Block, Style
 
 TOKEN_STD = 0.02  # of mask tokens, places and registers as they are drawn
@@ -54,17 +55,15 @@ class Encoder(nn.Module):
         )
         self.norm = nn.LayerNorm(model.width)
 
-    def forward(self, x: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x (K, W), of jets of `sizes` (B), and the registers (B · R, W) after all blocks.
+    def forward(self, x: Tensor, packed: "Packed") -> tuple[Tensor, Tensor]:
+        """Return x (K, W) and the registers (B · R, W) after all blocks.
 
         `x` are embedded constituents, `embedded` and perhaps masked; a jet may have none left only
         where there are registers.
         """
-        packed = Packed.of(sizes, len(self.registers))
-        together = packed.join(self.registers.repeat(len(sizes), 1), x)
-        lengths = Lengths.of(packed.offsets)
+        together = packed.join(self.registers.repeat(packed.lengths.events, 1), x)
         for block in self.blocks:
-            together = block(together, lengths)
+            together = block(together, packed.lengths)
         together = self.norm(together) if len(self.blocks) else together
         return together[packed.points], together[packed.registers]
 
@@ -80,18 +79,28 @@ class Encoder(nn.Module):
 class Packed:
     """Where R registers and the points of each of B jets stand in one sequence."""
 
-    offsets: Tensor
+    lengths: Lengths
     registers: Tensor
     points: Tensor
 
     @classmethod
-    def of(cls, sizes: Tensor, registers: int) -> "Packed":
-        """Return the places for jets of `sizes` (B)."""
-        offsets = torch.cat([sizes.new_zeros(1), (sizes + registers).cumsum(0)])
-        extra = torch.arange(registers, device=sizes.device)
+    def of(cls, jets: Lengths, registers: int) -> "Packed":
+        """Return the places for whole jets, none of whose constituents is left out."""
+        return cls._of(jets.longer(registers), jets.event, registers)
+
+    @classmethod
+    def of_some(cls, sizes: Tensor, registers: int) -> "Packed":
+        """Return the places for jets of which `sizes` (B) are left; waits for the device."""
+        offsets = functional.pad((sizes + registers).cumsum(0), (1, 0))
         jets = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
-        points = torch.arange(len(jets), device=sizes.device) + registers * (jets + 1)
-        return cls(offsets, (offsets[:-1, None] + extra).flatten(), points)
+        return cls._of(Lengths.of(offsets), jets, registers)
+
+    @classmethod
+    def _of(cls, lengths: Lengths, jets: Tensor, registers: int) -> "Packed":
+        """Return the places for points of `jets` (P) in events of `lengths` with registers."""
+        extra = torch.arange(registers, device=jets.device)
+        points = torch.arange(len(jets), device=jets.device) + registers * (jets + 1)
+        return cls(lengths, (lengths.offsets[:-1, None] + extra).flatten(), points)
 
     def join(self, registers: Tensor, points: Tensor) -> Tensor:
         """Return one sequence of registers (B · R, W) and points (P, W)."""
@@ -122,11 +131,10 @@ class Decoder(nn.Module):
         x = masks.new_empty(len(hidden), masks.shape[1])
         (here,), (there,) = hidden.nonzero(as_tuple=True), (~hidden).nonzero(as_tuple=True)
         x = x.index_copy(0, here, masks).index_copy(0, there, self.entry(seen))
-        packed = Packed.of(batch.sizes, len(registers) // len(batch.sizes))
+        packed = Packed.of(batch.lengths, len(registers) // batch.lengths.events)
         x = packed.join(self.entry(registers), x)
-        lengths = Lengths.of(packed.offsets)
         for block in self.blocks:
-            x = block(x, lengths)
+            x = block(x, packed.lengths)
         decoded: Tensor = self.norm(x[packed.points[here]])
         return decoded
 
@@ -197,7 +205,8 @@ class Pretrainer(Collective):
         masks = self.mask + self.places(by_pt(batch)[rows])
         x = self.backbone.embedded(batch)
         kept = batch.sizes - torch.bincount(batch.event[rows], minlength=len(batch.sizes))
-        states, registers = self.backbone(x[~hidden], kept)
+        packed = Packed.of_some(kept, self.model.registers)
+        states, registers = self.backbone(x[~hidden], packed)
         context = self.decoder(states, registers, masks, hidden, batch)
         return Sight(batch, hidden, rows, states, registers, context)
 
@@ -259,7 +268,8 @@ def backbone(model: MPMv2, store: Store | None) -> tuple[nn.Module, HiddenOf]:
     encoder = Encoder(model)
 
     def hidden_of(batch: Batch) -> Hidden:
-        return Hidden([encoder(encoder.embedded(batch), batch.sizes)[0]])
+        packed = Packed.of(batch.lengths, model.registers)
+        return Hidden([encoder(encoder.embedded(batch), packed)[0]])
 
     return encoder, hidden_of
 

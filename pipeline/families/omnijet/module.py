@@ -15,9 +15,10 @@ from torch.nn import functional
 from pipeline.data.store import Store
 from pipeline.families.omnijet.spec import START, TOKEN, OmniJet
 from pipeline.families.tokenizer import FEATURES, MOST_CONSTITUENTS
-from pipeline.nn.attention import Lengths, single_query_attention
+from pipeline.nn.attention import single_query_attention
 from pipeline.nn.batch import Batch
 from pipeline.nn.hidden import Hidden, HiddenOf
+from pipeline.nn.lengths import Lengths
 from pipeline.nn.transformer import Block, Style
 
 Decode = Callable[[Tensor, Tensor], Tensor]
@@ -66,22 +67,19 @@ class Backbone(nn.Module):
         With `padding`, (T + B, W): then those of a word that pads each jet. It is embedded as start
         is, and attends to the words of the jet alone, so all that pad a jet are alike.
         """
-        offsets = started(batch.offsets)
-        follows = torch.ones(int(offsets[-1]), dtype=torch.bool, device=offsets.device)
-        follows[offsets[:-1]] = False
-        words = torch.full(follows.shape, START, device=follows.device)
+        lengths = batch.lengths.longer(1)
+        rows = torch.arange(batch.lengths.tokens, device=batch.offsets.device) + batch.event + 1
+        words = torch.full((lengths.tokens,), START, device=rows.device)
         if self.inputs == "continuous":
-            hidden = self.embedding(words)
-            hidden[follows] = self.embedded(batch.points)
+            embedded = self.embedding(words)
+            hidden = embedded.index_copy(0, rows, self.embedded(batch.points).to(embedded.dtype))
         else:
-            words[follows] = batch.per_point[TOKEN] + 1
-            hidden = self.embedding(words)
-        lengths = Lengths.of(offsets)
-        pads = self.start(len(offsets) - 1) if padding else None
+            hidden = self.embedding(words.index_copy(0, rows, batch.per_point[TOKEN] + 1))
+        pads = self.start(lengths.events) if padding else None
         for block in self.blocks:
             assert isinstance(block, Block)
             if pads is not None:
-                pads = behind(block, pads, hidden, offsets)
+                pads = behind(block, pads, hidden, lengths)
             hidden = block(hidden, lengths, causal=True)
         return hidden if pads is None else torch.cat([hidden, pads])
 
@@ -100,21 +98,16 @@ class Backbone(nn.Module):
         return words
 
 
-def behind(block: Block, x: Tensor, words: Tensor, offsets: Tensor) -> Tensor:
+def behind(block: Block, x: Tensor, words: Tensor, lengths: Lengths) -> Tensor:
     """Return x (B, W), one for each jet, after a block in which it sees `words` (T, W) alone."""
     attention = block.attention
     q = attention.qkv(x).unflatten(-1, (3, attention.heads, -1))[:, 0]
     _, k, v = attention.qkv(words).unflatten(-1, (3, attention.heads, -1)).unbind(1)
-    seen = single_query_attention(q, k, v, offsets)
+    seen = single_query_attention(q, k, v, lengths)
     before, after = block.norms
     x = before(x + block.dropout(attention.out(seen.flatten(1))))
     padded: Tensor = after(x + block.dropout(block.feed_forward(x)))
     return padded
-
-
-def started(offsets: Tensor) -> Tensor:
-    """Return where jets (B + 1) are cut once each has a word more, that of start."""
-    return offsets + torch.arange(len(offsets), device=offsets.device)
 
 
 class NextTokenModel(nn.Module):
@@ -128,18 +121,15 @@ class NextTokenModel(nn.Module):
 
     def forward(self, batch: Batch) -> NextWords:
         """Return what comes after start and after each constituent; the last of it is stop."""
-        counted, offsets = self.model.padding == "counted", started(batch.offsets)
-        logits = self.head(self.backbone(batch, padding=counted))
-        words = int(offsets[-1])
+        counted, lengths = self.model.padding == "counted", batch.lengths.longer(1)
+        logits, words = self.head(self.backbone(batch, padding=counted)), lengths.tokens
+        rows = torch.arange(batch.lengths.tokens, device=logits.device) + batch.event
         target = torch.full((words,), self.model.codes + 1, device=logits.device)
-        inside = torch.ones_like(target, dtype=torch.bool)
-        inside[offsets[1:] - 1] = False
-        target[inside] = batch.per_point[TOKEN] + 1
-        jets = torch.arange(len(batch.sizes), device=offsets.device)
-        event = jets.repeat_interleave(batch.sizes + 1)
+        target = target.index_copy(0, rows, batch.per_point[TOKEN] + 1)
         if not counted:
-            return NextWords(logits, target, event)
-        return NextWords(logits[:words], target, event, logits[words:], self.model.padded_to)
+            return NextWords(logits, target, lengths.event)
+        padding = logits[words:]
+        return NextWords(logits[:words], target, lengths.event, padding, self.model.padded_to)
 
     @torch.no_grad()
     def sample(
@@ -233,7 +223,7 @@ def backbone(model: OmniJet, store: Store | None) -> tuple[nn.Module, HiddenOf]:
     backbone = Backbone(model)
 
     def hidden_of(batch: Batch) -> Hidden:
-        rows = started(batch.offsets)[batch.event] + 1 + batch.index_in_event
+        rows = batch.lengths.longer(1).offsets[batch.event] + 1 + batch.index_in_event
         return Hidden([backbone(batch)[rows]])
 
     return backbone, hidden_of

@@ -24,11 +24,11 @@ from pipeline.families.omnilearned.pet import (
 )
 from pipeline.families.omnilearned.spec import NO_KIND, OmniLearned
 from pipeline.nn import draws
-from pipeline.nn.attention import Bias, Lengths
+from pipeline.nn.attention import Bias
 from pipeline.nn.batch import Batch
 from pipeline.nn.flow import Noised, conditions
-from pipeline.nn.graphs import nearest
 from pipeline.nn.interactions import features, function_of
+from pipeline.nn.neighbours import nearest
 from pipeline.nn.pairs import Pairs
 
 TOKEN_STD = 0.02
@@ -103,16 +103,14 @@ class PairBias(nn.Module):
 
     def forward(self, inputs: Tensor, batch: Batch, layout: Layout) -> Bias:
         """Return the bias of what `layout` has, from the `inputs` of points (P, columns)."""
-        among = Pairs(Lengths.of(batch.offsets))
+        among = Pairs(batch.lengths)
         values = self.net(features(self.pairs, inputs, among))
         if self.pairs.symmetric:
             values = values[among.mirrored]
-        whole = Pairs(Lengths.of(layout.offsets))
-        is_point = torch.zeros(whole.lengths.tokens, dtype=torch.bool, device=values.device)
-        is_point[layout.points] = True
-        query, key = whole.ordered
-        (between,) = (is_point[query] & is_point[key]).nonzero(as_tuple=True)
-        empty = values.new_zeros(len(query), values.shape[1])
+        whole = Pairs(layout.lengths)
+        query, key = among.ordered
+        between = whole.numbers(layout.points[query], layout.points[key])
+        empty = values.new_zeros(whole.count, values.shape[1])
         return whole.bias(empty.index_copy(0, between, values))
 
 
@@ -131,7 +129,7 @@ class Summary(nn.Module):
         layout = Layout.of(batch, others.shape[1])
         read = layout.packed(others, seen.points)
         for block in self.blocks:
-            tokens = block(tokens, read, layout.offsets)
+            tokens = block(tokens, read, layout.lengths)
         together: Tensor = self.together(tokens.flatten(1))
         return together
 
@@ -192,7 +190,9 @@ class Backbone(nn.Module):
         flowing = points[:, : len(self.model.columns)].to(self.input_norm.gamma.dtype)
         x = self.entry(self.input_norm(flowing))
         if not self.model.layers:
-            return Seen(self._with_known(x, batch), x.new_zeros(len(batch.sizes), 0, x.shape[1]))
+            return Seen(
+                self._with_known(x, batch), x.new_zeros(batch.lengths.events, 0, x.shape[1])
+            )
         x = x + self._local(points, batch)
         if known:
             x = self._with_known(x, batch, CLEAN if noise is None else IN_NOISE)
@@ -243,20 +243,20 @@ class Backbone(nn.Module):
     def _local(self, points: Tensor, batch: Batch) -> Tensor:
         """Return what each point (P, W) receives from those near it."""
         flows = points[:, : len(self.model.columns)]
-        edges = nearest(flows[:, self.near_at], batch.offsets, self.model.nearest)
-        near, point = edges
+        edges = nearest(flows[:, self.near_at], batch.lengths, self.model.nearest)
+        near, point = edges.near, edges.point
         edge = flows[point] - flows[near]
         if self.model.pairs is not None:
             of_pairs = points[:, self.pairs_at]
             with torch.no_grad():
                 pairs = function_of(self.model.pairs)(of_pairs[point], of_pairs[near])
             edge = torch.cat([edge, pairs], 1)
-        received: Tensor = self.local(edges, edge, len(points))
+        received: Tensor = self.local(edge, edges)
         return received
 
     def _seen(self, x: Tensor, points: Tensor, batch: Batch, time: Tensor | None) -> Seen:
         """Return what all blocks make of the points embedded (P, W), at `time` (B) if any."""
-        before = [self.tokens.expand(len(batch.sizes), -1, -1)]
+        before = [self.tokens.expand(batch.lengths.events, -1, -1)]
         if time is not None:
             before.append(self.time(self.fourier(time)).unsqueeze(1))
         if self.model.conditions:
@@ -267,10 +267,9 @@ class Backbone(nn.Module):
         bias = None
         if self.model.pairs is not None:
             bias = self.pair_bias(points[:, self.pairs_at], batch, layout)
-        lengths = Lengths.of(layout.offsets)
         x = layout.packed(first, x)
         for block in self.blocks:
-            x = block(x, lengths, bias)
+            x = block(x, layout.lengths, bias)
         x = self.norm(x)
         parts = list(x[layout.before].split([each.shape[1] for each in before], 1))
         tokens = parts.pop(0)

@@ -18,7 +18,6 @@ from pipeline.families.omnilearned.body import Backbone, Seen
 from pipeline.families.omnilearned.comparison import Compared, Others, compared, longest, rows_of
 from pipeline.families.omnilearned.pet import Block, Layout, Perceptron, linear
 from pipeline.families.omnilearned.spec import CONTRASTIVE, OmniLearned
-from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
 from pipeline.nn.collectives import Collective, gathered
 from pipeline.nn.flow import NOISE, Flow, Noise, Noised, labels, noised
@@ -70,9 +69,9 @@ class Generator(nn.Module):
             before.insert(0, label.unsqueeze(1))
         first = torch.cat(before, 1)
         layout = Layout.of(batch, first.shape[1])
-        lengths, x = Lengths.of(layout.offsets), layout.packed(first, seen.points)
+        x = layout.packed(first, seen.points)
         for block in self.blocks:
-            x = block(x, lengths)
+            x = block(x, layout.lengths)
         found: Tensor = self.last(self.together(x[layout.points]))
         return found
 

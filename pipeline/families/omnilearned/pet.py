@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.families.omnilearned.spec import OmniLearned
-from pipeline.nn.attention import Bias, Lengths, attend, single_query_attention
+from pipeline.nn.attention import Bias, attend, single_query_attention
 from pipeline.nn.batch import Batch
+from pipeline.nn.lengths import Lengths
+from pipeline.nn.neighbours import Edges
 
 SLOPE = 0.5  # α as it is at first
 
@@ -89,8 +91,8 @@ class Attention(nn.Module):
         y: Tensor = self.out(attend(q, k, v, lengths, bias=bias).flatten(1))
         return y
 
-    def of_tokens(self, tokens: Tensor, others: Tensor, offsets: Tensor) -> Tensor:
-        """Return (B, T, W): what tokens (B, T, W) read from `others`, which `offsets` (B + 1) cut.
+    def of_tokens(self, tokens: Tensor, others: Tensor, lengths: Lengths) -> Tensor:
+        """Return (B, T, W): what tokens (B, T, W) read from `others` of their event.
 
         Tokens do not see each other.
         """
@@ -100,7 +102,7 @@ class Attention(nn.Module):
         both = functional.linear(others, weight[width:]).unflatten(1, (2, self.heads, -1))
         # Each token has heads of its own, as if there were one token of T times as many.
         k, v = (each.repeat(1, number, 1) for each in both.unbind(1))
-        seen = single_query_attention(q, k, v, offsets).unflatten(1, (number, self.heads))
+        seen = single_query_attention(q, k, v, lengths).unflatten(1, (number, self.heads))
         y: Tensor = self.out(seen.flatten(2))
         return y
 
@@ -128,25 +130,24 @@ class Block(nn.Module):
 class Layout:
     """Where things stand once N others are put before the points of each event.
 
-    offsets (B + 1) of the longer events; rows of the others `before` (B, N) and of `points` (P).
+    `lengths` of the longer events; rows of the others `before` (B, N) and of `points` (P).
     """
 
-    offsets: Tensor
+    lengths: Lengths
     before: Tensor
     points: Tensor
 
     @classmethod
     def of(cls, batch: Batch, number: int) -> "Layout":
         """Return the layout of `batch` with such a `number` of others before the points."""
-        device = batch.offsets.device
-        offsets = batch.offsets + number * torch.arange(len(batch.offsets), device=device)
-        rows = offsets[:-1].unsqueeze(1) + torch.arange(number, device=device)
-        points = torch.arange(len(batch.points), device=device) + number * (batch.event + 1)
-        return cls(offsets, rows, points)
+        device, lengths = batch.offsets.device, batch.lengths.longer(number)
+        rows = lengths.offsets[:-1].unsqueeze(1) + torch.arange(number, device=device)
+        points = torch.arange(batch.lengths.tokens, device=device) + number * (batch.event + 1)
+        return cls(lengths, rows, points)
 
     def packed(self, before: Tensor, points: Tensor) -> Tensor:
         """Return others (B, N, W) and points (P, W) as they stand, (P + B N, W)."""
-        empty = points.new_empty(len(self.points) + self.before.numel(), points.shape[1])
+        empty = points.new_empty(self.lengths.tokens, points.shape[1])
         filled = empty.index_copy(0, self.points, points)
         return filled.index_copy(0, self.before.flatten(), before.flatten(0, 1).to(points.dtype))
 
@@ -165,9 +166,9 @@ class TokenBlock(nn.Module):
         self.norm = DynamicTanh(width)
         self.dropout = NoScaleDropout(model.dropout)
 
-    def forward(self, tokens: Tensor, others: Tensor, offsets: Tensor) -> Tensor:
-        """Return the tokens (B, T, W), given others that `offsets` (B + 1) cut into events."""
-        tokens = tokens + self.dropout(self.attention.of_tokens(tokens, others, offsets))
+    def forward(self, tokens: Tensor, others: Tensor, lengths: Lengths) -> Tensor:
+        """Return the tokens (B, T, W), given others, of which there are `lengths` in an event."""
+        tokens = tokens + self.dropout(self.attention.of_tokens(tokens, others, lengths))
         fed: Tensor = self.dropout(self.feed_forward(self.norm(tokens)))
         return tokens + fed
 
@@ -185,20 +186,12 @@ class LocalAttention(nn.Module):
         self.entry = Perceptron(inputs, model.ratio * width, width)
         self.blocks = nn.ModuleList(Block(model) for _ in range(model.head_layers))
 
-    def forward(self, edges: Tensor, described: Tensor, points: int) -> Tensor:
-        """Return (P, W), zero of a point that is alone.
-
-        edges: (2, E) near point and point, sorted by the point; described: (E, inputs).
-        """
-        counts = edges[1].bincount(minlength=points)
+    def forward(self, described: Tensor, edges: Edges) -> Tensor:
+        """Return (P, W) of edges described (E, inputs); zero of a point that is alone."""
         x = self.entry(described)
-        if len(x):
-            cuts = functional.pad(counts[counts > 0].cumsum(0), (1, 0))
-            lengths = Lengths.of(cuts)
-            for block in self.blocks:
-                x = block(x, lengths)
-        total = x.new_zeros(points, x.shape[1]).index_add(0, edges[1], x)
-        return total / counts.clamp(min=1).unsqueeze(1)
+        for block in self.blocks:
+            x = block(x, edges.lengths)
+        return edges.mean(x).masked_fill(edges.alone.unsqueeze(1), 0.0)
 
 
 class Fourier(nn.Module):

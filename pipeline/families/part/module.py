@@ -22,11 +22,12 @@ from pipeline.data.store import Store
 from pipeline.families.interactions import interaction_of
 from pipeline.families.jet_columns import CHOICES
 from pipeline.families.part.spec import EXPANSION, ParT
-from pipeline.nn.attention import Bias, Lengths, attend, single_query_attention
+from pipeline.nn.attention import Bias, attend, single_query_attention
 from pipeline.nn.batch import Batch
 from pipeline.nn.classifier import Classifier, States, looking
 from pipeline.nn.hidden import HiddenOf
 from pipeline.nn.interactions import features
+from pipeline.nn.lengths import Lengths
 from pipeline.nn.norms import norm_of
 from pipeline.nn.pairs import Pairs
 
@@ -77,14 +78,14 @@ class ScaledAttention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         return self._mixed(attend(q, k, v, lengths, bias=bias, dropout=dropout))
 
-    def attend_token(self, token: Tensor, x: Tensor, offsets: Tensor) -> Tensor:
-        """Return (B, W): what the token (B, W) of each jet reads from x, cut at `offsets`."""
+    def attend_token(self, token: Tensor, x: Tensor, lengths: Lengths) -> Tensor:
+        """Return (B, W): what the token (B, W) of each jet reads from x of its jet."""
         width = token.shape[1]
         weights, biases = self.qkv.weight, self.qkv.bias
         q = functional.linear(token, weights[:width], biases[:width])
         k, v = functional.linear(x, weights[width:], biases[width:]).chunk(2, -1)
         q, k, v = (each.unflatten(-1, (self.heads, -1)) for each in (q, k, v))
-        return self._mixed(single_query_attention(q, k, v, offsets))
+        return self._mixed(single_query_attention(q, k, v, lengths))
 
     def _mixed(self, attended: Tensor) -> Tensor:
         slices = self.out(attended.flatten(1)).unflatten(-1, (self.heads, -1))
@@ -110,8 +111,8 @@ class Block(nn.Module):
 
     def attend_token(self, token: Tensor, x: Tensor, batch: Batch) -> Tensor:
         """Return the tokens (B, W) after they attended to themselves and the particles (P, W)."""
-        seen, offsets = with_token(x, token, batch)
-        return self._fed(token, self.attention.attend_token(token, self.before(seen), offsets))
+        seen, lengths = with_token(x, token, batch)
+        return self._fed(token, self.attention.attend_token(token, self.before(seen), lengths))
 
     def _fed(self, x: Tensor, attended: Tensor) -> Tensor:
         x = x + self.dropout(self.behind(attended))
@@ -119,13 +120,13 @@ class Block(nn.Module):
         return self.past * x + self.dropout(self.down(self.norm_inside(inside)))
 
 
-def with_token(x: Tensor, token: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return (P + B, W): the particles, behind those of each jet its token; and where it is cut."""
-    offsets = batch.offsets + torch.arange(len(batch.offsets), device=batch.offsets.device)
+def with_token(x: Tensor, token: Tensor, batch: Batch) -> tuple[Tensor, Lengths]:
+    """Return (P + B, W): the particles, behind those of each jet its token; and their lengths."""
+    lengths = batch.lengths.longer(1)
     rows = torch.arange(len(x), device=x.device) + batch.event
     both = x.new_empty(len(x) + len(token), x.shape[1])
-    both = both.index_copy(0, rows, x).index_copy(0, offsets[1:] - 1, token)
-    return both, offsets
+    both = both.index_copy(0, rows, x).index_copy(0, lengths.offsets[1:] - 1, token)
+    return both, lengths
 
 
 def cyclic(offsets: Tensor, length: int) -> tuple[Tensor, Tensor]:
@@ -170,11 +171,11 @@ class Backbone(nn.Module):
         x = self.embedding(self._normed(batch))
         if not self.blocks:
             return x, None
-        lengths = Lengths.of(batch.offsets)
+        lengths = batch.lengths
         bias = self.pairs(batch.points, lengths) if self.pairs is not None else None
         for block in self.blocks:
             x = block(x, lengths, bias)
-        token = self.token.expand(len(batch.sizes), -1)
+        token = self.token.expand(lengths.events, -1)
         for block in self.class_blocks:
             assert isinstance(block, Block)
             token = block.attend_token(token, x, batch)

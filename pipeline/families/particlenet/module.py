@@ -6,21 +6,17 @@ input · W of its output.
 
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.data.store import Store
 from pipeline.families.jet_columns import ANGLES, CHOICES
 from pipeline.families.particlenet.spec import ParticleNet
-from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
 from pipeline.nn.classifier import Classifier, States, looking
 from pipeline.nn.hidden import HiddenOf
-from pipeline.nn.neighbours import nearest, with_padding
+from pipeline.nn.neighbours import Edges, nearest
 from pipeline.nn.norms import Norm, norm_of
-
-Edges = tuple[Tensor, Tensor]
 
 
 class EdgeConv(nn.Module):
@@ -43,16 +39,14 @@ class EdgeConv(nn.Module):
 
     def forward(self, x: Tensor, edges: Edges) -> Tensor:
         """Return (P, W) of x (P, C)."""
-        point, near = edges
+        point, near = edges.point, edges.near
         centre, difference = self.first.weight.chunk(2, 1)
         at_point = functional.linear(x, centre - difference)
         at_near = functional.pad(functional.linear(x, difference), (0, 0, 0, 1))  # padding is zero
         message = functional.relu(self.norms[0](at_point[point] + at_near[near]))
         for layer, norm in zip(self.further, self.norms[1:], strict=True):
             message = functional.relu(norm(layer(message)))
-        total = message.new_zeros(len(x), message.shape[1]).index_add(0, point, message)
-        mean = total / torch.bincount(point, minlength=len(x)).unsqueeze(1)
-        return functional.relu(self.norm_shortcut(self.shortcut(x)) + mean)
+        return functional.relu(self.norm_shortcut(self.shortcut(x)) + edges.mean(message))
 
 
 class Backbone(nn.Module):
@@ -77,14 +71,14 @@ class Backbone(nn.Module):
         x = self.norm_inputs(batch.points)
         if not len(self.layers):
             return x, None
-        lengths, near = Lengths.of(batch.offsets), batch.points[:, self.angles]
+        near = batch.points[:, self.angles]
         for layer in self.layers:
-            edges = nearest(near, lengths, self.neighbours)
+            edges = nearest(near, batch.lengths, self.neighbours)
             if self.few == "padded":
-                edges = with_padding(edges, len(x), self.neighbours)
+                edges = edges.filled_up(self.neighbours)
             x = layer(x, edges)
             near = x
-        total = x.new_zeros(len(batch.sizes), x.shape[1]).index_add(0, batch.event, x)
+        total = x.new_zeros(batch.lengths.events, x.shape[1]).index_add(0, batch.event, x)
         jets = functional.relu(self.inner(total / batch.sizes.unsqueeze(1)))
         return x, self.dropout(jets)
 

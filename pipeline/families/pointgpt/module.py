@@ -4,7 +4,7 @@ After Chen et al., arXiv:2305.11487. Axes: G patches of all events, packed · K 
 W width.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,8 @@ from pipeline.data.store import Store
 from pipeline.families.pointgpt.patches import Patches, patches_of
 from pipeline.families.pointgpt.spec import PointGPT
 from pipeline.nn import draws
-from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
+from pipeline.nn.lengths import Lengths
 from pipeline.nn.transformer import Block, Style
 
 LONGEST = 1e4
@@ -79,7 +79,7 @@ class PatchPredictor(nn.Module):
         """
         patches = patches_of(batch, self.model.patch_points, self.model.patches)
         first = torch.zeros(len(patches.centres), dtype=torch.bool, device=batch.points.device)
-        first[patches.offsets[:-1]] = True
+        first[patches.lengths.offsets[:-1]] = True
         before = self._shifted(self._tokens(patches), first)
         hide = self._hidden(batch, patches, first) if self.training else None
         seen = self._context(before, patches, first, hide)
@@ -89,7 +89,7 @@ class PatchPredictor(nn.Module):
         """Return what the encoder makes of each patch (G, W): the maximum over its points."""
         count, size = patches.points.shape[:2]
         hidden = self.embed(patches.points.flatten(0, 1))
-        lengths = evenly(count, size, hidden.device)
+        lengths = Lengths.equal(count, size, hidden.device)
         for block in self.encoder:
             hidden = block(hidden, lengths)
         return hidden.unflatten(0, (count, size)).amax(1)
@@ -104,16 +104,22 @@ class PatchPredictor(nn.Module):
         """Return what is known at each patch (G, W) of those before it that are not in `hide`."""
         position = sinusoids(patches.centres.roll(1, 0), before.shape[-1])
         hidden = before + position.to(before.dtype).masked_fill(first.unsqueeze(-1), 0.0)
-        lengths = Lengths.of(patches.offsets)
         for block in self.backbone:
-            hidden = block(hidden, lengths, causal=True, hidden_P=hide)
+            hidden = block(hidden, patches.lengths, causal=True, hidden_P=hide)
         return hidden
 
     def _hidden(self, batch: Batch, patches: Patches, first: Tensor) -> Tensor | None:
         """Return which tokens (G) the others do not see; drawn, and never an event's start."""
         if not self.model.hidden_share:
             return None
-        tokens = replace(batch, points=patches.centres, offsets=patches.offsets, per_point={})
+        tokens = Batch(
+            patches.centres,
+            patches.lengths.offsets,
+            batch.event_id,
+            epoch=batch.epoch,
+            seed=batch.seed,
+            known=patches.lengths,
+        )
         return draws.bernoulli(tokens, "pointgpt.hidden", self.model.hidden_share) & ~first
 
     def _decoded(self, seen: Tensor, direction: Tensor) -> Tensor:
@@ -123,16 +129,11 @@ class PatchPredictor(nn.Module):
         prompt = sinusoids(direction, width).to(seen.dtype)
         query = (seen + prompt).unsqueeze(1) + sinusoids(ranks.unsqueeze(-1), width).to(seen.dtype)
         hidden = query.flatten(0, 1)
-        lengths = evenly(count, size, hidden.device)
+        lengths = Lengths.equal(count, size, hidden.device)
         for block in self.decoder:
             hidden = block(hidden, lengths)
         points: Tensor = self.head(self.norm(hidden))
         return points.unflatten(0, (count, size))
-
-
-def evenly(count: int, size: int, device: torch.device) -> Lengths:
-    """Return the lengths of `count` sequences of `size` tokens each."""
-    return Lengths(torch.arange(count + 1, device=device) * size, ((count, size),))
 
 
 def build(model: PointGPT, store: Store | None) -> PatchPredictor:

@@ -3,7 +3,6 @@
 Axes: G patches of all events, packed · K points of a patch.
 """
 
-import torch
 from torch import Tensor
 
 from pipeline.families.pointgpt.module import Predicted
@@ -20,9 +19,8 @@ def chamfer(predicted: Predicted, batch: Batch) -> Losses:
     patches = predicted.patches
     first, second = distances(predicted.points.float(), patches.points)
     parts = {"chamfer_l1": first, "chamfer_l2": second}
-    counts = patches.offsets.diff()
-    event = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
-    zeros = first.new_zeros(len(batch.sizes))
+    counts, event = patches.lengths.sizes, patches.lengths.event
+    zeros = first.new_zeros(batch.lengths.events)
     return {name: (zeros.index_add(0, event, each) / counts).mean() for name, each in parts.items()}
 
 

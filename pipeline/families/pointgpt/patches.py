@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pipeline.nn.batch import Batch
+from pipeline.nn.lengths import Lengths
 
 BITS = 10  # of a coordinate in the Morton code: cells of a thousandth of [0, 1]
 FAR = 1e9
@@ -20,14 +22,14 @@ class Patches:
     """Patches of the events of a batch.
 
     centres (G, 3); points (G, K, 3), relative to the centre, the nearest first; rows (G, K), which
-    points of the batch they are; offsets (B + 1): event b owns the patches offsets[b] to
-    offsets[b + 1], in the Morton order of their centres.
+    points of the batch they are; `lengths`, the patches of each event, which are in the Morton
+    order of their centres.
     """
 
     centres: Tensor
     points: Tensor
     rows: Tensor
-    offsets: Tensor
+    lengths: Lengths
 
 
 @torch.no_grad()
@@ -38,20 +40,28 @@ def patches_of(batch: Batch, size: int, most: int) -> Patches:
     cover 1024 points twice (arXiv:2305.11487, §4.1).
     """
     places, real = batch.padded(batch.points[:, :3])
-    counts = (2 * batch.sizes / size).ceil().long().clamp(1, most)
-    chosen = farthest(places, real, int(counts.max()))
+    lengths = patched(batch.lengths, size, most)
+    chosen = farthest(places, real, lengths.longest)
     centres = places.gather(1, chosen.unsqueeze(-1).expand(-1, -1, 3))
     distance = torch.cdist(centres, places).masked_fill(~real.unsqueeze(1), FAR)
     nearest = distance.topk(size, dim=-1, largest=False).indices
-    used = torch.arange(chosen.shape[1], device=counts.device) < counts.unsqueeze(1)
+    used = torch.arange(chosen.shape[1], device=real.device) < lengths.sizes.unsqueeze(1)
     code = morton(centres).masked_fill(~used, torch.iinfo(torch.int64).max)
     order = code.argsort(dim=1, stable=True)
-    centres = centres.gather(1, order.unsqueeze(-1).expand_as(centres))[used]
-    rows = (nearest + batch.offsets[:-1, None, None]).gather(
-        1, order.unsqueeze(-1).expand_as(nearest)
-    )[used]
-    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    return Patches(centres, batch.points[:, :3][rows] - centres.unsqueeze(1), rows, offsets)
+    ordered = order[lengths.event, lengths.places]
+    centres = centres[lengths.event, ordered]
+    rows = nearest[lengths.event, ordered] + batch.offsets[lengths.event].unsqueeze(1)
+    return Patches(centres, batch.points[:, :3][rows] - centres.unsqueeze(1), rows, lengths)
+
+
+def patched(lengths: Lengths, size: int, most: int) -> Lengths:
+    """Return how many patches of `size` points each event has, `most` at most."""
+    counts = (-(-2 * lengths.sizes // size)).clamp(1, most)
+    runs = ((events, -(-2 * length // size)) for events, length in lengths.runs)
+    return Lengths(
+        functional.pad(counts.cumsum(0), (1, 0)),
+        tuple((events, min(max(number, 1), most)) for events, number in runs),
+    )
 
 
 def farthest(places: Tensor, real: Tensor, count: int) -> Tensor:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pipeline.data.preparation.pulses import CHARGE_SCALE
 from pipeline.data.store import Store
@@ -25,9 +24,9 @@ from pipeline.families.fm4npp.module import Layer
 from pipeline.families.polarbert.sensors import SensorPositions, SensorTable, Single, geometry
 from pipeline.families.polarbert.spec import FEATURES, MOST_PULSES, PolarBERT
 from pipeline.nn import draws, kernels
-from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
 from pipeline.nn.hidden import Hidden, HiddenOf
+from pipeline.nn.lengths import Lengths
 from pipeline.nn.transformer import Block, Style
 
 
@@ -66,9 +65,9 @@ class Transformer(nn.Module):
 
     def forward(self, tokens: Batch) -> Tensor:
         """Return the tokens (T, W) after all layers."""
-        lengths, x = Lengths.of(tokens.offsets), tokens.points
+        x = tokens.points
         for layer in self.layers:
-            x = layer(x, lengths)
+            x = layer(x, tokens.lengths)
         return x
 
 
@@ -137,18 +136,24 @@ class Backbone(nn.Module):
         pulses = torch.cat(
             [self.sensor(batch.per_point["sensor_id"], hidden), self._seen(batch)], 1
         )
-        sizes = torch.full_like(batch.sizes, MOST_PULSES) if self.sees_padding else batch.sizes
-        offsets = functional.pad((sizes + 1).cumsum(0), (1, 0))
-        rows, ends = offsets[batch.event] + self._places(batch), offsets[1:] - 1
+        lengths = self._lengths(batch)
+        rows = lengths.offsets[batch.event] + self._places(batch)
+        ends = lengths.offsets[1:] - 1
         x = (
-            self._padding().expand(int(offsets[-1]), -1)
+            self._padding().expand(lengths.tokens, -1)
             if self.sees_padding
-            else (pulses.new_empty(len(pulses) + len(ends), pulses.shape[1]))
+            else pulses.new_empty(lengths.tokens, pulses.shape[1])
         )
         x = x.index_copy(0, rows, pulses)
-        x = x.index_copy(0, ends, self.class_token.expand(len(ends), -1))
-        x = self.body(Batch(x, offsets, batch.event_id))
+        x = x.index_copy(0, ends, self.class_token.expand(lengths.events, -1))
+        x = self.body(Batch(x, lengths.offsets, batch.event_id, known=lengths))
         return x[rows], x[ends]
+
+    def _lengths(self, batch: Batch) -> Lengths:
+        """Return how long events are with their class token, and with what fills them if so."""
+        if self.sees_padding:
+            return Lengths.equal(batch.lengths.events, MOST_PULSES + 1, batch.offsets.device)
+        return batch.lengths.longer(1)
 
     def _places(self, batch: Batch) -> Tensor:
         """Return where each pulse (P) stands among those of its event."""

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from pipeline.data.store import Store
 from pipeline.families.tokenizer import FEATURES
 from pipeline.families.vqvae.spec import VQVAE, VQVAEMLP
-from pipeline.nn.attention import Lengths
 from pipeline.nn.batch import Batch
 from pipeline.nn.collectives import Collective
+from pipeline.nn.lengths import Lengths
 from pipeline.nn.quantiser import Quantiser
 from pipeline.nn.transformer import Block, Style
 
@@ -95,14 +95,14 @@ class QuantisedAutoencoder(Collective):
     def prepare(self, batches: Sequence[Batch]) -> None:
         """Put the codes among the latent numbers of the first batch."""
         if self.training and self.quantiser.is_fresh:
-            latent = [self.encoder(each.points, Lengths.of(each.offsets)) for each in batches]
+            latent = [self.encoder(each.points, each.lengths) for each in batches]
             self.quantiser.begin(torch.cat(latent), batches)
 
     def forward(self, batch: Batch) -> Reconstructed:
         """Return what is left of the features after encoding and decoding."""
         if not self.is_stepped:
             self.prepare([batch])
-        lengths = Lengths.of(batch.offsets)
+        lengths = batch.lengths
         latent = self.encoder(batch.points, lengths)
         if not self.padded_to:
             _, latent, commitment = self.quantiser(latent, batch)
@@ -119,7 +119,7 @@ class QuantisedAutoencoder(Collective):
         """Return the latent numbers (1, D) of a place without a constituent."""
         if isinstance(self.encoder, Perceptron):
             nothing = latent.new_zeros(1, len(FEATURES))
-            found: Tensor = self.encoder(nothing, Lengths.of(torch.tensor([0, 1])))
+            found: Tensor = self.encoder(nothing, Lengths.equal(1, 1, latent.device))
             return found
         return latent.new_zeros(1, latent.shape[1])
 
