@@ -77,6 +77,10 @@ BY_FOLDER = (
     ("data locate {run}/data/ours.zarr 7", "manifest.json"),
     ("data plot {run}/data/ours.zarr", "manifest.json"),
     ("weights export {run}/pretrain/m-d4-s1 --to w.pt", "Give a folder of cosmotron export"),
+    (
+        "weights onnx {run}/pretrain/m-d4-s1 {run}/data/ours.zarr --to w.onnx",
+        "with cosmotron export",
+    ),
     ("status {file}", "no such file. A run has a copy: name its folder"),
     ("plan {file}", "no such file. A run has a copy: name its folder"),
     ("run {file}", "no such file. A run has a copy: name its folder"),

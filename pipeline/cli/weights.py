@@ -1,4 +1,4 @@
-"""The verbs for weights: import those that authors publish, export ours under their names."""
+"""The verbs for weights: in from their authors, out under their names or as a graph of ONNX."""
 
 import subprocess
 import sys
@@ -10,8 +10,11 @@ import typer
 from pipeline.cli import completion
 from pipeline.cli.screen import fail, out
 
-app = typer.Typer(no_args_is_help=True, help="Published weights: import them, and export ours.")
-PROGRAM = (sys.executable, "-m", "pipeline.training.programs.convert")
+app = typer.Typer(
+    no_args_is_help=True, help="Published weights: import them, and export ours, also to ONNX."
+)
+CONVERT = (sys.executable, "-m", "pipeline.training.programs.convert")
+ONNX = (sys.executable, "-m", "pipeline.training.programs.to_onnx")
 
 
 @app.command("import")
@@ -62,9 +65,32 @@ def weights_export(
     _run(["export", str(folder), str(to)])
 
 
-def _run(words: list[str]) -> None:
-    """Run the program of the torch side, which a login node need not import."""
-    done = subprocess.run([*PROGRAM, *words], capture_output=True, text=True, check=False)
+@app.command("onnx")
+def weights_onnx(
+    folder: Annotated[Path, typer.Argument(help="A folder of `export` or `weights import`.")],
+    events: Annotated[
+        Path, typer.Argument(help="A store, or a file as the model was trained on: to try it.")
+    ],
+    to: Annotated[Path, typer.Option("--to", help="The file to write.")],
+    split: Annotated[str, typer.Option(help="The split of the store to take events of.")] = "test",
+    store: Annotated[
+        Path | None, typer.Option(help="A store that has the detector's tables, if it reads some.")
+    ] = None,
+) -> None:
+    """Write a model as a graph of ONNX, which other programs run without torch.
+
+    It takes one event a call, of any number of points, in physical units. Nothing is written unless
+    ONNX Runtime computes with it what the model does. Not every family has a graph: docs/python.md.
+
+    Example: `cosmotron weights onnx m0/ events.root --to m0.onnx`
+    """
+    words = [str(folder), str(events), str(to), "--split", split]
+    _run([*words, *(["--store", str(store)] if store else [])], ONNX)
+
+
+def _run(words: list[str], program: tuple[str, ...] = CONVERT) -> None:
+    """Run a program of the torch side, which a login node need not import."""
+    done = subprocess.run([*program, *words], capture_output=True, text=True, check=False)
     if done.returncode:
         fail(done.stderr.strip(), done.returncode)
     out.print(done.stdout.strip(), highlight=False, markup=False, soft_wrap=True)

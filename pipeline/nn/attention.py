@@ -63,7 +63,7 @@ def attend(
     Raises:
         ValueError: If `lengths` are of another number of tokens.
     """
-    if len(q_PHD) != lengths.tokens:
+    if q_PHD.shape[0] != lengths.tokens:
         message = (
             f"{len(q_PHD)} tokens, but lengths of {lengths.tokens}: make Lengths from the offsets"
             " of what is packed, with start and class tokens."

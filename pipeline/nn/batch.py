@@ -37,7 +37,7 @@ class Batch:
     def __post_init__(self, known: Lengths | None) -> None:
         """Take the `known` lengths, or read the offsets; refuse a batch whose parts disagree."""
         lengths = Lengths.of(self.offsets) if known is None else known
-        if lengths.tokens != len(self.points):
+        if lengths.tokens != self.points.shape[0]:
             message = f"offsets {self.offsets.tolist()} do not cut {len(self.points)} points."
             raise ValueError(message)
         object.__setattr__(self, "lengths", lengths)

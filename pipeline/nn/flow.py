@@ -113,7 +113,7 @@ def generated(model: Flowing, batch: Batch, steps: int) -> Tensor:
     Of its points only the number is read; of its events what the model takes as known.
     """
     start = model.noise.drawn(batch, START)
-    ones = start.new_ones(len(batch.sizes))
+    ones = start.new_ones(batch.lengths.events)
     return midpoint(partial(model.velocity, batch), start, ones, steps)
 
 

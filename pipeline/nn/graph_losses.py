@@ -64,7 +64,7 @@ def together(pairs: Tensor, batch: Batch) -> Tensor:
 def over_events(values: Tensor, pairs: Tensor, batch: Batch) -> Tensor:
     """Return the mean over events of the mean of their values (E); an event without counts 0."""
     event = batch.event[pairs[1]]
-    zeros = values.new_zeros(len(batch.sizes))
+    zeros = values.new_zeros(batch.lengths.events)
     count = zeros.index_add(0, event, torch.ones_like(values))
     return (zeros.index_add(0, event, values) / count.clamp(min=1)).mean()
 

@@ -32,7 +32,7 @@ class Hidden:
         if self.events is not None:
             return self.events
         last = self.points[-1]
-        total = last.new_zeros(len(batch.sizes), last.shape[1]).index_add(0, batch.event, last)
+        total = last.new_zeros(batch.lengths.events, last.shape[1]).index_add(0, batch.event, last)
         return total / batch.sizes.unsqueeze(1)
 
 

@@ -47,9 +47,9 @@ def features(interaction: Interaction, points: Tensor, pairs: Pairs) -> Tensor:
     Raises:
         BadInput: The function does not return so many features of each pair.
     """
-    query, key = pairs.unordered if interaction.symmetric else pairs.ordered
+    query, key = pairs.of_function(symmetric=interaction.symmetric)
     found = function_of(interaction)(points[query], points[key])
-    if found.shape != (len(query), interaction.features):
+    if tuple(found.shape) != (query.shape[0], interaction.features):
         message = (
             f"{interaction.function}: returned {tuple(found.shape)} of {len(query)} pairs; "
             f"expected {(len(query), interaction.features)}, as `features` says."

@@ -109,7 +109,7 @@ def only(objective: Objective) -> WeightedSum:
 
 def event_mean(values: Tensor, weights: Tensor, batch: Batch) -> Tensor:
     """Return the mean over events of each event's weighted mean of `values` (P)."""
-    zeros = values.new_zeros(len(batch.sizes))
+    zeros = values.new_zeros(batch.lengths.events)
     total = zeros.index_add(0, batch.event, values * weights)
     count = zeros.index_add(0, batch.event, weights)
     return (total / count.clamp(min=1)).mean()

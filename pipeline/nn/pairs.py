@@ -35,7 +35,7 @@ class Pairs:
         """The rows of query and key of each unordered pair (U)."""
         number = sum(count * size * (size + 1) // 2 for count, size in self.lengths.runs)
         keys, device = self.lengths.places + 1, self.lengths.offsets.device
-        query = torch.arange(len(keys), device=device)
+        query = torch.arange(self.lengths.tokens, device=device)
         query = query.repeat_interleave(keys, output_size=number)
         before = keys.cumsum(0) - keys + self.lengths.places
         key = torch.arange(number, device=device) + (query - before[query])
@@ -55,6 +55,17 @@ class Pairs:
     def _of_queries(self) -> Lengths:
         """How many pairs each token has as their query: as many as its event has tokens."""
         return self.lengths.of_tokens(self.lengths.spread(self.lengths.sizes), lambda size: size)
+
+    def of_function(self, *, symmetric: bool) -> tuple[Tensor, Tensor]:
+        """Return the rows of query and key of the pairs that a function is to be told of.
+
+        A `symmetric` one is told of each unordered pair once.
+        """
+        return self.unordered if _halved(symmetric) else self.ordered
+
+    def every(self, values: Tensor, *, symmetric: bool) -> Tensor:
+        """Return (S, K) of the values of all pairs that `of_function` named."""
+        return values[self.mirrored] if _halved(symmetric) else values
 
     @property
     def count(self) -> int:
@@ -95,3 +106,8 @@ class Pairs:
         places = self.lengths.padded[query] * longest + self.lengths.places[key]
         filled = empty.index_copy(0, places, values_SH)
         return filled.view(len(sizes), longest, longest, -1).permute(0, 3, 1, 2)
+
+
+def _halved(symmetric: bool) -> bool:
+    """Return whether half of the pairs will do; an exported graph cannot list that half."""
+    return symmetric and not torch.compiler.is_exporting()

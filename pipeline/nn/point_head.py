@@ -9,7 +9,6 @@ from pipeline.families import Family
 from pipeline.nn.adapter import Adapter
 from pipeline.nn.batch import Batch
 from pipeline.nn.hidden import Hidden
-from pipeline.nn.lengths import Lengths
 from pipeline.nn.transformer import Block, Style
 
 
@@ -24,6 +23,6 @@ class PointHead(nn.Module):
 
     def forward(self, hidden: Hidden, batch: Batch) -> Tensor:
         """Return the outputs of each point (P, outputs)."""
-        points = self.among(self.adapter(hidden.points), Lengths.of(batch.offsets))
+        points = self.among(self.adapter(hidden.points), batch.lengths)
         outputs: Tensor = self.out(points)
         return outputs

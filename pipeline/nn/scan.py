@@ -42,7 +42,7 @@ def scan(
     last_C = event_CQ[:, -1]
 
     y_CHQD = _within(u_CHQD, log_CHQ, b_CQN, c_CQN, event_CQ)
-    if event_CQ.shape[0] > 1:
+    if event_CQ.shape[0] > 1 or torch.compiler.is_exporting():  # a graph is for any number
         ends_CH1Q = (log_CHQ[..., -1:] - log_CHQ).exp().unsqueeze(2)
         ends_CH1Q = ends_CH1Q * (event_CQ == last_C[:, None])[:, None, None]
         state_CHND = (b_CQN.transpose(1, 2).unsqueeze(1) * ends_CH1Q) @ u_CHQD
@@ -85,8 +85,8 @@ def convolve(x_PK: Tensor, weight_KT: Tensor, bias_K: Tensor, index_P: Tensor) -
     """
     taps = weight_KT.shape[1]
     y = bias_K + x_PK * weight_KT[:, -1]
-    for back in range(1, min(taps, x_PK.shape[0])):
-        shifted = functional.pad(x_PK[:-back], (0, 0, back, 0))
+    for back in range(1, taps):
+        shifted = functional.pad(x_PK, (0, 0, back, 0))[:-back]
         inside = (index_P >= back).to(x_PK.dtype).unsqueeze(-1)
         y = y + shifted * inside * weight_KT[:, -1 - back]
     return y

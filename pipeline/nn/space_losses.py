@@ -132,7 +132,7 @@ def pairs_of(ends: Tensor, number: int, batch: Batch) -> Tensor:
 
     An event has `number` times as many as it has ends; a point may be paired with itself.
     """
-    count = batch.event[ends].bincount(minlength=len(batch.sizes))
+    count = batch.event[ends].bincount(minlength=batch.lengths.events)
     event = batch.event[ends].repeat_interleave(number)
     first = count.cumsum(0) - count
     below = torch.stack([count, batch.sizes], 1)[batch.event].repeat_interleave(number, 1)

@@ -1,5 +1,7 @@
 """A trained model as a folder for others: its card's own code loads it, or nothing is written."""
 
+import json
+import math
 import os
 import re
 import shutil
@@ -9,13 +11,16 @@ import tomllib
 from pathlib import Path
 
 import huggingface_hub
+import numpy as np
 import pytest
 import yaml
 from hub_server import hub
 from whole_campaign import TINY
 
+import cosmotron as door
 from pipeline.campaign import load_campaign
 from pipeline.catalog import DeclarationError
+from pipeline.data.errors import BadInput
 from pipeline.records import Weights
 from pipeline.release.export import ExportError, export
 from pipeline.run import Run
@@ -114,6 +119,55 @@ def test_nothing_is_written_over_files_unless_forced(exported, uninterrupted, ca
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     export(campaign, run, PRETRAINED, tmp_path, force=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
+
+
+@pytest.mark.slow
+def test_a_graph_of_onnx_is_held_to_the_model(exported, uninterrupted, tmp_path, cosmotron):
+    runtime = pytest.importorskip("onnxruntime")
+    store, graph = uninterrupted / "tiny/data/unlabelled.zarr", tmp_path / "model.onnx"
+    folder = exported[PRETRAINED]
+    told = cosmotron("weights", "onnx", folder, store, "--split", "train", "--to", graph)
+    assert told.code == 0, told.words
+    assert "takes points (P, 4); gives states, event_state. Held to the model on 24" in told.words
+    session = runtime.InferenceSession(str(graph))
+    about = json.loads(session.get_modelmeta().custom_metadata_map["cosmotron"])
+    assert about["columns"][0] == {"name": "energy", "unit": "ADC"}
+    read = [each["name"] for each in about["columns"]]
+    events, states = door.open_store(store)["train"], door.load(folder).embed(store, "train")
+    for event, true in zip(events, states, strict=True):
+        points = np.stack([np.asarray(event.points[name]) for name in read], 1)
+        (found,) = session.run(["event_state"], {"points": points.astype(np.float32)})
+        np.testing.assert_allclose(found[0], true, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_graph_that_does_something_else_is_not_written(
+    exported, uninterrupted, tmp_path, monkeypatch
+):
+    pytest.importorskip("onnxruntime")
+    from pipeline.training import onnx_graph
+    from pipeline.training.programs import to_onnx
+
+    store, to = uninterrupted / "tiny/data/unlabelled.zarr", tmp_path / "model.onnx"
+    monkeypatch.setattr(to_onnx, "export", lambda *_: ("states",))
+    for difference in (1.0, math.nan):
+        monkeypatch.setattr(
+            to_onnx, "compared", lambda *_, d=difference: onnx_graph.Compared((3, 9), d)
+        )
+        with pytest.raises(BadInput, match="not written. .* on events of 3 to 9 points"):
+            to_onnx.write(exported[PRETRAINED], store, to, "train", None)
+        assert not to.exists()
+
+
+def test_a_graph_without_events_or_without_its_packages(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    from pipeline.training.programs import to_onnx
+
+    with pytest.raises(BadInput, match=r"x.root: not there. Give a store, or a file"):
+        to_onnx.write(tmp_path, tmp_path / "x.root", tmp_path / "m.onnx", "test", None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(BadInput, match=r"onnxruntime is not installed. Type: pip install '.*onnx"):
+        to_onnx.write(tmp_path, tmp_path / "x.root", tmp_path / "m.onnx", "test", None)
 
 
 def test_a_training_that_is_not_done_is_refused(campaign, tmp_path):

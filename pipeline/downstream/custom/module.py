@@ -49,7 +49,7 @@ def predict(output: Any, batch: Batch, task: CustomTask) -> dict[str, Tensor]:
             f"{task.code}: predict returned {type(predicted).__name__}; expected a dict by name."
         )
         raise BadInput(message)
-    points, events = len(batch.points), len(batch.sizes)
+    points, events = len(batch.points), batch.lengths.events
     for name, values in predicted.items():
         if len(values) not in (points, events):
             message = (

@@ -26,7 +26,7 @@ class SummationHead(nn.Module):
     def forward(self, hidden: Hidden, batch: Batch) -> Tensor:
         """Return logits (B, C)."""
         each = functional.relu(self.each(hidden.points[-1]))
-        total = each.new_zeros(len(batch.sizes), each.shape[1]).index_add(0, batch.event, each)
+        total = each.new_zeros(batch.lengths.events, each.shape[1]).index_add(0, batch.event, each)
         logits: Tensor = self.classes(total)
         return logits
 
@@ -65,7 +65,7 @@ class ClassAttentionHead(nn.Module):
         """Return logits (B, C)."""
         points, real = batch.padded(hidden.points[-1])
         real = functional.pad(real, (1, 0), value=True)
-        token = self.token.expand(len(points), -1, -1)
+        token = self.token.expand(points.shape[0], -1, -1)
         for block in self.blocks:
             token = block(token, points, real)
         first, second, classes = self.last
@@ -87,7 +87,7 @@ class AttentionHead(nn.Module):
     def forward(self, hidden: Hidden, batch: Batch) -> Tensor:
         """Return logits (B, C)."""
         points, real = batch.padded(hidden.points[-1])
-        query = self.query.expand(len(points), 1, -1)
+        query = self.query.expand(points.shape[0], 1, -1)
         seen, _ = self.attend(query, points, points, key_padding_mask=~real, need_weights=False)
         logits: Tensor = self.classes(self.norm(seen.squeeze(1)))
         return logits

@@ -115,7 +115,7 @@ def _checked(model: Custom, hidden: Hidden, batch: Batch) -> Hidden:
         )
         raise BadInput(message)
     of_events = None if hidden.events is None else tuple(hidden.events.shape)
-    declared = (len(batch.sizes), model.event_width) if model.has_event_token else None
+    declared = (batch.lengths.events, model.event_width) if model.has_event_token else None
     if of_events != declared:
         message = (
             f"{model.code}: {model.backbone} gave states of events of shape {of_events}; expected "

@@ -31,7 +31,7 @@ class Backbone(nn.Module):
         if self.f is None:
             return batch.points, None
         x: Tensor = self.phi(batch.points.to(next(self.phi.parameters()).dtype))
-        total = x.new_zeros(len(batch.sizes), x.shape[1]).index_add(0, batch.event, x)
+        total = x.new_zeros(batch.lengths.events, x.shape[1]).index_add(0, batch.event, x)
         return x, self.dropout(self.f(total))
 
 

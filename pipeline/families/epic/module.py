@@ -71,7 +71,9 @@ class Step(nn.Module):
 
 def pooled(points: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return the mean and the scaled sum (B, W) of the points (P, W) of each event."""
-    total = points.new_zeros(len(batch.sizes), points.shape[1]).index_add(0, batch.event, points)
+    total = points.new_zeros(batch.lengths.events, points.shape[1]).index_add(
+        0, batch.event, points
+    )
     return total / batch.sizes.unsqueeze(1), SUM_SCALE * total
 
 
@@ -162,7 +164,7 @@ class Backbone(nn.Module):
         """
         model, parts = self.model, [time.new_zeros(len(time), 0)]
         if model.labelled:
-            one_of = parts[0].new_zeros(len(batch.sizes), model.classes)
+            one_of = parts[0].new_zeros(batch.lengths.events, model.classes)
             if LABEL in batch.per_event:
                 one_of = functional.one_hot(labels(batch, model.classes), model.classes).float()
             parts.append(one_of)
@@ -211,8 +213,9 @@ def backbone(model: EPiC, store: Store | None) -> tuple[nn.Module, HiddenOf]:
             batch.offsets,
             batch.event_id,
             per_event={name: each for name, each in batch.per_event.items() if name != LABEL},
+            known=batch.lengths,
         )
-        start = batch.points.new_zeros(len(batch.sizes))
+        start = batch.points.new_zeros(batch.lengths.events)
         known = backbone.known(start, bare)
         return Hidden([backbone(noise.standardised(batch.points), known, batch)])
 

@@ -46,7 +46,7 @@ def neighbours_by_size(
     A bin of sizes holds its lower edge and not its upper one; outside all bins the weight is 0.
     """
     squared, exists = _errors(predicted, batch)
-    zeros = squared.new_zeros(len(batch.sizes))
+    zeros = squared.new_zeros(batch.lengths.events)
     total = zeros.index_add(0, batch.event, squared.sum(1))
     count = zeros.index_add(0, batch.event, exists.sum(1).to(zeros))
     bounds = torch.as_tensor(edges, device=batch.sizes.device)

@@ -31,7 +31,7 @@ def regression(output: Masked, batch: Batch) -> Losses:
 
 def per_jet(values: Tensor, output: Masked, batch: Batch) -> Tensor:
     """Return the mean (B) of `values` (M) over what is hidden of each jet."""
-    event, zeros = batch.event[output.rows], values.new_zeros(len(batch.sizes))
+    event, zeros = batch.event[output.rows], values.new_zeros(batch.lengths.events)
     count = zeros.index_add(0, event, values.new_ones(len(values)))
     return zeros.index_add(0, event, values) / (count + SMALLEST)
 

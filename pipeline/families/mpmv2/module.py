@@ -99,12 +99,12 @@ class Packed:
     def _of(cls, lengths: Lengths, jets: Tensor, registers: int) -> "Packed":
         """Return the places for points of `jets` (P) in events of `lengths` with registers."""
         extra = torch.arange(registers, device=jets.device)
-        points = torch.arange(len(jets), device=jets.device) + registers * (jets + 1)
+        points = torch.arange(jets.shape[0], device=jets.device) + registers * (jets + 1)
         return cls(lengths, (lengths.offsets[:-1, None] + extra).flatten(), points)
 
     def join(self, registers: Tensor, points: Tensor) -> Tensor:
         """Return one sequence of registers (B · R, W) and points (P, W)."""
-        x = points.new_empty(len(registers) + len(points), points.shape[1])
+        x = points.new_empty(self.lengths.tokens, points.shape[1])
         x = x.index_copy(0, self.registers, registers.to(x.dtype))
         return x.index_copy(0, self.points, points)
 
@@ -204,7 +204,7 @@ class Pretrainer(Collective):
         (rows,) = hidden.nonzero(as_tuple=True)
         masks = self.mask + self.places(by_pt(batch)[rows])
         x = self.backbone.embedded(batch)
-        kept = batch.sizes - torch.bincount(batch.event[rows], minlength=len(batch.sizes))
+        kept = batch.sizes - torch.bincount(batch.event[rows], minlength=batch.lengths.events)
         packed = Packed.of_some(kept, self.model.registers)
         states, registers = self.backbone(x[~hidden], packed)
         context = self.decoder(states, registers, masks, hidden, batch)

@@ -68,7 +68,7 @@ def _velocity(name: str, output: Masked, batch: Batch) -> Losses:
 def _mean(name: str, values: Tensor, output: Masked, batch: Batch) -> Losses:
     """Return the mean over jets of the mean of values (M) over what is masked in each."""
     event = batch.event[output.rows]
-    zeros = values.new_zeros(len(batch.sizes))
+    zeros = values.new_zeros(batch.lengths.events)
     total = zeros.index_add(0, event, values)
     count = zeros.index_add(0, event, values.new_ones(len(values)))
     return {name: (total / count.clamp(min=1)).mean()}

@@ -21,7 +21,7 @@ def next_token(output: NextWords, batch: Batch) -> Losses:
     next word is taken to be 0.
     """
     nats = functional.cross_entropy(output.logits.float(), output.target, reduction="none")
-    jets = len(batch.sizes)
+    jets = batch.lengths.events
     if output.padding is not None:
         none = torch.zeros(jets, dtype=torch.int64, device=nats.device)
         each = functional.cross_entropy(output.padding.float(), none, reduction="none")

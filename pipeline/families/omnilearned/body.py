@@ -105,8 +105,7 @@ class PairBias(nn.Module):
         """Return the bias of what `layout` has, from the `inputs` of points (P, columns)."""
         among = Pairs(batch.lengths)
         values = self.net(features(self.pairs, inputs, among))
-        if self.pairs.symmetric:
-            values = values[among.mirrored]
+        values = among.every(values, symmetric=self.pairs.symmetric)
         whole = Pairs(layout.lengths)
         query, key = among.ordered
         between = whole.numbers(layout.points[query], layout.points[key])

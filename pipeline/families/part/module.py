@@ -57,7 +57,7 @@ class PairEmbedding(nn.Module):
         pairs = Pairs(lengths)
         pairwise = features(self.interaction, points[:, self.columns], pairs)
         values = self.net(pairwise)
-        return pairs.bias(values[pairs.mirrored] if self.interaction.symmetric else values)
+        return pairs.bias(pairs.every(values, symmetric=self.interaction.symmetric))
 
 
 class ScaledAttention(nn.Module):
@@ -123,8 +123,8 @@ class Block(nn.Module):
 def with_token(x: Tensor, token: Tensor, batch: Batch) -> tuple[Tensor, Lengths]:
     """Return (P + B, W): the particles, behind those of each jet its token; and their lengths."""
     lengths = batch.lengths.longer(1)
-    rows = torch.arange(len(x), device=x.device) + batch.event
-    both = x.new_empty(len(x) + len(token), x.shape[1])
+    rows = torch.arange(batch.lengths.tokens, device=x.device) + batch.event
+    both = x.new_empty(lengths.tokens, x.shape[1])
     both = both.index_copy(0, rows, x).index_copy(0, lengths.offsets[1:] - 1, token)
     return both, lengths
 

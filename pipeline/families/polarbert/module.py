@@ -212,7 +212,7 @@ def backbone(model: PolarBERT, store: Store | None) -> tuple[nn.Module, HiddenOf
     backbone = Backbone(model, geometry(model, store))
 
     def hidden_of(batch: Batch) -> Hidden:
-        nothing = torch.zeros(len(batch.points), dtype=torch.bool, device=batch.points.device)
+        nothing = torch.zeros(batch.lengths.tokens, dtype=torch.bool, device=batch.points.device)
         pulses, events = backbone(batch, nothing)
         return Hidden([pulses], events if model.layers else None)
 

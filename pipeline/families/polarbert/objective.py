@@ -20,7 +20,7 @@ def sensors(output: Output, batch: Batch) -> Losses:
     """
     event = batch.event[output.masked]
     entropy = entropies(output, batch)
-    zeros = entropy.new_zeros(len(batch.sizes))
+    zeros = entropy.new_zeros(batch.lengths.events)
     total = zeros.index_add(0, event, entropy)
     count = zeros.index_add(0, event, torch.ones_like(entropy))
     return {"sensors": (total / count.clamp(min=1)).mean()}

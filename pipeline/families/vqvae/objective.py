@@ -25,5 +25,5 @@ def mean(values: Tensor, output: Reconstructed, batch: Batch, which: int) -> Ten
     """
     if output.padding is None:
         return event_mean(values, values.new_ones(len(values)), batch)
-    places = len(batch.sizes) * output.padded_to
+    places = batch.lengths.events * output.padded_to
     return (values.sum() + (places - len(values)) * output.padding[which]) / places
