@@ -55,7 +55,7 @@ class Batch:
     @property
     def index_in_event(self) -> Tensor:
         """The index of each point within its event (P)."""
-        return self.lengths.places
+        return self.lengths.index_in_event
 
     def padded(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return `values` (P, ...) as (B, L, ...) padded with zeros, and which are real (B, L)."""

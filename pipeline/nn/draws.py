@@ -180,4 +180,4 @@ def _counters(batch: Batch, blocks: Lengths) -> list[Tensor]:
     event_id = batch.event_id.long()
     epoch = torch.zeros_like(event_id) if batch.epoch is None else batch.epoch
     of_events = (epoch, event_id & WORD, (event_id >> 32) & WORD)
-    return [blocks.places, *(blocks.spread(each) for each in of_events)]
+    return [blocks.index_in_event, *(blocks.spread(each) for each in of_events)]

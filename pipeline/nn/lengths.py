@@ -101,14 +101,14 @@ class Lengths:
         return self.spread(self.offsets[:-1])
 
     @cached_property
-    def places(self) -> Tensor:
+    def index_in_event(self) -> Tensor:
         """The place of each token in its event (P), counted from 0."""
         return torch.arange(self.tokens, device=self.offsets.device) - self.starts
 
     @cached_property
     def padded(self) -> Tensor:
         """Where each token (P) stands among B · L, were all events as long as the longest."""
-        return self.event * self.longest + self.places
+        return self.event * self.longest + self.index_in_event
 
     def filled(self, values: Tensor) -> Tensor:
         """Return `values` (P, ...) as (B, L, ...) of the longest event, zeros where no token is."""

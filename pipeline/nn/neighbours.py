@@ -50,7 +50,7 @@ class Edges:
         points = self.lengths.events
         near = self.near.masked_fill(self.near == self.point, points)
         padding = near.new_full((points * count,), points)
-        near = padding.index_copy(0, self.point * count + self.lengths.places, near)
+        near = padding.index_copy(0, self.point * count + self.lengths.index_in_event, near)
         return Edges(near, Lengths.equal(points, count, near.device))
 
 
@@ -89,7 +89,7 @@ def padded(points: Tensor, lengths: Lengths, edges: Lengths, count: int) -> Tens
     near = _near(lengths.filled(points), min(count, lengths.longest - 1), real)
     # The only key that the query of an event of one point is shown is none.
     near = near.masked_fill((lengths.sizes == 1).view(-1, 1, 1), 0)
-    found = near.flatten(0, 1)[edges.spread(lengths.padded), edges.places]
+    found = near.flatten(0, 1)[edges.spread(lengths.padded), edges.index_in_event]
     return found + edges.spread(lengths.starts)
 
 

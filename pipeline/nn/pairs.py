@@ -28,16 +28,16 @@ class Pairs:
     def ordered(self) -> tuple[Tensor, Tensor]:
         """The rows of query and key of each pair (S)."""
         query = self._of_queries.event
-        return query, self._of_queries.places + self.lengths.starts[query]
+        return query, self._of_queries.index_in_event + self.lengths.starts[query]
 
     @cached_property
     def unordered(self) -> tuple[Tensor, Tensor]:
         """The rows of query and key of each unordered pair (U)."""
         number = sum(count * size * (size + 1) // 2 for count, size in self.lengths.runs)
-        keys, device = self.lengths.places + 1, self.lengths.offsets.device
+        keys, device = self.lengths.index_in_event + 1, self.lengths.offsets.device
         query = torch.arange(self.lengths.tokens, device=device)
         query = query.repeat_interleave(keys, output_size=number)
-        before = keys.cumsum(0) - keys + self.lengths.places
+        before = keys.cumsum(0) - keys + self.lengths.index_in_event
         key = torch.arange(number, device=device) + (query - before[query])
         return query, key
 
@@ -46,10 +46,10 @@ class Pairs:
         """For each pair (S), which of the unordered pairs (U) it is."""
         query, key = self.ordered
         later, earlier = query.maximum(key), query.minimum(key)
-        places = self.lengths.places
-        before = places.cumsum(0) + torch.arange(len(places), device=query.device)
-        starts = before - places  # the sum of places + 1 of all tokens before
-        return starts[later] + places[earlier]
+        index = self.lengths.index_in_event
+        before = index.cumsum(0) + torch.arange(len(index), device=query.device)
+        starts = before - index  # the sum of places + 1 of all tokens before
+        return starts[later] + index[earlier]
 
     @cached_property
     def _of_queries(self) -> Lengths:
@@ -57,13 +57,13 @@ class Pairs:
         return self.lengths.of_tokens(self.lengths.spread(self.lengths.sizes), lambda size: size)
 
     def of_function(self, *, symmetric: bool) -> tuple[Tensor, Tensor]:
-        """Return the rows of query and key of the pairs that a function is to be told of.
+        """Return the rows of query and key of the pairs that a function takes.
 
-        A `symmetric` one is told of each unordered pair once.
+        A `symmetric` one takes each unordered pair once.
         """
         return self.unordered if _halved(symmetric) else self.ordered
 
-    def every(self, values: Tensor, *, symmetric: bool) -> Tensor:
+    def of_all(self, values: Tensor, *, symmetric: bool) -> Tensor:
         """Return (S, K) of the values of all pairs that `of_function` named."""
         return values[self.mirrored] if _halved(symmetric) else values
 
@@ -74,7 +74,7 @@ class Pairs:
 
     def numbers(self, query: Tensor, key: Tensor) -> Tensor:
         """Return which of the pairs (S) those of the rows `query` and `key` are; all of a shape."""
-        return self._of_queries.offsets[query] + self.lengths.places[key]
+        return self._of_queries.offsets[query] + self.lengths.index_in_event[key]
 
     def bias(self, values_SH: Tensor) -> Bias:
         """Return the bias of attention whose value for each pair and head is given.
@@ -103,7 +103,7 @@ class Pairs:
         empty = values_SH.new_zeros(len(sizes), longest, longest, values_SH.shape[1])
         nothing = real.unsqueeze(2) & ~real.unsqueeze(1)
         empty = empty.masked_fill(nothing.unsqueeze(3), -torch.inf).flatten(0, 2)
-        places = self.lengths.padded[query] * longest + self.lengths.places[key]
+        places = self.lengths.padded[query] * longest + self.lengths.index_in_event[key]
         filled = empty.index_copy(0, places, values_SH)
         return filled.view(len(sizes), longest, longest, -1).permute(0, 3, 1, 2)
 

@@ -40,9 +40,9 @@ def translations() -> Mapping[Any, Callable[..., Any]]:
 
     def atan2(y: Any, x: Any) -> Any:
         up, along = (op.Cast(each, to=TensorProto.FLOAT) for each in (y, x))
-        zero, half_turn = op.Constant(value_float=0.0), op.Constant(value_float=math.pi)
+        zero, pi = op.Constant(value_float=0.0), op.Constant(value_float=math.pi)
         steep = op.Atan(op.Div(op.Abs(up), op.Max(op.Abs(along), op.Constant(value_float=TINY))))
-        steep = op.Where(op.Less(along, zero), op.Sub(half_turn, steep), steep)
+        steep = op.Where(op.Less(along, zero), op.Sub(pi, steep), steep)
         angle = op.CastLike(op.Where(op.Less(up, zero), op.Neg(steep), steep), y)
         missing = op.Sub(op.Mul(y, op.Cos(angle)), op.Mul(x, op.Sin(angle)))
         return op.Add(angle, op.Div(missing, op.Max(hypot(x, y), constant(TINY, y))))

@@ -20,8 +20,8 @@ def test_each_token_knows_its_event(sizes):
     assert (lengths.shortest, lengths.longest) == (min(sizes), max(sizes))
     assert lengths.sizes.tolist() == sizes
     assert lengths.event.tolist() == [n for n, size in enumerate(sizes) for _ in range(size)]
-    assert lengths.places.tolist() == [place for size in sizes for place in range(size)]
-    assert (lengths.starts + lengths.places).tolist() == list(range(sum(sizes)))
+    assert lengths.index_in_event.tolist() == [place for size in sizes for place in range(size)]
+    assert (lengths.starts + lengths.index_in_event).tolist() == list(range(sum(sizes)))
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
@@ -35,7 +35,7 @@ def test_padding_keeps_each_token(sizes):
     lengths, values = lengths_of(sizes), torch.rand(sum(sizes), 3)
     filled = lengths.filled(values)
     assert filled.shape == (len(sizes), max(sizes), 3)
-    assert torch.equal(filled[lengths.event, lengths.places], values)
+    assert torch.equal(filled[lengths.event, lengths.index_in_event], values)
     assert torch.equal(filled.flatten(0, 1)[lengths.padded], values)
     assert torch.isclose(filled.sum(), values.sum())
 

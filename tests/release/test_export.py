@@ -154,7 +154,7 @@ def test_a_graph_that_does_something_else_is_not_written(
         monkeypatch.setattr(
             to_onnx, "compared", lambda *_, d=difference: onnx_graph.Compared((3, 9), d)
         )
-        with pytest.raises(BadInput, match="not written. .* on events of 3 to 9 points"):
+        with pytest.raises(BadInput, match=r"not written. .* on events of 3 to 9 points"):
             to_onnx.write(exported[PRETRAINED], store, to, "train", None)
         assert not to.exists()
 

@@ -105,7 +105,7 @@ class PairBias(nn.Module):
         """Return the bias of what `layout` has, from the `inputs` of points (P, columns)."""
         among = Pairs(batch.lengths)
         values = self.net(features(self.pairs, inputs, among))
-        values = among.every(values, symmetric=self.pairs.symmetric)
+        values = among.of_all(values, symmetric=self.pairs.symmetric)
         whole = Pairs(layout.lengths)
         query, key = among.ordered
         between = whole.numbers(layout.points[query], layout.points[key])

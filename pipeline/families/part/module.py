@@ -57,7 +57,7 @@ class PairEmbedding(nn.Module):
         pairs = Pairs(lengths)
         pairwise = features(self.interaction, points[:, self.columns], pairs)
         values = self.net(pairwise)
-        return pairs.bias(pairs.every(values, symmetric=self.interaction.symmetric))
+        return pairs.bias(pairs.of_all(values, symmetric=self.interaction.symmetric))
 
 
 class ScaledAttention(nn.Module):

@@ -48,7 +48,7 @@ def patches_of(batch: Batch, size: int, most: int) -> Patches:
     used = torch.arange(chosen.shape[1], device=real.device) < lengths.sizes.unsqueeze(1)
     code = morton(centres).masked_fill(~used, torch.iinfo(torch.int64).max)
     order = code.argsort(dim=1, stable=True)
-    ordered = order[lengths.event, lengths.places]
+    ordered = order[lengths.event, lengths.index_in_event]
     centres = centres[lengths.event, ordered]
     rows = nearest[lengths.event, ordered] + batch.offsets[lengths.event].unsqueeze(1)
     return Patches(centres, batch.points[:, :3][rows] - centres.unsqueeze(1), rows, lengths)
