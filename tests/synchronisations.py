@@ -29,7 +29,7 @@ BY_MASK = {"aten::index", "aten::index_put_", "aten::index_put", "aten::_index_p
 
 
 class Synchronisations(TorchDispatchMode):
-    """Counts the operations that wait, by the line of the project that asks for them."""
+    """Counts the operations that wait, by the line that asks for them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,10 +42,17 @@ class Synchronisations(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def count(self, name: str) -> None:
-        """Count an operation at the innermost line of the project."""
-        here = [each for each in traceback.extract_stack() if each.filename.startswith(PIPELINE)]
-        where = f"{Path(here[-1].filename).relative_to(PIPELINE)}:{here[-1].lineno}" if here else ""
-        self.found[f"{name} at {where}"] += 1
+        """Count an operation at the innermost line of the project, or of DeepSpeed."""
+        where = [_line(each) for each in traceback.extract_stack()]
+        self.found[f"{name} at {next((each for each in reversed(where) if each), '')}"] += 1
+
+
+def _line(frame: traceback.FrameSummary) -> str:
+    """Return where in the project or in DeepSpeed a frame is, "" if in neither."""
+    if frame.filename.startswith(PIPELINE):
+        return f"{Path(frame.filename).relative_to(PIPELINE)}:{frame.lineno}"
+    _, found, inside = frame.filename.rpartition("/deepspeed/")
+    return f"deepspeed/{inside}:{frame.lineno}" if found else ""
 
 
 def _waits(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from pipeline.nn.lengths import Lengths
 
+Range = tuple[int, int]
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -32,15 +34,20 @@ class Batch:
     epoch: Tensor | None = None
     seed: int = 0
     known: InitVar[Lengths | None] = None
+    known_ranges: InitVar[Mapping[str, Range] | None] = None
     lengths: Lengths = field(init=False, repr=False, compare=False)
+    ranges: Mapping[str, Range] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self, known: Lengths | None) -> None:
-        """Take the `known` lengths, or read the offsets; refuse a batch whose parts disagree."""
+    def __post_init__(
+        self, known: Lengths | None, known_ranges: Mapping[str, Range] | None
+    ) -> None:
+        """Take what is known on the CPU, or read the offsets; refuse parts that disagree."""
         lengths = Lengths.of(self.offsets) if known is None else known
         if lengths.tokens != self.points.shape[0]:
             message = f"offsets {self.offsets.tolist()} do not cut {len(self.points)} points."
             raise ValueError(message)
         object.__setattr__(self, "lengths", lengths)
+        object.__setattr__(self, "ranges", known_ranges or {})
 
     @property
     def sizes(self) -> Tensor:
@@ -62,9 +69,20 @@ class Batch:
         places = torch.arange(self.lengths.longest, device=values.device)
         return self.lengths.filled(values), places < self.sizes.unsqueeze(1)
 
+    def range_of(self, name: str) -> Range:
+        """Return the least and the largest integer of an array of points or events.
+
+        A batch that was moved to a device knows it from before; any other asks the values.
+        """
+        if name in self.ranges:
+            return self.ranges[name]
+        values = self.per_event[name] if name in self.per_event else self.per_point[name]
+        return int(values.min()), int(values.max())
+
     def to(self, device: torch.device) -> "Batch":
-        """Return the batch on `device`."""
-        lengths = self.lengths.to(device)
+        """Return the batch on `device`; what was known of it on the CPU is known there."""
+        lengths, arrays = self.lengths.to(device), {**self.per_point, **self.per_event}
+        ranges = {name: _range(each) for name, each in arrays.items() if _is_numbered(each)}
         return Batch(
             _to(self.points, device),
             lengths.offsets,
@@ -74,6 +92,7 @@ class Batch:
             None if self.epoch is None else _to(self.epoch, device),
             self.seed,
             lengths,
+            {**ranges, **self.ranges},
         )
 
 
@@ -87,6 +106,17 @@ class MicroBatch:
     batch: Batch
     weight: float = 1.0
     is_whole: bool = True
+
+
+def _is_numbered(values: Tensor) -> bool:
+    """Return whether these are integers on the CPU, one for each point or event."""
+    return values.device.type == "cpu" and values.dtype == torch.int64 and values.ndim == 1
+
+
+def _range(values: Tensor) -> Range:
+    """Return the least and the largest of `values` (N) on the CPU."""
+    numbers = values.numpy()
+    return int(numbers.min()), int(numbers.max())
 
 
 def _to(values: Tensor, device: torch.device) -> Tensor:

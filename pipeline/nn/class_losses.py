@@ -16,17 +16,18 @@ def classes(logits: Tensor, batch: Batch) -> Losses:
     Raises:
         BadInput: A label is none of the classes.
     """
-    true = batch.per_event[LABEL]
-    number = logits.shape[1]
-    if beyond(true, number):
+    true, number = batch.per_event[LABEL], logits.shape[1]
+    if beyond(batch, number):
+        least, largest = batch.range_of(LABEL)
         message = (
-            f"labels from {int(true.min())} to {int(true.max())}; the model predicts {number} "
+            f"labels from {least} to {largest}; the model predicts {number} "
             "classes, 0 and up. Give it as many `classes` as the store has."
         )
         raise BadInput(message)
     return {"class": functional.cross_entropy(logits.float(), true)}
 
 
-def beyond(true: Tensor, number: int) -> bool:
-    """Return whether any of the true labels (B) is none of so many classes."""
-    return bool((true < 0).any()) or bool((true >= number).any())
+def beyond(batch: Batch, number: int) -> bool:
+    """Return whether the label of any event is none of so many classes."""
+    least, largest = batch.range_of(LABEL)
+    return least < 0 or largest >= number

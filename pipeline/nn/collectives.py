@@ -93,6 +93,24 @@ class Collective(nn.Module):
     counts = True
     computes_again = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: dict[str, int] = {}  # of buffers that were read from the device
+
+    def is_set(self, flag: str) -> bool:
+        """Return whether the buffer `flag`, which never is unset, is set.
+
+        The device is asked until it is: each answer waits for all that was launched before.
+        """
+        if not self._known.get(flag):
+            self._known[flag] = int(bool(getattr(self, flag)))
+        return bool(self._known[flag])
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        """Load what is stored, and ask the device again."""
+        self._known.clear()
+        super()._load_from_state_dict(*args, **kwargs)
+
     def prepare(self, batches: Sequence[Batch]) -> None:
         """Learn from this process's share of a batch, before any of it is taken forward.
 

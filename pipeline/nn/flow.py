@@ -135,13 +135,24 @@ def labels(batch: Batch, classes: int) -> Tensor:
         BadInput: One is none of the classes.
     """
     true = batch.per_event[LABEL]
-    if beyond(true, classes):
+    if beyond(batch, classes):
+        least, largest = batch.range_of(LABEL)
         message = (
-            f"labels from {int(true.min())} to {int(true.max())}; the model has {classes} "
+            f"labels from {least} to {largest}; the model has {classes} "
             "classes, counted from 0. Declare as many as the store has."
         )
         raise BadInput(message)
     return true
+
+
+def class_counts(batch: Batch, classes: int) -> Tensor:
+    """Return how many events are of each class (C).
+
+    Raises:
+        BadInput: A label is none of the classes.
+    """
+    true = labels(batch, classes)
+    return true.new_zeros(classes).index_add(0, true, torch.ones_like(true))
 
 
 def conditions(batch: Batch, names: Sequence[str]) -> Tensor:

@@ -125,7 +125,7 @@ class Clusters(Collective):
     @property
     def is_fresh(self) -> bool:
         """Whether the centres are as they were drawn."""
-        return not bool(self.initialised)
+        return not self.is_set("initialised")
 
     def begin(self, points: Tensor, batches: Sequence[Batch]) -> None:
         """Put the centres among the points (P, D) of `batches` of all processes; all call."""

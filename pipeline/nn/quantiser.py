@@ -58,7 +58,7 @@ class Quantiser(Collective):
     @property
     def is_fresh(self) -> bool:
         """Whether the codes are as they were drawn."""
-        return int(self.steps) == 0
+        return not self.is_set("steps")
 
     @property
     def codebook(self) -> Tensor:
@@ -99,7 +99,7 @@ class Quantiser(Collective):
     @torch.no_grad()
     def _follow(self, z: Tensor, code: Tensor, batch: Batch) -> None:
         """Count which codes are used, and remember some points where codes may be moved to."""
-        used = torch.bincount(code, minlength=len(self.idle))
+        used = torch.zeros_like(self.idle).index_add(0, code, torch.ones_like(code))
         self._used = used if self._used is None else self._used + used
         self._batch = batch
         if self._is_due and self.counts and not self.computes_again:
@@ -112,7 +112,14 @@ class Quantiser(Collective):
     @property
     def _is_due(self) -> bool:
         """Whether dead codes are moved at the end of this step."""
-        return (int(self.steps) + 1) % self.replacement_steps == 0
+        return (self._number + 1) % self.replacement_steps == 0
+
+    @property
+    def _number(self) -> int:
+        """The number of steps that were concluded; the device is asked for it once."""
+        if "number" not in self._known:
+            self._known["number"] = int(self.steps)
+        return self._known["number"]
 
     @torch.no_grad()
     def conclude(self) -> None:
@@ -121,15 +128,23 @@ class Quantiser(Collective):
             return
         counts = self.collectives.all_reduce_sum(self._used)
         self.idle.copy_(torch.where(counts > 0, 0, self.idle + 1))
-        dead = (self.idle >= self.replacement_steps).nonzero().squeeze(1)
-        if self._is_due and len(dead):
-            assert self._sample is not None, "each process has an event of every batch"
-            sample = self._sample.of_all(self.collectives)
-            to = sample.places(len(dead), self._batch, int(self.steps), beside=True)
-            self._move(dead, self.collectives.broadcast(to))
-            self.idle[dead] = 0
+        number = self._number
+        if self._is_due:
+            self._replace(self._batch)
         self.steps += 1
+        self._known["number"] = number + 1
         self._used = self._sample = self._batch = None
+
+    def _replace(self, batch: Batch) -> None:
+        """Move the codes long unused to points of this step, whose first `batch` this is."""
+        dead = (self.idle >= self.replacement_steps).nonzero().squeeze(1)
+        if not len(dead):
+            return
+        assert self._sample is not None, "each process has an event of every batch"
+        sample = self._sample.of_all(self.collectives)
+        to = sample.places(len(dead), batch, self._number, beside=True)
+        self._move(dead, self.collectives.broadcast(to))
+        self.idle[dead] = 0
 
     @torch.no_grad()
     def _move(self, codes: Tensor, to: Tensor) -> None:

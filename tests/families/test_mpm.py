@@ -5,6 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from made_batches import batch as events_of
 from made_batches import part
 from made_constituents import feature_batch
 from pydantic import ValidationError
@@ -12,7 +13,7 @@ from torch import nn
 
 from pipeline.data.jet_inputs import columns_of
 from pipeline.families.mpm.encoder import Normaliser
-from pipeline.families.mpm.module import drawn
+from pipeline.families.mpm.module import drawn, hidden_number
 from pipeline.families.mpm.probe import probe
 from pipeline.families.mpm.spec import COLUMNS, MPM
 from pipeline.families.mpm_vqvae.module import squashed, unsquashed
@@ -129,6 +130,13 @@ def test_a_share_of_each_jet_is_hidden_rounded_down():
     for each in (batch, part(jets(4, most=7), [0, 1, 2, 3]), one):
         counts = torch.bincount(each.event[drawn(each, 0.3)], minlength=len(each.sizes))
         assert torch.equal(counts, (3 * each.sizes) // 10)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.3, 0.4, 0.5, 0.7])
+def test_as_much_is_hidden_as_is_known_on_the_cpu(share):
+    for size in range(1, 129):
+        events = events_of([size, size])
+        assert int(drawn(events, share).sum()) == hidden_number(events.lengths, share)
 
 
 def test_a_batch_of_which_nothing_is_hidden_has_a_loss_of_zero():

@@ -5,15 +5,17 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import numpy as np
+from made_batches import batch as events_of
 from made_batches import part
 from pydantic import ValidationError
 
 from pipeline.data.jet_inputs import columns_of
 from pipeline.families.mpmv2.heads import features, identities
-from pipeline.families.mpmv2.module import by_pt, drawn
+from pipeline.families.mpmv2.module import Drawn, by_pt
 from pipeline.families.mpmv2.spec import IDENTITIES, INPUTS, MPMv2
 from pipeline.nn import systems
 from pipeline.nn.batch import Batch
+from pipeline.nn.lengths import Lengths
 from pipeline.training.network import backbone_of
 
 SMALL = {"width": 32, "layers": 2, "heads": 4, "codes": 16, "clusters": 16, "registers": 2}
@@ -105,11 +107,22 @@ def test_a_share_is_masked_of_each_jet_and_never_all_or_none():
     batch = jets(200, most=40)
     tiny = part(jets(4, most=7), [0, 1, 2, 3])
     for each in (batch, tiny):
-        counts = torch.bincount(each.event[drawn(each, 0.3)], minlength=len(each.sizes))
+        counts = torch.bincount(each.event[Drawn.of(each, 0.3).rows], minlength=len(each.sizes))
         assert torch.equal(counts, (each.sizes * 0.3).round().long())
-    extremes = [torch.bincount(tiny.event[drawn(tiny, share)]) for share in (0.001, 0.999)]
+    extremes = [torch.bincount(tiny.event[Drawn.of(tiny, share).rows]) for share in (0.001, 0.999)]
     assert extremes[0].tolist() == [1, 1, 1, 1]
     assert torch.equal(extremes[1], tiny.sizes - 1)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.3, 0.4, 0.5, 0.7])
+def test_what_is_drawn_is_as_much_as_is_known_on_the_cpu(share):
+    sizes = range(2, 129)
+    every = events_of(list(sizes))
+    found = Drawn.of(every, share)
+    assert found.lengths.runs == Lengths.of(found.lengths.offsets).runs
+    assert torch.cat([found.rows, found.left]).unique().numel() == sum(sizes)
+    left = torch.bincount(every.event[found.left], minlength=len(sizes))
+    assert torch.equal(left, found.lengths.sizes)
 
 
 def test_places_go_by_falling_pt_in_each_jet():

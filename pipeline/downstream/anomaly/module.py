@@ -15,7 +15,7 @@ from pipeline.downstream.anomaly.spec import AnomalyTask
 from pipeline.downstream.jets.module import classifier
 from pipeline.families import Family
 from pipeline.nn.batch import Batch
-from pipeline.nn.class_losses import beyond
+from pipeline.nn.class_losses import LABEL, beyond
 
 
 def build(task: AnomalyTask, model: Family) -> nn.Module:
@@ -32,9 +32,10 @@ def loss(output: Tensor, batch: Batch, task: AnomalyTask) -> dict[str, Tensor]:
         BadInput: A label is none of the classes.
     """
     label = batch.per_event["label"]
-    if beyond(label, len(task.classes)):
+    if beyond(batch, len(task.classes)):
+        least, largest = batch.range_of(LABEL)
         message = (
-            f"labels from {int(label.min())} to {int(label.max())}; the head knows "
+            f"labels from {least} to {largest}; the head knows "
             f"{len(task.classes)} classes: {', '.join(task.classes)}. Name all of them, in the "
             "order of the labels."
         )

@@ -11,7 +11,7 @@ from pipeline.downstream.jets.score import NO_CLASS, PREDICTION, classes_of
 from pipeline.downstream.jets.spec import JetTask, Pooling
 from pipeline.families import Family
 from pipeline.nn.batch import Batch
-from pipeline.nn.class_losses import beyond
+from pipeline.nn.class_losses import LABEL, beyond
 from pipeline.nn.hidden import Hidden
 
 
@@ -161,9 +161,10 @@ def loss(output: Tensor, batch: Batch, task: JetTask) -> dict[str, Tensor]:
             output.float(), grouped, ignore_index=NO_CLASS, reduction="sum"
         )
         return {"class": entropy / len(true)}
-    if beyond(true, len(task.classes)):
+    if beyond(batch, len(task.classes)):
+        least, largest = batch.range_of(LABEL)
         message = (
-            f"labels from {int(true.min())} to {int(true.max())}; the head has "
+            f"labels from {least} to {largest}; the head has "
             f"{len(task.classes)} classes: {', '.join(task.classes)}. Name all of them, in the "
             "order of the labels."
         )

@@ -152,13 +152,18 @@ class Normaliser(Collective):
     def _deviation(self) -> Tensor:
         return self.variance.sqrt() + SMALLEST
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it takes in no more."""
+        return self.is_set("frozen")
+
     @torch.no_grad()
     def learn(self, x: Tensor) -> None:
         """Take in constituents x (P, F): means and squares of two samples made those of both.
 
         Chan, Golub, LeVeque, Technical Report STAN-CS-79-773, eq. 2.1.
         """
-        if bool(self.frozen):
+        if self.is_frozen:
             return
         add, x = self.collectives.all_reduce_sum, x.double()
         count = add(x.new_tensor([len(x)]))

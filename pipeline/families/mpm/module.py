@@ -7,6 +7,7 @@ constituents of all jets of a batch, packed · M that are hidden · F inputs · 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -49,7 +50,7 @@ class Backbone(Collective):
 
     def prepare(self, batches: Sequence[Batch]) -> None:
         """Learn the normalisation of the constituents."""
-        if self.learns and not bool(self.normaliser.frozen):
+        if self.learns and not self.normaliser.is_frozen:
             self.normaliser.learn(torch.cat([each.points for each in batches]))
 
     def forward(self, batch: Batch) -> Tensor:
@@ -108,7 +109,7 @@ class Pretrainer(Collective):
         """Put centres among the constituents of the first batch, and learn the normalisation."""
         if self.training and self.clusters is not None and self.clusters.is_fresh:
             self.clusters.begin(torch.cat([each.points for each in batches]), batches)
-        if self.backbone.learns and not bool(self.backbone.normaliser.frozen):
+        if self.backbone.learns and not self.backbone.normaliser.is_frozen:
             read = torch.cat([self.labelled(each)[0] for each in batches])
             self.backbone.normaliser.learn(read)
 
@@ -116,16 +117,21 @@ class Pretrainer(Collective):
         """Return what is predicted of constituents that are drawn to be hidden."""
         if not self.is_stepped:
             self.prepare([batch])
-        return self.predicted(batch, drawn(batch, self.model.masked))
+        share = self.model.masked
+        return self.predicted(batch, drawn(batch, share), hidden_number(batch.lengths, share))
 
-    def predicted(self, batch: Batch, hidden: Tensor) -> Masked:
-        """Return what is predicted of the constituents that are `hidden` (P)."""
+    def predicted(self, batch: Batch, hidden: Tensor, number: int | None = None) -> Masked:
+        """Return what is predicted of the constituents that are `hidden` (P).
+
+        Without their `number` this waits for the device.
+        """
         points, labels = self.labelled(batch)
         states = self.backbone.trunk(self.masked(points, hidden, batch), batch.lengths)
         outputs = self.exit(states)
         if self.second is not None:
             outputs = self.second(outputs, batch.index_in_event, batch.lengths)
-        (rows,) = hidden.nonzero(as_tuple=True)
+        number = int(hidden.sum()) if number is None else number
+        rows = hidden.nonzero_static(size=number).squeeze(1)
         true = self.backbone.normaliser(batch.points) if labels is None else labels
         return Masked(rows, outputs[rows], true[rows])
 
@@ -159,6 +165,14 @@ def first_shape(model: MPM) -> Shape:
 def drawn(batch: Batch, share: float) -> Tensor:
     """Return which constituents (P) are hidden: `share` of each jet, rounded down."""
     return draws.ranks(batch, "mpm.hidden") < (batch.sizes * share).floor()[batch.event]
+
+
+def hidden_number(lengths: Lengths, share: float) -> int:
+    """Return how many constituents `drawn` hides, by the same arithmetic in single precision."""
+    return sum(
+        events * int(np.floor(np.float32(size) * np.float32(share)))
+        for events, size in lengths.runs
+    )
 
 
 def backbone(model: MPM, store: Store | None) -> tuple[nn.Module, HiddenOf]:

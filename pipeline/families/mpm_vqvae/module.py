@@ -68,7 +68,7 @@ class Tokens(Collective):
     @property
     def knows_all(self) -> bool:
         """Whether no batch teaches it more than gradients do."""
-        return bool(self.normaliser.frozen) and not self.quantiser.is_fresh
+        return self.normaliser.is_frozen and not self.quantiser.is_fresh
 
     def forward(self, batch: Batch) -> Reconstructed:
         """Return what is left of the features after encoding and decoding."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -58,8 +59,7 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor, packed: "Packed") -> tuple[Tensor, Tensor]:
         """Return x (K, W) and the registers (B · R, W) after all blocks.
 
-        `x` are embedded constituents, `embedded` and perhaps masked; a jet may have none left only
-        where there are registers.
+        `x` are embedded constituents, `embedded`, of each jet one at least.
         """
         together = packed.join(self.registers.repeat(packed.lengths.events, 1), x)
         for block in self.blocks:
@@ -85,21 +85,10 @@ class Packed:
 
     @classmethod
     def of(cls, jets: Lengths, registers: int) -> "Packed":
-        """Return the places for whole jets, none of whose constituents is left out."""
-        return cls._of(jets.longer(registers), jets.event, registers)
-
-    @classmethod
-    def of_some(cls, sizes: Tensor, registers: int) -> "Packed":
-        """Return the places for jets of which `sizes` (B) are left; waits for the device."""
-        offsets = functional.pad((sizes + registers).cumsum(0), (1, 0))
-        jets = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
-        return cls._of(Lengths.of(offsets), jets, registers)
-
-    @classmethod
-    def _of(cls, lengths: Lengths, jets: Tensor, registers: int) -> "Packed":
-        """Return the places for points of `jets` (P) in events of `lengths` with registers."""
-        extra = torch.arange(registers, device=jets.device)
-        points = torch.arange(jets.shape[0], device=jets.device) + registers * (jets + 1)
+        """Return the places for jets of such lengths."""
+        lengths, device = jets.longer(registers), jets.offsets.device
+        extra = torch.arange(registers, device=device)
+        points = torch.arange(jets.tokens, device=device) + registers * (jets.event + 1)
         return cls(lengths, (lengths.offsets[:-1, None] + extra).flatten(), points)
 
     def join(self, registers: Tensor, points: Tensor) -> Tensor:
@@ -122,20 +111,16 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(model.decoder_width)
 
     def forward(
-        self, seen: Tensor, registers: Tensor, masks: Tensor, hidden: Tensor, batch: Batch
+        self, seen: Tensor, registers: Tensor, masks: Tensor, drawn: "Drawn", batch: Batch
     ) -> Tensor:
-        """Return the masked constituents (M, C), of what is `seen` (K, W) and masks (M, C).
-
-        `hidden` (P) says which of the batch are masked.
-        """
-        x = masks.new_empty(len(hidden), masks.shape[1])
-        (here,), (there,) = hidden.nonzero(as_tuple=True), (~hidden).nonzero(as_tuple=True)
-        x = x.index_copy(0, here, masks).index_copy(0, there, self.entry(seen))
+        """Return the masked constituents (M, C), of what is `seen` (K, W) and masks (M, C)."""
+        x = masks.new_empty(batch.lengths.tokens, masks.shape[1])
+        x = x.index_copy(0, drawn.rows, masks).index_copy(0, drawn.left, self.entry(seen))
         packed = Packed.of(batch.lengths, len(registers) // batch.lengths.events)
         x = packed.join(self.entry(registers), x)
         for block in self.blocks:
             x = block(x, packed.lengths)
-        decoded: Tensor = self.norm(x[packed.points[here]])
+        decoded: Tensor = self.norm(x[packed.points[drawn.rows]])
         return decoded
 
 
@@ -168,11 +153,11 @@ class Pretrainer(Collective):
         predictions: dict[str, Prediction] = {}
         for name, head in self.heads.items():
             if isinstance(head, SetFlow):
-                there, entry = head.start(batch, sight.rows)
+                there, entry = head.start(batch, sight.drawn.rows)
                 predictions[name] = head(self._with(entry, sight), there)
             else:
-                predictions[name] = head(sight.context, batch, sight.rows)
-        return Masked(sight.rows, predictions)
+                predictions[name] = head(sight.context, batch, sight.drawn.rows)
+        return Masked(sight.drawn.rows, predictions)
 
     @torch.no_grad()
     def sample(self, batch: Batch, steps: int = 32) -> tuple[Tensor, dict[str, Tensor]]:
@@ -181,7 +166,7 @@ class Pretrainer(Collective):
         What is hidden is what `forward` hides. Flows are led back by the midpoint rule in `steps`.
         """
         sight, found = self._sight(batch), {}
-        start = draws.normal(batch, "mpmv2.start", self.model.features)[sight.rows]
+        start = draws.normal(batch, "mpmv2.start", self.model.features)[sight.drawn.rows]
         times = torch.ones(len(start), device=start.device)
         for name, head in self.heads.items():
             if isinstance(head, NormalisingFlow):
@@ -191,7 +176,7 @@ class Pretrainer(Collective):
             elif isinstance(head, SetFlow):
                 velocity = partial(self._set_velocity, head, sight)
                 found[name] = midpoint(velocity, start, times, steps)
-        return sight.rows, found
+        return sight.drawn.rows, found
 
     def _set_velocity(self, head: SetFlow, sight: "Sight", z: Tensor, time: Tensor) -> Tensor:
         """Return the velocity (M, D) of all that is hidden at z (M, D) and time (M)."""
@@ -200,32 +185,29 @@ class Pretrainer(Collective):
 
     def _sight(self, batch: Batch) -> "Sight":
         """Return what heads are given, of constituents that are drawn to be hidden."""
-        hidden = drawn(batch, self.model.masked)
-        (rows,) = hidden.nonzero(as_tuple=True)
-        masks = self.mask + self.places(by_pt(batch)[rows])
+        drawn = Drawn.of(batch, self.model.masked)
+        masks = self.mask + self.places(by_pt(batch)[drawn.rows])
         x = self.backbone.embedded(batch)
-        kept = batch.sizes - torch.bincount(batch.event[rows], minlength=batch.lengths.events)
-        packed = Packed.of_some(kept, self.model.registers)
-        states, registers = self.backbone(x[~hidden], packed)
-        context = self.decoder(states, registers, masks, hidden, batch)
-        return Sight(batch, hidden, rows, states, registers, context)
+        packed = Packed.of(drawn.lengths, self.model.registers)
+        states, registers = self.backbone(x[drawn.left], packed)
+        context = self.decoder(states, registers, masks, drawn, batch)
+        return Sight(batch, drawn, states, registers, context)
 
     def _with(self, entry: Tensor, sight: "Sight") -> Tensor:
         """Return the context (M, C) where mask tokens carry `entry` (M, C), and no position."""
         masks = self.mask + entry
         context: Tensor = self.decoder(
-            sight.states, sight.registers, masks, sight.hidden, sight.batch
+            sight.states, sight.registers, masks, sight.drawn, sight.batch
         )
         return context
 
 
 @dataclass(frozen=True)
 class Sight:
-    """What is hidden (P), its rows (M), what the encoder made of the rest, and context (M, C)."""
+    """What is drawn of a batch, what the encoder made of what is left, and context (M, C)."""
 
     batch: Batch
-    hidden: Tensor
-    rows: Tensor
+    drawn: "Drawn"
     states: Tensor
     registers: Tensor
     context: Tensor
@@ -243,10 +225,30 @@ def style(model: MPMv2, width: int, heads: int) -> Style:
     )
 
 
-def drawn(batch: Batch, share: float) -> Tensor:
-    """Return which constituents (P) are masked: `share` of each jet, one at least, never all."""
-    count = (batch.sizes * share).round().clamp(min=1).minimum(batch.sizes - 1)
-    return draws.ranks(batch, "mpmv2.masked") < count[batch.event]
+@dataclass(frozen=True)
+class Drawn:
+    """Rows (M) that are masked, rows that are `left` (K), and the lengths of what is left."""
+
+    rows: Tensor
+    left: Tensor
+    lengths: Lengths
+
+    @classmethod
+    def of(cls, batch: Batch, share: float) -> "Drawn":
+        """Draw what is masked: `share` of each jet, one at least, never all."""
+        sizes, whole = batch.sizes, batch.lengths
+        count = (sizes * share).round().clamp(min=1).minimum(sizes - 1).long()
+        hidden = draws.ranks(batch, "mpmv2.masked") < count[batch.event]
+        runs = tuple((jets, size - masked(size, share)) for jets, size in whole.runs)
+        left = Lengths(functional.pad((sizes - count).cumsum(0), (1, 0)), runs)
+        rows = hidden.nonzero_static(size=whole.tokens - left.tokens).squeeze(1)
+        return cls(rows, (~hidden).nonzero_static(size=left.tokens).squeeze(1), left)
+
+
+def masked(size: int, share: float) -> int:
+    """Return how many of so many constituents are masked, by arithmetic in single precision."""
+    wanted = int(np.round(np.float32(size) * np.float32(share)))
+    return min(max(wanted, 1), size - 1)
 
 
 def by_pt(batch: Batch) -> Tensor:

@@ -20,7 +20,7 @@ from pipeline.families.omnilearned.pet import Block, Layout, Perceptron, linear
 from pipeline.families.omnilearned.spec import CONTRASTIVE, OmniLearned
 from pipeline.nn.batch import Batch
 from pipeline.nn.collectives import Collective, gathered
-from pipeline.nn.flow import NOISE, Flow, Noise, Noised, labels, noised
+from pipeline.nn.flow import NOISE, Flow, Noise, Noised, class_counts, labels, noised
 from pipeline.nn.hidden import Hidden, HiddenOf
 
 
@@ -101,8 +101,7 @@ class Pretrainer(Collective):
         if self.model.mode != "generator":
             counts = self.classes.weight.new_zeros(self.model.classes, dtype=torch.int64)
             for batch in (each for each in batches if LABEL in each.per_event):
-                true = labels(batch, self.model.classes)
-                counts = counts + true.bincount(minlength=self.model.classes)
+                counts = counts + class_counts(batch, self.model.classes)
             self._class_counts = self.collectives.all_reduce_sum(counts)
         self._others, self._longest = None, 0
         if self.training and CONTRASTIVE in self.model.objective_weights:

@@ -12,9 +12,10 @@ from torch.nn import functional
 
 from pipeline.families.omnilearned.module import Output
 from pipeline.nn.batch import Batch
-from pipeline.nn.flow import labels
+from pipeline.nn.flow import class_counts, labels
 from pipeline.nn.losses import Losses, event_mean, pooled
 
+UNKNOWN = -1  # in place of a class
 SMALLEST = 1e-6  # beside the number of events of a class
 SHARPNESS = 2.74  # of what compares events with events in noise
 
@@ -87,7 +88,7 @@ def points(output: Output, batch: Batch, *, array: str) -> Losses:
     true = batch.per_point[array].long()
     there = true >= 0
     entropy = functional.cross_entropy(
-        output.of_points.float()[there], true[there], reduction="sum"
+        output.of_points.float(), true.where(there, UNKNOWN), ignore_index=UNKNOWN, reduction="sum"
     )
     return {"points": entropy / there.sum().clamp(min=1)}
 
@@ -96,7 +97,7 @@ def _counts(output: Output, batch: Batch, classes: int) -> Tensor:
     """Return how many events of the global batch are of each class (C), of this one if alone."""
     if output.class_counts is not None:
         return output.class_counts
-    return labels(batch, classes).bincount(minlength=classes)
+    return class_counts(batch, classes)
 
 
 def _weights(counts: Tensor, batch: Batch, *, weighted: bool) -> Tensor:

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from pipeline.writing import make_folder
 
 STATE = "state"
 EMA_WEIGHTS = "ema.pt"
+MOST_WANTED = 3
 
 
 class World:
@@ -140,8 +141,13 @@ class Engine:
         objective: WeightedSum,
         factor: float,
         first_beta: float | None = None,
+        wanted: Callable[[], int] = lambda: 0,
     ) -> dict[str, float]:
         """Take one optimiser step; return the loss, its terms and the gradient norm.
+
+        The largest number, 3 at most, that a process is `wanted` to do next comes along under that
+        name: of all that is returned the processes tell each other at once, and the device is
+        waited for once.
 
         `batches` are this process's micro-batches, as many as in every other process. Each group of
         parameters learns at `factor` times its own rate, with the training's first beta if
@@ -167,10 +173,9 @@ class Engine:
                 self.ema.update(self.engine.module)
         with part("metrics"):
             count = self.world.size * len(batches)
-            metrics = self._mean(sums, count)
+            metrics = self._mean(sums, count, wanted())
             metrics["points"] = round(metrics["points"] * count)
-            norm = self.engine.get_global_grad_norm()
-            return metrics if norm is None else metrics | {"grad_norm": float(norm)}
+            return metrics
 
     def _shares(
         self, batches: Sequence[MicroBatch], objective: WeightedSum
@@ -205,11 +210,24 @@ class Engine:
         means = {name: value.detach().double() for name, value in losses.items()}
         return {"loss": total.detach().double(), **means, "points": points}
 
-    def _mean(self, values: Mapping[str, Tensor], count: int) -> dict[str, float]:
-        """Return the sum over processes of each value, divided by `count`."""
-        stacked = torch.stack(list(values.values()))
+    def _mean(self, values: Mapping[str, Tensor], count: int, wanted: int) -> dict[str, float]:
+        """Return the sum over processes of each value, divided by `count`; the norm; the largest.
+
+        The largest of what is `wanted` is found of sums, too: of how many want at least so much.
+        """
+        steps = torch.arange(1, MOST_WANTED + 1, device=self.world.device) <= wanted
+        stacked = torch.cat([torch.stack(list(values.values())), steps.double()])
         torch.distributed.all_reduce(stacked)
-        return dict(zip(values, (stacked / count).tolist(), strict=True))
+        norm = self.engine.get_global_grad_norm()
+        if isinstance(norm, Tensor):
+            stacked = torch.cat([stacked, norm.detach().double().reshape(1).to(stacked.device)])
+        found = stacked.tolist()
+        names = len(values)
+        metrics = {name: value / count for name, value in zip(values, found, strict=False)}
+        metrics["wanted"] = sum(each > 0 for each in found[names : names + MOST_WANTED])
+        if norm is not None:
+            metrics["grad_norm"] = found[-1] if isinstance(norm, Tensor) else float(norm)
+        return metrics
 
     def all_reduce_max(self, value: int) -> int:
         """Return the largest `value` of all processes; all must call this at the same step."""

@@ -3,7 +3,8 @@
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -78,13 +79,15 @@ def _train(
     profile = Profile(folder.profile, world.profile_steps if world.is_first else 0)
     with Metrics(folder, world, training, seen=seen, speed=speed) as metrics, profile:
         while seen < end:
-            last = _step(engine, spec, batches, seen)
-            seen += training.batch_events
+            after = seen + training.batch_events
+            wanted = partial(_wanted, saving, after, stop)
+            last = _step(engine, spec, batches, seen, wanted)
+            action, seen = Action(int(last.pop("wanted"))), after
             stop.watch.beat(seen // training.batch_events)
             divergence.check(seen // training.batch_events, last["loss"])
             saving.stepped(last["seconds"])
             link.step(training.batch_events, last["seconds"])
-            action = _agreed(engine, saving.action(seen, stop=stop.requested), folder)
+            _check_claim(action, folder)
             stop.watch.expect_long(action != Action.GO_ON)
             if action != Action.GO_ON and validation is not None:
                 with part("validation"):
@@ -129,17 +132,20 @@ def _exported(engine: Engine, spec: TrainSpec, folder: TaskFolder, best: Mapping
     return digest
 
 
-def _agreed(engine: Engine, wanted: Action, folder: TaskFolder) -> Action:
-    """Return the largest action that a process wants.
+def _wanted(saving: Saving, seen: int, stop: Stop) -> Action:
+    """Return what this process wants to do after `seen` events."""
+    return saving.action(seen, stop=stop.requested)
+
+
+def _check_claim(action: Action, folder: TaskFolder) -> None:
+    """End here if the first process has lost its claim; all processes do so together.
 
     Raises:
-        SupersededError: The first process has lost its claim; all processes end here together.
+        SupersededError: It has.
     """
-    action = Action(engine.all_reduce_max(wanted))
     if action == Action.LEAVE:
         message = f"{folder.path}: another process has taken over. It ends here."
         raise SupersededError(message)
-    return action
 
 
 def _validated(loss: float, seen: int, world: World) -> dict[str, float]:
@@ -209,7 +215,11 @@ def parameters(module: nn.Module) -> tuple[int, int]:
 
 
 def _step(
-    engine: Engine, spec: TrainSpec, batches: Iterator[list[MicroBatch]], seen: int
+    engine: Engine,
+    spec: TrainSpec,
+    batches: Iterator[list[MicroBatch]],
+    seen: int,
+    wanted: Callable[[], Action],
 ) -> dict[str, float]:
     """Train on this process's share of the batch that starts at `seen`; return the metrics."""
     began = time.monotonic()
@@ -220,7 +230,7 @@ def _step(
     waited = time.monotonic() - began
     beta = first_beta(spec.training, seen)
     begin_step(spec.seed, seen // spec.training.batch_events, engine.world.rank)
-    metrics = engine.step(micro_batches, spec.objective, share, beta)
+    metrics = engine.step(micro_batches, spec.objective, share, beta, wanted)
     # A gradient that is not finite spoils the weights, which must not reach a checkpoint.
     for name, key in (("loss", "loss"), ("gradient norm", "grad_norm")):
         if not math.isfinite(metrics.get(key, 0.0)):

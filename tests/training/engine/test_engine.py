@@ -104,6 +104,17 @@ def test_a_stop_asked_of_one_rank_is_heard_by_all(trained):
     assert trained[1][2]["1"]["largest"] == [1, 0]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_step_waits_for_the_device_once_and_hears_what_a_rank_wants(trained, stage, size):
+    told = trained[1][size][stage]
+    assert told["wanted"] == size - 1
+    ours = {each: n for each, n in told["waits"].items() if " at deepspeed/" not in each}
+    assert list(ours.values()) == [1]
+    assert next(iter(ours)).startswith("tolist at training/engine/engine.py")
+
+
 @pytest.mark.parametrize(("world_size", "micro"), [(1, 4), (2, 2), (4, 1)])
 def test_the_global_batch_is_the_only_truth(world_size, micro):
     made = settings(training(), world_size)

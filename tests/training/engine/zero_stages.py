@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from made_batches import MODEL, batch, part
 from ranks import training
+from synchronisations import counted
 
 from pipeline.families.fm4npp.module import NeighbourPredictor
 from pipeline.families.fm4npp.objective import neighbours_per_event
@@ -36,6 +37,11 @@ def main(folder: Path) -> None:
         weights = folder / f"zero{stage}-of-{world.size}.safetensors"
         told[stage] = {"numbers": numbers, "sha256": engine.export(weights)}
         told[stage]["largest"] = [engine.all_reduce_max(world.rank), engine.all_reduce_max(0)]
+        with counted() as waits:
+            last = engine.step(
+                [MicroBatch(own)], only(neighbours_per_event), 0.0, wanted=lambda: world.rank
+            )
+        told[stage] |= {"wanted": last["wanted"], "waits": dict(waits)}
     told["compiler"] = "torch._inductor.compile_fx" in sys.modules
     if world.is_first:
         (folder / f"told-{world.size}.json").write_text(json.dumps(told))
