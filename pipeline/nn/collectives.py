@@ -100,7 +100,7 @@ class Collective(nn.Module):
     def is_set(self, flag: str) -> bool:
         """Return whether the buffer `flag`, which never is unset, is set.
 
-        The device is asked until it is: each answer waits for all that was launched before.
+        The device is read until it is, each time after all that was launched before.
         """
         if not self._known.get(flag):
             self._known[flag] = int(bool(getattr(self, flag)))

@@ -18,7 +18,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from pipeline.nn.batch import Batch
 from pipeline.nn.lengths import Lengths
@@ -170,9 +169,9 @@ def _blocks(lengths: Lengths, count: int, per: Per) -> Lengths:
     """Return how many blocks of words each event needs for `count` numbers per point or event."""
     if per == "event":
         return Lengths.equal(lengths.events, -(-count // WORDS), lengths.offsets.device)
-    blocks = -(-lengths.sizes * count // WORDS)
-    runs = tuple((events, -(-size * count // WORDS)) for events, size in lengths.runs)
-    return Lengths(functional.pad(blocks.cumsum(0), (1, 0)), runs)
+    return lengths.of_events(
+        -(-lengths.sizes * count // WORDS), lambda size: -(-size * count // WORDS)
+    )
 
 
 def _counters(batch: Batch, blocks: Lengths) -> list[Tensor]:

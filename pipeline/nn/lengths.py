@@ -4,7 +4,7 @@ Axes: P tokens of all events of a batch, packed · B events · N events of a run
 event.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, pairwise
@@ -57,9 +57,16 @@ class Lengths:
 
         sizes (P): how long it is; `size` tells the same from the number of tokens of its event.
         """
-        alike = groupby(self.runs, lambda run: size(run[1]))
-        runs = tuple((sum(count * length for count, length in run), each) for each, run in alike)
-        return Lengths(functional.pad(sizes.cumsum(0), (1, 0)), runs)
+        runs = [(count * length, size(length)) for count, length in self.runs]
+        return Lengths(functional.pad(sizes.cumsum(0), (1, 0)), _joined(runs))
+
+    def of_events(self, sizes: Tensor, size: Callable[[int], int]) -> "Lengths":
+        """Return the lengths of as many events that are of other `sizes` (B), 1 at least.
+
+        `size` gives the same of the number of tokens of an event.
+        """
+        runs = [(count, size(length)) for count, length in self.runs]
+        return Lengths(functional.pad(sizes.cumsum(0), (1, 0)), _joined(runs))
 
     def to(self, device: torch.device) -> "Lengths":
         """Return the lengths on `device`, where they may still be on their way."""
@@ -120,3 +127,9 @@ class Lengths:
         if len(self.runs) == 1:
             return values.unsqueeze(1).expand(-1, self.longest, *values.shape[1:]).flatten(0, 1)
         return values.repeat_interleave(self.sizes, 0, output_size=self.tokens)
+
+
+def _joined(runs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Return runs of which no two neighbours are of events that are equally long."""
+    alike = groupby(runs, lambda run: run[1])
+    return tuple((sum(count for count, _ in run), size) for size, run in alike)

@@ -116,7 +116,7 @@ class Quantiser(Collective):
 
     @property
     def _number(self) -> int:
-        """The number of steps that were concluded; the device is asked for it once."""
+        """The number of steps that were concluded; it is read from the device once."""
         if "number" not in self._known:
             self._known["number"] = int(self.steps)
         return self._known["number"]

@@ -11,7 +11,6 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pipeline.data.store import Store
 from pipeline.families.mpmv2.heads import (
@@ -239,8 +238,7 @@ class Drawn:
         sizes, whole = batch.sizes, batch.lengths
         count = (sizes * share).round().clamp(min=1).minimum(sizes - 1).long()
         hidden = draws.ranks(batch, "mpmv2.masked") < count[batch.event]
-        runs = tuple((jets, size - masked(size, share)) for jets, size in whole.runs)
-        left = Lengths(functional.pad((sizes - count).cumsum(0), (1, 0)), runs)
+        left = whole.of_events(sizes - count, lambda size: size - masked(size, share))
         rows = hidden.nonzero_static(size=whole.tokens - left.tokens).squeeze(1)
         return cls(rows, (~hidden).nonzero_static(size=left.tokens).squeeze(1), left)
 

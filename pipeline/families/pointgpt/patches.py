@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from pipeline.nn.batch import Batch
 from pipeline.nn.lengths import Lengths
@@ -57,11 +56,7 @@ def patches_of(batch: Batch, size: int, most: int) -> Patches:
 def patched(lengths: Lengths, size: int, most: int) -> Lengths:
     """Return how many patches of `size` points each event has, `most` at most."""
     counts = (-(-2 * lengths.sizes // size)).clamp(1, most)
-    runs = ((events, -(-2 * length // size)) for events, length in lengths.runs)
-    return Lengths(
-        functional.pad(counts.cumsum(0), (1, 0)),
-        tuple((events, min(max(number, 1), most)) for events, number in runs),
-    )
+    return lengths.of_events(counts, lambda length: min(max(-(-2 * length // size), 1), most))
 
 
 def farthest(places: Tensor, real: Tensor, count: int) -> Tensor:

@@ -146,8 +146,7 @@ class Engine:
         """Take one optimiser step; return the loss, its terms and the gradient norm.
 
         The largest number, 3 at most, that a process is `wanted` to do next comes along under that
-        name: of all that is returned the processes tell each other at once, and the device is
-        waited for once.
+        name: all that is returned is reduced at once, and the device is waited for once.
 
         `batches` are this process's micro-batches, as many as in every other process. Each group of
         parameters learns at `factor` times its own rate, with the training's first beta if
