@@ -169,10 +169,15 @@ class Qos(Declaration):
 
 
 class Role(Declaration):
-    """The node class and the queue for one kind of work."""
+    """The node class and the queue for one kind of work.
+
+    Trainings may have `alternatives` to the queue `qos`: each goes to the cheapest of them that
+    takes its size and walltime, and of those that cost the same to the first, `qos` before others.
+    """
 
     node: str
     qos: str = ""
+    alternatives: tuple[str, ...] = ()
 
 
 class Pilot(Declaration):
@@ -305,6 +310,13 @@ class Site(Declaration):
                 raise ValueError(message)
             if role.qos and role.qos not in self.qos:
                 message = f"{key}.qos {role.qos!r} is none of qos: {', '.join(self.qos)}"
+                raise ValueError(message)
+            if role.alternatives and role is not self.training:
+                message = f"{key}.alternatives: only trainings have any; pilots wait in {key}.qos"
+                raise ValueError(message)
+        for name in self.training.alternatives:
+            if name not in self.qos:
+                message = f"training.alternatives {name!r} is none of qos: {', '.join(self.qos)}"
                 raise ValueError(message)
         return self
 

@@ -75,3 +75,13 @@ def test_a_run_in_a_folder_of_another_machine_is_refused(cosmotron, tmp_path, mo
         assert told.code == Exit.USAGE
         assert "not set on this machine. Give a folder" in told.words
     assert not list(tmp_path.iterdir())
+
+
+def test_the_queue_of_each_training_is_named_where_they_differ(cosmotron, tmp_path):
+    told = cosmotron("plan", "fm4npp", "--site", "polaris", "--root", tmp_path)
+    assert told.code == 0, told.err
+    assert "1 × 8 node(s) × 38 to 3,720 min, preemptable" in told.words
+    assert "1 to 25 × 16 node(s) × 42 to 180 min, prod" in told.words
+    one = cosmotron("plan", "fm4npp", "--site", "polaris", "--root", tmp_path, "--qos", "prod")
+    assert one.code == Exit.USAGE
+    assert "QOS 'prod' takes 10 nodes at least, not 1." in one.words

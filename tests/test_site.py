@@ -174,3 +174,14 @@ def test_an_order_of_devices_that_cannot_be_is_refused(
     node = load_site("perlmutter").nodes["gpu"].model_dump()
     with pytest.raises(ValueError, match=message):
         NodeClass.model_validate(node | changes)
+
+
+def test_alternatives_are_queues_of_the_site_and_of_trainings_alone() -> None:
+    polaris = load_site("polaris").model_dump()
+    with pytest.raises(
+        ValueError, match=r"training\.alternatives 'fast' is none of qos: prod, debug"
+    ):
+        Site.model_validate(polaris | {"training": {"node": "gpu", "alternatives": ("fast",)}})
+    pilot = polaris["pilot"] | {"role": {"node": "gpu", "alternatives": ("prod",)}}
+    with pytest.raises(ValueError, match=r"pilot\.role\.alternatives: only trainings have any"):
+        Site.model_validate(polaris | {"pilot": pilot})

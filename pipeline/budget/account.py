@@ -18,7 +18,7 @@ class Account:
     the key of the bundle that it is a part of, empty for a job of its own. `since` is the time of
     the first record: the job was not submitted before. The end of a `provisional` one is what the
     link itself knew: accounting has not confirmed it, and it keeps its reservation. `user` is who
-    submitted the job, empty where an older version recorded it.
+    submitted the job, empty where an older version recorded it, and `qos` its queue, None then.
     """
 
     site: str
@@ -38,6 +38,7 @@ class Account:
     since: float = 0.0
     provisional: bool = False
     user: str = ""
+    qos: str | None = None
 
     @property
     def known_as(self) -> str:
@@ -80,6 +81,7 @@ def replay(records: Iterable[Record]) -> Account:
         since=ordered[0].time,
         provisional=_is_provisional(final),
         user=last.get(Kind.SUBMIT, ordered[0]).user,
+        qos=next((each.qos for each in newest_first if each.qos is not None), None),
     )
 
 

@@ -100,6 +100,7 @@ def _record(kind: Kind, account: Account, status: JobStatus, when: float) -> Rec
         job_key=account.job_key,
         job_id=status.id,
         batch_key=account.batch_key,
+        qos=account.qos,
         nodes=status.nodes,
         seconds=max(0, status.seconds),
         state=status.state,

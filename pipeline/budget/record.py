@@ -35,7 +35,9 @@ class Record(Declaration):
     its share. For a task in pilots `batch_key` is their kind; the pilots carry the charge.
     `energy_joules` is the link's share too, None where the site does not measure it.
 
-    `user` is who wrote the record, as the ledger notes: of a submission, whose job it is.
+    `qos` is the queue of a training's job, which decides its charge; None where an older version
+    recorded it, and for pilots. `user` is who wrote the record, as the ledger notes: of a
+    submission, whose job it is.
 
     The order of records is that of their numbers in the ledger; `time` is by the writer's clock,
     and orders nothing. A record with the note `BY_ITS_LINK` is what a link knew of itself.
@@ -49,6 +51,7 @@ class Record(Declaration):
     job_key: str
     job_id: str = ""
     batch_key: str = ""
+    qos: str | None = None
     nodes: NonNegativeFloat = 0.0
     seconds: NonNegativeInt = 0
     node_hours: NonNegativeFloat = 0.0

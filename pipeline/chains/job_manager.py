@@ -68,9 +68,7 @@ class JobManager:
 
     def role_of(self, account: Account) -> Role:
         """Return the nodes and queue that a job of the ledger used."""
-        if account.stage in (PILOT, PACK):
-            return self.plan.pilots(account.stage).role
-        return self.plan.training_role
+        return self.plan.role(account.stage, account.qos)
 
     def next_number(self, task_key: str) -> int:
         """Return the number of the task's next job: one more than the jobs that have ended."""
@@ -202,26 +200,30 @@ class JobManager:
             job_key=f"{job.key}{DUPLICATE}{job_id}",
             job_id=job_id,
             batch_key=batch_key,
+            qos=job.qos,
             nodes=job.nodes if nodes is None else nodes,
             note="submitted twice",
         )
         self.ledger.append(record)
 
-    def room(self) -> int:
-        """Return how many more jobs this site's queues accept from the user, less those for pilots.
+    def room(self, qos: str) -> int:
+        """Return how many more jobs of trainings the queue `qos` accepts, less those for pilots.
 
         Pilots count against the site's limit, and against the queue's if they wait in that queue.
         One training always has room.
         """
-        site, qos = self.plan.site, self.plan.training_role.qos
-        trainings = {each.job_id for each in self.unended() if each.stage not in (PILOT, PACK)}
+        site = self.plan.site
+        trainings = [each for each in self.unended() if each.stage not in (PILOT, PACK)]
         pilots = [self.plan.pilots(kind) for kind in self.plan.kinds]
-        limits = [site.submitted_jobs - sum(each.max_blocks for each in pilots)]
+        here = [each for each in trainings if self.role_of(each).qos == qos]
+        limits = [(site.submitted_jobs, trainings, pilots)]
         of_queue = site.qos[qos].submitted_jobs if qos else None
         if of_queue is not None:
-            same = sum(each.max_blocks for each in pilots if each.role.qos == qos)
-            limits.append(of_queue - same)
-        return max(1, min(limits)) - len(trainings)
+            limits.append((of_queue, here, [each for each in pilots if each.role.qos == qos]))
+        return min(
+            max(1, most - sum(each.max_blocks for each in blocks)) - len({e.job_id for e in jobs})
+            for most, jobs, blocks in limits
+        )
 
     @property
     def answered_at(self) -> float:

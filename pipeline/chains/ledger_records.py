@@ -30,6 +30,7 @@ def _of(account: Account, **facts: Any) -> Record:
         task=account.task,
         job_key=account.job_key,
         batch_key=account.batch_key,
+        qos=account.qos,
         nodes=account.nodes,
         **facts,
     )

@@ -49,11 +49,12 @@ def read(folder: TaskFolder) -> tuple[Plan, Step]:
         raise NotPreparedError(message)
     trust.check(path)
     task = stored.read_any(folder)
-    step = Step(task=task, **settings["step"])
     path_of_run = folder.path.parent.parent
     run = Run(path_of_run.parent, path_of_run.name)
     site = catalog.parse(Site, settings["site"])
     options = RunOptions(**settings["options"])
+    queue = {"qos": options.qos or site.training.qos}  # as an older version chose it
+    step = Step(task=task, **{**queue, **settings["step"]})
     return Plan(run, site, options, [step], settings["code"]), step
 
 

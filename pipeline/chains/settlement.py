@@ -137,6 +137,9 @@ def _submission(manager: JobManager, key: str, script: Path, nodes: float) -> Re
         nodes=nodes,
         note="found again",
     )
+    link = _link(folder, key)
+    if link is not None:
+        found = found.model_copy(update={"qos": link[0].qos})
     if script.parent == manager.plan.run.parsl:
         kind = PACK if f".{PACK}." in key else PILOT
         found = found.model_copy(update={"stage": kind, "task": kind})

@@ -32,7 +32,7 @@ class Share:
 def reservations(plan: Plan, job: Job, shares: Sequence[Share]) -> list[Record]:
     """Return the reservation of each link: its share, by devices, of the price of `job`."""
     (first, *_) = shares
-    role = plan.pilots(first.stage).role if job.pilot else plan.training_role
+    role = plan.role(first.stage, job.qos)
     seconds = job.walltime_minutes * 60
     price = node_hours(plan.site, role, nodes=job.nodes, seconds=seconds)
     held = job.held_nodes or [float(job.nodes)]
@@ -44,6 +44,7 @@ def reservations(plan: Plan, job: Job, shares: Sequence[Share]) -> list[Record]:
             task=each.task_key,
             job_key=each.link.key,
             batch_key=job.key if job.parts else "",
+            qos=None if job.pilot else job.qos,
             nodes=nodes,
             node_hours=price * nodes / job.nodes,
         )

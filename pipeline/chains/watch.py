@@ -274,24 +274,36 @@ class Watchers:
         self._active = [
             watched for watched in self._active if watched[0].is_idle or self._continues(*watched)
         ]
-        while self._waiting and (self._waiting[0][0].is_open or self.manager.room() > 0):
-            watched = self._waiting.popleft()
-            if self._continues(*watched):
-                self._active.append(watched)
+        self._begin_waiting()
         names = {chain.step.bundle for chain, _ in self._active if chain.requested is not None}
         for name in sorted(names):
             self._submit_bundle(name)
         self._next_poll = clock.monotonic() + self.manager.plan.site.poll_seconds / 2
 
+    def _begin_waiting(self) -> None:
+        """Begin the waiting chains whose queues have room; those with an open link are first."""
+        kept: list[tuple[Chain, Future[None]]] = []
+        full: set[str] = set()
+        for _ in range(len(self._waiting)):
+            watched = self._waiting.popleft()
+            chain, queue = watched[0], watched[0].step.qos
+            if queue not in full and (chain.is_open or self.manager.room(queue) > 0):
+                if self._continues(*watched):
+                    self._active.append(watched)
+            else:
+                full.add(queue)
+                kept.append(watched)
+        self._waiting.extendleft(reversed(kept))
+
     def _submit_bundle(self, name: str) -> None:
         """Submit the requested links of a bundle as one job, once no other link can join."""
-        if self._may_grow(name) or self.manager.room() <= 0:
-            return
         members = [
             (chain, chain.requested, future)
             for chain, future in self._active
             if chain.step.bundle == name and chain.requested is not None
         ]
+        if self._may_grow(name) or self.manager.room(members[0][0].step.qos) <= 0:
+            return
         links = [(chain.step, link.number) for chain, link, _ in members]
         try:
             job_id = self.manager.submit_links(links)

@@ -253,6 +253,7 @@ def _row(step: "Step", found: "Mapping[str, Estimate]") -> dict[str, Any]:
         "needs": step.task.needs,
         "shares": step.shares,
         "bundle": step.bundle,
+        "qos": step.qos,
         "nodes": step.nodes,
         "links": step.links,
         "link_minutes": step.link_minutes,
@@ -271,13 +272,15 @@ def _steps(planned: "Plan", found: "Mapping[str, Estimate]", *, merged: bool) ->
     kinds: dict[tuple[object, ...], list[Step]] = {}
     for step in planned.steps:
         of_model = step.task.stage if step.in_pilot else SIZE_AND_SEED.sub("", step.task.key)
-        kind = (of_model, step.shares, step.nodes) if merged else (step.task.key,)
+        kind = (of_model, step.shares, step.nodes, step.qos) if merged else (step.task.key,)
         kinds.setdefault(kind, []).append(step)
+    several = len({step.qos for step in planned.steps if not step.in_pilot}) > 1
     for steps in kinds.values():
         (first, *others) = steps
         name = first.task.key + (f" and {len(others):,} more" if others else "")
         price = "" if first.in_pilot else as_hours(sum(step.node_hours for step in steps))
-        table.add_row(name, _together(steps), price, *([_mfu(steps, found)] if found else []))
+        way = _together(steps) + (f", {first.qos}" if several and first.qos else "")
+        table.add_row(name, way, price, *([_mfu(steps, found)] if found else []))
     for shared in planned.kinds:
         pilots = planned.pilots(shared)
         table.add_row(

@@ -82,7 +82,8 @@ def rehearse(
     what, where, run = opened(campaign, site, None)
     sites = [where, *map(load_site, beside or ())]
     limit = cap or what.cap_node_hours
-    policy = Policy(where.name, qos or where.training.qos, bundle)
+    default = "" if where.training.alternatives else where.training.qos
+    policy = Policy(where.name, qos or default, bundle)
     compare = compare or bool(beside)
     plans, refused = _plans(what, run, sites, None if compare else policy, project, limit)
     if not plans:

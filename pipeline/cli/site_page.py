@@ -46,10 +46,10 @@ def nodes(site: Site) -> Table:
 
 
 def queues(site: Site) -> Table:
-    """Return the queues, one row each; a star marks the queue of the trainings."""
+    """Return the queues, one row each; a star marks those of the trainings."""
     table = _table("queue", "walltime", "nodes", "jobs", "chains", "charge (× node-hours)")
     for name, queue in site.qos.items():
-        star = " *" if name == site.training.qos else ""
+        star = " *" if name in (site.training.qos, *site.training.alternatives) else ""
         chains = "yes" if queue.chaining else "forbidden"
         charge = "\n".join(_charge(each) for each in queue.charge)
         table.add_row(name + star, _walltime(queue), _nodes(queue), _jobs(queue), chains, charge)

@@ -59,6 +59,7 @@ class RunOptions:
 class Step:
     """One task as it would run: in a pilot, without nodes of its own, or as a chain of batch jobs.
 
+    `qos` is the queue of a chain's jobs, empty where the site has none.
     `shares` is the kind of job whose nodes the task shares: a pilot or a pack. The links of all
     steps of one `bundle` are parts of the same jobs, which may get a longer walltime than
     `link_minutes`; a step that `shares_node` has some of its devices there. Of a training that goes
@@ -69,6 +70,7 @@ class Step:
     task: Task
     nodes: int = 0
     processes_per_node: int = 0
+    qos: str = ""
     link_minutes: int = 0
     links: int = 0
     node_hours: float = 0.0
@@ -116,9 +118,17 @@ class Plan:
 
     @property
     def training_role(self) -> Role:
-        """Nodes and queue of the trainings."""
-        role = self.site.training
-        return role.model_copy(update={"qos": self.options.qos}) if self.options.qos else role
+        """Nodes and queue of the trainings, but for those that go to an alternative one."""
+        return Role(node=self.site.training.node, qos=self.options.qos or self.site.training.qos)
+
+    def role(self, stage: str, qos: str | None) -> Role:
+        """Return the nodes and queue of a job: of a kind of pilots, or of a training in `qos`.
+
+        None is the queue of a job that an older version recorded.
+        """
+        if stage in (PILOT, PACK):
+            return self.pilots(stage).role
+        return self.training_role if qos is None else Role(node=self.site.training.node, qos=qos)
 
     def pilots(self, kind: str) -> Pilot:
         """Return the pilots of a kind, `PILOT` or `PACK`: the site's, cut to what tasks need."""
@@ -165,7 +175,7 @@ class Plan:
 
     def link(self, step: Step, number: int) -> Job:
         """Return the batch job of link `number` (from 1) of a training's chain."""
-        role = self.training_role
+        role = self.role(step.task.stage, step.qos)
         folder = self.run.task(step.task.key)
         module = PROGRAMS[step.task.stage]
         steps = self.options.profile_steps
@@ -309,9 +319,10 @@ def make_plan(
         raise DeclarationError(message)
     plan = Plan(run, site, options, (), str(code_copy.folder(run).absolute()))
     role = plan.training_role
-    steps = [_step(task, site, role, begun.get(task.key, 0.0)) for task in tasks]
+    queues = [role.qos] if options.qos else [role.qos, *site.training.alternatives]
+    steps = [_step(task, site, role, queues, begun.get(task.key, 0.0)) for task in tasks]
     may_bundle = options.bundle != "never" and batch_system(site).RUNS_BUNDLES
-    members = _members(steps, site.nodes[role.node].devices) if may_bundle else {}
+    members = _members(steps, site.nodes[role.node].devices, role.qos) if may_bundle else {}
     found = (
         layouts(list(members.values()), site, role, soonest=options.bundle == "soonest")
         if len(members) > 1
@@ -320,12 +331,12 @@ def make_plan(
     names = found[0].bundles if found else {}
     steps = [_bundled(step, members, names, site, role) for step in steps]
     for step in steps:
-        _check_chain(step.task, site, role, step.links)
+        _check_chain(step, site)
     return replace(plan, steps=steps, layouts=found)
 
 
-def _members(steps: Sequence[Step], per_node: int) -> dict[str, Member]:
-    """Return the trainings that may share jobs, by key, each with those that it waits for.
+def _members(steps: Sequence[Step], per_node: int, qos: str) -> dict[str, Member]:
+    """Return the trainings in `qos`, which may share jobs, by key, each with those it waits for.
 
     Those in packs are not among these: a bundle waits for the members that need one.
     """
@@ -337,7 +348,7 @@ def _members(steps: Sequence[Step], per_node: int) -> dict[str, Member]:
         waits = frozenset().union(*(after.get(each, ()) for each in needs))
         after[key] = waits if step.in_pilot else waits | {key}
         shares_node = step.nodes == 1 and step.processes_per_node < per_node
-        if not step.in_pilot:
+        if not step.in_pilot and step.qos == qos:
             devices = step.processes_per_node if shares_node else 0
             found[key] = Member(key, step.nodes, step.minutes, devices, waits)
     return found
@@ -367,18 +378,44 @@ def _bundled(
     return replace(step, bundle=name, links=links, node_hours=hours, shares_node=shares_node)
 
 
-def _step(task: Task, site: Site, role: Role, begun: float) -> Step:
-    """Return `task`, of which the share `begun` is done, as it would run on `site`."""
+def _step(task: Task, site: Site, role: Role, queues: Sequence[str], begun: float) -> Step:
+    """Return `task`, of which the share `begun` is done, as it would run on `site`.
+
+    A chain runs in that of the `queues` where it costs least, and of equal ones in the first.
+
+    Raises:
+        DeclarationError: The first queue does not accept it, and none of the others does.
+    """
     shared = shares(task, site, role)
     if shared or not isinstance(task, CHAINED):
         return Step(task, shares=shared, begun=begun)
-    nodes, per_node = processes(task.training, site, role)
-    minutes = rest_minutes(task.training, begun)
+    chains, refusals = [], []
+    for qos in queues:
+        try:
+            in_queue = Role(node=role.node, qos=qos)
+            chains.append(_chain(task, task.training, site, in_queue, begun))
+        except DeclarationError as error:
+            refusals.append(error)
+    if not chains:
+        raise refusals[0]
+    allowed = [each for each in chains if each.links == 1 or _may_chain(site, each.qos)]
+    return min(allowed or chains, key=lambda each: round(each.node_hours, 6))
+
+
+def _chain(task: Task, training: Training, site: Site, role: Role, begun: float) -> Step:
+    """Return a training as a chain in one queue.
+
+    Raises:
+        DeclarationError: The queue accepts no job of its size.
+    """
+    nodes, per_node = processes(training, site, role)
+    minutes = rest_minutes(training, begun)
     walltime, work = site.walltime_minutes(minutes, nodes, role.qos)
     return Step(
         task=task,
         nodes=nodes,
         processes_per_node=per_node,
+        qos=role.qos,
         link_minutes=walltime,
         links=math.ceil(minutes / work),
         node_hours=node_hours(site, role, nodes=nodes, seconds=max(minutes, work) * 60),
@@ -402,11 +439,16 @@ def processes(training: Training, site: Site, role: Role) -> tuple[int, int]:
     return training.devices // per_node, per_node
 
 
-def _check_chain(task: Task, site: Site, role: Role, links: int) -> None:
+def _may_chain(site: Site, qos: str) -> bool:
+    """Whether the policy of a queue allows chains."""
+    return not qos or site.qos[qos].chaining
+
+
+def _check_chain(step: Step, site: Site) -> None:
     """Refuse a chain in a queue whose policy forbids it."""
-    if links > 1 and role.qos and not site.qos[role.qos].chaining:
+    if step.links > 1 and not _may_chain(site, step.qos):
         message = (
-            f"{site.name}: {task.key} needs {links} links, and QOS {role.qos!r} forbids chains. "
-            "Choose another with --qos."
+            f"{site.name}: {step.task.key} needs {step.links} links, and QOS {step.qos!r} forbids "
+            "chains. Choose another with --qos."
         )
         raise DeclarationError(message)

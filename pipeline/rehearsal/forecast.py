@@ -16,7 +16,7 @@ from pipeline.budget.forecast import SHARE, Interval
 from pipeline.budget.forecast import Forecast as KeptForecast
 from pipeline.campaign import CHAINED
 from pipeline.job import State
-from pipeline.planning.plan import PACK, PILOT, Plan, Step
+from pipeline.planning.plan import Plan, Step
 from pipeline.rehearsal.links import MAX_SAVE_INTERVAL, SAVE_SECONDS, start_up_minutes
 from pipeline.rehearsal.machine import DAY, HOUR, WAIT_SIGMA
 from pipeline.rehearsal.rehearse import rehearse, work_minutes
@@ -140,8 +140,7 @@ def _waits(plan: Plan, snapshot: Snapshot) -> list[tuple[float, bool]]:
     found = []
     for each in snapshot.accounts:
         queued_at = snapshot.queued_at(each)
-        shared = each.stage in (PILOT, PACK)
-        role = plan.pilots(each.stage).role if shared else plan.training_role
+        role = plan.role(each.stage, each.qos)
         mean = plan.site.mean_wait_hours(each.nodes, role.qos) * HOUR
         if queued_at is None or each.batch_key or not mean or (each.end and not each.start):
             continue
@@ -179,8 +178,7 @@ def so_far(plan: Plan, snapshot: Snapshot) -> list[Account]:
         if each.end is not None or each.start is None:
             found.append(each)
             continue
-        shared = each.stage in (PILOT, PACK)
-        role = plan.pilots(each.stage).role if shared else plan.training_role
+        role = plan.role(each.stage, each.qos)
         seconds = snapshot.now - each.start
         charged = node_hours(plan.site, role, nodes=each.nodes, seconds=seconds)
         found.append(replace(each, charged_node_hours=charged, end=snapshot.now))

@@ -54,7 +54,7 @@ def policies(site: Site, trunks: Sequence[bool] = (False,)) -> list[Policy]:
         for name, queue in site.qos.items()
         if queue.chaining and any(piece.factor for piece in queue.charge)
     ]
-    if not site.training.qos:
+    if not site.training.qos or site.training.alternatives:
         queues.insert(0, "")
     return [Policy(site.name, *each) for each in product(queues, WAYS, trunks)]
 

@@ -140,12 +140,12 @@ def test_a_full_queue_is_left_alone_for_longer_each_time(manager, scheduler, clo
 
 def test_room_is_what_the_queue_takes_without_what_is_there(tmp_path, scheduler, clock):
     manager = JobManager(tiny_plan(tmp_path, "frontier", project="m1"), scheduler)
-    before = manager.room()
+    before = manager.room("")
     site = manager.plan.site
     pilots = sum(manager.plan.pilots(kind).max_blocks for kind in manager.plan.kinds)
     assert before == site.submitted_jobs - pilots
     submit(manager)
-    assert manager.room() == before - 1
+    assert manager.room("") == before - 1
 
 
 def test_a_job_that_was_submitted_twice_is_charged_too(manager, scheduler):

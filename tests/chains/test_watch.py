@@ -467,7 +467,7 @@ def test_a_queue_that_others_left_full_is_used_when_they_are_gone(tmp_path, cloc
     step = pretraining(plan)
     others = [
         manager.submit(plan.link(step, number), stage="pretrain", task_key="pretrain/other")
-        for number in range(11, 11 + manager.room())
+        for number in range(11, 11 + manager.room(""))
     ]
     watchers = Watchers(manager)
     watchers.add(step)

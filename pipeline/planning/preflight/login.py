@@ -35,7 +35,7 @@ PACKAGES = {
 def login(site: Site, scheduler: Scheduler, root: Path, options: RunOptions) -> Iterator[Check]:
     """Yield a row for each check that needs no job."""
     yield from _accounts(site, scheduler, options)
-    yield _queue(site, options)
+    yield from _queues(site, options)
     yield from _modules(site)
     yield plugin(site, options.image)
     yield _balance(site, options)
@@ -69,10 +69,13 @@ def _accounts(site: Site, scheduler: Scheduler, options: RunOptions) -> Iterator
             )
 
 
-def _queue(site: Site, options: RunOptions) -> Check:
-    name = options.qos or site.training.qos
-    if not name:
-        return skipped("queue", "none is named")
+def _queues(site: Site, options: RunOptions) -> Iterator[Check]:
+    alternatives = () if options.qos else site.training.alternatives
+    for name in (options.qos or site.training.qos, *alternatives):
+        yield _queue(site, name) if name else skipped("queue", "none is named")
+
+
+def _queue(site: Site, name: str) -> Check:
     if name not in site.qos:
         known = ", ".join(site.qos)
         return failed("queue", f"{site.name} declares no QOS {name!r}", f"--qos one of: {known}")
