@@ -81,7 +81,7 @@ def replay(records: Iterable[Record]) -> Account:
         since=ordered[0].time,
         provisional=_is_provisional(final),
         user=last.get(Kind.SUBMIT, ordered[0]).user,
-        qos=next((each.qos for each in newest_first if each.qos is not None), None),
+        qos=ordered[-1].qos,
     )
 
 

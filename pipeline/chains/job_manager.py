@@ -27,7 +27,7 @@ from pipeline.pace import link_seconds, links
 from pipeline.planning.plan import PACK, PILOT, Plan, Step, job_key, shares
 from pipeline.records import Ending
 from pipeline.scheduler import NotNowError, Scheduler, SchedulerError, render
-from pipeline.site import Role, Site
+from pipeline.site import Pilot, Role, Site
 
 UNKNOWN_SECONDS = 300  # after which a job that an answering scheduler does not know is lost
 # The same where its id is another job's: a scheduler that lost its state gives ids anew.
@@ -215,15 +215,12 @@ class JobManager:
         site = self.plan.site
         trainings = [each for each in self.unended() if each.stage not in (PILOT, PACK)]
         pilots = [self.plan.pilots(kind) for kind in self.plan.kinds]
-        here = [each for each in trainings if self.role_of(each).qos == qos]
-        limits = [(site.submitted_jobs, trainings, pilots)]
+        room = _room(site.submitted_jobs, trainings, pilots)
         of_queue = site.qos[qos].submitted_jobs if qos else None
-        if of_queue is not None:
-            limits.append((of_queue, here, [each for each in pilots if each.role.qos == qos]))
-        return min(
-            max(1, most - sum(each.max_blocks for each in blocks)) - len({e.job_id for e in jobs})
-            for most, jobs, blocks in limits
-        )
+        if of_queue is None:
+            return room
+        here = [each for each in trainings if self.role_of(each).qos == qos]
+        return min(room, _room(of_queue, here, [each for each in pilots if each.role.qos == qos]))
 
     @property
     def answered_at(self) -> float:
@@ -480,3 +477,9 @@ class JobManager:
         """Return the submitted jobs of this site, of some stages or all, that have not ended."""
         found = self.ledger.unended(self.plan.site.name)
         return [each for each in found if not stages or each.stage in stages]
+
+
+def _room(most: int, trainings: Sequence[Account], pilots: Sequence[Pilot]) -> int:
+    """Return how many more jobs of trainings go below a limit, with places kept for pilots."""
+    kept = sum(each.max_blocks for each in pilots)
+    return max(1, most - kept) - len({each.job_id for each in trainings})

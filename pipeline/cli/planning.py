@@ -269,18 +269,17 @@ def _steps(planned: "Plan", found: "Mapping[str, Estimate]", *, merged: bool) ->
     titles = ("task", "runs as", "node-hours, at most", *(("MFU",) if found else ()))
     for column in titles:
         table.add_column(column, overflow="fold")
-    kinds: dict[tuple[object, ...], list[Step]] = {}
-    for step in planned.steps:
-        of_model = step.task.stage if step.in_pilot else SIZE_AND_SEED.sub("", step.task.key)
-        kind = (of_model, step.shares, step.nodes, step.qos) if merged else (step.task.key,)
-        kinds.setdefault(kind, []).append(step)
     several = len({step.qos for step in planned.steps if not step.in_pilot}) > 1
-    for steps in kinds.values():
+    for steps in _rows(planned.steps, merged=merged):
         (first, *others) = steps
         name = first.task.key + (f" and {len(others):,} more" if others else "")
         price = "" if first.in_pilot else as_hours(sum(step.node_hours for step in steps))
-        way = _together(steps) + (f", {first.qos}" if several and first.qos else "")
-        table.add_row(name, way, price, *([_mfu(steps, found)] if found else []))
+        table.add_row(
+            name,
+            _together(steps, with_queue=several),
+            price,
+            *([_mfu(steps, found)] if found else []),
+        )
     for shared in planned.kinds:
         pilots = planned.pilots(shared)
         table.add_row(
@@ -295,17 +294,28 @@ def _steps(planned: "Plan", found: "Mapping[str, Estimate]", *, merged: bool) ->
     return table
 
 
-def _together(steps: "Sequence[Step]") -> str:
-    """Return how steps with the same number of nodes run."""
+def _rows(steps: "Sequence[Step]", *, merged: bool) -> "list[list[Step]]":
+    """Return the steps of each row of a table; similar ones `merged` in one."""
+    kinds: dict[tuple[object, ...], list[Step]] = {}
+    for step in steps:
+        of_model = step.task.stage if step.in_pilot else SIZE_AND_SEED.sub("", step.task.key)
+        kind = (of_model, step.shares, step.nodes, step.qos) if merged else (step.task.key,)
+        kinds.setdefault(kind, []).append(step)
+    return list(kinds.values())
+
+
+def _together(steps: "Sequence[Step]", *, with_queue: bool) -> str:
+    """Return how steps with the same nodes and queue run, and in which queue if wanted."""
     (first, *_) = steps
+    queue = f", {first.qos}" if with_queue and first.qos else ""
     ways = {_as(step) for step in steps}
     if len(ways) == 1 or first.in_pilot:
-        return _as(first)
+        return _as(first) + queue
     links = _from_to([step.links for step in steps])
     if all(step.bundle for step in steps):
-        return f"{links} × {_held(first)} of {len({step.bundle for step in steps})} bundles"
+        return f"{links} × {_held(first)} of {len({step.bundle for step in steps})} bundles{queue}"
     minutes = _from_to([step.link_minutes for step in steps])
-    return f"{links} × {first.nodes} node(s) × {minutes} min"
+    return f"{links} × {first.nodes} node(s) × {minutes} min{queue}"
 
 
 def _from_to(values: "Sequence[int]") -> str:

@@ -77,13 +77,12 @@ def rehearse(
 
     Example: `cosmotron rehearse quickstart --site frontier --times 10`
     """
-    from pipeline.rehearsal.policies import Policy
+    from pipeline.rehearsal.policies import Policy, default_queue
 
     what, where, run = opened(campaign, site, None)
     sites = [where, *map(load_site, beside or ())]
     limit = cap or what.cap_node_hours
-    default = "" if where.training.alternatives else where.training.qos
-    policy = Policy(where.name, qos or default, bundle)
+    policy = Policy(where.name, qos or default_queue(where), bundle)
     compare = compare or bool(beside)
     plans, refused = _plans(what, run, sites, None if compare else policy, project, limit)
     if not plans:

@@ -43,6 +43,11 @@ class Policy:
         return f"{self.site}: {queue}{shared}{trunk}"
 
 
+def default_queue(site: Site) -> str:
+    """Return the queue of a site's trainings; empty if it names none, or one for each training."""
+    return "" if site.training.alternatives else site.training.qos
+
+
 def policies(site: Site, trunks: Sequence[bool] = (False,)) -> list[Policy]:
     """Return the ways that a site offers: each queue of chains that costs something, each sharing.
 
@@ -54,7 +59,7 @@ def policies(site: Site, trunks: Sequence[bool] = (False,)) -> list[Policy]:
         for name, queue in site.qos.items()
         if queue.chaining and any(piece.factor for piece in queue.charge)
     ]
-    if not site.training.qos or site.training.alternatives:
+    if not default_queue(site):
         queues.insert(0, "")
     return [Policy(site.name, *each) for each in product(queues, WAYS, trunks)]
 
