@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import (
+    Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -50,7 +51,9 @@ class NodeClass(Declaration):
     CPU. `gpus` is the number that Slurm counts; 0 where devices are CPU shares. `peak_tflops` is
     the peak rate of a device, in 10¹² operations per second, by precision; `mfu`
     is the share of it that a training sustains, for estimates until one is measured. `count` is the
-    number of such nodes in the machine. `memory_gb` is per node, `device_memory_gb` per device.
+    number of such nodes in the machine. `memory_gb` is per node, `device_memory_gb` per device, of
+    which a training may hold all but `device_overhead`, the share that allocator, driver and
+    communication hold beside its tensors: a guess, until it is measured on the machine.
     `directives` are further lines of the script's head, `launch` further options of srun or
     mpiexec, `bind` those of them that only a training with whole nodes gets.
 
@@ -61,6 +64,7 @@ class NodeClass(Declaration):
     count: PositiveInt | None = None
     memory_gb: PositiveInt | None = None
     device_memory_gb: PositiveInt | None = None
+    device_overhead: float = Field(default=0.15, ge=0, lt=1)
     devices: PositiveInt
     cpus_per_device: PositiveInt
     peak_tflops: dict[Precision, PositiveFloat] = {}

@@ -360,6 +360,7 @@ def test_no_two_files_of_tests_have_one_name():
         "months",
         "soak",
         "golden",
+        "memory",
         "additions/family",
         "additions/task",
     )

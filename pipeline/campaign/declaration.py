@@ -202,13 +202,17 @@ class CampaignFile(Declaration):
 
     def mean_points(self, store: Path) -> float | None:
         """Return the declared mean number of points per event of the store `store`, if any."""
+        return self.dataset_of(store)[0].mean_points
+
+    def dataset_of(self, store: Path) -> tuple[Dataset, bool]:
+        """Return the dataset whose events the store `store` holds, and whether as tokens."""
         given = (each for each in self.datasets.values() if each.store and not each.address)
         shared = {Path(each.store): each for each in given}
         if store in shared:
-            return shared[store].mean_points
+            return shared[store], False
         tokenizer = self.tokenizers.get(store.stem)
         name = tokenizer.dataset if tokenizer is not None else store.stem
-        return self.datasets[name].mean_points
+        return self.datasets[name], tokenizer is not None
 
     def tokenizer(self, name: str) -> AnyTokenizer:
         """Return the tokenizer that makes the store of tokens of this name."""

@@ -1,4 +1,4 @@
-"""The message on a training that does not fit into memory."""
+"""What to say of a training that does not fit into memory, or did not."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def too_big(task: Declaration, processes: int) -> str:
     share = training.batch_events // processes
     at_once = min(getattr(training, "micro_events", None) or share, share)
     return (
-        f"{_named(getattr(task, 'model', None))}, batch_events {training.batch_events} over "
+        f"{named(getattr(task, 'model', None))}, batch_events {training.batch_events} over "
         f"{processes} process(es), {at_once} events at once in each, zero {training.zero}, "
         f"{training.precision}. Lower micro_events, set activation_checkpointing, raise zero, or "
         f"ask for more devices: {_same(getattr(task, 'model', None))} A smaller batch_events does."
@@ -27,7 +27,7 @@ def _same(model: Any) -> str:
     return f"none of them changes what is trained{but}."
 
 
-def _named(model: Any) -> str:
+def named(model: Any) -> str:
     """Return a model's family, and its size by name or by the numbers that make it."""
     if model is None:
         return "A model"

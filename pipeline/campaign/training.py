@@ -60,7 +60,8 @@ class Training(Declaration):
 
     A process runs at most `micro_events` of its share of a batch forward at once, all if None;
     `activation_checkpointing` computes each block's activations again in the backward pass instead
-    of keeping them.
+    of keeping them. With `memory` "fit" both are chosen for the devices of the site, by what is
+    predicted to fit (`planning.memory`): `micro_events` at most those declared.
 
     A process without progress for `hang_seconds` ends its link. A loss that has diverged, by its
     means over `diverged_steps`, ends the training; 0 turns the check off.
@@ -100,6 +101,7 @@ class Training(Declaration):
     precision: Precision = "fp32"
     zero: Annotated[Literal[0, 1, 2, 3], INCIDENTAL] = 1
     activation_checkpointing: Annotated[bool, INCIDENTAL] = False
+    memory: Annotated[Literal["declared", "fit"], INCIDENTAL] = "declared"
     checkpoint_events: Annotated[PositiveInt | None, INCIDENTAL] = None
     keep_checkpoints: Annotated[int, Field(ge=2), INCIDENTAL] = 2
     metrics_steps: Annotated[PositiveInt, INCIDENTAL] = 1
@@ -208,6 +210,13 @@ class Training(Declaration):
         enough = [n for n in divisors if n >= self.devices]
         few = [n for n in enough if n <= most]
         return max([n for n in few if n % self.devices == 0] or few or [min(enough)])
+
+    @property
+    def events_at_once(self) -> int:
+        """The most events that a process takes forward at once, on as many processes as devices."""
+        share = -(-self.lanes // self.devices) * (self.batch_events // self.lanes)
+        parts = -(-share // (self.micro_events or share))
+        return -(-share // parts)
 
     @property
     def steps(self) -> int:

@@ -41,11 +41,13 @@ if TYPE_CHECKING:
     from pipeline.campaign.tasks import Task
     from pipeline.planning.arithmetic import Sums
     from pipeline.planning.changes import Change
+    from pipeline.planning.memory import Memory
     from pipeline.planning.overlaps import Finding
     from pipeline.planning.plan import Plan, Step
     from pipeline.planning.prediction_sizes import Sizes
     from pipeline.planning.selection import Part
     from pipeline.run import Run
+    from pipeline.site import Site
 
 SIZE_AND_SEED = re.compile(
     r"-d\d.*|-(scratch|head)-l\d.*|-s\d+$"
@@ -88,31 +90,49 @@ def plan(
     if as_json and as_csv:
         fail("--json and --csv exclude each other.", Exit.USAGE)
     what, where, folder = opened(campaign, site, root)
-    part = selection.part(what, folder, only or (), elsewhere=True)
-    tasks, meant = part.tasks, part.changes
-    warnings = _checked(what, part, folder)
+    part = _fitted(selection.part(what, folder, only or (), elsewhere=True), what, where)
+    tasks, meant, warnings = part.tasks, part.changes, _checked(what, part, folder)
     options = RunOptions(project, qos, image=image, bundle=bundle)
     planned = make_plan(tasks, folder, where, options, changes.begun(meant, tasks))
-    problems = [*event_counts.too_few(part), *truth.problems(planned)]
+    memory, too_large = _memory(tasks, what, where)
+    problems = [*event_counts.too_few(part), *truth.problems(planned), *too_large]
     found = estimates(planned, what)
     total = sums(planned, found, what.cap_node_hours)
     if scripts is not None:
         _write_scripts(planned, scripts, root)
     recipes, kept = compared(tasks), prediction_sizes.sizes(planned, what)
-    rows = [_row(each, found) | _meant(meant[each.task.key]) for each in planned.steps]
+    rows = [_row(each, found, memory) | _meant(meant[each.task.key]) for each in planned.steps]
     if as_json:
         _print_json(planned, rows, total, what.cap_node_hours, recipes, warnings, kept, problems)
         return
     if as_csv:
         _print_csv(rows)
         return
-    out.print(_steps(planned, found, merged=not show_all and len(planned.steps) > MOST_ROWS))
+    out.print(_steps(planned, found, memory, merged=not show_all))
     _print_sums(planned, total, found, what.cap_node_hours)
     _print_recipes(recipes)
     lines = [*kept.lines, *_parts(tasks), *warnings]
     lines += _block(changing.lines(meant, planned.steps))
     _print_lines([*lines, *purge.warnings(planned, part, time.time())])
     _check_truth(planned, problems)
+
+
+def _fitted(part: "Part", campaign: "Campaign", site: "Site") -> "Part":
+    """Return the part with the trainings that ask for it made to fit the devices of `site`."""
+    from pipeline.planning import fitting
+
+    return fitting.within(part, campaign, site)
+
+
+def _memory(
+    tasks: "Sequence[Task]", campaign: "Campaign", site: "Site"
+) -> tuple[dict[str, "Memory"], list[str]]:
+    """Return what trainings need on a device, by key, and a line for each that does not fit."""
+    from pipeline.planning.fitting import too_large
+    from pipeline.planning.memory import memories
+
+    found = memories(tasks, campaign, site)
+    return found, [*too_large(tasks, found, campaign, site)]
 
 
 def _write_scripts(planned: "Plan", folder: Path, root: Path | None) -> None:
@@ -245,9 +265,11 @@ def _print_csv(rows: "Sequence[Mapping[str, Any]]") -> None:
     writer.writerows({**row, "needs": " ".join(row["needs"])} for row in rows)
 
 
-def _row(step: "Step", found: "Mapping[str, Estimate]") -> dict[str, Any]:
-    """Return a step as a row of JSON or CSV."""
-    estimate = found.get(step.task.key)
+def _row(
+    step: "Step", found: "Mapping[str, Estimate]", memory: "Mapping[str, Memory]"
+) -> dict[str, Any]:
+    """Return a step as a row of JSON or CSV; memory in GB of 10⁹ bytes on each device."""
+    estimate, needs = found.get(step.task.key), memory.get(step.task.key)
     return {
         "task": step.task.key,
         "needs": step.task.needs,
@@ -260,26 +282,32 @@ def _row(step: "Step", found: "Mapping[str, Estimate]") -> dict[str, Any]:
         "node_hours": step.node_hours,
         "flops": estimate.flops if estimate is not None else None,
         "required_mfu": estimate.required_mfu if estimate is not None else None,
+        "memory_gb": needs.total / 1e9 if needs is not None else None,
+        "states_gb": needs.states / 1e9 if needs is not None else None,
+        "activations_gb": needs.activations / 1e9 if needs is not None else None,
+        "events_at_once": needs.events if needs is not None else None,
     }
 
 
-def _steps(planned: "Plan", found: "Mapping[str, Estimate]", *, merged: bool) -> Table:
+def _steps(
+    planned: "Plan",
+    found: "Mapping[str, Estimate]",
+    memory: "Mapping[str, Memory]",
+    *,
+    merged: bool,
+) -> Table:
     """Return the table of tasks: how each runs, and its cost; similar ones `merged` in one row."""
     table = Table(box=None, pad_edge=False)
-    titles = ("task", "runs as", "node-hours, at most", *(("MFU",) if found else ()))
-    for column in titles:
+    titles = ["task", "runs as", "node-hours, at most", *(["MFU"] if found else [])]
+    for column in [*titles, *([_of_device(planned)] if memory else [])]:
         table.add_column(column, overflow="fold")
     several = len({step.qos for step in planned.steps if not step.in_pilot}) > 1
     for steps in _rows(planned.steps, merged=merged):
         (first, *others) = steps
         name = first.task.key + (f" and {len(others):,} more" if others else "")
         price = "" if first.in_pilot else as_hours(sum(step.node_hours for step in steps))
-        table.add_row(
-            name,
-            _together(steps, with_queue=several),
-            price,
-            *([_mfu(steps, found)] if found else []),
-        )
+        cells = [_mfu(steps, found)] * bool(found) + [_gb(steps, memory)] * bool(memory)
+        table.add_row(name, _together(steps, with_queue=several), price, *cells)
     for shared in planned.kinds:
         pilots = planned.pilots(shared)
         table.add_row(
@@ -295,7 +323,8 @@ def _steps(planned: "Plan", found: "Mapping[str, Estimate]", *, merged: bool) ->
 
 
 def _rows(steps: "Sequence[Step]", *, merged: bool) -> "list[list[Step]]":
-    """Return the steps of each row of a table; similar ones `merged` in one."""
+    """Return the steps of each row of a table; similar ones of many `merged` in one."""
+    merged = merged and len(steps) > MOST_ROWS
     kinds: dict[tuple[object, ...], list[Step]] = {}
     for step in steps:
         of_model = step.task.stage if step.in_pilot else SIZE_AND_SEED.sub("", step.task.key)
@@ -347,12 +376,27 @@ def _mfu(steps: "Sequence[Step]", found: "Mapping[str, Estimate]") -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def _of_device(planned: "Plan") -> str:
+    """Return the title of the column of memory: what a device has, if the site says it."""
+    has = planned.site.nodes[planned.training_role.node].device_memory_gb
+    return f"GB of {has}" if has else "GB"
+
+
+def _gb(steps: "Sequence[Step]", memory: "Mapping[str, Memory]") -> str:
+    """Return the memory that the steps need on a device, GB, from the least to the most."""
+    needs = [memory[step.task.key].total / 1e9 for step in steps if step.task.key in memory]
+    if not needs:
+        return ""
+    low, high = (f"{each:.1f}" if each >= 0.1 else "0.1" for each in (min(needs), max(needs)))
+    return low if low == high else f"{low} to {high}"
+
+
 def _sums(
     planned: "Plan", total: "Sums", found: "Mapping[str, Estimate]", cap: float | None
 ) -> list[str]:
     """Return the total FLOPs and node-hours of the trainings, and what the cap leaves."""
     lines = []
-    if total.count:
+    if total.node_hours:  # none of trainings that share the nodes of packs
         mean = sum(each.mfu * each.flops for each in found.values()) / total.flops
         measured = all(each.measured for each in found.values())
         source = "as measured" if measured else "a guess until it is measured"

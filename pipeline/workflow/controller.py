@@ -31,6 +31,7 @@ from pipeline.planning import (
     changes,
     code_copy,
     event_counts,
+    fitting,
     misuse,
     overlaps,
     preflight,
@@ -90,13 +91,14 @@ def drive(
         BadInput: A store or a training of the run was made by an older version.
     """
     check_may_run(run)
-    part = selection.part(campaign, run, options.only)
+    part = fitting.within(selection.part(campaign, run, options.only), campaign, site)
     tasks, todo = part.every_task, part.to_do
     if todo:
         _check_inputs(part, campaign, run)
     plan = make_plan(todo, run, site, options, changes.begun(part.changes, part.tasks))
     if todo and checks:
         misuse.check(plan, connect(site, run))
+        fitting.check(todo, campaign, site)
     if todo and not agree(plan, part.changes):
         return []
     shared.share(run.path, options.group, closed=run.code)

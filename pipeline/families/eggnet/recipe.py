@@ -7,10 +7,10 @@ from pipeline.families.recipe import Recipe
 EPOCHS, EVERY, FACTOR = 200, 20, 0.8
 
 
-def falling(epochs: int, every: int, factor: float) -> tuple[tuple[float, float], ...]:
-    """Return a rate that is multiplied by `factor` after each `every` of `epochs` epochs."""
+def falling(epochs: int, interval: int, factor: float) -> tuple[tuple[float, float], ...]:
+    """Return a rate that is multiplied by `factor` after each `interval` of `epochs` epochs."""
     points = [(0.0, 1.0)]
-    for number, epoch in enumerate(range(every, epochs, every), 1):
+    for number, epoch in enumerate(range(interval, epochs, interval), 1):
         points += [(epoch / epochs, points[-1][1]), (epoch / epochs, factor**number)]
     return (*points, (1.0, points[-1][1]))
 

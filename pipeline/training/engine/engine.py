@@ -34,6 +34,7 @@ from pipeline.training.weights import save
 from pipeline.writing import make_folder
 
 STATE = "state"
+BUCKET = 500_000_000  # elements of gradients reduced at once at most, DeepSpeed's default
 EMA_WEIGHTS = "ema.pt"
 MOST_WANTED = 3
 
@@ -85,8 +86,12 @@ def multiply_in(precision: Precision) -> None:
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
-def settings(training: Training, world_size: int) -> dict[str, Any]:
+def settings(training: Training, world_size: int, trained: int) -> dict[str, Any]:
     """Return DeepSpeed's configuration, whose batch has the size of the largest micro-batches.
+
+    `trained` is the number of trained parameters. No bucket is larger: DeepSpeed allocates it whole
+    at the first backward pass, 2 GB for any small model, and gradients that are reduced at once in
+    both cases are reduced in the same order.
 
     Raises:
         BadInput: There are more processes than lanes.
@@ -99,10 +104,18 @@ def settings(training: Training, world_size: int) -> dict[str, Any]:
         "gradient_accumulation_steps": steps,
         "gradient_clipping": training.clip_norm,
         "bf16": {"enabled": training.precision == "bf16"},
-        "zero_optimization": {"stage": training.zero},
+        "zero_optimization": {
+            "stage": training.zero,
+            "reduce_bucket_size": max(1, min(BUCKET, trained)),
+        },
         "zero_allow_untested_optimizer": training.optimiser != "adamw",
         "steps_per_print": 10**9,
     }
+
+
+def _trained(grouped: Sequence[Mapping[str, Any]]) -> int:
+    """Return the number of the parameters that an optimiser steps."""
+    return sum(each.numel() for group in grouped for each in group["params"])
 
 
 class Engine:
@@ -125,7 +138,7 @@ class Engine:
         self.engine = initialize(
             model=model.to(world.device),
             optimizer=optimiser(training, grouped),
-            config=settings(training, world.size),
+            config=settings(training, world.size, _trained(grouped)),
             dist_init_required=False,
         )
         elastic.begin(self.engine)

@@ -117,7 +117,7 @@ def test_a_step_waits_for_the_device_once_and_hears_what_a_rank_wants(trained, s
 
 @pytest.mark.parametrize(("world_size", "micro"), [(1, 4), (2, 2), (4, 1)])
 def test_the_global_batch_is_the_only_truth(world_size, micro):
-    made = settings(training(), world_size)
+    made = settings(training(), world_size, 1000)
     assert made["train_batch_size"] == 4
     assert made["train_micro_batch_size_per_gpu"] == micro
 
@@ -126,14 +126,20 @@ def test_more_processes_than_lanes_are_refused():
     with pytest.raises(
         BadInput, match=r"5 processes for batches of 4 events in 4 lanes: .* most 4"
     ):
-        settings(training(), 5)
+        settings(training(), 5, 1000)
 
 
 def test_settings_follow_the_task():
-    made = settings(training(precision="bf16", zero=3, clip_norm=0.5), 1)
+    made = settings(training(precision="bf16", zero=3, clip_norm=0.5), 1, 1000)
     assert made["bf16"]["enabled"]
     assert made["zero_optimization"]["stage"] == 3
     assert made["gradient_clipping"] == 0.5
+
+
+@pytest.mark.parametrize(("trained", "bucket"), [(0, 1), (1000, 1000), (10**9, 500_000_000)])
+def test_no_bucket_is_larger_than_the_gradients(trained, bucket):
+    made = settings(training(), 1, trained)
+    assert made["zero_optimization"]["reduce_bucket_size"] == bucket
 
 
 def test_a_hash_is_of_names_and_values():
@@ -176,7 +182,7 @@ def test_jobs_of_a_machine_without_a_scheduler_leave_one_cache_behind(tmp_path, 
 
 
 def test_the_micro_batch_is_limited():
-    made = settings(training(batch_events=8, micro_events=2), 3)
+    made = settings(training(batch_events=8, micro_events=2), 3, 1000)
     assert made["gradient_accumulation_steps"] == 2
     assert made["train_micro_batch_size_per_gpu"] == 2
 

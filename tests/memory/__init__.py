@@ -1,0 +1,1 @@
+"""Counts of what autograd keeps, from which the tables of `pipeline/families` are made."""
