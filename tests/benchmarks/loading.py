@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipeline.data.events import Events
-from pipeline.data.loading import Loader, Reading
+from pipeline.data.loading import Loader, Reading, rows
 from pipeline.data.store import Store
 from tests.benchmarks import rivals, samples
 from tests.benchmarks.contest import Contest, Line, Work, hold, weighed
@@ -41,6 +41,7 @@ def contests(folder: Path, *, kind: str, events: Events) -> Iterator[Contest | s
 
 def loading(store: Store, points: int, batch: int) -> Work:
     """Return the work of loading all `points` points of `store` from disk, shuffled."""
+    rows.MUCH = 0  # as in a training that has gone on for some seconds
     reading = Reading(lane_events=batch, epochs=1, memory_bytes=0, seed=2)
     loader = Loader(store, "train", reading)
 

@@ -1,71 +1,44 @@
-"""Fast copies of the rows of events, compiled by numba.
+"""Copies of the rows of events: by numpy, and in a process that copies much by compiled code.
+
+That copies several times as fast, and takes a second to load: what numpy needs for a gigabyte.
 
 Axes: E events, P points.
 """
 
 from dataclasses import replace
+from functools import cache, partial
+from types import ModuleType
 from typing import Any
 
-import numba
 import numpy as np
-import numpy.typing as npt
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from pipeline.data.events import Array, Events, Integers, offsets_of
 
 SKIPPED = -1
-Bytes = npt.NDArray[np.uint8]
+LONG = 256  # rows of an event, on average, from which copying it by itself is faster
+MUCH = 1 << 30  # bytes copied in this process, from which on compiled code is worth its loading
+_copied = [0]
 
 
 def take(events: Events, order: Integers) -> Events:
     """Return copies of the events at the positions `order`, in that order."""
-    begins, offsets = events.offsets[order], offsets_of(events.sizes[order])
+    sizes, begins = events.sizes[order], events.offsets[order]
+    offsets, compiled = offsets_of(sizes), _compiled(events.points.nbytes)
+    copy: Any = (
+        partial(compiled.stretches, begins=begins, offsets=offsets)
+        if compiled
+        else partial(np.take, indices=_stretches(begins, sizes), axis=0)
+    )
     return replace(
         events,
-        points=_rows(events.points, begins, offsets),
+        points=copy(events.points),
         offsets=offsets,
         event_id=events.event_id[order],
-        per_point={n: _rows(values, begins, offsets) for n, values in events.per_point.items()},
+        per_point={name: copy(values) for name, values in events.per_point.items()},
         per_event={name: values[order] for name, values in events.per_event.items()},
         epoch=None if events.epoch is None else events.epoch[order],
         verified=True,
     )
-
-
-def _rows(values: Array, begins: Integers, offsets: Integers) -> Array:
-    """Return the rows of `values` of events that begin at `begins`, laid out by `offsets`."""
-    found = np.empty((int(offsets[-1]), *values.shape[1:]), values.dtype)
-    width = values.itemsize * int(np.prod(values.shape[1:], dtype=np.int64))
-    if found.size:
-        _copy(_as_bytes(values), _as_bytes(found), begins * width, offsets * width)
-    return found
-
-
-def _as_bytes(values: Array) -> Bytes:
-    return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
-
-
-@intrinsic  # type: ignore[untyped-decorator,unused-ignore]
-def _memcpy(_typing: Any, target: Any, source: Any, size: Any) -> Any:  # noqa: ARG001
-    """Copy `size` bytes between addresses: for short stretches four times as fast as slices."""
-
-    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        to, origin = (builder.inttoptr(each, cgutils.voidptr_t) for each in arguments[:2])
-        cgutils.raw_memcpy(builder, to, origin, arguments[2], 1)
-        return context.get_dummy_value()
-
-    return types.void(types.intp, types.intp, types.intp), generate
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _copy(source: Bytes, target: Bytes, begins: Integers, offsets: Integers) -> None:
-    """Copy a stretch for each event from `source` at `begins` to `target` at `offsets`."""
-    there, here = source.ctypes.data, target.ctypes.data
-    for event in range(len(begins)):
-        size = offsets[event + 1] - offsets[event]
-        _memcpy(here + offsets[event], there + begins[event], size)
 
 
 def scatter(chunk: Array, first: int, offsets: Integers, target: Integers, found: Array) -> None:
@@ -74,28 +47,39 @@ def scatter(chunk: Array, first: int, offsets: Integers, target: Integers, found
     Event e owns rows offsets[e] to offsets[e + 1], and in `found` those from target[e] on, unless
     that is SKIPPED.
     """
-    width = chunk.itemsize * int(np.prod(chunk.shape[1:], dtype=np.int64))
-    _scatter(
-        _as_bytes(chunk), (first, first + len(chunk)), offsets, target, width, _as_bytes(found)
-    )
+    compiled = _compiled(chunk.nbytes)
+    if compiled:
+        compiled.scatter(chunk, first, offsets, target, found)
+        return
+    last = first + len(chunk)
+    begin = max(int(np.searchsorted(offsets, first, side="right")) - 1, 0)
+    end = min(int(np.searchsorted(offsets, last, side="left")), len(target))
+    events = begin + np.flatnonzero(target[begin:end] != SKIPPED)
+    starts = np.maximum(offsets[events], first)
+    sizes = np.minimum(offsets[events + 1], last) - starts
+    there, here = starts - first, target[events] + starts - offsets[events]
+    if int(sizes.sum()) < LONG * len(events):
+        found[_stretches(here, sizes)] = chunk[_stretches(there, sizes)]
+        return
+    for origin, to, size in zip(there.tolist(), here.tolist(), sizes.tolist(), strict=True):
+        found[to : to + size] = chunk[origin : origin + size]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _scatter(
-    chunk: Bytes,
-    rows: tuple[int, int],
-    offsets: Integers,
-    target: Integers,
-    width: int,
-    found: Bytes,
-) -> None:
-    """Copy the `rows` (first to last) of `chunk`, of `width` bytes each, into `found`."""
-    first, last = rows
-    there, here = chunk.ctypes.data, found.ctypes.data
-    event = max(int(np.searchsorted(offsets, first, side="right")) - 1, 0)
-    while event < len(target) and offsets[event] < last:
-        start, stop = max(int(offsets[event]), first), min(int(offsets[event + 1]), last)
-        if target[event] != SKIPPED and start < stop:
-            row = target[event] + start - offsets[event]
-            _memcpy(here + row * width, there + (start - first) * width, (stop - start) * width)
-        event += 1
+def _stretches(starts: Integers, sizes: Integers) -> Integers:
+    """Return the rows of stretches of such `sizes` (E) from `starts` (E) on, one after another."""
+    ends = sizes.cumsum()
+    rows: Integers = np.arange(int(sizes.sum())) + np.repeat(starts - (ends - sizes), sizes)
+    return rows
+
+
+def _compiled(size: int) -> ModuleType | None:
+    """Return the compiled copies if they are worth it, after `size` more bytes are copied."""
+    _copied[0] += size
+    return _loaded() if _copied[0] > MUCH else None
+
+
+@cache
+def _loaded() -> ModuleType:
+    from pipeline.data.loading import compiled_rows
+
+    return compiled_rows

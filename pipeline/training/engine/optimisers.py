@@ -5,6 +5,7 @@ and sharded parameters that ZeRO gives it, and keeps all it knows in each parame
 ZeRO stores.
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from pipeline.campaign import Training
 
+NOT_COMPILED = "__dynamo_disable"  # torch's own name, in torch/_compile.py
 LOOKAHEAD_STEPS = 6
 LOOKAHEAD_SHARE = 0.5
 
@@ -90,7 +92,7 @@ def _plain(training: Training, grouped: Iterable[Group]) -> torch.optim.Optimize
         return Lion(grouped, betas=training.betas)
     if training.optimiser == "ranger":
         return Ranger(grouped, betas=training.betas, decoupled_weight_decay=True)
-    return torch.optim.AdamW(grouped, betas=training.betas, amsgrad=training.amsgrad, fused=True)
+    return AdamW(grouped, betas=training.betas, amsgrad=training.amsgrad, fused=True)
 
 
 def _clip(stepped: torch.optim.Optimizer, most: float) -> None:
@@ -99,7 +101,31 @@ def _clip(stepped: torch.optim.Optimizer, most: float) -> None:
     nn.utils.clip_grad_value_(parameters, most)
 
 
-class Lion(torch.optim.Optimizer):
+class Eager(torch.optim.Optimizer):
+    """An optimiser for which torch does not load its compiler: 800 modules and a second of CPU.
+
+    torch keeps some methods of every optimiser from being compiled, and loads the compiler for it.
+    Its own mark on a method says that this was seen to; nothing here compiles one.
+    """
+
+    def __init_subclass__(cls) -> None:
+        """Mark the methods."""
+        super().__init_subclass__()
+        for name in ("add_param_group", "load_state_dict", "state_dict", "zero_grad"):
+            method = inspect.unwrap(getattr(cls, name))
+            setattr(method, NOT_COMPILED, method)
+
+
+class AdamW(torch.optim.AdamW, Eager):
+    """torch's AdamW (Loshchilov, Hutter, arXiv 1711.05101)."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Take a step, by torch's own function without what surrounds it for compilers."""
+        return inspect.unwrap(torch.optim.AdamW.step)(self, closure)
+
+
+class Lion(Eager):
     """The sign of a momentum (Chen et al., arXiv 2302.06675, algorithm 2).
 
     With gradient g, momentum m, rate η and weight decay λ,
@@ -134,7 +160,7 @@ class Lion(torch.optim.Optimizer):
         state["momentum"].lerp_(gradient, 1 - second)
 
 
-class Ranger(torch.optim.RAdam):
+class Ranger(torch.optim.RAdam, Eager):
     """RAdam that looks ahead: rectified Adam for k steps, then half the way back.
 
     RAdam (Liu et al., arXiv 1908.03265, algorithm 2) is torch's, with AdamW's decay; it begins
@@ -151,7 +177,7 @@ class Ranger(torch.optim.RAdam):
         moved = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
         # RAdam begins only a state that is empty, so ours is added after its first step.
         starts = {p: p.clone() for p in moved if not self.state[p]}
-        super().step()
+        inspect.unwrap(torch.optim.RAdam.step)(self)
         for parameter in moved:
             state = self.state[parameter]
             if parameter in starts:

@@ -17,6 +17,7 @@ from pipeline.training.engine.engine import Engine, World, join
 from pipeline.training.programs.program import leave
 
 STEPS = 3
+COMPILERS = ("torch._inductor.compile_fx", "torch._dynamo")
 
 
 def main(folder: Path) -> None:
@@ -41,8 +42,8 @@ def main(folder: Path) -> None:
             last = engine.step(
                 [MicroBatch(own)], only(neighbours_per_event), 0.0, wanted=lambda: world.rank
             )
+        told[stage]["compiler"] = [name for name in COMPILERS if name in sys.modules]
         told[stage] |= {"wanted": last["wanted"], "waits": dict(waits)}
-    told["compiler"] = "torch._inductor.compile_fx" in sys.modules
     if world.is_first:
         (folder / f"told-{world.size}.json").write_text(json.dumps(told))
     engine.leave()
