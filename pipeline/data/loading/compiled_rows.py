@@ -13,7 +13,6 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from pipeline.data.events import Array, Integers
-from pipeline.data.loading.rows import SKIPPED
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -56,7 +55,7 @@ def scatter(chunk: Array, first: int, offsets: Integers, target: Integers, found
     """Copy the rows of `chunk`, the first of which is row `first`, to their events in `found`.
 
     Event e owns rows offsets[e] to offsets[e + 1], and in `found` those from target[e] on, unless
-    that is SKIPPED.
+    that is negative.
     """
     width = chunk.itemsize * int(np.prod(chunk.shape[1:], dtype=np.int64))
     _scatter(
@@ -79,7 +78,7 @@ def _scatter(
     event = max(int(np.searchsorted(offsets, first, side="right")) - 1, 0)
     while event < len(target) and offsets[event] < last:
         start, stop = max(int(offsets[event]), first), min(int(offsets[event + 1]), last)
-        if target[event] != SKIPPED and start < stop:
+        if target[event] >= 0 and start < stop:
             row = target[event] + start - offsets[event]
             _memcpy(here + row * width, there + (start - first) * width, (stop - start) * width)
         event += 1
