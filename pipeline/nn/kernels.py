@@ -47,7 +47,7 @@ def ssd(
     x_PHD: Tensor, dt_PH: Tensor, a_H: Tensor, b_PN: Tensor, c_PN: Tensor, batch: Batch
 ) -> Tensor:
     """Return Mamba2's recurrence (P, H, D) in plain PyTorch: see `scan`."""
-    return scan(x_PHD, dt_PH, a_H, b_PN, c_PN, batch.event)
+    return scan(x_PHD, dt_PH, a_H, b_PN, c_PN, batch.lengths)
 
 
 def selective(

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from pipeline.nn.lengths import Lengths
 from pipeline.nn.scan import CHUNK, scan
 from pipeline.nn.selective import selective_scan
 from tests.benchmarks.contest import Contest
@@ -20,7 +21,7 @@ def contest(*, points: int) -> Contest:
         torch.randn(points, STATE, requires_grad=True),
         torch.randn(points, STATE, requires_grad=True),
     )
-    event = (torch.arange(points) >= points // 2).long()
+    lengths = Lengths.of(torch.tensor([0, points // 2, points]))
     side = round((flops(points) / 2) ** (1 / 3))
     square = torch.randn(side, side)
     product = "torch.matmul of the same operations"
@@ -28,9 +29,11 @@ def contest(*, points: int) -> Contest:
         what="Mamba2 scan, forward and backward",
         amount=points,
         unit="points",
-        ours=lambda: scan(*inputs, event).square().sum().backward(),
+        ours=lambda: scan(*inputs, lengths).square().sum().backward(),
         others={
-            "the recurrence, point by point": lambda: naive(*inputs, event).sum().backward(),
+            "the recurrence, point by point": lambda: (
+                naive(*inputs, lengths.event).sum().backward()
+            ),
             product: lambda: square @ square,
         },
         limits=frozenset({product}),

@@ -14,6 +14,7 @@ import torch
 
 from pipeline.data.preparation.neighbours import later_neighbours
 from pipeline.families import Reads
+from pipeline.nn.lengths import Lengths
 from pipeline.nn.scan import scan
 from tests.benchmarks import attention, graphs, interactions, predicting, samples, transformers
 from tests.benchmarks.neighbour_cost import Cost, campaign
@@ -172,8 +173,9 @@ def test_both_scans_compute_the_same():
     points = 150
     x, dt = torch.randn(points, HEADS, CHANNELS).double(), torch.rand(points, HEADS).double()
     a, b, c = -torch.rand(HEADS).double(), *torch.randn(2, points, STATE).double()
-    event = (torch.arange(points) >= 70).long()
-    torch.testing.assert_close(scan(x, dt, a, b, c, event), naive(x, dt, a, b, c, event))
+    lengths = Lengths.of(torch.tensor([0, 70, points]))
+    found = scan(x, dt, a, b, c, lengths)
+    torch.testing.assert_close(found, naive(x, dt, a, b, c, lengths.event))
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")

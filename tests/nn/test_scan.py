@@ -8,14 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from pipeline.nn.scan import CHUNK, convolve, scan
+from pipeline.nn.lengths import Lengths
+from pipeline.nn.scan import CHUNK, convolve, row_of, scan
 
 HEADS, CHANNELS, STATE, TAPS = 2, 3, 5, 4
 SIZES = [[1], [64], [65], [1000], [1, 64, 65, 1, 200, 63], [64, 64], [10] * 30, [130, 1, 1, 129]]
 
 
 def inputs(sizes, *, seed=0, dtype=torch.float64):
-    """x, dt, a, b, c with gradients, and the event of each point."""
+    """x, dt, a, b, c with gradients, and the lengths of the events."""
     made = torch.Generator().manual_seed(seed)
     points = sum(sizes)
 
@@ -29,13 +30,16 @@ def inputs(sizes, *, seed=0, dtype=torch.float64):
         random(points, STATE),
         random(points, STATE),
     ]
-    event = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-    return [value.to(dtype).requires_grad_() for value in values], event
+    return [value.to(dtype).requires_grad_() for value in values], lengths_of(sizes)
 
 
-def recurrence(x, dt, a, b, c, event):
+def lengths_of(sizes):
+    return Lengths.of(torch.tensor([0, *sizes]).cumsum(0))
+
+
+def recurrence(x, dt, a, b, c, lengths):
     """s = exp(a dt) s + dt x ⊗ b, y = s · c, point by point."""
-    rows = []
+    rows, event = [], lengths.event
     for p in range(len(x)):
         if p == 0 or event[p] != event[p - 1]:
             state = x.new_zeros(HEADS, CHANNELS, STATE)
@@ -70,32 +74,44 @@ def assert_same(function, reference, values, *more):
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_it_is_the_recurrence_forward_and_backward(sizes):
-    values, event = inputs(sizes)
-    assert_same(scan, recurrence, values, event)
+    values, lengths = inputs(sizes)
+    assert_same(scan, recurrence, values, lengths)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(1, 2 * CHUNK + 2), min_size=1, max_size=4), st.integers(0, 99))
 def test_it_is_the_recurrence_whatever_the_events(sizes, seed):
-    values, event = inputs(sizes, seed=seed)
-    assert_same(scan, recurrence, values, event)
+    values, lengths = inputs(sizes, seed=seed)
+    assert_same(scan, recurrence, values, lengths)
 
 
 def test_events_do_not_leak_into_each_other():
     sizes = [65, 1, 200, 64, 30]
-    values, event = inputs(sizes)
+    values, lengths = inputs(sizes)
     x, dt, a, b, c = values
-    together = scan(x, dt, a, b, c, event).split(sizes)
+    together = scan(x, dt, a, b, c, lengths).split(sizes)
     parts = zip(*(value.split(sizes) for value in (x, dt, b, c)), strict=True)
     for found, (x1, dt1, b1, c1) in zip(together, parts, strict=True):
-        alone = scan(x1, dt1, a, b1, c1, torch.zeros(len(x1), dtype=torch.long))
+        alone = scan(x1, dt1, a, b1, c1, lengths_of([len(x1)]))
         torch.testing.assert_close(found, alone, rtol=1e-10, atol=1e-12)
 
 
+def test_memory_for_what_is_carried_grows_with_events():
+    """The pairs of chunks that the carry compares, of a batch and of one twice as large."""
+
+    def pairs(events):
+        lengths = lengths_of([300] * events)
+        chunks = -(-lengths.tokens // CHUNK)
+        rows = row_of(lengths, torch.zeros(chunks, CHUNK))
+        return rows.count * rows.longest**2
+
+    assert pairs(64) < 2.2 * pairs(32)
+
+
 def test_a_long_batch_stays_accurate_in_single_precision():
-    values, event = inputs([3000] * 4, dtype=torch.float32)
-    found = scan(*values, event).double()
-    exact = scan(*(value.double() for value in values), event)
+    values, lengths = inputs([3000] * 4, dtype=torch.float32)
+    found = scan(*values, lengths).double()
+    exact = scan(*(value.double() for value in values), lengths)
     assert (found - exact).norm() / exact.norm() < 1e-5
 
 
@@ -121,18 +137,19 @@ def test_it_is_the_kernel_that_released_checkpoints_were_trained_with():
         "mamba_ssm.ops.triton.ssd_combined", reason="no mamba-ssm: not compared"
     )
     sizes = [1, 64, 65, 1000]
-    values, event = inputs(sizes, dtype=torch.float32)
-    values, event = [v.detach().cuda().requires_grad_() for v in values], event.cuda()
+    values, lengths = inputs(sizes, dtype=torch.float32)
+    values = [v.detach().cuda().requires_grad_() for v in values]
+    lengths = lengths.to(torch.device("cuda"))
 
-    def kernel(x, dt, a, b, c, event):
+    def kernel(x, dt, a, b, c, lengths):
         packed = (v.unsqueeze(0) for v in (x, dt, b.unsqueeze(1), c.unsqueeze(1)))
         x, dt, b, c = packed
         y = kernels.mamba_chunk_scan_combined(
-            x, dt, a, b, c, chunk_size=CHUNK, seq_idx=event.int().unsqueeze(0)
+            x, dt, a, b, c, chunk_size=CHUNK, seq_idx=lengths.event.int().unsqueeze(0)
         )
         return y.squeeze(0)
 
-    found, expected = gradients(scan, values, event), gradients(kernel, values, event)
+    found, expected = gradients(scan, values, lengths), gradients(kernel, values, lengths)
     torch.testing.assert_close(found[0], expected[0], rtol=1e-2, atol=1e-2)
     for ours, theirs in zip(found[1], expected[1], strict=True):
         torch.testing.assert_close(ours, theirs, rtol=2e-2, atol=2e-2 * float(theirs.abs().max()))
