@@ -85,8 +85,8 @@ BY_FOLDER = (
     ("plan {file}", "no such file. A run has a copy: name its folder"),
     ("run {file}", "no such file. A run has a copy: name its folder"),
 )
-OF_NO_RUN = {"campaigns", "models", "simulate", "sites check", "sites list", "sites show"}
-OF_NO_RUN |= {"weights import"}
+OF_NO_RUN = {"campaigns", "models", "simulate", "sites check", "sites init", "sites list"}
+OF_NO_RUN |= {"sites show", "weights import"}
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The verbs for sites: list, show and check."""
+"""The verbs for sites: list, show, check and init."""
 
 import json
 from typing import Annotated
@@ -10,11 +10,13 @@ from pipeline.catalog import find, names
 from pipeline.cli import completion
 from pipeline.cli.checking import sites_check
 from pipeline.cli.screen import AsJson, out
+from pipeline.cli.site_init import sites_init
 from pipeline.cli.site_page import page
 from pipeline.site import SHELF, load_site
 
-app = typer.Typer(no_args_is_help=True, help="The declared machines: list, show and check.")
+app = typer.Typer(no_args_is_help=True, help="Machines: list, show and check, and declare yours.")
 app.command("check")(sites_check)
+app.command("init")(sites_init)
 
 
 @app.command("list")

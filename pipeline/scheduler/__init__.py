@@ -1,6 +1,6 @@
 """Render a batch script, submit it, query and cancel jobs: on Slurm, PBS or a plain machine."""
 
-from pipeline.scheduler.connect import connect
+from pipeline.scheduler.connect import at_hand, connect
 from pipeline.scheduler.elsewhere import Elsewhere
 from pipeline.scheduler.interface import (
     BatchSystem,
@@ -17,6 +17,7 @@ __all__ = [
     "NotNowError",
     "Scheduler",
     "SchedulerError",
+    "at_hand",
     "batch_system",
     "connect",
     "render",

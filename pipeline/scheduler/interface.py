@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 from pipeline.catalog import DeclarationError
 from pipeline.job import Job, JobHandle, JobStatus
 from pipeline.run import Run
 from pipeline.site import NodeClass, Site
+
+if TYPE_CHECKING:
+    from pipeline.scheduler.cluster import Cluster
 
 
 class SchedulerError(RuntimeError):
@@ -92,6 +95,7 @@ class BatchSystem(Scheduler, Protocol):
         SUFFIX: The templates of its batch scripts are `jobs/templates/*.SUFFIX.j2`.
         JOB_ID: The shell expression for the job's id in a batch script; empty if it is the key.
         NODE_NAMES: The shell expression for the names of the job's nodes; empty if it has none.
+        AT_HAND: A command that is there where the scheduler is; empty if it has none.
         NO_ACCOUNTS: Why `accounts` returns None, for the user.
     """
 
@@ -101,6 +105,7 @@ class BatchSystem(Scheduler, Protocol):
     SUFFIX: ClassVar[str] = "sbatch"
     JOB_ID: ClassVar[str] = ""
     NODE_NAMES: ClassVar[str] = ""
+    AT_HAND: ClassVar[str] = ""
     NO_ACCOUNTS: ClassVar[str] = "its scheduler lists no accounts"
 
     @classmethod
@@ -115,6 +120,26 @@ class BatchSystem(Scheduler, Protocol):
         Empty if there is none.
         """
         return ()
+
+    def cluster(self) -> "Cluster":
+        """Return the cluster of this machine, as the scheduler's commands describe it.
+
+        Raises:
+            SchedulerError: A command fails, or prints something else than documented.
+        """
+        message = f"{self.NAME}: it has no commands that describe a cluster."
+        raise SchedulerError(message)
+
+    def on_node(self, words: Sequence[str], request: Mapping[str, str]) -> str:
+        """Return what the command `words` prints on a compute node, once one is free.
+
+        `request` has the partition, constraint, account and GPUs of such a node, where needed.
+
+        Raises:
+            SchedulerError: The scheduler gives no node, or cannot run a command on one.
+        """
+        message = f"{self.NAME}: no command runs on a node without a script. Leave out --ask-node."
+        raise SchedulerError(message)
 
     @classmethod
     def environment(cls) -> Mapping[str, str]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pipeline.job import Job, JobHandle, JobStatus
+from pipeline.scheduler import pbs_cluster
+from pipeline.scheduler.cluster import Cluster
 from pipeline.scheduler.commands import call, submit_once
 from pipeline.scheduler.interface import BatchSystem, NotNowError
 from pipeline.scheduler.pbs_history import from_history
@@ -40,6 +42,7 @@ class PbsScheduler(BatchSystem):
     NAME: ClassVar[str] = "pbs"
     SUFFIX: ClassVar[str] = "pbs"
     JOB_ID: ClassVar[str] = "$PBS_JOBID"
+    AT_HAND: ClassVar[str] = "pbsnodes"
 
     timeout_seconds: float = 60.0
 
@@ -84,6 +87,10 @@ class PbsScheduler(BatchSystem):
         ids = [job.id for job, each in found if each.key and not each.state.is_over]
         if ids:
             self._call("qdel", *ids, harmless=OVER)
+
+    def cluster(self) -> Cluster:
+        """See `BatchSystem.cluster`."""
+        return pbs_cluster.read(self._call)
 
     @classmethod
     def environment(cls) -> Mapping[str, str]:

@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from pipeline import clock
 from pipeline.job import Job, JobHandle, JobStatus, State
-from pipeline.scheduler import accounting
+from pipeline.scheduler import accounting, slurm_cluster
+from pipeline.scheduler.cluster import Cluster
 from pipeline.scheduler.commands import call, submit_once
 from pipeline.scheduler.interface import BatchSystem, NotNowError, SchedulerError
 from pipeline.scheduler.rows import Row, combined, earliest, matched
@@ -27,6 +28,7 @@ NOT_NOW = re.compile(
 # slurm_strerror(ESLURM_DB_QUERY_TOO_WIDE)
 TOO_WIDE = "Too wide of a date range in query"
 LEAST_RANGE_SECONDS = 3600
+NODE_WAIT_SECONDS = 300
 OLDEST = 1_000_000  # the earliest time that Slurm accepts as "uts" (parse_time.c)
 
 
@@ -50,6 +52,7 @@ class SlurmScheduler(BatchSystem):
     RUNS_BUNDLES: ClassVar[bool] = True
     JOB_ID: ClassVar[str] = "$SLURM_JOB_ID"
     NODE_NAMES: ClassVar[str] = "$SLURM_JOB_NODELIST"
+    AT_HAND: ClassVar[str] = "sinfo"
 
     timeout_seconds: float = 60.0
     limit: RangeLimit = field(default_factory=RangeLimit)
@@ -112,6 +115,17 @@ class SlurmScheduler(BatchSystem):
         if partitions:
             return ("sinfo", "--noheader", "--format=%R")
         return ("sacctmgr", "--noheader", "--parsable2", "show", "qos", "format=name")
+
+    def cluster(self) -> Cluster:
+        """See `BatchSystem.cluster`."""
+        return slurm_cluster.read(self._call, user_name())
+
+    def on_node(self, words: Sequence[str], request: Mapping[str, str]) -> str:
+        """See `BatchSystem.on_node`; srun gives up where no node is free in time."""
+        options = [f"--{name}={value}" for name, value in request.items() if value]
+        waits = ("--nodes=1", "--ntasks=1", "--time=2", f"--immediate={NODE_WAIT_SECONDS}")
+        timeout = NODE_WAIT_SECONDS + self.timeout_seconds
+        return call(("srun", *waits, *options, *words), self.environment(), timeout, NOT_NOW)
 
     @classmethod
     def environment(cls) -> Mapping[str, str]:
