@@ -62,14 +62,13 @@ def sites_init(
 
 
 def _devices(system: "BatchSystem", partition: "Partition", project: str) -> "Devices | None":
-    """Return the devices of a node of the partition; None, and why, where it did not tell."""
-    from pipeline.planning.site_file import constraint
+    """Return the devices of a node of the partition; None, with a message, if not known."""
     from pipeline.scheduler import SchedulerError, node_probe
 
     (kind, *_) = partition.kinds
     request = {
         "partition": partition.name,
-        "constraint": constraint(partition, kind),
+        "constraint": kind.constraint,
         "account": project,
         "gpus-per-node": str(kind.gpus or ""),
     }

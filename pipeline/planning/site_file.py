@@ -67,15 +67,15 @@ def _head(choice: Choice) -> Iterator[str]:
         yield _missing(
             "accelerator", "guessed; `nvidia-smi` or `rocm-smi` on a node, or --ask-node"
         )
-    yield f"template = {_value('pbs' if cluster.scheduler == 'pbs' else 'slurm')}"
+    yield f"template = {_value(cluster.template)}"
     folder = next((name for name in SCRATCH if os.environ.get(name)), "")
     yield f"scratch = {_value(f'${folder}/cosmotron' if folder else 'runs')}"
     if not folder:
         yield _missing(
             "scratch", "the site's page on storage; a parallel file system that nodes see"
         )
-    if cluster.scheduler == "pbs":
-        yield """master_address = '$(head -n 1 "$PBS_NODEFILE")'"""
+    if cluster.master_address:
+        yield f"master_address = {_value(cluster.master_address)}"
     if cluster.accounts:
         yield f"# Your accounts, of which --project takes one: {', '.join(cluster.accounts)}."
 
@@ -124,11 +124,11 @@ def _line(words: str) -> str:
 
 
 def _node_names(cluster: Cluster) -> list[tuple[str, Partition, NodeKind]]:
-    """Return the name of each kind of nodes, with its partition; PBS has them in no queue alone."""
+    """Return the name of each kind of nodes, with the first partition that has it."""
     found: list[tuple[str, Partition, NodeKind]] = []
-    partitions = cluster.partitions[:1] if cluster.scheduler == "pbs" else cluster.partitions
+    partitions = cluster.partitions if cluster.has_partitions else cluster.partitions[:1]
     for partition in partitions:
-        base = "nodes" if cluster.scheduler == "pbs" else partition.name
+        base = partition.name if cluster.has_partitions else "nodes"
         for number, kind in enumerate(partition.kinds):
             found.append((f"{base}-{number + 1}" if number else base, partition, kind))
     return found
@@ -145,15 +145,12 @@ def _nodes(choice: Choice, name: str, partition: Partition, kind: NodeKind) -> I
     yield f"devices = {devices}"
     yield f"cpus_per_device = {cpus}  # as the scheduler counts: hardware threads too"
     yield f"gpus = {kind.gpus}"
-    wanted = constraint(partition, kind)
-    if choice.cluster.scheduler == "pbs":
-        wanted = f"ncpus={kind.cpus}" + (f":ngpus={kind.gpus}" if kind.gpus else "")
-    if choice.cluster.scheduler == "slurm":
+    if choice.cluster.has_partitions:
         yield f"partition = {_value(partition.name)}"
-        if kind.features and not wanted:
-            yield f"# constraint = …, if jobs must name one, of: {', '.join(kind.features)}"
-    if wanted:
-        yield f"constraint = {_value(wanted)}"
+    if kind.constraint:
+        yield f"constraint = {_value(kind.constraint)}"
+    elif kind.features:
+        yield f"# constraint = …, if jobs must name one, of: {', '.join(kind.features)}"
     yield f"exclusive = {_value(partition.whole_nodes)}"
     if kind.gpus and _is_of(choice, partition):
         yield from _of_devices(choice, kind)
@@ -187,23 +184,15 @@ def _first(cpus: str) -> int:
     return int(re.split("[-,]", cpus)[0])
 
 
-def constraint(partition: Partition, kind: NodeKind) -> str:
-    """Return the feature that only such nodes of a partition have, empty if all are such."""
-    others = {name for each in partition.kinds if each != kind for name in each.features}
-    mine = [name for name in kind.features if name not in others]
-    return mine[0] if mine and len(partition.kinds) > 1 else ""
-
-
 def _queues(choice: Choice) -> list[tuple[str, Limits, str]]:
     """Return (name, limits, partition) of each queue: partitions, then Slurm's QOS."""
-    slurm = choice.cluster.scheduler == "slurm"
+    cluster = choice.cluster
     found = [
-        (each.name, each.limits, each.name if slurm else "") for each in choice.cluster.partitions
+        (each.name, each.limits, each.name if cluster.has_partitions else "")
+        for each in cluster.partitions
     ]
     names = {name for name, _, _ in found}
-    return found + [
-        (name, limits, "") for name, limits in choice.cluster.qos.items() if name not in names
-    ]
+    return found + [(name, limits, "") for name, limits in cluster.qos.items() if name not in names]
 
 
 def _queue(choice: Choice, name: str, limits: Limits, partition: str) -> Iterator[str]:
@@ -235,7 +224,7 @@ def _roles(choice: Choice, names: Sequence[tuple[str, Partition, NodeKind]]) -> 
     if choice.cluster.qos:
         yield f"# Or a QOS of yours, with --qos: {', '.join(choice.cluster.qos)}."
     if choice.cluster.default_qos:
-        yield f"# Where none is named, Slurm takes {choice.cluster.default_qos}."
+        yield f"# Where none is named, a job gets {choice.cluster.default_qos}."
     yield ""
     longest = min(choice.partition.limits.max_minutes or PILOT_MINUTES, PILOT_MINUTES)
     workers = kind.gpus or min(MOST_WORKERS, max(1, kind.cpus // 4))
@@ -250,8 +239,8 @@ def _roles(choice: Choice, names: Sequence[tuple[str, Partition, NodeKind]]) -> 
 
 
 def _is_of(choice: Choice, partition: Partition) -> bool:
-    """Whether trainings use the nodes of a partition; all queues of PBS have the same."""
-    return choice.cluster.scheduler == "pbs" or partition.name == choice.partition.name
+    """Whether trainings use the nodes of a partition; without partitions all have the same."""
+    return partition.name == choice.partition.name or not choice.cluster.has_partitions
 
 
 def _files() -> Iterator[str]:

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from pipeline.scheduler.interface import SchedulerError
+from pipeline.catalog import DeclarationError
 
 CUDA = re.compile(r"nvidia|tesla|rtx|geforce|quadro|(^|[^a-z])([avhbplt]|gh|gb)\d{2,3}s?([^a-z]|$)")
 ROCM = re.compile(r"amd|instinct|radeon|(^|[^a-z])mi\d{2,3}")
@@ -15,7 +15,8 @@ class NodeKind:
     """Nodes of one kind: how many, and what each has.
 
     `cpus` is what the scheduler counts, hardware threads too, and of them `usable_cpus` are left to
-    jobs. `gpu_type` is the scheduler's word, empty if it has none; `example` names one node.
+    jobs. `gpu_type` is the scheduler's word, empty if it has none; `example` names one node. By
+    `constraint` a job gets such nodes, where its partition or queue has others too.
     """
 
     count: int
@@ -27,6 +28,7 @@ class NodeKind:
     sockets: int = 1
     usable_cpus: int = 0
     example: str = ""
+    constraint: str = ""
 
     @property
     def accelerator(self) -> str:
@@ -73,22 +75,30 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster: `sources` are the commands that told, `qos` the limits of each QOS by name."""
+    """A cluster: `sources` are the commands it is from, `qos` the limits of each QOS by name.
+
+    `template` is the one of its batch scripts, and `master_address` the shell expression for the
+    first node of a job, empty for the usual one. Where `has_partitions` is not set, all queues are
+    on the same nodes.
+    """
 
     name: str
     scheduler: str
+    template: str
     sources: tuple[str, ...]
     partitions: tuple[Partition, ...]
     qos: Mapping[str, Limits] = field(default_factory=dict)
     default_qos: str = ""
     accounts: tuple[str, ...] = ()
     unknown: tuple[Unknown, ...] = ()
+    master_address: str = ""
+    has_partitions: bool = True
 
     def partition(self, name: str = "") -> Partition:
         """Return the partition `name`; without one the default, or the first with devices.
 
         Raises:
-            SchedulerError: There is none of that name.
+            DeclarationError: There is none of that name.
         """
         for each in self.partitions:
             if each.name == name or (not name and each.is_default):
@@ -96,7 +106,7 @@ class Cluster:
         if name:
             names = ", ".join(each.name for each in self.partitions)
             message = f"{self.name} has no partition {name!r} that you may use. It has: {names}."
-            raise SchedulerError(message)
+            raise DeclarationError(message)
         return max(self.partitions, key=lambda each: max(kind.gpus for kind in each.kinds))
 
 
@@ -116,10 +126,5 @@ def merged(kinds: Sequence[NodeKind]) -> tuple[NodeKind, ...]:
             name for name in first.features if all(name in each.features for each in others)
         )
         count = sum(each.count for each in same)
-        found.append(
-            NodeKind(
-                *(count, first.cpus, first.memory_gb, first.gpus, first.gpu_type, common),
-                *(first.sockets, first.usable_cpus, first.example),
-            )
-        )
+        found.append(replace(first, count=count, features=common))
     return tuple(sorted(found, key=lambda kind: (-kind.gpus, -kind.count)))

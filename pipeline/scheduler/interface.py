@@ -2,15 +2,13 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 from pipeline.catalog import DeclarationError
 from pipeline.job import Job, JobHandle, JobStatus
 from pipeline.run import Run
+from pipeline.scheduler.cluster import Cluster
 from pipeline.site import NodeClass, Site
-
-if TYPE_CHECKING:
-    from pipeline.scheduler.cluster import Cluster
 
 
 class SchedulerError(RuntimeError):
@@ -121,7 +119,7 @@ class BatchSystem(Scheduler, Protocol):
         """
         return ()
 
-    def cluster(self) -> "Cluster":
+    def cluster(self) -> Cluster:
         """Return the cluster of this machine, as the scheduler's commands describe it.
 
         Raises:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.scheduler.interface import SchedulerError
@@ -63,15 +64,20 @@ def _of_nvidia(table: str, topology: str) -> Devices:
 
 def _cpus(topology: str, count: int) -> tuple[str, ...]:
     """Return the column "CPU Affinity" of each GPU; nothing where two share CPUs."""
-    lines = [re.sub(r"\x1b\[\d*m", "", line).split("\t") for line in topology.splitlines()]
-    header = next((each for each in lines if CPUS in (word.strip() for word in each)), None)
-    if header is None:
+    plain = re.sub(r"\x1b\[\d*m", "", topology)
+    lines = [[word.strip() for word in line.split("\t")] for line in plain.splitlines()]
+    column = next((line.index(CPUS) for line in lines if CPUS in line), None)
+    rows = [line for line in lines if re.fullmatch(r"GPU\d+", line[0])]
+    if column is None or len(rows) != count:
         return ()
-    column = [word.strip() for word in header].index(CPUS)
-    rows = [each for each in lines if re.fullmatch(r"GPU\d+", each[0].strip())]
-    found = tuple(each[column].strip() for each in rows if len(each) > column)
-    numbers = [cpu for each in found for cpu in cpu_numbers(each)]
-    return found if len(found) == count and len(numbers) == len(set(numbers)) else ()
+    found = tuple(line[column] for line in rows)
+    return found if _are_apart(found) else ()
+
+
+def _are_apart(lists: Sequence[str]) -> bool:
+    """Whether no CPU is in two of the lists."""
+    numbers = [cpu for each in lists for cpu in cpu_numbers(each)]
+    return len(numbers) == len(set(numbers))
 
 
 def _of_amd(cards: dict[str, dict[str, str]]) -> Devices:

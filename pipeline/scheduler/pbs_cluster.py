@@ -45,8 +45,11 @@ def read(call: Call) -> Cluster:
     return Cluster(
         name=name,
         scheduler="pbs",
+        template="pbs",
         sources=("qstat -Bf", "qstat -Qf", "pbsnodes -a"),
         partitions=partitions,
+        master_address='$(head -n 1 "$PBS_NODEFILE")',
+        has_partitions=False,
         unknown=(
             Unknown("accounts", "PBS lists none", "the site's portal, or a qsub that worked"),
             Unknown("which nodes a queue has", "qstat does not say", "the site's page on queues"),
@@ -77,7 +80,7 @@ def _takes_jobs(facts: Facts) -> bool:
 
 def _limits(facts: Facts, queues: Mapping[str, Facts]) -> Limits:
     """Return the limits of a queue; one that routes has a bin for each of its destinations."""
-    own = Limits(
+    limits = Limits(
         max_minutes=_minutes(facts.get("resources_max.walltime", "")),
         max_nodes=_nodes(facts, "resources_max"),
         min_nodes=_nodes(facts, "resources_min"),
@@ -92,9 +95,9 @@ def _limits(facts: Facts, queues: Mapping[str, Facts]) -> Limits:
         if each.max_nodes and each.max_minutes
     )
     if not bins:
-        return own
+        return limits
     return replace(
-        own,
+        limits,
         max_minutes=max(longest for _, _, longest in bins),
         max_nodes=max(most for _, most, _ in bins),
         min_nodes=min(least for least, _, _ in bins),
@@ -125,12 +128,19 @@ def _minutes(words: str) -> int | None:
 def _kind(name: str, facts: Facts) -> NodeKind:
     """Return a node as a kind of one."""
     memory = re.fullmatch(r"(\d+)([kmgt]?b)", facts.get("resources_available.mem", ""))
-    ncpus, gpus = (facts.get(f"resources_available.{each}", "0") for each in ("ncpus", "ngpus"))
+    cpus, gpus = _count(facts, "ncpus"), _count(facts, "ngpus")
     return NodeKind(
         count=1,
-        cpus=int(ncpus) if ncpus.isdecimal() else 0,
+        cpus=cpus,
         memory_gb=round(int(memory[1]) * SIZES[memory[2]]) if memory else 0,
-        gpus=int(gpus) if gpus.isdecimal() else 0,
+        gpus=gpus,
+        constraint=f"ncpus={cpus}" + (f":ngpus={gpus}" if gpus else ""),
         gpu_type=facts.get("resources_available.gputype", ""),
         example=name,
     )
+
+
+def _count(facts: Facts, name: str) -> int:
+    """Return a number among the resources of a node, 0 if it has none."""
+    words = facts.get(f"resources_available.{name}", "")
+    return int(words) if words.isdecimal() else 0

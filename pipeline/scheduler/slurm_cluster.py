@@ -42,6 +42,7 @@ def read(call: Call, user: str) -> Cluster:
     return Cluster(
         name=configuration.get("ClusterName", "").strip() or "cluster",
         scheduler="slurm",
+        template="slurm",
         sources=(
             " ".join(NODES[:1]),
             "scontrol show partition",
@@ -84,7 +85,7 @@ def _kinds(answer: str) -> dict[str, list[NodeKind]]:
     """Return the kinds of nodes of each partition.
 
     Raises:
-        SchedulerError: A line has not the fields that were asked for.
+        SchedulerError: A line has other fields than those requested.
     """
     found: dict[str, list[NodeKind]] = {}
     for line in answer.splitlines():
@@ -142,14 +143,14 @@ def _partition(
         raise SchedulerError(message)
     if facts.get("State", "UP") != "UP":
         return None
-    own = qos.get(facts.get("QoS", ""), Limits())
-    times = [each for each in (minutes(facts.get("MaxTime", "")), own.max_minutes) if each]
-    sizes = [each for each in (_number(facts.get("MaxNodes", "")), own.max_nodes) if each]
+    of_qos = qos.get(facts.get("QoS", ""), Limits())
+    times = [each for each in (minutes(facts.get("MaxTime", "")), of_qos.max_minutes) if each]
+    sizes = [each for each in (_number(facts.get("MaxNodes", "")), of_qos.max_nodes) if each]
     return Partition(
         name=facts["PartitionName"],
-        kinds=merged(nodes.get(facts["PartitionName"], [])),
+        kinds=_constrained(merged(nodes.get(facts["PartitionName"], []))),
         limits=replace(
-            own,
+            of_qos,
             max_minutes=min(times, default=None),
             max_nodes=min(sizes, default=None),
             min_nodes=_number(facts.get("MinNodes", "")) or None,
@@ -157,6 +158,18 @@ def _partition(
         is_default=facts.get("Default") == "YES",
         whole_nodes=facts.get("OverSubscribe", "").startswith("EXCLUSIVE"),
     )
+
+
+def _constrained(kinds: tuple[NodeKind, ...]) -> tuple[NodeKind, ...]:
+    """Return the kinds of a partition, each with a feature that only its nodes have, if several."""
+    if len(kinds) < 2:
+        return kinds
+    found = []
+    for kind in kinds:
+        others = {name for each in kinds if each != kind for name in each.features}
+        mine = [name for name in kind.features if name not in others]
+        found.append(replace(kind, constraint=mine[0] if mine else ""))
+    return tuple(found)
 
 
 def _accounting(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.catalog import parse, table
+from pipeline.catalog import DeclarationError, parse, table
 from pipeline.planning import site_file
 from pipeline.scheduler import SchedulerError, node_probe, pbs_cluster, slurm_cluster
 from pipeline.scheduler.cluster import Cluster, Limits, NodeKind
@@ -60,7 +60,9 @@ def test_slurm_tells_nodes_limits_and_accounts() -> None:
     assert cluster.accounts == ("physics", "physics_gpu")
     gpu, cpu = cluster.partitions
     assert gpu.kinds[0] == NodeKind(
-        *(44, 128, 512, 4, "h100", ("h100", "ib"), 2), usable_cpus=120, example="gpu001"
+        *(44, 128, 512, 4, "h100", ("h100", "ib"), 2, 120),
+        example="gpu001",
+        constraint="h100",
     )
     assert [kind.count for kind in gpu.kinds] == [44, 2]
     assert gpu.limits == Limits(2160, 8, None, 20, 6), "the stricter of partition and its QOS"
@@ -162,7 +164,7 @@ def test_garbage_of_sacctmgr_is_no_reason_to_give_up() -> None:
 
 def test_an_unknown_partition_is_named_with_those_there_are() -> None:
     with pytest.raises(
-        SchedulerError, match=r"no partition 'fast' that you may use\. It has: gpu, cpu"
+        DeclarationError, match=r"no partition 'fast' that you may use\. It has: gpu, cpu"
     ):
         slurm().partition("fast")
 
