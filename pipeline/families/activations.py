@@ -7,11 +7,11 @@ tests.memory` counts on a CPU (docs/add-a-model.md). Neither needs torch.
 
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.precision import Precision
 
@@ -112,28 +112,47 @@ def _sum(terms: Terms, table: Table, column: int) -> float:
 
 
 def activations(
-    model: "Family",
-    taken: Taken,
-    precision: Precision,
-    *,
-    again: bool = False,
+    model: "Family", taken: Taken, precision: Precision, *, again: bool = False
 ) -> Activations | None:
     """Return the bytes of a pass of `model` over `taken`, None where they were not counted.
 
     tf32 keeps what fp32 does, and so at most does bf16 where it was not counted by itself. `again`
     computes blocks again.
     """
-    growth = model.beside("activations")
-    module = sys.modules[type(model).__module__]
-    tables = _tables(Path(str(module.__file__)).with_name(TABLES)).get(model.family, {})
-    if growth is None or not tables:
+    module = model.beside("activations")
+    if module is None:
         return None
+    growth: Growth = module.terms(model, taken)
+    named = _names(precision, kernels=taken.kernels)
+    return _found(model, model.family, growth, named, again=again)
+
+
+def of_head(
+    task: Any, model: "Family", taken: Taken, precision: Precision, *, again: bool = False
+) -> Activations | None:
+    """Return the same of the head of a downstream task on the states of `model`, which it keeps."""
+    module = task.beside("activations")
+    if module is None:
+        return None
+    growth: Growth = module.terms(task, model, taken)
+    return _found(task, task.task, growth, _names(precision, kernels=False), again=again)
+
+
+def _names(precision: Precision, *, kernels: bool) -> list[str]:
+    """Return the tables that hold, the best one first."""
     names = ["bf16", "fp32"] if precision == "bf16" else ["fp32"]
-    names = [f"{name}-kernels" for name in names if taken.kernels] + names
-    grown: Growth = growth.terms(model, taken)
-    found = (tables[name] for name in names if name in tables)
-    counted = next((each for each in found if each.covers(grown)), None)
-    return None if counted is None else predicted(grown, counted, again=again)
+    return [f"{name}-kernels" for name in names if kernels] + names
+
+
+def _found(
+    declared: Any, of: str, growth: Growth, names: Sequence[str], *, again: bool
+) -> Activations | None:
+    """Return the bytes by the first of the tables `names` that has all terms, None without one."""
+    module = sys.modules[type(declared).__module__]
+    tables = _tables(Path(str(module.__file__)).with_name(TABLES)).get(of, {})
+    counted = (tables[name] for name in names if name in tables)
+    first = next((each for each in counted if each.covers(growth)), None)
+    return None if first is None else predicted(growth, first, again=again)
 
 
 @cache

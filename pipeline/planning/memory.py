@@ -18,8 +18,8 @@ from pipeline.campaign import (
     TokenizeTask,
     Training,
 )
-from pipeline.families import Parameters
-from pipeline.families.activations import activations
+from pipeline.families import Family, Parameters
+from pipeline.families.activations import Activations, Taken, activations, of_head
 from pipeline.planning.event_sizes import EventSizes, event_sizes
 from pipeline.site import Site
 
@@ -82,26 +82,69 @@ def _events(task: Learner) -> Path:
 
 def needed(task: Learner, training: Training, site: Site, sizes: EventSizes) -> Memory | None:
     """Return what `task` needs on a device of `site`, trained as `training`; None if unknown."""
-    if isinstance(task, FinetuneTask):  # what heads keep is not counted
-        return None
-    parameters, events = task.model.parameters(), training.events_at_once
+    events = training.events_at_once
     kernels = site.accelerator != "cpu" and getattr(task.model, "kernels", "") != "torch"
-    found = activations(
-        task.model,
-        sizes.largest(events, kernels=kernels),
-        training.precision,
-        again=training.activation_checkpointing,
-    )
-    if parameters is None or found is None:
+    taken = sizes.largest(events, kernels=kernels)
+    if isinstance(task, FinetuneTask):
+        parameters, peak = _tuned_parameters(task), _tuned_peak(task, training, taken)
+    else:
+        parameters = task.model.parameters()
+        found = _of_pass(task.model, training, taken)
+        peak = None if found is None else found.peak
+    if parameters is None or peak is None:
         return None
     node = site.nodes[site.training.node]
     return Memory(
         events=events,
         states=states(parameters, training),
-        activations=found.peak,
+        activations=peak,
         device=None if node.device_memory_gb is None else GB * node.device_memory_gb,
         overhead=node.device_overhead,
     )
+
+
+def _of_pass(model: Family, training: Training, taken: Taken) -> Activations | None:
+    again = training.activation_checkpointing
+    return activations(model, taken, training.precision, again=again)
+
+
+def _backbone(task: FinetuneTask) -> Family:
+    """Return the model whose states the head is given."""
+    if task.cached:
+        return task.model.with_one_state()
+    return task.model.without_layers() if task.mode == "head" else task.model
+
+
+def _tuned_parameters(task: FinetuneTask) -> Parameters | None:
+    """Return the parameters of a fine-tuning; of a backbone with the heads of its pretraining.
+
+    A change of low rank counts as nothing.
+    """
+    module, model = task.head.beside("activations"), _backbone(task)
+    whole = Parameters(0) if task.cached else model.parameters()
+    if module is None or whole is None:
+        return None
+    head: int = module.parameters(task.head, model)
+    if task.mode in ("frozen", "lora"):
+        return Parameters(head, whole.total)
+    return Parameters(whole.trained + head, whole.frozen)
+
+
+def _tuned_peak(task: FinetuneTask, training: Training, taken: Taken) -> float | None:
+    """Return the bytes of both passes of a fine-tuning at their peak.
+
+    A frozen backbone keeps nothing but its states, which count with the head, and needs at once
+    what one of its blocks does.
+    """
+    again, model = training.activation_checkpointing, _backbone(task)
+    head = of_head(task.head, model, taken, training.precision, again=again)
+    if head is None or task.cached or task.mode == "head":
+        return None if head is None else head.peak
+    if task.mode == "frozen":
+        block = activations(model, taken, training.precision, again=True)
+        return None if block is None else head.peak + block.peak - block.kept
+    found = _of_pass(model, training, taken)
+    return None if found is None else max(found.peak, found.kept + head.peak)
 
 
 def states(parameters: Parameters, training: Training) -> float:

@@ -110,130 +110,131 @@ EVENTS: Mapping[str, Made] = {
 }
 
 
-def _between(rng: np.random.Generator, low: int, high: int, step: int = 1) -> int:
+def between(rng: np.random.Generator, low: int, high: int, step: int = 1) -> int:
     """Return a multiple of `step` from `low` to `high`, both in steps."""
     return step * int(rng.integers(low, high + 1))
 
 
-def _of(rng: np.random.Generator, *choices: Any) -> Any:
+def choice(rng: np.random.Generator, *choices: Any) -> Any:
+    """Return one of the choices."""
     return choices[int(rng.integers(len(choices)))]
 
 
 def _fm4npp(rng: np.random.Generator) -> Settings:
-    neighbours = _between(rng, 2, 30)
-    width = _of(rng, 32, 64, 96, 128, 192, 256, 384)
-    return {"width": width, "layers": _between(rng, 1, 3), "neighbours": neighbours}
+    neighbours = between(rng, 2, 30)
+    width = choice(rng, 32, 64, 96, 128, 192, 256, 384)
+    return {"width": width, "layers": between(rng, 1, 3), "neighbours": neighbours}
 
 
 def _pointgpt(rng: np.random.Generator) -> Settings:
     return {
-        "width": _between(rng, 2, 8, 12),
-        "backbone_layers": _between(rng, 1, 4),
-        "encoder_layers": _between(rng, 1, 3),
-        "decoder_layers": _between(rng, 1, 3),
-        "heads": (_of(rng, 2, 4), _of(rng, 1, 2), _of(rng, 2, 4)),
-        "patch_points": _of(rng, 8, 16, 32),
+        "width": between(rng, 2, 8, 12),
+        "backbone_layers": between(rng, 1, 4),
+        "encoder_layers": between(rng, 1, 3),
+        "decoder_layers": between(rng, 1, 3),
+        "heads": (choice(rng, 2, 4), choice(rng, 1, 2), choice(rng, 2, 4)),
+        "patch_points": choice(rng, 8, 16, 32),
         "patches": 64,
     }
 
 
 def _block(rng: np.random.Generator) -> Settings:
     return {
-        "width": _between(rng, 2, 8, 12),
-        "layers": _between(rng, 1, 4),
-        "heads": _of(rng, 2, 4, 6),
+        "width": between(rng, 2, 8, 12),
+        "layers": between(rng, 1, 4),
+        "heads": choice(rng, 2, 4, 6),
     }
 
 
 def _omnijet(rng: np.random.Generator) -> Settings:
-    codes = CODES + _between(rng, 0, 8, 100)
-    return {**_block(rng), "codes": codes, "dropout": _of(rng, 0.0, 0.0, 0.1)}
+    codes = CODES + between(rng, 0, 8, 100)
+    return {**_block(rng), "codes": codes, "dropout": choice(rng, 0.0, 0.0, 0.1)}
 
 
 def _polarbert(rng: np.random.Generator) -> Settings:
-    backbone = _of(rng, "transformer", "transformer", "gru", "mamba")
-    width = _between(rng, 1, 3, 32)
+    backbone = choice(rng, "transformer", "transformer", "gru", "mamba")
+    width = between(rng, 1, 3, 32)
     found = {
         "width": width,
-        "layers": _between(rng, 1, 4),
-        "heads": _of(rng, 2, 4),
-        "inner": _between(rng, 2, 8, 24),
+        "layers": between(rng, 1, 4),
+        "heads": choice(rng, 2, 4),
+        "inner": between(rng, 2, 8, 24),
         "sensor_width": width // 2,
-        "sensors": 40 + _between(rng, 0, 8, 100),
+        "sensors": 40 + between(rng, 0, 8, 100),
         "backbone": backbone,
-        "activation": _of(rng, "relu", "swiglu"),
-        "embedding": _of(rng, "positions", "table"),
-        "dropout": _of(rng, 0.0, 0.1),
+        "activation": choice(rng, "relu", "swiglu"),
+        "embedding": choice(rng, "positions", "table"),
+        "dropout": choice(rng, 0.0, 0.1),
     }
     if backbone == "transformer" and found["embedding"] == "table":
-        found["padding"] = _of(rng, "seen", "hidden")
+        found["padding"] = choice(rng, "seen", "hidden")
     return found
 
 
 def _part(rng: np.random.Generator) -> Settings:
     return {
         **_block(rng),
-        "embedding": tuple(_between(rng, 1, 6, 16) for _ in range(_between(rng, 1, 2))),
-        "class_layers": _between(rng, 1, 2),
-        "pair_widths": tuple(_between(rng, 1, 6, 8) for _ in range(_between(rng, 1, 3))),
+        "embedding": tuple(between(rng, 1, 6, 16) for _ in range(between(rng, 1, 2))),
+        "class_layers": between(rng, 1, 2),
+        "pair_widths": tuple(between(rng, 1, 6, 8) for _ in range(between(rng, 1, 3))),
         "classes": CLASSES,
-        "interaction": _of(rng, "jets", "jets", ""),
-        "dropout": _of(rng, 0.0, 0.1),
-        "norm": _of(rng, "batch", "layer"),
+        "interaction": choice(rng, "jets", "jets", ""),
+        "dropout": choice(rng, 0.0, 0.1),
+        "norm": choice(rng, "batch", "layer"),
     }
 
 
 def _particlenet(rng: np.random.Generator) -> Settings:
     return {
-        "widths": tuple(_between(rng, 1, 8, 8) for _ in range(_between(rng, 1, 3))),
-        "convolutions": _between(rng, 1, 3),
-        "neighbours": _between(rng, 3, 10),
-        "inner": _between(rng, 1, 4, 16),
+        "widths": tuple(between(rng, 1, 8, 8) for _ in range(between(rng, 1, 3))),
+        "convolutions": between(rng, 1, 3),
+        "neighbours": between(rng, 3, 10),
+        "inner": between(rng, 1, 4, 16),
         "classes": CLASSES,
-        "norm": _of(rng, "batch", "layer"),
-        "few_neighbours": _of(rng, "padded", "present"),
+        "norm": choice(rng, "batch", "layer"),
+        "few_neighbours": choice(rng, "padded", "present"),
     }
 
 
 def _deepsets(rng: np.random.Generator) -> Settings:
     return {
-        "phi": tuple(_between(rng, 1, 8, 16) for _ in range(_between(rng, 1, 4))),
-        "f": tuple(_between(rng, 1, 8, 16) for _ in range(_between(rng, 1, 4))),
+        "phi": tuple(between(rng, 1, 8, 16) for _ in range(between(rng, 1, 4))),
+        "f": tuple(between(rng, 1, 8, 16) for _ in range(between(rng, 1, 4))),
         "classes": CLASSES,
     }
 
 
 def _graphsage(rng: np.random.Generator) -> Settings:
     return {
-        "width": _between(rng, 1, 8, 8),
-        "layers": _between(rng, 1, 4),
-        "neighbours": _between(rng, 3, 25),
+        "width": between(rng, 1, 8, 8),
+        "layers": between(rng, 1, 4),
+        "neighbours": between(rng, 3, 25),
     }
 
 
 def _epic(rng: np.random.Generator) -> Settings:
     return {
-        "width": _between(rng, 2, 8, 8),
-        "global_width": _between(rng, 2, 12),
-        "layers": _between(rng, 1, 5),
-        "time_width": _of(rng, 8, 32),
+        "width": between(rng, 2, 8, 8),
+        "global_width": between(rng, 2, 12),
+        "layers": between(rng, 1, 5),
+        "time_width": choice(rng, 8, 32),
     }
 
 
 def _mpm(rng: np.random.Generator) -> Settings:
     return {
         **_block(rng),
-        "inner": _between(rng, 1, 6, 16),
-        "second_width": _between(rng, 1, 4, 16),
-        "second_inner": _between(rng, 1, 4, 16),
-        "second_layers": _between(rng, 1, 3),
-        "second_heads": _of(rng, 2, 4),
-        "positions": _of(rng, "second_encoder", "second_encoder", "none"),
-        "codes": CODES + _between(rng, 0, 4, 100),
-        "clusters": _between(rng, 1, 5, 40),
-        "objectives": {_of(rng, "tokens", "clusters", "regression"): 1.0},
+        "inner": between(rng, 1, 6, 16),
+        "second_width": between(rng, 1, 4, 16),
+        "second_inner": between(rng, 1, 4, 16),
+        "second_layers": between(rng, 1, 3),
+        "second_heads": choice(rng, 2, 4),
+        "positions": choice(rng, "second_encoder", "second_encoder", "none"),
+        "codes": CODES + between(rng, 0, 4, 100),
+        "clusters": between(rng, 1, 5, 40),
+        "objectives": {choice(rng, "tokens", "clusters", "regression"): 1.0},
         "normaliser_points": 200,
-        "dropout": _of(rng, 0.0, 0.1),
+        "dropout": choice(rng, 0.0, 0.1),
     }
 
 
@@ -241,33 +242,33 @@ def _mpmv2(rng: np.random.Generator) -> Settings:
     names = ("identity", "tokens", "regression", "clusters", "cnf", "cfm", "ssfm")
     return {
         **_block(rng),
-        "registers": _of(rng, 0, 2),
-        "activation": _of(rng, "gelu", "swiglu"),
-        "decoder_width": _between(rng, 1, 4, 16),
-        "decoder_layers": _between(rng, 1, 3),
-        "decoder_heads": _of(rng, 2, 4),
-        "codes": CODES + _between(rng, 0, 4, 100),
-        "clusters": _between(rng, 1, 5, 40),
-        "objectives": {_of(rng, *names): 1.0, "identity": 1.0},
+        "registers": choice(rng, 0, 2),
+        "activation": choice(rng, "gelu", "swiglu"),
+        "decoder_width": between(rng, 1, 4, 16),
+        "decoder_layers": between(rng, 1, 3),
+        "decoder_heads": choice(rng, 2, 4),
+        "codes": CODES + between(rng, 0, 4, 100),
+        "clusters": between(rng, 1, 5, 40),
+        "objectives": {choice(rng, *names): 1.0, "identity": 1.0},
     }
 
 
 def _vqvae(rng: np.random.Generator) -> Settings:
     return {
-        "codes": CODES + _between(rng, 0, 4, 100),
-        "hidden_width": _between(rng, 1, 6, 16),
-        "blocks": _between(rng, 1, 4),
-        "heads": _of(rng, 2, 4),
-        "dropout": _of(rng, 0.0, 0.1),
+        "codes": CODES + between(rng, 0, 4, 100),
+        "hidden_width": between(rng, 1, 6, 16),
+        "blocks": between(rng, 1, 4),
+        "heads": choice(rng, 2, 4),
+        "dropout": choice(rng, 0.0, 0.1),
         "replacement_steps": 1000,
     }
 
 
 def _vqvae_mlp(rng: np.random.Generator) -> Settings:
     return {
-        "codes": CODES + _between(rng, 0, 4, 100),
-        "hidden_width": _between(rng, 1, 6, 16),
-        "layers": _between(rng, 1, 4),
+        "codes": CODES + between(rng, 0, 4, 100),
+        "hidden_width": between(rng, 1, 6, 16),
+        "layers": between(rng, 1, 4),
         "replacement_steps": 1000,
     }
 
@@ -275,55 +276,55 @@ def _vqvae_mlp(rng: np.random.Generator) -> Settings:
 def _mpm_vqvae(rng: np.random.Generator) -> Settings:
     return {
         **_block(rng),
-        "codes": CODES + _between(rng, 0, 4, 100),
-        "inner": _between(rng, 1, 6, 16),
+        "codes": CODES + between(rng, 0, 4, 100),
+        "inner": between(rng, 1, 6, 16),
         "replacement_steps": 1000,
         "normaliser_points": 200,
-        "dropout": _of(rng, 0.0, 0.1),
+        "dropout": choice(rng, 0.0, 0.1),
     }
 
 
 def _eggnet(rng: np.random.Generator) -> Settings:
     return {
-        "width": _between(rng, 1, 4, 8),
-        "layers": _between(rng, 1, 4),
-        "depth": _between(rng, 1, 3),
-        "iterations": _between(rng, 1, 3),
-        "recycle": _of(rng, True, True, False),
-        "neighbours": _between(rng, 3, 10),
-        "dimensions": _between(rng, 4, 24),
-        "random_pairs": _between(rng, 1, 10, 100),
+        "width": between(rng, 1, 4, 8),
+        "layers": between(rng, 1, 4),
+        "depth": between(rng, 1, 3),
+        "iterations": between(rng, 1, 3),
+        "recycle": choice(rng, True, True, False),
+        "neighbours": between(rng, 3, 10),
+        "dimensions": between(rng, 4, 24),
+        "random_pairs": between(rng, 1, 10, 100),
     }
 
 
 def _exatrkx(rng: np.random.Generator) -> Settings:
     return {
-        "width": _between(rng, 1, 4, 8),
-        "layers": _between(rng, 1, 4),
-        "depth": _between(rng, 1, 3),
-        "embedding_width": _between(rng, 1, 4, 16),
-        "embedding_layers": _between(rng, 1, 4),
-        "filter_width": _of(rng, None, 8, 24),
-        "filter_layers": _between(rng, 1, 3),
-        "neighbours": _between(rng, 4, 16),
+        "width": between(rng, 1, 4, 8),
+        "layers": between(rng, 1, 4),
+        "depth": between(rng, 1, 3),
+        "embedding_width": between(rng, 1, 4, 16),
+        "embedding_layers": between(rng, 1, 4),
+        "filter_width": choice(rng, None, 8, 24),
+        "filter_layers": between(rng, 1, 3),
+        "neighbours": between(rng, 4, 16),
         "radius": 100.0,
     }
 
 
 def _omnilearned(rng: np.random.Generator) -> Settings:
-    mode = _of(rng, "pretrain", "pretrain", "classifier", "generator")
+    mode = choice(rng, "pretrain", "pretrain", "classifier", "generator")
     found = {
         **_block(rng),
         "mode": mode,
-        "head_layers": _between(rng, 1, 2),
-        "nearest": _between(rng, 3, 8),
-        "ratio": _of(rng, 2, 3),
-        "tokens": _of(rng, 2, 4),
+        "head_layers": between(rng, 1, 2),
+        "nearest": between(rng, 3, 8),
+        "ratio": choice(rng, 2, 3),
+        "tokens": choice(rng, 2, 4),
         "classes": CLASSES,
-        "interaction": _of(rng, "pet", "pet", ""),
+        "interaction": choice(rng, "pet", "pet", ""),
     }
     if mode == "pretrain":
-        found["objectives"] = _of(rng, {}, {"contrastive": 1.0, "classes": 1.0})
+        found["objectives"] = choice(rng, {}, {"contrastive": 1.0, "classes": 1.0})
     return found
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass
 from unittest import mock
 
@@ -88,16 +88,20 @@ class Counts:
 
 def counts(model: Family, batch: Batch, *, half: bool = False, on_device: bool = False) -> Counts:
     """Return the bytes of `model` on `batch`; with a device's kernels if `on_device`."""
-    with ExitStack() as stack:
-        if half:
-            stack.enter_context(_as_on_devices())
-        if on_device:
-            stack.enter_context(kernels.standing_in())
-        module, loss = system(model, half=half)
+    with kernels.standing_in() if on_device else nullcontext():
+        return counts_of(lambda again: system(model, again=again, half=half), batch, half=half)
+
+
+def counts_of(
+    made: Callable[[bool], tuple[nn.Module, Loss]], batch: Batch, *, half: bool = False
+) -> Counts:
+    """Return the bytes of what is `made`, with blocks computed again or not."""
+    with _as_on_devices() if half else nullcontext():
+        module, loss = made(False)
         prepare(module, [batch])
         found = kept(module, batch, lambda: loss(batch))
         highest = peak(module, loss, batch)
-        module, loss = system(model, again=True, half=half)
+        module, loss = made(True)
         return Counts(found, highest, *_passes(module, loss, batch))
 
 

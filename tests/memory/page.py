@@ -4,11 +4,13 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
+from memory import heads
 from memory.cases import SETTINGS, drawn, taken
-from memory.counting import counts
+from memory.counting import Counts, counts
 from pipeline import catalog
 from pipeline.campaign import CHAINED, SHELF, load_campaign
-from pipeline.families.activations import activations
+from pipeline.cli.planning import SIZE_AND_SEED
+from pipeline.families.activations import Activations, activations, of_head
 from pipeline.planning.fitting import chosen
 from pipeline.planning.memory import GB, Memory, memories
 from pipeline.run import Run
@@ -23,13 +25,18 @@ PAGE = """\
 
 ## Predicted and real, on a CPU
 
-Of each family {models} small models that the tables were not made with run forward and backward.
+Of each family and downstream task {models} small models that the tables were not made with run
+forward and backward; heads with the states of a backbone that they are given.
 The real peak is that of all tensors' bytes, as torch's profiler follows them; the columns are how
 far the predictions are from it, from the lowest to the highest.
 
 | family | kept for the backward pass | peak | peak with activation checkpointing |
 | --- | --- | --- | --- |
 {families}
+
+| head | kept for the backward pass | peak | peak with activation checkpointing |
+| --- | --- | --- | --- |
+{tasks}
 
 ## Shipped campaigns
 
@@ -44,29 +51,45 @@ trainings of one model with the least and the most. No device was there to measu
 
 def written(models: int) -> str:
     """Return the page."""
-    tables = "\n\n".join(_table(site) for site in SITES)
-    families = "\n".join(_family(name, models) for name in SETTINGS)
-    today = f"{date.today():%B %Y}"
-    return PAGE.format(date=today, models=models, families=families, tables=tables)
+    seeds = range(NEW, NEW + models)
+    return PAGE.format(
+        date=f"{date.today():%B %Y}",
+        models=models,
+        families="\n".join(
+            _row(name, [_family(name, seed) for seed in seeds]) for name in SETTINGS
+        ),
+        tasks="\n".join(
+            _row(name, [_task(name, seed) for seed in seeds]) for name in heads.SETTINGS
+        ),
+        tables="\n\n".join(_table(site) for site in SITES),
+    )
 
 
-def _family(name: str, models: int) -> str:
-    """Return how far the predictions for a family are from what is counted."""
-    off: list[tuple[float, float, float]] = []
-    for seed in range(NEW, NEW + models):
-        model, batch = drawn(name, seed)
-        real, size = counts(model, batch), taken(batch)
-        plain = activations(model, size, "fp32")
-        again = activations(model, size, "fp32", again=True)
+def _family(name: str, seed: int) -> tuple[Activations | None, Activations | None, Counts]:
+    """Return the predictions for a model, also with blocks computed again, and the counts."""
+    model, batch = drawn(name, seed)
+    size = taken(batch)
+    plain, again = (activations(model, size, "fp32", again=each) for each in (False, True))
+    return plain, again, counts(model, batch)
+
+
+def _task(name: str, seed: int) -> tuple[Activations | None, Activations | None, Counts]:
+    """Return the same for a head."""
+    case = heads.drawn(name, seed)
+    plain, again = (
+        of_head(case.task, case.model, case.taken, "fp32", again=each) for each in (False, True)
+    )
+    return plain, again, case.counts()
+
+
+def _row(name: str, cases: Sequence[tuple[Activations | None, Activations | None, Counts]]) -> str:
+    """Return how far the predictions are from what is counted, from the lowest to the highest."""
+    off = []
+    for plain, again, real in cases:
         assert plain is not None
         assert again is not None
-        off.append(
-            (
-                plain.kept / real.kept - 1,
-                plain.peak / real.peak - 1,
-                again.peak / real.peak_again - 1,
-            )
-        )
+        pairs = (plain.kept, real.kept), (plain.peak, real.peak), (again.peak, real.peak_again)
+        off.append([predicted / counted - 1 for predicted, counted in pairs])
     cells = (f"{min(each):+.1%} to {max(each):+.1%}" for each in zip(*off, strict=True))
     return f"| `{name}` | {' | '.join(cells)} |"
 
@@ -93,7 +116,7 @@ def _rows(name: str, on: str) -> Iterator[str]:
     kinds: dict[tuple[str, str], list[Memory]] = {}
     for key, memory in shipped(name, on).items():
         stage, _, rest = key.partition("/")
-        kinds.setdefault((stage, rest.split("-d")[0]), []).append(memory)
+        kinds.setdefault((stage, SIZE_AND_SEED.sub("", rest)), []).append(memory)
     for (stage, model), each in kinds.items():
         events = _range([m.events for m in each], "{:,}")
         parts = (

@@ -31,9 +31,12 @@ def layer(model: FM4NPP, taken: Taken) -> Terms:
             "layer place width": taken.events * taken.longest * width,
             "layer event width state": taken.events * width * state,
         }
+    chunks = taken.points / CHUNK
+    rows, of_row = min(taken.events, chunks), 1 + taken.longest / CHUNK
     return found | {
         "layer state at once": min(taken.points * EXPAND * width * state, CACHED),
         "layer point width state": taken.points * width * state,
-        "layer chunk chunk head": (taken.points / CHUNK) ** 2 * max(1, width // 32),
+        "layer chunk chunk head": rows * of_row**2 * max(1, width // 32),
+        "layer chunk width state": rows * of_row * width * state,
         "layer weight": model.layer(),
     }
