@@ -72,19 +72,19 @@ def _within(
 
 @dataclass(frozen=True)
 class Rows:
-    """Chunks (C) in a row for each event that some end in: the `place` (C) of each among R · L.
+    """Chunks (C) in a row for each event that some end in: the `index` (C) of each among R · L.
 
     A state is carried along a row, and to no other.
     """
 
     count: int
     longest: int
-    place: Tensor
+    index: Tensor
 
     def filled(self, values: Tensor) -> Tensor:
         """Return `values` (C, ...) as (R, L, ...), zeros where a row has no more chunks."""
         flat = values.new_zeros((self.count * self.longest, *values.shape[1:]))
-        return flat.index_copy(0, self.place, values).unflatten(0, (self.count, self.longest))
+        return flat.index_copy(0, self.index, values).unflatten(0, (self.count, self.longest))
 
 
 def row_of(lengths: Lengths, event_CQ: Tensor) -> Rows:
@@ -114,7 +114,7 @@ def _carry(state_CHND: Tensor, total_CH: Tensor, rows: Rows) -> Tensor:
     decay_RHLL = decay_RHLL.masked_fill(~earlier_LL.tril(), -torch.inf)
     decay_RHLL = decay_RHLL.exp().to(state_CHND.dtype)
     before_RHLX = rows.filled(state_CHND.flatten(2)).transpose(1, 2)
-    carried_CHX = (decay_RHLL @ before_RHLX).transpose(1, 2).flatten(0, 1)[rows.place]
+    carried_CHX = (decay_RHLL @ before_RHLX).transpose(1, 2).flatten(0, 1)[rows.index]
     return carried_CHX.unflatten(2, state_CHND.shape[2:])
 
 
