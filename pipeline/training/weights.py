@@ -7,10 +7,12 @@ when it is read.
 from collections.abc import Mapping
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pipeline import claims
+from pipeline.data.errors import BadInput
 from pipeline.writing import written
 
 WEIGHTS = "weights.safetensors"
@@ -44,8 +46,16 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, about: Mapping[str,
 
 
 def load(path: Path) -> dict[str, Tensor]:
-    """Return the weights in `path`, on the CPU."""
-    found: dict[str, Tensor] = load_file(path)
+    """Return the weights in `path`, on the CPU.
+
+    Raises:
+        BadInput: The file is not whole, or of another format.
+    """
+    try:
+        found: dict[str, Tensor] = load_file(path)
+    except SafetensorError as error:
+        message = f"{path}: no whole safetensors file ({error}). Copy or export it again."
+        raise BadInput(message) from error
     return found
 
 

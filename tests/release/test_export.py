@@ -165,6 +165,10 @@ def test_a_graph_without_events_or_without_its_packages(tmp_path, monkeypatch):
 
     with pytest.raises(BadInput, match=r"x.root: not there. Give a store, or a file"):
         to_onnx.write(tmp_path, tmp_path / "x.root", tmp_path / "m.onnx", "test", None)
+    (tmp_path / "mine.onnx").write_text("mine")
+    with pytest.raises(BadInput, match=r"mine.onnx: is there already. Name another file"):
+        to_onnx.write(tmp_path, tmp_path, tmp_path / "mine.onnx", "test", None)
+    assert (tmp_path / "mine.onnx").read_text() == "mine"
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(BadInput, match=r"onnxruntime is not installed. Type: pip install '.*onnx"):
         to_onnx.write(tmp_path, tmp_path / "x.root", tmp_path / "m.onnx", "test", None)

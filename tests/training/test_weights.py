@@ -9,6 +9,7 @@ pytest.importorskip("deepspeed")
 
 from safetensors import safe_open
 
+from pipeline.data.errors import BadInput
 from pipeline.release.export import ExportError
 from pipeline.release.export import weights_hash as hash_of_file
 from pipeline.training.engine.engine import weights_hash
@@ -59,6 +60,15 @@ def test_a_file_cut_short_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(ExportError, match="no whole safetensors file"):
         hash_of_file(path)
+
+
+@pytest.mark.parametrize("size", [0, 4, 60])
+def test_weights_that_are_not_whole_end_in_one_message(tmp_path, size):
+    path = tmp_path / "w.safetensors"
+    save({"weight": torch.ones(8)}, path, {})
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(BadInput, match=r"w.safetensors: no whole safetensors .* export it again"):
+        load(path)
 
 
 def test_a_group_may_read_them_where_the_umask_says_so(tmp_path):

@@ -29,9 +29,13 @@ def write(folder: Path, events: Path, file: Path, split: str, store: Path | None
     trained on. `store` has the detector's tables, which some models read.
 
     Raises:
-        BadInput: There are no events, the model has no graph, or the graph does something else.
+        BadInput: There is something at `file`, there are no events, the model has no graph, or the
+            graph does something else.
     """
     _needed()
+    if file.exists():
+        message = f"{file}: is there already. Name another file."
+        raise BadInput(message)
     if not events.exists():
         message = f"{events}: not there. Give a store, or a file as the model was trained on."
         raise BadInput(message)
